@@ -14,7 +14,7 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.other_programs import ChatPlace, chat_places
-from lmchat.services.importing import Done, Imported, Importer, sentence, summary
+from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -40,28 +40,29 @@ async def import_files(context: Context) -> int:
         found = chat_places(context.environ, Path.home())
         return [place for place in found if options.source in (_ALL, place.source)]
 
-    piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
-    done = Done()
-    is_stopped = False
+    stdin = await run_abandonable(_piped) if _STDIN in options.files else None
+    outcome = ImportOutcome()
     async with open_store(context) as store:
-        importer = Importer(store, find=find, tell=output.live)
+        importer = Importer(store, find=find, report_progress=output.live)
         try:
             named = [(options.source, options.files)]
             wanted = named if options.files else await _wanted(context, importer)
             for source, names in wanted:
-                await importer.bring(
-                    names, piped=piped, source=source, is_trial=options.dry_run, into=done
+                await importer.import_files(
+                    names, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
                 )
         except asyncio.CancelledError:
-            is_stopped = True
+            outcome.is_stopped = True
     output.live("")
-    if not done.imported and len(done.refused) == 1 and not done.untried:
-        raise done.refused[0][1]
+    if not outcome.chats and len(outcome.refused) == 1 and not outcome.not_tried:
+        raise outcome.refused[0][1]
     if output.is_json:
-        output.document(_json(context, done))
+        output.document(_json(context, outcome))
     else:
-        _report(context, done)
-    return _INTERRUPTED if is_stopped else 1 if done.refused else 0
+        _report(context, outcome)
+    if outcome.is_stopped:
+        return _INTERRUPTED
+    return 1 if outcome.refused else 0
 
 
 async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
@@ -73,17 +74,17 @@ async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Seque
             "No chats of other programs were found. To name files: lmchat import PATH"
         )
         return []
-    for one in found:
-        context.output.note(one.words)
+    for program in found:
+        context.output.note(program.words)
     if not (context.options.yes or context.options.dry_run):
-        if all(one.is_known for one in found):
+        if all(program.is_known for program in found):
             context.output.note("All of them were imported before.")
             return []
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await consents("Import these chats?"):
             return []
-    return [(one.source, one.paths) for one in found]
+    return [(program.source, program.paths) for program in found]
 
 
 def _piped() -> bytes:
@@ -101,66 +102,71 @@ def _piped() -> bytes:
     return data
 
 
-def _report(context: Context, done: Done) -> None:
-    options, is_short = context.options, len(done.imported) <= _MOST_LISTED
-    notes: list[str] = []
-    for name, one in done.imported:
-        if is_short:
-            words = sentence(one, is_trial=options.dry_run)
-            context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
-        notes += [f"{name}, {skipped.where}: {skipped.reason}." for skipped in one.skipped]
-    if len(done.imported) > 1:
-        sources = {one.header.tags for one in done.chats if not (options.files or one.is_there)}
-        context.output.text(
-            f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}."
-        )
-    for words in notes[:_MOST_LISTED]:
-        context.output.note(words)
-    if len(notes) > _MOST_LISTED:
-        context.output.note(f"{len(notes) - _MOST_LISTED} more notes of this kind; --json has all.")
-    if done.unknown:
-        context.output.note(f"{len(done.unknown)} other files have no chats that lmchat can read.")
-    for _, error in done.refused:
-        context.output.failure(error)
-    if done.untried:
-        context.output.note(f"Also not imported: {', '.join(done.untried)}")
-    saved = [one for _, one in done.imported if one.is_there or not options.dry_run]
-    ids = [one.header.session_id for one in saved if one.header.deleted_at is None]
+def _report(context: Context, outcome: ImportOutcome) -> None:
+    options, output = context.options, context.output
+    if len(outcome.chats) <= _MOST_LISTED:
+        for chat in outcome.chats:
+            words = sentence(chat, is_trial=options.dry_run)
+            output.text(f"{safe_line(chat.file)}: {words}{_next_step(chat)}")
+    if len(outcome.chats) > 1:
+        fresh = [chat for chat in outcome.chats if not chat.was_known]
+        programs = set() if options.files else {chat.header.tags for chat in fresh}
+        words = summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
+        output.text(f"{words}.")
+    _note_losses(context, outcome)
+
+    saved = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
+    ids = [chat.header.session_id for chat in saved if chat.header.deleted_at is None]
     if ids:
-        context.output.text(" ".join(ids))
+        output.text(" ".join(ids))
 
 
-def _next_step(one: Imported) -> str:
-    short = one.header.session_id[:SHORT_ID]
-    if not one.is_there:
+def _note_losses(context: Context, outcome: ImportOutcome) -> None:
+    """Print what was not imported, and why."""
+    output = context.output
+    notes: list[str] = []
+    for chat in outcome.chats:
+        notes += [f"{chat.file}, {left.where}: {left.reason}." for left in chat.skipped]
+    for words in notes[:_MOST_LISTED]:
+        output.note(words)
+    if len(notes) > _MOST_LISTED:
+        output.note(f"{len(notes) - _MOST_LISTED} more notes of this kind; --json has all.")
+    if outcome.unknown:
+        output.note(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
+    for _, error in outcome.refused:
+        output.failure(error)
+    if outcome.not_tried:
+        output.note(f"Also not imported: {', '.join(outcome.not_tried)}")
+
+
+def _next_step(chat: ImportedChat) -> str:
+    short_id = chat.header.session_id[:SHORT_ID]
+    if not chat.was_known:
         return ""
-    if one.header.deleted_at is not None:
-        return f"; `lmchat sessions restore {short}` restores it."
-    return f", as {short}."
+    if chat.header.deleted_at is not None:
+        return f"; `lmchat sessions restore {short_id}` restores it."
+    return f", as {short_id}."
 
 
-def _json(context: Context, done: Done) -> dict[str, object]:
-    return {
-        "object": "list",
-        "data": [
-            {
-                "file": name,
-                "outcome": _outcome(one, is_trial=context.options.dry_run),
-                **header_json(one.header),
-                "beside": one.beside,
-                "skipped": one.skipped,
-            }
-            for name, one in done.imported
-        ],
-        "refused": [
-            {"file": name, "error": error.kind, "message": error.message}
-            for name, error in done.refused
-        ],
-        "untried": done.untried,
-    }
+def _json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
+    chats = [
+        {
+            "file": chat.file,
+            "outcome": _result(chat, is_trial=context.options.dry_run),
+            **header_json(chat.header),
+            "beside": chat.branch_messages,
+            "skipped": chat.skipped,
+        }
+        for chat in outcome.chats
+    ]
+    refused = [
+        {"file": file, "error": error.kind, "message": error.message}
+        for file, error in outcome.refused
+    ]
+    return {"object": "list", "data": chats, "refused": refused, "untried": outcome.not_tried}
 
 
-def _outcome(one: Imported, *, is_trial: bool) -> str:
-    if one.is_there:
-        return "present" if one.header.deleted_at is None else "in trash"
+def _result(chat: ImportedChat, *, is_trial: bool) -> str:
+    if chat.was_known:
+        return "present" if chat.header.deleted_at is None else "in trash"
     return "would be imported" if is_trial else "imported"

@@ -29,17 +29,20 @@ class ChatFiles:
         self._folder: Path | None = None
 
     async def chats(
-        self, path: Path | None, data: bytes, *, source: str, moment: datetime
+        self, content: Path | bytes, *, source: str, moment: datetime
     ) -> AsyncGenerator[Session | Skipped, None]:
-        """Yield the chats of a file, or of its content; raises `FileRefused`. Leaving it ends the child."""
+        """Yield the chats of a file, or of its content; raises `FileRefused`.
+
+        Leaving it ends the child.
+        """
         from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
 
         is_read = False
         try:
             child, folder = await self._started()
             order = frames.ReadOrder(
-                path=b"" if path is None else os.fsencode(path),
-                data=data,
+                path=os.fsencode(content) if isinstance(content, Path) else b"",
+                data=b"" if isinstance(content, Path) else content,
                 source=source,
                 moment=moment,
                 folder=folder,

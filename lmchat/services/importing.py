@@ -1,4 +1,4 @@
-"""Files of the user, only read: chats to import, and texts for the prompt.
+"""Import of chats from files, which are only read.
 
 A session is imported once and whole, or not at all.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,74 +25,65 @@ from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
 
-_TITLE = 80
-Chat = Session | Skipped
-_TOLD_S = 0.25
+_STDIN = "-"
+_AUTO = "auto"
+_LONGEST_TITLE = 80  # characters of a title in a sentence
+_PROGRESS_S = 0.25  # between two reports of the progress
 
 
-class _ToImport(Struct, frozen=True, kw_only=True):
-    """Files and folders to import."""
+class ImportedChat(Struct, frozen=True, kw_only=True):
+    """Session of a file: imported now, or known from before."""
 
-    names: Sequence[str]
-    piped: Mapping[str, bytes] = MappingProxyType({})
-    source: str = "auto"
-    is_trial: bool = False
-
-
-class Imported(Struct, frozen=True, kw_only=True):
-    """Outcome for one session of a file."""
-
+    file: str
     header: SessionHeader
-    is_there: bool = False  # whether it was there before, perhaps in the trash, and is unchanged
-    told: int = 0  # messages that the file has
-    beside: int = 0
+    was_known: bool = False  # perhaps in the trash; it was left as it is
+    file_messages: int = 0  # messages that the file has
+    branch_messages: int = 0  # those of them that are not on the path
     skipped: tuple[Skipped, ...] = ()
 
 
-class Done(Struct, kw_only=True):
-    """Outcome for several files."""
+class ImportOutcome(Struct, kw_only=True):
+    """Outcome of an import, or of a trial, as far as it has come."""
 
-    imported: list[tuple[str, Imported]] = []
-    refused: list[tuple[str, LMChatError]] = []
-    untried: list[str] = []  # files after one that could not be stored, as on a full disk
+    chats: list[ImportedChat] = []
+    refused: list[tuple[str, LMChatError]] = []  # names of files, and the reasons
+    not_tried: list[str] = []  # files after one that could not be stored, as on a full disk
     unknown: list[str] = []  # files of folders without chats
-
-    @property
-    def chats(self) -> list[Imported]:
-        return [one for _, one in self.imported]
+    is_stopped: bool = False
 
 
-class Survey(Struct, kw_only=True):
+class ProgramChats(Struct, kw_only=True):
     """Chats of a program on this machine."""
 
     source: str
     program: str
     paths: list[str] = []
-    found: list[Imported] = []
+    chats: list[ImportedChat] = []
     unreadable: int = 0  # files that cannot be read
 
     @property
     def is_known(self) -> bool:
         """Whether all of them were imported before."""
-        return all(one.is_there for one in self.found)
+        return all(chat.was_known for chat in self.chats)
 
     @property
     def words(self) -> str:
-        days = [
-            min(one.header.created_at for one in self.found),
-            max(one.header.updated_at for one in self.found),
-        ]
-        dates = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in days))
-        there = sum(one.is_there for one in self.found)
-        known = f"{plural(there, 'chat')} already imported, " if there else ""
-        known += f"{plural(self.unreadable, 'file')} cannot be read, " if self.unreadable else ""
-        return f"{self.program}: {counted(self.found)}, {known}{dates} ({', '.join(self.paths)})"
+        first_day = min(chat.header.created_at for chat in self.chats)
+        last_day = max(chat.header.updated_at for chat in self.chats)
+        dates = dict.fromkeys([f"{first_day:%Y-%m-%d}", f"{last_day:%Y-%m-%d}"])
+        facts = [counted(self.chats)]
+        if known := sum(chat.was_known for chat in self.chats):
+            facts.append(f"{plural(known, 'chat')} already imported")
+        if self.unreadable:
+            facts.append(f"{plural(self.unreadable, 'file')} cannot be read")
+        facts.append(" to ".join(dates))
+        return f"{self.program}: {', '.join(facts)} ({', '.join(self.paths)})"
 
 
 class Importer:
     """Importer of files and folders for the command line and the screen.
 
-    `tell` gets the numbers of chats and messages a few times a second, after `quiet_s`.
+    `report_progress` gets the numbers of chats and messages a few times a second, after `quiet_s`.
     """
 
     def __init__(
@@ -102,219 +92,269 @@ class Importer:
         *,
         clock: Callable[[], datetime] = now,
         find: Callable[[], Sequence[ChatPlace]] = tuple,
-        tell: Callable[[str], None] = lambda _: None,
+        report_progress: Callable[[str], None] = lambda _: None,
         quiet_s: float = 2.0,
     ) -> None:
         """`find` returns the places of other programs on this machine."""
-        self._store, self._clock, self._find = store, clock, find
-        self.tell, self._quiet_s = tell, quiet_s
+        self._store = store
+        self._clock = clock
+        self._find = find
+        self.report_progress = report_progress
+        self._quiet_s = quiet_s
 
-    async def bring(
+    async def import_files(
         self,
         names: Sequence[str],
         *,
-        piped: Mapping[str, bytes] = MappingProxyType({}),
-        source: str = "auto",
+        stdin: bytes | None = None,
+        source: str = _AUTO,
         is_trial: bool = False,
-        into: Done | None = None,
-    ) -> Done:
-        """Import files and folders; `piped` was read already. A refused file does not stop the others.
+        into: ImportOutcome | None = None,
+    ) -> ImportOutcome:
+        """Import files and folders; a refused file does not stop the others.
 
-        When cancelled, it keeps what was imported; `into` then has the outcome so far.
+        `stdin` is the content of the file `-`. When cancelled, it keeps what was imported; `into` then
+        has the outcome so far.
         """
-        done = Done() if into is None else into
-        async with aclosing(ChatFiles()) as files, self._progress(done):
-            wanted = _ToImport(names=names, piped=piped, source=source, is_trial=is_trial)
-            await self._bring(wanted, files, done)
-        return done
-
-    async def _bring(self, wanted: _ToImport, files: ChatFiles, done: Done) -> None:
-        known = await self._known() if wanted.is_trial else None
-        piped = wanted.piped
-        found = await self._each(wanted.names, piped, done)
-        for number, (name, folder) in enumerate(found.items(), 1):
-            path = None if name in piped else Path(name)
-            content = piped.get(name, b"")
-            chats = files.chats(path, content, source=wanted.source, moment=self._clock())
-            try:
-                async with aclosing(chats):
-                    await self._bring_file(name, chats, done, known)
-            except LMChatError as error:
-                if folder and isinstance(error, FormatUnknown):
-                    done.unknown.append(name)
-                    continue
-                is_begun = any(name == other for other, _ in done.imported[-1:])
-                done.refused.append((name, _naming(name, error, is_begun=is_begun)))
-                if isinstance(error, StoreUnavailable):
-                    done.untried += list(found)[number:]
-                    break
-        unknown = {*done.unknown}
-        for folder in dict.fromkeys(found[name] for name in done.unknown if name in found):
-            if all(name in unknown for name, other in found.items() if other == folder):
-                message = f"{folder} has no chats that lmchat can read."
-                hint = "`lmchat import --help` lists the formats."
-                done.refused.append((folder, FileRefused(message, hint=hint)))
-
-    @asynccontextmanager
-    async def _progress(self, done: Done) -> AsyncIterator[None]:
-        """Tell the numbers while the body runs, also while a large file has given no chat yet."""
-
-        async def tell() -> None:
-            await asyncio.sleep(self._quiet_s)
-            while True:
-                self.tell(counted(done.chats))
-                await asyncio.sleep(_TOLD_S)
-
-        telling = asyncio.create_task(tell(), name="progress of an import")
-        try:
-            yield
-        finally:
-            telling.cancel()
+        outcome = ImportOutcome() if into is None else into
+        known = await self._known_headers() if is_trial else None
+        async with self._run(outcome, known) as run:
+            await run.import_all(await _files_of(names, stdin, outcome), source)
+        return outcome
 
     async def programs(self) -> list[str]:
         """Return the names of the programs that may have chats on this machine."""
-        return list(dict.fromkeys(place.program for place in await asyncio.to_thread(self._find)))
+        places = await asyncio.to_thread(self._find)
+        return list(dict.fromkeys(place.program for place in places))
 
-    async def survey(self) -> list[Survey]:
+    async def survey(self) -> list[ProgramChats]:
         """Count the chats in the places of other programs; what cannot be read is left out."""
-        surveys: dict[str, Survey] = {}
-        done = Done()
-        async with aclosing(ChatFiles()) as files, self._progress(done):
+        programs: dict[str, ProgramChats] = {}
+        outcome = ImportOutcome()
+        async with self._run(outcome, await self._known_headers()) as run:
             for place in await asyncio.to_thread(self._find):
                 name = str(place.path)
-                before, refused = len(done.imported), len(done.refused)
-                await self._bring(
-                    _ToImport(names=[name], source=place.source, is_trial=True), files, done
-                )
-                found = surveys.setdefault(
-                    place.source, Survey(source=place.source, program=place.program)
+                chats_before = len(outcome.chats)
+                refused_before = len(outcome.refused)
+                await run.import_all(await _files_of([name], None, outcome), place.source)
+                refused = outcome.refused[refused_before:]
+                found = programs.setdefault(
+                    place.source, ProgramChats(source=place.source, program=place.program)
                 )
                 found.paths.append(name)
-                found.found += done.chats[before:]
-                found.unreadable += sum(refusal != name for refusal, _ in done.refused[refused:])
-        return [one for one in surveys.values() if one.found]
+                found.chats += outcome.chats[chats_before:]
+                found.unreadable += sum(file != name for file, _ in refused)
+        return [program for program in programs.values() if program.chats]
 
-    async def _each(
-        self, names: Sequence[str], piped: Mapping[str, bytes], done: Done
-    ) -> dict[str, str]:
-        """Return the files, each with the folder that was named for it."""
-        from lmchat.formats.reading import BESIDE, ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
+    @asynccontextmanager
+    async def _run(
+        self, outcome: ImportOutcome, known: Mapping[str, SessionHeader] | None
+    ) -> AsyncIterator[_ImportRun]:
+        """Report the progress while the body runs, also before a large file has given a chat."""
 
-        found: dict[str, str] = {}
-        for name in names:
-            try:
-                if name in piped:
-                    found[name] = ""
-                    continue
-                path = path_of(name)
-                paths = await asyncio.to_thread(_files_of, path, ENDINGS, BESIDE)
-                folder = "" if paths == (path,) else name
-                found |= {str(one): folder for one in paths if str(one) not in found}
-            except LMChatError as error:
-                done.refused.append((name, error))
-        return found
+        async def report() -> None:
+            await asyncio.sleep(self._quiet_s)
+            while True:
+                self.report_progress(counted(outcome.chats))
+                await asyncio.sleep(_PROGRESS_S)
 
-    async def _known(self) -> dict[str, SessionHeader]:
+        reporting = asyncio.create_task(report(), name="progress of an import")
+        try:
+            async with aclosing(ChatFiles()) as chat_files:
+                yield _ImportRun(self._store, chat_files, outcome, known, self._clock)
+        except asyncio.CancelledError:
+            outcome.is_stopped = True
+            raise
+        finally:
+            reporting.cancel()
+
+    async def _known_headers(self) -> dict[str, SessionHeader]:
         """Return the headers of all sessions by their ids, also of those in the trash."""
-        lists = [await self._store.list_sessions(is_trash=is_trash) for is_trash in (False, True)]
-        return {one.session_id: one for headers in lists for one in headers}
+        saved = await self._store.list_sessions()
+        deleted = await self._store.list_sessions(is_trash=True)
+        return {header.session_id: header for header in (*saved, *deleted)}
 
-    async def _bring_file(
+
+class _NamedFile(Struct, frozen=True, kw_only=True):
+    """File to import."""
+
+    name: str
+    content: Path | bytes
+    folder: str = ""  # the folder that was named instead of the file
+
+
+class _ImportRun:
+    """Import of files into a store, or a trial that looks their sessions up in the known ones."""
+
+    def __init__(
         self,
-        name: str,
-        chats: AsyncIterator[Chat],
-        done: Done,
+        store: ChatStore,
+        chat_files: ChatFiles,
+        outcome: ImportOutcome,
         known: Mapping[str, SessionHeader] | None,
+        clock: Callable[[], datetime],
     ) -> None:
-        """Write each chat of a file, or look it up in the known ones, if there are any."""
+        self._store = store
+        self._chat_files = chat_files
+        self._outcome = outcome
+        self._known = known
+        self._clock = clock
+
+    async def import_all(self, files: Sequence[_NamedFile], source: str) -> None:
+        """Import the chats of each file, and note in the outcome what was refused."""
+        unknown: set[str] = set()
+        for number, file in enumerate(files, 1):
+            chats = self._chat_files.chats(file.content, source=source, moment=self._clock())
+            try:
+                async with aclosing(chats):
+                    await self._import_chats(file.name, chats)
+            except LMChatError as error:
+                if file.folder and isinstance(error, FormatUnknown):
+                    unknown.add(file.name)
+                    self._outcome.unknown.append(file.name)
+                    continue
+                self._refuse(file.name, error)
+                if isinstance(error, StoreUnavailable):
+                    self._outcome.not_tried += [other.name for other in files[number:]]
+                    break
+
+        with_chats = {file.folder for file in files if file.name not in unknown}
+        for folder in dict.fromkeys(file.folder for file in files):
+            if folder not in with_chats:
+                message = f"{folder} has no chats that lmchat can read."
+                hint = "`lmchat import --help` lists the formats."
+                self._outcome.refused.append((folder, FileRefused(message, hint=hint)))
+
+    async def _import_chats(self, file: str, chats: AsyncIterator[Session | Skipped]) -> None:
         skipped: list[Skipped] = []
-        last: Imported | None = None
+        last: ImportedChat | None = None
         async for found in chats:
             if isinstance(found, Skipped):
                 skipped.append(found)
                 continue
-            one = as_imported(found)
-            if dropped := count_dropped_calls(found, one):
-                words = f"{plural(dropped, 'tool call')} without a result left out"
-                title = safe_line(one.header.title, limit=_TITLE)
-                skipped.append(Skipped(where=f"“{title}”", reason=words))
-            if not one.messages:
-                continue
-            if known is None:
-                for data in one.files.values():
-                    await self._store.save_file(data)
-                there = await self._store.import_session(one)
-            else:
-                there = known.get(one.header.session_id)
-            last = Imported(
-                header=there or one.header,
-                is_there=there is not None,
-                told=one.header.message_count,
-                beside=0 if there else len(one.branches),
-                skipped=() if there else tuple(skipped),
-            )
-            done.imported.append((name, last))
-            skipped.clear()
+            session = as_imported(found)
+            if dropped := count_dropped_calls(found, session):
+                title = safe_line(session.header.title, limit=_LONGEST_TITLE)
+                reason = f"{plural(dropped, 'tool call')} without a result left out"
+                skipped.append(Skipped(where=f"“{title}”", reason=reason))
+            if session.messages:
+                last = await self._import_session(file, session, skipped)
+                self._outcome.chats.append(last)
+                skipped.clear()
+
+        if skipped and last is None:
+            reason = f"{skipped[0].where}: {skipped[0].reason}"
+            message = f"It has no readable messages ({reason})."
+            raise FileRefused(message, hint="Export the chats again.")
         if skipped and last is not None:
-            done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
-        elif skipped:
-            why = f"{skipped[0].where}: {skipped[0].reason}"
-            raise FileRefused(
-                f"It has no readable messages ({why}).", hint="Export the chats again."
-            )
+            self._outcome.chats[-1] = replace(last, skipped=(*last.skipped, *skipped))
+
+    async def _import_session(
+        self, file: str, session: Session, skipped: Iterable[Skipped]
+    ) -> ImportedChat:
+        if self._known is not None:
+            known = self._known.get(session.header.session_id)
+        else:
+            for content in session.files.values():
+                await self._store.save_file(content)
+            known = await self._store.import_session(session)
+        count = session.header.message_count
+        if known is not None:
+            return ImportedChat(file=file, header=known, was_known=True, file_messages=count)
+        return ImportedChat(
+            file=file,
+            header=session.header,
+            file_messages=count,
+            branch_messages=len(session.branches),
+            skipped=tuple(skipped),
+        )
+
+    def _refuse(self, name: str, error: LMChatError) -> None:
+        """Note why a file was not imported, or not to its end."""
+        chats = self._outcome.chats
+        is_begun = bool(chats) and chats[-1].file == name
+        outcome = "was imported only in part" if is_begun else "was not imported"
+        reason = error.message
+        kind: type[LMChatError] = StoreUnavailable
+        if not isinstance(error, StoreUnavailable):
+            reason = reason[:1].lower() + reason[1:]
+            kind = FileRefused
+        message = f"{'stdin' if name == _STDIN else name} {outcome}: {reason}"
+        refusal = kind(message, hint=error.hint, details=error.details)
+        self._outcome.refused.append((name, refusal))
 
 
-def sentence(one: Imported, *, is_trial: bool = False) -> str:
+def sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
     """Return the outcome for a session, without a full stop."""
-    header = one.header
-    title = f"“{safe_line(header.title, limit=_TITLE) or 'Untitled'}”"
-    if one.is_there and header.deleted_at is not None:
+    header = chat.header
+    title = f"“{safe_line(header.title, limit=_LONGEST_TITLE) or 'Untitled'}”"
+    if chat.was_known and header.deleted_at is not None:
         return f"{title} is in the trash"
     count = plural(header.message_count, "message")
-    if one.is_there:
-        more = (
-            f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
-        )
-        return f"{title} already exists{more}"
-    beside = f", {one.beside} of them on other branches" if one.beside else ""
-    return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
+    if chat.was_known and chat.file_messages > header.message_count:
+        return f"{title} already exists with {count}, and the file has {chat.file_messages}"
+    if chat.was_known:
+        return f"{title} already exists"
+    would = " would be imported" if is_trial else ""
+    others = f", {chat.branch_messages} of them on other branches" if chat.branch_messages else ""
+    return f"{title}{would}, {count}{others}"
 
 
-def counted(found: Sequence[Imported], unit: str = "chat") -> str:
+def counted(chats: Sequence[ImportedChat], unit: str = "chat") -> str:
     """Return the numbers as words: `2 chats, 1 message`."""
-    return f"{plural(len(found), unit)}, {plural(sum(one.told for one in found), 'message')}"
+    messages = sum(chat.file_messages for chat in chats)
+    return f"{plural(len(chats), unit)}, {plural(messages, 'message')}"
 
 
-def summary(found: Sequence[Imported], *, programs: int = 0, is_trial: bool = False) -> str:
+def summary(chats: Sequence[ImportedChat], *, programs: int = 0, is_trial: bool = False) -> str:
     """Return the outcome for many sessions, without a full stop."""
-    fresh = [one for one in found if not one.is_there]
-    known = f", {len(found) - len(fresh)} already existed" if len(fresh) < len(found) else ""
-    source = f" from {plural(programs, 'program')}" if programs else ""
-    verb = "would be imported" if is_trial else "imported"
-    return f"{counted(fresh, 'session')} {verb}{source}{known}"
+    imported = [chat for chat in chats if not chat.was_known]
+    words = f"{counted(imported, 'session')} {'would be imported' if is_trial else 'imported'}"
+    if programs:
+        words += f" from {plural(programs, 'program')}"
+    if known := len(chats) - len(imported):
+        words += f", {known} already existed"
+    return words
 
 
-def _naming(name: str, error: LMChatError, *, is_begun: bool) -> LMChatError:
-    how = f"{'stdin' if name == '-' else name} was {'imported only in part' if is_begun else 'not imported'}"
-    if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(f"{how}: {error.message}", hint=error.hint, details=error.details)
-    reason = error.message[:1].lower() + error.message[1:]
-    return FileRefused(f"{how}: {reason}", hint=error.hint, details=error.details)
+async def _files_of(
+    names: Iterable[str], stdin: bytes | None, outcome: ImportOutcome
+) -> list[_NamedFile]:
+    """Return the named files and those of the named folders, each once."""
+    found: dict[str, _NamedFile] = {}
+    for name in names:
+        if name == _STDIN and stdin is not None:
+            found[name] = _NamedFile(name=name, content=stdin)
+            continue
+        try:
+            paths = await asyncio.to_thread(_paths_of, path_of(name))
+        except LMChatError as error:
+            outcome.refused.append((name, error))
+            continue
+        folder = "" if paths == [path_of(name)] else name
+        for path in paths:
+            file = _NamedFile(name=str(path), content=path, folder=folder)
+            found.setdefault(file.name, file)
+    return list(found.values())
 
 
-def _files_of(path: Path, endings: tuple[str, ...], beside: tuple[str, ...]) -> tuple[Path, ...]:
-    """Return the files of a folder and of those in it, without hidden ones; any other path as it is."""
+def _paths_of(path: Path) -> list[Path]:
+    """Return the files of a folder and of those in it that may have chats; any other path as it is."""
+    from lmchat.formats.reading import BESIDE, ENDINGS  # noqa: PLC0415 - not before the first paint
+
     if not path.is_dir():
-        return (path,)
+        return [path]
     errors: list[OSError] = []
     found: list[Path] = []
     for folder, folders, names in os.walk(path, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in sorted(names) if not name.startswith(".") and name not in beside)
-        found += (Path(folder, name) for name in shown if name.lower().endswith(endings))
-    if not found and errors:
+        for name in sorted(names):
+            is_shown = not name.startswith(".") and name not in BESIDE
+            if is_shown and name.lower().endswith(ENDINGS):
+                found.append(Path(folder, name))
+    if found:
+        return found
+    if errors:
         raise FileRefused(f"{path} cannot be read: {errors[0].strerror}.", hint="Check the path.")
-    if not found:
-        message = f"{path} has no file that ends with {', '.join(endings)}."
-        raise FileRefused(message, hint="Name a file, or another folder.")
-    return tuple(found)
+    message = f"{path} has no file that ends with {', '.join(ENDINGS)}."
+    raise FileRefused(message, hint="Name a file, or another folder.")

@@ -29,8 +29,8 @@ async def files():
         yield opened
 
 
-async def read(files, path, data=b""):
-    chats = files.chats(path, data, source="auto", moment=START)
+async def read(files, content):
+    chats = files.chats(content, source="auto", moment=START)
     return [one async for one in chats]
 
 
@@ -52,7 +52,7 @@ async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files, name
 )
 async def test_a_session_arrives_with_each_character(files, session):
     data = to_json(session).encode()
-    (arrived,) = await read(files, None, data)
+    (arrived,) = await read(files, data)
     assert [arrived] == list(Reader(START).data(data))
     assert [one.parts for one in arrived.messages] == [one.parts for one in session.messages]
 
@@ -60,7 +60,7 @@ async def test_a_session_arrives_with_each_character(files, session):
 async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(tmp_path, files):
     (tmp_path / "talk.json").write_text(to_json(chat()))
     with pytest.raises(FormatUnknown):
-        await read(files, None, b"# Notes")
+        await read(files, b"# Notes")
     with pytest.raises(FileRefused, match="It cannot be read: No such file"):
         await read(files, tmp_path / "missing.json")
     children = children_of(os.getpid())
@@ -77,7 +77,7 @@ async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(tm
     os.kill(child, signal.SIGKILL)
     with pytest.raises(FileRefused, match=CHILD_ENDED):
         await reading
-    assert len(await read(files, None, to_json(chat()).encode())) == 1
+    assert len(await read(files, to_json(chat()).encode())) == 1
 
 
 async def test_leaving_a_file_ends_the_child_and_removes_its_folder(tmp_path, files, monkeypatch):
@@ -102,6 +102,6 @@ async def test_chats_before_the_end_of_a_long_file_arrive_at_once(tmp_path, file
     ]
     head = "\n".join(map(json.dumps, rows)).encode()
     path.write_bytes(head + b"\n" + endless(tmp_path).read_bytes())
-    async with aclosing(files.chats(path, b"", source="auto", moment=START)) as chats:
+    async with aclosing(files.chats(path, source="auto", moment=START)) as chats:
         first = await anext(chats)
     assert isinstance(first, Session | Skipped)

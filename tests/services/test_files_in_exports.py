@@ -47,9 +47,9 @@ async def exported(store, session, form):
 
 async def brought(store, path, text):
     path.write_text(text)
-    done = await Importer(store).bring([str(path)])
+    done = await Importer(store).import_files([str(path)])
     assert not done.refused
-    ((_, one),) = done.imported
+    (one,) = done.chats
     return await store.open_session(one.header.session_id)
 
 

@@ -31,7 +31,7 @@ async def slow_files(folder, contents):
             path.write_text(content)
             before_s = _child_s()
             with suppress(FileRefused):
-                _ = [one async for one in files.chats(path, b"", source="auto", moment=START)]
+                _ = [one async for one in files.chats(path, source="auto", moment=START)]
             spent_s = _child_s() - before_s
             path.unlink()
             if spent_s > processor_limit_s(_MEGABYTE_S) * max(len(content) / 1e6, 1):
@@ -63,7 +63,7 @@ async def test_a_megabyte_of_any_structure_is_read_in_two_seconds(tmp_path):
 async def test_a_database_without_an_index_is_read_in_two_seconds(tmp_path):
     many_rows(tmp_path / "webui.db")
     async with aclosing(ChatFiles()) as files:
-        chats = files.chats(tmp_path / "webui.db", b"", source="auto", moment=START)
+        chats = files.chats(tmp_path / "webui.db", source="auto", moment=START)
         found = [one async for one in chats]
         assert _child_s() < processor_limit_s(_MEGABYTE_S + _START_S)
     assert len(found) > 1000
@@ -75,8 +75,8 @@ async def test_a_megabyte_is_imported_in_three_seconds(tmp_path, name):
     path.write_text(FILES[name]() if name in FILES else message_files(TEXTS[name])["list.json"])
     async with aclosing(store_at(tmp_path / "home")) as store:
         before_s = _all_s()
-        done = await Importer(store).bring([str(path)])
-        assert len(done.imported) == 1
+        done = await Importer(store).import_files([str(path)])
+        assert len(done.chats) == 1
     assert _all_s() - before_s < processor_limit_s(_MEGABYTE_S + _START_S)
 
 

@@ -78,11 +78,11 @@ def state_of(path):
     return path.stat().st_mtime_ns, path.read_bytes()
 
 
-async def bring(importer, *names, **how):
+async def import_all(importer, *names, **options):
     """Import files none of which is refused."""
-    done = await importer.bring(names, **how)
-    assert done.refused == []
-    return [one for _, one in done.imported]
+    outcome = await importer.import_files(names, **options)
+    assert outcome.refused == []
+    return outcome.chats
 
 
 async def grown(store, seed):
@@ -113,7 +113,7 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     path = await library(store).exporter.export_file(
         await store.open_session(session_id), tmp_path / "tree.json"
     )
-    (one,) = await bring(Importer(other), str(path))
+    (one,) = await import_all(Importer(other), str(path))
     assert one.header.session_id == session_id
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
@@ -134,7 +134,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     path = await library(store).exporter.export_file(
         session, tmp_path / "tree.md", ExportAs(with_branches=with_branches, with_reasoning=True)
     )
-    (one,) = await bring(Importer(other), str(path))
+    (one,) = await import_all(Importer(other), str(path))
     read_back = await other.open_session(session_id)
     assert [message.message_id for message in read_back.messages] == [
         one.message_id for one in session.messages
@@ -151,7 +151,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
             for one in await store.tree(session_id)
         ]
         assert await other.branch_names(session_id) == await store.branch_names(session_id)
-        assert one.beside == len(await store.tree(session_id)) - len(session.messages)
+        assert one.branch_messages == len(await store.tree(session_id)) - len(session.messages)
     again = await library(other).exporter.export_text(
         read_back, ExportAs(with_branches=with_branches, with_reasoning=True)
     )
@@ -164,7 +164,7 @@ def _without_tokens(text):
 
 
 async def test_what_is_imported_is_found_gone_on_with_and_branched(tmp_path, store, importer):
-    (one,) = await bring(importer, file_of(tmp_path))
+    (one,) = await import_all(importer, file_of(tmp_path))
     session_id = one.header.session_id
     (hit,) = await store.search("lettuce")
     assert (hit.session_id, hit.title) == (session_id, "Which vegetables?")
@@ -179,19 +179,19 @@ async def test_what_is_imported_is_found_gone_on_with_and_branched(tmp_path, sto
 @pytest.mark.rule("R-36")
 async def test_what_has_been_gone_on_with_or_renamed_is_known_again(tmp_path, store, importer):
     name = file_of(tmp_path)
-    (one,) = await bring(importer, name)
+    (one,) = await import_all(importer, name)
     session = await store.open_session(one.header.session_id)
     await say(store, session.header, "And fruit?", session.messages[-1])
     await library(store).rename(one.header.session_id, "Mine")
-    (two,) = await bring(importer, name)
-    assert (two.is_there, two.header.title) == (True, "Mine")
+    (two,) = await import_all(importer, name)
+    assert (two.was_known, two.header.title) == (True, "Mine")
     assert (await store.open_session(one.header.session_id)).header.message_count == 3
 
 
 async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into_it_and_that_is_told(
     tmp_path, store, other, importer
 ):
-    (one,) = await bring(importer, file_of(tmp_path))
+    (one,) = await import_all(importer, file_of(tmp_path))
     session_id = one.header.session_id
     early = await library(store).exporter.export_file(
         await store.open_session(session_id), tmp_path / "early.json"
@@ -202,8 +202,11 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
         await store.open_session(session_id), tmp_path / "late.json"
     )
     elsewhere = Importer(other)
-    assert [one.is_there for one in await bring(elsewhere, str(early), str(late))] == [False, True]
-    (_, two) = await bring(elsewhere, str(early), str(late))
+    assert [one.was_known for one in await import_all(elsewhere, str(early), str(late))] == [
+        False,
+        True,
+    ]
+    (_, two) = await import_all(elsewhere, str(early), str(late))
     assert sentence(two) == "“Which vegetables?” already exists with 2 messages, and the file has 3"
     assert (await other.open_session(session_id)).header.message_count == 2
 
@@ -212,15 +215,15 @@ async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back
     tmp_path, store, importer
 ):
     name = file_of(tmp_path)
-    (one,) = await bring(importer, name)
+    (one,) = await import_all(importer, name)
     await library(store).delete(one.header.session_id)
-    (two,) = await bring(importer, name)
-    assert two.is_there
+    (two,) = await import_all(importer, name)
+    assert two.was_known
     assert sentence(two) == "“Which vegetables?” is in the trash"
     assert await store.list_sessions() == ()
     await store.purge(one.header.session_id)
-    (three,) = await bring(importer, name)
-    assert not three.is_there
+    (three,) = await import_all(importer, name)
+    assert not three.was_known
     assert len(await store.list_sessions()) == 1
 
 
@@ -230,9 +233,9 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
         file_of(tmp_path, "# notes", "notes.md"),
         str(tmp_path / "none.json"),
     ]
-    done = await importer.bring([*names, "a\0b"])
-    assert len(done.imported) == 1
-    messages = [error.message for _, error in done.refused]
+    outcome = await importer.import_files([*names, "a\0b"])
+    assert len(outcome.chats) == 1
+    messages = [error.message for _, error in outcome.refused]
     assert messages[-2] == f"{names[1]} was not imported: its format cannot be imported."
     assert messages[-1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
     assert "NUL" in messages[0]
@@ -250,8 +253,8 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
         messages=(replace(asked, parts=(TextPart(text="evil words"),)),),
     )
     text = await library(store).exporter.export_text(evil, ExportAs(form="json"))
-    (one,) = await bring(importer, file_of(tmp_path, text))
-    assert not one.is_there
+    (one,) = await import_all(importer, file_of(tmp_path, text))
+    assert not one.was_known
     assert (await store.open_session(mine.session_id)) == kept
     imported = await store.open_session(one.header.session_id)
     assert [message.text for message in imported.messages] == ["evil words"]
@@ -271,12 +274,12 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
 
     monkeypatch.setattr(write, "put_whole", fail_at_the_third)
     names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
-    done = await importer.bring(names)
-    assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])
-    assert isinstance(done.refused[0][1], StoreUnavailable)
+    outcome = await importer.import_files(names)
+    assert (outcome.chats, len(outcome.refused), outcome.not_tried) == ([], 1, names[1:])
+    assert isinstance(outcome.refused[0][1], StoreUnavailable)
     assert await store.list_sessions() == ()
     monkeypatch.undo()
-    (one, two) = await bring(importer, *names)
+    (one, two) = await import_all(importer, *names)
     assert (one.header.message_count, two.header.message_count) == (6, 2)
 
 
@@ -292,23 +295,23 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     )
     other = file_of(tmp_path, name="other.json")
     with no_room(1 << 20):
-        done = await importer.bring([name, other])
-    ((_, error),) = done.refused
+        outcome = await importer.import_files([name, other])
+    ((_, error),) = outcome.refused
     assert error.message.startswith(f"{name} was imported only in part: ")
     assert error.message.endswith("cannot be used: the disk is full.")
-    assert (0 < len(done.imported) < 50, done.untried) == (True, [other])
+    assert (0 < len(outcome.chats) < 50, outcome.not_tried) == (True, [other])
     kept = await store.list_sessions()
-    assert {one.session_id for one in kept} >= {one.header.session_id for one in done.chats}
+    assert {one.session_id for one in kept} >= {one.header.session_id for one in outcome.chats}
     assert {one.message_count for one in kept} == {2}
-    assert sum(not one.is_there for one in await bring(importer, name)) == 50 - len(kept)
+    assert sum(not one.was_known for one in await import_all(importer, name)) == 50 - len(kept)
     assert faults_in(store._database.path) == ""
 
 
 async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
     name = file_of(tmp_path, LIST * 200)
     stores = [SqliteStore(tmp_path / "sessions.db") for _ in range(2)]
-    done = await asyncio.gather(*(Importer(one).bring([name]) for one in stores))
-    assert sorted(one.is_there for each in done for _, one in each.imported) == [False, True]
+    outcomes = await asyncio.gather(*(Importer(one).import_files([name]) for one in stores))
+    assert sorted(one.was_known for outcome in outcomes for one in outcome.chats) == [False, True]
     (session,) = await stores[0].list_sessions()
     assert session.message_count == 400
     for one in stores:
@@ -329,7 +332,7 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
     with monkeypatch.context() as context:
         context.setattr(os, "open", seen)  # the importer reads in another process
         assert len(list(Reader(START).file(Path(path)))) == 2
-    (one,) = await bring(importer, path)
+    (one,) = await import_all(importer, path)
     assert opened
     assert all(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 for flags in opened)
     assert state_of(tmp_path / "talk.json") == before
@@ -339,8 +342,8 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
 async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer):
     name = file_of(tmp_path)
     os.truncate(name, LARGEST_BYTES + 1)
-    done = await importer.bring([name])
-    assert "too large" in done.refused[0][1].message
+    outcome = await importer.import_files([name])
+    assert "too large" in outcome.refused[0][1].message
 
 
 async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, store, importer):
@@ -350,12 +353,12 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, stor
     file_of(folder, "text", "notes.txt")
     file_of(folder, "text", ".hidden.json")
     (folder / "sub.json").mkdir()
-    found = await bring(importer, str(folder), name)
+    found = await import_all(importer, str(folder), name)
     assert len(found) == 1
     empty = tmp_path / "empty"
     empty.mkdir()
-    done = await importer.bring([str(empty)])
-    assert "has no file" in done.refused[0][1].message
+    outcome = await importer.import_files([str(empty)])
+    assert "has no file" in outcome.refused[0][1].message
 
 
 async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, other):
@@ -368,7 +371,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     every_id, how = await library(store).every_id(), ExportAs(form="json")
     exported = await library(store).exporter.export_several(every_id, tmp_path / "backup", how)
     assert len(exported.paths) == 5
-    await bring(
+    await import_all(
         Importer(other, clock=Clock(pinned.updated_at.replace(year=2030))),
         str(tmp_path / "backup"),
     )
@@ -383,7 +386,7 @@ async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path
     (one,) = await importer.survey()
     assert one.words == f"LM Studio: 1 chat, 8 messages, 2025-11-18 ({folder.parent})"
     assert await store.list_sessions() == ()
-    await bring(importer, *one.paths, source="lmstudio")
+    await import_all(importer, *one.paths, source="lmstudio")
     (folder / "broken.json").write_text("{")
     (one,) = await importer.survey()
     assert one.is_known
@@ -394,12 +397,12 @@ async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats
     tmp_path, store, importer
 ):
     file_of(tmp_path, {"a": 1}, "settings.json")
-    done = await importer.bring([str(tmp_path)])
-    assert "has no chats" in done.refused[0][1].message
+    outcome = await importer.import_files([str(tmp_path)])
+    assert "has no chats" in outcome.refused[0][1].message
     (tmp_path / "deep" / "deeper").mkdir(parents=True)
     file_of(tmp_path / "deep" / "deeper")
-    done = await importer.bring([str(tmp_path)])
-    assert (len(done.imported), len(done.unknown), done.refused) == (1, 1, [])
+    outcome = await importer.import_files([str(tmp_path)])
+    assert (len(outcome.chats), len(outcome.unknown), outcome.refused) == (1, 1, [])
 
 
 def test_folders_that_users_have_moved_are_found(tmp_path):
@@ -450,7 +453,9 @@ def as_list(session):
 async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
     write_chat, name, tmp_path, store, importer
 ):
-    (one,) = await bring(importer, file_of(tmp_path, write_chat(with_unanswered_calls()), name))
+    (one,) = await import_all(
+        importer, file_of(tmp_path, write_chat(with_unanswered_calls()), name)
+    )
     saved = await store.open_session(one.header.session_id)
     kept = [
         (message.role, [call.call_id for call in message.tool_calls]) for message in saved.messages
@@ -470,7 +475,7 @@ async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, s
     source = Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl"
     lines = [line for line in source.read_text().splitlines() if '"role": "tool"' not in line]
     lines = [line for line in lines if '"role":"tool"' not in line]
-    imported = await bring(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
+    imported = await import_all(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
     saved = [await store.open_session(one.header.session_id) for one in imported]
     assert not [
         call for session in saved for message in session.messages for call in message.tool_calls
@@ -481,6 +486,6 @@ async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, s
 async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):
     call = {"id": "c1", "function": {"name": "wipe", "arguments": "{}"}}
     rows = [{"role": "assistant", "content": "", "tool_calls": [call]}]
-    done = await importer.bring([file_of(tmp_path, rows)])
-    ((_, error),) = done.refused
+    outcome = await importer.import_files([file_of(tmp_path, rows)])
+    ((_, error),) = outcome.refused
     assert "1 tool call without a result left out" in error.message

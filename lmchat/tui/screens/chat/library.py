@@ -8,12 +8,12 @@ from typing import Any
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
-from lmchat.domain.session import SearchHit, Session, SessionHeader, tags_from
+from lmchat.domain.session import SearchHit, Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileExists, LMChatError, WrongUse
 from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Done, Importer, sentence, summary
+from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
 from lmchat.text import plural, safe_line
 from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.screens.chat.sessions import ShownSession
@@ -199,69 +199,64 @@ class SavedSessions:
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
         if (importer := self._workspace.importer) is None:
             return
-        done, is_stopped = Done(), False
+        outcome = ImportOutcome()
 
-        async def bring(name: str) -> Any:
-            nonlocal done, is_stopped
-            done = Done()
-            work = self._show_progress(
-                importer, "Importing", lambda: importer.bring([name], into=done)
+        async def import_file(name: str) -> ImportOutcome | str:
+            nonlocal outcome
+            outcome = ImportOutcome()
+            await self._show_progress(
+                importer, "Importing", lambda: importer.import_files([name], into=outcome)
             )
-            is_stopped = await work is None
-            return (
-                done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
-            )
+            if outcome.chats:
+                return outcome
+            return outcome.refused[0][1].words if outcome.refused else "Stopped."
 
         if name == "all":
-            is_stopped = await self._import_all(importer, done)
+            await self._import_all(importer, outcome)
         elif name:
-            await bring(name)
+            await import_file(name)
         else:
             text = (
                 "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
             )
-            dialog = AskDialog("Import which file?", text=text, verb="import", attempt=bring)
-            if await self._view.ask(dialog) is None and not done.imported:
+            dialog = AskDialog("Import which file?", text=text, verb="import", attempt=import_file)
+            if await self._view.ask(dialog) is None and not outcome.chats:
                 return
-        if not done.imported:
-            if done.refused:
-                raise done.refused[0][1]
+        if not outcome.chats:
+            if outcome.refused:
+                raise outcome.refused[0][1]
             return
         await self._sessions.fetch_list()
         self._view.show_action("imported")
-        self._show_imported(done.chats, is_stopped=is_stopped)
-        for _, error in done.refused[:_MOST_NAMED]:
+        self._show_imported(outcome.chats, is_stopped=outcome.is_stopped)
+        for _, error in outcome.refused[:_MOST_NAMED]:
             self._view.tell(error)
-        if len(done.refused) > _MOST_NAMED:
-            more = plural(len(done.refused) - _MOST_NAMED, "more file")
+        if len(outcome.refused) > _MOST_NAMED:
+            more = plural(len(outcome.refused) - _MOST_NAMED, "more file")
             self._view.notify(f"{more} rejected. In a shell, `lmchat import` names them all.")
 
-    async def _import_all(self, importer: Importer, done: Done) -> bool:
-        """Ask for and do an import of all that is found; return whether it was stopped."""
+    async def _import_all(self, importer: Importer, outcome: ImportOutcome) -> None:
+        """Ask for and do an import of all that is found."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        found = await self._show_progress(importer, "Looking for chats", importer.survey)
-        if not found:
-            is_stopped = found is None
-            self._view.notify(
-                "Stopped: nothing was imported."
-                if is_stopped
-                else "No chats of other programs were found."
-            )
-            return False
-        if all(one.is_known for one in found):
+        programs = await self._show_progress(importer, "Looking for chats", importer.survey)
+        if programs is None:
+            self._view.notify("Stopped: nothing was imported.")
+            return
+        if not programs:
+            self._view.notify("No chats of other programs were found.")
+            return
+        if all(program.is_known for program in programs):
             self._view.notify("All chats of other programs were imported before.")
-            return False
-        text = "\n".join(one.words for one in found)
+            return
+
+        async def import_programs() -> None:
+            for program in programs:
+                await importer.import_files(program.paths, source=program.source, into=outcome)
+
+        text = "\n".join(program.words for program in programs)
         if await self._view.ask(ConfirmDialog("Import these chats?", text=text, verb="import")):
-
-            async def bring() -> Done:
-                for one in found:
-                    await importer.bring(one.paths, source=one.source, into=done)
-                return done
-
-            return await self._show_progress(importer, "Importing", bring) is None
-        return False
+            await self._show_progress(importer, "Importing", import_programs)
 
     async def _show_progress(
         self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
@@ -275,12 +270,12 @@ class SavedSessions:
         screen, dialog = self._view.screen, WorkDialog(title)
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
-        def tell(words: str) -> None:
+        def report(words: str) -> None:
             if not dialog.is_attached:
                 screen.app.push_screen(dialog, lambda _: worker.cancel())
             dialog.show_progress(f"{words} so far. Esc keeps what came.")
 
-        importer.tell = tell
+        importer.report_progress = report
         with suppress(WorkerCancelled):
             try:
                 return await worker.wait()
@@ -290,7 +285,7 @@ class SavedSessions:
                 if dialog.is_attached:
                     dialog.dismiss()
 
-    def _show_imported(self, found: Sequence[Any], *, is_stopped: bool) -> None:
+    def _show_imported(self, found: Sequence[ImportedChat], *, is_stopped: bool) -> None:
         if is_stopped:
             self._view.notify(f"Stopped: {summary(found)}. Start the import again for the rest.")
         elif len(found) == 1:
@@ -299,7 +294,10 @@ class SavedSessions:
                 self._sessions.switch_to(found[0].header.session_id)
         else:
             self._view.notify(f"{summary(found)}.")
-        if skipped := [left for one in found for left in one.skipped]:
+        skipped: list[Skipped] = []
+        for chat in found:
+            skipped += chat.skipped
+        if skipped:
             first = safe_line(f"{skipped[0].where}: {skipped[0].reason}")
             more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
             self._view.notify(f"Skipped or incomplete: {first}{more}.")
