@@ -37,8 +37,8 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Receipt, Role
+from lmchat.domain.model_names import is_other_model
 from lmchat.domain.request import AnyText
-from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.attachments import Attachment, read_attachment

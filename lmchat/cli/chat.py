@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.target import metrics_kept, own_endpoints, own_names
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.files import empty_log

@@ -13,9 +13,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.models import list_of_models, model_named
 from lmchat.cli.output import Output, SafeStream, failure_detail, rounded, table
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.candidate import cannot_chat
 from lmchat.domain.event import RefusalDelta, StreamEvent, TextDelta
 from lmchat.domain.message import Receipt, Role, text_message
+from lmchat.domain.model_names import cannot_chat
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.domain.turn import WholeAnswer

@@ -22,7 +22,7 @@ from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
-from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable

@@ -13,8 +13,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, consents, table
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import FetchProgress, ModelFile
+from lmchat.domain.program import Installed, ServerStart
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
 from lmchat.machine.model_servers import (

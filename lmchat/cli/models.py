@@ -10,14 +10,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.candidate import (
-    NOTHING_FOUND,
-    arrive_at,
-    choose,
-    find_model,
-    unknown_model,
-    why_unusable,
-)
+from lmchat.domain.model_names import find_model, unknown_model
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -27,6 +20,7 @@ from lmchat.domain.server import (
     Verdict,
     is_address,
 )
+from lmchat.domain.target_choice import NOTHING_FOUND, choose, choose_at, why_unusable
 from lmchat.errors import LMChatError
 
 _MINUTE_S = 60
@@ -178,7 +172,7 @@ async def health(context: Context) -> int:
         candidate = _best(candidates, runtime)
         if candidate is None or not candidate.verdict.is_usable:
             reason, code = why_unusable(candidates).message, 1
-        elif target := arrive_at(
+        elif target := choose_at(
             candidate, model=runtime.settings.model, remembered=runtime.remembered
         ).target:
             model = target.model

@@ -10,15 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import (
-    Need,
-    Remembered,
-    arrive,
-    can_be_allowed,
-    require_model,
-    why_no_model,
-)
-from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_address
+from lmchat.domain.product import Product
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint, Target, is_address
+from lmchat.domain.target_choice import Need, choose_unasked, require_model, why_no_model
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
 from lmchat.services.backend import Backend
@@ -62,16 +57,16 @@ async def find_target(
     """
     candidates = await find_candidates(backend, settings)
     for one in candidates:
-        if one.is_hinted and can_be_allowed(one) and not settings.endpoints:
+        if one.is_hinted and one.can_be_allowed and not settings.endpoints:
             url, host = shell_word(one.endpoint.url), shell_word(one.endpoint.host)
             note(_NOT_ASKED.format(one.product, one.endpoint.netloc, url, host))
-    arrival = arrive(candidates, model=settings.model, remembered=remembered)
+    arrival = choose_unasked(candidates, model=settings.model, remembered=remembered)
     if (
         arrival.need is Need.MODEL and arrival.candidate is not None
     ):  # a scan may not tell which models chat
         listed = await backend.models(arrival.candidate.endpoint, is_refresh=True)
         candidate = replace(arrival.candidate, models=listed.models)
-        arrival = arrive((candidate,), model=settings.model, remembered=remembered)
+        arrival = choose_unasked((candidate,), model=settings.model, remembered=remembered)
     if settings.model:
         require_model(settings.model, arrival.candidate, candidates)
     is_noted = False
@@ -85,7 +80,7 @@ async def find_target(
             is_noted = True
         await asyncio.sleep(_LOOK_EVERY_S)
         candidate = await backend.check(arrival.target.endpoint)
-        arrival = arrive((candidate,), model=settings.model, remembered=remembered)
+        arrival = choose_unasked((candidate,), model=settings.model, remembered=remembered)
     if arrival.target is None or arrival.target.model is None:
         raise why_no_model(arrival)
     if arrival.candidate is not None and arrival.candidate.key_withheld:

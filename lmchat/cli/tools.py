@@ -17,8 +17,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, rounded, table, typed_line
 from lmchat.config.rows import toml_value
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
-from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.tool import (
     CHOICES,

@@ -14,7 +14,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.files import empty_log
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 
 
 class EngineState(Enum):

@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import Tool
 
 

@@ -1,19 +1,21 @@
-"""Servers and models: addresses, products, verdicts."""
+"""Servers and models: addresses, verdicts of probes, and the target of the next turn."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.message import SentThoughts
+from lmchat.domain.product import Product
 from lmchat.errors import EndpointNotAllowed
 
+_PORT_ALONE = re.compile(r"^:?(\d{1,5})$")
+_NOT_IN_ADDRESSES = re.compile(r"[\s\\%\x00-\x1f\x7f-\x9f]")
 _VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
 _REQUEST_PATH = re.compile(
     r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
@@ -21,55 +23,6 @@ _REQUEST_PATH = re.compile(
 """Ending of an address that was copied from a request."""
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Product(StrEnum):
-    """Kinds of servers, in the order of detection."""
-
-    LM_STUDIO = "LM Studio"
-    JAN = "Jan"
-    LLAMA_CPP = "llama.cpp"
-    OLLAMA = "Ollama"
-    VLLM = "vLLM"
-    SGLANG = "SGLang"
-    LITELLM = "LiteLLM"
-    OPENAI = "OpenAI"
-    MISTRAL = "Mistral"
-    ANTHROPIC = "Anthropic"
-    GEMINI = "Gemini"
-    OPENROUTER = "OpenRouter"
-    OPENAI_COMPATIBLE = "OpenAI-compatible"
-    BUILT_IN = "built-in"
-
-    def in_text(self, text: str) -> str:
-        """Replace LM Studio in a text by the name of this product."""
-        if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
-            return text
-        return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
-
-
-LARGER_WINDOW: Mapping[Product, str] = {
-    **dict.fromkeys(
-        (Product.LM_STUDIO, Product.JAN),
-        "Load it with: lmchat models load {model} --context {context}",
-    ),
-    Product.LLAMA_CPP: "Set it when you start the server: llama-server -c {context}",
-    Product.OLLAMA: "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
-    Product.VLLM: "Set it when you start the server: vllm serve MODEL --max-model-len {context}",
-    Product.SGLANG: "Set it when you start the server: sglang serve MODEL --context-length {context}",
-}
-"""Step to a larger context window."""
-
-
-THOUGHT_FIELDS: Mapping[Product, tuple[str, ...]] = {
-    **dict.fromkeys(
-        (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.LM_STUDIO, Product.SGLANG),
-        ("reasoning_content",),
-    ),
-    Product.VLLM: ("reasoning", "reasoning_content"),  # versions differ in what they read
-    Product.OLLAMA: ("reasoning",),
-}
-"""Fields of an answer in a request that give its thought back; others are not known to take any."""
 
 
 class Verdict(StrEnum):
@@ -89,11 +42,8 @@ class Verdict(StrEnum):
 
     @property
     def is_server(self) -> bool:
-        return self.is_usable or self in (
-            Verdict.NEEDS_KEY,
-            Verdict.KEY_REJECTED,
-            Verdict.HOST_BLOCKED,
-        )
+        refusals = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
+        return self.is_usable or self in refusals
 
     @property
     def is_usable(self) -> bool:
@@ -123,46 +73,38 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read an address, with or without scheme and `/v1`, or the port of a server on this machine.
+        """Read an address, with or without scheme and `/v1`, or a port of this machine.
 
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
-        typed = re.sub(r"^:?(\d{1,5})$", r"127.0.0.1:\1", text.strip())
+        typed = _PORT_ALONE.sub(r"127.0.0.1:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")
         except ValueError:  # its words quote what was typed, which may hold a password
             raise _refused("not an address; write it as http://HOST:PORT") from None
-        try:
-            port = parts.port
-        except ValueError:
-            port = 0
-        if port == 0:
-            raise _refused("the port must be a number from 1 to 65535")
+
+        port = _port_of(parts)
         if parts.scheme not in _DEFAULT_PORTS:
             raise _refused("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:
-            raise _refused(
-                "addresses with a user name or password are not accepted; use an API key"
-            )
-        if (
-            parts.query
-            or parts.fragment
-            or not host
-            or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed)
-        ):
+            reason = "addresses with a user name or password are not accepted; use an API key"
+            raise _refused(reason)
+        has_more = bool(parts.query or parts.fragment)
+        if has_more or not host or _NOT_IN_ADDRESSES.search(typed):
             raise _refused("write it as http://HOST:PORT")
+
         path = _REQUEST_PATH.sub("", parts.path.rstrip("/"))
         if not _VERSION_SEGMENT.search(path):
             path += "/v1"
-        return cls(
-            scheme=parts.scheme, host=host, port=port or _DEFAULT_PORTS[parts.scheme], path=path
-        )
+        port = port or _DEFAULT_PORTS[parts.scheme]
+        return cls(scheme=parts.scheme, host=host, port=port, path=path)
 
     @property
     def netloc(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
@@ -176,7 +118,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     @property
     def root_url(self) -> str:
         """Address without `/v1`, for `/health` and the native APIs."""
-        return f"{self.origin}{re.sub(r'/v1$', '', self.path)}"
+        return f"{self.origin}{self.path.removesuffix('/v1')}"
 
     @property
     def url(self) -> str:
@@ -188,22 +130,21 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Whether it is `localhost` or a loopback address; no name is resolved."""
         if self.host == "localhost":
             return True
-        address = _address(self.host)
-        if address is None:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return bool((mapped or address).is_loopback)
+        address = _ip_address(self.host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return address is not None and address.is_loopback
 
     @property
     def is_local(self) -> bool:
         """Whether it is this machine or an address in a private network."""
-        address = _address(self.host)
+        address = _ip_address(self.host)
         return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
         """Whether it is in your own network, also by name."""
-        if self.is_loopback or _address(self.host) is not None:
+        if self.is_loopback or _ip_address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
@@ -227,7 +168,22 @@ def is_address(text: str) -> bool:
     return True
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
+def loopback(port: int) -> Endpoint:
+    """Return the address of a port of this machine."""
+    return Endpoint(scheme="http", host="127.0.0.1", port=port)
+
+
+def _port_of(parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise _refused("the port must be a number from 1 to 65535")
+    return port
+
+
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)
     except ValueError:
@@ -236,6 +192,11 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 def _refused(reason: str) -> EndpointNotAllowed:
     return EndpointNotAllowed(f"Endpoint not allowed: {reason}.")
+
+
+def server_id_of(endpoint: Endpoint, product: Product) -> str:
+    """Return the name of a server for later runs."""
+    return product.value if product is Product.BUILT_IN else endpoint.literal.url
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
@@ -290,15 +251,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
     """Return which thoughts a request to a model gives back."""
-    if product not in THOUGHT_FIELDS:
+    if not product.facts.thought_fields:
         return SentThoughts.NONE
     keeps_all = model is not None and model.keeps_thoughts
     return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
-
-
-def server_id_of(endpoint: Endpoint, product: Product) -> str:
-    """Return the name of a server for later runs."""
-    return product.value if product is Product.BUILT_IN else endpoint.literal.url
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -326,6 +282,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Whether the environment names this server, as `OLLAMA_HOST` does."""
 
     @property
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
+
+    @property
     def finding(self) -> str:
         """Verdict, followed by `seen`."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
@@ -334,6 +294,26 @@ class Candidate(Struct, frozen=True, kw_only=True):
     def port_words(self) -> str:
         """Its port and `other_ports`, as 9931/8080."""
         return "/".join(map(str, (self.endpoint.port, *self.other_ports)))
+
+    @property
+    def chat_models(self) -> tuple[ModelInfo, ...]:
+        """Models that can chat."""
+        return tuple(model for model in self.models if model.can_chat)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it has or is loading a model to chat with."""
+        return self.verdict in (Verdict.READY, Verdict.LOADING) or bool(self.chat_models)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the allow-list forbids requests to it."""
+        return self.kind in ("not_allowed", "insecure")
+
+    @property
+    def can_be_allowed(self) -> bool:
+        """Whether the user only has to allow requests to it."""
+        return self.kind == "not_allowed"
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
@@ -369,39 +349,3 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def sent_thoughts(self) -> SentThoughts:
         return sent_thoughts_of(self.product, self.model)
-
-
-_FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
-_TAG = re.compile(r"[:@]([^:@]*)$")
-_BUILD = re.compile(
-    r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
-    r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
-)
-_NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
-"""Endings that name no build; a number is that of an instance in LM Studio."""
-
-_LONGEST = 500  # removing the endings of longer names takes too long
-
-
-def is_other_model(asked: str, served: str) -> bool:
-    """Whether two names are of different models.
-
-    Folders, publishers, file endings, instances, and builds that only one side names make no difference.
-    """
-    if not asked.strip() or not served.strip():
-        return False
-    (name, builds), (other_name, other_builds) = _parts(asked), _parts(served)
-    return name != other_name or bool(builds and other_builds and builds != other_builds)
-
-
-def _parts(full_name: str) -> tuple[str, set[str]]:
-    """Return the name without endings, and the builds that they name."""
-    if len(full_name) > _LONGEST:
-        return full_name, set()
-    name = full_name.strip().casefold().replace("\\", "/").rstrip("/").rpartition("/")[2]
-    name, builds = _FILE.sub("", name), set()
-    while found := _TAG.search(name) or _BUILD.search(name):
-        name = name[: found.start()]
-        if not _NO_BUILD.fullmatch(found[1]):
-            builds.add(found[1].removeprefix("ud-"))
-    return name, builds

@@ -7,7 +7,8 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from lmchat.domain.server import Endpoint, ModelInfo, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, ModelInfo, Verdict
 
 
 class Health(Struct, frozen=True, kw_only=True):

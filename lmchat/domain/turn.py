@@ -42,7 +42,7 @@ from lmchat.domain.message import (
     ToolCallPart,
     new_id,
 )
-from lmchat.domain.server import is_other_model
+from lmchat.domain.model_names import is_other_model
 
 _CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window

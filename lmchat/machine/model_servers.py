@@ -13,10 +13,8 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct
-
-from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
-from lmchat.domain.server import Product
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import Installed, PortHolder, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
 from lmchat.machine.other_programs import lm_studio_folders
@@ -28,54 +26,6 @@ _LOG_BYTES = 4_000_000
 _TAIL_BYTES = 4096
 _TRIED_PORTS = 32
 _SIGNALLED = 128
-
-
-class _Traces(Struct, frozen=True):
-    """Traces of an installed product."""
-
-    product: Product
-    program: str  # name on PATH
-    start: str = ""  # arguments of its server; empty if the user has to choose more
-    folders: tuple[str, ...] = ()  # below the home folder, or absolute
-    start_words: str = ""  # for a person; empty: the command
-    start_words_app: str = ""  # the same with only the app installed; empty: `start_words`
-
-
-_KNOWN = (
-    _Traces(
-        Product.LM_STUDIO,
-        "lms",
-        "server start",
-        folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
-        start_words_app="Open LM Studio: Developer, Start server",
-    ),
-    _Traces(
-        Product.JAN,
-        "jan",
-        folders=(
-            ".local/share/Jan/data",
-            "Library/Application Support/Jan/data",
-            "/Applications/Jan.app",
-            "Applications/Jan.app",
-        ),
-        start_words="Open Jan: Settings, Local API Server, Start",
-    ),
-    _Traces(
-        Product.LLAMA_CPP,
-        "llama-server",
-        folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
-        start_words="llama-server -m MODEL.gguf",
-    ),
-    _Traces(
-        Product.OLLAMA,
-        "ollama",
-        "serve",
-        folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
-    ),
-    _Traces(Product.VLLM, "vllm", start_words="vllm serve MODEL"),
-    _Traces(Product.SGLANG, "sglang", start_words="sglang serve MODEL"),
-    _Traces(Product.LITELLM, "litellm", start_words="litellm --model MODEL"),
-)
 
 
 class StartedProgram:
@@ -121,8 +71,11 @@ class StartedProgram:
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
     """Return the installed products in order of preference, judged by file names; `home` may be unknown."""
     found = []
-    for known in _KNOWN:
-        own = lm_studio_folders(home) if home and known.product is Product.LM_STUDIO else []
+    for product in Product:
+        known = product.facts.traces
+        if known is None:
+            continue
+        own = lm_studio_folders(home) if home and product is Product.LM_STUDIO else []
         places = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in own)]
         program = find_program(known.program, os.pathsep.join(places))
         folders = (*own, *(Path(home or "/", name) for name in known.folders))
@@ -131,7 +84,7 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
             words = known.start_words or f"{known.program} {known.start}"
             found.append(
                 Installed(
-                    product=known.product,
+                    product=product,
                     program=program,
                     start=(program, *known.start.split()) if program and known.start else (),
                     start_words=words if program else known.start_words_app or words,

@@ -34,11 +34,11 @@ from lmchat.domain.message import Role as Role
 from lmchat.domain.message import TextPart as TextPart
 from lmchat.domain.message import ToolCallPart as ToolCallPart
 from lmchat.domain.message import ToolResultPart as ToolResultPart
+from lmchat.domain.product import Product as Product
 from lmchat.domain.server import Candidate as Candidate
 from lmchat.domain.server import Endpoint as Endpoint
 from lmchat.domain.server import LoadState as LoadState
 from lmchat.domain.server import ModelInfo as ModelInfo
-from lmchat.domain.server import Product as Product
 from lmchat.domain.server import Verdict as Verdict
 from lmchat.domain.telemetry import Metrics as Metrics
 from lmchat.errors import AnswerUnfit as AnswerUnfit

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
 from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import (
     BodyTooLarge,

@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, ToolSettings
-from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import (
     ChatMessage,
@@ -25,8 +24,10 @@ from lmchat.domain.message import (
     ToolCallPart,
     text_message,
 )
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
+from lmchat.domain.target_choice import Need, choose, choose_unasked, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
@@ -376,7 +377,7 @@ class Client:
 
     async def _find(self, model: str) -> Target:
         """Choose server and model; wait while a server loads its model."""
-        arrival = arrive(await self._look(), model=model, remembered=_NOTHING)
+        arrival = choose_unasked(await self._look(), model=model, remembered=_NOTHING)
         while (
             arrival.target is not None
             and arrival.target.model is None
@@ -384,7 +385,7 @@ class Client:
         ):
             await asyncio.sleep(_LOOK_EVERY_S)
             again = await self._proxy.check(arrival.target.endpoint)
-            arrival = arrive((again,), model=model, remembered=_NOTHING)
+            arrival = choose_unasked((again,), model=model, remembered=_NOTHING)
         if arrival.target is None or arrival.target.model is None:
             raise why_no_model(arrival)
         self._found = arrival.target.endpoint

@@ -25,15 +25,14 @@ from lmchat.domain.event import (
     StreamFinished,
 )
 from lmchat.domain.message import Role, SentThoughts
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, LoadOptions
 from lmchat.domain.server import (
-    THOUGHT_FIELDS,
     Candidate,
     Endpoint,
     LoadState,
     ModelInfo,
     ModelList,
-    Product,
     Verdict,
     sent_thoughts_of,
 )
@@ -480,7 +479,7 @@ class Exchange:
             error,
             has_limit=has_limit,
             fields=self.fields,
-            thought_fields=THOUGHT_FIELDS.get(self.request.product, ()),
+            thought_fields=self.request.product.facts.thought_fields,
         )
         if dialect is None or dialect in self._tried:
             return False

@@ -15,7 +15,8 @@ import httpx
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.errors import FileRefused, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.files import path_of, read_plain
 from lmchat.text import shell_word

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers, ProxyUnavailable
 from lmchat.proxy.http import POOL_S, WRITE_S, Connections, Reply, connect_timeout_s

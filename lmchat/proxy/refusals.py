@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct, field
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text, whole
 from lmchat.text import safe_line, shell_word, without_secret

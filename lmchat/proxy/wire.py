@@ -23,7 +23,6 @@ from lmchat.domain.message import (
     thoughts_to_send,
 )
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
-from lmchat.domain.server import THOUGHT_FIELDS
 from lmchat.domain.tool import arguments_of, called, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
@@ -227,7 +226,7 @@ def body_of(
         request.files,
         has_tools="tools" in sent,
         sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
-        thought_fields=THOUGHT_FIELDS.get(request.product, ()),
+        thought_fields=request.product.facts.thought_fields,
     )
     return {
         "model": without_surrogates(request.model),

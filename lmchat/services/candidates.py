@@ -9,34 +9,17 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import (
-    Installed,
-    Remembered,
-    ServerStart,
-    can_be_allowed,
-    cannot_chat,
-    find_model,
-    has_model,
-    is_forbidden,
-    unknown_model,
-)
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
+from lmchat.domain.model_names import cannot_chat, find_model, unknown_model
+from lmchat.domain.product import Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
 from lmchat.services.server_launcher import Program, is_startable, start_of
-
-WHERE_TO_GET: Mapping[Product, str] = {
-    Product.LM_STUDIO: "Get it at lmstudio.ai",
-    Product.JAN: "Get it at jan.ai",
-    Product.LLAMA_CPP: "Get it at github.com/ggml-org/llama.cpp",
-    Product.OLLAMA: "Get it at ollama.com",
-    Product.VLLM: "pip install vllm",
-    Product.SGLANG: "pip install sglang",
-    Product.LITELLM: "pip install 'litellm[proxy]'",
-}
 
 
 class Step(Enum):
@@ -101,8 +84,8 @@ def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
 
 
 def _row(candidate: Candidate, here: MachineState) -> ServerRow:
-    found = "not allowed" if is_forbidden(candidate) else candidate.finding
-    step = Step.CHOOSE if candidate.verdict.is_server or can_be_allowed(candidate) else Step.NOTHING
+    found = "not allowed" if candidate.is_forbidden else candidate.finding
+    step = Step.CHOOSE if candidate.verdict.is_server or candidate.can_be_allowed else Step.NOTHING
     row = ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and step is Step.NOTHING:
@@ -114,11 +97,8 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     row = replace(row, found=candidate.verdict.value)
     installed = next((one for one in here.installed if one.product is candidate.product), None)
     if installed is None:
-        words = (
-            candidate.next_step
-            if is_off
-            else WHERE_TO_GET.get(candidate.product, candidate.next_step)
-        )
+        where_to_get = "" if is_off else candidate.product.facts.where_to_get
+        words = where_to_get or candidate.next_step
         return replace(row, next_step=words, is_here=is_off)
     row = row if is_off else replace(row, found="not running")
     if (start := start_of(candidate, installed)) is not None:
@@ -163,7 +143,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
     near = _waiting(candidates) or (None if has_usable else _named(candidates))
     if near is None or not near.next_step:
         return ""
-    if can_be_allowed(near):
+    if near.can_be_allowed:
         return f"Next: {near.next_step}, or type the address here to allow it for this run"
     if near.kind == "certificate":  # which are trusted is read once a run
         return f"Next: {near.next_step} Then start lmchat again."
@@ -172,7 +152,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
     lacking = (one for one in candidates if one.verdict in _WORDS)
-    return next((one for one in lacking if not (one.verdict.is_usable and has_model(one))), None)
+    return next((one for one in lacking if not (one.verdict.is_usable and one.has_model)), None)
 
 
 def _named(candidates: Sequence[Candidate]) -> Candidate | None:

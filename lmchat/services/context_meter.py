@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role, SentThoughts, thoughts_to_send
-from lmchat.domain.server import LARGER_WINDOW, Product, Target
+from lmchat.domain.server import Target
 from lmchat.text import shell_word
 
 _TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
@@ -140,9 +140,11 @@ def plan_context(
 def cut_note(target: Target, tokens: int, window: int) -> str:
     """Return that a prompt is longer than the window, what the server does then, and what helps."""
     fate = "may refuse the prompt or drop a part of it"
-    fate = "drops its beginning" if target.product is Product.OLLAMA else fate
+    if target.product.facts.cuts_prompts:
+        fate = "drops its beginning"
     context = 1 << (tokens + _MOST_RESERVE).bit_length()
-    step = LARGER_WINDOW.get(target.product, "Shorten it, or use a larger context window")
+    step = target.product.facts.larger_window
+    step = step or "Shorten it, or use a larger context window"
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: {target.product} {fate}. "
         f"{step.format(context=context, model=shell_word(target.model_id))}."

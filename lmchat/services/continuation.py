@@ -6,15 +6,13 @@ import re
 
 from lmchat.domain.event import ReasoningDelta, Rethought, StreamEvent, StreamFinished, TextDelta
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 
 CONTINUE = (
     "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word if need be: "
     "first repeat its last words, which stand below, then write what follows them. No greeting, no comment, "
     "no code fence that is open already."
 )
-_PREFILL = frozenset({Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN})
-_PREFILL_THOUGHTS = frozenset({Product.LLAMA_CPP, Product.BUILT_IN})
 ANCHOR_CHARS = 60
 _BUFFER_CHARS = 160  # a greeting or a fence may come before the repeated words
 _SEARCHED_CHARS = 4_000
@@ -23,7 +21,8 @@ _SURE_LETTERS, _FEWEST_LETTERS = 5, 3  # the fewest: of exactly the words that w
 
 def can_prefill(product: Product, continued: ChatMessage) -> bool:
     """Whether a server writes on when an answer is the last message that it gets."""
-    return product in (_PREFILL if continued.text else _PREFILL_THOUGHTS)
+    facts = product.facts
+    return facts.can_prefill if continued.text else facts.can_prefill_thought
 
 
 def last_words(text: str) -> str:

@@ -15,20 +15,11 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 from rich.cells import cell_len
 
-from lmchat.domain.candidate import (
-    Arrival,
-    Finding,
-    Grade,
-    Group,
-    Installed,
-    Need,
-    PortHolder,
-    Remembered,
-    chat_models,
-    choose,
-    is_forbidden,
-)
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.program import Installed, PortHolder
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
+from lmchat.domain.target_choice import Need, TargetChoice, choose
 from lmchat.errors import LMChatError
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
@@ -224,7 +215,7 @@ class Detected(Struct, frozen=True, kw_only=True):
     warnings: Sequence[str] = ()  # sentences about keys that could not be read
 
     @property
-    def arrival(self) -> Arrival:
+    def arrival(self) -> TargetChoice:
         return choose(
             self.candidates, model=self.model, remembered=self.remembered, is_named=self.is_named
         )
@@ -301,7 +292,7 @@ def _server(one: Candidate, detected: Detected) -> Finding:
     )
     if one.kind == "certificate":
         cause = _short(one.detail, _LONGEST_WORDS)
-    elif is_forbidden(one):
+    elif one.is_forbidden:
         cause = f"It was not checked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
         cause += (
@@ -336,7 +327,7 @@ def _grade(one: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
 
 
 def _models(one: Candidate) -> str:
-    talking = chat_models(one)
+    talking = one.chat_models
     for state in (LoadState.LOADED, LoadState.ASLEEP):
         if ready := [model for model in talking if model.state is state]:
             return f"{_names(ready)} {'are' if ready[1:] else 'is'} {state}"

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Product, Target, Verdict
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
 from lmchat.services.backend import Backend
@@ -16,8 +16,6 @@ from lmchat.services.backend import Backend
 POLL_S = 5.0
 AWAY_POLL_S = 10.0  # while the terminal has no focus
 KEPT_LATENCIES = 32
-_ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
-"""Servers that answer with their one model, whatever the request names."""
 
 
 class Monitor:
@@ -106,7 +104,7 @@ def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
     if listed is not None or target.model is None or not candidate.models:
         return listed or target.model
     only = candidate.models[0] if len(candidate.models) == 1 else None
-    answers_to_any = candidate.product in _ANSWERS_TO_ANY_NAME
+    answers_to_any = candidate.product.facts.ignores_model_name
     if only is not None and answers_to_any and only.state in (LoadState.LOADED, LoadState.ASLEEP):
         return only
     return replace(target.model, state=LoadState.UNKNOWN)

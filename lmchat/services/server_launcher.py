@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from lmchat.domain.candidate import Installed, Lifetime, ServerStart
-from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.text import safe_line
@@ -16,11 +17,6 @@ from lmchat.threads import run_abandonable
 
 _LOOK_S = 0.1
 _LINE_CHARS = 160
-_LIFETIMES: Mapping[Product, Lifetime] = {
-    Product.LM_STUDIO: Lifetime.BRIEF,
-    Product.OLLAMA: Lifetime.FREE,
-}
-"""Servers that are started without a model file; others end with lmchat."""
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
 
@@ -100,7 +96,7 @@ class ServerLauncher:
 
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
     """Return how to start a server that was not found running; None where lmchat cannot start it."""
-    lifetime = _LIFETIMES.get(candidate.product)
+    lifetime = candidate.product.facts.lifetime
     can_start = is_startable(candidate) and is_runnable(installed.program) and bool(installed.start)
     if lifetime is None or not can_start:
         return None

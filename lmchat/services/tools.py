@@ -9,14 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
-from lmchat.domain.server import Product, Target
+from lmchat.domain.server import Target
 from lmchat.domain.tool import Choice, Tool, ToolResult
 from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
 from lmchat.text import safe_line
-
-_TELLS_TOOLS = (Product.LM_STUDIO, Product.OLLAMA, Product.LLAMA_CPP, Product.BUILT_IN)
-"""Products that say of each model whether it can use tools."""
 
 _MOST_CHECKS = 4  # processes that check arguments side by side; an answer may make a thousand calls
 
@@ -52,7 +49,7 @@ class Toolbox:
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""
         known = target.model.capabilities if target.model else ()
-        if known or target.product in _TELLS_TOOLS:
+        if known or target.product.facts.lists_tool_models:
             return "tools" in known
         return self.settings.offer_when_unknown
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database import BROKEN, explain, is_damage

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import convert
 from msgspec.structs import asdict
 
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.files import read_plain, write_atomically
 
 log = logging.getLogger(__name__)

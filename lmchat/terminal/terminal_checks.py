@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.files import write_atomically
 from lmchat.terminal.clipboard import (
     TMUX,

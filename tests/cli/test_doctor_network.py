@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lmchat.cli.doctor import proxy_finding
-from lmchat.domain.candidate import Grade
+from lmchat.domain.finding import Grade
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.errors import proxies_of, proxy_unavailable
 

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from lmchat.cli.models import list_of_models
 from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings
-from lmchat.domain.candidate import Remembered, why_unusable
-from lmchat.domain.server import Endpoint, LoadState, ModelList, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, ModelList, Verdict
+from lmchat.domain.target_choice import why_unusable
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUse
 from tests.support.scripted_backend import ENDPOINT, candidate, model
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.cli.target import endpoints_of_variables, ollama_endpoint
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 
 
 @pytest.mark.parametrize(

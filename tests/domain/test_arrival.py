@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Need, Remembered, choose, why_unusable
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.target_choice import Need, choose, why_unusable
 from tests.support.scripted_backend import candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:8080")

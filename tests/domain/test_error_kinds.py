@@ -12,7 +12,8 @@ import pytest
 
 import lmchat
 from lmchat import errors
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.errors import plan_for
 from lmchat.proxy.refusals import RULES

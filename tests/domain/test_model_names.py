@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.event import ModelNamed
 from lmchat.domain.message import AnswerState
-from lmchat.domain.server import is_other_model
+from lmchat.domain.model_names import is_other_model
 from lmchat.domain.turn import Turn
 
 SAME = [

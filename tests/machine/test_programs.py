@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.machine.model_servers import installed_products, port_holders
 from tests.support.start_desk import listener
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import ServerStart
+from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.machine import model_servers
 from lmchat.machine.model_servers import free_port, start_program
@@ -173,8 +174,9 @@ async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path,
 STARTER = """
 import os, sys, time
 from pathlib import Path
-from lmchat.domain.server import Endpoint, Product
-from lmchat.domain.candidate import Lifetime, ServerStart
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import ServerStart
+from lmchat.domain.server import Endpoint
 from lmchat.machine.model_servers import start_program
 
 def main():

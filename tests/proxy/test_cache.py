@@ -6,7 +6,8 @@ import resource
 
 import pytest
 
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.cache import ModelCache
 from tests.support.proxy_calls import endpoint_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
-from lmchat.domain.server import LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, Verdict
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT

@@ -17,7 +17,8 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
-from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, Verdict
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, answer, plain, router
 from tests.support.scripted_server import (

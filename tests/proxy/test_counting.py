@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings
 from lmchat.domain.event import ReasoningDelta, RequestQueued, RequestSent, TextDelta, UsageReported
 from lmchat.domain.message import Role, text_message
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS

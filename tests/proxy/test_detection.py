@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from lmchat.cli.target import endpoints_of_variables
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy.servers import SERVERS, llama_cpp
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, endpoint_of

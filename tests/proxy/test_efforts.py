@@ -4,8 +4,9 @@ import pytest
 
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.event import RequestAdapted
+from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.proxy.servers import server_of
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, lm_studio, plain

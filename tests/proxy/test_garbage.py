@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, events_of
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import can_be_allowed
 from lmchat.domain.event import RetryScheduled, StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
-from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.proxy.servers import SERVERS
 from tests.support.proxy_calls import ask, events_of, growing
@@ -154,7 +154,7 @@ async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provide
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
     found = next(one for one in await client.detect(expected=(plain,)) if one.endpoint == plain)
-    assert (found.next_step, can_be_allowed(found)) == (error.hint, False)
+    assert (found.next_step, found.can_be_allowed) == (error.hint, False)
     assert looked_up == []
 
 

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted, TextDelta
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, AnyText, FittingValue, Sampling
-from lmchat.domain.server import Product
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import json_reply, sse

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.errors import TooManyRequests
 from lmchat.proxy import admission as module
 from lmchat.proxy.admission import CHAT, LOOK, Limiter

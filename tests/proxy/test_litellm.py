@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
-from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, Verdict
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
 from tests.support.scripted_server import Seen, json_reply, text_reply
 

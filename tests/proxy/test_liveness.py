@@ -8,7 +8,8 @@ import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.http import Freshness
 from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, TICK_S, is_alive

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.client import HEALTH_S

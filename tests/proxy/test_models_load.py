@@ -6,7 +6,8 @@ import pytest
 
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import ModelLoading
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from lmchat.domain.event import RequestQueued, RequestSent
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected
 from lmchat.proxy.errors import REFUSED_WAIT_S, Plan, plan_for, unavailable
 from tests.support.proxy_calls import ask, text_of

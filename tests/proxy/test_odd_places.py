@@ -4,7 +4,8 @@ import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts as loading_module
 from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.event import ModelNamed, PromptProgress, StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from tests.support.proxy_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT, PROVIDERS
 from tests.support.scripted_server import DONE, sse

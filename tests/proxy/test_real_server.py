@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 
 from lmchat.domain.event import ModelLoading, ModelNamed, PromptProgress, StreamStalled
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, events_of, text_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, retry_after_s, span
 
 P = Product

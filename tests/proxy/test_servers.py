@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import params_text
 

@@ -15,7 +15,8 @@ from lmchat.domain.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import Tool
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp

@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Endpoint
 from lmchat.errors import BodyTooLarge, RequestInvalid
 from lmchat.proxy.admission import check_request, check_size
 

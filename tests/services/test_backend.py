@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from lmchat.domain.engine import EngineState
 from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.backend import Backend

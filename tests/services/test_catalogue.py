@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.candidate import Remembered
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
 from lmchat.services.candidates import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model

@@ -16,7 +16,8 @@ from lmchat.domain.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.domain.server import Product, Target
+from lmchat.domain.product import Product
+from lmchat.domain.server import Target
 from lmchat.services.context_meter import ContextMeter, estimate_tokens, plan_context
 from tests.support.scripted_backend import ENDPOINT, model
 

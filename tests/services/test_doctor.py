@@ -9,8 +9,10 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.candidate import Finding, Grade, Group, Installed, PortHolder
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.product import Product
+from lmchat.domain.program import Installed, PortHolder
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import StoreUnavailable
 from lmchat.services.doctor import (
     Check,

@@ -12,7 +12,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.message import AnswerState, Role
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.conversation import TurnSettings
 from lmchat.services.open_sessions import OpenSessions

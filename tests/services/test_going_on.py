@@ -6,7 +6,8 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role, now
-from lmchat.domain.server import Product, Target
+from lmchat.domain.product import Product
+from lmchat.domain.server import Target
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.services.continuation import CONTINUE

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.services.candidates import NOTHING, advice, headline
 from tests.support.scripted_backend import candidate, model
 

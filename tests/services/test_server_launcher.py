@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import ServerStart
+from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.services.server_launcher import ServerLauncher
 from tests.support.scripted_backend import candidate

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.services.candidates import WHERE_TO_GET, MachineState, Step, server_rows
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.services.candidates import MachineState, Step, server_rows
 from tests.support.scripted_backend import candidate
 
 OLLAMA = Installed(
@@ -76,11 +77,11 @@ def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
     assert (place.step, place.program) == (Step.START_WITH_FILE, "/usr/bin/llama-server")
 
 
-@pytest.mark.parametrize("product", WHERE_TO_GET)
+@pytest.mark.parametrize("product", [one for one in Product if one.facts.where_to_get])
 def test_what_is_not_installed_says_where_to_get_it(product):
     place = found(product, here=MachineState(installed=()))
     assert (place.found, place.step, place.is_here) == ("refused", Step.NOTHING, False)
-    assert place.next_step == WHERE_TO_GET[product]
+    assert place.next_step == product.facts.where_to_get
 
 
 @pytest.mark.parametrize("installed", [OLLAMA, LLAMA])

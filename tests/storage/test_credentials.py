@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lmchat.domain.candidate import Grade
+from lmchat.domain.finding import Grade
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.credentials import Credentials, KeyringKeys
 from lmchat.storage.file_checks import keyring_findings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.candidate import Finding, Grade
+from lmchat.domain.finding import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.file_checks import files_findings, mode_of
 from tests.support.faults import no_root, open_folder

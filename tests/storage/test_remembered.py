@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import remembered_file
 

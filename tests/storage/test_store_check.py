@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.candidate import Finding, Grade
+from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
 from lmchat.storage.database import connect
 from lmchat.storage.file_checks import store_findings, whole_findings

@@ -21,9 +21,9 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.candidate import Remembered
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, now
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.errors import FileRefused

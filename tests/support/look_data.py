@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import AnswerState
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn

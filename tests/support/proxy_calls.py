@@ -11,8 +11,9 @@ import httpx
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Endpoint
 from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
 from lmchat.proxy.client import ProxyClient

@@ -19,6 +19,7 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
+from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import (
     Candidate,
@@ -26,7 +27,6 @@ from lmchat.domain.server import (
     LoadState,
     ModelInfo,
     ModelList,
-    Product,
     Target,
     Verdict,
 )

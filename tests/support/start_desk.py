@@ -15,9 +15,11 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Installed, Remembered, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.machine.model_servers import (
     StartedProgram,
     free_port,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.candidate import Grade
+from lmchat.domain.finding import Grade
 from lmchat.errors import FileRefused
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
 from lmchat.terminal.terminal_checks import clipboard_findings, tried_findings, try_ways

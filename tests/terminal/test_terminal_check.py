@@ -5,7 +5,7 @@ import termios
 
 import pytest
 
-from lmchat.domain.candidate import Finding, Grade
+from lmchat.domain.finding import Finding, Grade
 from lmchat.terminal.terminal_checks import key_limits, terminal_findings, terminal_name
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}

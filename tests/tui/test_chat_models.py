@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen

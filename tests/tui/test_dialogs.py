@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from textual import events
 
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.ask_dialog import WHERE_THE_KEY_IS, AskDialog, ConfirmDialog, KeyDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.text_dialog import LinksDialog, TextDialog
 from tests.support.tui_host import Host, drawn, screen_text
@@ -70,7 +71,8 @@ async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
     "product", [one for one in Product if one is not Product.OPENAI_COMPATIBLE]
 )
 def test_every_product_has_a_place_where_its_key_is_shown(product):
-    assert WHERE_THE_KEY_IS[product].endswith(".")
+    assert product.facts.where_key_is.endswith(".")
+    assert product.facts.where_key_is != Product.OPENAI_COMPATIBLE.facts.where_key_is
 
 
 async def wait(_typed: str) -> str:

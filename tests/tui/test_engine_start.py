@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState
-from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen

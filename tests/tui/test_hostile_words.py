@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from lmchat.domain.candidate import Finding, Grade, Group, Installed, Lifetime, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.message import ChatMessage, Role, TextPart
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.candidates import MachineState, ModelRow
 from lmchat.services.doctor import Check, Examination

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.tui.screens.ask_dialog import (
     AskDialog,
     ConfirmDialog,

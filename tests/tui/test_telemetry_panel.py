@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.message import AnswerState
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel

@@ -5,7 +5,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.candidate import Remembered
+from lmchat.domain.remembered import Remembered
 from lmchat.tui.quirks.keys import BackgroundReported, KeyStream
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 from textual.screen import Screen
 
-from lmchat.domain.candidate import Installed, Lifetime, ServerStart
-from lmchat.domain.server import Endpoint, Product, Verdict
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.candidates import MachineState
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker

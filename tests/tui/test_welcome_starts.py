@@ -8,7 +8,8 @@ import pytest
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.engine import ModelFile
-from lmchat.domain.server import Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 
-from lmchat.domain.server import Product
+from lmchat.domain.product import Product
 from lmchat.proxy.servers.base import Server
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.server import LARGER_WINDOW, LoadState, ModelInfo, Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
 from lmchat.proxy.http import Reply
@@ -140,7 +141,7 @@ class Server:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise RequestInvalid(f"{name} must be a whole number of at least 1.")
         if how.context is not None and not self.context_field:
-            hint = LARGER_WINDOW.get(self.product) or self.load_hint or self.model_hint
+            hint = self.product.facts.larger_window or self.load_hint or self.model_hint
             raise ServerRejected(
                 f"{self._name} cannot set the context window when it loads a model.",
                 kind="unsupported",

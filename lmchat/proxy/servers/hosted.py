@@ -7,7 +7,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.server import ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import ModelInfo
 from lmchat.proxy.json_values import mapping, whole
 from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.proxy.site import Site

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text
 from lmchat.proxy.servers.base import Server

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
+from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, number, text, whole

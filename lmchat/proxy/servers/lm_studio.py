@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.files import read_plain
 from lmchat.machine.other_programs import lm_studio_folders
 from lmchat.proxy.http import Reply

@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text, whole

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import rows, whole
 from lmchat.proxy.servers.base import Server, capabilities

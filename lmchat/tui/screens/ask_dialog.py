@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
 from lmchat.text import plural, safe_line, safe_text
 from lmchat.tui.screens.dialog import Dialog
@@ -230,24 +231,6 @@ class AllowDialog(ConfirmDialog):
         self.app.copy_to_clipboard(self._line)
 
 
-WHERE_THE_KEY_IS: Mapping[Product, str] = {
-    Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
-    Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
-    Product.LLAMA_CPP: "Use the API key set with --api-key or LLAMA_API_KEY when the server was started.",
-    Product.OLLAMA: "Ollama needs no API key, but the proxy in front of it does. Ask its administrator.",
-    Product.VLLM: "Use the API key set with --api-key or VLLM_API_KEY when the server was started.",
-    Product.SGLANG: "Use the API key set with --api-key when the server was started.",
-    Product.LITELLM: "Use LiteLLM's master key, or a virtual key made with it.",
-    Product.BUILT_IN: "lmchat created it for this run: start lmchat again.",
-    Product.OPENAI: "Create one at platform.openai.com/api-keys.",
-    Product.MISTRAL: "Create one at console.mistral.ai/api-keys.",
-    Product.ANTHROPIC: "Create one at console.anthropic.com/settings/keys.",
-    Product.GEMINI: "Create one at aistudio.google.com/apikey.",
-    Product.OPENROUTER: "Create one at openrouter.ai/settings/keys.",
-}
-"""Where a product shows its key, if lmchat knows."""
-
-
 class KeyDialog(AskDialog):
     """Dialog that tries each key that is typed; returns the server that accepts it."""
 
@@ -258,11 +241,9 @@ class KeyDialog(AskDialog):
         self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
     ) -> None:
         """Create the dialog; `problem` says why the key so far is no good."""
-        name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
-        where = WHERE_THE_KEY_IS.get(product, "Ask the administrator of the server.")
-        text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
+        text = ((f"{product.facts.where_key_is}\n", ""), (safe_line(endpoint.url), MUTED))
         super().__init__(
-            f"{name} needs an API key", text=text, verb="check and save", attempt=attempt
+            f"{product.subject} needs an API key", text=text, verb="check and save", attempt=attempt
         )
         self._problem = problem
 

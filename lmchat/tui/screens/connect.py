@@ -13,8 +13,8 @@ from textual import events
 from textual.app import App
 from textual.screen import ModalScreen, Screen
 
-from lmchat.domain.candidate import Arrival, Need, arrive_at, can_be_allowed, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
+from lmchat.domain.target_choice import Need, TargetChoice, choose, choose_at
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
@@ -147,18 +147,20 @@ class Connect:
         if self._open_sessions.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         asked = Endpoint.parse(settings.endpoint) if is_named else None
-        is_forbidden = any(one.endpoint == asked and can_be_allowed(one) for one in candidates)
+        is_forbidden = any(one.endpoint == asked and one.can_be_allowed for one in candidates)
         if not (is_forbidden and asked and self._use_named(asked)):
             self._go_on(arrival, candidates)
 
-    def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
+    def _go_on(self, arrival: TargetChoice, candidates: Sequence[Candidate] = ()) -> None:
         """Use the server, or ask for what it lacks; without one, show the welcome page.
 
         Nothing is asked over a dialog or a prompt: what is typed there is not meant for it.
         """
         need, candidate, target = arrival.need, arrival.candidate, arrival.target
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
-        is_empty = candidate is not None and not any(map(has_model, (candidate, *candidates)))
+        is_empty = candidate is not None and not any(
+            one.has_model for one in (candidate, *candidates)
+        )
         if target is not None and (need is Need.NOTHING or (can_ask and not is_empty)):
             if (
                 candidate
@@ -283,7 +285,7 @@ class Connect:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
             model, remembered = self._workspace.settings.model, self._workspace.remembered
-            self._go_on(arrive_at(candidate, model=model, remembered=remembered))
+            self._go_on(choose_at(candidate, model=model, remembered=remembered))
         else:
             self._look.set()
 
@@ -315,9 +317,7 @@ class Connect:
             return error.words
         if candidate.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)
-        if candidate.verdict in _WANTS_KEY or (
-            candidate.verdict.is_usable and has_model(candidate)
-        ):
+        if candidate.verdict in _WANTS_KEY or (candidate.verdict.is_usable and candidate.has_model):
             return candidate
         return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 

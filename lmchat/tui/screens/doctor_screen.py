@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
 from textual.worker import Worker
 
-from lmchat.domain.candidate import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.services.doctor import (
     STEP_IS_TOLD,
     Check,

@@ -10,9 +10,10 @@ from typing import Any
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.candidate import cannot_chat
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import LoadState, ModelInfo, Product, Target
+from lmchat.domain.model_names import cannot_chat
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected
 from lmchat.services.candidates import ModelRow, matching_model
 from lmchat.services.ports import Engine

@@ -11,8 +11,8 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
-from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import take_files
+from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError

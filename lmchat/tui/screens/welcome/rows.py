@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
+from lmchat.domain.product import Product
+from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.services.candidates import MachineState, ServerRow, Step
 from lmchat.text import safe_line
 from lmchat.tui import formatting

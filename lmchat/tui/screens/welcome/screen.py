@@ -15,7 +15,6 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmchat.domain.candidate import can_be_allowed
 from lmchat.domain.server import Candidate
 from lmchat.services.candidates import (
     NOTHING,
@@ -262,7 +261,7 @@ class WelcomeScreen(Screen[None]):
 
     def _take(self, place: ServerRow) -> None:
         match place:
-            case ServerRow(candidate=candidate) if can_be_allowed(candidate):
+            case ServerRow(candidate=candidate) if candidate.can_be_allowed:
                 self.ask_address(candidate.endpoint.url)
             case ServerRow(step=Step.CHOOSE):
                 self._connect.take_candidate(place.candidate)

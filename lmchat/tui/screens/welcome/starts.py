@@ -11,8 +11,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.domain.server import Candidate, Product
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import ServerStart
+from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
 from lmchat.services.candidates import MachineState, ServerRow
 from lmchat.services.ports import Engine
@@ -29,7 +30,6 @@ _LIVES: Mapping[Lifetime, str] = {
     Lifetime.FREE: "It runs in the background and keeps running when lmchat ends.",
     Lifetime.TIED: "It runs in the background with the model in memory and stops when lmchat ends.",
 }
-_ENDS: Mapping[Product, str] = {Product.LM_STUDIO: "`lms server stop` stops it."}
 
 
 class StartDialog(ConfirmDialog):
@@ -41,7 +41,7 @@ class StartDialog(ConfirmDialog):
 
     def compose_content(self) -> Iterable[Widget]:
         lives = " ".join(
-            (_LIVES[self._start.lifetime], _ENDS.get(self._start.product, ""))
+            (_LIVES[self._start.lifetime], self._start.product.facts.stop_words)
         ).rstrip()
         yield Static(
             content(((safe_line(self._start.command), STRONG),)), classes="words command gap"

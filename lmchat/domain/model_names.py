@@ -1,0 +1,74 @@
+"""Names of models: how servers spell them, and the model that a name means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lmchat.domain.server import ModelInfo
+from lmchat.errors import WrongUse
+from lmchat.text import safe_line, similar
+
+_FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
+_TAG = re.compile(r"[:@]([^:@]*)$")
+_BUILD = re.compile(
+    r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
+    r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
+)
+_NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
+"""Endings that name no build; a number is that of an instance in LM Studio."""
+_MAX_NAME_CHARS = 500  # removing the endings of longer names takes too long
+_MAX_SUGGESTED = 3
+_LIST_HINT = "`lmchat models` lists the models."
+
+
+def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """Return the model of this name, which may lack Ollama's `:latest`."""
+    by_name = {model.model_id: model for model in reversed(models)}
+    return by_name.get(name) or by_name.get(f"{name}:latest")
+
+
+def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
+    """Return the error for a model that no server lists."""
+    names = tuple(dict.fromkeys(model.model_id for model in models))
+    holding = [known for known in names if name.casefold() in known.casefold()]
+    suggested = " or ".join(holding[:_MAX_SUGGESTED]) or similar(name, names)
+    ending = f"; did you mean {suggested}?" if suggested else "."
+    sentence = safe_line(f"No server has a model {name}{ending}")
+    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+
+
+def cannot_chat(model: ModelInfo) -> WrongUse:
+    """Return the error for a model that makes something else than answers."""
+    sentence = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
+    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+
+
+def is_other_model(asked: str, served: str) -> bool:
+    """Whether two names are of different models.
+
+    Folders, publishers, file endings, instances, and builds that only one side names make no
+    difference.
+    """
+    if not asked.strip() or not served.strip():
+        return False
+    asked_name, asked_builds = _name_and_builds(asked)
+    served_name, served_builds = _name_and_builds(served)
+    if asked_name != served_name:
+        return True
+    return bool(asked_builds and served_builds and asked_builds != served_builds)
+
+
+def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
+    """Return the name without endings, and the builds that they name."""
+    builds: set[str] = set()
+    if len(full_name) > _MAX_NAME_CHARS:
+        return full_name, builds
+
+    path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
+    name = _FILE.sub("", path.rpartition("/")[2])
+    while ending := _TAG.search(name) or _BUILD.search(name):
+        name = name[: ending.start()]
+        if not _NO_BUILD.fullmatch(ending[1]):
+            builds.add(ending[1].removeprefix("ud-"))
+    return name, builds

@@ -1,0 +1,207 @@
+"""The products that lmchat knows: one row each with its words, traces and abilities.
+
+How a product is asked over HTTP is written in `proxy/servers/`, one module for each product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum, auto
+
+from msgspec import Struct, field
+
+
+class Product(StrEnum):
+    """Kinds of servers, in the order of detection."""
+
+    LM_STUDIO = "LM Studio"
+    JAN = "Jan"
+    LLAMA_CPP = "llama.cpp"
+    OLLAMA = "Ollama"
+    VLLM = "vLLM"
+    SGLANG = "SGLang"
+    LITELLM = "LiteLLM"
+    OPENAI = "OpenAI"
+    MISTRAL = "Mistral"
+    ANTHROPIC = "Anthropic"
+    GEMINI = "Gemini"
+    OPENROUTER = "OpenRouter"
+    OPENAI_COMPATIBLE = "OpenAI-compatible"
+    BUILT_IN = "built-in"
+
+    @property
+    def facts(self) -> ProductFacts:
+        """The row of this product."""
+        return FACTS[self]
+
+    @property
+    def subject(self) -> str:
+        """Name of a server of this product at the beginning of a sentence."""
+        return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
+
+    def in_text(self, text: str) -> str:
+        """Replace LM Studio in a text by the name of this product."""
+        if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
+            return text
+        return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
+
+
+class Lifetime(Enum):
+    """Whether a start command is the server, and ends with lmchat."""
+
+    BRIEF = auto()  # the command ends and the server continues
+    FREE = auto()  # the command is the server and continues
+    TIED = auto()  # the command is the server and ends with lmchat
+
+
+class Traces(Struct, frozen=True, kw_only=True):
+    """Traces of an installed product on this machine, and the command that starts its server."""
+
+    program: str  # name on PATH
+    folders: tuple[str, ...] = ()  # below the home folder, or absolute
+    start: str = ""  # arguments that start the server; empty if the user has to choose more
+    start_words: str = ""  # the start, for a person; empty: the command
+    start_words_app: str = ""  # the same if only the app is installed; empty: `start_words`
+
+
+class ProductFacts(Struct, frozen=True, kw_only=True):
+    """Words, traces and abilities of a product; the defaults are those of an unknown server."""
+
+    where_to_get: str = ""  # next step if it is not installed
+    where_key_is: str = "Ask the administrator of the server."
+    larger_window: str = ""  # step to a larger context window, with {model} and {context}
+    refusal_hints: Mapping[str, str] = field(default_factory=dict)
+    """Next steps after a refusal, by its kind."""
+    traces: Traces | None = None
+    lifetime: Lifetime | None = None  # of the server that lmchat starts without a model file
+    stop_words: str = ""  # how to stop a server that continues after lmchat
+    thought_fields: tuple[str, ...] = ()
+    """Fields of an answer in a request that return its thought to the model."""
+    can_prefill: bool = False  # whether it continues an answer that is the last message
+    can_prefill_thought: bool = False  # whether it also continues a thought
+    lists_tool_models: bool = False  # whether it says of each model whether it can use tools
+    ignores_model_name: bool = False  # whether it answers with its one model to any name
+    cuts_prompts: bool = False  # whether it drops the beginning of a prompt that is too long
+    is_gateway: bool = False
+    """Whether it passes requests on: to models that it does not list, with errors of others."""
+
+
+_LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
+_REASONING_CONTENT = ("reasoning_content",)
+
+FACTS: Mapping[Product, ProductFacts] = {
+    Product.LM_STUDIO: ProductFacts(
+        where_to_get="Get it at lmstudio.ai",
+        where_key_is="LM Studio shows it under Developer, Server settings, Manage tokens.",
+        larger_window=_LOAD_WITH_CONTEXT,
+        refusal_hints={
+            "auth": "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
+            "model_not_loaded": "Press Ctrl+O, Enter to load it; your message is then sent again. "
+            "In a shell: lmchat models load {model}",
+        },
+        traces=Traces(
+            program="lms",
+            folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
+            start="server start",
+            start_words_app="Open LM Studio: Developer, Start server",
+        ),
+        lifetime=Lifetime.BRIEF,
+        stop_words="`lms server stop` stops it.",
+        thought_fields=_REASONING_CONTENT,
+        lists_tool_models=True,
+    ),
+    Product.JAN: ProductFacts(
+        where_to_get="Get it at jan.ai",
+        where_key_is="Jan shows it under Settings, Local API Server, API key.",
+        larger_window=_LOAD_WITH_CONTEXT,
+        refusal_hints={
+            "auth": "Jan shows its API key under Settings, Local API Server.",
+            "host_blocked": "In Jan: Settings, Local API Server, Trusted Hosts: add {host}.",
+            "model_not_loaded": "Start the model in Jan, then try again.",
+            "upstream": "The engine stopped: restart the model in Jan.",
+            "wrong_path": "Check the API prefix under Jan's Settings, Local API Server.",
+        },
+        traces=Traces(
+            program="jan",
+            folders=(
+                ".local/share/Jan/data",
+                "Library/Application Support/Jan/data",
+                "/Applications/Jan.app",
+                "Applications/Jan.app",
+            ),
+            start_words="Open Jan: Settings, Local API Server, Start",
+        ),
+        thought_fields=_REASONING_CONTENT,
+        can_prefill=True,
+    ),
+    Product.LLAMA_CPP: ProductFacts(
+        where_to_get="Get it at github.com/ggml-org/llama.cpp",
+        where_key_is="Use the API key set with --api-key or LLAMA_API_KEY when the server was started.",
+        larger_window="Set it when you start the server: llama-server -c {context}",
+        refusal_hints={"auth": "Use the API key that llama-server was started with (--api-key)."},
+        traces=Traces(
+            program="llama-server",
+            folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
+            start_words="llama-server -m MODEL.gguf",
+        ),
+        thought_fields=_REASONING_CONTENT,
+        can_prefill=True,
+        can_prefill_thought=True,
+        lists_tool_models=True,
+        ignores_model_name=True,
+    ),
+    Product.OLLAMA: ProductFacts(
+        where_to_get="Get it at ollama.com",
+        where_key_is="Ollama needs no API key, but the proxy in front of it does. "
+        "Ask its administrator.",
+        larger_window="Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
+        refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
+        traces=Traces(
+            program="ollama",
+            folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
+            start="serve",
+        ),
+        lifetime=Lifetime.FREE,
+        thought_fields=("reasoning",),
+        lists_tool_models=True,
+        cuts_prompts=True,
+    ),
+    Product.VLLM: ProductFacts(
+        where_to_get="pip install vllm",
+        where_key_is="Use the API key set with --api-key or VLLM_API_KEY when the server was started.",
+        larger_window="Set it when you start the server: vllm serve MODEL --max-model-len {context}",
+        traces=Traces(program="vllm", start_words="vllm serve MODEL"),
+        thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
+    ),
+    Product.SGLANG: ProductFacts(
+        where_to_get="pip install sglang",
+        where_key_is="Use the API key set with --api-key when the server was started.",
+        larger_window="Set it when you start the server: "
+        "sglang serve MODEL --context-length {context}",
+        traces=Traces(program="sglang", start_words="sglang serve MODEL"),
+        thought_fields=_REASONING_CONTENT,
+    ),
+    Product.LITELLM: ProductFacts(
+        where_to_get="pip install 'litellm[proxy]'",
+        where_key_is="Use LiteLLM's master key, or a virtual key made with it.",
+        traces=Traces(program="litellm", start_words="litellm --model MODEL"),
+        is_gateway=True,
+    ),
+    Product.OPENAI: ProductFacts(where_key_is="Create one at platform.openai.com/api-keys."),
+    Product.MISTRAL: ProductFacts(where_key_is="Create one at console.mistral.ai/api-keys."),
+    Product.ANTHROPIC: ProductFacts(
+        where_key_is="Create one at console.anthropic.com/settings/keys."
+    ),
+    Product.GEMINI: ProductFacts(where_key_is="Create one at aistudio.google.com/apikey."),
+    Product.OPENROUTER: ProductFacts(where_key_is="Create one at openrouter.ai/settings/keys."),
+    Product.OPENAI_COMPATIBLE: ProductFacts(),
+    Product.BUILT_IN: ProductFacts(
+        where_key_is="lmchat created it for this run: start lmchat again.",
+        thought_fields=_REASONING_CONTENT,
+        can_prefill=True,
+        can_prefill_thought=True,
+        lists_tool_models=True,
+        ignores_model_name=True,
+    ),
+}
+"""What lmchat knows of each product."""

@@ -1,0 +1,40 @@
+"""Choices on the screen that the next run remembers."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.domain.server import Endpoint, is_address
+
+_MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """Choices on the screen that the next run remembers."""
+
+    endpoint: str = ""
+    model: str = ""
+    recent: tuple[tuple[str, str], ...] = ()
+    """Pairs of endpoint URL and model id of the last used models, newest first."""
+    theme: str = ""
+    has_sessions: bool = True
+    has_telemetry: bool = True
+    has_import_offer: bool = False  # whether the import of other programs' chats was offered
+    allowed_tools: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Addresses that were used before, the last one first."""
+        urls = dict.fromkeys(url for url, _ in self.recent if is_address(url))
+        return tuple(map(Endpoint.parse, urls))
+
+    def with_model(self, endpoint: str, model: str) -> Remembered:
+        newest = (endpoint, model)
+        others = [pair for pair in self.recent if pair != newest]
+        recent = (newest, *others)[:_MAX_RECENT]
+        return replace(self, endpoint=endpoint, model=model, recent=recent)
+
+    def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
+        return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
