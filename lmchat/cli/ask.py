@@ -119,14 +119,14 @@ async def ask(context: Context) -> int:
             from lmchat.cli.local import serve
 
             settings = await serve(context, runtime)
-        sessions.target = await find_target(
+        sessions.next_turn.target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
         toolbox = make_toolbox(context, settings, runtime.remembered)
         async with aclosing(toolbox.host):
             if options.tools:
-                sessions.toolbox = toolbox
-                await start_tools(context, toolbox, sessions.target)
+                sessions.next_turn.toolbox = toolbox
+                await start_tools(context, toolbox, sessions.next_turn.target)
             error = await _Asking(context, sessions, extract, is_kept=is_kept).ask(prompt, files)
     return 0 if error is None else context.output.failure(error)
 
@@ -160,7 +160,7 @@ class _Asking:
         return self._end(error)
 
     async def _turn(self, prompt: str, files: Sequence[Attachment] = ()) -> LMChatError | None:
-        how = self._sessions.turn_settings()
+        how = self._sessions.next_turn.settings()
         if self._extract is not None:
             how = replace(how, output=self._extract.output)
         async with aclosing(self._conversation.send(prompt, how, files)) as events:

@@ -77,7 +77,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         finally:
             await workspace.open_sessions.save_all()
             await asyncio.to_thread(scratch.remove_all)
-            if (toolbox := workspace.open_sessions.toolbox) is not None:
+            if (toolbox := workspace.open_sessions.next_turn.toolbox) is not None:
                 await toolbox.host.aclose()
             if make_launcher.cache_info().currsize:
                 await make_launcher().aclose()
@@ -146,7 +146,7 @@ def _make_workspace(
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox
 
-        open_sessions.toolbox = make_toolbox(context, settings, remembered)
+        open_sessions.next_turn.toolbox = make_toolbox(context, settings, remembered)
     return Workspace(
         settings=settings,
         backend=backend,

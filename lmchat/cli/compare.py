@@ -20,7 +20,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.services.open_sessions import sampling_of
+from lmchat.services.turn_options import sampling_of
 from lmchat.text import safe_line
 
 _FEWEST = 2

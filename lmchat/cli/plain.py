@@ -40,8 +40,9 @@ from lmchat.services.attachments import Attachment, files_outside, read_attachme
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
 from lmchat.services.library import Library
-from lmchat.services.open_sessions import LEVELS, NO_PROFILE, OpenSessions
+from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.services.turn_options import LEVELS, NO_PROFILE
 from lmchat.storage import remembered_file
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import safe_line
@@ -103,8 +104,8 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         chat=chat, backend=runtime.backend, store=runtime.store, profile_name=profile
     )
     if context.has_tools:
-        sessions.toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
-        stack.push_async_callback(sessions.toolbox.host.aclose)
+        sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
+        stack.push_async_callback(sessions.next_turn.toolbox.host.aclose)
     stack.push_async_callback(sessions.save_all)
     if context.options.resume is not None:
         sessions.show(await sessions.load(await runtime.store.find(context.options.resume)))
@@ -226,9 +227,12 @@ class PlainChat:
         settings, sessions = self._runtime.settings, self._sessions
         if name == "/p":
             return "\n".join(settings.prompts) or "No presets: add [prompts.NAME] to config.toml."
-        current, words = sessions.profile_name or NO_PROFILE, (*settings.profiles, NO_PROFILE)
+        current, words = (
+            sessions.next_turn.options.profile_name or NO_PROFILE,
+            (*settings.profiles, NO_PROFILE),
+        )
         if name == "/effort":
-            current, words = sessions.chat.reasoning_effort or LEVELS[-1], LEVELS
+            current, words = sessions.next_turn.options.chat.reasoning_effort or LEVELS[-1], LEVELS
         return "\n".join(
             f"{word}, in use" if word == current else word for word in dict.fromkeys(words)
         )
@@ -237,8 +241,8 @@ class PlainChat:
 
     async def _ask(self, text: str, edited_id: str = "") -> None:
         how, conversation = await self._turn_settings(), self._conversation
-        is_auto = self._sessions.chat.auto_compact and not edited_id
-        if is_auto and self._sessions.can_compact(self._sessions.shown, text):
+        is_auto = self._sessions.next_turn.options.chat.auto_compact and not edited_id
+        if is_auto and self._sessions.next_turn.can_compact(self._conversation, text):
             await self.do_compact("")
         files, self._files = self._files, []
         if self._draft_id is not None:
@@ -307,12 +311,12 @@ class PlainChat:
 
     async def _turn_settings(self) -> TurnSettings:
         await self._connect()
-        return self._sessions.turn_settings()
+        return self._sessions.next_turn.settings()
 
     async def _connect(self) -> None:
         """Choose server and model unless they are; at a terminal, wait for a server."""
         runtime, sessions, is_told = self._runtime, self._sessions, False
-        while sessions.target is None:
+        while sessions.next_turn.target is None:
             try:
                 target = await find_target(
                     runtime.backend, runtime.settings, runtime.remembered, self._tell
@@ -326,7 +330,7 @@ class PlainChat:
                 is_told = True
                 await asyncio.sleep(_LOOK_EVERY_S)
             else:
-                sessions.target = target
+                sessions.next_turn.target = target
                 self._label(f"Model: {_model_words(target)}.")
 
     async def do_p(self, typed: str) -> None:
@@ -334,7 +338,7 @@ class PlainChat:
         await self._ask(await preset_prompt(self._context, name, text.strip()))
 
     async def do_compact(self, _: str) -> None:
-        how, prompt = await self._turn_settings(), self._sessions.compact_prompt
+        how, prompt = await self._turn_settings(), self._sessions.next_turn.options.compact_prompt
         await self._turn(self._conversation.compact(prompt, how))
         self._tell(
             "This summary takes the place of the older messages; /undo on the screen brings them back."
@@ -391,7 +395,7 @@ class PlainChat:
                     raise
             model = replace(model, state=LoadState.LOADED)
         target = Target(endpoint=model.endpoint, product=model.product, model=model)
-        self._sessions.target = target
+        self._sessions.next_turn.target = target
         file = self._context.paths.remembered_file
         remembered, _ = remembered_file.load(file)
         remembered_file.save(file, remembered.with_model(target.server_id, target.model_id))
@@ -402,13 +406,13 @@ class PlainChat:
         self._tell("System prompt changed.")
 
     async def do_profile(self, name: str) -> None:
-        profile = self._sessions.use_profile(name, self._runtime.settings.profiles)
-        self._tell(f"Profile: {self._sessions.profile_name or NO_PROFILE}.")
+        profile = self._sessions.next_turn.use_profile(name, self._runtime.settings.profiles)
+        self._tell(f"Profile: {self._sessions.next_turn.options.profile_name or NO_PROFILE}.")
         if profile.model:
             await self.do_model(profile.model)
 
     async def do_effort(self, level: str) -> None:
-        self._sessions.use_effort(level)
+        self._sessions.next_turn.use_effort(level)
         self._tell(f"Reasoning effort: {level}.")
 
     # Sessions
@@ -516,7 +520,7 @@ class PlainChat:
         return self._sessions.shown.conversation
 
     def _last_answer(self) -> ChatMessage:
-        last = self._sessions.last_answer()
+        last = self._sessions.shown.last_answer
         if last is None:
             raise WrongUse(NOTHING_YET)
         return last

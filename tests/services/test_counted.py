@@ -22,12 +22,12 @@ def sessions(backend, store):
     sessions = OpenSessions(
         chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store
     )
-    sessions.target = target()
+    sessions.next_turn.target = target()
     return sessions
 
 
 async def say(sessions, text, how=None):
-    await read(sessions.shown.conversation.send(text, how or sessions.turn_settings()))
+    await read(sessions.shown.conversation.send(text, how or sessions.next_turn.settings()))
 
 
 def said(request) -> list[str]:
@@ -40,8 +40,8 @@ DIGITS = "1234567 " * 50  # 100 tokens by our estimate
 
 async def near_the_window(sessions, backend, window, counts):
     """Say three times what is estimated at a quarter of the window, then once more with these counts."""
-    sessions.target = target(context_loaded=window)
-    how = sessions.turn_settings()
+    sessions.next_turn.target = target(context_loaded=window)
+    how = sessions.next_turn.settings()
     for text in (DIGITS, DIGITS):
         await say(sessions, text, how)
     backend.counts.clear()
@@ -77,7 +77,7 @@ async def test_a_request_far_from_the_window_is_not_counted(sessions, backend):
 
 @pytest.mark.parametrize("failure", [None, ServerUnavailable("It is away.")])
 async def test_an_answer_does_not_depend_on_the_count(sessions, backend, failure):
-    sessions.target = target(context_loaded=WINDOW)
+    sessions.next_turn.target = target(context_loaded=WINDOW)
     backend.tokens = failure
     await say(sessions, DIGITS * 3)
     assert backend.counts
@@ -85,7 +85,9 @@ async def test_an_answer_does_not_depend_on_the_count(sessions, backend, failure
 
 
 async def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(sessions, backend):
-    assert sessions.meter.draft_tokens(sessions.target, "word " * 40) == 50
-    sessions.meter.learn(sessions.target, [text_message(Role.USER, "word " * 40)], 104)
-    assert sessions.meter.draft_tokens(sessions.target, "word " * 40) == 100
+    assert sessions.next_turn.meter.draft_tokens(sessions.next_turn.target, "word " * 40) == 50
+    sessions.next_turn.meter.learn(
+        sessions.next_turn.target, [text_message(Role.USER, "word " * 40)], 104
+    )
+    assert sessions.next_turn.meter.draft_tokens(sessions.next_turn.target, "word " * 40) == 100
     assert backend.counts == []

@@ -30,7 +30,7 @@ async def opened(store, *, context: int = 100_000, **chat):
         backend=ScriptedBackend(*[answer() for _ in range(5)]),
         store=store,
     )
-    sessions.target = target(context_loaded=context)
+    sessions.next_turn.target = target(context_loaded=context)
     sessions.show(await sessions.load(header.session_id))
     return sessions, talk
 
@@ -45,20 +45,20 @@ async def test_a_session_is_opened_with_its_end_alone(store):
     assert not conversation.has_all_messages
     assert list(conversation.messages) == talk[-FIRST_READ:]
     assert not store.asked.is_set()
-    assert sessions.plan("more") is None
-    assert sessions.context_use() is None
+    assert sessions.next_turn.plan(sessions.shown.conversation, "more") is None
+    assert sessions.next_turn.context_use(sessions.shown.conversation) is None
     store.gate.set()
     await conversation.fill()
     assert conversation.has_all_messages
     assert list(conversation.messages) == talk
-    assert sessions.plan("more").left_out == 0
-    assert sessions.context_use().tokens > 1_000
+    assert sessions.next_turn.plan(sessions.shown.conversation, "more").left_out == 0
+    assert sessions.next_turn.context_use(sessions.shown.conversation).tokens > 1_000
 
 
 async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
     sessions, talk = await opened(store)
     turn = asyncio.create_task(
-        read(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
+        read(sessions.shown.conversation.send("and now?", sessions.next_turn.settings()))
     )
     await store.asked.wait()
     assert not sessions._backend.requests
@@ -71,11 +71,11 @@ async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
 async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(store):
     sessions, talk = await opened(store, context=400)
     store.gate.set()
-    await read(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
+    await read(sessions.shown.conversation.send("and now?", sessions.next_turn.settings()))
     kept = sent(sessions)
     assert kept == [*(one.text for one in talk), "and now?"][-len(kept) :]
     assert 2 <= len(kept) < 60
-    assert sessions.plan().left_out >= COUNT - 60
+    assert sessions.next_turn.plan(sessions.shown.conversation).left_out >= COUNT - 60
 
 
 @pytest.mark.parametrize("place", [1, COUNT - 1])
@@ -83,7 +83,7 @@ async def test_an_answer_is_given_anew_where_it_stands(store, place):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await read(conversation.regenerate(talk[place].message_id, sessions.turn_settings()))
+    await read(conversation.regenerate(talk[place].message_id, sessions.next_turn.settings()))
     assert sent(sessions) == [one.text for one in talk[:place]]
     assert list(conversation.messages[:-1]) == talk[:place]
     assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
@@ -93,7 +93,9 @@ async def test_an_old_prompt_is_edited_where_it_stands(store):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await read(conversation.edit(talk[10].message_id, "in other words", sessions.turn_settings()))
+    await read(
+        conversation.edit(talk[10].message_id, "in other words", sessions.next_turn.settings())
+    )
     assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
 
 
@@ -103,10 +105,10 @@ async def test_a_disk_that_fails_refuses_and_the_next_try_goes_on(store):
     store.error = StoreUnavailable("The disk is away.")
     conversation = sessions.shown.conversation
     with pytest.raises(StoreUnavailable):
-        await read(conversation.send("lost?", sessions.turn_settings()))
+        await read(conversation.send("lost?", sessions.next_turn.settings()))
     assert list(conversation.messages) == talk[-FIRST_READ:]
     store.error = None
-    await read(conversation.send("found", sessions.turn_settings()))
+    await read(conversation.send("found", sessions.next_turn.settings()))
     assert sent(sessions) == [*(one.text for one in talk), "found"]
 
 
@@ -142,5 +144,5 @@ async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):
     await conversation.fill()
     assert list(conversation.messages) == [*talk, message]
     assert message.parent_id == talk[-1].message_id
-    await read(conversation.send("so?", sessions.turn_settings()))
+    await read(conversation.send("so?", sessions.next_turn.settings()))
     assert sessions._backend.requests[-1].messages[0].role is Role.SYSTEM

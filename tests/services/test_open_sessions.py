@@ -16,24 +16,24 @@ def make(store, *scripts, **chat) -> OpenSessions:
     sessions = OpenSessions(
         chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store
     )
-    sessions.target = target()
+    sessions.next_turn.target = target()
     return sessions
 
 
 async def run(opened, sessions, text: str) -> None:
     """Ask, as the screen does, and read to the end."""
-    await read(opened.conversation.send(text, sessions.turn_settings()))
+    await read(opened.conversation.send(text, sessions.next_turn.settings()))
 
 
 async def test_without_server_or_model_asking_is_refused_with_the_next_step(store):
     sessions = make(store)
-    sessions.target = None
+    sessions.next_turn.target = None
     with pytest.raises(RequestInvalid, match="No model server") as refused:
-        sessions.turn_settings()
+        sessions.next_turn.settings()
     assert "F5" in refused.value.hint
-    sessions.target = type(target())(endpoint=target().endpoint, product=target().product)
+    sessions.next_turn.target = type(target())(endpoint=target().endpoint, product=target().product)
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
-        sessions.turn_settings()
+        sessions.next_turn.settings()
 
 
 async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
@@ -140,17 +140,20 @@ async def test_one_turn_a_session(store):
 async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):
     sessions = make(store, temperature=0.7, system_prompt="Be kind.")
     cold, short = Profile(temperature=0.0, system_prompt=""), Profile(max_tokens=50)
-    sessions.use_profile("cold", {"cold": cold})
-    assert (sessions.turn_settings().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
-    sessions.use_profile("short", {"short": short})
-    sampling = sessions.turn_settings().sampling
+    sessions.next_turn.use_profile("cold", {"cold": cold})
+    assert (
+        sessions.next_turn.settings().sampling.temperature,
+        sessions.next_turn.options.chat.system_prompt,
+    ) == (0.0, "")
+    sessions.next_turn.use_profile("short", {"short": short})
+    sampling = sessions.next_turn.settings().sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
-    assert sessions.chat.system_prompt == "Be kind."
+    assert sessions.next_turn.options.chat.system_prompt == "Be kind."
 
 
 async def test_a_refused_first_prompt_leaves_no_session_and_no_title(store):
     sessions = make(store, system_prompt="Be kind.", auto_truncate=False)
-    sessions.target = target(context_loaded=100)
+    sessions.next_turn.target = target(context_loaded=100)
     with pytest.raises(RequestInvalid, match="tokens") as refused:
         await run(sessions.shown, sessions, "word " * 400 + "\n")
     assert refused.value.kind == "context_overflow"

@@ -92,7 +92,7 @@ class Desktop:
         raise AssertionError(f"never came: {what or condition}\n{screen_text(self.app)}")
 
     async def ready(self) -> None:
-        await self.until(lambda: self.app.open_sessions.target is not None, "a server")
+        await self.until(lambda: self.app.open_sessions.next_turn.target is not None, "a server")
         await self.pilot.pause()
 
     async def on(self, kind: type) -> None:
@@ -171,7 +171,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     engine_slot = made(engine)
     late = Backend(lambda: backend, engine_slot, used=(remembered or Remembered()).endpoints)
     open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
-    open_sessions.toolbox = toolbox
+    open_sessions.next_turn.toolbox = toolbox
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(
@@ -446,7 +446,8 @@ class Situation(Seen):
     async def goes_on(self) -> None:
         await self.is_on(ChatScreen)
         await self.until(
-            lambda: getattr(self.app.open_sessions.target, "model_id", ""), "a server and a model"
+            lambda: getattr(self.app.open_sessions.next_turn.target, "model_id", ""),
+            "a server and a model",
         )
         await self.until(
             lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt"

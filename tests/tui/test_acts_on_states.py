@@ -101,7 +101,7 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
         while len(desk.app.screen_stack) > 1:
             await desk.press("escape")
         gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.asking, "the end")
+        await desk.until(lambda: not desk.app.open_sessions.busy, "the end")
         await desk.app.open_sessions.save_all()
         tree = await desk.store.tree(session_id)
         texts = [m.text for m in tree if m.role is Role.ASSISTANT]

@@ -167,7 +167,7 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
         await desk.until(
             lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words"
         )
-        assert desk.app.open_sessions.target is None
+        assert desk.app.open_sessions.next_turn.target is None
         await desk.press("down", "down", "enter")
         await desk.ready()
-        assert desk.app.open_sessions.target.endpoint == model().endpoint
+        assert desk.app.open_sessions.next_turn.target.endpoint == model().endpoint

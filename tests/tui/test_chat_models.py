@@ -40,7 +40,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await desk.press(*"gem", sees="1 of 4")
         await desk.press("enter", leads_to=ChatScreen, sees="● gemma-3-4b")
         await desk.until(
-            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the model"
+            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the model"
         )
         await desk.ask("two", 2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
@@ -59,7 +59,7 @@ async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_pa
         await desk.press("enter", leads_to=ChatScreen)
         await shown(desk, "From gemma.", "2/2", "gemma-3-4b · TTFT")
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
-        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
 
 
 async def test_esc_leaves_all_as_it_was(tmp_path):
@@ -67,7 +67,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
         await desk.press("a", "b")
         await picker(desk)
         await desk.press("down", "down", "escape")
-        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
         assert desk.prompt_input.text == "ab"
         assert desk.backend.loaded == []
 
@@ -76,7 +76,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
-        assert desk.app.open_sessions.target.model_id == "phi4-14b"
+        assert desk.app.open_sessions.next_turn.target.model_id == "phi4-14b"
         await shown(desk, "loaded phi4-14b")
 
 
@@ -163,7 +163,9 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
     backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
-        await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
+        await desk.until(
+            lambda: desk.app.open_sessions.next_turn.target.model_id == "phi4-14b", "the switch"
+        )
         await desk.ask("one")
         assert [one.model for one in backend.requests] == ["phi4-14b"]
         assert "cannot load" not in screen_text(desk.app)
@@ -206,7 +208,7 @@ async def test_recent_models_by_number(tmp_path, how):
         else:
             await desk.say("/model 2")
         await desk.until(
-            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch"
+            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the switch"
         )
 
 
@@ -218,7 +220,7 @@ async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(
     async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
         words = "judge-1b makes decisions and cannot chat"
         await (desk.press(how, sees=words) if how == "alt+2" else desk.say(how, sees=words))
-        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
 
 
 async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
@@ -245,14 +247,14 @@ async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_p
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.press("alt+7", sees="no recent model 7")
-        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
 
 
 async def test_a_model_can_be_named_by_command(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.say("/model gemma-3-4b")
         await desk.until(
-            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch"
+            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the switch"
         )
 
 

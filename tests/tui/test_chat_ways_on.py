@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import (
     ReasoningDelta,
     RequestSent,
@@ -85,7 +87,8 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
         StreamFinished(reason="length"),
     ]
     async with ready_desktop(tmp_path, cut, answer("tuce.")) as desk:
-        desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
+        next_turn = desk.app.open_sessions.next_turn
+        next_turn.options = replace(next_turn.options, chat=ChatSettings(max_tokens=max_tokens))
         await desk.ask("one")
         await shown(desk, "▌ /continue, ^R regenerate")
         await desk.press("alt+up", "a", sees="Lettuce.")

@@ -53,7 +53,7 @@ async def local(folder, engine, backend=None, *, is_local=True, **more):
 
 
 def target_of(desk):
-    return desk.app.open_sessions.target
+    return desk.app.open_sessions.next_turn.target
 
 
 async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):

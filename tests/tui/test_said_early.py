@@ -200,7 +200,7 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
 async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         desk.chat.messages.act_on("edit", desk.conversation.messages[0])
-        desk.app.open_sessions.target = None
+        desk.app.open_sessions.next_turn.target = None
         await desk.press("x", "enter", sees="No model server found yet.")
         assert desk.prompt_input.text == "onex"
         await desk.press("escape")

@@ -141,7 +141,7 @@ async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp
 
 async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
     async with desk_with(tmp_path, call("a"), [*call("b")]) as desk:
-        desk.app.open_sessions.toolbox.allowed = {"files/read_text": "of another server"}
+        desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}
         await card(desk)
         await shown(desk, "files/read_text is not what you always")
         await desk.pilot.press("a")
@@ -149,7 +149,7 @@ async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
         saved = desk.remembered[-1].allowed_tools["files/read_text"]
         assert (
             saved
-            == desk.app.open_sessions.toolbox.allowed["files/read_text"]
+            == desk.app.open_sessions.next_turn.toolbox.allowed["files/read_text"]
             != "of another server"
         )
 
@@ -331,7 +331,7 @@ async def test_tools_are_switched_off_for_this_session(tmp_path):
 async def test_the_list_says_why_there_are_no_tools(tmp_path, is_configured):
     async with desk_with(tmp_path, can=("reasoning",)) as desk:
         if not is_configured:
-            desk.app.open_sessions.toolbox = None
+            desk.app.open_sessions.next_turn.toolbox = None
         await desk.say("/tools")
         await shown(
             desk, "qwen3-8b cannot use tools." if is_configured else str(tmp_path / "config.toml")
@@ -382,5 +382,5 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
     desk.backend.candidates = (candidate(Verdict.READY, model(capabilities=("tools",))),)
-    desk.app.open_sessions.toolbox = toolbox(approve="ask")
+    desk.app.open_sessions.next_turn.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

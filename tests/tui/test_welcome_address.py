@@ -80,7 +80,7 @@ async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_ans
         await shown(desk, "Checking")
         backend.gate.set()
         await desk.on(ChatScreen)
-        assert desk.app.open_sessions.target.endpoint == NEAR
+        assert desk.app.open_sessions.next_turn.target.endpoint == NEAR
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
         await desk.press("enter", leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
-        assert desk.app.open_sessions.target.endpoint == FAR
+        assert desk.app.open_sessions.next_turn.target.endpoint == FAR
         assert not (tmp_path / "config.toml").exists()
 
 
@@ -230,7 +230,7 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         await desk.type("good")
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
-        assert desk.app.open_sessions.target.endpoint == NEAR
+        assert desk.app.open_sessions.next_turn.target.endpoint == NEAR
 
 
 async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):

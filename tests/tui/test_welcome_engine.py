@@ -88,7 +88,7 @@ async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_o
         assert engine.cut == 0
         await desk.press("escape", leads_to=ChatScreen)
         assert engine.cut == 1
-        assert desk.app.open_sessions.target.product is Product.LM_STUDIO
+        assert desk.app.open_sessions.next_turn.target.product is Product.LM_STUDIO
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):

@@ -70,7 +70,7 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         await seen.takes("ollama serve")
         await seen.presses("enter", leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
-        assert seen.app.open_sessions.target.endpoint == at(port)
+        assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()
         assert is_running(run.pid)
@@ -139,7 +139,7 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
             "--port",
             str(port),
         )
-        assert seen.app.open_sessions.target.endpoint == at(port)
+        assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()
         assert run.exit_code is not None
@@ -165,4 +165,4 @@ async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_
     async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
         await seen.presses("enter", leads_to=ChatScreen)
-        assert seen.app.open_sessions.target.endpoint == at(port)
+        assert seen.app.open_sessions.next_turn.target.endpoint == at(port)

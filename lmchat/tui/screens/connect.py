@@ -47,6 +47,7 @@ class Connect:
         self._app = app
         self._workspace = workspace
         self._open_sessions = workspace.open_sessions
+        self._next_turn = workspace.open_sessions.next_turn
         self._chat = chat
         self._models = models
         self._make_page = make_page
@@ -81,19 +82,19 @@ class Connect:
         self._chat.view.show_action("checking")
 
     def look_if_none(self) -> None:
-        if self._open_sessions.target is None:
+        if self._next_turn.target is None:
             self._look.set()
 
     async def _watch_server(self) -> None:
         async for health in self._workspace.monitor.watch():
-            target = self._open_sessions.target
+            target = self._next_turn.target
             if (
                 target is not None
                 and health.model is not None
                 and health.endpoint == target.endpoint
             ):
                 product = health.product or target.product
-                self._open_sessions.target = replace(target, product=product, model=health.model)
+                self._next_turn.target = replace(target, product=product, model=health.model)
             if self._chat.is_mounted:
                 self._chat.view.show_health(health)
 
@@ -107,16 +108,14 @@ class Connect:
                 self._use_named(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.view.tell(error)
-            is_loading = (
-                self._open_sessions.target is not None and self._open_sessions.target.is_loading
-            )
+            is_loading = self._next_turn.target is not None and self._next_turn.target.is_loading
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AT_LOADING_S if is_loading else self.pause_s):
                     await self._look.wait()
 
     @property
     def _has_model(self) -> bool:
-        return self._open_sessions.target is not None and bool(self._open_sessions.target.model_id)
+        return self._next_turn.target is not None and bool(self._next_turn.target.model_id)
 
     @property
     def _page(self) -> Any:
@@ -125,7 +124,7 @@ class Connect:
 
     async def _look_around(self) -> None:
         """Look everywhere; while a server loads its model, look there only."""
-        target = self._open_sessions.target
+        target = self._next_turn.target
         if target is None or not target.is_loading:
             has_model = self._has_model
             found = await self._workspace.catalogue.look_around()
@@ -133,7 +132,7 @@ class Connect:
             return
         candidate = await self._workspace.backend.check(target.endpoint)
         if not candidate.verdict.is_usable:
-            self._open_sessions.target = None
+            self._next_turn.target = None
             self._workspace.monitor.aim(None)
             self._chat.view.show_health(Health())
             self._look.set()
@@ -144,7 +143,7 @@ class Connect:
         settings, remembered = self._workspace.settings, self._workspace.remembered
         is_named = bool(settings.endpoint)
         arrival = choose(candidates, model=settings.model, remembered=remembered, is_named=is_named)
-        if self._open_sessions.target is not None and arrival.need is not Need.NOTHING:
+        if self._next_turn.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         asked = Endpoint.parse(settings.endpoint) if is_named else None
         is_forbidden = any(one.endpoint == asked and one.can_be_allowed for one in candidates)
@@ -235,7 +234,7 @@ class Connect:
 
     def _leave_page(self) -> None:
         """Leave the welcome page; under a dialog it goes when the dialog does."""
-        page, target = self._page, self._open_sessions.target
+        page, target = self._page, self._next_turn.target
         if page is not None and not page.is_leaving and not page.leave():
             words = f"{target.product.value if target else 'A server'} answers now."
             self._chat.view.notify(f"{words} Your text is kept; Esc returns to the chat.")
@@ -256,9 +255,9 @@ class Connect:
         """Show why a server that was started has ended; look for another where it was the one in use."""
         if self._chat.view.is_leaving:
             return
-        target = self._open_sessions.target
+        target = self._next_turn.target
         if target is not None and target.endpoint == endpoint:
-            self._open_sessions.target = None
+            self._next_turn.target = None
             self.start()
         if (page := self._page) is not None:
             page.show_problem(error.words)

@@ -37,7 +37,7 @@ class Models:
     def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
         self._app = app
         self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
+        self._next_turn = workspace.open_sessions.next_turn
         self._chat = chat
         self._coming: ModelInfo | None = None  # the model that is being loaded
         self._coming_since_s = 0.0
@@ -45,7 +45,7 @@ class Models:
         self.show_servers: Callable[[], None] = lambda: None  # shows the ways to a server
 
     def use(self, target: Target) -> None:
-        self._open_sessions.target = target
+        self._next_turn.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
             self._chat.view.remember(
@@ -69,7 +69,7 @@ class Models:
             self.show_servers()
             return
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
-        target = self._open_sessions.target
+        target = self._next_turn.target
         current = (target.server_id, target.model_id) if target else None
         rows, refresh = self._with_coming(rows), self.refresh_picker
         typed = "vision" if self._chat.view.has_unseen_image else ""
@@ -192,7 +192,7 @@ class Models:
         finally:
             if since_s == self._coming_since_s:
                 self._coming = None
-            target = self._open_sessions.target
+            target = self._next_turn.target
             if target is not None and target.loading_since_s == since_s and self._is_in_use(model):
                 self._change_target(
                     model, is_loading=False, loading_since_s=None, loading_fraction=None
@@ -202,7 +202,7 @@ class Models:
     def _show_progress(self, fraction: float) -> None:
         if self._coming is not None:
             self._show_coming(replace(self._coming, load_fraction=fraction))
-            if self._open_sessions.target is not None and self._open_sessions.target.is_loading:
+            if self._next_turn.target is not None and self._next_turn.target.is_loading:
                 self._change_target(self._coming, loading_fraction=fraction)
 
     def _show_coming(self, model: ModelInfo) -> None:
@@ -223,12 +223,12 @@ class Models:
         return self._coming is not None and _is_same(self._coming, model)
 
     def _is_in_use(self, model: ModelInfo) -> bool:
-        target = self._open_sessions.target
+        target = self._next_turn.target
         return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _change_target(self, model: ModelInfo, **changes: Any) -> None:
-        if self._open_sessions.target is not None and self._is_in_use(model):
-            self._open_sessions.target = replace(self._open_sessions.target, **changes)
+        if self._next_turn.target is not None and self._is_in_use(model):
+            self._next_turn.target = replace(self._next_turn.target, **changes)
             self._chat.view.refresh()
 
     # The built-in engine
@@ -285,7 +285,7 @@ class Models:
         """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
         if words := await engine.warning(model):
             self._chat.view.warn(words)
-        before, endpoint = self._open_sessions.target, engine.reserve()
+        before, endpoint = self._next_turn.target, engine.reserve()
         info = model.info(endpoint, LoadState.LOADING)
         self.use(Target(endpoint=endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
@@ -294,8 +294,8 @@ class Models:
             await engine.start(model)
         except LMChatError:
             is_other = before is not None and before.product is not Product.BUILT_IN
-            self._open_sessions.target = before if is_other else None
-            self._workspace.monitor.aim(self._open_sessions.target)
+            self._next_turn.target = before if is_other else None
+            self._workspace.monitor.aim(self._next_turn.target)
             raise
         self._chat.view.show_action(f"loaded {name}")
         self._workspace.monitor.look_now()

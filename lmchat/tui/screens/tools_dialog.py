@@ -27,7 +27,7 @@ _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerSta
 
 def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
     """Return the list of the tools, or how to configure some."""
-    toolbox, target = open_sessions.toolbox, open_sessions.target
+    toolbox, target = open_sessions.next_turn.toolbox, open_sessions.next_turn.target
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(safe_text(str(config_file))))
     is_unable = target is not None and not toolbox.can_use(target)

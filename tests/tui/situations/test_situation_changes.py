@@ -48,7 +48,7 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
         last = seen.desk.remembered[-1]
     async with desktop.run(tmp_path, places, remembered=last) as seen:
         await seen.goes_on()
-        assert seen.app.open_sessions.target.model_id == "tiny.gguf"
+        assert seen.app.open_sessions.next_turn.target.model_id == "tiny.gguf"
 
 
 async def test_another_product_on_the_same_port_is_told_with_the_next_answer(
@@ -157,4 +157,4 @@ async def test_a_configured_model_that_no_server_has_is_told_and_used_once_it_is
         ollama(seen.ports.places["127.0.0.1", 11434], "gemma3:4b")
         seen.time_passes()
         await seen.chats()
-        assert seen.app.open_sessions.target.model_id == "gemma3:4b"
+        assert seen.app.open_sessions.next_turn.target.model_id == "gemma3:4b"

@@ -21,7 +21,7 @@ async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pict
         seen.places(1337, start(jan))
         seen.time_passes()
         await seen.chats()
-        assert seen.app.open_sessions.target.model_id == "jan-nano"
+        assert seen.app.open_sessions.next_turn.target.model_id == "jan-nano"
 
 
 async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(

@@ -101,7 +101,7 @@ async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_
         memory.append("gemma-3-4b")
         seen.time_passes()
         await seen.chats()
-        assert seen.app.open_sessions.target.model_id == "gemma-3-4b"
+        assert seen.app.open_sessions.next_turn.target.model_id == "gemma-3-4b"
 
 
 async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(

@@ -104,7 +104,7 @@ async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp
     settings = desktop.named("http://localhost:8080")
     async with desktop.run(tmp_path, {("::1", 8080): ipv6}, settings=settings) as seen:
         await seen.chats()
-        assert seen.app.open_sessions.target.endpoint.host == "::1"
+        assert seen.app.open_sessions.next_turn.target.endpoint.host == "::1"
 
 
 async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(

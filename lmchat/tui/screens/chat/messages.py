@@ -71,7 +71,7 @@ class MessageActs:
 
     def _aimed_at(self) -> ChatMessage | None:
         focused = self._view.log.focused_message if self._view.has_log_focus else None
-        return focused or self._open_sessions.last_answer()
+        return focused or self._open_sessions.shown.last_answer
 
     def unavailable_reason(self, name: str) -> str:
         """Return why an act makes no sense now; empty where it does."""
@@ -157,7 +157,7 @@ class MessageActs:
             raise WrongUse(
                 f"Unknown argument: {safe_line(part, limit=40)}.", hint="Use /copy or /copy code."
             )
-        elif last := self._open_sessions.last_answer():
+        elif last := self._open_sessions.shown.last_answer:
             self.act_on("copy", last)
         else:
             self._view.notify(NOTHING_YET)

@@ -158,7 +158,7 @@ class KeyHints:
 
     def _ways_on(self) -> list[Hint]:
         """Return what can be done from an empty prompt about a last answer that lacks its end."""
-        last = self._open_sessions.last_answer()
+        last = self._open_sessions.shown.last_answer
         if last is None or self._view.prompt_input.text or self._open_sessions.shown.is_busy:
             return []
         again = [self._hint("retry")]
@@ -244,7 +244,11 @@ class ChatScreen(PatchedScreen):
             self.workspace.notices.append(notice)
             self.view.refresh()
         known = await self.workspace.store.prompt_history()
-        typed = (prompt for prompt in known if prompt != self.open_sessions.compact_prompt)
+        typed = (
+            prompt
+            for prompt in known
+            if prompt != self.open_sessions.next_turn.options.compact_prompt
+        )
         earlier = tuple(map(without_file_lines, typed))
         drafts, prompt_input = self.open_sessions.drafts, self.view.prompt_input
         await drafts.load("")
@@ -370,7 +374,7 @@ class ChatScreen(PatchedScreen):
         self.view.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        profile = self.open_sessions.use_profile(name, self.workspace.settings.profiles)
+        profile = self.open_sessions.next_turn.use_profile(name, self.workspace.settings.profiles)
         if profile.model:
             await self.run_action(f"app.pick_model({profile.model!r})")
         self.view.show_action(f"profile {safe_line(name, limit=20)}")
@@ -387,7 +391,7 @@ class ChatScreen(PatchedScreen):
         self.turns.submit(await filled(settings.prompts, name, text, paste))
 
     def action_use_effort(self, level: str) -> None:
-        self.open_sessions.use_effort(level)
+        self.open_sessions.next_turn.use_effort(level)
         self.view.show_action(f"effort {level}")
         self.view.notify(f"Reasoning effort: {level}.")
 
@@ -421,7 +425,7 @@ class ChatScreen(PatchedScreen):
         self.messages.copy_part(part)
 
     def action_regenerate_last(self) -> None:
-        if last := self.open_sessions.last_answer():
+        if last := self.open_sessions.shown.last_answer:
             self.turns.regenerate(last)
         else:
             self.view.notify(NOTHING_YET)

@@ -175,7 +175,7 @@ class ShownSession:
         conversation, log = self._open_sessions.shown.conversation, self._view.log
         if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
-        plan = self._open_sessions.plan(self._view.prompt_input.full_text)
+        plan = self._open_sessions.next_turn.plan(conversation, self._view.prompt_input.full_text)
         first = (
             next((one for one in plan.messages if one.role is not Role.SYSTEM), None)
             if plan

@@ -103,7 +103,7 @@ class Turns:
         self._open_sessions.enqueue(text)
         self._sessions.show_queue()
         self._view.show_action("queued")
-        if self._open_sessions.target is None and self._workspace.catalogue.candidates:
+        if self._open_sessions.next_turn.target is None and self._workspace.catalogue.candidates:
             verdicts = {one.verdict for one in self._workspace.catalogue.candidates}
             needs_key = not verdicts.isdisjoint((Verdict.NEEDS_KEY, Verdict.KEY_REJECTED))
             self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
@@ -115,7 +115,7 @@ class Turns:
         if message.role is Role.USER and place is not None:
             following = path[place + 1 : place + 2]
             message = next((one for one in following if one.role is Role.ASSISTANT), message)
-        if message.role is Role.TOOL and self._open_sessions.toolbox is None:
+        if message.role is Role.TOOL and self._open_sessions.next_turn.toolbox is None:
             self._view.notify("No tools are configured. /tools shows what to write in config.toml.")
             return
         other = (
@@ -136,7 +136,7 @@ class Turns:
 
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages of a session."""
-        prompt = self._open_sessions.compact_prompt
+        prompt = self._open_sessions.next_turn.options.compact_prompt
         self._begin_turn(lambda conversation, how: conversation.compact(prompt, how), opened=opened)
 
     def send_waiting(self) -> None:
@@ -150,7 +150,7 @@ class Turns:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
-        last = self._open_sessions.last_answer()
+        last = self._open_sessions.shown.last_answer
         if (
             last is not None
             and last.failure is not None
@@ -162,7 +162,11 @@ class Turns:
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
         """Send a prompt; where it begins its session, it is no draft of a new one any more."""
         sessions = self._open_sessions
-        if may_compact and sessions.chat.auto_compact and sessions.can_compact(opened, text):
+        if (
+            may_compact
+            and sessions.next_turn.options.chat.auto_compact
+            and sessions.next_turn.can_compact(opened.conversation, text)
+        ):
             opened.queue.insert(0, Queued(text=text))
             self._sessions.show_queue()
             self.compact(opened)
@@ -183,7 +187,7 @@ class Turns:
             return False
         try:
             opened.require_idle()
-            how = self._open_sessions.turn_settings()
+            how = self._open_sessions.next_turn.settings()
         except LMChatError as error:
             self._refuse(opened, error, text)
             return False
@@ -207,7 +211,7 @@ class Turns:
 
     async def stop_all(self) -> None:
         await _ended(
-            [worker for opened in self._open_sessions.asking for worker in self._cancel(opened)]
+            [worker for opened in self._open_sessions.busy for worker in self._cancel(opened)]
         )
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
@@ -355,7 +359,10 @@ class Turns:
             self._tell_away("The answer has ended.")
         if waiting is not None:
             self._send(opened, waiting, may_compact=not is_summary)
-        elif self._open_sessions.chat.auto_title and not self._workspace.is_temporary:
+        elif (
+            self._open_sessions.next_turn.options.chat.auto_title
+            and not self._workspace.is_temporary
+        ):
             self._name_session(opened)
 
     def _name_session(self, opened: OpenSession) -> None:
@@ -366,7 +373,7 @@ class Turns:
 
         async def name() -> None:
             with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
-                how = self._open_sessions.turn_settings()
+                how = self._open_sessions.next_turn.settings()
                 title = await title_by_model(self._workspace.backend, conversation.messages, how)
                 if title and is_named_by_prompt(conversation.header, conversation.messages):
                     conversation.rename(title)

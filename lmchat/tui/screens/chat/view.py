@@ -94,14 +94,16 @@ class ChatView:
 
     def is_unseen(self, text: str) -> bool:
         """Whether a prompt has an image and the model cannot see."""
-        target = self._open_sessions.target
+        target = self._open_sessions.next_turn.target
         is_blind = target is not None and target.model is not None and target.model.is_blind
         return is_blind and any(part.is_image for part in take_files(text)[1].values())
 
     @property
     def lacks_server(self) -> bool:
         """Whether the last look around found no server to use."""
-        return self._open_sessions.target is None and bool(self.workspace.catalogue.candidates)
+        return self._open_sessions.next_turn.target is None and bool(
+            self.workspace.catalogue.candidates
+        )
 
     # Notices, questions and workers
 
@@ -227,7 +229,10 @@ class ChatView:
 
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
         opened, backend = self._open_sessions, self.workspace.backend
-        use, warning = opened.context_use(), opened.save_queue.warning
+        use, warning = (
+            opened.next_turn.context_use(opened.shown.conversation),
+            opened.save_queue.warning,
+        )
         turn = opened.shown.conversation.turn
         ended_s = turn.ended_s if turn else None
         return TelemetrySnapshot(
@@ -238,15 +243,17 @@ class ChatView:
             context_limit=use.limit if use else None,
             is_context_estimated=use is not None and use.is_estimated,
             left_out=self.left_out,
-            can_compact=use is not None and opened.can_compact(opened.shown),
+            can_compact=use is not None and opened.next_turn.can_compact(opened.shown.conversation),
             metrics=backend.metrics(),
             budget=backend.budget(),
             last_action=self.last_action,
-            profile=opened.profile_name,
-            has_tools=opened.has_tools,
+            profile=opened.next_turn.options.profile_name,
+            has_tools=opened.next_turn.has_tools(opened.shown.session_id),
             is_asking=opened.shown.asked is not None,
             loading_since_s=self._loading_since_s,
-            loading_fraction=opened.target.loading_fraction if opened.target else None,
+            loading_fraction=opened.next_turn.target.loading_fraction
+            if opened.next_turn.target
+            else None,
             speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
             warning=f"Nothing is saved: {warning.message} Press Ctrl+E to export this session."
@@ -257,9 +264,13 @@ class ChatView:
     def show_status(self) -> None:
         """Show server, model, and the estimate of what is typed, which a command does not count for."""
         opened, typed = self._open_sessions, self.prompt_input.full_text
-        target, use, turn = opened.target, opened.context_use(), opened.shown.conversation.turn
+        target, use, turn = (
+            opened.next_turn.target,
+            opened.next_turn.context_use(opened.shown.conversation),
+            opened.shown.conversation.turn,
+        )
         text, files = take_files("" if is_command(typed) else typed)
-        draft_tokens = opened.meter.draft_tokens(target, text) + sum(
+        draft_tokens = opened.next_turn.meter.draft_tokens(target, text) + sum(
             part.tokens for part in files.values()
         )
         share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
@@ -291,7 +302,7 @@ class ChatView:
 
     @property
     def _loading_since_s(self) -> float | None:
-        target = self._open_sessions.target
+        target = self._open_sessions.next_turn.target
         if target is None or not target.is_loading:
             return None
         return self.health.since_s if target.loading_since_s is None else target.loading_since_s

@@ -1,0 +1,187 @@
+"""Choices for the next turn, and how much of the context window it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
+from lmchat.domain.message import Role, SentThoughts, take_files, text_message
+from lmchat.domain.request import Sampling
+from lmchat.domain.server import Target
+from lmchat.errors import RequestInvalid, WrongUse
+from lmchat.services.compacting import COMPACT_FROM, makes_room, older_part
+from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
+from lmchat.services.conversation import Conversation, TurnSettings
+from lmchat.services.tools import Toolbox
+from lmchat.text import safe_line
+
+NO_PROFILE = "none"  # name that returns to the settings without a profile
+_NO_EFFORT = "default"  # level that lets the server decide
+LEVELS = (*EFFORTS, _NO_EFFORT)
+
+
+class TurnOptions(Struct, frozen=True, kw_only=True):
+    """Choices for the next turn; they are the same in all sessions."""
+
+    chat: ChatSettings  # of the configuration, changed by the profile and the effort
+    profile_name: str = ""  # profile in use; empty without one
+    target: Target | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a server that is not loading its model."""
+        return self.target is not None and not self.target.is_loading
+
+    @property
+    def sampling(self) -> Sampling:
+        return sampling_of(self.chat)
+
+    @property
+    def compact_prompt(self) -> str:
+        return self.chat.compact_prompt.strip() or COMPACT_PROMPT
+
+    @property
+    def sent_thoughts(self) -> SentThoughts:
+        return self.target.sent_thoughts if self.target else SentThoughts.NONE
+
+    def has_unseen_image(self, draft: str) -> bool:
+        """Whether a draft has an image and the model cannot see."""
+        model = self.target.model if self.target else None
+        if model is None or not model.is_blind:
+            return False
+        _, files = take_files(draft)
+        return any(part.is_image for part in files.values())
+
+    def required_target(self) -> Target:
+        """Return server and model; raises `RequestInvalid` without a loaded one."""
+        target = self.target
+        if target is None:
+            hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
+            raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
+        if target.is_loading:
+            words = f"{target.product} is still loading its model."
+            raise RequestInvalid(words, hint="Try again when it is loaded.", kind="loading")
+        if not target.model_id:
+            words = target.product.in_text("No LM Studio model selected")
+            raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
+        return target
+
+
+class NextTurn:
+    """Owner of the choices for the next turn, of the tools, and of the meter."""
+
+    def __init__(self, chat: ChatSettings, profile_name: str = "") -> None:
+        self.options = TurnOptions(chat=chat, profile_name=profile_name)
+        self.meter = ContextMeter()
+        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
+        self._without_profile = chat
+        self._first_profile = profile_name  # cannot be left: it is part of `chat`
+
+    @property
+    def target(self) -> Target | None:
+        """Server and model of the next turn."""
+        return self.options.target
+
+    @target.setter
+    def target(self, target: Target | None) -> None:
+        self.options = replace(self.options, target=target)
+
+    def settings(self) -> TurnSettings:
+        """Return the settings of a turn; raises `RequestInvalid` without a loaded model."""
+        return TurnSettings(
+            target=self.options.required_target(),
+            sampling=self.options.sampling,
+            is_truncating=self.options.chat.auto_truncate,
+            toolbox=self.toolbox,
+        )
+
+    def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
+        """Take over the settings of a profile; raises `WrongUse` for an unknown one."""
+        if name == NO_PROFILE and name not in profiles:
+            if self._first_profile:
+                words = f"lmchat was started with --profile {self._first_profile}."
+                raise WrongUse(words, hint="To use no profile, start it without this option.")
+            self.options = replace(self.options, profile_name="", chat=self._without_profile)
+            return Profile()
+        if name not in profiles:
+            words = f"Unknown profile: {safe_line(name, limit=40)}."
+            if not name:
+                words = "Type a name after /profile."
+            hint = "No profiles are configured."
+            if profiles:
+                hint = f"Configured: {', '.join(profiles)}."
+            raise WrongUse(words, hint=hint)
+        profile = profiles[name]
+        chat = self._without_profile.with_profile(profile)
+        self.options = replace(self.options, profile_name=name, chat=chat)
+        return profile
+
+    def use_effort(self, level: str) -> None:
+        """Set the reasoning effort, also for other profiles; raises `WrongUse` for no level."""
+        if level not in LEVELS:
+            words = "Type a level after /effort."
+            if level:
+                words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
+            raise WrongUse(words, hint=f"The levels are {', '.join(LEVELS)}.")
+        effort = "" if level == _NO_EFFORT else level
+        chat = replace(self.options.chat, reasoning_effort=effort)
+        self.options = replace(self.options, chat=chat)
+        self._without_profile = replace(self._without_profile, reasoning_effort=effort)
+
+    def has_tools(self, session_id: str) -> bool:
+        """Whether some tool is offered in a session, as far as the tool servers have started."""
+        toolbox = self.toolbox
+        if toolbox is None or self.target is None or not toolbox.can_use(self.target):
+            return False
+        return any(toolbox.is_on(session_id, tool) for tool in toolbox.tools)
+
+    def draft_tokens(self, draft: str) -> int:
+        """Estimate the tokens of a draft with its files."""
+        text, files = take_files(draft)
+        in_files = sum(part.tokens for part in files.values())
+        return self.meter.draft_tokens(self.target, text) + in_files
+
+    def context_use(self, conversation: Conversation) -> ContextUse | None:
+        """Return how much the next request takes; None while older messages are not read."""
+        if not conversation.has_all_messages:
+            return None
+        use = self.meter.use(self.target, conversation.messages)
+        if conversation.turn is None or not conversation.is_running:
+            return use
+        return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
+
+    def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
+        """Return what would be sent with a draft; None where that is not known."""
+        target = self.target
+        if target is None or target.context is None or not conversation.has_all_messages:
+            return None
+        path = conversation.messages
+        if draft:
+            text, files = take_files(draft)
+            message = text_message(Role.USER, text)
+            path = path.added(replace(message, parts=(*files.values(), *message.parts)))
+        return plan_context(
+            path,
+            limit=target.context,
+            max_tokens=self.options.chat.max_tokens,
+            factor=self.meter.factor(target),
+            sent_thoughts=target.sent_thoughts,
+        )
+
+    def can_compact(self, conversation: Conversation, draft: str = "") -> bool:
+        """Whether a draft makes the window nearly full, and a summary would make room."""
+        messages = conversation.messages
+        use = self.meter.use(self.target, messages)
+        tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
+        if use.limit is None or tokens < COMPACT_FROM * use.limit:
+            return False
+        older = older_part(messages, self.options.compact_prompt)
+        return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
+
+
+def sampling_of(chat: ChatSettings) -> Sampling:
+    """Return the sampling parameters of the settings."""
+    return Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
