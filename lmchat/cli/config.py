@@ -10,8 +10,10 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
-from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of
-from lmchat.config.rows import SECTIONS, example_text, toml_value
+from lmchat.config.config_file import KeyPath, Problem, key_of, line_of
+from lmchat.config.example_file import example_text, toml_value
+from lmchat.config.load import Loaded
+from lmchat.config.sections import SECTIONS
 from lmchat.config.settings import EndpointSettings, McpSettings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
@@ -140,7 +142,7 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows.values():
             key, value = section.key(row.name), getattr(values, row.name)
-            shown = _MASK if row.about.is_secret and value else _without_password(key, value)
+            shown = _MASK if row.is_secret and value else _without_password(key, value)
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({context.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from lmchat.cli.commands import LEVELS, ParsedOptions
 from lmchat.cli.output import Output
-from lmchat.config.load import Flags, Loaded, Problem, line_of, load
+from lmchat.config.config_file import Problem, line_of
+from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.files import NO_WAIT, OPEN_FLAGS, environment_for_others, path_of
@@ -49,7 +50,7 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        return self.loaded.sound().settings
+        return self.loaded.require_valid().settings
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:

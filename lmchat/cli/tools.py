@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, rounded, table, typed_line
-from lmchat.config.rows import toml_value
+from lmchat.config.example_file import toml_value
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.remembered import Remembered

@@ -1,26 +1,29 @@
-"""All settings as frozen values: name, type, default, limits and help of each key, once.
+"""All settings as frozen values: name, type, default, limits and help of each key.
 
-Loader, checks, example file and reference page derive from the `Setting` in each field's annotation.
+Loader, example file and reference page derive from the `Meta` in each field's annotation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much a model may be asked to think, least first; server and model decide which of them they take."""
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""How much a model may be asked to think, least first; server and model decide which they accept."""
+PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
+PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
-SECTIONS = ("server", "model", "context", "turn", "requests", "activity")  # values of `ui.sections`
 COMPACT_PROMPT = (
     "Summarise our conversation so far. The summary takes the place of these messages, so keep all facts, "
     "names, numbers, code, decisions and open questions that we may need again. Answer with the summary "
     "alone, in the language of the conversation."
 )
+SECRET = {"is_secret": True}  # marks API keys in `Meta.extra`
 _DAY_S = 86_400
 
 
@@ -32,15 +35,9 @@ class Approval(StrEnum):
     ALWAYS = "always"
 
 
-class Setting(Struct, frozen=True):
-    """Help and limits of one key."""
-
-    help: str
-    within: tuple[float, float] | None = None
-    words: tuple[str, ...] = ()  # allowed values, of a list its items; an empty text means unset
-    example: object = None  # shown where there is no default
-    is_secret: bool = False
-    is_required: bool = False
+def setting(description: str, *, example: object = None, **limits: Any) -> Meta:
+    """Return the help and limits of a setting, and the example to show without a default."""
+    return Meta(description=description, examples=None if example is None else [example], **limits)
 
 
 class Secret(Struct, frozen=True, kw_only=True):
@@ -51,76 +48,81 @@ class Secret(Struct, frozen=True, kw_only=True):
 
 
 _Effort = Annotated[
-    str,
-    Setting(
-        'how much the model thinks before it answers, if supported; "none" turns reasoning off',
-        words=("", *EFFORTS),
+    Literal["", Effort],
+    setting(
+        'how much the model thinks before it answers, if supported; "none" turns reasoning off'
     ),
 ]
 _Temperature = Annotated[
-    float | None,
-    Setting("randomness, 0 to 2; unset: the server decides", within=(0, 2), example=0.7),
+    float, setting("randomness, 0 to 2; unset: the server decides", ge=0, le=2, example=0.7)
 ]
 _TopP = Annotated[
-    float | None,
-    Setting("nucleus sampling, 0 to 1; unset: the server decides", within=(0, 1), example=0.95),
+    float, setting("nucleus sampling, 0 to 1; unset: the server decides", ge=0, le=1, example=0.95)
 ]
 _MaxTokens = Annotated[
-    int | None,
-    Setting(
-        "longest answer in tokens; unset: the server decides", within=(1, 10_000_000), example=2048
+    int,
+    setting(
+        "longest answer in tokens; unset: the server decides", ge=1, le=10_000_000, example=2048
     ),
 ]
-_STOP = Setting("strings that end an answer", example=["###"])
+_STOP = setting("strings that end an answer", example=["###"])
 
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
     """Options for the model; None is not sent."""
 
-    system_prompt: Annotated[str, Setting("instructions sent at the start of every session")] = ""
-    temperature: _Temperature = None
-    top_p: _TopP = None
-    max_tokens: _MaxTokens = None
+    system_prompt: Annotated[str, setting("instructions sent at the start of every session")] = ""
+    temperature: _Temperature | None = None
+    top_p: _TopP | None = None
+    max_tokens: _MaxTokens | None = None
     stop: Annotated[tuple[str, ...], _STOP] = ()
-    seed: Annotated[
-        int | None,
-        Setting(
-            "for repeatable answers, if the server supports it", within=(-1, 2**32 - 1), example=42
-        ),
-    ] = None
+    seed: (
+        Annotated[
+            int,
+            setting(
+                "for repeatable answers, if the server supports it", ge=-1, le=2**32 - 1, example=42
+            ),
+        ]
+        | None
+    ) = None
     reasoning_effort: _Effort = ""
-    keep_loaded_s: Annotated[
-        int | None,
-        Setting(
-            "seconds an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
-            within=(1, 365 * _DAY_S),
-            example=1800,
-        ),
-    ] = None
+    keep_loaded_s: (
+        Annotated[
+            int,
+            setting(
+                "seconds an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
+                ge=1,
+                le=365 * _DAY_S,
+                example=1800,
+            ),
+        ]
+        | None
+    ) = None
     auto_truncate: Annotated[
         bool,
-        Setting(
-            "leave out the oldest messages when the context window is full; false: show an error instead"
+        setting(
+            "leave out the oldest messages when the context window is full; false: show an error "
+            "instead"
         ),
     ] = True
     think_tags: Annotated[
         bool,
-        Setting(
+        setting(
             "treat text between `<think>` and `</think>` as reasoning; false: show it as answer"
         ),
     ] = True
     auto_title: Annotated[
         bool,
-        Setting(
+        setting(
             "let the model name a session after its first answer, with a short request of its own"
         ),
     ] = False
     compact_prompt: Annotated[
-        str, Setting("the prompt of `/compact`, which asks for a summary of the older messages")
+        str, setting("the prompt of `/compact`, which asks for a summary of the older messages")
     ] = COMPACT_PROMPT
     auto_compact: Annotated[
         bool,
-        Setting("compact before a prompt is sent that fills more than 80 % of the context window"),
+        setting("compact before a prompt is sent that fills more than 80 % of the context window"),
     ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:
@@ -139,46 +141,50 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     """Limits on requests."""
 
     requests_per_minute: Annotated[
-        int, Setting("maximum number of chat requests per minute", within=(1, 100_000))
+        int, setting("maximum number of chat requests per minute", ge=1, le=100_000)
     ] = 60
     max_body_mb: Annotated[
-        float, Setting("maximum size of a request in MB, without files", within=(0.001, 10_000))
+        float, setting("maximum size of a request in MB, without files", ge=0.001, le=10_000)
     ] = 10
     models_ttl_s: Annotated[
         float,
-        Setting("seconds until lmchat asks for the list of models again", within=(0, 365 * _DAY_S)),
+        setting("seconds until lmchat asks for the list of models again", ge=0, le=365 * _DAY_S),
     ] = 600
-    retries: Annotated[int, Setting("number of attempts, including the first", within=(1, 20))] = 3
+    retries: Annotated[int, setting("number of attempts, including the first", ge=1, le=20)] = 3
     retry_base_s: Annotated[
         float,
-        Setting("seconds before the second attempt; the delay doubles each time", within=(0, 3600)),
+        setting("seconds before the second attempt; the delay doubles each time", ge=0, le=3600),
     ] = 1
-    retry_max_s: Annotated[float, Setting("longest delay in seconds", within=(0, 3600))] = 30
+    retry_max_s: Annotated[float, setting("longest delay in seconds", ge=0, le=3600)] = 30
 
 
 class TimeoutSettings(Struct, frozen=True, kw_only=True):
     """Timeouts in seconds."""
 
-    connect_s: Annotated[
-        float | None,
-        Setting(
-            "wait for a connection; unset: 2 on this machine, 10 elsewhere",
-            within=(0.01, _DAY_S),
-            example=2,
-        ),
-    ] = None
+    connect_s: (
+        Annotated[
+            float,
+            setting(
+                "wait for a connection; unset: 2 on this machine, 10 elsewhere",
+                ge=0.01,
+                le=_DAY_S,
+                example=2,
+            ),
+        ]
+        | None
+    ) = None
     first_token_s: Annotated[
         float,
-        Setting("wait for the first token; 0: as long as the server is alive", within=(0, _DAY_S)),
+        setting("wait for the first token; 0: as long as the server is alive", ge=0, le=_DAY_S),
     ] = 0
     stalled_after_s: Annotated[
-        float, Setting("silence after which the answer is shown as stalled", within=(0.01, _DAY_S))
+        float, setting("silence after which the answer is shown as stalled", ge=0.01, le=_DAY_S)
     ] = 60
     give_up_after_s: Annotated[
         float,
-        Setting("silence after which lmchat ends the answer as interrupted", within=(0.01, _DAY_S)),
+        setting("silence after which lmchat ends the answer as interrupted", ge=0.01, le=_DAY_S),
     ] = 300
-    health_s: Annotated[float, Setting("timeout of a health check", within=(0.01, 3600))] = 5
+    health_s: Annotated[float, setting("timeout of a health check", ge=0.01, le=3600)] = 5
 
 
 class UiSettings(Struct, frozen=True, kw_only=True):
@@ -186,28 +192,28 @@ class UiSettings(Struct, frozen=True, kw_only=True):
 
     theme: Annotated[
         str,
-        Setting(
-            "colour theme: lmchat-dark, lmchat-light, or another that /theme lists; "
-            "unset: the last used one, else as the terminal",
+        setting(
+            "colour theme: lmchat-dark, lmchat-light, or another that /theme lists; unset: the "
+            "last used one, else as the terminal"
         ),
     ] = ""
-    reduced_motion: Annotated[bool, Setting("no blinking, fewer screen updates")] = False
-    ascii: Annotated[bool, Setting("ASCII characters only")] = False
-    mouse: Annotated[bool, Setting("use the mouse in lmchat; false: leave it to the terminal")] = (
+    reduced_motion: Annotated[bool, setting("no blinking, fewer screen updates")] = False
+    ascii: Annotated[bool, setting("ASCII characters only")] = False
+    mouse: Annotated[bool, setting("use the mouse in lmchat; false: leave it to the terminal")] = (
         True
     )
     frames_per_second: Annotated[
-        int, Setting("maximum screen updates per second while text streams", within=(1, 120))
+        int, setting("maximum screen updates per second while text streams", ge=1, le=120)
     ] = 15
-    sidebar: Annotated[bool, Setting("show the telemetry panel if there is room")] = True
+    sidebar: Annotated[bool, setting("show the telemetry panel if there is room")] = True
     sections: Annotated[
-        tuple[str, ...], Setting("sections of the telemetry panel, in this order", words=SECTIONS)
-    ] = SECTIONS
+        tuple[PanelSection, ...], setting("sections of the telemetry panel, in this order")
+    ] = PANEL_SECTIONS
     notify: Annotated[
-        str,
-        Setting(
-            'signal when an answer of more than 10 s ends without focus: "bell", "desktop" or "none"',
-            words=("bell", "desktop", "none"),
+        Literal["bell", "desktop", "none"],
+        setting(
+            'signal when an answer of more than 10 s ends without focus: "bell", "desktop" or '
+            '"none"'
         ),
     ] = "bell"
 
@@ -217,126 +223,144 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
 
     model: Annotated[
         str,
-        Setting(
-            "GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"
+        setting(
+            "GGUF file, or a name from `lmchat models --local`; unset: the best one for this "
+            "machine"
         ),
     ] = ""
-    context: Annotated[
-        int | None,
-        Setting(
-            "context window in tokens; unset: 8192, or the model's maximum if that is smaller",
-            within=(1, 100_000_000),
-            example=4096,
-        ),
-    ] = None
-    threads: Annotated[
-        int | None,
-        Setting("number of CPU threads; unset: llama.cpp decides", within=(1, 4096), example=4),
-    ] = None
+    context: (
+        Annotated[
+            int,
+            setting(
+                "context window in tokens; unset: 8192, or the model's maximum if that is smaller",
+                ge=1,
+                le=100_000_000,
+                example=4096,
+            ),
+        ]
+        | None
+    ) = None
+    threads: (
+        Annotated[
+            int,
+            setting("number of CPU threads; unset: llama.cpp decides", ge=1, le=4096, example=4),
+        ]
+        | None
+    ) = None
 
 
 class ToolSettings(Struct, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
-        str, Setting('whether tools run: "always", "never", or "ask" first', words=tuple(Approval))
+        Literal["never", "ask", "always"],
+        setting('whether tools run: "always", "never", or "ask" first'),
     ] = "ask"
     max_steps: Annotated[
-        int, Setting("rounds of tool calls in one turn after which lmchat stops", within=(1, 1000))
+        int, setting("rounds of tool calls in one turn after which lmchat stops", ge=1, le=1000)
     ] = 10
-    timeout_s: Annotated[
-        float, Setting("time limit of a call in seconds", within=(0.1, 86_400))
-    ] = 60
+    timeout_s: Annotated[float, setting("time limit of a call in seconds", ge=0.1, le=86_400)] = 60
     choice: Annotated[
-        str, Setting('"required": each turn has to begin with a call', words=("auto", "required"))
+        Literal["auto", "required"], setting('"required": each turn has to begin with a call')
     ] = "auto"
     offer_when_unknown: Annotated[
         bool,
-        Setting("offer tools also where the server does not say whether its model can use them"),
+        setting("offer tools also where the server does not say whether its model can use them"),
     ] = True
-    approval: Mapping[str, str] = field(
-        default_factory=dict
-    )  # `SERVER` or `SERVER/TOOL` to an approval
+    approval: Mapping[str, str] = field(default_factory=dict)
+    """`SERVER` or `SERVER/TOOL` to an approval."""
 
 
 class McpSettings(Secret, frozen=True, kw_only=True):
     """An MCP server: a command that speaks over stdin and stdout, or an address."""
 
-    name: Annotated[str, Setting("name of the server", example="files", is_required=True)]
-    command: Annotated[str, Setting("program to start", example="npx")] = ""
+    name: Annotated[str, setting("name of the server", min_length=1, example="files")]
+    command: Annotated[str, setting("program to start", example="npx")] = ""
     args: Annotated[
         tuple[str, ...],
-        Setting(
+        setting(
             "its arguments",
             example=["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"],
         ),
     ] = ()
-    env: Annotated[
-        Mapping[str, str] | None,
-        Setting("environment variables added for it", example={"LOG": "off"}),
-    ] = None
+    env: (
+        Annotated[
+            Mapping[str, str], setting("environment variables added for it", example={"LOG": "off"})
+        ]
+        | None
+    ) = None
     cwd: Annotated[
         str,
-        Setting("folder that it is started in; default: that of config.toml", example="~/notes"),
+        setting("folder that it is started in; default: that of config.toml", example="~/notes"),
     ] = ""
     approve: Annotated[
-        str, Setting("whether its tools run; unset: as in [tools]", words=("", *Approval))
+        Literal["", "never", "ask", "always"],
+        setting("whether its tools run; unset: as in [tools]"),
     ] = ""
-    enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
+    enabled: Annotated[bool, setting("whether to use it; default: true", example=False)] = True
     url: Annotated[
-        str, Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")
+        str, setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")
     ] = ""
-    headers_env: Annotated[
-        Mapping[str, str] | None,
-        Setting(
-            "headers to send, each from an environment variable",
-            example={"Authorization": "WIKI_TOKEN"},
-        ),
-    ] = None
+    headers_env: (
+        Annotated[
+            Mapping[str, str],
+            setting(
+                "headers to send, each from an environment variable",
+                example={"Authorization": "WIKI_TOKEN"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A configured server."""
 
     name: Annotated[
-        str, Setting("name shown in the model picker", example="workstation", is_required=True)
+        str, setting("name shown in the model picker", min_length=1, example="workstation")
     ]
     url: Annotated[
         str,
-        Setting(
+        setting(
             "address of the server, with or without /v1",
+            min_length=1,
             example="http://192.168.1.20:9931",
-            is_required=True,
         ),
     ]
-    api_key: Annotated[
-        str, Setting("API key; safer: api_key_env or api_key_cmd", is_secret=True)
-    ] = ""
+    api_key: Annotated[str, setting("API key; safer: api_key_env or api_key_cmd", extra=SECRET)] = (
+        ""
+    )
     api_key_env: Annotated[
-        str, Setting("environment variable that holds the API key", example="WORKSTATION_KEY")
+        str, setting("environment variable that holds the API key", example="WORKSTATION_KEY")
     ] = ""
     api_key_cmd: Annotated[
-        str, Setting("command that prints the API key", example="pass show workstation")
+        str, setting("command that prints the API key", example="pass show workstation")
     ] = ""
-    timeouts: Annotated[
-        TimeoutSettings | None, Setting("timeouts for this server only", example={"connect_s": 5})
-    ] = None
+    timeouts: (
+        Annotated[
+            TimeoutSettings, setting("timeouts for this server only", example={"connect_s": 5})
+        ]
+        | None
+    ) = None
 
 
 class Profile(Struct, frozen=True, kw_only=True):
     """Named options that override `ChatSettings`."""
 
-    system_prompt: Annotated[
-        str | None,
-        Setting(
-            "instructions sent at the start of every session", example="Answer in one sentence."
-        ),
-    ] = None
-    model: Annotated[str, Setting("model to use")] = ""
-    temperature: _Temperature = None
-    top_p: _TopP = None
-    max_tokens: _MaxTokens = None
-    stop: Annotated[tuple[str, ...] | None, _STOP] = None
+    system_prompt: (
+        Annotated[
+            str,
+            setting(
+                "instructions sent at the start of every session", example="Answer in one sentence."
+            ),
+        ]
+        | None
+    ) = None
+    model: Annotated[str, setting("model to use")] = ""
+    temperature: _Temperature | None = None
+    top_p: _TopP | None = None
+    max_tokens: _MaxTokens | None = None
+    stop: Annotated[tuple[str, ...], _STOP] | None = None
     reasoning_effort: _Effort = ""
 
 
@@ -345,10 +369,10 @@ class Preset(Struct, frozen=True, kw_only=True):
 
     text: Annotated[
         str,
-        Setting(
+        setting(
             "the prompt; {{input}} is what you type, {{clipboard}} the clipboard, {{date}} today",
+            min_length=1,
             example="Translate into French: {{input}}",
-            is_required=True,
         ),
     ]
 
@@ -358,38 +382,34 @@ class Settings(Secret, frozen=True, kw_only=True):
 
     endpoint: Annotated[
         str,
-        Setting(
+        setting(
             "address of the server, with or without /v1; unset: lmchat looks for one",
             example="http://127.0.0.1:1234",
         ),
     ] = ""
     api_key: Annotated[
         str,
-        Setting(
+        setting(
             "API key for `endpoint`; safer: api_key_env or api_key_cmd under [[endpoints]]",
-            is_secret=True,
+            extra=SECRET,
         ),
     ] = ""
     model: Annotated[
-        str, Setting("model to use; unset: the last used model, otherwise a loaded one")
+        str, setting("model to use; unset: the last used model, otherwise a loaded one")
     ] = ""
     allowed_hosts: Annotated[
-        tuple[str, ...], Setting('other machines that lmchat may connect to: "host" or "host:port"')
+        tuple[str, ...], setting('other machines that lmchat may connect to: "host" or "host:port"')
     ] = ()
     ca_file: Annotated[
         str,
-        Setting(
-            "file with extra certificates (PEM) to trust for https",
-            example="~/company.pem",
-        ),
+        setting("file with extra certificates (PEM) to trust for https", example="~/company.pem"),
     ] = ""
     chat: ChatSettings = field(default_factory=ChatSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     ui: UiSettings = field(default_factory=UiSettings)
-    keys: Mapping[str, str] = field(
-        default_factory=dict
-    )  # command id to key or keys, comma-separated
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Command id to key or keys, comma-separated."""
     local: LocalSettings = field(default_factory=LocalSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
     mcp: tuple[McpSettings, ...] = ()

@@ -6,13 +6,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from lmchat.config.rows import Row
-from lmchat.config.settings import Setting
+from lmchat.config.sections import Row
 from lmchat.files import read_plain
 from lmchat.text import safe_line, similar
 from lmchat.tui.themes import fitted
@@ -21,12 +21,12 @@ _COLOURS = (
     *("primary", "secondary", "warning", "error", "success", "accent"),
     *("foreground", "background", "surface", "panel", "boost"),
 )
-_SHARE = Setting("", within=(0, 1))
+_SHARE = Annotated[float, Meta(ge=0, le=1)]
 _ROWS: Mapping[str, Row] = {
-    **{name: Row(name, str, Setting("")) for name in ("name", *_COLOURS)},
-    **{name: Row(name, bool, Setting("")) for name in ("dark", "ansi")},
-    **{name: Row(name, float, _SHARE) for name in ("luminosity_spread", "text_alpha")},
-    "variables": Row("variables", Mapping[str, str], Setting("")),
+    **{name: Row(name, Annotated[str, Meta()]) for name in ("name", *_COLOURS)},
+    **{name: Row(name, Annotated[bool, Meta()]) for name in ("dark", "ansi")},
+    **{name: Row(name, _SHARE) for name in ("luminosity_spread", "text_alpha")},
+    "variables": Row("variables", Annotated[Mapping[str, str], Meta()]),
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LEAST_CONTRAST = 4.5

@@ -22,7 +22,7 @@ def keys_of(tmp_path):
         credentials = Credentials(tmp_path / "credentials.toml")
         for origin, key in (stored or {}).items():
             credentials.set(origin, key)
-        loaded = load(file, environ or {}, Flags(**flags)).sound()
+        loaded = load(file, environ or {}, Flags(**flags)).require_valid()
         keyring = KeyringKeys(lambda: ring, limit_s=0.05 if isinstance(ring, LockedKeyring) else 5)
         keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"), keyring)
         keys.load()

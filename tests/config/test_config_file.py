@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lmchat.cli.context import keymap_problems
 from lmchat.config.load import Flags, load
-from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS
+from lmchat.config.sections import ENDPOINT, MCP, PROFILE, SECTIONS
 from lmchat.errors import ConfigError
 
 
@@ -224,7 +224,7 @@ def load_bytes(data: bytes) -> None:
         problems = (*loaded.problems, *keymap_problems(loaded))
         assert all(problem.sentence for problem in problems)
         try:
-            loaded.sound()
+            loaded.require_valid()
         except ConfigError as error:
             assert error.message  # noqa: PT017 - most of these are refused
             assert loaded.problems

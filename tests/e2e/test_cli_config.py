@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lmchat.config.rows import example_text
+from lmchat.config.example_file import example_text
 from tests.support.programs import LMCHAT, WAIT_S, run
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram

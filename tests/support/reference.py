@@ -13,8 +13,9 @@ from typing import get_args
 import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
+from lmchat.config.example_file import toml_value
 from lmchat.config.load import VARIABLES
-from lmchat.config.rows import (
+from lmchat.config.sections import (
     APPROVAL_HELP,
     ENDPOINT,
     KEYS_HELP,
@@ -22,10 +23,9 @@ from lmchat.config.rows import (
     PROFILE,
     PROMPT,
     SECTIONS,
-    WORDS,
+    TYPE_WORDS,
     Row,
     Section,
-    toml_value,
 )
 from lmchat.config.settings import Approval
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
@@ -181,7 +181,7 @@ def _fields(name: str) -> Iterator[str]:
 def _api_settings(section: Section) -> str:
     defaults, rows = section.settings(), []
     for row in section.rows.values():
-        value, help_ = getattr(defaults, row.name), row.about.help
+        value, help_ = getattr(defaults, row.name), row.help
         kind = row.type.__name__ + (" | None" if value is None else "")
         default = "" if value is None else f" Default: {value:g}."
         rows.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
@@ -337,27 +337,23 @@ def _cell(text: str) -> str:
 def _settings(section: Section) -> str:
     defaults = section.settings() if section in SECTIONS else None
     rows = (
-        (f"`{row.name}`", _default(row, defaults), row.about.help, _allowed(row))
+        (f"`{row.name}`", _default(row, defaults), row.help, _allowed(row))
         for row in section.rows.values()
     )
     return _table(("setting", "default", "meaning", "allowed values"), rows)
 
 
 def _allowed(row: Row) -> str:
-    unset = ', or "" for unset' if "" in row.about.words else ""
-    limits = (
-        f"a list; each item is {row.limits}"
-        if row.type == tuple[str, ...] and row.limits
-        else row.limits
-    )
-    return f"{limits or WORDS[row.type]}{unset}"
+    unset = ', or "" for unset' if "" in row.choices else ""
+    limits = f"a list; each item is {row.limits}" if row.is_list and row.limits else row.limits
+    return f"{limits or TYPE_WORDS[row.type]}{unset}"
 
 
 def _default(row: Row, defaults: object) -> str:
     value = getattr(defaults, row.name, None)
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
-    return "" if row.about.example is None else f"unset; example: `{toml_value(row.about.example)}`"
+    return "" if row.example is None else f"unset; example: `{toml_value(row.example)}`"
 
 
 def _approvals() -> str:

@@ -69,13 +69,13 @@ def test_a_variable_that_is_no_number_is_told(load_with):
 
 def test_a_broken_configuration_stops_with_one_sentence(load_with):
     with pytest.raises(ConfigError, match=r"line 1: a is unknown \(and 1 more\)$") as caught:
-        load_with("a = 1\nb = 2").sound()
+        load_with("a = 1\nb = 2").require_valid()
     assert caught.value.exit_code == 2
 
 
 def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
     server = "[[endpoints]]\nname='n'\nurl='u'\ntimeouts={connect_s=3}\n"
-    (own,) = load_with(f"[timeouts]\nhealth_s=2\n{server}").sound().settings.endpoints
+    (own,) = load_with(f"[timeouts]\nhealth_s=2\n{server}").require_valid().settings.endpoints
     assert (own.timeouts.connect_s, own.timeouts.health_s) == (3, 2)
 
 

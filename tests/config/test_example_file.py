@@ -5,8 +5,9 @@ import tomllib
 import pytest
 from msgspec.structs import fields
 
+from lmchat.config.example_file import example_text
 from lmchat.config.load import load
-from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, example_text
+from lmchat.config.sections import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 
@@ -30,7 +31,7 @@ def test_the_rows_are_exactly_the_fields_of_the_settings(section):
 def test_every_default_and_every_example_passes_its_own_check(section):
     defaults = section.settings() if section in SECTIONS else None
     for row in section.rows.values():
-        for value in (getattr(defaults, row.name, None), row.about.example):
+        for value in (getattr(defaults, row.name, None), row.example):
             if value is not None:
                 assert row.fault(list(value) if isinstance(value, tuple) else value) == ""
 

@@ -1,0 +1,75 @@
+"""The commented example file, written from the rows of the configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from lmchat.config.sections import (
+    APPROVAL_HELP,
+    ENDPOINT,
+    KEYS_HELP,
+    MCP,
+    PROFILE,
+    PROMPT,
+    SECTIONS,
+    Row,
+)
+
+_HEAD = """\
+# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
+# `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
+# `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
+"""
+_HELP_COLUMN = 44
+_MAX_COLUMNS = 110
+
+
+def example_text() -> str:
+    """Return the text of the example file."""
+    blocks = [_HEAD]
+    for section in SECTIONS:
+        head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
+        blocks.append(_block(head, section.rows.values(), section.settings()))
+
+    approvals = '# "files/read_text" = "always"\n# python = "always"\n'
+    blocks.append(f"# {APPROVAL_HELP}\n[tools.approval]\n{approvals}")
+
+    *of_command, url, headers = MCP.rows.values()
+    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], of_command))
+    blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
+
+    blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
+    named_tables = (
+        (ENDPOINT, "[[endpoints]]"),
+        (PROFILE, "[profiles.short]"),
+        (PROMPT, "[prompts.french]"),
+    )
+    for section, name in named_tables:
+        blocks.append(_block([f"# {section.help}", f"# {name}"], section.rows.values()))
+    return "\n".join(blocks)
+
+
+def toml_value(value: object) -> str:
+    """Return a value as TOML; except for tables that equals JSON."""
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items())
+        return f"{{ {pairs} }}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(head: list[str], rows: Iterable[Row], defaults: object = None) -> str:
+    lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _line(row: Row, default: object) -> str:
+    is_unset = default in (None, "", ())
+    value = row.example if is_unset and row.example is not None else default
+    setting = f"# {row.name} = {toml_value(value)}"
+    line = f"{setting:<{_HELP_COLUMN}}  # {row.help}"
+    if len(setting) > _HELP_COLUMN or len(line) > _MAX_COLUMNS:
+        return f"# {row.help}:\n{setting}"
+    return line

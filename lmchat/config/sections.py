@@ -1,0 +1,204 @@
+"""Tables of the configuration file and their keys, derived from the annotations of the settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from msgspec import Meta, Struct, ValidationError, convert
+
+from lmchat.config.settings import (
+    SECRET,
+    ChatSettings,
+    EndpointSettings,
+    LimitSettings,
+    LocalSettings,
+    McpSettings,
+    Preset,
+    Profile,
+    Settings,
+    TimeoutSettings,
+    ToolSettings,
+    UiSettings,
+)
+from lmchat.text import header_value
+
+TYPE_WORDS = {
+    str: "a string in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: 'a list of strings, for example ["a", "b"]',
+    TimeoutSettings: "a table like [timeouts]",
+    Mapping[str, str]: 'a table of strings, for example { NAME = "value" }',
+}
+"""Types of settings in messages."""
+KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
+APPROVAL_HELP = (
+    "Whether the tools of a server run, or one of them; `python` is the server of tools.py."
+)
+
+
+class Row(Struct, frozen=True):
+    """One key."""
+
+    name: str  # also the field in the settings
+    annotation: Any  # a type, with its limits in a `Meta`
+
+    @property
+    def _declared_type(self) -> Any:
+        return get_args(self.annotation)[0]
+
+    @property
+    def meta(self) -> Meta:
+        meta: Meta = get_args(self.annotation)[1]
+        return meta
+
+    @property
+    def is_list(self) -> bool:
+        return get_origin(self._declared_type) is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values, or the only items of a list; an empty text means unset."""
+        declared = self._declared_type
+        item = get_args(declared)[0] if self.is_list else declared
+        return get_args(item) if get_origin(item) is Literal else ()
+
+    @property
+    def type(self) -> Any:
+        """One of `TYPE_WORDS`: the type without limits."""
+        if self.is_list:
+            return tuple[str, ...]
+        return str if self.choices else self._declared_type
+
+    @property
+    def help(self) -> str:
+        return self.meta.description or ""
+
+    @property
+    def example(self) -> Any:
+        return self.meta.examples[0] if self.meta.examples else None
+
+    @property
+    def is_secret(self) -> bool:
+        return self.meta.extra == SECRET
+
+    @property
+    def limits(self) -> str:
+        """Words for what a value of the right type must be; empty without limits."""
+        if self.choices:
+            return "one of " + ", ".join(f'"{choice}"' for choice in self.choices if choice)
+        return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
+
+    def fault(self, value: Any) -> str:
+        """Return what is wrong with a value, else ""; the values in a table have rows of their own."""
+        is_table = self.type is TimeoutSettings
+        if not (isinstance(value, dict) if is_table else _fits(value, self.type)):
+            return f"must be {TYPE_WORDS[self.type]}"
+        if self.is_secret:
+            return _fault_of_key(value)
+        if is_table or _fits(value, self.annotation):
+            return ""
+        if self.is_list:
+            unknown = next(item for item in value if item not in self.choices)
+            return f'"{unknown}" is not {self.limits}'
+        return f"must be {self.limits}" if self.limits else "must not be empty"
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """One table of the file."""
+
+    name: str  # empty for top-level keys
+    help: str
+    settings: type[Struct]
+
+    def key(self, name: str) -> str:
+        return f"{self.name}.{name}" if self.name else name
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """Rows by name."""
+        return _rows(self.settings)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the keys without which the table cannot be used."""
+        return tuple(name for name, row in self.rows.items() if row.meta.min_length)
+
+
+@cache
+def _rows(settings: type[Struct]) -> Mapping[str, Row]:
+    """Return a row for each annotated field; the other fields are tables of their own."""
+    rows: dict[str, Row] = {}
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        for part in (hint, *get_args(hint)):  # of `Annotated[…] | None`, the first part
+            if get_origin(part) is Annotated:
+                rows[name] = Row(name, part)
+    return rows
+
+
+def _fits(value: object, type_: Any) -> bool:
+    try:
+        converted = convert(value, type_)
+    except ValidationError:
+        return False
+    return not isinstance(converted, float) or math.isfinite(converted)
+
+
+def _fault_of_key(value: str) -> str:
+    """Return why an API key cannot be sent, without the key, else ""."""
+    try:
+        header_value(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+TOP = Section(name="", help="", settings=Settings)
+TIMEOUTS = Section(name="timeouts", help="Timeouts in seconds.", settings=TimeoutSettings)
+TOOLS = Section(
+    name="tools",
+    help="Tools that models can call, with your approval.",
+    settings=ToolSettings,
+)
+ENDPOINT = Section(
+    name="endpoints",
+    help="A server to check before the usual addresses; repeat this section for more servers.",
+    settings=EndpointSettings,
+)
+MCP = Section(
+    name="mcp",
+    help="A server of tools (MCP) to start or to connect to; repeat this section for more servers.",
+    settings=McpSettings,
+)
+PROFILE = Section(
+    name="profiles",
+    help="A named set of options that overrides [chat]; select it with --profile NAME.",
+    settings=Profile,
+)
+PROMPT = Section(
+    name="prompts",
+    help="A prompt to send by its name (a preset): /p NAME on the screen, or lmchat ask -p NAME.",
+    settings=Preset,
+)
+SECTIONS = (
+    TOP,
+    Section(
+        name="chat",
+        help="Options for the model; unset options are not sent.",
+        settings=ChatSettings,
+    ),
+    Section(name="limits", help="Limits on requests.", settings=LimitSettings),
+    TIMEOUTS,
+    Section(name="ui", help="Look of the screen.", settings=UiSettings),
+    Section(
+        name="local",
+        help="The built-in engine, which `lmchat --local` starts.",
+        settings=LocalSettings,
+    ),
+    TOOLS,
+)
+"""Tables of fixed keys that appear once; neither `[keys]` nor `[tools.approval]` is one."""
