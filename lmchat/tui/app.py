@@ -22,13 +22,15 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
+from lmchat.tui.messages import LoadOrUnload, ModelUsed, RefreshModels, ShowServers
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import COPYING, begin_work
 from lmchat.tui.screens.connect import Connect
-from lmchat.tui.screens.models import Models
+from lmchat.tui.screens.current_target import CurrentTarget
+from lmchat.tui.screens.model_switch import ModelSwitch
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
 _FIRST_KEY_S = (
@@ -54,8 +56,9 @@ class LMChatApp(PatchedApp):
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
         self.chat = ChatScreen(workspace)
-        self.models = Models(self, workspace, self.chat)
-        self.connect = Connect(self, workspace, self.chat, self.models, self._make_page)
+        target = CurrentTarget(self, workspace, self.chat)
+        self.models = ModelSwitch(self, workspace, self.chat, target)
+        self.connect = Connect(self, workspace, self.chat, target, self.models, self._make_page)
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
@@ -75,7 +78,7 @@ class LMChatApp(PatchedApp):
         return self.chat
 
     def _make_page(self) -> Screen[None]:
-        from lmchat.tui.screens.welcome.screen import WelcomeScreen
+        from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 
         return WelcomeScreen(self.workspace, self.connect)
 
@@ -266,7 +269,7 @@ class LMChatApp(PatchedApp):
     def on_app_focus(self) -> None:
         """Look more often, at once where there is no server, and at what another lmchat has written."""
         self.workspace.monitor.is_focused = True
-        self.connect.look_if_none()
+        self.connect.check_if_none()
         begin_work(self.chat, self.chat.sessions.reload, "reload")
 
     def on_app_blur(self) -> None:
@@ -287,5 +290,21 @@ class LMChatApp(PatchedApp):
         if message is not None:
             self.models.open_picker(then=lambda model: self.chat.turns.regenerate(message, model))
 
-    def action_look_now(self) -> None:
-        self.connect.look_now()
+    def action_check_now(self) -> None:
+        self.connect.check_now()
+
+    @on(ModelUsed)
+    def _close_welcome_page(self) -> None:
+        self.connect.close_page()
+
+    @on(ShowServers)
+    def _show_servers(self) -> None:
+        self.connect.open_page()
+
+    @on(LoadOrUnload)
+    def _load_or_unload(self, event: LoadOrUnload) -> None:
+        self.models.load_or_unload(event.model)
+
+    @on(RefreshModels)
+    def _refresh_models(self) -> None:
+        self.models.refresh_picker()

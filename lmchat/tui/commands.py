@@ -164,7 +164,7 @@ COMMANDS: tuple[Command, ...] = (
     _key("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt"),
     _key("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)"),
     _key("next", "alt+down", "next", "Focus the next message", "focus_message(1)"),
-    _key("check", "f5", "check now", "Check the server now", "app.look_now"),
+    _key("check", "f5", "check now", "Check the server now", "app.check_now"),
     *(
         _key(
             f"model_{number}",

@@ -1,4 +1,4 @@
-"""Base class of the messages of our widgets."""
+"""Base class of the messages of our widgets, and the messages that several of them post."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
 from textual.message import Message
+
+from lmchat.domain.server import ModelInfo
 
 
 @dataclass_transform()
@@ -30,3 +32,21 @@ class LeaveFilter(Post):
     """Move from the filter to the list."""
 
     is_kept: bool
+
+
+class ModelUsed(Post):
+    """A model has been chosen for the next turn."""
+
+
+class ShowServers(Post):
+    """Request to show the welcome page, which lists the ways to a server."""
+
+
+class LoadOrUnload(Post):
+    """Request to load a model, to unload it, or to stop loading it."""
+
+    model: ModelInfo
+
+
+class RefreshModels(Post):
+    """Request to ask all servers for their models."""

@@ -421,7 +421,7 @@ class Situation(Seen):
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
-        self.app.connect._look.set()
+        self.app.connect._wake.set()
         self.app.workspace.monitor.look_now()
 
     async def types(self, text: str) -> None:

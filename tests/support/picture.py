@@ -27,7 +27,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.services.candidates import MachineState
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, candidate, model

@@ -28,7 +28,7 @@ from lmchat.machine.model_servers import (
 )
 from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model
 
@@ -153,7 +153,7 @@ async def start_desk(
 
     starts = ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
-    desk.app.connect.look_every_s = 0.05
+    desk.app.connect.search_pause_s = 0.05
     desk.app.workspace.make_launcher = lambda: starts
     if files is not None:
 
@@ -219,6 +219,7 @@ class NotedConnect:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.questions = self
 
     async def try_address(self, typed: str) -> str:
         self.calls.append(("try_address", typed))
@@ -242,5 +243,5 @@ def bare_page(
         make_launcher=None, make_engine=None, catalogue=None, clock=clock, remembered=Remembered()
     )
     page = WelcomeScreen(workspace, connect or NotedConnect())
-    page.starts.here = here or MachineState()
+    page.starts.machine = here or MachineState()
     return page

@@ -13,7 +13,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
@@ -86,7 +86,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.type("What is 2+2?")
         await desk.until(lambda: desk.prompt_input.text == "What is 2+2?", "the text")
         await desk.press("enter")
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+p", leads_to=Palette)
         await desk.type("import")
@@ -105,7 +105,7 @@ async def test_a_session_that_is_read_is_not_covered_by_the_page(tmp_path):
         await desk.chat.sessions.go_to(session_id)
         detect = backend.detect
         backend.detect = lambda **more: looks.append(1) or detect(**more)
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await desk.until(lambda: looks, "another look")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen)
@@ -150,9 +150,9 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
 
     backend.detect = broken
     async with desktop(tmp_path, backend) as desk:
-        desk.app.connect.look_every_s = 0.01
+        desk.app.connect.search_pause_s = 0.01
         await shown(desk, "internal error")
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await desk.ready()
 
 

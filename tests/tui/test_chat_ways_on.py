@@ -74,7 +74,7 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
         tmp_path, [ServerUnavailable("Nothing answers.")], asked=["one"]
     ) as desk:
         desk.backend.candidates = ()
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await shown(desk, "F5 check now")
         assert str(desk.chat.query_one(KeysRow).render()).count("regenerate") == 1
 

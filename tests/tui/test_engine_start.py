@@ -14,7 +14,7 @@ from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,

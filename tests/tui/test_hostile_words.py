@@ -33,8 +33,8 @@ from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from lmchat.tui.screens.welcome.starts import StartDialog
+from lmchat.tui.screens.welcome.server_starts import StartDialog
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text
 
@@ -88,7 +88,7 @@ async def findings() -> list[Finding]:
 
 def picker() -> ModelPicker:
     rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
-    return ModelPicker(rows, print, print, age_s=1.0, note=EVIL)
+    return ModelPicker(rows, age_s=1.0, note=EVIL)
 
 
 def doctor() -> DoctorScreen:
@@ -133,8 +133,8 @@ def show_places(page: WelcomeScreen) -> None:
         1.0,
         2.0,
     )
-    page.starts.here = HERE
-    page._end_wait()
+    page.starts.machine = HERE
+    page.end_wait()
     page.show_problem(EVIL)
 
 

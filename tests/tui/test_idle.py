@@ -8,10 +8,10 @@ from textual import events
 from lmchat.domain.server import Verdict
 from lmchat.services.monitor import POLL_S
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.connect import AWAY_FACTOR, LOOK_EVERY_S
+from lmchat.tui.screens.connect import AWAY_FACTOR, SEARCH_PAUSE_S
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
@@ -95,8 +95,8 @@ async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_co
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await _unfocused(desk)
-        desk.app.connect.look_now()
-        await shown(desk, f"next check in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
+        desk.app.connect.check_now()
+        await shown(desk, f"next check in {SEARCH_PAUSE_S * AWAY_FACTOR:.0f}")
         backend.candidates = (candidate(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
         await desk.on(ChatScreen)

@@ -65,7 +65,7 @@ def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False,
 
 
 def picker() -> ModelPicker:
-    return ModelPicker(picker_rows(), print, print, age_s=40, current=CURRENT)
+    return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
 
 
 def searching() -> SearchDialog:

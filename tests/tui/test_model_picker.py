@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from lmchat.domain.server import Endpoint, LoadState
 from lmchat.services.candidates import ModelRow
 from lmchat.text import match
 from lmchat.tui.icons import UNICODE
+from lmchat.tui.messages import LoadOrUnload, RefreshModels
 from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
@@ -21,21 +20,14 @@ WIDE = (120, 40)
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
 
 
-def host(rows=None, asked=print) -> Host:
+def host(rows=None) -> Host:
     given_rows = picker_rows() if rows is None else rows
-    refresh = partial(asked, "refresh")
-    return Host(screen=lambda: ModelPicker(given_rows, asked, refresh, age_s=40, current=CURRENT))
+    return Host(screen=lambda: ModelPicker(given_rows, age_s=40, current=CURRENT))
 
 
 @pytest.fixture
-def asked():
-    """What the picker wants to load or refresh."""
-    return []
-
-
-@pytest.fixture
-async def pilot(asked):
-    async with host(asked=asked.append).run_test(size=WIDE) as pilot:
+async def pilot():
+    async with host().run_test(size=WIDE) as pilot:
         yield pilot
 
 
@@ -151,18 +143,18 @@ async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recen
     assert app.results == []
 
 
-async def test_embedding_models_cannot_be_chosen(app, pilot, asked):
+async def test_embedding_models_cannot_be_chosen(app, pilot):
     await pilot.press(*"nomic")
     assert "nomic-embed-text-v1.5" in screen_text(app)
     assert chosen(app) is None
     await pilot.press("enter", "ctrl+l")
     assert app.results == []
-    assert asked == []
+    assert app.of(LoadOrUnload) == []
 
 
-async def test_decision_models_stand_last_and_cannot_be_chosen(asked):
+async def test_decision_models_stand_last_and_cannot_be_chosen():
     judge = ModelRow(model=model("judge-1b", is_decision=True), recent_index=0)
-    async with host([*picker_rows(), judge], asked.append).run_test(size=WIDE) as pilot:
+    async with host([*picker_rows(), judge]).run_test(size=WIDE) as pilot:
         await pilot.pause()
         text = screen_text(pilot.app)
         assert text.index("For embeddings only") < text.index("For decisions only")
@@ -171,7 +163,15 @@ async def test_decision_models_stand_last_and_cannot_be_chosen(asked):
         assert "judge-1b" in screen_text(pilot.app)
         assert chosen(pilot.app) is None
         await pilot.press("enter", "ctrl+l")
-        assert (pilot.app.results, asked) == ([], [])
+        assert (pilot.app.results, pilot.app.of(LoadOrUnload)) == ([], [])
+
+
+async def test_keys_ask_to_load_the_chosen_model_and_to_refresh_the_lists(app, pilot):
+    await pilot.pause()
+    await pilot.press("ctrl+l", "ctrl+r")
+    await pilot.pause()
+    assert [fact.model for fact in app.of(LoadOrUnload)] == [QWEN]
+    assert len(app.of(RefreshModels)) == 1
 
 
 @pytest.mark.parametrize("is_asleep", [True, False])

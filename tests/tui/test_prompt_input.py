@@ -238,7 +238,7 @@ KEYS = (
     ("ctrl+o", ("pick_model",)),
     ("ctrl+r", ("regenerate_last",)),
     ("ctrl+g", ("edit_prompt",)),
-    ("f5", ("look_now",)),
+    ("f5", ("check_now",)),
     ("alt+up", ("focus_message", -1)),
     ("alt+down", ("focus_message", 1)),
     ("alt+1", ("pick_model", "1")),

@@ -11,7 +11,7 @@ from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop, gone, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
@@ -65,7 +65,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.on(WelcomeScreen)
         await shown(desk, "Your message waits")
         backend.candidates = (candidate(Verdict.READY, model()),)
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await desk.on(ChatScreen)
         await desk.answered()
         assert sent(backend) == ["one"]
@@ -88,7 +88,7 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
         backend.gate.set()
         await shown(desk, "You can type; your messages wait")
         await desk.say("in shade?", sees="next  what grows in shade?")
-        desk.app.connect.look_now()
+        desk.app.connect.check_now()
         await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "what is asked for")
 
 

@@ -13,7 +13,7 @@ from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailabl
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
@@ -62,7 +62,7 @@ class Places(ScriptedBackend):
 async def asked_for(folder, backend, address, *, is_entered=True, **more):
     """The app after an address was typed on the page and Enter pressed."""
     async with desktop(folder, backend, **more) as desk:
-        desk.app.connect.look_every_s = 0.05
+        desk.app.connect.search_pause_s = 0.05
         await desk.on(WelcomeScreen)
         desk.app.screen.ask_address(address)
         await desk.on(AddressDialog)

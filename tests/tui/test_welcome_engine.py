@@ -9,7 +9,7 @@ from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,
@@ -31,7 +31,7 @@ async def page(folder, engine, *, size=(120, 40), **more):
     """The app on the page: nothing answers."""
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     desk = make_desktop(folder, backend, engine=engine, **more)
-    desk.app.connect.look_every_s = 0.05
+    desk.app.connect.search_pause_s = 0.05
     async with running(desk, size):
         await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")

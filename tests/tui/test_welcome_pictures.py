@@ -14,7 +14,7 @@ from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.candidates import MachineState
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.starts import StartDialog
+from lmchat.tui.screens.welcome.server_starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.scripted_backend import file
 from tests.support.start_desk import OFFER, NotedConnect, bare_page

@@ -10,8 +10,8 @@ from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.candidates import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome.rows import welcome_rows
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.start_desk import NotedConnect, bare_page
@@ -105,8 +105,8 @@ async def test_f5_looks_now_and_control_k_searches(connect):
     async with page(connect, ()) as (_, pilot):
         await pilot.press("f5", "ctrl+k")
         await pilot.pause()
-        assert connect.of("look_now") == [[]]
-        assert connect.of("search_without_server") == [[]]
+        assert connect.of("check_now") == [[]]
+        assert connect.of("search_sessions") == [[]]
 
 
 async def test_a_new_look_keeps_the_choice(connect):

@@ -12,8 +12,8 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from lmchat.tui.screens.welcome.starts import StartDialog
+from lmchat.tui.screens.welcome.server_starts import StartDialog
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.programs import is_running
 from tests.support.start_desk import HANG, LISTEN, at, put, start_desk, unused_port
 

@@ -1,4 +1,4 @@
-"""The way to a server: looking around, the welcome page, and asking for an address, a host or a key."""
+"""Search for a server: the loop, the decision about what was found, and the welcome page."""
 
 from __future__ import annotations
 
@@ -8,333 +8,226 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from msgspec.structs import replace
 from textual import events
 from textual.app import App
 from textual.screen import ModalScreen, Screen
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.target_choice import Need, TargetChoice, choose, choose_at
-from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
-from lmchat.text import header_value, safe_line
+from lmchat.text import safe_line
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
-from lmchat.tui.screens.models import Models, screens_of
+from lmchat.tui.screens.current_target import CurrentTarget
+from lmchat.tui.screens.engine_start import EngineStart
+from lmchat.tui.screens.model_switch import ModelSwitch
+from lmchat.tui.screens.screen_stack import screens_of
+from lmchat.tui.screens.server_questions import ServerQuestions
 
-LOOK_EVERY_S = 5.0  # between two looks around while there is no server
-AWAY_FACTOR = 2  # how many times as long a pause is while the terminal has no focus
-_LOOK_AT_LOADING_S = 1.0  # between two looks at a server that loads its model
-_WRITE_ON = "No model is ready yet. You can type; your messages wait for one."
-_WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
+SEARCH_PAUSE_S = 5.0  # between two searches while there is no server
+AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus
+_LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
+_TYPE_ON = "No model is ready yet. You can type; your messages wait for one."
 
 
 class Connect:
-    """Looks for a server until there is a model to chat with, and watches the one that is used."""
+    """Searches for a server until there is a model to chat with, and watches the one in use."""
 
     def __init__(
         self,
         app: App[None],
         workspace: Workspace,
         chat: ChatScreen,
-        models: Models,
+        target: CurrentTarget,
+        models: ModelSwitch,
         make_page: Callable[[], Screen[None]],
     ) -> None:
         """`make_page` returns a new welcome page."""
-        self.look_every_s = LOOK_EVERY_S
+        self.search_pause_s = SEARCH_PAUSE_S
         self._app = app
         self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
-        self._next_turn = workspace.open_sessions.next_turn
         self._chat = chat
+        self._target = target
         self._models = models
         self._make_page = make_page
-        self._look = asyncio.Event()
-        self._asked: set[tuple[str, Need]] = set()
-        self._has_left_page = bool(workspace.resume_id)  # the session is to be read
+        self._engine = EngineStart(app, workspace, chat, target)
+        self.questions = ServerQuestions(workspace, chat.view)
+        self._wake = asyncio.Event()  # ends the pause between two searches
+        self._asked: set[tuple[str, Need]] = set()  # what was asked about each URL
+        self._has_asked_host = False
+        self._has_told_to_type = False
         self._has_tried_engine = False
-        models.when_used = self._leave_page
-        models.show_servers = self._open_page
+        self._has_left_page = bool(workspace.resume_id)  # the resumed session is to be read
+
+    # The search
 
     @property
     def pause_s(self) -> float:
-        return self.look_every_s * (1 if self._workspace.monitor.is_focused else AWAY_FACTOR)
+        factor = 1 if self._workspace.monitor.is_focused else AWAY_FACTOR
+        return self.search_pause_s * factor
 
     def start(self) -> None:
-        """Look for a server, and watch the one that is found, unless that is going on."""
-        busy = {worker.group for worker in self._app.workers if not worker.is_finished}
+        """Search for a server, and watch the one in use, unless both is being done already."""
+        running = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
             self.start_engine()
-        elif not busy & {"models", "engine"}:
-            begin_work(self._app, self._look_for_server, "models")
-        if "health" not in busy:
+        elif running.isdisjoint({"search", "engine"}):
+            self._start_search()
+        if "health" not in running:
             begin_work(self._app, self._watch_server, "health")
 
-    def look_now(self) -> None:
-        """Look at once: around, and at the server in use."""
-        if self._chat.view.is_leaving:  # what was started ends, and says so
+    def _start_search(self) -> None:
+        begin_work(self._app, self._search, "search")
+
+    def check_now(self) -> None:
+        """Search at once, and check the server in use."""
+        if self._chat.view.is_leaving:
             return
         self.start()
-        self._look.set()
+        self._wake.set()
         self._workspace.monitor.look_now()
         self._chat.view.show_action("checking")
 
-    def look_if_none(self) -> None:
-        if self._next_turn.target is None:
-            self._look.set()
+    def check_if_none(self) -> None:
+        if self._target.value is None:
+            self._wake.set()
 
     async def _watch_server(self) -> None:
         async for health in self._workspace.monitor.watch():
-            target = self._next_turn.target
-            if (
-                target is not None
-                and health.model is not None
-                and health.endpoint == target.endpoint
-            ):
-                product = health.product or target.product
-                self._next_turn.target = replace(target, product=product, model=health.model)
+            self._target.take_over(health)
             if self._chat.is_mounted:
                 self._chat.view.show_health(health)
 
-    async def _look_for_server(self) -> None:
-        """Look around until there is a server and a model, and the welcome page is gone."""
+    async def _search(self) -> None:
+        """Search until a model is in use and the welcome page is closed."""
         while not self._has_model or self._page is not None:
-            self._look.clear()
+            self._wake.clear()
             try:
-                await self._look_around()
+                await self._search_once()
             except EndpointNotAllowed:
-                self._use_named(Endpoint.parse(self._workspace.settings.endpoint))
+                self._ask_about_host(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.view.tell(error)
-            is_loading = self._next_turn.target is not None and self._next_turn.target.is_loading
+            is_loading = self._target.state is TargetState.LOADING
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AT_LOADING_S if is_loading else self.pause_s):
-                    await self._look.wait()
+                async with asyncio.timeout(_LOADING_PAUSE_S if is_loading else self.pause_s):
+                    await self._wake.wait()
 
     @property
     def _has_model(self) -> bool:
-        return self._next_turn.target is not None and bool(self._next_turn.target.model_id)
+        target = self._target.value
+        return target is not None and bool(target.model_id)
 
-    @property
-    def _page(self) -> Any:
-        """The welcome page while it is shown, or lies under a dialog."""
-        return next(iter(screens_of(self._app, "WelcomeScreen")), None)
-
-    async def _look_around(self) -> None:
-        """Look everywhere; while a server loads its model, look there only."""
-        target = self._next_turn.target
-        if target is None or not target.is_loading:
-            has_model = self._has_model
-            found = await self._workspace.catalogue.look_around()
-            (self._show_on_page if has_model else self._take)(found)
+    async def _search_once(self) -> None:
+        """Probe all addresses; while a server loads its model, only this one."""
+        target = self._target.value
+        if target is not None and target.is_loading:
+            await self._check_loading(target.endpoint)
             return
-        candidate = await self._workspace.backend.check(target.endpoint)
+        had_model = self._has_model
+        candidates = await self._workspace.catalogue.look_around()
+        if had_model:
+            self._show_on_page(candidates)
+        else:
+            self._decide(candidates)
+
+    async def _check_loading(self, endpoint: Endpoint) -> None:
+        candidate = await self._workspace.backend.check(endpoint)
         if not candidate.verdict.is_usable:
-            self._next_turn.target = None
-            self._workspace.monitor.aim(None)
-            self._chat.view.show_health(Health())
-            self._look.set()
+            self._target.drop()
+            self._wake.set()
         elif candidate.verdict is not Verdict.LOADING:
             self.take_candidate(candidate)
 
-    def _take(self, candidates: Sequence[Candidate]) -> None:
+    # The decision
+
+    def _decide(self, candidates: Sequence[Candidate]) -> None:
+        """Choose one of the servers that were found, and go on with it."""
         settings, remembered = self._workspace.settings, self._workspace.remembered
-        is_named = bool(settings.endpoint)
-        arrival = choose(candidates, model=settings.model, remembered=remembered, is_named=is_named)
-        if self._next_turn.target is not None and arrival.need is not Need.NOTHING:
-            return  # the picker or a dialog is open; its answer decides
-        asked = Endpoint.parse(settings.endpoint) if is_named else None
-        is_forbidden = any(one.endpoint == asked and one.can_be_allowed for one in candidates)
-        if not (is_forbidden and asked and self._use_named(asked)):
-            self._go_on(arrival, candidates)
-
-    def _go_on(self, arrival: TargetChoice, candidates: Sequence[Candidate] = ()) -> None:
-        """Use the server, or ask for what it lacks; without one, show the welcome page.
-
-        Nothing is asked over a dialog or a prompt: what is typed there is not meant for it.
-        """
-        need, candidate, target = arrival.need, arrival.candidate, arrival.target
-        can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
-        is_empty = candidate is not None and not any(
-            one.has_model for one in (candidate, *candidates)
+        named = Endpoint.parse(settings.endpoint) if settings.endpoint else None
+        choice = choose(
+            candidates, model=settings.model, remembered=remembered, is_named=named is not None
         )
-        if target is not None and (need is Need.NOTHING or (can_ask and not is_empty)):
-            if (
-                candidate
-                and candidate.key_withheld
-                and self._is_first(candidate.endpoint.url, need)
-            ):
-                self._chat.view.warn(candidate.key_withheld)
-            self._use(target)
-        elif (
-            candidate
-            and need is Need.KEY
-            and can_ask
-            and self._is_first(candidate.endpoint.url, need)
-        ):
-            self._ask_for_key(candidate)
-        else:
-            self._show_page(candidates or self._workspace.catalogue.candidates)
-
-    def _use(self, target: Target) -> None:
-        self._models.close_unasked_picker()
-        self._models.use(target)
-        self._leave_page()
-        if not (target.model_id or target.is_loading) and self._is_first(
-            target.endpoint.url, Need.MODEL
-        ):
-            named = safe_line(self._workspace.settings.model)
-            reason = (
-                f"No server has a model {named}"
-                if named
-                else f"{target.product} has no model loaded"
-            )
-            self._models.open_picker(f"{reason}: choose one")
-
-    @property
-    def _is_writing(self) -> bool:
-        """Whether a prompt is being written: a page over it would take the rest, and its Enter.
-
-        The page comes with the next look after the prompt was sent or is empty.
-        """
-        return self._app.screen is self._chat and self._chat.view.prompt_input.is_being_written
-
-    @property
-    def _is_reading(self) -> bool:
-        """Whether a session is shown that has messages; its row of keys leads to a server."""
-        return bool(self._open_sessions.shown.conversation.messages)
-
-    def _is_first(self, url: str, need: Need) -> bool:
-        """Return whether this was not asked before: a dialog that was left does not come again."""
-        is_first = (url, need) not in self._asked
-        self._asked.add((url, need))
-        return is_first
-
-    def _show_page(self, candidates: Sequence[Candidate]) -> None:
-        if self._is_writing:
-            if self._is_first("", Need.NOTHING):
-                self._app.notify(_WRITE_ON, markup=False)
-        elif self._app.screen is self._chat and not (self._has_left_page or self._is_reading):
-            self._app.push_screen(self._make_page())
-        self._show_on_page(candidates)
-        self._chat.view.refresh()
-
-    def _open_page(self) -> None:
-        """Show the ways to a server, and look around."""
-        self._app.push_screen(self._make_page())
-        self._show_on_page(self._workspace.catalogue.candidates)
-        self.look_now()
-
-    def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
-        if (page := self._page) is not None:
-            page.has_waiting = self._open_sessions.shown.is_waiting
-            page.show(candidates, 0.0, self.pause_s)
-
-    def _leave_page(self) -> None:
-        """Leave the welcome page; under a dialog it goes when the dialog does."""
-        page, target = self._page, self._next_turn.target
-        if page is not None and not page.is_leaving and not page.leave():
-            words = f"{target.product.value if target else 'A server'} answers now."
-            self._chat.view.notify(f"{words} Your text is kept; Esc returns to the chat.")
-
-    def search_without_server(self) -> None:
-        """Search the saved sessions; one that is chosen is shown instead of the welcome page."""
-        self._chat.action_search_sessions(before=self.leave_page)
-
-    def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
-        """Show the chat; what was `typed` goes into its prompt, and the page comes back when that is sent."""
-        if typed is None:
-            self._has_left_page = True
-        else:
-            hand_over(typed, self._chat.view.prompt_input)
-        self._leave_page()
-
-    def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
-        """Show why a server that was started has ended; look for another where it was the one in use."""
-        if self._chat.view.is_leaving:
-            return
-        target = self._next_turn.target
-        if target is not None and target.endpoint == endpoint:
-            self._next_turn.target = None
-            self.start()
-        if (page := self._page) is not None:
-            page.show_problem(error.words)
-        else:
-            self._chat.view.tell(error)
-        self._look.set()
-
-    def start_engine(self, named: str = "") -> None:
-        self._has_tried_engine = True
-
-        async def start() -> None:
-            if await self._models.start_engine(named):
-                self._leave_page()
-            else:
-                begin_work(self._app, self._look_for_server, "models")
-
-        begin_work(self._app, start, "engine")
+        if self._target.value is not None and choice.need is not Need.NOTHING:
+            return  # the picker or a dialog is open; its answer decides
+        if named is not None and not self._has_asked_host:
+            found = [candidate for candidate in candidates if candidate.endpoint == named]
+            if any(candidate.can_be_allowed for candidate in found):
+                self._ask_about_host(named)
+                return
+        self._use_choice(choice, candidates)
 
     def take_candidate(self, candidate: Candidate | None) -> None:
         """Continue with a server that was chosen or found, if any."""
         if candidate is None:
             return
-        if candidate.verdict in _WANTS_KEY:
+        if candidate.verdict in WANTS_KEY:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
             model, remembered = self._workspace.settings.model, self._workspace.remembered
-            self._go_on(choose_at(candidate, model=model, remembered=remembered))
+            self._use_choice(choose_at(candidate, model=model, remembered=remembered))
         else:
-            self._look.set()
+            self._wake.set()
 
-    async def try_address(self, typed: str) -> Candidate | str:
-        """Return the server at an address, or why not; no words if the user refused."""
-        try:
-            endpoint = Endpoint.parse(typed)
-        except EndpointNotAllowed as error:
-            return error.message
-        with suppress(EndpointNotAllowed):
-            return await self._try(endpoint)
-        return ""
+    def _use_choice(self, choice: TargetChoice, candidates: Sequence[Candidate] = ()) -> None:
+        """Use a server, or ask for what it lacks; without one, show the welcome page.
 
-    async def _try(self, endpoint: Endpoint) -> Candidate | str:
-        """Check a server; ask first whether a host beyond this machine may be talked to, for this run."""
-        from lmchat.tui.screens.ask_dialog import AllowDialog
+        Nothing is asked over a dialog or a prompt: what is typed there is not meant for it.
+        """
+        candidate, target = choice.candidate, choice.target
+        can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
+        if candidate is not None and target is not None:
+            has_choice = any(server.has_model for server in (candidate, *candidates))
+            if choice.need is Need.NOTHING or (can_ask and has_choice):
+                self._warn_of_withheld_key(candidate)
+                self._use(target)
+                return
+        lacks_key = choice.need is Need.KEY and can_ask
+        if candidate is not None and lacks_key and self._is_first(candidate.endpoint, Need.KEY):
+            self._ask_for_key(candidate)
+            return
+        self._show_page(candidates or self._workspace.catalogue.candidates)
 
-        backend = self._workspace.backend
-        try:
-            candidate = await backend.check(endpoint)
-        except EndpointNotAllowed:
-            dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
-            if not await self._chat.view.ask(dialog):
-                self._look.set()
-                raise
-            backend.allow(endpoint.netloc)
-            return await self._try(endpoint)
-        except LMChatError as error:
-            return error.words
-        if candidate.verdict.is_server:
-            self._workspace.catalogue.expect(endpoint)
-        if candidate.verdict in _WANTS_KEY or (candidate.verdict.is_usable and candidate.has_model):
-            return candidate
-        return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
+    def _warn_of_withheld_key(self, candidate: Candidate) -> None:
+        if candidate.key_withheld and self._is_first(candidate.endpoint, Need.NOTHING):
+            self._chat.view.warn(candidate.key_withheld)
 
-    def _use_named(self, endpoint: Endpoint) -> bool:
-        """Ask to allow the server that the user named, and use it; return False if that was done before."""
+    def _use(self, target: Target) -> None:
+        """Use a server, and let the user choose a model if it has none loaded."""
+        self._models.close_unasked_picker()
+        self._target.use(target)
+        self.close_page()
+        is_missing = self._target.state is TargetState.NO_MODEL
+        if is_missing and self._is_first(target.endpoint, Need.MODEL):
+            named = safe_line(self._workspace.settings.model)
+            missing = f"No server has a model {named}"
+            if not named:
+                missing = f"{target.product} has no model loaded"
+            self._models.open_picker(f"{missing}: choose one")
 
-        async def use() -> None:
-            with suppress(EndpointNotAllowed):
-                found = await self._try(endpoint)
-                if isinstance(found, str):
-                    self._chat.view.warn(found)
-                else:
-                    self.take_candidate(found)
-
-        is_first = self._is_first("", Need.SERVER)
-        if is_first:
-            begin_work(self._app, use, "allow")
+    def _is_first(self, endpoint: Endpoint, need: Need) -> bool:
+        """Return whether this was not asked before: a dialog that was left does not come again."""
+        is_first = (endpoint.url, need) not in self._asked
+        self._asked.add((endpoint.url, need))
         return is_first
+
+    def _ask_about_host(self, endpoint: Endpoint) -> None:
+        """Ask once whether the server that the user named may be used on another machine."""
+        if not self._has_asked_host:
+            self._has_asked_host = True
+            begin_work(self._app, partial(self._try_named, endpoint), "allow")
+
+    async def _try_named(self, endpoint: Endpoint) -> None:
+        found = await self.questions.try_server(endpoint)
+        if not isinstance(found, str):
+            self.take_candidate(found)
+        elif found:
+            self._chat.view.warn(found)
+        else:
+            self._wake.set()
 
     def _ask_for_key(self, candidate: Candidate) -> None:
         from lmchat.tui.screens.ask_dialog import KeyDialog
@@ -344,27 +237,96 @@ class Connect:
             problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Need.KEY))
         if not screens_of(self._app, "KeyDialog"):
-            try_key = partial(self._try_key, endpoint)
+            try_key = partial(self.questions.try_key, endpoint)
             dialog = KeyDialog(candidate.product, endpoint, try_key, problem=problem)
             self._app.push_screen(dialog, self.take_candidate)
 
-    async def _try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
-        """Keep a key that the server accepts, and return the server; else why the key is no good."""
-        try:
-            header_value(key)
-        except ValueError as error:
-            return f"What you typed {error}. Type the API key without them."
-        try:
-            found = await self._workspace.backend.try_key(endpoint, key)
-        except LMChatError as error:
-            return error.words
-        if found.verdict is Verdict.KEY_REJECTED:
-            return "The server rejects this API key."
-        if not found.verdict.is_usable:
-            return found.next_step or str(found.verdict)
-        try:
-            if where := await self._workspace.platform.keep_key(endpoint, key):
-                self._chat.view.notify(f"The API key is saved in {where}.")
-        except LMChatError as error:  # it holds until the end of this run
+    # The built-in engine and other servers that lmchat starts
+
+    def start_engine(self, named: str = "") -> None:
+        self._has_tried_engine = True
+
+        async def start() -> None:
+            if await self._engine.run(named):
+                self.close_page()
+            else:
+                self._start_search()
+
+        begin_work(self._app, start, "engine")
+
+    def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
+        """Show why a started server has ended; search for another one if it was in use."""
+        if self._chat.view.is_leaving:
+            return
+        target = self._target.value
+        if target is not None and target.endpoint == endpoint:
+            self._target.drop()
+            self.start()
+        if (page := self._page) is not None:
+            page.show_problem(error.words)
+        else:
             self._chat.view.tell(error)
-        return found
+        self._wake.set()
+
+    # The welcome page
+
+    @property
+    def _page(self) -> Any:
+        """The welcome page while it is shown, also below a dialog."""
+        return next(iter(screens_of(self._app, "WelcomeScreen")), None)
+
+    @property
+    def _is_writing(self) -> bool:
+        """Whether a prompt is being written, of which a page would take the rest and the Enter.
+
+        The page comes with the next search after the prompt was sent or deleted.
+        """
+        is_shown = self._app.screen is self._chat
+        return is_shown and self._chat.view.prompt_input.is_being_written
+
+    def _show_page(self, candidates: Sequence[Candidate]) -> None:
+        """Show what was found on the welcome page, and open it unless it would cover a chat."""
+        is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
+        if self._is_writing:
+            self._tell_to_type_on()
+        elif self._app.screen is self._chat and not (self._has_left_page or is_reading):
+            self._app.push_screen(self._make_page())
+        self._show_on_page(candidates)
+        self._chat.view.refresh()
+
+    def _tell_to_type_on(self) -> None:
+        if not self._has_told_to_type:
+            self._has_told_to_type = True
+            self._app.notify(_TYPE_ON)
+
+    def open_page(self) -> None:
+        """Show the welcome page because the user asks for it, and search."""
+        self._app.push_screen(self._make_page())
+        self._show_on_page(self._workspace.catalogue.candidates)
+        self.check_now()
+
+    def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
+        if (page := self._page) is not None:
+            page.has_waiting = self._workspace.open_sessions.shown.is_waiting
+            page.show(candidates, 0.0, self.pause_s)
+
+    def close_page(self) -> None:
+        """Close the welcome page: at once, or with the dialog above it."""
+        page, target = self._page, self._target.value
+        if page is not None and not page.is_leaving and not page.leave():
+            name = target.product.value if target else "A server"
+            self._chat.view.notify(
+                f"{name} answers now. Your text is kept; Esc returns to the chat."
+            )
+
+    def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
+        """Show the chat. `typed` goes into its prompt; when that is sent, the page comes back."""
+        if typed is None:
+            self._has_left_page = True
+        else:
+            hand_over(typed, self._chat.view.prompt_input)
+        self.close_page()
+
+    def search_sessions(self) -> None:
+        """Search the saved sessions; a chosen one is shown instead of the welcome page."""
+        self._chat.action_search_sessions(before=self.leave_page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from lmchat.text import Match, match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.messages import LoadOrUnload, RefreshModels, ShowServers
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
@@ -241,8 +242,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def __init__(
         self,
         rows: Sequence[ModelRow],
-        load_or_unload: Callable[[ModelInfo], None],
-        refresh: Callable[[], None],
         *,
         age_s: float,
         current: tuple[str, str] | None = None,
@@ -252,13 +251,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     ) -> None:
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason  # why the picker opened unasked
-        self._load_or_unload, self._refresh = load_or_unload, refresh
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
         self._typed = typed
-        self.show_servers: Callable[[], None] = lambda: None
-        """Called when there is no model, and Enter asks for a server."""
 
     @property
     def is_touched(self) -> bool:
@@ -331,14 +327,14 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             self.dismiss(model)
         elif not self._table.rows:
             self.dismiss(None)
-            self.app.call_later(self.show_servers)
+            self.app.post_message(ShowServers())
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:
-            self._load_or_unload(model)
+            self.post_message(LoadOrUnload(model))
 
     def action_refresh_models(self) -> None:
-        self._refresh()
+        self.post_message(RefreshModels())
 
 
 _NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)

@@ -5,7 +5,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply

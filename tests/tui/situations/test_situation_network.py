@@ -9,7 +9,7 @@ from lmchat.domain.server import Verdict
 from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
+from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.proxy_calls import ScriptedProxy
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain

@@ -26,7 +26,7 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.server import LoadState, ModelInfo, Target, Verdict
+from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
@@ -39,6 +39,7 @@ from lmchat.services.conversation import (
 )
 from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
+from lmchat.services.target_state import TargetState, target_state
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import has_words
@@ -103,9 +104,10 @@ class Turns:
         self._open_sessions.enqueue(text)
         self._sessions.show_queue()
         self._view.show_action("queued")
-        if self._open_sessions.next_turn.target is None and self._workspace.catalogue.candidates:
-            verdicts = {one.verdict for one in self._workspace.catalogue.candidates}
-            needs_key = not verdicts.isdisjoint((Verdict.NEEDS_KEY, Verdict.KEY_REJECTED))
+        target = self._open_sessions.next_turn.target
+        state = target_state(target, self._workspace.catalogue.candidates)
+        if state.lacks_server:
+            needs_key = state is TargetState.NEEDS_KEY
             self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:

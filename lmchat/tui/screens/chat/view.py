@@ -17,6 +17,7 @@ from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
 from lmchat.machine.highlighter import Highlighter
+from lmchat.services.target_state import target_state
 from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
@@ -101,9 +102,8 @@ class ChatView:
     @property
     def lacks_server(self) -> bool:
         """Whether the last look around found no server to use."""
-        return self._open_sessions.next_turn.target is None and bool(
-            self.workspace.catalogue.candidates
-        )
+        candidates = self.workspace.catalogue.candidates
+        return target_state(self._open_sessions.next_turn.target, candidates).lacks_server
 
     # Notices, questions and workers
 

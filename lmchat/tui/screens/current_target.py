@@ -1,0 +1,96 @@
+"""Server and model of the next turn, and all changes of them."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from textual.app import App
+
+from lmchat.domain.server import ModelInfo, Target
+from lmchat.domain.telemetry import Health
+from lmchat.services.target_state import TargetState, target_state
+from lmchat.services.workspace import Workspace
+from lmchat.tui.messages import ModelUsed
+from lmchat.tui.screens.chat.screen import ChatScreen
+
+
+class CurrentTarget:
+    """The server and model in use. No other object changes them."""
+
+    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._next_turn = workspace.open_sessions.next_turn
+        self._chat = chat
+
+    @property
+    def value(self) -> Target | None:
+        return self._next_turn.target
+
+    @property
+    def state(self) -> TargetState:
+        return target_state(self.value, self._workspace.catalogue.candidates)
+
+    def has_model(self, model: ModelInfo) -> bool:
+        """Return whether a model is the one in use."""
+        return self.value is not None and is_same_model(self.value.model, model)
+
+    def use(self, target: Target) -> None:
+        """Use a server from now on; its model is remembered, and gets the prompts that wait."""
+        self.go_back_to(target)
+        if not target.model_id:
+            return
+        view = self._chat.view
+        view.remember(self._workspace.remembered.with_model(target.server_id, target.model_id))
+        view.show_action("model chosen")
+        if not target.is_loading:
+            self._chat.turns.send_waiting()
+        self._app.post_message(ModelUsed())
+
+    def go_back_to(self, target: Target | None) -> None:
+        """Use an earlier server again, or none."""
+        self._next_turn.target = target
+        self._workspace.monitor.aim(target)
+
+    def drop(self) -> None:
+        """Use no server until another one is found."""
+        self.go_back_to(None)
+        self._chat.view.show_health(Health())
+
+    def take_over(self, health: Health) -> None:
+        """Take over product and model from a check of the server in use."""
+        target = self.value
+        if target is None or health.model is None or health.endpoint != target.endpoint:
+            return
+        product = health.product or target.product
+        self._next_turn.target = replace(target, product=product, model=health.model)
+
+    def begin_loading(self, model: ModelInfo, since_s: float) -> None:
+        """Let prompts wait if this model, which is being loaded, is the one in use."""
+        if self.has_model(model):
+            self._change(is_loading=True, loading_since_s=since_s, loading_fraction=None)
+
+    def show_progress(self, model: ModelInfo, fraction: float) -> None:
+        if self.has_model(model) and self.state is TargetState.LOADING:
+            self._change(loading_fraction=fraction)
+
+    def end_loading(self, model: ModelInfo, since_s: float) -> bool:
+        """Return whether the model in use was waiting for this load, which has ended."""
+        target = self.value
+        is_waiting = target is not None and target.loading_since_s == since_s
+        if not (is_waiting and self.has_model(model)):
+            return False
+        self._change(is_loading=False, loading_since_s=None, loading_fraction=None)
+        return True
+
+    def _change(self, **changes: float | bool | None) -> None:
+        target = self.value
+        if target is not None:
+            self._next_turn.target = replace(target, **changes)
+            self._chat.view.refresh()
+
+
+def is_same_model(model: ModelInfo | None, other: ModelInfo | None) -> bool:
+    """Return whether two values are the same model of the same server, in any state."""
+    if model is None or other is None:
+        return False
+    return (model.endpoint, model.model_id) == (other.endpoint, other.model_id)

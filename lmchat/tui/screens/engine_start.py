@@ -1,0 +1,121 @@
+"""Start of the built-in engine, with its questions: a download, and another try after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual.app import App
+
+from lmchat.domain.engine import DemoOffer, ModelFile
+from lmchat.domain.product import Product
+from lmchat.domain.server import LoadState, Target
+from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.services.ports import Engine
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.current_target import CurrentTarget
+
+
+class EngineStart:
+    """Starts the built-in engine with a model file; without one, offers a demo model."""
+
+    def __init__(
+        self, app: App[None], workspace: Workspace, chat: ChatScreen, target: CurrentTarget
+    ) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._view = chat.view
+        self._target = target
+
+    async def run(self, named: str = "") -> bool:
+        """Start the engine; return whether it serves a model."""
+        if self._workspace.make_engine is None:
+            return False
+        engine = await self._workspace.make_engine()
+        while True:
+            try:
+                model = await self._choose(engine, named)
+                if model is None:
+                    return False
+                await self._serve(engine, model)
+            except LMChatError as error:
+                if not await self._wants_to_retry(error):
+                    return False
+            else:
+                return True
+
+    async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
+        """Return a model file of this disk, or a demo model that the user agrees to download."""
+        remembered = self._workspace.remembered
+        last = remembered.model if remembered.endpoint == Product.BUILT_IN.value else ""
+        named = named or self._workspace.local_model or self._workspace.settings.local.model
+        model = await engine.choose(named, last=last)
+        if model is not None:
+            return model
+        await engine.check()
+        offer = await engine.offer()
+        reason = "" if await engine.files() else "There is no model file on this disk. "
+        text = f"{reason}{_offer_words(offer)}"
+        if not await self._is_confirmed("Download a demo model?", text, verb="download it"):
+            return None
+        return await self._download(engine, offer)
+
+    async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
+        """Download a model below a dialog; return None if the user stops it."""
+        from lmchat.tui.screens.dialog import FetchDialog
+
+        dialog = FetchDialog(offer.name)
+        download = asyncio.ensure_future(engine.fetch(dialog.show_progress))
+
+        def stop(_: None) -> None:
+            download.cancel()
+
+        self._app.push_screen(dialog, stop)
+        try:
+            await asyncio.wait([download])
+            return None if download.cancelled() else download.result()
+        finally:
+            download.cancel()
+            dialog.dismiss(None)
+
+    async def _serve(self, engine: Engine, model: ModelFile) -> None:
+        """Start the engine; prompts that are sent before the model is loaded wait for it."""
+        if words := await engine.warning(model):
+            self._view.warn(words)
+        before = self._target.value
+        info = model.info(engine.reserve(), LoadState.LOADING)
+        self._target.use(Target(endpoint=info.endpoint, product=Product.BUILT_IN, model=info))
+        name = safe_line(model.name, limit=20)
+        self._view.show_action(f"loading {name}")
+        try:
+            await engine.start(model)
+        except LMChatError:
+            was_engine = before is not None and before.product is Product.BUILT_IN
+            self._target.go_back_to(None if was_engine else before)
+            raise
+        self._view.show_action(f"loaded {name}")
+        self._workspace.monitor.look_now()
+
+    async def _wants_to_retry(self, error: LMChatError) -> bool:
+        title = "The built-in engine cannot be started"
+        if isinstance(error, EngineUnavailable) and error.kind == "fetch":
+            title = "The demo model could not be downloaded"
+        text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
+        return await self._is_confirmed(title, text, verb="try again")
+
+    async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        return bool(await self._view.ask(ConfirmDialog(title, text=text, verb=verb)))
+
+
+def _offer_words(offer: DemoOffer) -> str:
+    """Return what a person needs to know to consent."""
+    return (
+        f"{offer.name} is a small model, only for trying lmchat.\n\n"
+        f"Size     {formatting.size(offer.download_bytes)}\n"
+        f"Licence  {offer.licence}\n"
+        f"Folder   {offer.folder}"
+    )

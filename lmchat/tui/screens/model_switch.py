@@ -1,0 +1,221 @@
+"""Models: the picker, switching to another model, loading and unloading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+from textual.app import App
+
+from lmchat.domain.model_names import cannot_chat
+from lmchat.domain.server import LoadState, ModelInfo, Target
+from lmchat.errors import LMChatError, ServerRejected
+from lmchat.services.candidates import ModelRow, matching_model
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui.messages import ShowServers
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.chat.view import begin_work
+from lmchat.tui.screens.current_target import CurrentTarget, is_same_model
+from lmchat.tui.screens.screen_stack import screens_of
+
+_LOAD = "load"  # group of the worker that loads a model
+
+
+class ModelSwitch:
+    """Switches between models, and loads them where the server can."""
+
+    def __init__(
+        self, app: App[None], workspace: Workspace, chat: ChatScreen, target: CurrentTarget
+    ) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._chat = chat
+        self._target = target
+        self._loading: ModelInfo | None = None  # the model that is being loaded
+        self._loading_since_s = 0.0
+
+    def open_picker(
+        self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
+    ) -> None:
+        """Open the picker with what is known, and refresh it; show the servers if there is none.
+
+        Args:
+            reason: Why it opens without a key of the user's.
+            then: Takes the chosen model; by default it is used from now on.
+        """
+        from lmchat.tui.screens.model_picker import ModelPicker
+
+        if self._target.state.lacks_server:
+            self._app.post_message(ShowServers())
+            return
+        target = self._target.value
+        rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
+        picker = ModelPicker(
+            self._with_loading(rows),
+            age_s=age_s,
+            current=(target.server_id, target.model_id) if target else None,
+            reason=reason,
+            typed="vision" if self._chat.view.has_unseen_image else "",
+        )
+
+        def use(model: ModelInfo | None) -> None:
+            if model is not None:
+                (then or self.switch_to)(model)
+
+        self._app.push_screen(picker, use)
+        self.refresh_picker()
+
+    def refresh_picker(self) -> None:
+        begin_work(self._app, self._refresh_picker, "picker")
+
+    async def _refresh_picker(self) -> None:
+        catalogue, remembered = self._workspace.catalogue, self._workspace.remembered
+        note = ""
+        try:
+            rows, age_s = await catalogue.refresh(remembered)
+        except LMChatError as error:
+            rows, age_s = catalogue.known(remembered)
+            note = error.message
+        for picker in screens_of(self._app, "ModelPicker"):
+            picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
+
+    def close_unasked_picker(self) -> None:
+        """Close a picker that opened without a key and was not touched: a model is ready now."""
+        for picker in screens_of(self._app, "ModelPicker"):
+            if picker.reason and not picker.is_touched:
+                picker.dismiss(None)
+
+    def switch_to(self, model: ModelInfo) -> None:
+        """Use a model from the next turn on, and load it if it is not in memory.
+
+        It counts as loading at once. Otherwise waiting prompts would be sent, for which some
+        servers load it a second time.
+        """
+        is_loading = self._is_loading(model)
+        is_cold = model.state is LoadState.NOT_LOADED and not is_loading
+        since_s: float | None = None
+        if is_loading:
+            since_s = self._loading_since_s
+        elif is_cold:
+            since_s = self._workspace.clock()
+        self._target.use(
+            Target(
+                endpoint=model.endpoint,
+                product=model.product,
+                model=replace(model, load_fraction=None),
+                is_loading=is_loading or is_cold,
+                loading_since_s=since_s,
+            )
+        )
+        if is_cold:
+            self._begin_load(model)
+
+    def switch_to_named(self, name: str) -> None:
+        """Use a model by its name, a part of it, or its number among the recent ones.
+
+        Raises `WrongUse` for an unknown name.
+        """
+        rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
+        if not name.isdigit():
+            self.switch_to(matching_model(name, rows))
+            return
+        recent = [row.model for row in rows if row.recent_index == int(name) - 1]
+        if not recent:
+            self._chat.view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+        elif recent[0].can_chat:
+            self.switch_to(recent[0])
+        else:
+            self._chat.view.tell(cannot_chat(recent[0]))
+
+    def load_or_unload(self, model: ModelInfo) -> None:
+        """Load a model, unload it if it is loaded, or stop loading it."""
+        if self._is_loading(model):
+            self._stop_load(model)
+        elif model.state is LoadState.LOADED:
+            begin_work(self._app, lambda: self._unload(model), _LOAD)
+        else:
+            self._begin_load(model)
+
+    def _begin_load(self, model: ModelInfo) -> None:
+        begin_work(self._app, lambda: self._load(model), _LOAD)
+
+    def _stop_load(self, model: ModelInfo) -> None:
+        self._loading = None
+        self._app.workers.cancel_group(self._app, _LOAD)
+        self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
+        self._chat.view.show_action(f"stopped loading {_short_name(model)}")
+        self._workspace.monitor.look_now()
+
+    async def _unload(self, model: ModelInfo) -> None:
+        self._chat.view.show_action(f"unloading {_short_name(model)}")
+        try:
+            await self._workspace.backend.unload(model)
+            self._chat.view.show_action(f"unloaded {_short_name(model)}")
+        except LMChatError as error:
+            self._chat.view.tell(error)
+        self._show_new_states()
+
+    async def _load(self, model: ModelInfo) -> None:
+        self._chat.view.show_action(f"loading {_short_name(model)}")
+        try:
+            await self._load_for_use(model)
+            self._chat.view.show_action(f"loaded {_short_name(model)}")
+        except LMChatError as error:
+            self._chat.view.tell(error)
+        self._show_new_states()
+
+    def _show_new_states(self) -> None:
+        self._workspace.monitor.look_now()
+        if screens_of(self._app, "ModelPicker"):
+            self.refresh_picker()
+
+    async def _load_for_use(self, model: ModelInfo) -> None:
+        """Load a model; prompts to it wait, and are held if it cannot be loaded."""
+        since_s = self._loading_since_s = self._workspace.clock()
+        self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))
+        self._target.begin_loading(model, since_s)
+        is_loaded = False
+        try:
+            await self._workspace.backend.load(model, on_progress=self._show_progress)
+            is_loaded = True
+        except ServerRejected as error:
+            # a server that cannot load on request may load with the first prompt
+            is_loaded = error.kind == "unsupported"
+            if not is_loaded or not self._target.has_model(model):
+                raise
+        finally:
+            if since_s == self._loading_since_s:
+                self._loading = None
+            if self._target.end_loading(model, since_s):
+                self._chat.turns.go_on_with_model(is_loaded=is_loaded)
+
+    def _show_progress(self, fraction: float) -> None:
+        if self._loading is not None:
+            self._show_loading(replace(self._loading, load_fraction=fraction))
+            self._target.show_progress(self._loading, fraction)
+
+    def _show_loading(self, model: ModelInfo) -> None:
+        self._loading = model
+        self._show_in_pickers(model)
+
+    def _show_in_pickers(self, model: ModelInfo) -> None:
+        for picker in screens_of(self._app, "ModelPicker"):
+            picker.update_model(model)
+
+    def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
+        """Return the rows of the picker, with the progress of the model that is being loaded."""
+        loading = self._loading
+        if loading is None:
+            return list(rows)
+        return [
+            replace(row, model=loading) if is_same_model(row.model, loading) else row
+            for row in rows
+        ]
+
+    def _is_loading(self, model: ModelInfo) -> bool:
+        return is_same_model(self._loading, model)
+
+
+def _short_name(model: ModelInfo) -> str:
+    return safe_line(model.model_id, limit=20)

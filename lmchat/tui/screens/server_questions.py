@@ -1,0 +1,81 @@
+"""Questions on the way to a server: its address, whether its host is allowed, and its API key."""
+
+from __future__ import annotations
+
+from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.services.target_state import WANTS_KEY
+from lmchat.services.workspace import Workspace
+from lmchat.text import header_value
+from lmchat.tui.screens.chat.view import ChatView
+
+
+class ServerQuestions:
+    """Tries what the user types about a server.
+
+    Each attempt returns the server, or as text why it cannot be used.
+    """
+
+    def __init__(self, workspace: Workspace, view: ChatView) -> None:
+        self._workspace = workspace
+        self._view = view
+
+    async def try_address(self, typed: str) -> Candidate | str:
+        try:
+            endpoint = Endpoint.parse(typed)
+        except EndpointNotAllowed as error:
+            return error.message
+        return await self.try_server(endpoint)
+
+    async def try_server(self, endpoint: Endpoint) -> Candidate | str:
+        """Check a server. Before anything is sent to another machine, ask whether that is allowed.
+
+        The text is empty where the user does not allow it.
+        """
+        try:
+            candidate = await self._workspace.backend.check(endpoint)
+        except EndpointNotAllowed:
+            return await self._try_other_machine(endpoint)
+        except LMChatError as error:
+            return error.words
+        if candidate.verdict.is_server:
+            self._workspace.catalogue.expect(endpoint)
+        is_usable = candidate.verdict.is_usable and candidate.has_model
+        if is_usable or candidate.verdict in WANTS_KEY:
+            return candidate
+        return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
+
+    async def _try_other_machine(self, endpoint: Endpoint) -> Candidate | str:
+        from lmchat.tui.screens.ask_dialog import AllowDialog
+
+        dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
+        if not await self._view.ask(dialog):
+            return ""
+        self._workspace.backend.allow(endpoint.netloc)
+        return await self.try_server(endpoint)
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
+        """Try an API key, and keep it if the server accepts it."""
+        try:
+            header_value(key)
+        except ValueError as error:
+            return f"What you typed {error}. Type the API key without them."
+        try:
+            candidate = await self._workspace.backend.try_key(endpoint, key)
+        except LMChatError as error:
+            return error.words
+        if candidate.verdict is Verdict.KEY_REJECTED:
+            return "The server rejects this API key."
+        if not candidate.verdict.is_usable:
+            return candidate.next_step or str(candidate.verdict)
+        await self._keep_key(endpoint, key)
+        return candidate
+
+    async def _keep_key(self, endpoint: Endpoint, key: str) -> None:
+        try:
+            place = await self._workspace.platform.keep_key(endpoint, key)
+        except LMChatError as error:  # the key holds until the end of this run
+            self._view.tell(error)
+            return
+        if place:
+            self._view.notify(f"The API key is saved in {place}.")

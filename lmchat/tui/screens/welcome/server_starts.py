@@ -1,0 +1,156 @@
+"""Facts about this machine for the welcome page, and the servers that it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.program import ServerStart
+from lmchat.domain.server import Candidate
+from lmchat.errors import LMChatError
+from lmchat.services.candidates import MachineState, ServerRow
+from lmchat.services.ports import Engine
+from lmchat.services.server_launcher import ServerLauncher
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui.messages import Post
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.chat.view import Work, begin_work
+from lmchat.tui.screens.connect import Connect
+from lmchat.tui.screens.model_picker import FilePicker
+from lmchat.tui.widgets.line import MUTED, STRONG, content
+
+_LIFETIMES: Mapping[Lifetime, str] = {
+    Lifetime.BRIEF: "The server keeps running when lmchat ends.",
+    Lifetime.FREE: "It runs in the background and keeps running when lmchat ends.",
+    Lifetime.TIED: "It runs in the background with the model in memory and stops when lmchat ends.",
+}
+
+
+class StartDialog(ConfirmDialog):
+    """Asks before a server is started: which command, and how long the server runs."""
+
+    def __init__(self, start: ServerStart) -> None:
+        super().__init__(f"Start {start.product.value}?", verb="run this command")
+        self._start = start
+
+    def compose_content(self) -> Iterable[Widget]:
+        lifetime = f"{_LIFETIMES[self._start.lifetime]} {self._start.product.facts.stop_words}"
+        command = safe_line(self._start.command)
+        yield Static(content(((command, STRONG),)), classes="words command gap")
+        yield Static(content(((lifetime.rstrip(), MUTED),)), classes="words gap")
+
+
+class ServerStarts:
+    """Model files and programs of this machine, and the servers that were started from the page.
+
+    The starts run in workers of the app, so that a server is watched after the page was closed.
+    """
+
+    class Learned(Post):
+        """There is more to show: a fact about this machine, or a problem."""
+
+    def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
+        remembered = workspace.remembered
+        was_engine = remembered.endpoint == Product.BUILT_IN.value
+        self.machine = MachineState(last_model=remembered.model if was_engine else "")
+        self.problem = ""  # why the last start failed
+        self._page = page
+        self._connect = connect
+        self._catalogue = workspace.catalogue
+        self._make_engine = workspace.make_engine
+        self._engine: Engine | None = None
+        self._launcher = workspace.make_launcher() if workspace.make_launcher else None
+        self.has_read_disk = self._make_engine is None
+
+    def _learn(self, **facts: object) -> None:
+        self.machine = replace(self.machine, **facts)
+        self._page.post_message(self.Learned())
+
+    def read_disk(self) -> None:
+        """Search this disk in a worker for model files that the engine can serve."""
+        if self._make_engine is not None:
+            begin_work(self._page, self._read_disk, "disk")
+
+    async def _read_disk(self) -> None:
+        is_refresh = self._engine is not None
+        if self._engine is None and self._make_engine is not None:
+            self._engine = await self._make_engine()
+        if self._engine is not None:
+            await self._read_files(self._engine, is_refresh=is_refresh)
+        self.has_read_disk = True
+        self._page.post_message(self.Learned())
+
+    async def _read_files(self, engine: Engine, *, is_refresh: bool) -> None:
+        try:
+            if self._launcher is None or not self._launcher.engine_command:
+                self._learn(offer=await engine.offer())
+            self._learn(files=await engine.files(is_refresh=is_refresh))
+        except LMChatError as error:
+            self.problem = error.words
+
+    def read_programs(self, candidates: Sequence[Candidate]) -> None:
+        """Find in a worker what is installed and runs; use a started server that now answers."""
+        launcher = self._launcher
+        if launcher is None or not self._page.is_attached:
+            return
+        started = {program.start.endpoint for program in launcher.running}
+        for candidate in candidates:
+            if candidate.endpoint in started and candidate.verdict.is_usable:
+                self._page.call_later(self._connect.take_candidate, candidate)
+        begin_work(self._page, partial(self._read_programs, launcher), "programs")
+
+    async def _read_programs(self, launcher: ServerLauncher) -> None:
+        await launcher.look()
+        self._learn(
+            installed=launcher.installed,
+            running=launcher.running,
+            engine_command=launcher.engine_command,
+        )
+
+    def tick(self) -> None:
+        """Check every second while a server starts."""
+        if self._launcher is not None and self._launcher.running:
+            self._connect.check_now()
+
+    def begin(self, work: Work) -> None:
+        """Run a worker that asks and starts; it outlives the page."""
+        begin_work(self._page.app, work, "start", is_only=False)
+
+    async def _ask(self, dialog: Screen[Any]) -> Any:
+        return await self._page.app.push_screen_wait(dialog)
+
+    async def start_engine(self) -> None:
+        """Start the built-in engine with a model file that the user chooses."""
+        if file := await self._ask(FilePicker(self.machine.files, verb="start it")):
+            self._connect.start_engine(file.name)
+
+    async def start_with_file(self, row: ServerRow) -> None:
+        """Start the server of a row with a model file that the user chooses."""
+        file = await self._ask(FilePicker(self.machine.files, verb="show the command"))
+        if file and self._launcher:
+            start = await self._launcher.with_file(row.candidate, row.program, file.path)
+            await self.start(start)
+
+    async def start(self, start: ServerStart) -> None:
+        """Show the command; if the user agrees, run it and watch the server until it ends."""
+        launcher = self._launcher
+        if launcher is None or not await self._ask(StartDialog(start)):
+            return
+        self.problem = ""
+        self._page.post_message(self.Learned())
+        self._catalogue.expect(start.endpoint)
+        try:
+            await launcher.watch(await launcher.begin(start))
+        except LMChatError as error:
+            self._catalogue.forget(start.endpoint)
+            self._connect.show_failed_start(start.endpoint, error)
+        else:
+            self._connect.check_now()

@@ -1,0 +1,310 @@
+"""The welcome page: what the search for a server found, and what the user can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import ClassVar
+
+from msgspec.structs import replace
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmchat.domain.server import Candidate
+from lmchat.services.candidates import (
+    NOTHING,
+    ServerRow,
+    Step,
+    advice,
+    first_step,
+    headline,
+    server_rows,
+)
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import icons_for
+from lmchat.tui.screens.ask_dialog import AddressDialog
+from lmchat.tui.screens.connect import Connect
+from lmchat.tui.screens.dialog import fit_height, free_height
+from lmchat.tui.screens.welcome.server_starts import ServerStarts, StartDialog
+from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
+from lmchat.tui.widgets.row_list import ListRow, RowList
+
+_HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
+_LAST_HINTS = (("^P", "commands"), ("F1", "help"))
+_ADVICE = "Start one, or {}. This page continues when a server appears."
+_TYPE_ADDRESS = "type an address"
+_TRY_ENGINE = "try the built-in engine"
+_WAITING = "Your message waits until a server answers."
+_WIDE_STATUS = 50  # columns from which the status line has the number of addresses
+_DISK_WAIT_S = 0.5  # how long rows wait for the model files of this disk, to appear all at once
+
+
+class WelcomeScreen(Screen[None]):
+    """Page of servers and ways to one; `Connect` opens it, and closes it when a server answers."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("enter", "take"),
+        ("up", "move(-1)"),
+        ("down", "move(1)"),
+        ("pageup", "page(-1)"),
+        ("pagedown", "page(1)"),
+        *((digit, f"take_number({digit})") for digit in "123456789"),
+        ("f5", "check_now"),
+        ("ctrl+k", "search"),
+        ("escape", "leave"),
+    ]
+    _rows = query_one(RowList)
+    _headline = query_one("#welcome-headline", Static)
+    _advice = query_one(".advice", Static)
+    _problem = query_one("#welcome-problem", Static)
+    _status = query_one("#welcome-status", LineWidget)
+
+    def __init__(self, workspace: Workspace, connect: Connect) -> None:
+        super().__init__()
+        self._connect = connect
+        self.has_waiting = False  # whether a message waits for a server
+        self.is_leaving = False  # whether the page closes as soon as no dialog is over it
+        self.starts = ServerStarts(self, workspace, connect)
+        self._clock = workspace.clock
+        self._candidates: Sequence[Candidate] = ()
+        self._servers: tuple[ServerRow, ...] = ()
+        self._searched_at_s: float | None = None
+        self._next_search_at_s = 0.0
+        self._drawn: Sequence[ListRow] = ()
+        self._sentences = ("", "", "")  # headline, advice and problem as they are drawn
+        self._has_waited = False  # whether the rows wait no longer for the disk
+        self._is_touched = False  # whether the user moved; until then the best row is chosen
+
+    @property
+    def can_show(self) -> bool:
+        return self.is_attached and bool(self.children) and self in self.app.screen_stack
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="welcome"), Vertical(classes="page"):
+            yield LineWidget([content((("lmchat", STRONG),))], classes="name gap")
+            yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
+            yield Static("", classes="advice gap")
+            yield RowList()
+            yield Static("", id="welcome-problem", classes="gap")
+            yield LineWidget(id="welcome-status")
+        yield KeysRow()
+
+    def on_mount(self) -> None:
+        self._problem.display = False
+        self._rows.set_focused(has_keys=True)
+        self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
+        self.starts.read_disk()
+        self.call_after_refresh(self.draw)
+        self.set_interval(1.0, self.tick)
+        self.set_timer(_DISK_WAIT_S, self.end_wait)
+
+    def on_screen_resume(self) -> None:
+        if self.is_leaving:
+            self.call_later(self.leave)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.draw)
+
+    def end_wait(self) -> None:
+        """Draw what is known, even if the disk is still being read."""
+        self._has_waited = True
+        self.draw()
+
+    def tick(self) -> None:
+        self._show_status()
+        self.starts.tick()
+
+    def show(
+        self, candidates: Sequence[Candidate], searched_s_ago: float, next_search_s: float
+    ) -> None:
+        """Show what the last search found, and in how many seconds the next one begins."""
+        now_s = self._clock()
+        self._candidates = candidates
+        self._searched_at_s = now_s - searched_s_ago
+        self._next_search_at_s = now_s + next_search_s
+        self.draw()
+        if not self.is_leaving:
+            self.starts.read_programs(candidates)
+
+    def show_problem(self, words: str) -> None:
+        self.starts.problem = words
+        self.draw()
+
+    # Drawing
+
+    @on(ServerStarts.Learned)
+    def draw(self) -> None:
+        """Draw the sentences, then the rows, which get the room that is left."""
+        self._servers = server_rows(self._candidates, self.starts.machine)
+        is_waiting = not (self._has_waited or self.starts.has_read_disk)
+        if is_waiting or not self.can_show:
+            return
+        sentences = (*self._headline_and_advice(), safe_line(self.starts.problem))
+        if sentences != self._sentences:
+            self._sentences = sentences
+            self._draw_sentences(*sentences)
+            self.call_after_refresh(self._draw_rows)
+        self._draw_rows()
+
+    def _headline_and_advice(self) -> tuple[str, str]:
+        servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
+        first = headline(servers)
+        second = advice(servers)
+        is_usable = any(server.verdict.is_usable for server in servers)
+        if not second and not is_usable:
+            has_engine = self.starts.machine.offer is not None
+            second = _ADVICE.format(_TRY_ENGINE if has_engine else _TYPE_ADDRESS)
+
+        if not self.has_waiting:
+            return first, second
+        if self._advice.display:
+            return first, f"{_WAITING} {second}"
+        return _WAITING, ""  # a small screen has room for one sentence
+
+    def _draw_sentences(self, headline: str, advice: str, problem: str) -> None:
+        self._headline.update(content(((safe_line(headline), STRONG),)))
+        self._advice.update(content(((safe_line(advice), MUTED),)))
+        self._problem.display = bool(problem)
+        self._problem.update(content(((f"! {problem}", "$error"),)))
+
+    def _draw_rows(self) -> None:
+        """Draw the rows, without blank ones where there is no room for all."""
+        width = self._rows.text_width
+        if not self.can_show or not width:
+            return
+        room = self.size.height - 1
+        rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
+        if len(rows) > free_height(self._rows, room):
+            rows = [row for row in rows if row.pieces]
+        if rows != self._drawn:
+            self._drawn = rows
+            self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
+        self._show_status()
+        fit_height(self._rows, len(rows), room)
+        if not self._is_touched:
+            self.call_after_refresh(self._rows.settle)
+
+    def _best_row(self, rows: Sequence[ListRow]) -> Hashable:
+        """Return the server that one step on this page makes usable, else the first row."""
+        server = first_step(self._servers)
+        if server is not None:
+            return server.candidate.endpoint
+        return next((row.key for row in rows if row.key is not None), None)
+
+    def _show_status(self) -> None:
+        pieces = [content(((piece, MUTED),)) for piece in self._status_pieces()]
+        self._status.show(pieces, content((("F5", STRONG), (" now ", MUTED))))
+
+    def _status_pieces(self) -> tuple[str, ...]:
+        if self._searched_at_s is None:
+            return ("Checking",)
+        now_s = self._clock()
+        checked = "Checked"
+        if self._status.size.width >= _WIDE_STATUS:
+            count = formatting.counted(len(self._candidates), "address", "es")
+            checked = f"{count} checked"
+        last = f"{checked} {formatting.ago(now_s - self._searched_at_s)} ago"
+        left_s = self._next_search_at_s - now_s
+        if left_s <= 0:
+            return last, "; checking"
+        return last, f"; next check in {formatting.ago(left_s)}"
+
+    # Keys
+
+    def on_key(self, event: events.Key) -> None:
+        """Move on to the prompt of the chat with a letter that is no key here."""
+        is_key_here = event.key in self.active_bindings and event.key != "slash"
+        is_text = event.is_printable and not is_key_here
+        if is_text or self.is_leaving:
+            self._connect.leave_page(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take one word for an address, and more for a prompt."""
+        if len(event.text.split()) > 1:
+            self._connect.leave_page(event)
+        else:
+            event.stop()
+            self.ask_address(safe_line(event.text))
+
+    def action_move(self, by: int) -> None:
+        self._is_touched = True
+        self._rows.move(by)
+
+    def action_page(self, direction: int) -> None:
+        self._is_touched = True
+        self._rows.page(direction)
+
+    def action_take_number(self, number: int) -> None:
+        keys = self._rows.keys
+        if self.is_active and number <= len(keys):
+            self._rows.choose(keys[number - 1])
+            self.action_take()
+
+    def action_check_now(self) -> None:
+        self.starts.read_disk()
+        self._connect.check_now()
+
+    def action_leave(self) -> None:
+        self._connect.leave_page()
+
+    def action_search(self) -> None:
+        self._connect.search_sessions()
+
+    @on(RowList.Taken)
+    def action_take(self) -> None:
+        """Do what the chosen row offers, unless a dialog is open."""
+        if not self.is_active:
+            return
+        self._is_touched = True
+        machine = self.starts.machine
+        match self._rows.key:
+            case "address":
+                self.ask_address()
+            case "last":
+                self._connect.start_engine(machine.last_model)
+            case "demo" if machine.offer is not None:
+                self._connect.start_engine(machine.offer.name)
+            case "files":
+                self.starts.begin(self.starts.start_engine)
+            case "install":
+                self.app.copy_to_clipboard(machine.engine_command)
+            case endpoint:
+                for server in self._servers:
+                    if server.candidate.endpoint == endpoint:
+                        self._take_server(server)
+
+    def _take_server(self, server: ServerRow) -> None:
+        if server.candidate.can_be_allowed:
+            self.ask_address(server.candidate.endpoint.url)
+        elif server.step is Step.CHOOSE:
+            self._connect.take_candidate(server.candidate)
+        elif server.step is Step.START and server.start is not None:
+            self.starts.begin(partial(self.starts.start, server.start))
+        elif server.step is Step.START_WITH_FILE:
+            self.starts.begin(partial(self.starts.start_with_file, server))
+        else:
+            self._connect.check_now()
+
+    def ask_address(self, typed: str = "") -> None:
+        dialog = AddressDialog(self._connect.questions.try_address, typed)
+        self.app.push_screen(dialog, self._connect.take_candidate)
+
+    def leave(self) -> bool:
+        """Close as soon as no dialog holds what was typed; return whether none does."""
+        self.is_leaving = True
+        if isinstance(self.app.screen, StartDialog):
+            self.app.screen.dismiss(None)
+        is_free = self.app.screen is self
+        if is_free and self.is_mounted:
+            self.dismiss(None)
+        return is_free
