@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, SentThoughts, TextPart, new_id
 from lmchat.domain.session import MessagePath
-from lmchat.services.context_meter import raw_of_all
+from lmchat.services.context_meter import PromptSize
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
@@ -37,7 +37,9 @@ def makes_room(
     sent_thoughts: SentThoughts,
 ) -> bool:
     """Whether a summary of the older messages takes much less room than they; all are `tokens`."""
-    return bool(older) and raw_of_all(path[len(older) :], sent_thoughts) <= _MOST_KEPT * tokens
+    return (
+        bool(older) and PromptSize.of(path[len(older) :], sent_thoughts).raw <= _MOST_KEPT * tokens
+    )
 
 
 def with_note(summary: ChatMessage, left_out: int) -> ChatMessage:

@@ -42,23 +42,72 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
-def _raw_of(message: ChatMessage, thought: str = "") -> float:
+def _raw_of(message: ChatMessage) -> float:
     """Return the tokens of a message with its text files, as `raw_tokens` counts them."""
     files = sum(part.tokens for part in message.files if not part.is_image)
-    return raw_tokens(message.sent_text) + raw_tokens(thought) + files
+    return raw_tokens(message.sent_text) + files
 
 
-def raw_of_all(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> float:
-    """Return the tokens of messages with their sent thoughts, as `raw_tokens` counts them."""
-    thoughts = thoughts_to_send(messages, sent_thoughts)
-    return sum(map(_raw_of, messages, thoughts))
+class MessageSize(Struct, frozen=True, kw_only=True):
+    """Parts of a message that take tokens: text and thought as `raw_tokens` counts them."""
+
+    text: float
+    thought: float
+    image_tokens: int
+    has_image: bool
+
+    @classmethod
+    def of(cls, message: ChatMessage, thought: str = "") -> MessageSize:
+        images = [part for part in message.files if part.is_image]
+        return cls(
+            text=_raw_of(message),
+            thought=raw_tokens(thought),
+            image_tokens=sum(part.tokens for part in images),
+            has_image=bool(images),
+        )
+
+    def tokens(self, factor: float) -> int:
+        """Estimate the tokens of the message; the factor of a model is one of its texts."""
+        raw = self.text + self.thought
+        of_text = max(1, round(raw * factor)) if raw else 0
+        return of_text + self.image_tokens + _TEMPLATE_TOKENS
+
+
+class PromptSize(Struct, frozen=True, kw_only=True):
+    """Sums over the messages of a prompt; a long one is measured once, when it is planned."""
+
+    messages: int = 0
+    text: float = 0
+    thoughts: float = 0
+    image_tokens: int = 0
+    has_images: bool = False
+
+    @classmethod
+    def of_sizes(cls, sizes: Sequence[MessageSize]) -> PromptSize:
+        return cls(
+            messages=len(sizes),
+            text=sum(size.text for size in sizes),
+            thoughts=sum(size.thought for size in sizes),
+            image_tokens=sum(size.image_tokens for size in sizes),
+            has_images=any(size.has_image for size in sizes),
+        )
+
+    @classmethod
+    def of(cls, messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> PromptSize:
+        thoughts = thoughts_to_send(messages, sent_thoughts)
+        return cls.of_sizes(list(map(MessageSize.of, messages, thoughts)))
+
+    @property
+    def raw(self) -> float:
+        """Text and sent thoughts, as `raw_tokens` counts them."""
+        return self.text + self.thoughts
+
+    def tokens_without_thoughts(self, factor: float) -> float:
+        return self.text * factor + self.image_tokens + _TEMPLATE_TOKENS * self.messages
 
 
 def _estimate(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
-    """Estimate a message with its files; the factor of a model is one of its texts."""
-    images = sum(part.tokens for part in message.files if part.is_image)
-    raw = _raw_of(message, thought)
-    return (max(1, round(raw * factor)) if raw else 0) + images + _TEMPLATE_TOKENS
+    return MessageSize.of(message, thought).tokens(factor)
 
 
 def has_images(messages: Sequence[ChatMessage]) -> bool:
@@ -80,6 +129,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     """Part of a conversation that will be sent; tokens are estimates."""
 
     messages: tuple[ChatMessage, ...]
+    size: PromptSize
     left_out: int
     tokens: int
     needed_tokens: int  # for the whole conversation
@@ -114,21 +164,23 @@ def plan_context(
     systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
     opening = [message for message in systems if message.text]
     thoughts = thoughts_to_send(talk, sent_thoughts)
-    pairs = zip(talk, thoughts, strict=True)
-    sizes = [_estimate(message, thought, factor=factor) for message, thought in pairs]
+    sizes = list(map(MessageSize.of, talk, thoughts))
+    tokens = [size.tokens(factor) for size in sizes]
+    opening_sizes = list(map(MessageSize.of, opening))
+    opening_tokens = sum(size.tokens(factor) for size in opening_sizes)
     reserve = max_tokens or (0 if limit is None else min(_MOST_RESERVE, limit // 4))
-    opening_tokens = sum(_estimate(message, factor=factor) for message in opening)
-    needed = kept = tool_tokens + sum(sizes) + opening_tokens
+    needed = kept = tool_tokens + sum(tokens) + opening_tokens
     prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
     last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
     first = 0
     while first < last and (
         talk[first].role is Role.TOOL or (limit is not None and kept + reserve > limit)
     ):
-        kept -= sizes[first]
+        kept -= tokens[first]
         first += 1
     return ContextPlan(
         messages=(*opening, *talk[first:]),
+        size=PromptSize.of_sizes([*opening_sizes, *sizes[first:]]),
         left_out=first,
         tokens=kept,
         needed_tokens=needed,
@@ -174,22 +226,19 @@ class ContextMeter:
         return 1.0 if target is None else self._factors.get(_key(target), 1.0)
 
     def learn(
-        self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
+        self, target: Target, prompt: PromptSize, counted: int, *, is_exact: bool = False
     ) -> None:
         """Learn from a count of a prompt; `is_exact` is one that was asked for.
 
         A template may leave out thoughts, unless the server says that it keeps them: a count of such
         a prompt tells nothing about later prompts.
         """
-        thoughts = thoughts_to_send(sent, target.sent_thoughts)
-        raw = raw_of_all(sent, target.sent_thoughts)
-        is_useless = has_images(sent) or counted <= 0 or raw < _SMALL_TOKENS
-        is_unsure = any(thoughts) and target.sent_thoughts is not SentThoughts.ALL
-        if is_useless:
+        if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
-        if not is_exact and (is_unsure or self.is_cut(target, sent, counted)):
+        is_unsure = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
+        if not is_exact and (is_unsure or self.is_cut(target, prompt, counted)):
             return
-        fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw
+        fresh = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
         old = self._factors.get(_key(target))
         self._set(target, fresh if old is None or is_exact else (old + 2 * fresh) / 3)
 
@@ -199,16 +248,17 @@ class ContextMeter:
             estimate = sum(map(_estimate, sent, thoughts))
             self._set(target, max(self.factor(target), least / estimate))
 
-    def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
+    def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently).
 
         Thoughts do not count: templates may leave them out.
         """
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
             return True
-        factor = self.factor(target)
-        estimate = sum(_estimate(message, factor=factor) for message in sent)
-        return not has_images(sent) and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+        if prompt.has_images:
+            return False
+        estimate = prompt.tokens_without_thoughts(self.factor(target))
+        return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the server's last count with an estimate of what came after."""

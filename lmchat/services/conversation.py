@@ -283,7 +283,7 @@ class AnswerStream:
             or not self.how.is_truncating
         ):
             return
-        if has_images(plan.messages):
+        if plan.size.has_images:
             return
         await self._read_files()
         try:
@@ -292,7 +292,7 @@ class AnswerStream:
             return
         if counted is not None:
             counted -= self.tool_tokens
-            self._meter.learn(self.how.target, plan.messages, counted, is_exact=True)
+            self._meter.learn(self.how.target, plan.size, counted, is_exact=True)
             self.plan = self._planned()
 
     def _new_notes(self) -> Iterator[str]:
@@ -683,7 +683,7 @@ class Conversation:
         self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
-            counted = (how.target, plan.messages, turn.usage.prompt_tokens - asking.tool_tokens)
+            counted = (how.target, plan.size, turn.usage.prompt_tokens - asking.tool_tokens)
             self.cut_note = asking.cut_note
             if self._meter.is_cut(*counted):
                 self.cut_note = asking.cut_note or cut_note(how.target, plan.tokens, counted[2])

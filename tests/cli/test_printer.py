@@ -17,7 +17,7 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
-from lmchat.services.context_meter import ContextPlan
+from lmchat.services.context_meter import ContextPlan, PromptSize
 from lmchat.services.conversation import AnswerBegun
 
 
@@ -29,7 +29,15 @@ def shown(capsys, *events, **how) -> tuple[str, str]:
     return captured.out, captured.err
 
 
-PLAN = ContextPlan(messages=(), left_out=0, tokens=3, needed_tokens=3, limit=None, reserve=0)
+PLAN = ContextPlan(
+    messages=(),
+    size=PromptSize(),
+    left_out=0,
+    tokens=3,
+    needed_tokens=3,
+    limit=None,
+    reserve=0,
+)
 
 
 def begun(model: str) -> AnswerBegun:

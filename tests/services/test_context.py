@@ -18,7 +18,12 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.product import Product
 from lmchat.domain.server import Target
-from lmchat.services.context_meter import ContextMeter, estimate_tokens, plan_context
+from lmchat.services.context_meter import (
+    ContextMeter,
+    PromptSize,
+    estimate_tokens,
+    plan_context,
+)
 from tests.support.scripted_backend import ENDPOINT, model
 
 
@@ -153,9 +158,10 @@ def test_an_answer_that_is_only_a_thought_counts_where_it_is_continued():
 def test_a_template_that_leaves_thoughts_out_is_not_taken_for_a_server_that_cuts():
     meter, target, messages = ContextMeter(), thinking_target(), loop()
     without_thoughts = 330
-    assert not meter.is_cut(target, messages, without_thoughts)
-    meter.learn(target, messages, without_thoughts)
+    prompt = PromptSize.of(messages, target.sent_thoughts)
+    assert not meter.is_cut(target, prompt, without_thoughts)
+    meter.learn(target, prompt, without_thoughts)
     assert meter.factor(target) == 1.0
     keeping = thinking_target(keeps_thoughts=True)
-    meter.learn(keeping, messages, 2 * 4300)
+    meter.learn(keeping, PromptSize.of(messages, keeping.sent_thoughts), 2 * 4300)
     assert 1.9 < meter.factor(keeping) < 2.1

@@ -4,8 +4,9 @@ import pytest
 
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import Role, text_message
+from lmchat.domain.message import Role, SentThoughts, text_message
 from lmchat.errors import ServerUnavailable
+from lmchat.services.context_meter import PromptSize
 from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, read, target
 
@@ -85,9 +86,9 @@ async def test_an_answer_does_not_depend_on_the_count(sessions, backend, failure
 
 
 async def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(sessions, backend):
-    assert sessions.next_turn.meter.draft_tokens(sessions.next_turn.target, "word " * 40) == 50
-    sessions.next_turn.meter.learn(
-        sessions.next_turn.target, [text_message(Role.USER, "word " * 40)], 104
-    )
-    assert sessions.next_turn.meter.draft_tokens(sessions.next_turn.target, "word " * 40) == 100
+    meter, target = sessions.next_turn.meter, sessions.next_turn.target
+    assert meter.draft_tokens(target, "word " * 40) == 50
+    prompt = text_message(Role.USER, "word " * 40)
+    meter.learn(target, PromptSize.of([prompt], SentThoughts.NONE), 104)
+    assert meter.draft_tokens(target, "word " * 40) == 100
     assert backend.counts == []

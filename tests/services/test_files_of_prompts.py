@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import FilePart, TextPart
+from lmchat.domain.message import FilePart, SentThoughts, TextPart
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.services.context_meter import ContextMeter, plan_context
+from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
 from lmchat.services.conversation import TurnSettings
 from lmchat.services.save_queue import SaveQueue
 from tests.services.test_conversation import HOW, begin, on_disk
@@ -130,6 +130,7 @@ def test_files_count_in_the_window_and_the_factor_of_a_model_is_that_of_its_text
 def test_what_a_server_counts_for_an_image_teaches_nothing_about_texts():
     meter, asked = ContextMeter(), prompt("Which vegetables grow here?" * 200)
     with_image = replace(asked, parts=(picture().part, *asked.parts))
-    meter.learn(target(), [with_image], 9000)
-    assert not meter.is_cut(target(), [with_image], 10)
+    size = PromptSize.of([with_image], SentThoughts.NONE)
+    meter.learn(target(), size, 9000)
+    assert not meter.is_cut(target(), size, 10)
     assert meter.factor(target()) == 1.0
