@@ -34,7 +34,8 @@ from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
+from lmchat.terminal.desktop import notification, open_file, open_page
+from lmchat.terminal.editor import edit_text, page_text
 from lmchat.text import safe_line
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal

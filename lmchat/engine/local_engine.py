@@ -13,7 +13,7 @@ from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch
-from lmchat.engine.engine_process import ChildProcess, ServeOrder
+from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.model_files import best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
@@ -45,7 +45,7 @@ class LocalEngine:
         self._log_file = log_file
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None
-        self._child: ChildProcess | None = None
+        self._child: EngineProcess | None = None
         self._is_loading = False
         self._context: int | None = None
         self._lock = asyncio.Lock()
@@ -179,9 +179,9 @@ class LocalEngine:
 
     async def _run(
         self, order: ServeOrder, model: ModelFile | None, log_file: Path
-    ) -> ChildProcess:
+    ) -> EngineProcess:
         """Start a child and wait until it is ready."""
-        child = await ChildProcess.start(order, log_file, self._environ)
+        child = await EngineProcess.start(order, log_file, self._environ)
         try:
             report = await child.report()
             if report is not None and report.address:

@@ -16,7 +16,7 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.reading import Reader
-from lmchat.machine.child import serve
+from lmchat.machine.process import serve
 
 _FRAME_CHARS = 1 << 20  # of texts; decoding a frame takes a few milliseconds
 _PACKED, _AS_JSON = b"m", b"j"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmchat.formats.html_page import markdown_html
-from lmchat.machine.child import serve
+from lmchat.machine.process import serve
 
 
 def main() -> None:

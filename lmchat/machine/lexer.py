@@ -1,8 +1,8 @@
 """Program of the child process that highlights code. It is run by path, without lmchat.
 
 Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds Python's
-lock: only a process of its own can be stopped. Requests and answers are a line of text with the
-number of bytes that follow it.
+lock: only a process of its own can be stopped. A request is a line with limits and language, and the
+code; an answer is a line with its state, and the colours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _STYLES = (
 """Six quiet colours by kind of token; names and operators stay plain."""
 NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
 """Names of the colours; a byte of an answer is a place in this list."""
-FOUND, UNKNOWN, FAILED = "found", "unknown", "failed"
+FOUND = "found"
+UNKNOWN = "unknown"
+FAILED = "failed"
+_LENGTH_BYTES = 8  # before each frame, as `machine.process` sends and reads them
 
 
 def main() -> None:
@@ -41,23 +44,32 @@ def main() -> None:
     import faulthandler  # noqa: PLC0415 - the parent imports this module, too
     import signal  # noqa: PLC0415 - see above
 
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    answers.write(b"ready 0\n")
-    answers.flush()
+    has_timer = hasattr(signal, "setitimer")  # not on Windows
+    _send(b"ready")
     with Path(os.devnull).open("w", encoding="ascii") as nowhere:
-        while header := requests.readline().decode():
-            language, size, cpu_s, wall_s = header.split()
-            code = requests.read(int(size)).decode()
+        while request := _next_request():
+            header, _, code = request.decode().partition("\n")
+            cpu_s, wall_s, language = header.split(" ", 2)
             # both end this process also while a lexer holds the lock, and although the parent is gone
             faulthandler.dump_traceback_later(float(wall_s), exit=True, file=nowhere)
-            if hasattr(signal, "setitimer"):  # not on Windows
+            if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
             state, colours = colours_of(language, code)
-            if hasattr(signal, "setitimer"):
+            if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             faulthandler.cancel_dump_traceback_later()
-            answers.write(f"{state} {len(colours)}\n".encode() + colours)
-            answers.flush()
+            _send(f"{state}\n".encode() + colours)
+
+
+def _next_request() -> bytes:
+    """Return the next frame; empty at the end of the parent."""
+    size = sys.stdin.buffer.read(_LENGTH_BYTES)
+    return sys.stdin.buffer.read(int.from_bytes(size, "big"))
+
+
+def _send(frame: bytes) -> None:
+    sys.stdout.buffer.write(len(frame).to_bytes(_LENGTH_BYTES, "big") + frame)
+    sys.stdout.buffer.flush()
 
 
 def colours_of(language: str, code: str) -> tuple[str, bytes]:

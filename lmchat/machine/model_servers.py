@@ -18,6 +18,7 @@ from lmchat.domain.program import Installed, PortHolder, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
 from lmchat.machine.other_programs import lm_studio_folders
+from lmchat.machine.process import start_in_background
 from lmchat.machine.system import end_program
 from lmchat.machine.watchdog import watched
 
@@ -97,7 +98,6 @@ def start_program(
     start: ServerStart, *, log_file: Path, environ: Mapping[str, str]
 ) -> StartedProgram:
     """Start a server in the background, with its output in a file; raises `LMChatError`."""
-    is_tied = start.lifetime is Lifetime.TIED
     try:
         log = begin_log(log_file)
     except OSError as error:
@@ -106,15 +106,14 @@ def start_program(
             hint=f"Start it yourself with: {start.command}",
             kind="program",
         ) from error
+    is_tied = start.lifetime is Lifetime.TIED
     try:
-        process = subprocess.Popen(  # noqa: S603 - a list and no shell; the user has agreed to it
+        process = start_in_background(
             watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv,
-            stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment_for_others(environ),
-            cwd=log_file.parent,  # the current folder may hold settings, or code
-            start_new_session=True,  # neither Ctrl-C nor a closed terminal is meant for it
+            environment=environment_for_others(environ),
+            folder=log_file.parent,  # the current folder may hold settings, or code
+            output=log,
+            has_input=is_tied,
         )
     except OSError as error:
         raise LMChatError(

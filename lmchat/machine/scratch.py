@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
-from lmchat.files import NO_WAIT, OPEN_FLAGS
+from lmchat.files import NO_WAIT, OPEN_FLAGS, needed_environment
+from lmchat.machine.process import start_in_background
 from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 
 _PREFIX = "lmchat-"
@@ -103,18 +104,10 @@ def _sweep(folder: Path) -> None:
 
 
 def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the guard of a folder; it is out of reach of the signals of the terminal."""
-    needed = {
-        name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
-    }  # by Windows
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-I", "-S", "-c", _GUARD, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=folder.parent,
-        env=needed,
+    command = [sys.executable, "-I", "-S", "-c", _GUARD, str(folder)]
+    environment = needed_environment(os.environ)
+    return start_in_background(
+        command, environment=environment, folder=folder.parent, has_input=True
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.machine.child import Child, ChildEndedError
+from lmchat.machine.process import ChildEndedError, ChildProcess
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 
 _CHILD = "lmchat.formats.child"
@@ -24,7 +24,7 @@ class ChatFiles:
     """Reader of files; the child starts with the first one and is used for all."""
 
     def __init__(self) -> None:
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._scratch = ScratchFolders()
         self._folder: Path | None = None
 
@@ -47,7 +47,7 @@ class ChatFiles:
                 moment=moment,
                 folder=folder,
             )
-            await child.send(msgspec.msgpack.encode(order))
+            await child.send_frame(msgspec.msgpack.encode(order))
             async for chat in _received(child):
                 yield chat
             is_read = True
@@ -55,7 +55,10 @@ class ChatFiles:
             is_read = True
             raise
         except ChildEndedError as error:
-            raise FileRefused(error.message, hint=error.hint) from error
+            raise FileRefused(
+                "The process that works on the file ended.",
+                hint="There may be too little memory for this file.",
+            ) from error
         finally:
             if not is_read:
                 await self.aclose()
@@ -68,16 +71,16 @@ class ChatFiles:
             await child.end()
         await asyncio.to_thread(self._scratch.remove_all)
 
-    async def _started(self) -> tuple[Child, str]:
+    async def _started(self) -> tuple[ChildProcess, str]:
         if self._folder is None:
             await asyncio.to_thread(sweep_scratch_folders)
             self._folder = await asyncio.to_thread(self._scratch.make)
         if self._child is None:
-            self._child = await Child.start(_CHILD)
+            self._child = await ChildProcess.start_own(_CHILD)
         return self._child, str(self._folder)
 
 
-async def _received(child: Child) -> AsyncGenerator[Session | Skipped, None]:
+async def _received(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:
     """Yield what the child has read of one file; raises `FileRefused` or `ChildEndedError`."""
     from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
 
@@ -85,7 +88,7 @@ async def _received(child: Child) -> AsyncGenerator[Session | Skipped, None]:
     messages: list[ChatMessage] = []
     files: dict[str, bytes] = {}
     while True:
-        match frames.unpacked(await child.receive()):
+        match frames.unpacked(await child.receive_frame()):
             case frames.Begun() as begun:
                 messages, files = [], {}
             case frames.MessageGroup() as some:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.domain.session import Session
-from lmchat.machine.child import Child, ChildEndedError
+from lmchat.machine.process import ChildEndedError, ChildProcess
 from lmchat.text import safe_text
 
 _CHILD = "lmchat.formats.markdown_child"
@@ -19,7 +19,7 @@ class MarkdownPages:
 
     def __init__(self, *, longest_s: float = _LONGEST_S) -> None:
         self._longest_s = longest_s
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     async def html_of(self, session: Session) -> dict[str, str]:
         """Return the HTML by id of the messages; a text that takes too long has none."""
@@ -45,10 +45,10 @@ class MarkdownPages:
         is_done = False
         try:
             if self._child is None:
-                self._child = await Child.start(_CHILD)
+                self._child = await ChildProcess.start_own(_CHILD)
             async with asyncio.timeout(self._longest_s):
-                await self._child.send(text.encode())
-                html = await self._child.receive()
+                await self._child.send_frame(text.encode())
+                html = await self._child.receive_frame()
             is_done = True
         finally:
             if not is_done:

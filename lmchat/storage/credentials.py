@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -19,6 +17,7 @@ import tomli_w
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files import environment_for_others, read_plain, write_atomically
+from lmchat.machine.process import own_program, run_blocking
 from lmchat.storage.database import explain
 from lmchat.storage.system_keyring import SERVICE, Keyring, keys_of, system_keyring
 from lmchat.threads import within
@@ -29,8 +28,6 @@ _OWNER_ONLY = 0o600
 _OTHERS = 0o077
 LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
 _START_S = 3.0
-_ROOT = str(Path(__file__).parents[2])
-_CHILD = "import sys; sys.path.append(sys.argv.pop(1)); from lmchat.storage.system_keyring import main; main()"
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
@@ -144,17 +141,12 @@ class KeyringKeys:
     def _read_separately(self, origins: list[str]) -> dict[str, str]:
         if find_spec("keyring") is None:
             return {}
-        done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from this folder
-            [sys.executable, "-P", "-c", _CHILD, _ROOT, *origins],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=self._limit_s + _START_S,
-            start_new_session=True,  # without a terminal to ask at
-            env=environment_for_others(os.environ),
-            check=True,
+        printed = run_blocking(
+            [*own_program("lmchat.storage.system_keyring"), *origins],
+            environment=environment_for_others(os.environ),
+            timeout_s=self._limit_s + _START_S,
         )
-        found: dict[str, str] = json.loads(done.stdout)
+        found: dict[str, str] = json.loads(printed)
         return found
 
     def _write(self, origin: str, key: str) -> bool:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from lmchat.domain.request import AnyObject, FittingValue, Output
 from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.files import needed_environment
+from lmchat.machine.process import own_program, run_blocking
 from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
@@ -26,8 +26,6 @@ CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever 
 _START_S = 20.0  # for a busy machine to start a process that checks
 _SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
 _SAID_CHARS = 200
-_ROOT = str(Path(__file__).parents[2])
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.json_schema import answer; answer()"
 
 
 class UncheckedError(UnfitError):
@@ -159,37 +157,29 @@ async def misfit_of(schema: object, value: object) -> str:
 
 async def _checked(order: dict[str, Any]) -> Any:
     """Return the result of a check in a process of its own: Python cannot stop a search for a pattern."""
-    run = partial(_run_child, order | {"limit_s": CHECK_S})
     try:
-        out = await run_abandonable(run)
+        out = await run_abandonable(partial(_run_child, order | {"limit_s": CHECK_S}))
     except OSError as error:
         raise UncheckedError(f", no process started: {error.strerror or error}") from error
-    except subprocess.TimeoutExpired as error:
+    except subprocess.SubprocessError as error:  # it has ended itself, or was ended
         raise UncheckedError(f" within {CHECK_S:g} s") from error
-    if not out:
-        raise UncheckedError(f" within {CHECK_S:g} s")
     outcome = json.loads(out)
-    if why := outcome.get("no_schema"):
-        raise InvalidSchemaError(why)
-    if why := outcome.get("misfit"):
-        raise UnfitError(why)
+    if "no_schema" in outcome:
+        raise InvalidSchemaError(outcome["no_schema"])
+    if "misfit" in outcome:
+        raise UnfitError(outcome["misfit"])
     return outcome["found"]
 
 
 def _run_child(order: dict[str, Any]) -> bytes:
     if "value" in order:
         order |= {"schema": _plain(order["schema"])}
-    command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
-    return subprocess.run(  # noqa: S603 - our own program
-        command,
-        input=json.dumps(order).encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=needed_environment(os.environ),
-        start_new_session=True,
-        timeout=order["limit_s"] + _START_S,
-        check=False,
-    ).stdout
+    return run_blocking(
+        own_program(__name__, "answer"),
+        environment=needed_environment(os.environ),
+        timeout_s=order["limit_s"] + _START_S,
+        data=json.dumps(order).encode(),
+    )
 
 
 def answer() -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.files import find_program, write_atomically
-from lmchat.terminal.programs import run
+from lmchat.machine.process import run_tool
 from lmchat.text import safe_text
 
 OSC_52_LIMIT = 74_994
@@ -139,14 +139,14 @@ class Clipboard:
         """Return whether the tool took the text in time."""
         argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
         data = text.encode(tool.encoding, errors="replace")
-        done = await run(
+        done = await run_tool(
             argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False
         )
         return done is not None
 
     async def read(self, argv: tuple[str, ...]) -> str | None:
         """Return a program's output; None if it fails or takes too long."""
-        data = await run(argv, environ=self.environ, timeout_s=self.timeout_s)
+        data = await run_tool(argv, environ=self.environ, timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
     async def paste(self) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,20 +26,18 @@ from lmchat.domain.tool import (
 )
 from lmchat.errors import LMChatError
 from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
+from lmchat.machine.process import ChildProcess, own_program
 from lmchat.machine.sockets import OWN_USER, foreign_owner
 from lmchat.machine.watchdog import ALL_INPUT, watched
 from lmchat.text import header_value
 
-_LINE_BYTES = 16 << 20  # largest message between parent and child
-_ROOT = str(Path(__file__).parents[2])
-_CHILD = (
-    "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.host_program import main; main()"
-)
 START_S = 30.0  # time for a server to start, and for the file of functions to run
-_LISTING_S = START_S + 15.0  # the child starts first, or ends a server that starts again
 SERVERS_END_S = 2.0  # time for the servers of the child to end
-_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end
+_LISTING_S = START_S + 15.0  # the child starts first, or ends a server that starts again
+_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end by the end of its input
+_TERMINATE_S = 0.5  # time for the child to end after SIGTERM
 _END_S = 4.0  # time for its watchdog, which ends it by force
+_LINE_BYTES = 16 << 20  # largest message between parent and child
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -95,10 +91,9 @@ class McpHost:
         self._environ = environ
         self._check_address = check_address  # raises `LMChatError`
         self._starting = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
-        self._stdin: Any = None  # of the process
+        self._child: ChildProcess | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._run: list[str] = []  # servers of the process
+        self._run: list[str] = []  # servers of the child
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
         self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
@@ -108,11 +103,12 @@ class McpHost:
         return with_wire_names(self._reported.values())
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        if not await self._running():
+        child = await self._running_child()
+        if child is None:
             return self.servers
         try:
             async with asyncio.timeout(_LISTING_S):
-                await self._ask(again=again)
+                await self._ask(child, again=again)
         except TimeoutError:  # a server or function holds up the child, and with it all tools
             await self.aclose()
             for name in self._run:
@@ -124,9 +120,10 @@ class McpHost:
     ) -> ToolResult:
         try:
             async with asyncio.timeout(timeout_s):
-                if tool.server in await self._running():
+                child = await self._running_child()
+                if child is not None and tool.server in self._run:
                     return await self._ask(
-                        server=tool.server, tool=tool.name, arguments=dict(arguments)
+                        child, server=tool.server, tool=tool.name, arguments=dict(arguments)
                     )
         except TimeoutError:
             words = f"No answer within {timeout_s:g} s."
@@ -138,51 +135,46 @@ class McpHost:
     async def aclose(self) -> None:
         """End the child, which ends its servers; the next order starts it again."""
         async with self._starting:
-            if self._process is None or self._reader is None:
+            if self._child is None or self._reader is None:
                 return
-            self._stdin.close()
+            self._child.close_input()
             _, late = await asyncio.wait([self._reader], timeout=_END_S)
             if late:
-                self._process.terminate()
+                self._child.terminate()
                 await self._reader
 
-    async def _running(self) -> list[str]:
-        """Start the child if it does not run, and return the names of its servers; none where it cannot."""
+    async def _running_child(self) -> ChildProcess | None:
+        """Return the child, started if it does not run; None where it has nothing to run, or cannot."""
         async with self._starting:
-            if self._process is not None:
-                return self._run
+            if self._child is not None:
+                return self._child
             orders = await asyncio.to_thread(self._orders)
-            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * bool(
-                orders.functions
-            )
+            self._run = [server.name for server in orders.servers]
+            if orders.functions:
+                self._run.append(FUNCTIONS)
             if not self._run:
-                return []
+                return None
             try:
-                self._process = await self._start()
+                child = await self._start()
             except OSError as error:
                 for name in self._run:
                     self._fail(name, f"The tool host cannot start: {error.strerror or error}.")
-                return []
-            self._stdin = self._process.stdin
-            self._send(orders)
-            self._reader = asyncio.create_task(self._read(self._process), name="tool host")
-            return self._run
+                return None
+            child.send_line(orders)
+            self._child = child
+            self._reader = asyncio.create_task(self._read(child), name="tool host")
+            return child
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self) -> ChildProcess:
         log = await asyncio.to_thread(self._open_log)
-        # `-P`: nothing of the current folder; and it runs in another one
-        command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
-        folder = self._folder if self._folder.is_dir() else self._log_file.parent
+        command = own_program("lmchat.tools.host_program")
         try:
-            return await asyncio.create_subprocess_exec(
-                *watched(command, patience_s=0.5, stdin=ALL_INPUT, grace_s=_GRACE_S),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=needed_environment(self._environ),
-                cwd=folder,
-                start_new_session=True,  # neither Ctrl+C nor the closed terminal is meant for it
-                limit=_LINE_BYTES,
+            return await ChildProcess.start(
+                watched(command, patience_s=_TERMINATE_S, stdin=ALL_INPUT, grace_s=_GRACE_S),
+                environment=needed_environment(self._environ),
+                folder=self._folder if self._folder.is_dir() else self._log_file.parent,
+                errors=log,
+                line_bytes=_LINE_BYTES,
             )
         finally:
             os.close(log)
@@ -203,10 +195,9 @@ class McpHost:
                 servers.append(replace(server, headers_env=self._headers(server)))
             except LMChatError as error:
                 self._fail(server.name, error.words)
-        functions = str(self._functions) if self._functions.is_file() else ""
         return Orders(
             servers=tuple(servers),
-            functions=functions,
+            functions=str(self._functions) if self._functions.is_file() else "",
             folder=str(self._folder),
             log=str(self._log_file) if self._keeps_log else "",
         )
@@ -224,12 +215,7 @@ class McpHost:
                 reason = f"{subject} {error}, which no header can hold."
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
         if headers and server.url:
-            endpoint = Endpoint.parse(server.url)
-            is_unproven = endpoint.is_loopback and endpoint.scheme == "http"
-            if is_unproven and (owner := foreign_owner(endpoint.host, endpoint.port)):
-                reason = f"port {endpoint.port} is held by a program of another user ({owner})"
-                sentence = f"The headers of the server {server.name} were not sent: {reason}."
-                raise LMChatError(sentence, hint=OWN_USER, kind="tools")
+            _require_own_port(server)
         return headers
 
     def _fail(self, name: str, why: str) -> None:
@@ -237,44 +223,50 @@ class McpHost:
         known = self._reported.get(name, ToolServer(name=name))
         self._reported[name] = replace(known, state=ServerState.FAILED, error=why)
 
-    def _send(self, order: Order | Orders) -> None:
-        self._stdin.write(msgspec.json.encode(order) + b"\n")
-
-    async def _ask(self, **order: Any) -> ToolResult:
+    async def _ask(self, child: ChildProcess, **order: Any) -> ToolResult:
         """Send an order and wait for its result; cancelling cancels it."""
         waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         try:
-            self._send(Order(number=number, **order))
+            child.send_line(Order(number=number, **order))
             self._waiting[number] = waiting
             return await waiting
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
         except asyncio.CancelledError:
-            if self._process is not None:
-                self._send(Order(number=number, is_cancelled=True))
+            if self._child is child:
+                child.send_line(Order(number=number, is_cancelled=True))
             raise
         finally:
             self._waiting.pop(number, None)
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read(self, child: ChildProcess) -> None:
         """Read what the child reports until it ends."""
-        assert process.stdout is not None  # noqa: S101 - it was asked for above
-        with suppress(ValueError):  # too long, or no JSON
-            while line := await process.stdout.readline():
-                report = msgspec.json.decode(line, type=ToolReport)
+        with suppress(ValueError):  # too long, or no report: a library has printed it
+            while (report := await child.receive_line(ToolReport)) is not None:
                 if report.server is not None:
                     self._reported[report.server.name] = report.server
                 waiting = self._waiting.get(report.number)
                 if waiting is not None and report.result is not None and not waiting.done():
                     waiting.set_result(report.result)
-        with suppress(ProcessLookupError):
-            process.terminate()  # it ends the child, and the programs that functions have started
-        await process.wait()
-        self._process = None
+        child.terminate()  # it ends the child, and the programs that functions have started
+        await child.wait()
+        self._child = None
         for name in self._run:
             self._fail(name, "The tool host ended. It starts again when a tool is used.")
         for waiting in self._waiting.values():
             if not waiting.done():
                 text = "The tool host ended while this tool ran."
                 waiting.set_result(ToolResult(text=text, is_error=True))
+
+
+def _require_own_port(server: McpSettings) -> None:
+    """Raise `LMChatError` where the headers of a server would go to a program of another user."""
+    endpoint = Endpoint.parse(server.url)
+    if not endpoint.is_loopback or endpoint.scheme != "http":
+        return
+    owner = foreign_owner(endpoint.host, endpoint.port)
+    if owner:
+        reason = f"port {endpoint.port} is held by a program of another user ({owner})"
+        sentence = f"The headers of the server {server.name} were not sent: {reason}."
+        raise LMChatError(sentence, hint=OWN_USER, kind="tools")

@@ -13,7 +13,7 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import EngineState, ModelFile
-from lmchat.engine.engine_process import ChildProcess, ServeOrder
+from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.local_engine import LocalEngine
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import with_library
@@ -200,5 +200,5 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
-        await ChildProcess.start(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
+        await EngineProcess.start(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
     assert "LMCHAT_HOME" in caught.value.hint

@@ -413,7 +413,7 @@ def test_folders_that_users_have_moved_are_found(tmp_path):
     (share / "Jan" / "settings.json").write_text(json.dumps({"data_folder": f"{tmp_path}/jan"}))
     (tmp_path / "logs.db").touch()
     found = chat_places({"LLM_USER_PATH": str(tmp_path)}, tmp_path)
-    assert {name: path for name, _, path in found} == {
+    assert {place.source: place.path for place in found} == {
         "lmstudio": tmp_path / "lm" / "conversations",
         "jan": tmp_path / "jan" / "threads",
         "llm": tmp_path / "logs.db",

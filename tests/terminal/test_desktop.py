@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from lmchat.machine.scratch import ScratchFolders
-from lmchat.terminal.programs import notification, open_file, open_page
+from lmchat.terminal.desktop import notification, open_file, open_page
 from tests.support.programs import until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"

@@ -25,7 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from lmchat.engine.engine_process import CHILD, ServeOrder, order_line
+import msgspec
+
+from lmchat.engine.engine_process import PROGRAM, ServeOrder
 from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,
@@ -107,7 +109,7 @@ class RealServer:
             options += ["--think", str(_TEMPLATE), str(self.reasoning)]
         if self.sleep_s is not None:
             options += ["--sleep", str(self.sleep_s)]
-        return [str(_VARIED_CHILD), *options] if options else [str(CHILD)]
+        return [str(_VARIED_CHILD), *options] if options else [str(PROGRAM)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is None:
@@ -168,7 +170,7 @@ class RealServer:
         )
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(order_line(order))
+        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
         self._process.stdin.flush()
 
     def _router_argv(self) -> list[str]:

@@ -1,0 +1,283 @@
+"""Every other process that lmchat starts: its start, its messages and its end.
+
+Programs in the background have a session of their own: neither Ctrl+C nor the closed terminal is meant for
+them. Work on untrusted data is done in a child process, which can be ended at any time. A thread could not
+be ended: a pattern or a decoder holds Python's lock until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import subprocess
+import sys
+import threading
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import msgspec
+
+from lmchat.errors import LMChatError
+from lmchat.files import command_for, environment_for_others, needed_environment
+from lmchat.machine.system import end_program
+
+T = TypeVar("T")
+
+_LENGTH = struct.Struct(">Q")  # before each frame
+_LINE_BYTES = 1 << 16  # longest line of a child by default
+_ROOT = str(Path(__file__).parents[2])
+_CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
+
+
+class ChildEndedError(Exception):
+    """The child ended before its work was done."""
+
+
+def own_program(module: str, function: str = "main") -> list[str]:
+    """Return the command that calls a function of lmchat in a new process.
+
+    `-P`: nothing of the current folder is imported.
+    """
+    return [sys.executable, "-P", "-c", _CALL.format(module, function, function), _ROOT]
+
+
+def start_in_background(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    output: int = DEVNULL,
+    has_input: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a program that may outlive this process; raises `OSError`.
+
+    With `has_input`, its input is a pipe that ends with this process.
+    """
+    return subprocess.Popen(  # noqa: S603 - a list and no shell
+        argv,
+        stdin=PIPE if has_input else DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def run_blocking(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    data: bytes = b"",
+    has_terminal: bool = False,
+) -> bytes:
+    """Run a program to its end and return its output.
+
+    `has_terminal` leaves it the terminal, where it may ask for a password. Raises `OSError`, and
+    `subprocess.SubprocessError` for a failure or a timeout.
+    """
+    done = subprocess.run(  # noqa: S603 - a list and no shell
+        argv,
+        input=data,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        env=environment,
+        timeout=timeout_s,
+        start_new_session=not has_terminal,
+        check=True,
+    )
+    return done.stdout
+
+
+async def run_tool(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    data: bytes = b"",
+    has_output: bool = True,
+) -> bytes | None:
+    """Run a program of the user and return its output; None for a failure or a timeout.
+
+    Clipboard tools stay in the background with their output open: they need `has_output=False`.
+    """
+    try:
+        child = await ChildProcess.start(
+            command_for(argv, environ),
+            environment=environment_for_others(environ),
+            output=PIPE if has_output else DEVNULL,
+        )
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(timeout_s):
+            output = await child.communicate(data)
+    except TimeoutError:
+        return None
+    finally:
+        child.kill()
+        await child.wait()
+    return output if child.exit_code == 0 else None
+
+
+async def run_in_terminal(
+    argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
+) -> int:
+    """Run a program that the user talks to and return its exit code; raises `OSError`.
+
+    `data` takes the place of the keyboard. Cancelling kills the program.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command_for(argv, environ),
+        stdin=None if data is None else PIPE,
+        env=environment_for_others(environ),
+    )
+    try:
+        await process.communicate(data)
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        exit_code = await process.wait()
+    return exit_code
+
+
+class ChildProcess:
+    """Program in the background with a pipe for its input, and often one for its output."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None  # noqa: S101 - `start` asks for it
+        self._process = process
+        self._input = process.stdin
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+        output: int = PIPE,
+        errors: int = DEVNULL,
+        line_bytes: int = _LINE_BYTES,
+    ) -> ChildProcess:
+        """Start a program; raises `OSError`."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=PIPE,
+            stdout=output,
+            stderr=errors,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            limit=line_bytes,
+        )
+        return cls(process)
+
+    @classmethod
+    async def start_own(cls, module: str) -> ChildProcess:
+        """Start `main` of a module of lmchat that works on files; raises `LMChatError`."""
+        try:
+            return await cls.start(own_program(module), environment=needed_environment(os.environ))
+        except OSError as error:
+            words = f"A process for files cannot start: {error.strerror or error}."
+            raise LMChatError(words, hint="Close other programs.", kind="program") from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the number of a signal that ended it."""
+        return self._process.returncode
+
+    async def communicate(self, data: bytes) -> bytes:
+        """Send all of its input, and return all of its output."""
+        output, _ = await self._process.communicate(data)
+        return output or b""
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a frame; the end of the child is noticed by `receive_frame`."""
+        with suppress(ConnectionError):
+            self._input.writelines((_LENGTH.pack(len(frame)), frame))
+            await self._input.drain()
+
+    async def receive_frame(self) -> bytes:
+        """Return the next frame; raises `ChildEndedError`."""
+        try:
+            (length,) = _LENGTH.unpack(await self._output.readexactly(_LENGTH.size))
+            return await self._output.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise ChildEndedError("the child ended") from error
+
+    def send_line(self, message: msgspec.Struct) -> None:
+        """Send a message as a line of JSON, without waiting."""
+        self._input.write(msgspec.json.encode(message) + b"\n")
+
+    async def receive_line(self, form: type[T]) -> T | None:
+        """Return the message in the next line; None after the last one.
+
+        Raises `ValueError` for a line that is too long or not a message.
+        """
+        line = await self._output.readline()
+        return msgspec.json.decode(line, type=form) if line else None
+
+    def close_input(self) -> None:
+        self._input.close()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill it, and what it has started."""
+        if self._process.returncode is None:
+            end_program(self._process.pid, is_forced=True)
+
+    async def wait(self) -> None:
+        await self._process.wait()
+
+    async def end(self) -> None:
+        """Kill it unless it has ended, and release its pipes."""
+        self.kill()
+        self._input.close()
+        if self._process.stdout is not None:
+            await self._process.stdout.read()
+        await self._process.wait()
+
+    @property
+    def _output(self) -> asyncio.StreamReader:
+        assert self._process.stdout is not None  # noqa: S101 - only programs with a pipe are read
+        return self._process.stdout
+
+
+def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
+    """Answer each frame of the parent with frames; ends with the parent, also while it works."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that a library prints gets between the frames
+    frames: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
+
+    def send(frame: bytes) -> None:
+        output.write(_LENGTH.pack(len(frame)))
+        output.write(frame)
+        output.flush()
+
+    while True:
+        answer(frames.get(), send)
+
+
+def _read_frames(frames: SimpleQueue[bytes]) -> None:
+    """Read the frames of the parent, and end this process with them."""
+    source = sys.stdin.buffer
+    while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
+        frames.put(source.read(*_LENGTH.unpack(head)))
+    os._exit(0)

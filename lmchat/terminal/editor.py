@@ -1,0 +1,119 @@
+"""Editor and pager of the user, in the terminal that the screen has left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.files import find_program
+from lmchat.machine.process import run_in_terminal
+from lmchat.machine.scratch import ScratchFolders
+from lmchat.text import safe_line, safe_text
+
+_EDITORS = ("sensible-editor", "nano", "vim", "vi")
+_PAGERS = ("less", "more")
+_FILE_NAME = "prompt.md"
+
+
+async def edit_text(
+    text: str, *, environ: Mapping[str, str] = os.environ, scratch: ScratchFolders | None = None
+) -> str:
+    """Return a text edited by the user; the caller has suspended the screen.
+
+    The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises `LMChatError`
+    if no editor could be run, it failed, or it left no text.
+    """
+    argv = editor_command(environ)
+    scratch = scratch or ScratchFolders()
+    folder = await asyncio.to_thread(_prepare, text, scratch)
+    file = folder / _FILE_NAME
+    try:
+        status = await _run([*argv, str(file)], environ, "EDITOR")
+        if status:
+            raise LMChatError(
+                f"{_name_of(argv)} ended with status {status}; nothing was changed.",
+                hint="Set $EDITOR to another program.",
+            )
+        edited = await asyncio.to_thread(_read, file)
+    finally:
+        await asyncio.to_thread(scratch.remove, folder)
+    return edited if text.endswith("\n") else edited.removesuffix("\n")
+
+
+def editor_command(environ: Mapping[str, str]) -> list[str]:
+    """Return the command of $VISUAL, $EDITOR or an installed editor; raises `WrongUse`."""
+    argv = _command(("VISUAL", "EDITOR"), _EDITORS, environ)
+    if not argv:
+        raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
+    return argv
+
+
+async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Show a text in the pager; the caller has suspended the screen. Raises `WrongUse`."""
+    argv = _command(("PAGER",), _PAGERS, environ)
+    if not argv:
+        hint = "Set $PAGER, for example: export PAGER=less"
+        raise WrongUse("No pager is installed.", hint=hint)
+    await _run(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
+
+
+def _command(
+    variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
+) -> list[str]:
+    """Return the command in the first variable that is set, else an installed program; or nothing."""
+    for name in variables:
+        value = environ.get(name, "").strip()
+        if value:
+            try:
+                return shlex.split(value)
+            except ValueError as error:
+                words = f"${name} is not a command: {safe_line(value, limit=60)}"
+                raise WrongUse(words, hint=f"{error}.") from error
+    for name in installed:
+        program = find_program(name, environ.get("PATH", os.defpath))
+        if program:
+            return [program]
+    return []
+
+
+async def _run(
+    argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
+) -> int:
+    """Run a program that the user talks to; return its status."""
+    try:
+        return await run_in_terminal(argv, environ=environ, data=data)
+    except OSError as error:
+        raise WrongUse(
+            f"{_name_of(argv)} cannot be run.",
+            hint=f"Set ${variable} to a program that is installed.",
+            details=str(error),
+        ) from error
+
+
+def _name_of(argv: Sequence[str]) -> str:
+    return safe_line(Path(argv[0]).name, limit=40)
+
+
+def _prepare(text: str, scratch: ScratchFolders) -> Path:
+    try:
+        folder = scratch.make()
+        (folder / _FILE_NAME).write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        words = "The temporary file for the editor cannot be written."
+        raise FileRefused(words, details=str(error)) from error
+    return folder
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        words = "The edited file is not UTF-8 text; nothing was changed."
+        raise FileRefused(words, hint="Save it as UTF-8.") from error
+    except OSError as error:
+        words = "The editor deleted the file; nothing was changed."
+        raise FileRefused(words, details=str(error)) from error
