@@ -22,14 +22,14 @@ from lmchat.files import empty_log
 from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
-from lmchat.services.candidates import Catalogue
+from lmchat.services.catalogue import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, Lazy
+from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import remembered_file
@@ -127,13 +127,16 @@ def _make_workspace(
     notices = [one.sentence for one in context.problems]
     store: ChatStore = late.port
 
-    def make_client() -> Any:
+    def make_client() -> ServerClient:
         sweep_leftovers(context.paths.demo_dir)
         keys = _wiring().keys_of(context)
         keys.load(is_separate=True)
         notices.extend(keys.warnings)
         frames_per_second = settings.ui.frames_per_second
-        return _wiring().make_client(context, settings, reads_per_second=frames_per_second)
+        client: ServerClient = _wiring().make_client(
+            context, settings, reads_per_second=frames_per_second
+        )
+        return client
 
     def find_chats() -> list[ChatPlace]:
         return chat_places(context.environ, Path.home())
@@ -171,7 +174,11 @@ def _make_workspace(
 
 
 def _platform(
-    context: Context, settings: Settings, backend: Backend, write: Write, scratch: ScratchFolders
+    context: Context,
+    settings: Settings,
+    backend: ServerClient,
+    write: Write,
+    scratch: ScratchFolders,
 ) -> Platform:
     environ = context.environ_of_programs
     clipboard = Clipboard(environ=environ, write=write, file=context.copied_file)

@@ -28,7 +28,6 @@ from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.model_servers import port_holders
-from lmchat.services.backend import Backend
 from lmchat.services.doctor import (
     LIMIT_S,
     Check,
@@ -40,6 +39,7 @@ from lmchat.services.doctor import (
     server_findings,
     worst,
 )
+from lmchat.services.ports import ServerClient
 from lmchat.storage import remembered_file
 from lmchat.storage.file_checks import (
     files_findings,
@@ -72,7 +72,7 @@ _network_row = partial(Finding, Group.NETWORK)
 _engine_row = partial(Finding, Group.ENGINE, "engine.installed", "Engine")
 
 
-def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Examination:
+def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:
     """Return all checks, in the order of the report."""
     paths = context.paths
     mode = mode_of(paths.credentials_file)  # before loading the keys mends it
@@ -181,7 +181,7 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     return own, wrong
 
 
-async def _servers(context: Context, backend: Backend) -> Findings:
+async def _servers(context: Context, backend: ServerClient) -> Findings:
     from lmchat.cli.wiring import keys_of
     from lmchat.engine.download import is_engine_installed
 

@@ -16,7 +16,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, is_address
 from lmchat.domain.target_choice import Need, choose_unasked, require_model, why_no_model
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
-from lmchat.services.backend import Backend
+from lmchat.services.ports import ServerClient
 from lmchat.text import shell_word
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def own_names(settings: Settings) -> dict[str, str]:
     return {Endpoint.parse(own.url).origin: own.name for own in settings.endpoints}
 
 
-async def find_candidates(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
+async def find_candidates(backend: ServerClient, settings: Settings) -> tuple[Candidate, ...]:
     """Check the named server, else detect servers."""
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
@@ -48,7 +48,7 @@ async def find_candidates(backend: Backend, settings: Settings) -> tuple[Candida
 
 
 async def find_target(
-    backend: Backend, settings: Settings, remembered: Remembered, note: Callable[[str], None]
+    backend: ServerClient, settings: Settings, remembered: Remembered, note: Callable[[str], None]
 ) -> Target:
     """Return the server and model to ask; waits while a server loads its model.
 

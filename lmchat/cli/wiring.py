@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cache, partial
-from typing import Any
 
 from msgspec import Struct
 
@@ -18,7 +17,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.files import empty_log
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Lazy
+from lmchat.services.ports import Engine, Lazy, ServerClient
 from lmchat.storage import remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -31,7 +30,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """Settings, servers and store of a command that talks to servers."""
 
     settings: Settings
-    backend: Backend
+    backend: ServerClient
     engine: Lazy[Engine]
     store: Store
     remembered: Remembered
@@ -77,7 +76,7 @@ def keys_of(context: Context) -> Keys:
 
 def make_client(
     context: Context, settings: Settings, *, reads_per_second: float | None = None
-) -> Any:
+) -> ServerClient:
     """Return the proxy client; imports httpx. A screen has streams read as often as it shows frames."""
     from lmchat.proxy.client import ProxyClient
 

@@ -52,7 +52,6 @@ from lmchat.domain.tool import MAX_TOOLS, Tool, stopped_call, wire_form
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
-from lmchat.services.backend import Backend
 from lmchat.services.compacting import compacted, makes_room, older_part, with_note
 from lmchat.services.context_meter import (
     ContextMeter,
@@ -63,6 +62,7 @@ from lmchat.services.context_meter import (
     plan_context,
 )
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
+from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.tools import Toolbox
@@ -133,7 +133,7 @@ class AnswerStream:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: ServerClient,
         meter: ContextMeter,
         how: TurnSettings,
         path: MessagePath,
@@ -331,7 +331,7 @@ class Conversation:
         self,
         session: Session,
         *,
-        backend: Backend,
+        backend: ServerClient,
         save_queue: SaveQueue,
         meter: ContextMeter,
         system_prompt: str = "",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
-from lmchat.services.backend import Backend
+from lmchat.services.ports import ServerClient
 
 POLL_S = 5.0
 AWAY_POLL_S = 10.0  # while the terminal has no focus
@@ -21,7 +21,9 @@ KEPT_LATENCIES = 32
 class Monitor:
     """Periodic check of one server, except while an answer streams (R-29)."""
 
-    def __init__(self, backend: Backend, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, backend: ServerClient, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._backend = backend
         self._clock = clock
         self._nudge = asyncio.Event()

@@ -13,9 +13,8 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.services.attachments import DraftFiles
-from lmchat.services.backend import Backend
 from lmchat.services.conversation import Conversation, still_answering
-from lmchat.services.ports import ChatStore
+from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.save_queue import SavedTexts, SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.turn_options import NextTurn
@@ -110,7 +109,7 @@ class OpenSessions:
         self,
         *,
         chat: ChatSettings,
-        backend: Backend,
+        backend: ServerClient,
         store: ChatStore,
         profile_name: str = "",
         clock: Callable[[], float] = time.monotonic,

@@ -1,17 +1,19 @@
-"""Interfaces to disk and engine, and stand-ins for objects that are made late."""
+"""Interfaces to servers, disk and engine, and objects that are made late."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
+from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.server import Endpoint
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.tool import Tool, ToolResult, ToolServer
 from lmchat.errors import EngineUnavailable
 
@@ -102,6 +104,51 @@ class ChatStore(Protocol):
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Return median tokens per second by (endpoint URL, model)."""
+
+    async def aclose(self) -> None: ...
+
+
+class ServerClient(Protocol):
+    """All model servers; every coroutine method and stream may raise `LMChatError`."""
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        """Probe all usual addresses and `expected` ones at once; best candidate first."""
+
+    async def check(self, endpoint: Endpoint) -> Candidate:
+        """Probe one address with few requests; a server that is away is no error."""
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+        """Probe one address with an API key, without keeping the key."""
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        """List the models of one server, from a fresh cache unless `is_refresh`."""
+
+    def cached_models(self) -> ModelList: ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return what the server counts; None if it cannot, is busy, or would load the model."""
+
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load a model and return when it is loaded."""
+
+    async def unload(self, model: ModelInfo) -> None: ...
+
+    def allow(self, host: str) -> None:
+        """Put a host ("host" or "host:port") on the allow-list, for this run."""
+
+    def metrics(self) -> Metrics: ...
+
+    def budget(self) -> Budget | None:
+        """Return how many requests are left; None before the first request."""
 
     async def aclose(self) -> None: ...
 

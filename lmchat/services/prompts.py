@@ -15,8 +15,8 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.session import MessagePath, SessionHeader, title_from
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import WrongUse
-from lmchat.services.backend import Backend
 from lmchat.services.conversation import TurnSettings
+from lmchat.services.ports import ServerClient
 from lmchat.text import safe_line
 
 _ADD = "Add [prompts.NAME] to config.toml and start lmchat again."
@@ -65,7 +65,7 @@ def is_named_by_prompt(header: SessionHeader, path: MessagePath) -> bool:
     return path[-1].state is AnswerState.COMPLETE and header.title == title_from(prompts[0].text)
 
 
-async def title_by_model(backend: Backend, path: MessagePath, how: TurnSettings) -> str:
+async def title_by_model(backend: ServerClient, path: MessagePath, how: TurnSettings) -> str:
     """Ask the model for a title; empty if it gives none. Raises `LMChatError` or `TimeoutError`."""
     prompt = next(one for one in path if one.role is Role.USER)
     words = _REQUEST.format(prompt=prompt.text[:_LONGEST], answer=path[-1].text[:_LONGEST])

@@ -11,14 +11,13 @@ from msgspec import Struct, field
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.services.backend import Backend
-from lmchat.services.candidates import Catalogue
+from lmchat.services.catalogue import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine
+from lmchat.services.ports import ChatStore, Engine, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
 
 
@@ -54,7 +53,7 @@ class Workspace(Struct, kw_only=True):
     """The services of a run of the screen; what `make_…` returns is imported late."""
 
     settings: Settings
-    backend: Backend
+    backend: ServerClient
     store: ChatStore
     library: Library
     open_sessions: OpenSessions

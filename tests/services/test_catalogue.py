@@ -6,7 +6,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
-from lmchat.services.candidates import Catalogue, matching_model
+from lmchat.services.catalogue import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:11434")
@@ -114,22 +114,22 @@ def catalogue(expecting):
 async def test_a_place_is_looked_at_until_it_is_forgotten(catalogue, expecting):
     catalogue.expect(TYPED)
     catalogue.expect(TYPED)
-    await catalogue.look_around()
+    await catalogue.probe_all()
     assert expecting.expected == (TYPED, OWN)
     catalogue.forget(TYPED)
-    await catalogue.look_around()
+    await catalogue.probe_all()
     assert expecting.expected == (OWN,)
 
 
 async def test_a_place_of_the_configuration_is_never_forgotten(catalogue, expecting):
     catalogue.expect(OWN)
     catalogue.forget(OWN)
-    await catalogue.look_around()
+    await catalogue.probe_all()
     assert expecting.expected == (OWN,)
 
 
 async def test_a_place_that_is_looked_at_anyway_stays_what_it_is(catalogue, expecting):
-    await catalogue.look_around()
+    await catalogue.probe_all()
     catalogue.expect(ENDPOINT)
-    await catalogue.look_around()
+    await catalogue.probe_all()
     assert expecting.expected == (OWN,)

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.services.candidates import NOTHING, advice, headline
+from lmchat.services.server_rows import NOTHING, advice, headline
 from tests.support.scripted_backend import candidate, model
 
 BOX = Endpoint.parse("http://gpu-box:1337")

@@ -9,7 +9,7 @@ from lmchat.domain.engine import ModelFile
 from lmchat.domain.product import Lifetime, Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.services.candidates import MachineState, Step, server_rows
+from lmchat.services.server_rows import MachineState, RowAction, server_rows
 from tests.support.scripted_backend import candidate
 
 OLLAMA = Installed(
@@ -46,41 +46,52 @@ def found(
 
 def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
     place = found(Product.OLLAMA)
-    assert (place.found, place.next_step, place.step) == ("not running", "ollama serve", Step.START)
+    assert (place.found, place.next_step, place.action) == (
+        "not running",
+        "ollama serve",
+        RowAction.START,
+    )
     assert place.start.argv == ("/usr/bin/ollama", "serve")
     assert place.start.lifetime is Lifetime.FREE
 
 
 def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
     place = found(Product.LM_STUDIO, Verdict.SERVER_OFF)
-    assert (place.found, place.next_step, place.step) == (
+    assert (place.found, place.next_step, place.action) == (
         "server off",
         "lms server start",
-        Step.START,
+        RowAction.START,
     )
     assert place.start.lifetime is Lifetime.BRIEF
 
 
 def test_without_its_command_the_step_of_the_look_stays():
     place = found(Product.LM_STUDIO, Verdict.SERVER_OFF, MachineState(installed=()))
-    assert (place.next_step, place.step, place.is_here) == ("Its own step", Step.NOTHING, True)
+    assert (place.next_step, place.action, place.is_here) == (
+        "Its own step",
+        RowAction.NOTHING,
+        True,
+    )
 
 
 def test_an_application_tells_where_to_press():
-    assert (found(Product.JAN).next_step, found(Product.JAN).step) == ("Open Jan", Step.NOTHING)
+    assert (found(Product.JAN).next_step, found(Product.JAN).action) == (
+        "Open Jan",
+        RowAction.NOTHING,
+    )
 
 
 def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
-    assert found(Product.LLAMA_CPP).step is Step.NOTHING
+    assert found(Product.LLAMA_CPP).action is RowAction.NOTHING
     here = MachineState(installed=(LLAMA,), files=(FILE,))
     place = found(Product.LLAMA_CPP, here=here)
-    assert (place.step, place.program) == (Step.START_WITH_FILE, "/usr/bin/llama-server")
+    assert (place.action, place.program) == (RowAction.START_WITH_FILE, "/usr/bin/llama-server")
 
 
 @pytest.mark.parametrize("product", [one for one in Product if one.facts.where_to_get])
 def test_what_is_not_installed_says_where_to_get_it(product):
     place = found(product, here=MachineState(installed=()))
-    assert (place.found, place.step, place.is_here) == ("refused", Step.NOTHING, False)
+    assert (place.found, place.action, place.is_here) == ("refused", RowAction.NOTHING, False)
     assert place.next_step == product.facts.where_to_get
 
 
@@ -90,7 +101,7 @@ def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started
         installed, program="./server", start=installed.start and ("./server", "serve")
     )
     here = MachineState(installed=(relative,), files=(FILE,))
-    assert found(installed.product, here=here).step is Step.NOTHING
+    assert found(installed.product, here=here).action is RowAction.NOTHING
 
 
 def test_before_anybody_has_looked_nothing_is_said_of_it():
@@ -101,16 +112,16 @@ def test_before_anybody_has_looked_nothing_is_said_of_it():
 @pytest.mark.parametrize("verdict", [Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR])
 def test_where_something_else_is_in_the_way_nothing_is_started(verdict):
     place = found(Product.OLLAMA, verdict)
-    assert (place.next_step, place.step) == ("Its own step", Step.NOTHING)
+    assert (place.next_step, place.action) == ("Its own step", RowAction.NOTHING)
 
 
 def test_another_machine_is_not_started_from_here():
-    assert found(Product.OLLAMA, endpoint=FAR).step is Step.NOTHING
+    assert found(Product.OLLAMA, endpoint=FAR).action is RowAction.NOTHING
 
 
 @pytest.mark.parametrize("verdict", [one for one in Verdict if one.is_server])
 def test_a_server_that_answers_can_be_chosen(verdict):
-    assert found(Product.OLLAMA, verdict).step is Step.CHOOSE
+    assert found(Product.OLLAMA, verdict).action is RowAction.CHOOSE
 
 
 class Runs:
@@ -129,12 +140,12 @@ def test_what_was_started_says_so_until_it_answers():
     )
     here = MachineState(installed=(OLLAMA,), running=(Runs(start),))
     place = found(Product.OLLAMA, here=here)
-    assert (place.found, place.next_step, place.step) == (
+    assert (place.found, place.next_step, place.action) == (
         "starting",
         "ollama serve runs (process 7)",
-        Step.WAIT,
+        RowAction.WAIT,
     )
-    assert found(Product.OLLAMA, Verdict.READY, here).step is Step.CHOOSE
+    assert found(Product.OLLAMA, Verdict.READY, here).action is RowAction.CHOOSE
 
 
 def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_equals():

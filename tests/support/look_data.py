@@ -12,7 +12,7 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verd
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
-from lmchat.services.candidates import ModelRow
+from lmchat.services.catalogue import ModelRow
 from lmchat.services.library import SessionGroup
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 

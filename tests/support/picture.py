@@ -24,7 +24,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
-from lmchat.services.candidates import MachineState
+from lmchat.services.server_rows import MachineState
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

@@ -26,8 +26,8 @@ from lmchat.machine.model_servers import (
     installed_products,
     start_program,
 )
-from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import ServerLauncher
+from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint, LoadState
-from lmchat.services.candidates import ModelRow
+from lmchat.services.catalogue import ModelRow
 from lmchat.text import match
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.messages import LoadOrUnload, RefreshModels

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.services.candidates import MachineState, server_rows
+from lmchat.services.server_rows import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows

@@ -128,7 +128,7 @@ class Connect:
             await self._check_loading(target.endpoint)
             return
         had_model = self._has_model
-        candidates = await self._workspace.catalogue.look_around()
+        candidates = await self._workspace.catalogue.probe_all()
         if had_model:
             self._show_on_page(candidates)
         else:

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
-from lmchat.services.candidates import ModelRow
+from lmchat.services.catalogue import ModelRow
 from lmchat.text import Match, match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings

@@ -10,7 +10,7 @@ from textual.app import App
 from lmchat.domain.model_names import cannot_chat
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.services.candidates import ModelRow, matching_model
+from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import ShowServers

@@ -15,9 +15,9 @@ from lmchat.domain.product import Lifetime, Product
 from lmchat.domain.program import ServerStart
 from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
-from lmchat.services.candidates import MachineState, ServerRow
 from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
+from lmchat.services.server_rows import MachineState, ServerRow
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import Post

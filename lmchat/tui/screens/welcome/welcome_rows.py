@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.product import Product
 from lmchat.domain.server import Candidate, Endpoint, Verdict
-from lmchat.services.candidates import MachineState, ServerRow, Step
+from lmchat.services.server_rows import MachineState, RowAction, ServerRow
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons
@@ -157,7 +157,7 @@ def _found(place: ServerRow) -> tuple[str, str]:
 
 
 def _sign(place: ServerRow, icons: Icons) -> tuple[str, str]:
-    style = _WARN if place.step is Step.WAIT else _STYLES.get(place.candidate.verdict, MUTED)
+    style = _WARN if place.action is RowAction.WAIT else _STYLES.get(place.candidate.verdict, MUTED)
     return {_OK: icons.ready, _WARN: icons.degraded, _BAD: icons.down}.get(style, icons.off), style
 
 
@@ -177,4 +177,4 @@ def _name(candidate: Candidate) -> str:
 
 
 def _key(place: ServerRow) -> Endpoint | None:
-    return None if place.step is Step.NOTHING else place.candidate.endpoint
+    return None if place.action is RowAction.NOTHING else place.candidate.endpoint

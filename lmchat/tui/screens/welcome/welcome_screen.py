@@ -16,10 +16,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat.domain.server import Candidate
-from lmchat.services.candidates import (
+from lmchat.services.server_rows import (
     NOTHING,
+    RowAction,
     ServerRow,
-    Step,
     advice,
     first_step,
     headline,
@@ -286,11 +286,11 @@ class WelcomeScreen(Screen[None]):
     def _take_server(self, server: ServerRow) -> None:
         if server.candidate.can_be_allowed:
             self.ask_address(server.candidate.endpoint.url)
-        elif server.step is Step.CHOOSE:
+        elif server.action is RowAction.CHOOSE:
             self._connect.take_candidate(server.candidate)
-        elif server.step is Step.START and server.start is not None:
+        elif server.action is RowAction.START and server.start is not None:
             self.starts.begin(partial(self.starts.start, server.start))
-        elif server.step is Step.START_WITH_FILE:
+        elif server.action is RowAction.START_WITH_FILE:
             self.starts.begin(partial(self.starts.start_with_file, server))
         else:
             self._connect.check_now()

@@ -1,0 +1,124 @@
+"""List of the models of all servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from lmchat.domain.model_names import cannot_chat, find_model, unknown_model
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
+from lmchat.errors import LMChatError
+from lmchat.services.ports import ChatStore, ServerClient
+
+
+class ModelRow(Struct, frozen=True, kw_only=True):
+    """A model as the picker shows it."""
+
+    model: ModelInfo
+    tokens_per_second: float | None = None
+    recent_index: int | None = None
+    server_name: str = ""  # the user's name for its server; empty: its product is shown
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.model.server_id, self.model.model_id
+
+
+def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
+    """Return the model of this name, or the only one whose name holds it; raises `WrongUse`."""
+    models = [row.model for row in rows]
+    chat_models = [model for model in models if model.can_chat]
+    named = find_model(name, chat_models)
+    if named is not None:
+        return named
+    holding = [model for model in chat_models if name.casefold() in model.model_id.casefold()]
+    if len(holding) == 1:
+        return holding[0]
+    mute = find_model(name, models)
+    error = unknown_model(name, chat_models) if mute is None else cannot_chat(mute)
+    error.hint = "Ctrl+O lists the models."
+    raise error
+
+
+class Catalogue:
+    """List of models: at once from the cache, and from the servers on request."""
+
+    def __init__(
+        self,
+        client: ServerClient,
+        store: ChatStore,
+        *,
+        expected: Sequence[Endpoint] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """`names` are the user's names of servers by their origin."""
+        self._client = client
+        self._store = store
+        self._expected = tuple(expected)
+        self._added: tuple[Endpoint, ...] = ()
+        self._names = names or {}
+        self._speeds: Mapping[tuple[str, str], float] = {}
+        self.candidates: tuple[Candidate, ...] = ()
+
+    def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+        """Return the rows of the models that are known, and the age of the oldest list."""
+        listed = self._client.cached_models()
+        return self._rows(listed.models, remembered), listed.age_s
+
+    def expect(self, endpoint: Endpoint) -> None:
+        """Probe one more address from now on, unless it is probed anyway."""
+        found = (candidate.endpoint for candidate in self.candidates)
+        if endpoint not in (*self._added, *self._expected, *found):
+            self._added = (endpoint, *self._added)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        self._added = tuple(added for added in self._added if added != endpoint)
+
+    async def probe_all(self) -> tuple[Candidate, ...]:
+        """Probe all addresses; best candidate first."""
+        self.candidates = await self._client.detect(expected=(*self._added, *self._expected))
+        return self.candidates
+
+    async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+        """Ask all reachable servers; return the rows and the age of the oldest list."""
+        await self.probe_all()
+        usable = [one.endpoint for one in self.candidates if one.verdict.is_usable]
+        lists = await asyncio.gather(*map(self._models_at, usable))
+        try:
+            self._speeds = await self._store.speeds()
+        except LMChatError:
+            self._speeds = {}
+        models: list[ModelInfo] = []
+        age_s = 0.0
+        for listed in lists:
+            models += listed.models
+            age_s = max(age_s, listed.age_s)
+        return self._rows(models, remembered), age_s
+
+    async def _models_at(self, endpoint: Endpoint) -> ModelList:
+        try:
+            return await self._client.models(endpoint, is_refresh=True)
+        except LMChatError:
+            return ModelList()
+
+    def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
+        recent_indexes = {pair: index for index, pair in enumerate(remembered.recent)}
+        rows: list[ModelRow] = []
+        for model in models:
+            key = (model.server_id, model.model_id)
+            row = ModelRow(
+                model=model,
+                tokens_per_second=self._speeds.get(key),
+                recent_index=recent_indexes.get(key),
+                server_name=self._names.get(model.endpoint.origin, ""),
+            )
+            rows.append(row)
+        return tuple(sorted(rows, key=_order))
+
+
+def _order(row: ModelRow) -> tuple[bool, bool, int]:
+    """Return the sort key: recent models first, and those that cannot chat last."""
+    return not row.model.can_chat, row.recent_index is None, row.recent_index or 0
