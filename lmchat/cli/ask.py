@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
+from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, rounded
+from lmchat.cli.questions import from_stdin
 from lmchat.cli.target import find_target
 from lmchat.cli.tools import (
     decide,

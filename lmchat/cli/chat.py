@@ -13,7 +13,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.target import metrics_kept, own_endpoints, own_names
+from lmchat.cli.counters import counters_saved
+from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
@@ -72,7 +73,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
     guard_terminal(app, end)
     backend = workspace.backend
-    async with aclosing(store), metrics_kept(backend.metrics, add_metrics), aclosing(backend):
+    async with aclosing(store), counters_saved(backend.metrics, add_metrics), aclosing(backend):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:

@@ -1,25 +1,23 @@
-"""Context of one run: options, folders, settings, log, and the check of changed keys."""
+"""Context of one run: options, folders, settings and log."""
 
 from __future__ import annotations
 
 import logging
 import os
-import traceback
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from lmchat.cli.commands import LEVELS, ParsedOptions
+from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.log_file import start_log
 from lmchat.cli.output import Output
-from lmchat.config.config_file import Problem, line_of
+from lmchat.config.config_file import Problem
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
-from lmchat.files import NO_WAIT, OPEN_FLAGS, environment_for_others, path_of
-from lmchat.paths import Paths, make_folder
-from lmchat.text import safe_line, similar
+from lmchat.files import environment_for_others, path_of
+from lmchat.paths import Paths
 
 
 class Context:
@@ -108,107 +106,3 @@ class Context:
             hint=f"The log file has details under this id: {self.paths.log_file}",
             kind="bug",
         )
-
-
-def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
-    """Return unknown commands, unknown keys, and keys that two commands of one place would share."""
-    changed = loaded.settings.keys
-    if not changed:
-        return ()
-    from lmchat.tui.commands import BY_ID, COMMANDS, Scope
-
-    keys = {one.command_id: _split(changed.get(one.command_id, one.keys)) for one in COMMANDS}
-    problems: list[Problem] = []
-
-    def note(name: str, reason: str, suggestion: str = "") -> None:
-        line, key = line_of(loaded.text, ("keys", name)), f"keys.{name}"
-        source = str(loaded.file)
-        problems.append(
-            Problem(source=source, key=key, reason=reason, suggestion=suggestion, line=line)
-        )
-
-    for name in changed:
-        if name not in BY_ID:
-            meant = similar(name, tuple(BY_ID))
-            note(name, "is not a command" + ("" if meant else "; F1 lists the commands"), meant)
-            continue
-        scope = BY_ID[name].scope
-        for key in keys[name]:
-            if not _is_key(key):
-                note(name, f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
-            for other in COMMANDS:
-                is_near = other.scope is scope or Scope.APP in (other.scope, scope)
-                if is_near and other.command_id != name and key in keys[other.command_id]:
-                    note(name, f'uses "{key}", which is already a key of {other.command_id}')
-    return tuple(problems)
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _is_key(word: str) -> bool:
-    from textual.keys import KEY_ALIASES, Keys, key_to_character
-
-    *modifiers, key = word.split("+") if word != "+" else [word]
-    if not {*modifiers} <= {"ctrl", "alt", "shift", "super", "hyper", "meta"}:
-        return False
-    return (
-        key in {one.value for one in Keys}
-        or key in KEY_ALIASES
-        or key_to_character(key) is not None
-    )
-
-
-_LARGEST_BYTES = 1_000_000
-_LONGEST = 500  # characters of one message
-
-
-class LogFile(logging.Handler):
-    """Log handler that keeps one older file; a log that cannot be written costs the log alone."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, LMChatError):
-            make_folder(self._path.parent)
-            if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            # without O_NONBLOCK a pipe of this name would be waited for
-            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
-            with os.fdopen(os.open(self._path, how, 0o600), "w", encoding="utf-8") as file:
-                file.write(as_line(record) + "\n")
-
-
-def start_log(path: Path, level: str) -> LogFile:
-    """Send the records of lmchat at this level, and the warnings of its libraries, to a file."""
-    handler = LogFile(path)
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("lmchat").setLevel(level.upper())
-    return handler
-
-
-def as_line(record: logging.LogRecord) -> str:
-    """Write a record as JSON; of an exception type and places only, since its text may quote a chat."""
-    import json  # 7 ms that a start without a fault does not need
-
-    message = record.getMessage()
-    if record.name == "asyncio":
-        message = message.partition("\n")[
-            0
-        ]  # the next lines show a task with the text of its exception
-    entry: dict[str, object] = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        "message": safe_line(message, limit=_LONGEST),
-    }
-    if record.exc_info and record.exc_info[1] is not None:
-        error = record.exc_info[1]
-        entry["exception"] = type(error).__name__
-        frames = traceback.extract_tb(error.__traceback__)
-        entry["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    return json.dumps(entry)

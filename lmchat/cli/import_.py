@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, can_ask, consents, from_stdin
+from lmchat.cli.output import SHORT_ID
+from lmchat.cli.questions import can_ask, consents, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse

@@ -10,7 +10,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import can_ask, consents, table
+from lmchat.cli.output import table
+from lmchat.cli.questions import can_ask, consents
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.engine import FetchProgress, ModelFile

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from io import BufferedReader
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -110,33 +109,6 @@ class SafeStream:
         self._last = text[-1]
         self.is_at_line_start = safe.endswith("\n")
         _write(safe)
-
-
-def can_ask() -> bool:
-    """Return whether stdin and stderr are a terminal."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
-
-
-async def consents(question: str) -> bool:
-    """Ask a yes/no question; anything but yes means no."""
-    sys.stderr.write(f"{safe_line(question)} [y/N] ")
-    sys.stderr.flush()
-    return (await typed_line()).strip().lower() in (b"y", b"yes")
-
-
-async def typed_line() -> bytes:
-    """Return a line of stdin with its end; empty at the end of the input."""
-    from lmchat.threads import (
-        run_abandonable,
-    )  # and with it asyncio, which `--help` and `config` do without
-
-    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
-
-
-def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
-    """Read from a copy of stdin: a thread left with the lock of `sys.stdin` keeps Python from ending."""
-    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
-        return read(file)
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:

@@ -23,7 +23,8 @@ from lmchat.cli.ask import Printer, preset_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.export import export_from
 from lmchat.cli.line_reader import LineReader
-from lmchat.cli.output import SHORT_ID, can_ask, minute
+from lmchat.cli.output import SHORT_ID, minute
+from lmchat.cli.questions import can_ask
 from lmchat.cli.sessions import rename_in, search_in
 from lmchat.cli.target import find_target, own_endpoints
 from lmchat.cli.tools import decide, make_toolbox

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, can_ask, consents, minute, table
+from lmchat.cli.output import SHORT_ID, minute, table
+from lmchat.cli.questions import can_ask, consents
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
 from lmchat.domain.session import HOLDERS, SearchHit, SessionHeader

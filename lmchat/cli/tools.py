@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
-from lmchat.cli.output import can_ask, rounded, table, typed_line
+from lmchat.cli.output import rounded, table
+from lmchat.cli.questions import can_ask, typed_line
 from lmchat.config.example_file import toml_value
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart

@@ -10,8 +10,9 @@ from functools import cache, partial
 from msgspec import Struct
 
 from lmchat.cli.context import Context
+from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
-from lmchat.cli.target import endpoints_of_variables, metrics_kept
+from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.files import empty_log
@@ -46,7 +47,11 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
     backend, engine = make_backend(context, settings, remembered)
-    async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
+    async with (
+        aclosing(store),
+        counters_saved(backend.metrics, store.metrics.add),
+        aclosing(backend),
+    ):
         yield Runtime(
             settings=settings, backend=backend, engine=engine, store=store, remembered=remembered
         )

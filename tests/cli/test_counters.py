@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lmchat.cli.target import metrics_kept
+from lmchat.cli.counters import counters_saved
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
 
@@ -35,7 +35,7 @@ def _counted(count):
 
 
 async def test_where_nothing_was_counted_the_disk_is_left_alone(sums):
-    async with metrics_kept(Metrics, sums.add):
+    async with counters_saved(Metrics, sums.add):
         pass
     assert sums.added == []
 
@@ -43,14 +43,14 @@ async def test_where_nothing_was_counted_the_disk_is_left_alone(sums):
 async def test_what_a_store_did_not_take_is_handed_on_with_the_next_time(sums):
     sums.fails = 1
     counts = iter([_counted(1), _counted(3)])
-    async with metrics_kept(lambda: next(counts, _counted(3)), sums.add, every_s=0.01):
+    async with counters_saved(lambda: next(counts, _counted(3)), sums.add, every_s=0.01):
         await sums.changed.wait()
     assert sums.added == [_counted(3)]
 
 
 async def test_each_count_is_handed_on_once_while_the_program_runs_and_the_rest_at_its_end(sums):
     now = Metrics()
-    async with metrics_kept(lambda: now, sums.add, every_s=0.01):
+    async with counters_saved(lambda: now, sums.add, every_s=0.01):
         now = _counted(1)
         await sums.changed.wait()
         now = _counted(4)
@@ -66,7 +66,7 @@ async def test_an_end_in_the_middle_of_a_write_counts_nothing_twice(sums):
         await sums.add(metrics)
 
     async def ends():
-        async with metrics_kept(lambda: _counted(7), slow, every_s=0.01):
+        async with counters_saved(lambda: _counted(7), slow, every_s=0.01):
             await writing.wait()
 
     ending = asyncio.create_task(ends())

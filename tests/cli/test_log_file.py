@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from lmchat.cli.context import LogFile, start_log
+from lmchat.cli.log_file import LogFile, start_log
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmchat.cli.context import keymap_problems
+from lmchat.cli.keymap import keymap_problems
 from lmchat.config.load import Flags, load
 from lmchat.config.sections import ENDPOINT, MCP, PROFILE, SECTIONS
 from lmchat.errors import ConfigError

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from lmchat.cli.target import endpoints_of_variables
+from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy.servers import SERVERS, llama_cpp

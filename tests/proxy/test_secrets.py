@@ -6,7 +6,7 @@ import traceback
 import httpx
 import pytest
 
-from lmchat.cli.context import as_line
+from lmchat.cli.log_file import as_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client

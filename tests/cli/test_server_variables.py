@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.target import endpoints_of_variables, ollama_endpoint
+from lmchat.cli.server_variables import endpoints_of_variables, ollama_endpoint
 from lmchat.domain.product import Product
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lmchat.cli.output import can_ask, consents
+from lmchat.cli.questions import can_ask, consents
 
 
 @pytest.fixture

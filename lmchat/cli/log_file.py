@@ -1,0 +1,66 @@
+"""The log of lmchat: one JSON object a line, without the text of any chat."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lmchat.errors import LMChatError
+from lmchat.files import NO_WAIT, OPEN_FLAGS, previous_log
+from lmchat.paths import make_folder
+from lmchat.text import safe_line
+
+_MAX_BYTES = 1_000_000
+_MAX_MESSAGE = 500  # characters
+
+
+class LogFile(logging.Handler):
+    """Log handler that keeps one older file; a log that cannot be written costs the log alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, LMChatError):  # a full disk, a folder of somebody else
+            make_folder(self._path.parent)
+            if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
+                self._path.replace(previous_log(self._path))
+            # without O_NONBLOCK, opening a pipe of this name would wait for its reader
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
+            with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(as_line(record) + "\n")
+
+
+def start_log(path: Path, level: str) -> LogFile:
+    """Send the records of lmchat at this level, and the warnings of its libraries, to a file."""
+    handler = LogFile(path)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("lmchat").setLevel(level.upper())
+    return handler
+
+
+def as_line(record: logging.LogRecord) -> str:
+    """Return a record as JSON; of an exception type and places only, as its text may quote a chat."""
+    import json  # 7 ms that a start without a fault does not need
+
+    message = record.getMessage()
+    if record.name == "asyncio":  # its next lines show a task with the text of its exception
+        message = message.partition("\n")[0]
+    entry: dict[str, object] = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": safe_line(message, limit=_MAX_MESSAGE),
+    }
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        frames = traceback.extract_tb(error.__traceback__)
+        entry["exception"] = type(error).__name__
+        entry["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return json.dumps(entry)

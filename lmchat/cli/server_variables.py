@@ -1,0 +1,56 @@
+"""Addresses of local servers in the environment variables of their programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, is_address
+
+_LM_STUDIO_PORT = "1234"
+_LLAMA_CPP_PORT = "9931"  # a scan checks 8080, too, which older versions use
+_OLLAMA_PORT = "11434"
+_ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound to
+
+
+def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
+    """Return local product addresses from environment variables."""
+    endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
+
+    llama_host = environ.get("LLAMA_ARG_HOST", "").strip()
+    llama_port = environ.get("LLAMA_ARG_PORT", "").strip()
+    if llama_host or llama_port:
+        endpoints[Product.LLAMA_CPP] = _loopback(llama_host, llama_port or _LLAMA_CPP_PORT)
+
+    if lm_studio_host := environ.get("LMS_SERVER_HOST", "").strip():
+        endpoints[Product.LM_STUDIO] = _loopback(lm_studio_host, _LM_STUDIO_PORT)
+    return {product: endpoint for product, endpoint in endpoints.items() if endpoint is not None}
+
+
+def ollama_endpoint(host: str) -> Endpoint | None:
+    """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`; None for its usual one."""
+    typed = host.strip().rstrip("/")
+    name, _, port = typed.removeprefix("http://").rpartition(":")
+    if local := _loopback(name, port):
+        return local
+
+    has_port = "://" in typed or port.isdecimal()
+    url = typed if has_port else f"{typed}:{_OLLAMA_PORT}"
+    if not (typed and is_address(url)):
+        return None
+    endpoint = Endpoint.parse(url)
+    is_usual = endpoint.is_loopback or endpoint.host in _ALL_ADDRESSES
+    return None if is_usual else endpoint
+
+
+def _loopback(name: str, port: str) -> Endpoint | None:
+    """Return a loopback address; None for other or wrong ones."""
+    if not (port.isascii() and port.isdecimal()):
+        return None
+    host = "127.0.0.1" if name in _ALL_ADDRESSES else name
+    is_bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
+    url = f"http://[{host}]:{port}" if is_bare_ipv6 else f"http://{host}:{port}"
+    if not is_address(url):
+        return None
+    endpoint = Endpoint.parse(url)
+    return endpoint if endpoint.is_loopback else None
