@@ -1,26 +1,44 @@
-"""Values in the settings of a tool server that no message may repeat."""
+"""Values in the settings of tool servers that no message may repeat."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 from lmchat.config.settings import McpSettings
+from lmchat.text import without_secret
 
 _SECRET_NAME = re.compile(r"token|secret|passw|key|auth|credential|cookie|bearer", re.IGNORECASE)
 _LONG_PART = 16  # characters of a part of a path that may be a token
 
 
-def secrets_of(server: McpSettings) -> tuple[str, ...]:
-    """Return values of headers, variables, arguments and the address, the longest first."""
-    values = [*(server.headers_env or {}).values()]
-    values += [value for name, value in (server.env or {}).items() if _SECRET_NAME.search(name)]
-    values += _of_arguments(server.args)
-    values += _of_address(server.url)
-    tokens = [value.rpartition(" ")[2] for value in values]  # of "Bearer TOKEN"
-    return tuple(sorted({*values, *tokens}, key=len, reverse=True))
+def secrets_of(servers: Sequence[McpSettings]) -> tuple[str, ...]:
+    """Return the values of all servers, the longest first."""
+    secrets: set[str] = set()
+    for server in servers:
+        values = list(_values_of(server))
+        secrets.update(values)
+        secrets.update(value.rpartition(" ")[2] for value in values)  # of "Bearer TOKEN"
+    return tuple(sorted(secrets, key=len, reverse=True))
+
+
+def without_secrets(text: str, secrets: Sequence[str]) -> str:
+    """Cut secrets out of a text: a server or a library may repeat them in an error."""
+    for secret in secrets:
+        text = without_secret(text, secret)
+    return text
+
+
+def _values_of(server: McpSettings) -> Iterator[str]:
+    """Yield values of headers, variables, arguments and the address."""
+    yield from (server.headers_env or {}).values()
+    for name, value in (server.env or {}).items():
+        if _SECRET_NAME.search(name):
+            yield value
+    yield from _of_arguments(server.args)
+    yield from _of_address(server.url)
 
 
 def _of_arguments(arguments: tuple[str, ...]) -> Iterator[str]:

@@ -68,6 +68,9 @@ class ToolReport(Struct, frozen=True, kw_only=True):
     server: ToolServer | None = None
 
 
+SendReport = Callable[[ToolReport], None]
+
+
 class McpHost:
     """Tool host: MCP servers and the functions of a file, in a child process."""
 

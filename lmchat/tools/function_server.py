@@ -1,0 +1,106 @@
+"""Server of the functions of `tools.py`, inside the tool host."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from lmchat.config.settings import FUNCTIONS
+from lmchat.domain.tool import ServerState, ToolResult, ToolServer
+from lmchat.errors import RequestInvalid
+from lmchat.files import read_plain
+from lmchat.structured.functions import FunctionTool
+from lmchat.threads import run_abandonable
+from lmchat.tools.tool_host import START_S, SendReport, ToolReport
+
+
+class FunctionServer:
+    """Server of the functions of a file, which is executed at the start; again if that has failed."""
+
+    def __init__(self, path: Path, send: SendReport) -> None:
+        self._path = path
+        self._send = send
+        self._tools: dict[str, FunctionTool] = {}
+        self._error = ""
+        self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
+
+    async def settled(self, *, again: bool) -> None:
+        """Return when the file has been executed."""
+        if again and self._loading.done() and not self._tools:
+            self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
+        await asyncio.wait([self._loading])
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        await self.settled(again=True)
+        if name not in self._tools:
+            text = self._error or f"{self._path.name} has no function {name}."
+            return ToolResult(text=text, is_error=True)
+        try:
+            return ToolResult(text=await self._tools[name].call(arguments))
+        except RequestInvalid as error:
+            return ToolResult(text=error.message, is_error=True)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
+            traceback.print_exc()
+            return ToolResult(text=self._with_line(error), is_error=True)
+
+    async def _load(self) -> None:
+        state = ServerState.FAILED
+        self._error = ""
+        try:
+            async with asyncio.timeout(START_S):
+                self._collect(await run_abandonable(partial(_execute, self._path)))
+            state = ServerState.READY
+        except TimeoutError:
+            self._error = f"{self._path.name} did not end within {START_S:g} s."
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
+            self._error = self._with_line(error)
+        tools = tuple(function.tool for function in self._tools.values())
+        server = ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)
+        self._send(ToolReport(server=server))
+
+    def _collect(self, module: ModuleType) -> None:
+        errors: list[str] = []
+        for name, value in vars(module).items():
+            if not _is_public_function(module, name, value):
+                continue
+            try:
+                self._tools[name] = FunctionTool(value)
+            except RequestInvalid as error:
+                line = value.__code__.co_firstlineno
+                errors.append(f"{self._path.name}, line {line}: {error.words}")
+        self._error = " ".join(errors)
+
+    def _with_line(self, error: BaseException) -> str:
+        """Return the words of an error with its line in the file."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(self._path)]
+        words = str(error)
+        if isinstance(error, SyntaxError) and error.filename == str(self._path):
+            lines = [error.lineno]
+            words = error.msg
+        place = f"{self._path.name}, line {lines[-1]}" if lines else self._path.name
+        sentence = f"{place}: {type(error).__name__}: {words or 'no reason given'}"
+        return sentence.rstrip(".") + "."
+
+
+def _is_public_function(module: ModuleType, name: str, value: object) -> bool:
+    """Return whether a name of a file is that of a function which the file defines."""
+    if not isinstance(value, FunctionType) or name.startswith("_"):
+        return False
+    return value.__module__ == module.__name__ and value.__name__ == name
+
+
+def _execute(path: Path) -> ModuleType:
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    sys.modules[path.stem] = module  # dataclasses look there
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
+    exec(code, vars(module))  # noqa: S102 - the user's own file
+    return module
