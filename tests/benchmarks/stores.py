@@ -112,9 +112,5 @@ async def _fill(home: Path, count: int) -> None:
         message = replace(message, model="bench" if n % 2 else "")
         await store.append(session, message)
         parent = message.message_id
+    await store.daily_check()  # checks, copies and indexes: else a run of a few seconds would do it
     await store.aclose()
-    with closing(connect(home / "sessions.db")) as connection:
-        while index_batch(
-            connection
-        ):  # else each start would go on with the index of what came at once
-            pass
