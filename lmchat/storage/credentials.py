@@ -18,7 +18,7 @@ import tomli_w
 from lmchat.errors import StoreUnavailable
 from lmchat.files import environment_for_others, read_plain, write_atomically
 from lmchat.machine.process import own_program, run_blocking
-from lmchat.storage.database import explain
+from lmchat.storage.file_errors import explain
 from lmchat.storage.system_keyring import SERVICE, Keyring, keys_of, system_keyring
 from lmchat.threads import within
 

@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.paths import Paths
+from lmchat.storage.connection import DATABASE_ERRORS
 from lmchat.storage.credentials import LIMIT_S
-from lmchat.storage.database import BROKEN, explain, is_damage
+from lmchat.storage.file_errors import explain, is_damage
 from lmchat.storage.schema import VERSION
 from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
 from lmchat.threads import within
@@ -144,7 +145,7 @@ def whole_findings(path: Path) -> list[Finding]:
             return []
         with closing(_connect(path)) as connection:
             faults = [str(row[0]) for row in connection.execute("pragma integrity_check(10)")]
-    except (*BROKEN, OSError) as error:
+    except (*DATABASE_ERRORS, OSError) as error:
         # the row about the file has said all but damage
         return [_failed(path, error, row)] if is_damage(error) else []
     facts: dict[str, object] = {"path": str(path)}
@@ -178,7 +179,7 @@ def _sessions(path: Path) -> Finding:
             return row(Grade.FAULT, cause, f"mv {_quoted(path)} ELSEWHERE", facts)
         with closing(_connect(path)) as connection:
             return _readable(path, connection)
-    except (*BROKEN, OSError) as error:
+    except (*DATABASE_ERRORS, OSError) as error:
         return _failed(path, error, row)
 
 
@@ -201,7 +202,9 @@ def _readable(path: Path, connection: sqlite3.Connection) -> Finding:
     connection.execute("rollback")
     cause = f"Readable and writable: {size / _MB:.1f} MB, format {version}, journal {journal}."
     if version < VERSION:
-        cause += f" The next start updates it to format {VERSION}."
+        cause += (
+            f" The next start renames it and copies its messages to a new one of format {VERSION}."
+        )
     else:
         facts["sessions"] = connection.execute("select count(*) from sessions").fetchone()[0]
     return row(Grade.OK, cause, "", facts)

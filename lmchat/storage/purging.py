@@ -1,7 +1,8 @@
 """Permanent deletion: of sessions, and of what has been in the trash for `TRASH_DAYS`.
 
-The rows go first, in one transaction. `clean_up` then removes what else has their text: answer files,
-attached files, copies, old pages of the search index, and the write-ahead log.
+The rows go first, in one transaction. `clean_up` then removes what else has their text: answer
+files, attached files, old pages of the search index, and the write-ahead log. The caller removes
+the daily copies.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from msgspec import Struct
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import TRASH_DAYS, title_from
-from lmchat.storage import attached_files, read, repair
-from lmchat.storage.database import Connection
+from lmchat.storage import attached_files
+from lmchat.storage.connection import Connection
+from lmchat.storage.message_rows import set_columns
 from lmchat.storage.row_values import column, loaded, stored_time
-from lmchat.storage.running_answer import read_answer
+from lmchat.storage.running_answer import answer_files, read_answer
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import forget_old_words, unindex_message
+from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, first_text
 
 _LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
 _DIGEST = re.compile(r"[0-9a-f]{64}")  # of an attached file, in a draft
@@ -35,8 +38,8 @@ class Purged(Struct, kw_only=True):
     message_count: int = 0
 
     @property
-    def is_nothing(self) -> bool:
-        return not (self.session_ids or self.message_count)
+    def is_empty(self) -> bool:
+        return not self.session_ids and not self.message_count
 
 
 def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged:
@@ -48,19 +51,20 @@ def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged
 
 
 def purge_expired(connection: Connection, moment: datetime) -> Purged:
-    """Delete what was deleted long ago, unless the clock seems to be wrong: then at a later start."""
+    """Delete what was deleted long ago, unless the clock seems wrong: then at a later start."""
     purged = Purged()
     newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
-    if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
+    earliest_newest = stored_time(moment - timedelta(days=_LONGEST_REST_DAYS))
+    if newest is None or str(newest) < earliest_newest:
         return purged
+
     oldest = stored_time(moment - timedelta(days=TRASH_DAYS))
-    sessions = connection.execute(
-        "select session_id from sessions where deleted_at < ?", (oldest,)
-    ).fetchall()
-    for (session_id,) in sessions:
+    query = "select session_id from sessions where deleted_at < ?"
+    for (session_id,) in connection.execute(query, (oldest,)).fetchall():
         with transaction(connection):
             _purge_session(connection, session_id, purged)
-    # the message that was deleted, and where another window has gone on below that, what it hides beside
+    # the message that was deleted; if another window has added messages below it, also those that
+    # it hides beside them
     query = """select m.session_id, m.message_id from messages m join messages root
         on root.message_id = m.hidden_by where root.hidden_at < ?
         and (m.message_id = root.message_id or root.hidden_by is null) order by m.number desc"""
@@ -70,30 +74,30 @@ def purge_expired(connection: Connection, moment: datetime) -> Purged:
     return purged
 
 
-def clean_up(connection: Connection, purged: Purged, files: Path) -> None:
-    """Remove what the tables no longer have from all other places but the copies."""
+def clean_up(connection: Connection, purged: Purged, folder: Path) -> None:
+    """Remove what the tables no longer have; `folder` is that of the attached files."""
     _remove_answer_files(connection.path, purged.session_ids)
-    attached_files.remove(connection, files, purged.digests)
+    attached_files.remove(connection, folder, purged.digests)
     forget_old_words(connection)
-    repair.empty_log(connection)
+    # unless another connection is reading, write the write-ahead log into the file and empty it
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 
 def _purge_session(connection: Connection, session_id: str, purged: Purged) -> None:
-    rows = connection.execute(
-        "select number from messages where session_id = ?", (session_id,)
-    ).fetchall()
-    for (number,) in rows:
+    query = "select number from messages where session_id = ?"
+    numbers = [number for (number,) in connection.execute(query, (session_id,)).fetchall()]
+    for number in numbers:
         unindex_message(connection, number)
     purged.session_ids.add(session_id)
-    purged.digests |= _digests(connection, [number for (number,) in rows])
-    purged.digests |= set(_DIGEST.findall(read.draft(connection, session_id)))
+    purged.digests |= _digests(connection, numbers)
+    purged.digests |= set(_DIGEST.findall(first_text(connection, DRAFT, session_id)))
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     connection.execute("delete from sessions where session_id = ?", (session_id,))
 
 
 def _purge_branch(connection: Connection, session_id: str, message_id: str, purged: Purged) -> None:
-    """Delete a deleted message with all deleted ones below it, and the title that one of them gave."""
-    query = f"{read.BELOW} select number from below where hidden_by is not null"
+    """Delete a deleted message, all deleted ones below it, and the title that one of them gave."""
+    query = f"{BELOW} select number from below where hidden_by is not null"
     rows = connection.execute(query, {"session": session_id, "message": message_id}).fetchall()
     numbers = [number for (number,) in rows]
     purged.digests |= _digests(connection, numbers)
@@ -103,9 +107,8 @@ def _purge_branch(connection: Connection, session_id: str, message_id: str, purg
         unindex_message(connection, number)
         connection.execute("delete from messages where number = ?", (number,))
     if has_its_title:
-        title = read.first_prompt_title(connection, session_id)
-        query = "update sessions set title = ? where session_id = ?"
-        connection.execute(query, (column(title), session_id))
+        title = first_prompt_title(connection, session_id)
+        set_columns(connection, session_id, title=column(title))
 
 
 def _gave_title(connection: Connection, number: int) -> bool:
@@ -128,8 +131,8 @@ def _digests(connection: Connection, numbers: Iterable[int]) -> set[str]:
 
 def _remove_answer_files(store: Path, session_ids: set[str]) -> None:
     """Remove the files of running answers, also of those whose rows were never written."""
-    for path in store.parent.glob(f"{store.name}-answer-*"):
-        with suppress(OSError, ValueError):
+    for path in answer_files(store):
+        with suppress(OSError):  # the answer has just ended, or the folder is read-only
             head, _ = read_answer(path)
             if head is not None and head.session_id in session_ids:
                 path.unlink()

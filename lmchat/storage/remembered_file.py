@@ -39,7 +39,7 @@ def save(path: Path, remembered: Remembered) -> None:
     """Write what is remembered; raises `StoreUnavailable`."""
     import tomli_w  # noqa: PLC0415 - no start shall wait for these two
 
-    from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it
+    from lmchat.storage.file_errors import explain  # noqa: PLC0415 - brings SQLite with it
 
     data = asdict(remembered)
     data["recent"] = [

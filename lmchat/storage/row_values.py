@@ -1,4 +1,4 @@
-"""Conversion of rows of `sessions.db`; a damaged row is logged and left out."""
+"""Conversion between rows of `sessions.db` and values; a damaged row is logged and left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from msgspec import ValidationError, convert, to_builtins
+from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
@@ -31,21 +31,36 @@ from lmchat.text import fold
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", Receipt, Failure, FilePart)
-_YEARS = range(2, 9999)
-_REFUSED = "refused"
-"""Name of a part of the kind `text` that is a refusal: older versions still show and find its words."""
 
-_COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
-_HEADER = [field.name for field in fields(SessionHeader)]
-HEADER_COLUMNS = ", ".join(_COUNT if name == "message_count" else name for name in _HEADER)
-_MESSAGE = [
-    one.name for one in fields(ChatMessage) if one.name not in ("parts", "version", "versions")
-]
-MESSAGE_COLUMNS = ", ".join(("number", *_MESSAGE))
+_YEARS = range(2, 9999)  # those with a form in every time zone
+_REFUSED = "refused"
+"""Name of a part of the kind `text` that is a refusal: a search treats both alike."""
+_MESSAGE_COUNT = """(select count(*) from messages m
+    where m.session_id = sessions.session_id and m.hidden_by is null)"""
+_HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
+HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
+_NOT_STORED = ("parts", "version", "versions")
+"""Fields of a message that come from other rows."""
+_MESSAGE_FIELDS = tuple(
+    field.name for field in fields(ChatMessage) if field.name not in _NOT_STORED
+)
+MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
+
+
+class PartRow(Struct, frozen=True, kw_only=True):
+    """A part of a message as it is stored."""
+
+    kind: str
+    text: str | bytes
+    call_id: str | bytes = ""  # of a tool call; of a file, its digest
+    name: str | bytes = ""
+
+
+# Texts and times
 
 
 def stored(text: str) -> str | bytes:
-    """Return text as SQLite can keep it: as bytes if it has lone surrogates, which UTF-8 cannot hold."""
+    """Return text as SQLite can keep it: bytes if it has lone surrogates, which UTF-8 cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -78,13 +93,19 @@ _folded_name = lru_cache(maxsize=1 << 14)(folded)
 
 
 def contains(name: object, wanted: str) -> bool:
-    """Return whether a name contains a folded text, as a function of SQL; models and titles repeat."""
+    """Return whether a name contains a folded text, as a function of SQL.
+
+    Names of models and titles repeat, so their folded forms are kept.
+    """
     return wanted in _folded_name(name)
 
 
 def stored_time(moment: datetime) -> str:
     """Return a moment as text that sorts by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+# Rows of sessions and messages
 
 
 def column(value: object) -> object:
@@ -114,7 +135,7 @@ def insert(
 def header_from(row: Sequence[Any]) -> SessionHeader | None:
     """Return a header, or None for a damaged row."""
     try:
-        return SessionHeader(**_values(_HEADER, row))
+        return SessionHeader(**_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
         log.warning("a damaged row of a session was left out: %r", row[0])
         return None
@@ -123,9 +144,9 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
 def message_from(
     row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """Return a message, or None for a damaged row."""
+    """Return a message from `MESSAGE_COLUMNS`, or None for a damaged row."""
     try:
-        values = _values(_MESSAGE, row[1:])
+        values = _values(_MESSAGE_FIELDS, row[1:])
         return ChatMessage(**values, parts=tuple(parts), version=version, versions=versions)
     except (ValueError, TypeError):
         log.warning("a damaged row of a message was left out: %r", row[1])
@@ -133,51 +154,11 @@ def message_from(
 
 
 def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    pairs = zip(names, row, strict=False)
-    return {name: value if value is None else _READERS[name](value) for name, value in pairs}
-
-
-def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
-    """Add the parts of a message."""
-    connection.executemany(
-        "insert into parts (number, kind, text, call_id, name) values (?, ?, ?, ?, ?)",
-        [(number, *columns_of(part)) for part in parts],
-    )
-
-
-def read_parts(
-    connection: sqlite3.Connection, where: str, values: Sequence[object]
-) -> dict[int, list[Part]]:
-    """Return parts by message; of answers that still stream there are none yet."""
-    found: dict[int, list[Part]] = {}
-    query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
-    for number, *columns in connection.execute(query, values):
-        part = _part(*columns)
-        if part is not None:
-            found.setdefault(number, []).append(part)
-    return found
-
-
-def columns_of(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
-    """Return kind, text, id of a call or digest of a file, and name of a part, as they are stored."""
-    if isinstance(part, ToolCallPart):
-        return "tool_call", stored(part.arguments), stored(part.call_id), stored(part.name)
-    if isinstance(part, RefusalPart):
-        return "text", stored(part.text), "", _REFUSED
-    if isinstance(part, FilePart):
-        return "file", json.dumps(to_builtins(part)), stored(part.digest), stored(part.name)
-    return str(part.__struct_config__.tag), stored(part.text), "", ""
-
-
-def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
-    if kind == "tool_call":
-        return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
-    if kind == "file":
-        return _from_json(FilePart, loaded(text))
-    part = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
-    if part is None:
-        log.warning("a part of an unknown kind was left out: %r", kind)
-    return None if part is None else part(text=loaded(text))
+    """Return values by name; columns behind the last name do not count."""
+    values: dict[str, Any] = {}
+    for name, value in zip(names, row, strict=False):
+        values[name] = None if value is None else _READERS[name](value)
+    return values
 
 
 def _time(value: object) -> datetime:
@@ -187,10 +168,14 @@ def _time(value: object) -> datetime:
     return moment
 
 
-def _name(value: object) -> str:
+def _id(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    return tuple(loaded(value).split())
 
 
 def _from_json(kind: type[_T], raw: str) -> _T | None:
@@ -202,14 +187,70 @@ def _from_json(kind: type[_T], raw: str) -> _T | None:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("session_id", "message_id", "parent_id"), _name),
+    **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
     **dict.fromkeys(("title", "model", "endpoint"), loaded),
     **dict.fromkeys(("is_pinned", "is_archived"), bool),
     "message_count": int,
-    "tags": lambda value: tuple(loaded(value).split()),
+    "tags": _tags,
     "role": Role,
     "state": AnswerState,
     "receipt": partial(_from_json, Receipt),
     "failure": partial(_from_json, Failure),
 }
+"""Conversion of a column by its name."""
+
+
+# Rows of parts
+
+
+def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
+    """Add the parts of a message."""
+    for part in parts:
+        insert(connection, "parts", {"number": number, **asdict(part_row(part))})
+
+
+def read_parts(
+    connection: sqlite3.Connection, where: str, values: Sequence[object]
+) -> dict[int, list[Part]]:
+    """Return parts by the number of their message; running answers have none yet."""
+    found: dict[int, list[Part]] = {}
+    query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
+    for number, kind, text, call_id, name in connection.execute(query, values):
+        part = _part(PartRow(kind=kind, text=text, call_id=call_id, name=name))
+        if part is not None:
+            found.setdefault(number, []).append(part)
+    return found
+
+
+def part_row(part: Part) -> PartRow:
+    """Return a part as it is stored."""
+    match part:
+        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
+            return PartRow(
+                kind="tool_call",
+                text=stored(arguments),
+                call_id=stored(call_id),
+                name=stored(name),
+            )
+        case FilePart(digest=digest, name=name):
+            text = json.dumps(to_builtins(part))
+            return PartRow(kind="file", text=text, call_id=stored(digest), name=stored(name))
+        case RefusalPart(text=text):
+            return PartRow(kind="text", text=stored(text), name=_REFUSED)
+        case _:
+            return PartRow(kind=str(part.__struct_config__.tag), text=stored(part.text))
+
+
+def _part(row: PartRow) -> Part | None:
+    if row.kind == "tool_call":
+        return ToolCallPart(
+            call_id=loaded(row.call_id), name=loaded(row.name), arguments=loaded(row.text)
+        )
+    if row.kind == "file":
+        return _from_json(FilePart, loaded(row.text))
+    kind = TEXT_PARTS.get("refusal" if row.name == _REFUSED else row.kind)
+    if kind is None:
+        log.warning("a part of an unknown kind was left out: %r", row.kind)
+        return None
+    return kind(text=loaded(row.text))

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
 from lmchat.errors import WrongUse
-from lmchat.storage.database import Connection
-from lmchat.storage.read import first_prompt_title
-from lmchat.storage.row_values import columns_of, encodable, folded, loaded, stored_time
-from lmchat.storage.running_answer import arrived_parts
+from lmchat.storage.connection import Connection
+from lmchat.storage.row_values import encodable, folded, loaded, part_row, stored_time
 from lmchat.storage.schema import transaction
+from lmchat.storage.session_queries import arrived_parts, first_prompt_title
 from lmchat.text import fold, safe_line
 
 log = logging.getLogger(__name__)
@@ -216,8 +215,9 @@ class _Wanted:
         query = f"{_ARRIVING} {self._filters.sql} order by m.number desc"
         for *row, number in self._connection.execute(query, self._filters.values).fetchall():
             for part in arrived_parts(self._connection, number, row[2]):
-                kind, text, _, name = columns_of(part)
-                if match := self._match(row, kind, _whole(kind, text, name)):
+                stored = part_row(part)
+                whole = _whole(stored.kind, stored.text, stored.name)
+                if match := self._match(row, stored.kind, whole):
                     yield match
                     break
 
@@ -225,7 +225,7 @@ class _Wanted:
         """Yield sessions by title; None for a title that only repeats a prompt, which is a hit itself."""
         if self._filters.sql:
             return
-        query = f"{_TITLES} {'and contains(title, ?)' * len(self._terms)} order by updated_at desc"
+        query = f"{_TITLES} {'and contains(cast(title as blob), ?)' * len(self._terms)} order by updated_at desc"
         for row in self._connection.execute(query, self._terms).fetchall():
             title = loaded(row[1])
             if match := self._match(row, "title", title):
@@ -362,14 +362,12 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
     wanted = folded(value[:_LONGEST_TERM])
     match name:
         case "model":
-            models = (
-                "select model from (select distinct model from messages) where contains(model, ?)"
-            )
+            models = "select model from (select distinct model from messages) where contains(cast(model as blob), ?)"
             return f"m.model in ({models})", wanted
         case "title":
             # `+` keeps SQLite from using the index of sessions: it would then sort all their texts by time.
             return (
-                "+m.session_id in (select session_id from sessions where contains(title, ?))",
+                "+m.session_id in (select session_id from sessions where contains(cast(title as blob), ?))",
                 wanted,
             )
         case "role" if role := _ROLES.get(value.lower()):

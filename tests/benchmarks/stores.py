@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.session import title_from
-from lmchat.storage import write
-from lmchat.storage.database import connect
+from lmchat.storage import message_rows
+from lmchat.storage.connection import connect
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_batch
 from lmchat.storage.store import SqliteStore
@@ -61,7 +61,7 @@ def fill(path: Path, count: int) -> int:
                 if number % _SESSION == 0:
                     title = title_from(text) if number % 100 else f"Renamed {number}"
                     session = header(title, moment=moment)
-                    write.put_session(connection, session)
+                    message_rows.put_session(connection, session)
                     parent = None
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 message = replace(
@@ -74,8 +74,8 @@ def fill(path: Path, count: int) -> int:
                         message,
                         parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text)),
                     )
-                write.put_whole(connection, session.session_id, message)
-                write.make_leaf(connection, session.session_id, message, moment)
+                message_rows.put_message(connection, session.session_id, message)
+                message_rows.make_leaf(connection, session.session_id, message, moment)
                 parent = message.message_id
                 size += sum(len(part.text.encode()) for part in message.parts)
         while index_batch(connection):

@@ -24,7 +24,7 @@ from lmchat.machine.other_programs import chat_places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
-from lmchat.storage import write
+from lmchat.storage import store as stores
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import (
     START,
@@ -264,15 +264,15 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     tmp_path, store, importer, monkeypatch
 ):
     written = []
-    put_whole = write.put_whole
+    put_message = stores.put_message
 
     def fail_at_the_third(connection, session_id, message):
         written.append(message)
         if len(written) == 3:
             raise sqlite3.OperationalError("disk I/O error")
-        put_whole(connection, session_id, message)
+        put_message(connection, session_id, message)
 
-    monkeypatch.setattr(write, "put_whole", fail_at_the_third)
+    monkeypatch.setattr(stores, "put_message", fail_at_the_third)
     names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
     outcome = await importer.import_files(names)
     assert (outcome.chats, len(outcome.refused), outcome.not_tried) == ([], 1, names[1:])
@@ -304,7 +304,7 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     assert {one.session_id for one in kept} >= {one.header.session_id for one in outcome.chats}
     assert {one.message_count for one in kept} == {2}
     assert sum(not one.was_known for one in await import_all(importer, name)) == 50 - len(kept)
-    assert faults_in(store._database.path) == ""
+    assert faults_in(store.database.path) == ""
 
 
 async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
-from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
+from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
 from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
@@ -23,7 +23,13 @@ from tests.support.chats import START, answer, begin_session, header, say, store
 from tests.support.faults import no_room
 
 BEGUN = FileHead(
-    session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e"
+    session_id="s",
+    message_id="m",
+    parent_id=None,
+    created_at=START,
+    model="m",
+    endpoint="e",
+    role=Role.ASSISTANT,
 )
 
 
@@ -329,7 +335,7 @@ async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
 
 REST = (
     b'"message_id": "m", "parent_id": null, "created_at": "2026-01-01T00:00:00+14:00", "model": "m", '
-    b'"endpoint": "e"}\n[["text", "hi"]]\n'
+    b'"endpoint": "e", "role": "assistant"}\n[["text", "hi"]]\n'
 )
 
 

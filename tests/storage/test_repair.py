@@ -9,10 +9,9 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import database as connections
-from lmchat.storage import repair
-from lmchat.storage.repair import remove_old_copies
-from lmchat.storage.schema import copy_database
+from lmchat.storage import backups
+from lmchat.storage import connection as connections
+from lmchat.storage.backups import copy_database, remove_leftovers
 from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_disk import no_room
 from tests.support.chats import (
@@ -123,14 +122,14 @@ async def test_a_disk_without_room_for_the_copy_is_no_error(tmp_path, store, mon
     def full(_path, _copy):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(repair, "copy_database", full)
+    monkeypatch.setattr(backups, "copy_database", full)
     await say(store, header(), "hello")
     assert await store.daily_check() == ""
     assert copies(tmp_path) == []
 
 
 async def test_a_file_too_large_to_read_beside_is_left_to_the_doctor(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(repair, "_LARGEST_BYTES", 100)
+    monkeypatch.setattr(backups, "_LARGEST_BYTES", 100)
     await say(store, header(), "hello")
     assert await store.daily_check() == ""
     assert copies(tmp_path) == []
@@ -146,20 +145,13 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
 LONG_AGO_S = 1_000_000_000
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sessions.db.format-1",
-        ".sessions.db.format-1.0a1b2c3d",
-        ".sessions.db.backup-2026-11-20.0a1b",
-    ],
-)
-def test_an_old_copy_goes_also_where_a_kill_left_half_of_it(tmp_path, name):
+def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path):
+    name = ".sessions.db.backup-2026-11-20.0a1b"
     old, fresh = tmp_path / name, tmp_path / f"{name}-journal"
     for one in (old, fresh):
         one.write_text("what was deleted since")
     os.utime(old, (LONG_AGO_S, LONG_AGO_S))
-    remove_old_copies(tmp_path / "sessions.db", days=30)
+    remove_leftovers(tmp_path / "sessions.db", days=30)
     assert not old.exists()
     assert fresh.exists()  # another process may be making it
 
@@ -173,8 +165,8 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         connection.execute("create table t as select randomblob(?) as b", (size,))
         connection.execute("pragma wal_checkpoint(truncate)")
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
-            copy_database(path, tmp_path / "sessions.db.format-1")
-        assert [path.name for path in tmp_path.iterdir() if "format" in path.name] == []
+            copy_database(path, tmp_path / "sessions.db.copy")
+        assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
 
 
 SAID = "Xylophonschlegel"  # with a capital: the indexes hold words without, and forget them little by little

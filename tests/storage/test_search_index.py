@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
-from lmchat.storage import database as connections
+from lmchat.storage import connection as connections
+from lmchat.storage import message_rows
 from lmchat.storage import search as searching
-from lmchat.storage import write
-from lmchat.storage.database import connect
+from lmchat.storage.connection import connect
 from lmchat.storage.purging import purge_sessions
 from lmchat.storage.row_values import stored
 from lmchat.storage.schema import renew_index
@@ -246,8 +246,8 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                     said = texts[message.message_id] = words[
                         number if name == "say" else number - 1
                     ]
-                    write.put_session(connection, session)
-                    write.put_whole(
+                    message_rows.put_session(connection, session)
+                    message_rows.put_message(
                         connection,
                         session.session_id,
                         replace(message, parts=(TextPart(text=said),)),

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
-from lmchat.storage.database import connect
+from lmchat.storage.connection import connect
 from lmchat.storage.file_checks import store_findings, whole_findings
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
@@ -110,12 +110,11 @@ async def test_a_newer_file_names_both_versions(tmp_path):
 
 async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
     path = tmp_path / "sessions.db"
-    versions = Path(__file__).parent / "versions"
+    data = Path(__file__).parent / "data"
     with closing(sqlite3.connect(path)) as old:
-        old.executescript((versions / "1.sql").read_text())
+        old.executescript((data / "format_1.sql").read_text())
     row = rows(path)["store"]
-    if VERSION > 1:
-        assert f"updates it to format {VERSION}" in row.cause
+    assert f"copies its messages to a new one of format {VERSION}" in row.cause
     assert row.grade is Grade.OK
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("pragma user_version").fetchone()[0] == 1

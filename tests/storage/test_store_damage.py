@@ -53,7 +53,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path,
             assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
         else:
             assert len(aside) == 1
-            assert aside[0] == "sessions.db.damaged-20261120-080002"
+            assert aside[0] == "sessions.db.damaged-20261120-080001"
             assert aside[0] in store.notice
             assert "0 messages" in store.notice
             assert (path.parent / aside[0]).read_bytes() == content
@@ -219,7 +219,7 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
 
 
 @pytest.mark.parametrize(
-    "damage", ["owner = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"]
+    "damage", ["model = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"]
 )
 async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(
     damaged, path, damage

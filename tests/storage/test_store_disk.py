@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import database as connections
+from lmchat.storage import connection as connections
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 from tests.support.faults import no_room, no_root, open_folder
@@ -174,7 +174,7 @@ async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
         connection.execute("pragma journal_mode = delete")
         return False
 
-    monkeypatch.setattr(connections, "_use_wal", refuse)
+    monkeypatch.setattr(connections, "_use_write_ahead_log", refuse)
     async with aclosing(store_at(tmp_path)) as store:
         session = header()
         await reply(store, session, "yes", await say(store, session, "hello"))
@@ -184,7 +184,7 @@ async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
 
 async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
     is_free = threading.Event()
-    busy = asyncio.create_task(store._database.read(lambda _: is_free.wait(10)))
+    busy = asyncio.create_task(store.database.read(lambda _: is_free.wait(10)))
     waiting = [
         asyncio.create_task(store.list_sessions()),
         asyncio.create_task(say(store, header(), "hello")),
@@ -199,7 +199,7 @@ async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
 
 async def test_a_write_that_cannot_be_understood_is_no_damage(store):
     with pytest.raises(StoreUnavailable):
-        await store._database.write(
+        await store.database.write(
             lambda connection: connection.execute("insert into sessions values (1)")
         )
     assert store.notice == ""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.services.save_queue import SaveQueue
-from lmchat.storage import database as connections
+from lmchat.storage import connection as connections
 from tests.support.chats import answer, faults_in, header, prompt, store_at
 
 pytestmark = pytest.mark.slow  # hundreds of stores

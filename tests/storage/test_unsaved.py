@@ -82,7 +82,7 @@ def marked_files(folder):
 def rows_on_disk(folder):
     """Return all rows of the saved sessions."""
     with closing(sqlite3.connect(folder / "lmchat" / "sessions.db")) as raw:
-        tables = ("sessions", "messages", "parts", "pieces", "drafts", "metrics")
+        tables = ("sessions", "messages", "parts", "drafts", "metrics")
         return {name: raw.execute(f"select * from {name}").fetchall() for name in tables}  # noqa: S608
 
 

@@ -35,7 +35,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.errors import LMChatError
 from lmchat.formats.reading import Reader
-from lmchat.storage import write
+from lmchat.storage import message_rows
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.commands import COMMANDS
 
@@ -193,12 +193,12 @@ async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> l
 async def _write(store: SqliteStore, talks: list[tuple[SessionHeader, list[ChatMessage]]]) -> None:
     def job(connection):
         for session, talk in talks:
-            write.put_session(connection, session)
+            message_rows.put_session(connection, session)
             for message in talk:
-                write.put_whole(connection, session.session_id, message)
-            write.make_leaf(connection, session.session_id, talk[-1], START)
+                message_rows.put_message(connection, session.session_id, message)
+            message_rows.make_leaf(connection, session.session_id, talk[-1], START)
 
-    await store._database.write(job)
+    await store.database.write(job)
 
 
 class GatedStore(SqliteStore):

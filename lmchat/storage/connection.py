@@ -1,0 +1,197 @@
+"""Opening of `sessions.db`: its settings, its tables, and files that can only be read."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from operator import methodcaller
+from pathlib import Path
+from urllib.parse import quote
+
+from lmchat.domain.turn import Piece
+from lmchat.files import OPEN_FLAGS, ensure_folder
+from lmchat.storage.file_errors import name_of
+from lmchat.storage.row_values import contains
+from lmchat.storage.running_answer import answer_path, read_answer
+from lmchat.storage.schema import ensure_index, ensure_tables, refuse_outdated
+
+log = logging.getLogger(__name__)
+
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
+BUSY_S = 5.0  # wait for another process that is writing
+_RETRY_S = 0.02
+_SETTINGS = (
+    "pragma cache_size = -500",  # kB; the system caches the file too
+    # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
+    "pragma page_size = 1024",
+    "pragma wal_autocheckpoint = 4000",  # pages: 4 MB, SQLite's usual size
+    "pragma synchronous = full",
+    "pragma foreign_keys = on",
+)
+_NO_SHARED_MEMORY = (
+    "SQLITE_IOERR_SHMOPEN",
+    "SQLITE_IOERR_SHMMAP",
+    "SQLITE_IOERR_LOCK",
+    "SQLITE_PROTOCOL",
+)
+_FILE_MODE = 0o600
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_decode_text = methodcaller("decode", "utf-8", "replace")
+"""Decoder of text columns: a damaged byte does not cost the row."""
+
+
+class LostRowError(sqlite3.DatabaseError):
+    """A row that was just written is missing, or pages do not fit: SQLite noticed nothing."""
+
+    sqlite_errorname = "SQLITE_CORRUPT"
+
+
+class Connection(sqlite3.Connection):
+    """Connection to a database with the files of running answers beside it."""
+
+    path = Path()
+    is_read_only = False
+
+    def arrived_pieces(self, message_id: str) -> list[Piece]:
+        """Return the text of a running answer so far."""
+        try:
+            _, pieces = read_answer(answer_path(self.path, message_id))
+        except OSError:  # it has ended, or its file cannot be read now
+            return []
+        return pieces
+
+
+class MemoryConnection(Connection):
+    """Connection to a database without a file; its running answers are in memory, too."""
+
+    path = Path(os.devnull)  # no file is beside that
+    pieces: Mapping[str, list[Piece]]
+
+    def arrived_pieces(self, message_id: str) -> list[Piece]:
+        return self.pieces.get(message_id, [])
+
+
+def connect(path: Path) -> Connection:
+    """Open or create the file with all its tables.
+
+    Raises `OSError` or `sqlite3.Error` if it cannot be used, `StoreUnavailable` for a newer format.
+    """
+    try:
+        ensure_folder(path.parent)
+        _ensure_file(path)
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE and os.access(path, os.R_OK):
+            return _connect_to_read(path)
+        raise
+    with suppress(PermissionError):  # a file of another user that we may write keeps its mode
+        path.chmod(_FILE_MODE)
+    connection = _open(path, "mode=rw")
+    try:
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        _use_write_ahead_log(connection)
+        ensure_tables(connection)
+        ensure_index(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
+    """Return a database without a file; `pieces` are those of running answers, by id."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=MemoryConnection)
+    connection.pieces = pieces
+    _set_up(connection)
+    connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
+    connection.execute("pragma foreign_keys = on")
+    ensure_tables(connection)
+    ensure_index(connection)
+    return connection
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether the file has the tables of this version and all its pages fit together.
+
+    Reads the whole file.
+    """
+    try:
+        with closing(connect(path)) as connection:
+            return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
+    except DATABASE_ERRORS:
+        return False
+
+
+def _open(path: Path, mode: str) -> Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{mode}",
+        uri=True,
+        timeout=BUSY_S,
+        isolation_level=None,
+        factory=Connection,
+    )
+    connection.path = path
+    _set_up(connection)
+    return connection
+
+
+def _set_up(connection: Connection) -> None:
+    # or deleted text stays in the file until its place is used again; not every SQLite does so
+    connection.execute("pragma secure_delete = on")
+    connection.text_factory = _decode_text
+    connection.create_function("contains", 2, contains, deterministic=True)
+
+
+def _ensure_file(path: Path) -> None:
+    """Create a missing file; never open an existing one: closing it would end its locks."""
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
+        return
+    can_use_effective_ids = os.access in os.supports_effective_ids
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=can_use_effective_ids):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _connect_to_read(path: Path) -> Connection:
+    """Open a read-only file: as immutable where write-ahead logging cannot write beside it.
+
+    It writes there for reading too.
+    """
+    for mode in ("mode=ro", "immutable=1"):
+        connection = _open(path, mode)
+        connection.is_read_only = True
+        try:
+            refuse_outdated(connection)
+        except BaseException as error:
+            connection.close()
+            if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise
+        else:
+            return connection
+    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _use_write_ahead_log(connection: Connection) -> None:
+    """Turn on write-ahead logging, or a journal where the file system cannot share memory.
+
+    SQLite does not wait for a lock here, and two programs may start together.
+    """
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if name_of(error).startswith("SQLITE_BUSY") and time.monotonic() < until_s:
+                time.sleep(_RETRY_S)
+                continue
+            if not name_of(error).startswith(_NO_SHARED_MEMORY):
+                raise
+            log.info("write-ahead logging does not work here: %s", name_of(error))
+            connection.execute("pragma journal_mode = delete")
+        return

@@ -1,0 +1,70 @@
+"""Recovery of answers and tool calls whose process was killed.
+
+Such an answer is a row in the state `streaming`, or a file beside the database without a row, or
+both. Another process may recover it at the same time.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from lmchat.domain.message import interrupted
+from lmchat.domain.turn import parts_of
+from lmchat.storage.connection import Connection
+from lmchat.storage.message_rows import end_answer, number_of
+from lmchat.storage.row_values import MESSAGE_COLUMNS, loaded, message_from
+from lmchat.storage.running_answer import answer_files, answer_path, is_running, read_answer
+from lmchat.storage.schema import transaction
+from lmchat.storage.session_queries import arrived_parts
+
+_KILLED = "lmchat ended"
+
+
+def recover_killed_answers(connection: Connection, moment: datetime) -> None:
+    """Save the answers of killed processes as interrupted, with the text in their files."""
+    if connection.is_read_only:
+        return
+    files = [path for path in answer_files(connection.path) if not is_running(path)]
+    query = "select number, message_id from messages where state = 'streaming'"
+    for number, stored_id in connection.execute(query).fetchall():
+        message_id = loaded(stored_id)
+        if not is_running(answer_path(connection.path, message_id)):
+            _end_row(connection, number, message_id, moment)
+    for path in sorted(files, key=_modified_ns):  # an answer before its tool calls
+        _save_file(connection, path, moment)
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # another process was faster
+        return 0
+
+
+def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
+    """Mark the answer of a row as interrupted."""
+    query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
+        where number = ? and state = 'streaming'"""
+    with transaction(connection):
+        row = connection.execute(query, (number,)).fetchone()
+        if row is None:  # another process was faster
+            return
+        session_id, *columns = row
+        message = message_from(columns, arrived_parts(connection, number, message_id))
+        if message is not None:
+            end_answer(connection, session_id, interrupted(message, _KILLED), moment)
+
+
+def _save_file(connection: Connection, path: Path, moment: datetime) -> None:
+    """Remove the file of an answer, which is saved first if it has no row."""
+    # another process was faster, or an id or a time in the head is damaged
+    with suppress(OSError, ValueError, OverflowError):
+        head, pieces = read_answer(path)
+        if head is not None and pieces:
+            with transaction(connection):
+                if number_of(connection, head.message_id) is None:
+                    message = interrupted(head.message(parts_of(pieces)), _KILLED)
+                    end_answer(connection, head.session_id, message, moment)
+        path.unlink()

@@ -1,0 +1,40 @@
+"""Counters of all runs, in `sessions.db`."""
+
+from __future__ import annotations
+
+from msgspec import convert
+from msgspec.structs import asdict
+
+from lmchat.domain.telemetry import Metrics
+from lmchat.storage.connection import Connection
+from lmchat.storage.database import Jobs, reading, writing
+
+
+class MetricsStore:
+    """Counters of all runs; callers add what is new, so that no process loses any."""
+
+    def __init__(self, database: Jobs) -> None:
+        self.database = database
+
+    @reading
+    def load(self, connection: Connection) -> Metrics:
+        return _read(connection)
+
+    @writing
+    def add(self, connection: Connection, delta: Metrics) -> Metrics:
+        """Add to the counters, and return their sums."""
+        connection.executemany(
+            """insert into metrics (name, value) values (?, ?)
+                on conflict (name) do update set value = value + excluded.value""",
+            [(name, value) for name, value in asdict(delta).items() if value],
+        )
+        return _read(connection)
+
+    @writing
+    def reset(self, connection: Connection) -> None:
+        connection.execute("delete from metrics")
+
+
+def _read(connection: Connection) -> Metrics:
+    values = dict(connection.execute("select name, value from metrics"))
+    return convert(values, Metrics, strict=False)

@@ -1,0 +1,199 @@
+"""Queries of sessions and of the paths through their trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lmchat.domain.message import AnswerState, ChatMessage, Part
+from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.turn import parts_of
+from lmchat.errors import SessionNotFound, SessionUnreadable
+from lmchat.storage.connection import Connection
+from lmchat.storage.row_values import (
+    HEADER_COLUMNS,
+    MESSAGE_COLUMNS,
+    header_from,
+    loaded,
+    message_from,
+    read_parts,
+)
+
+# Numbers only fall on the way to the root: a circle, which only damage can make, ends where they
+# would rise.
+PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
+    select number, message_id, parent_id from messages
+        where message_id = :leaf and session_id = :session
+    union all
+    select m.number, m.message_id, m.parent_id from path p
+        cross join messages m on m.message_id = p.parent_id
+        where m.session_id = :session and m.number < p.number
+    limit :count
+)"""
+"""The messages above a leaf, with it; -1 as `count` means all."""
+BELOW = """with recursive below (number, message_id, hidden_by) as (
+    select number, message_id, hidden_by from messages
+        where message_id = :message and session_id = :session
+    union
+    select m.number, m.message_id, m.hidden_by from below b
+        cross join messages m on m.parent_id = b.message_id where m.session_id = :session
+)"""
+"""A message and all below it."""
+_SIBLINGS = """select count(*) from messages s where s.parent_id is m.parent_id and s.role = m.role
+    and s.session_id = m.session_id and s.hidden_by is null"""
+_MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
+_READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
+    ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
+    from path cross join messages m using (number) order by number desc"""
+DRAFT = "select text from drafts where session_id = ?"
+_STATE = MESSAGE_COLUMNS.index("state")
+_HIDDEN_BY = -3
+_READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
+    from messages m
+    left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
+    where m.session_id = ? and m.hidden_by is null
+    window siblings as (partition by p.message_id, m.role order by m.number
+        rows between unbounded preceding and unbounded following)
+    order by m.number"""
+
+
+# Sessions
+
+
+def header(connection: Connection, session_id: str) -> SessionHeader:
+    """Return the header of a session; raises `SessionNotFound`, `SessionUnreadable`."""
+    query = f"select {HEADER_COLUMNS} from sessions where session_id = ?"
+    row = connection.execute(query, (session_id,)).fetchone()
+    if row is None:
+        raise SessionNotFound(
+            f"No session has the id {session_id}.", hint="`lmchat sessions` lists them all."
+        )
+    found = header_from(row)
+    if found is None:
+        raise SessionUnreadable(
+            f"The session {session_id} is damaged and cannot be read.",
+            hint="Open another session, or check the file with `lmchat doctor`.",
+        )
+    return found
+
+
+def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
+    """Return a session with its chosen path, or with the last messages of it."""
+    leaf_id = _chosen_leaf(connection, session_id)
+    earlier_id = None
+    if count is None or leaf_id is None:
+        path = whole_path(connection, session_id, leaf_id)
+    else:
+        path, earlier_id = end_of_path(connection, session_id, leaf_id, count)
+    return Session(header=header(connection, session_id), messages=path, earlier_id=earlier_id)
+
+
+def first_prompt_title(connection: Connection, session_id: str) -> str:
+    """Return the title that a session has from its first prompt."""
+    query = """select p.text from messages m
+        cross join parts p on p.number = m.number and p.kind = 'text'
+        where m.session_id = ? and m.role = 'user' and m.hidden_by is null order by m.number"""
+    return title_from(first_text(connection, query, session_id))
+
+
+def first_text(connection: Connection, query: str, session_id: str) -> str:
+    """Return the first text that a query finds for a session, or nothing."""
+    row = connection.execute(query, (session_id,)).fetchone()
+    return "" if row is None else loaded(row[0])
+
+
+# Paths
+
+
+def end_of_path(
+    connection: Connection, session_id: str, leaf_id: str, count: int
+) -> tuple[MessagePath, str | None]:
+    """Return the last messages of a path, root first, and the id of the one before them, if any."""
+    values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
+    rows = connection.execute(_READ_PATH, values).fetchall()
+    earlier_id = rows.pop()[1] if len(rows) > count else None
+
+    numbers = [row[0] for row in rows]
+    parts = read_parts(connection, f"number in ({', '.join('?' * len(rows))})", numbers)
+    shown = [row for row in reversed(rows) if row[_HIDDEN_BY] is None]
+    return MessagePath(_messages(connection, shown, parts)), earlier_id
+
+
+def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
+    """Return all messages of a path."""
+    path = MessagePath()
+    while leaf_id is not None:
+        found, leaf_id = end_of_path(connection, session_id, leaf_id, STRETCH)
+        path = path.after(found)
+    return path
+
+
+def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
+    """Return all visible messages of a session, oldest first; damaged ones are left out."""
+    of_session = "number in (select number from messages where session_id = ?)"
+    parts = read_parts(connection, of_session, (session_id,))
+    rows = connection.execute(_READ_TREE, (session_id,)).fetchall()
+    return tuple(_messages(connection, rows, parts))
+
+
+def _messages(
+    connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
+) -> Iterator[ChatMessage]:
+    for row in rows:
+        number, message_id, *_, version, versions = row
+        if row[_STATE] == AnswerState.STREAMING:
+            message_parts = arrived_parts(connection, number, message_id)
+        else:
+            message_parts = parts.get(number, [])
+        message = message_from(row, message_parts, version=version, versions=versions)
+        if message is not None:
+            yield message
+
+
+def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
+    """Return the parts of a running answer so far."""
+    parts = list(parts_of(connection.arrived_pieces(message_id)))
+    # without any, it may have ended since it was looked up
+    return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
+
+
+# Leaves
+
+
+def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
+    """Return the newest visible message at or below one: a leaf, as children come later."""
+    query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
+    return first_id(connection, query, {"session": session_id, "message": message_id})
+
+
+def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
+    """Return the leaf to show once a message is hidden: below a sibling, else its parent."""
+    query = """select p.message_id from messages m join messages p
+        on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
+    parent_id = first_id(connection, query, (message_id,))
+    if parent_id is None:
+        return _newest_message(connection, session_id)
+    return newest_leaf(connection, session_id, parent_id)
+
+
+def first_id(
+    connection: Connection, query: str, values: Sequence[object] | Mapping[str, object]
+) -> str | None:
+    """Return the first id that a query finds."""
+    row = connection.execute(query, values).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
+    """Return the chosen leaf, or the newest message if that is hidden or lost."""
+    query = """select m.message_id from sessions s join messages m
+        on m.message_id = s.leaf_id and m.session_id = s.session_id
+        where s.session_id = ? and m.hidden_by is null"""
+    leaf_id = first_id(connection, query, (session_id,))
+    return leaf_id or _newest_message(connection, session_id)
+
+
+def _newest_message(connection: Connection, session_id: str) -> str | None:
+    query = """select message_id from messages
+        where session_id = ? and hidden_by is null order by number desc"""
+    return first_id(connection, query, (session_id,))

@@ -1,0 +1,305 @@
+"""Sessions, messages, drafts and reading positions in the tables of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, ChatMessage, Role, interrupted, new_id
+from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.storage import message_rows, search
+from lmchat.storage.connection import Connection
+from lmchat.storage.database import Jobs, reading, writing
+from lmchat.storage.message_rows import make_leaf, number_of, put_message, put_session, set_columns
+from lmchat.storage.row_values import (
+    HEADER_COLUMNS,
+    column,
+    header_from,
+    insert,
+    loaded,
+    stored,
+    stored_time,
+)
+from lmchat.storage.session_queries import (
+    BELOW,
+    DRAFT,
+    all_messages,
+    chosen_path,
+    end_of_path,
+    first_id,
+    first_prompt_title,
+    first_text,
+    header,
+    leaf_without,
+    newest_leaf,
+    whole_path,
+)
+
+_SHORTEST_PREFIX = 4  # characters of a session's id
+_MOST_AMBIGUOUS = 9  # ids that an error names
+_READ_PER_PROMPT = 5  # prompts read for one that is returned: people repeat themselves
+_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
+_FORKED = "The session was forked"
+
+
+class SessionTables:
+    """The methods of `services.ports.ChatStore`, which documents them, that need tables only.
+
+    `SqliteStore` has its tables in a file; `UnsavedStore` has some in memory.
+    """
+
+    def __init__(self, database: Jobs, clock: Callable[[], datetime]) -> None:
+        self.database = database
+        self._clock = clock
+
+    # Sessions
+
+    @reading
+    def list_sessions(
+        self, connection: Connection, *, is_trash: bool = False
+    ) -> tuple[SessionHeader, ...]:
+        if is_trash:
+            rows = "where deleted_at is not null order by deleted_at desc, rowid desc"
+        else:
+            rows = "where deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
+        query = f"select {HEADER_COLUMNS} from sessions {rows}"
+        return tuple(filter(None, map(header_from, connection.execute(query))))
+
+    @reading
+    def find(self, connection: Connection, id_or_prefix: str) -> str:
+        newest_first = f"order by updated_at desc, rowid desc limit {_MOST_AMBIGUOUS}"
+        if id_or_prefix == "last":
+            query = f"select session_id from sessions where deleted_at is null {newest_first}"
+            last = first_id(connection, query, ())
+            if last is None:
+                hint = (
+                    "Your first message starts one; `lmchat sessions --trash` lists deleted ones."
+                )
+                raise SessionNotFound("There are no saved sessions.", hint=hint)
+            return last
+        if len(id_or_prefix) < _SHORTEST_PREFIX:
+            raise SessionNotFound(
+                f"“{id_or_prefix}” is too short for a session id.",
+                hint="Type at least the first 4 characters.",
+            )
+
+        query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
+        rows = connection.execute(query, (len(id_or_prefix), id_or_prefix.lower()))
+        found = [str(session_id) for (session_id,) in rows]
+        if not found:
+            raise SessionNotFound(
+                f"No session id begins with {id_or_prefix}.",
+                hint="`lmchat sessions` lists them all.",
+            )
+        if len(found) > 1:
+            raise SessionNotFound(
+                f"More than one session id begins with {id_or_prefix}: {', '.join(found)}.",
+                hint="Type more characters of it.",
+            )
+        return found[0]
+
+    @reading
+    def open_session(
+        self, connection: Connection, session_id: str, *, count: int | None = None
+    ) -> Session:
+        return chosen_path(connection, session_id, count)
+
+    @writing
+    def update_session(
+        self, connection: Connection, session_id: str, changes: Mapping[str, object]
+    ) -> SessionHeader:
+        header(connection, session_id)  # raises an error where there is no such session
+        for name, value in changes.items():
+            if name not in _CHANGEABLE:
+                raise WrongUse(f"“{name}” of a session cannot be changed.")
+            # an empty title becomes that of the first prompt
+            new = first_prompt_title(connection, session_id) if value == "" else value
+            set_columns(connection, session_id, **{name: column(new)})
+        return header(connection, session_id)
+
+    @writing
+    def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        _ensure_message(connection, session_id, message_id)
+        path = whole_path(connection, session_id, message_id)
+        moment = self._clock()
+        fork = replace(
+            header(connection, session_id),
+            session_id=new_id(),
+            created_at=moment,
+            updated_at=moment,
+            is_pinned=False,
+            is_archived=False,
+            deleted_at=None,
+            parent_id=session_id,
+        )
+        put_session(connection, fork)
+
+        parent_id: str | None = None
+        for message in path:
+            is_running = message.state is AnswerState.STREAMING
+            copy = interrupted(message, _FORKED) if is_running else message
+            copy = replace(copy, message_id=new_id(), parent_id=parent_id)
+            put_message(connection, fork.session_id, copy)
+            parent_id = copy.message_id
+        return _show(connection, fork.session_id, parent_id)
+
+    @reading
+    def search(
+        self, connection: Connection, query: str, *, limit: int = 20
+    ) -> tuple[SearchHit, ...]:
+        return search.search(connection, query, limit)
+
+    # Messages
+
+    @reading
+    def read_back(
+        self, connection: Connection, session_id: str, message_id: str, *, count: int
+    ) -> tuple[MessagePath, str | None]:
+        return end_of_path(connection, session_id, message_id, count)
+
+    @reading
+    def has_message(self, connection: Connection, message_id: str) -> bool:
+        return number_of(connection, message_id) is not None
+
+    @writing
+    def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
+        put_session(connection, session)
+        put_message(connection, session.session_id, message)
+        make_leaf(connection, session.session_id, message, self._clock())
+
+    @writing
+    def append_branch(
+        self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
+    ) -> Session:
+        put_session(connection, session)
+        for message in messages:
+            put_message(connection, session.session_id, message)
+        make_leaf(connection, session.session_id, messages[-1], self._clock())
+        return chosen_path(connection, session.session_id)
+
+    @writing
+    def begin_answer(self, connection: Connection, session_id: str, message: ChatMessage) -> None:
+        message_rows.begin_answer(connection, session_id, message, self._clock())
+
+    @writing
+    def finish(self, connection: Connection, session_id: str, message: ChatMessage) -> None:
+        message_rows.end_answer(connection, session_id, message, self._clock())
+
+    @writing
+    def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        _ensure_message(connection, session_id, message_id)
+        shown = chosen_path(connection, session_id).messages
+        connection.execute(
+            f"""{BELOW} update messages set hidden_by = :message
+                where number in (select number from below where hidden_by is null)""",
+            {"session": session_id, "message": message_id},
+        )
+        query = "select max(hidden_at) from messages where session_id = ?"
+        last = connection.execute(query, (session_id,)).fetchone()[0]
+        connection.execute(
+            "update messages set hidden_at = ? where message_id = ?",
+            (message_rows.stored_after(self._clock(), last), message_id),
+        )
+        if shown.index_of(message_id) is None:
+            return chosen_path(connection, session_id)
+        return _show(connection, session_id, leaf_without(connection, session_id, message_id))
+
+    @writing
+    def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        _ensure_message(connection, session_id, message_id)
+        connection.execute(
+            "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
+            (session_id, message_id),
+        )
+        query = "update messages set hidden_at = null where message_id = ?"
+        connection.execute(query, (message_id,))
+        return _show(connection, session_id, newest_leaf(connection, session_id, message_id))
+
+    @reading
+    def last_deleted_message(
+        self, connection: Connection, session_id: str, *, since: datetime | None = None
+    ) -> str | None:
+        # It may be shown again, if another window has added messages below it; then it hides the
+        # messages beside those.
+        query = """select root.message_id from messages root where root.session_id = ?
+            and root.message_id in (select hidden_by from messages where session_id = root.session_id)
+            and coalesce(root.hidden_at, '') >= ?
+            order by root.hidden_at desc, root.number desc"""
+        earliest = "" if since is None else stored_time(since)
+        return first_id(connection, query, (session_id, earliest))
+
+    # Branches
+
+    @reading
+    def tree(self, connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
+        return all_messages(connection, session_id)
+
+    @writing
+    def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        _ensure_message(connection, session_id, message_id)
+        return _show(connection, session_id, newest_leaf(connection, session_id, message_id))
+
+    @reading
+    def branch_names(self, connection: Connection, session_id: str) -> dict[str, str]:
+        query = "select message_id, branch from messages where session_id = ? and branch <> ''"
+        rows = connection.execute(query, (session_id,))
+        return {str(message_id): loaded(name) for message_id, name in rows}
+
+    @writing
+    def name_branch(
+        self, connection: Connection, session_id: str, message_id: str, name: str
+    ) -> None:
+        connection.execute(
+            "update messages set branch = ? where session_id = ? and message_id = ?",
+            (stored(name), session_id, message_id),
+        )
+
+    # Prompts, drafts and reading positions
+
+    @reading
+    def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
+        rows = connection.execute(
+            """select p.text from messages m
+                cross join parts p on p.number = m.number and p.kind = 'text'
+                cross join sessions s on s.session_id = m.session_id
+                where m.role = ? and m.hidden_by is null and s.deleted_at is null
+                order by m.number desc limit ?""",
+            (Role.USER, limit * _READ_PER_PROMPT),
+        )
+        return tuple(dict.fromkeys(loaded(text) for (text,) in rows))[:limit]
+
+    @reading
+    def draft(self, connection: Connection, session_id: str) -> str:
+        return first_text(connection, DRAFT, session_id)
+
+    @writing
+    def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
+        connection.execute("delete from drafts where session_id = ?", (session_id,))
+        if text:
+            insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
+
+    @reading
+    def bookmark(self, connection: Connection, session_id: str) -> str:
+        return first_text(connection, "select place from sessions where session_id = ?", session_id)
+
+    @writing
+    def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
+        set_columns(connection, session_id, place=bookmark)
+
+
+def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
+    """Choose a path by its leaf, and return the session."""
+    set_columns(connection, session_id, leaf_id=leaf_id)
+    return chosen_path(connection, session_id)
+
+
+def _ensure_message(connection: Connection, session_id: str, message_id: str) -> None:
+    """Raise `SessionNotFound` for a message that another process has removed."""
+    query = "select 1 from messages where message_id = ? and session_id = ?"
+    if connection.execute(query, (message_id, session_id)).fetchone() is None:
+        raise SessionNotFound(
+            "This message is no longer in its session.", hint="Open the session again."
+        )
