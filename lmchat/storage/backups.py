@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from lmchat.files import OPEN_FLAGS
 from lmchat.storage.connection import Connection, is_intact
+from lmchat.storage.database_copies import copy_database
 
 log = logging.getLogger(__name__)
 
-COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _KEPT = 3  # daily copies
 _KEPT_DAYS = 7
 _LARGEST_BYTES = 1 << 30  # a larger file would be read for many seconds; the doctor checks it
 _DAY_S = 86_400.0
-_FILE_MODE = 0o600
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -76,22 +73,6 @@ def daily_copies(path: Path) -> list[Path]:
         copies = path.parent.glob(f"{path.name}.backup-*")
         return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
     return []
-
-
-def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database that may be in use, all or nothing; raises `sqlite3.Error`, `OSError`."""
-    fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
-    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
-    try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
-            source.backup(target)
-            target.execute("pragma journal_mode = delete")  # one file, which anybody can put back
-        fresh.replace(copy)
-    except BaseException:
-        for ending in ("", *COMPANIONS):  # a full disk keeps SQLite from removing them
-            with suppress(OSError):
-                fresh.with_name(fresh.name + ending).unlink()
-        raise
 
 
 def _has_copied(path: Path, copy: Path) -> bool:

@@ -14,16 +14,23 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lmchat.domain.turn import Piece
+from lmchat.errors import StoreUnavailable
 from lmchat.files import OPEN_FLAGS, ensure_folder
+from lmchat.storage.database_copies import DATABASE_ERRORS
+from lmchat.storage.development_files import renew_tables
 from lmchat.storage.file_errors import name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
-from lmchat.storage.schema import ensure_index, ensure_tables, refuse_outdated
+from lmchat.storage.schema import (
+    VERSION,
+    create_tables,
+    ensure_index,
+    transaction,
+    version_of,
+)
 
 log = logging.getLogger(__name__)
 
-DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
 BUSY_S = 5.0  # wait for another process that is writing
 _RETRY_S = 0.02
 _SETTINGS = (
@@ -57,6 +64,7 @@ class Connection(sqlite3.Connection):
 
     path = Path()
     is_read_only = False
+    notice = ""  # sentence for the user about a file that was replaced
 
     def arrived_pieces(self, message_id: str) -> list[Piece]:
         """Return the text of a running answer so far."""
@@ -96,7 +104,7 @@ def connect(path: Path) -> Connection:
         for setting in _SETTINGS:
             connection.execute(setting)
         _use_write_ahead_log(connection)
-        ensure_tables(connection)
+        _ensure_tables(connection)
         ensure_index(connection)
     except BaseException:
         connection.close()
@@ -111,7 +119,7 @@ def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
     _set_up(connection)
     connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
     connection.execute("pragma foreign_keys = on")
-    ensure_tables(connection)
+    create_tables(connection)
     ensure_index(connection)
     return connection
 
@@ -158,6 +166,18 @@ def _ensure_file(path: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+def _ensure_tables(connection: Connection) -> None:
+    """Create the tables of a new file, or of one in an older format."""
+    if version_of(connection) == VERSION:
+        return
+    with transaction(connection):
+        version = version_of(connection)  # again, now that no other process can change it
+        if version == 0:
+            create_tables(connection)
+        elif version < VERSION:
+            connection.notice = renew_tables(connection, connection.path, version)
+
+
 def _connect_to_read(path: Path) -> Connection:
     """Open a read-only file: as immutable where write-ahead logging cannot write beside it.
 
@@ -167,7 +187,7 @@ def _connect_to_read(path: Path) -> Connection:
         connection = _open(path, mode)
         connection.is_read_only = True
         try:
-            refuse_outdated(connection)
+            _refuse_outdated(connection)
         except BaseException as error:
             connection.close()
             if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
@@ -175,6 +195,15 @@ def _connect_to_read(path: Path) -> Connection:
         else:
             return connection
     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _refuse_outdated(connection: Connection) -> None:
+    """Raise `StoreUnavailable` for a read-only file in an older format."""
+    if version_of(connection) < VERSION:
+        raise StoreUnavailable(
+            "The sessions are from an older lmchat and the file is read-only.",
+            hint="Make the file writable, or set LMCHAT_HOME to another folder.",
+        )
 
 
 def _use_write_ahead_log(connection: Connection) -> None:

@@ -17,13 +17,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.domain.turn import Piece
-from lmchat.storage.connection import (
-    DATABASE_ERRORS,
-    Connection,
-    connect,
-    connect_in_memory,
-    is_intact,
-)
+from lmchat.storage.connection import Connection, connect, connect_in_memory, is_intact
+from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import closed, explain, is_damage, name_of
 from lmchat.storage.schema import renew_index, transaction
 
@@ -99,15 +94,15 @@ class Database:
     """The thread of `sessions.db`.
 
     The first job opens the file, and the next one after a failure of the disk opens it again.
-    `after_opening` puts an opened file in order; `replace` takes an error of damage, replaces the
-    file and returns a sentence about it.
+    `after_opening` puts an opened file in order; `replace` replaces a damaged one and opens the new
+    one.
     """
 
     def __init__(
         self,
         path: Path,
         after_opening: Callable[[Connection], None],
-        replace: Callable[[Exception], tuple[Connection, str]],
+        replace: Callable[[], Connection],
     ) -> None:
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
@@ -180,6 +175,7 @@ class Database:
     def _use(self, connection: Connection) -> Connection:
         self._connection = connection
         self._opened_file = self._file_identity()
+        self.notice = connection.notice or self.notice
         try:
             self._after_opening(connection)
         except sqlite3.Error as error:
@@ -218,8 +214,7 @@ class Database:
     def _replace_file(self, error: Exception) -> None:
         log.warning("the session file is replaced: %s", name_of(error) or type(error).__name__)
         self._disconnect()
-        connection, self.notice = self._replace(error)
-        self._use(connection)
+        self._use(self._replace())
 
 
 class MemoryDatabase:

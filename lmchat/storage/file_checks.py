@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.paths import Paths
-from lmchat.storage.connection import DATABASE_ERRORS
 from lmchat.storage.credentials import LIMIT_S
+from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
 from lmchat.storage.schema import VERSION
 from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring

@@ -94,16 +94,6 @@ Capitals and accents are folded before: this tokenizer would keep accents."""
 _INDEX_TABLES = ("data", "idx", "content", "docsize", "config")  # in which FTS5 keeps an index
 
 
-class OutdatedError(sqlite3.DatabaseError):
-    """The file was written by a development version of lmchat, in an older format."""
-
-    sqlite_errorname = "SQLITE_CORRUPT"  # so that the file is replaced like a damaged one
-
-    def __init__(self, version: int) -> None:
-        super().__init__(f"format {version}")
-        self.version = version
-
-
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit at the end, or roll back on an error; other processes wait from the beginning."""
@@ -118,30 +108,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def ensure_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables in a new file.
-
-    Raises `OutdatedError` for an older format, `StoreUnavailable` for a newer one.
-    """
-    if _version(connection) == VERSION:
-        return
-    with transaction(connection):
-        version = _version(connection)  # again, now that no other process can change it
-        if version == 0:
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute(f"pragma user_version = {VERSION}")
-        elif version < VERSION:
-            raise OutdatedError(version)
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create all tables in a file that has none."""
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute(f"pragma user_version = {VERSION}")
 
 
-def refuse_outdated(connection: sqlite3.Connection) -> None:
-    """Raise `StoreUnavailable` for a read-only file in another format."""
-    if _version(connection) < VERSION:
-        hint = "Make the file writable, or set LMCHAT_HOME to another folder."
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the format of the file, 0 for a new one; raises `StoreUnavailable` for a newer one."""
+    version = int(connection.execute("pragma user_version").fetchone()[0])
+    if version > VERSION:
         raise StoreUnavailable(
-            "The sessions are from an older lmchat and the file is read-only.", hint=hint
+            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION}).",
+            hint="Update lmchat, or set LMCHAT_HOME to another folder.",
         )
+    return version
 
 
 def ensure_index(connection: sqlite3.Connection) -> None:
@@ -162,14 +144,3 @@ def renew_index(connection: sqlite3.Connection) -> None:
             connection.execute(f"drop table if exists trigrams_{table}")
         connection.execute(_INDEX)
         connection.execute("update messages set is_indexed = 0 where is_indexed = 1")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    """Return the format of the file; raises `StoreUnavailable` for a newer one."""
-    version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version > VERSION:
-        raise StoreUnavailable(
-            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION}).",
-            hint="Update lmchat, or set LMCHAT_HOME to another folder.",
-        )
-    return version

@@ -362,7 +362,8 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
     wanted = folded(value[:_LONGEST_TERM])
     match name:
         case "model":
-            models = "select model from (select distinct model from messages) where contains(cast(model as blob), ?)"
+            models = """select model from (select distinct model from messages)
+                where contains(cast(model as blob), ?)"""
             return f"m.model in ({models})", wanted
         case "title":
             # `+` keeps SQLite from using the index of sessions: it would then sort all their texts by time.

@@ -52,7 +52,9 @@ class SqliteStore(SessionTables):
     database: Database
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(Database(path, self._after_opening, self._replace_damaged), clock)
+        super().__init__(
+            Database(path, self._after_opening, lambda: replace_damaged(path, clock())), clock
+        )
         self._running = RunningAnswers(path)
         self._folder = path.with_name("attachments")
         self.metrics = MetricsStore(self.database)
@@ -94,9 +96,6 @@ class SqliteStore(SessionTables):
     @reading
     def _remove_unnamed_files(self, connection: Connection) -> None:
         attached_files.remove_unnamed(connection, self._folder, self._clock())
-
-    def _replace_damaged(self, error: Exception) -> tuple[Connection, str]:
-        return replace_damaged(self.database.path, self._clock(), error)
 
     def _after_opening(self, connection: Connection) -> None:
         """Put an opened file in order; each step is a transaction of its own."""

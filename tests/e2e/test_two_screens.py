@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.storage.store import SqliteStore
-from tests.storage.test_store_versions import STORED
+from tests.storage.test_development_files import write_sql
 from tests.support.chats import faults_in
 from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored, stored_titles
 from tests.support.programs import LMCHAT, run
@@ -123,11 +122,8 @@ def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
     ]
 
 
-def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, server):
-    file = tmp_path / "lmchat" / "sessions.db"
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as raw:
-        raw.executescript(STORED[0].read_text())
+def test_both_start_at_one_moment_on_a_file_of_a_development_version(tmp_path, server):
+    write_sql(tmp_path, 1)
     with two_screens(tmp_path, server) as (one, other):
         for screen in (one, other):  # both, before one of them changes it
             screen.wait_until(

@@ -21,7 +21,7 @@ from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import START, Clock, faults_in, store_at
-from tests.support.faults import no_root, open_folder
+from tests.support.faults import no_room, no_root, open_folder
 
 DATA = Path(__file__).parent / "data"
 TREE = "tree00000001"
@@ -72,6 +72,17 @@ async def test_an_older_file_is_kept_under_another_name_and_its_messages_are_in_
     async with aclosing(store_at(tmp_path)) as store:
         assert await store.open() == ""
     assert {file.name for file in path.parent.iterdir()} == {path.name, aside.name}
+
+
+async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
+    path = write_sql(tmp_path, 1)
+    async with aclosing(store_at(tmp_path)) as store:
+        half_bytes = path.stat().st_size // 2
+        with no_room(half_bytes), pytest.raises(StoreUnavailable, match=r"the disk .*full"):
+            await store.open()
+        assert version_of(path) == 1
+        assert list(path.parent.glob("*format*")) == []
+        assert len(await store.list_sessions()) == 1
 
 
 @pytest.mark.parametrize("version", [1, VERSION])

@@ -11,7 +11,8 @@ from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import backups
 from lmchat.storage import connection as connections
-from lmchat.storage.backups import copy_database, remove_leftovers
+from lmchat.storage.backups import remove_leftovers
+from lmchat.storage.database_copies import copy_database
 from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_disk import no_room
 from tests.support.chats import (

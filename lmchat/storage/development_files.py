@@ -1,0 +1,40 @@
+"""Files in the formats of development versions: kept as a copy; their rows get new tables."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from lmchat.storage.database_copies import copy_database, copy_readable_rows, unused_name
+from lmchat.storage.running_answer import answer_files
+from lmchat.storage.schema import create_tables
+
+log = logging.getLogger(__name__)
+
+
+def renew_tables(connection: sqlite3.Connection, path: Path, version: int) -> str:
+    """Keep a copy of the file, and make its tables new with their rows.
+
+    This is a part of a transaction. Return a sentence for the user. Raises `sqlite3.Error` or
+    `OSError` without room for the copy.
+    """
+    copy = unused_name(path, f"format-{version}")
+    copy_database(path, copy)
+    log.warning("the session file has format %d and is kept as %s", version, copy.name)
+    for answer in answer_files(path):  # these are no longer read
+        ending = answer.name.removeprefix(path.name)
+        answer.rename(copy.with_name(copy.name + ending))
+
+    # search indexes first, which drop tables of their own; messages before their sessions
+    query = """select type, name from sqlite_master
+        where type in ('table', 'view') and name not like 'sqlite\\_%' escape '\\'
+        order by sql not like 'create virtual%', rowid desc"""
+    for kind, name in connection.execute(query).fetchall():
+        connection.execute(f"drop {kind} if exists {name}")
+    create_tables(connection)
+    recovered = copy_readable_rows([copy], connection)
+    return (
+        f"{path.name} was written by a development version of lmchat. It is kept as {copy.name}; "
+        f"the new file has {recovered} messages recovered from it."
+    )
