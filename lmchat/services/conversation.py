@@ -410,6 +410,15 @@ class Conversation:
         index = self.messages.index_of(message_id)
         return None if index is None else self.messages[index]
 
+    def current(self, message: ChatMessage) -> ChatMessage:
+        """Return a message with what has arrived of it, if it was streaming."""
+        if message.state is not AnswerState.STREAMING:
+            return message
+        newest = self.newest_answer
+        if newest is not None and newest.message_id == message.message_id:
+            return newest
+        return self.find(message.message_id) or message
+
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next answer on; `""` takes it away."""
         message = text_message(Role.SYSTEM, "" if text == '""' else text, parent_id=self._leaf_id)

@@ -19,6 +19,7 @@ from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
+from lmchat.services.target_state import TargetState, target_state
 
 
 class Platform(Struct, frozen=True, kw_only=True):
@@ -65,9 +66,15 @@ class Workspace(Struct, kw_only=True):
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)
     warning: str = ""
+    is_leaving: bool = False  # whether lmchat is quitting: nothing new begins
     make_launcher: Callable[[], ServerLauncher] | None = None
     importer: Importer | None = None
     make_engine: Callable[[], Awaitable[Engine]] | None = None
     is_local: bool = False  # whether to start the built-in engine without asking
     local_model: str = ""
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def target_state(self) -> TargetState:
+        """How far the way to a model has come."""
+        return target_state(self.open_sessions.next_turn.target, self.catalogue.candidates)

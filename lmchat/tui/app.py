@@ -22,12 +22,12 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.messages import LoadOrUnload, ModelUsed, RefreshModels, ShowServers
+from lmchat.tui.messages import AskAnotherModel, LoadOrUnload, ModelUsed, RefreshModels, ShowServers
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
+from lmchat.tui.screens.chat.background import COPYING, begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.chat.view import COPYING, begin_work
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.current_target import CurrentTarget
 from lmchat.tui.screens.model_switch import ModelSwitch
@@ -98,7 +98,7 @@ class LMChatApp(PatchedApp):
 
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
-        self.chat.view.is_leaving = True
+        self.workspace.is_leaving = True
         await self.chat.turns.stop_all()
         await self.open_sessions.save_all()
         with suppress(NoMatches):
@@ -106,7 +106,7 @@ class LMChatApp(PatchedApp):
             await self.chat.prompt_text.write()
 
     async def on_unmount(self) -> None:
-        await self.chat.view.highlighter.aclose()
+        await self.chat.widgets.highlighter.aclose()
 
     async def action_quit(self) -> None:
         await self.stop_and_save()
@@ -180,7 +180,7 @@ class LMChatApp(PatchedApp):
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
-        log = self.chat.view.log
+        log = self.chat.widgets.log
         typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
         if selected := typed or self.screen.get_selected_text():
             self.copy_to_clipboard(selected)
@@ -196,7 +196,7 @@ class LMChatApp(PatchedApp):
             self.notify("Press Ctrl+C again to quit.", timeout=_TWICE_WITHIN_S, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
-        self.chat.view.copy(text)
+        self.chat.background.copy(text)
 
     async def action_use_theme(self, name: str = "") -> None:
         """Use the named theme, or the one chosen from a list, and remember it."""
@@ -217,7 +217,7 @@ class LMChatApp(PatchedApp):
     def _use_theme(self, name: str | None) -> None:
         if name is not None:
             self.theme = name
-            self.chat.view.remember(replace(self.workspace.remembered, theme=name))
+            self.chat.background.remember(replace(self.workspace.remembered, theme=name))
             self.notify(f"Theme: {safe_line(short_name(name))}.", markup=False)
 
     async def _read_own_themes(self) -> None:
@@ -232,7 +232,7 @@ class LMChatApp(PatchedApp):
         for theme in themes:
             self.register_theme(theme)
         for words in problems:
-            self.chat.view.warn(words)
+            self.chat.notices.warn(words)
 
     async def _use_wanted_theme(self) -> None:
         """Use the theme that is set and was not known at the first paint."""
@@ -241,7 +241,7 @@ class LMChatApp(PatchedApp):
             self.theme = found
         else:
             name = safe_line(self._wanted_theme, limit=40)
-            self.chat.view.warn(f"Unknown theme: {name}. /theme lists all themes.")
+            self.chat.notices.warn(f"Unknown theme: {name}. /theme lists all themes.")
 
     def _ask_background(self) -> None:
         self._asked_background_s = self.workspace.clock()
@@ -284,11 +284,9 @@ class LMChatApp(PatchedApp):
         else:
             self.models.open_picker()
 
-    def action_ask_another(self, message_id: str) -> None:
-        """Choose a model for one more answer; the model in use stays."""
-        message = self.open_sessions.shown.conversation.find(message_id)
-        if message is not None:
-            self.models.open_picker(then=lambda model: self.chat.turns.regenerate(message, model))
+    @on(AskAnotherModel)
+    def _ask_another_model(self, event: AskAnotherModel) -> None:
+        self.models.open_picker(then=lambda model: self.chat.turns.regenerate(event.message, model))
 
     def action_check_now(self) -> None:
         self.connect.check_now()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, dataclass_transform
 
 from textual.message import Message
 
+from lmchat.domain.message import ChatMessage
 from lmchat.domain.server import ModelInfo
 
 
@@ -50,3 +51,9 @@ class LoadOrUnload(Post):
 
 class RefreshModels(Post):
     """Request to ask all servers for their models."""
+
+
+class AskAnotherModel(Post):
+    """Request to choose a model for one more answer; the model in use stays."""
+
+    message: ChatMessage

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
+from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.programs import Cli, run

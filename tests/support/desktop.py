@@ -74,11 +74,11 @@ class Desktop:
 
     @property
     def prompt_input(self):
-        return self.app.chat.view.prompt_input
+        return self.app.chat.widgets.prompt_input
 
     @property
     def log_view(self):
-        return self.app.chat.view.log
+        return self.app.chat.widgets.log
 
     @property
     def conversation(self):

@@ -48,9 +48,11 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 MOMENTS: dict[str, Callable[..., object]] = {
     "server": lambda app: (
-        app.chat.view.health.verdict is not None and app.chat.view.health.verdict.is_usable
+        app.chat.status.health.verdict is not None and app.chat.status.health.verdict.is_usable
     ),
-    "session": lambda app: app.chat.view.log.document.entries and app.chat.view.log.max_scroll_y,
+    "session": lambda app: (
+        app.chat.widgets.log.document.entries and app.chat.widgets.log.max_scroll_y
+    ),
 }
 
 

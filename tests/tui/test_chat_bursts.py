@@ -81,7 +81,7 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
     async with ready_desktop(tmp_path, answer("First."), half("Let"), asked=["zero"]) as desk:
         desk.prompt_input.put(typed)
         await together(desk, "enter", "escape")
-        await desk.until(lambda: "stopped" in desk.chat.view.last_action, "a stop")
+        await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
         await at_rest(desk)
         said = [message.text for message in desk.conversation.messages]
         assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said

@@ -32,7 +32,9 @@ async def test_a_wide_screen_has_three_columns_and_keys_hide_two(desk):
     await desk.press("ctrl+t", hides="Requests")
     assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
     await desk.press("ctrl+b", sees="/ search")
-    await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
+    await desk.until(
+        lambda: desk.chat.widgets.session_list.has_focus_within, "the focus in the list"
+    )
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
@@ -59,7 +61,7 @@ async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(t
     async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
         await desk.press("a", "ctrl+b", sees="/ search")
         await desk.until(
-            lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list"
+            lambda: desk.chat.widgets.session_list.has_focus_within, "the focus in the list"
         )
         await desk.press("escape", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
@@ -79,8 +81,8 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: (
-                desk.chat.view.session_list.has_focus_within
-                and bool(desk.chat.view.session_list.chosen_id)
+                desk.chat.widgets.session_list.has_focus_within
+                and bool(desk.chat.widgets.session_list.chosen_id)
             )
         )
         await desk.press("enter", hides="/ search")
@@ -110,7 +112,7 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
 
 def status(desk) -> str:
     """The row under the prompt."""
-    return text_of(desk.chat.view.prompt.status)
+    return text_of(desk.chat.widgets.prompt.status)
 
 
 @pytest.mark.parametrize(("size", "count"), [((80, 24), 6), ((40, 12), 4)])

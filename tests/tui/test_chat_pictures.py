@@ -130,7 +130,7 @@ def steps(
         await desk.ready()
         await desk.until(lambda: desk.conversation.header.session_id == SESSION, "the session")
         await desk.until(
-            lambda: desk.app.chat.view.health.verdict is Verdict.READY, "a look at the server"
+            lambda: desk.app.chat.status.health.verdict is Verdict.READY, "a look at the server"
         )
         await pilot.press(*keys)
         if then is not None:
@@ -159,7 +159,7 @@ async def begin_streaming(desk: Desktop) -> None:
     await desk.pilot.press("ctrl+r")
     await desk.until(lambda: "sorrel" in screen_text(desk.app), "the first words")
     desk.app.workspace.clock.now_s += 4.1
-    desk.chat.view.tick()
+    desk.chat.status.tick()
 
 
 @pytest.mark.parametrize("size", ["120x40", "60x20", "40x12"])

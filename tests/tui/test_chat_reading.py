@@ -70,7 +70,7 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
 async def test_the_pill_fits_into_any_width(tmp_path, size):
     async with ready_desktop(tmp_path, size=size) as desk:
-        desk.chat.view.prompt.pill.new_lines = 12_345
+        desk.chat.widgets.prompt.pill.new_lines = 12_345
         await shown(desk, "↓ 12 345 new lines  End")
 
 

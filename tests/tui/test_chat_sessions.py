@@ -12,7 +12,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
+from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
@@ -24,7 +24,7 @@ from tests.support.tui_host import screen_text
 async def go_to_list(desk) -> None:
     """Give the keys to the list of sessions."""
     for _ in range(6):
-        if desk.chat.view.session_list.has_focus:
+        if desk.chat.widgets.session_list.has_focus:
             return
         await desk.press("tab")
     raise AssertionError("the list never got the focus")
@@ -33,7 +33,7 @@ async def go_to_list(desk) -> None:
 async def open_in_list(desk, session_id: str) -> None:
     """Go to a session by the keys of the list."""
     await go_to_list(desk)
-    sessions = desk.chat.view.session_list
+    sessions = desk.chat.widgets.session_list
     await desk.until(lambda: bool(sessions.chosen_id), "a list")
     await desk.press("home")
     for _ in range(20):
@@ -63,13 +63,13 @@ async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_r
         await desk.press("ctrl+n", hides="Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
-            lambda: first.header.session_id in desk.chat.view.session_list._streaming,
+            lambda: first.header.session_id in desk.chat.widgets.session_list._streaming,
             "the mark in the list",
         )
         gate.set()
         await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
-            lambda: first.header.session_id in desk.chat.view.session_list._unread,
+            lambda: first.header.session_id in desk.chat.widgets.session_list._unread,
             "the mark in the list",
         )
         saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
@@ -152,7 +152,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
             ]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
-        desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))
+        desk.chat.widgets.session_list.post_message(SessionList.ActWanted("rename", first))
         await shown(desk, "Rename session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
@@ -282,14 +282,14 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("first", sees="Let")
         first = desk.conversation.header.session_id
-        await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the list")
+        await desk.until(lambda: desk.chat.widgets.session_list.chosen_id == first, "the list")
         await go_to_list(desk)
         await desk.press("d")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         assert desk.backend.stopped == 1
         await desk.press("u")
         await desk.until(
-            lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list"
+            lambda: desk.chat.widgets.session_list.chosen_id == first, "the session in the list"
         )
         stored = (await desk.store.open_session(first)).messages[-1]
         assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
@@ -321,16 +321,16 @@ async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await go_to_list(desk)
-        await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
+        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "a list")
         await desk.press("a", sees="Archived; a restores it.")
         assert "Today" not in screen_text(desk.app)
         await desk.press("a", sees="Restored from the archive.")
         await shown(desk, "Today")
         await desk.press("p", sees="Pinned.")
         await desk.press("d", sees="In the trash; u restores it.")
-        await desk.until(lambda: not desk.chat.view.session_list.chosen_id, "an empty list")
+        await desk.until(lambda: not desk.chat.widgets.session_list.chosen_id, "an empty list")
         await desk.press("u", sees="Restored.")
-        await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the session")
+        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
 
 

@@ -29,8 +29,8 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
 async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
         await desk.say("/tag garden", sees="Plan #garden")
-        desk.chat.view.session_list.focus()
-        await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the list")
+        desk.chat.widgets.session_list.focus()
+        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "the list")
         await desk.press("g", leads_to=AskDialog)
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "garden", "its tags")
         await desk.type(" spring")

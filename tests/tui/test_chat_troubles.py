@@ -85,7 +85,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
-        desk.chat.view.tell(ServerRejected("[bold]no[/", kind="x"))
+        desk.chat.notices.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
 
 

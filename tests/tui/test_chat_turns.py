@@ -201,7 +201,7 @@ async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        desk.chat.view.is_leaving = True
+        desk.app.workspace.is_leaving = True
         await desk.say("two")
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")

@@ -14,7 +14,7 @@ async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path,
         await fill(desk.store, 200)
     (path,) = tmp_path.rglob("sessions.db")
     spoil(path, "parts")
-    monkeypatch.setattr(chat_screen, "LOOK_AFTER_S", 0.05)
+    monkeypatch.setattr(chat_screen, "CHECK_AFTER_S", 0.05)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.until(lambda: "was damaged" in told(desk), "what was found")
         await desk.ask("second")

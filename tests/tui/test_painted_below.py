@@ -21,9 +21,9 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(desk):
     help_screen.refresh = note
     for _ in range(3):
         painted.clear()
-        desk.chat.view.title_line.refresh()
+        desk.chat.widgets.title_line.refresh()
         await desk.until(lambda: painted, "a change below the help")
-    title = desk.chat.view.title_line.region
+    title = desk.chat.widgets.title_line.region
     assert Region.from_union(painted) == title
 
 
@@ -37,7 +37,7 @@ async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(
         display(screen, update)
 
     desk.app._display = note
-    inside, below = desk.app.screen.query_one("#dialog-keys"), desk.chat.view.title_line
+    inside, below = desk.app.screen.query_one("#dialog-keys"), desk.chat.widgets.title_line
     inside.refresh()
     desk.chat._compositor._dirty_regions.add(below.region)
     desk.chat._compositor_refresh()  # now: else it depends on which of two timers is first
@@ -47,7 +47,7 @@ async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(
 
 async def test_after_the_dialog_all_that_changed_meanwhile_is_there(desk):
     await desk.press("f1", leads_to=HelpScreen)
-    desk.chat.view.show_action("something else")
+    desk.chat.status.show_action("something else")
     await desk.pilot.pause()
     await desk.press("escape", sees="something else")
     assert "F1 help" in screen_text(desk.app)

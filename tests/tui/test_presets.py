@@ -44,7 +44,7 @@ async def test_tab_completes_the_names_of_presets_and_profiles(tmp_path):
         await desk.press("enter", sees="In French: two cats")
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
         await desk.until(
-            lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar"
+            lambda: "short" in text_of(desk.chat.widgets.telemetry), "the profile in the sidebar"
         )
 
 
@@ -60,7 +60,7 @@ async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
         await desk.press("ctrl+p", *"profile: s", sees="Profile: short")
         await desk.press("enter", hides="Profile: short")
         await desk.until(
-            lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar"
+            lambda: "short" in text_of(desk.chat.widgets.telemetry), "the profile in the sidebar"
         )
 
 

@@ -109,11 +109,11 @@ async def in_trash(desk) -> str:
     await desk.say("Plan the garden")
     await desk.answered()
     session_id = desk.conversation.header.session_id
-    desk.chat.view.session_list.focus()
-    await desk.until(lambda: desk.chat.view.session_list.chosen_id == session_id, "the list")
+    desk.chat.widgets.session_list.focus()
+    await desk.until(lambda: desk.chat.widgets.session_list.chosen_id == session_id, "the list")
     await desk.press("d")
     await desk.until(lambda: desk.conversation.header.session_id != session_id, "the deletion")
-    desk.chat.view.session_list.focus()
+    desk.chat.widgets.session_list.focus()
     await desk.press("t", leads_to=TrashDialog, sees="Trash")
     await desk.until(lambda: desk.app.screen.list.key == session_id, "what is in it")
     return session_id
@@ -124,7 +124,7 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(desk):
     await desk.press("enter", sees="The trash is empty.")
     await desk.press("escape")
     await desk.until(
-        lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list"
+        lambda: desk.chat.widgets.session_list.chosen_id == session_id, "the session in the list"
     )
     assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce does well."
 

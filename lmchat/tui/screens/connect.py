@@ -19,8 +19,8 @@ from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.quirks.keys import hand_over
+from lmchat.tui.screens.chat.background import begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.screens.current_target import CurrentTarget
 from lmchat.tui.screens.engine_start import EngineStart
 from lmchat.tui.screens.model_switch import ModelSwitch
@@ -54,7 +54,7 @@ class Connect:
         self._models = models
         self._make_page = make_page
         self._engine = EngineStart(app, workspace, chat, target)
-        self.questions = ServerQuestions(workspace, chat.view)
+        self.questions = ServerQuestions(workspace, chat.notices)
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._asked: set[tuple[str, Need]] = set()  # what was asked about each URL
         self._has_asked_host = False
@@ -84,12 +84,12 @@ class Connect:
 
     def check_now(self) -> None:
         """Search at once, and check the server in use."""
-        if self._chat.view.is_leaving:
+        if self._workspace.is_leaving:
             return
         self.start()
         self._wake.set()
         self._workspace.monitor.look_now()
-        self._chat.view.show_action("checking")
+        self._chat.status.show_action("checking")
 
     def check_if_none(self) -> None:
         if self._target.value is None:
@@ -99,7 +99,7 @@ class Connect:
         async for health in self._workspace.monitor.watch():
             self._target.take_over(health)
             if self._chat.is_mounted:
-                self._chat.view.show_health(health)
+                self._chat.status.show_health(health)
 
     async def _search(self) -> None:
         """Search until a model is in use and the welcome page is closed."""
@@ -110,7 +110,7 @@ class Connect:
             except EndpointNotAllowed:
                 self._ask_about_host(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
-                self._chat.view.tell(error)
+                self._chat.notices.show_error(error)
             is_loading = self._target.state is TargetState.LOADING
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOADING_PAUSE_S if is_loading else self.pause_s):
@@ -193,7 +193,7 @@ class Connect:
 
     def _warn_of_withheld_key(self, candidate: Candidate) -> None:
         if candidate.key_withheld and self._is_first(candidate.endpoint, Need.NOTHING):
-            self._chat.view.warn(candidate.key_withheld)
+            self._chat.notices.warn(candidate.key_withheld)
 
     def _use(self, target: Target) -> None:
         """Use a server, and let the user choose a model if it has none loaded."""
@@ -225,7 +225,7 @@ class Connect:
         if not isinstance(found, str):
             self.take_candidate(found)
         elif found:
-            self._chat.view.warn(found)
+            self._chat.notices.warn(found)
         else:
             self._wake.set()
 
@@ -256,7 +256,7 @@ class Connect:
 
     def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
         """Show why a started server has ended; search for another one if it was in use."""
-        if self._chat.view.is_leaving:
+        if self._workspace.is_leaving:
             return
         target = self._target.value
         if target is not None and target.endpoint == endpoint:
@@ -265,7 +265,7 @@ class Connect:
         if (page := self._page) is not None:
             page.show_problem(error.words)
         else:
-            self._chat.view.tell(error)
+            self._chat.notices.show_error(error)
         self._wake.set()
 
     # The welcome page
@@ -282,7 +282,7 @@ class Connect:
         The page comes with the next search after the prompt was sent or deleted.
         """
         is_shown = self._app.screen is self._chat
-        return is_shown and self._chat.view.prompt_input.is_being_written
+        return is_shown and self._chat.widgets.prompt_input.is_being_written
 
     def _show_page(self, candidates: Sequence[Candidate]) -> None:
         """Show what was found on the welcome page, and open it unless it would cover a chat."""
@@ -292,7 +292,7 @@ class Connect:
         elif self._app.screen is self._chat and not (self._has_left_page or is_reading):
             self._app.push_screen(self._make_page())
         self._show_on_page(candidates)
-        self._chat.view.refresh()
+        self._chat.status.refresh()
 
     def _tell_to_type_on(self) -> None:
         if not self._has_told_to_type:
@@ -315,7 +315,7 @@ class Connect:
         page, target = self._page, self._target.value
         if page is not None and not page.is_leaving and not page.leave():
             name = target.product.value if target else "A server"
-            self._chat.view.notify(
+            self._chat.notices.notify(
                 f"{name} answers now. Your text is kept; Esc returns to the chat."
             )
 
@@ -324,7 +324,7 @@ class Connect:
         if typed is None:
             self._has_left_page = True
         else:
-            hand_over(typed, self._chat.view.prompt_input)
+            hand_over(typed, self._chat.widgets.prompt_input)
         self.close_page()
 
     def search_sessions(self) -> None:

@@ -7,7 +7,7 @@ from textual.app import App
 
 from lmchat.domain.server import ModelInfo, Target
 from lmchat.domain.telemetry import Health
-from lmchat.services.target_state import TargetState, target_state
+from lmchat.services.target_state import TargetState
 from lmchat.services.workspace import Workspace
 from lmchat.tui.messages import ModelUsed
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -28,7 +28,7 @@ class CurrentTarget:
 
     @property
     def state(self) -> TargetState:
-        return target_state(self.value, self._workspace.catalogue.candidates)
+        return self._workspace.target_state
 
     def has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
@@ -39,9 +39,9 @@ class CurrentTarget:
         self.go_back_to(target)
         if not target.model_id:
             return
-        view = self._chat.view
-        view.remember(self._workspace.remembered.with_model(target.server_id, target.model_id))
-        view.show_action("model chosen")
+        remembered = self._workspace.remembered.with_model(target.server_id, target.model_id)
+        self._chat.background.remember(remembered)
+        self._chat.status.show_action("model chosen")
         if not target.is_loading:
             self._chat.turns.send_waiting()
         self._app.post_message(ModelUsed())
@@ -54,7 +54,7 @@ class CurrentTarget:
     def drop(self) -> None:
         """Use no server until another one is found."""
         self.go_back_to(None)
-        self._chat.view.show_health(Health())
+        self._chat.status.show_health(Health())
 
     def take_over(self, health: Health) -> None:
         """Take over product and model from a check of the server in use."""
@@ -86,7 +86,7 @@ class CurrentTarget:
         target = self.value
         if target is not None:
             self._next_turn.target = replace(target, **changes)
-            self._chat.view.refresh()
+            self._chat.status.refresh()
 
 
 def is_same_model(model: ModelInfo | None, other: ModelInfo | None) -> bool:

@@ -26,7 +26,8 @@ class EngineStart:
     ) -> None:
         self._app = app
         self._workspace = workspace
-        self._view = chat.view
+        self._notices = chat.notices
+        self._status = chat.status
         self._target = target
 
     async def run(self, named: str = "") -> bool:
@@ -83,19 +84,19 @@ class EngineStart:
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start the engine; prompts that are sent before the model is loaded wait for it."""
         if words := await engine.warning(model):
-            self._view.warn(words)
+            self._notices.warn(words)
         before = self._target.value
         info = model.info(engine.reserve(), LoadState.LOADING)
         self._target.use(Target(endpoint=info.endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
-        self._view.show_action(f"loading {name}")
+        self._status.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
             was_engine = before is not None and before.product is Product.BUILT_IN
             self._target.go_back_to(None if was_engine else before)
             raise
-        self._view.show_action(f"loaded {name}")
+        self._status.show_action(f"loaded {name}")
         self._workspace.monitor.look_now()
 
     async def _wants_to_retry(self, error: LMChatError) -> bool:
@@ -108,7 +109,7 @@ class EngineStart:
     async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        return bool(await self._view.ask(ConfirmDialog(title, text=text, verb=verb)))
+        return bool(await self._notices.ask(ConfirmDialog(title, text=text, verb=verb)))
 
 
 def _offer_words(offer: DemoOffer) -> str:

@@ -14,8 +14,8 @@ from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import ShowServers
+from lmchat.tui.screens.chat.background import begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.screens.current_target import CurrentTarget, is_same_model
 from lmchat.tui.screens.screen_stack import screens_of
 
@@ -56,7 +56,7 @@ class ModelSwitch:
             age_s=age_s,
             current=(target.server_id, target.model_id) if target else None,
             reason=reason,
-            typed="vision" if self._chat.view.has_unseen_image else "",
+            typed="vision" if self._chat.prompt_text.has_unseen_image else "",
         )
 
         def use(model: ModelInfo | None) -> None:
@@ -122,11 +122,11 @@ class ModelSwitch:
             return
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
-            self._chat.view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+            self._chat.notices.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:
-            self._chat.view.tell(cannot_chat(recent[0]))
+            self._chat.notices.show_error(cannot_chat(recent[0]))
 
     def load_or_unload(self, model: ModelInfo) -> None:
         """Load a model, unload it if it is loaded, or stop loading it."""
@@ -144,25 +144,25 @@ class ModelSwitch:
         self._loading = None
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self._chat.view.show_action(f"stopped loading {_short_name(model)}")
+        self._chat.status.show_action(f"stopped loading {_short_name(model)}")
         self._workspace.monitor.look_now()
 
     async def _unload(self, model: ModelInfo) -> None:
-        self._chat.view.show_action(f"unloading {_short_name(model)}")
+        self._chat.status.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)
-            self._chat.view.show_action(f"unloaded {_short_name(model)}")
+            self._chat.status.show_action(f"unloaded {_short_name(model)}")
         except LMChatError as error:
-            self._chat.view.tell(error)
+            self._chat.notices.show_error(error)
         self._show_new_states()
 
     async def _load(self, model: ModelInfo) -> None:
-        self._chat.view.show_action(f"loading {_short_name(model)}")
+        self._chat.status.show_action(f"loading {_short_name(model)}")
         try:
             await self._load_for_use(model)
-            self._chat.view.show_action(f"loaded {_short_name(model)}")
+            self._chat.status.show_action(f"loaded {_short_name(model)}")
         except LMChatError as error:
-            self._chat.view.tell(error)
+            self._chat.notices.show_error(error)
         self._show_new_states()
 
     def _show_new_states(self) -> None:
@@ -188,7 +188,7 @@ class ModelSwitch:
             if since_s == self._loading_since_s:
                 self._loading = None
             if self._target.end_loading(model, since_s):
-                self._chat.turns.go_on_with_model(is_loaded=is_loaded)
+                self._chat.turns.resume_after_load(is_loaded=is_loaded)
 
     def _show_progress(self, fraction: float) -> None:
         if self._loading is not None:

@@ -70,7 +70,9 @@ def _match(typed: str, command: Command, title: str) -> Match | None:
 def offers(chat: ChatScreen | None) -> list[Offer]:
     """Return the commands that apply now, those of a focused message first; None: the chat is not shown."""
     has_focus = (
-        chat is not None and chat.view.has_log_focus and chat.view.log.focused_message is not None
+        chat is not None
+        and chat.widgets.has_log_focus
+        and chat.widgets.log.focused_message is not None
     )
     whose = "This message" if has_focus else "Last answer"
     others = [

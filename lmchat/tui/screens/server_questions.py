@@ -7,7 +7,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.target_state import WANTS_KEY
 from lmchat.services.workspace import Workspace
 from lmchat.text import header_value
-from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.screens.chat.notices import Notices
 
 
 class ServerQuestions:
@@ -16,9 +16,9 @@ class ServerQuestions:
     Each attempt returns the server, or as text why it cannot be used.
     """
 
-    def __init__(self, workspace: Workspace, view: ChatView) -> None:
+    def __init__(self, workspace: Workspace, notices: Notices) -> None:
         self._workspace = workspace
-        self._view = view
+        self._notices = notices
 
     async def try_address(self, typed: str) -> Candidate | str:
         try:
@@ -49,7 +49,7 @@ class ServerQuestions:
         from lmchat.tui.screens.ask_dialog import AllowDialog
 
         dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
-        if not await self._view.ask(dialog):
+        if not await self._notices.ask(dialog):
             return ""
         self._workspace.backend.allow(endpoint.netloc)
         return await self.try_server(endpoint)
@@ -75,7 +75,7 @@ class ServerQuestions:
         try:
             place = await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
-            self._view.tell(error)
+            self._notices.show_error(error)
             return
         if place:
-            self._view.notify(f"The API key is saved in {place}.")
+            self._notices.notify(f"The API key is saved in {place}.")

@@ -1,19 +1,21 @@
-"""Turns on the chat screen: sending, showing the answer as it streams, stopping, and queued prompts.
+"""Turns on the chat screen: sending, showing the answer as it streams, stopping, queued prompts.
 
-A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in a worker
-`Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue.save`, `SqliteStore.append`) and
-then asks the server (`Backend.stream`, `ProxyClient.stream`). All events come back to `Turns._show_event`,
-which gives them to `ChatLog` (`append`, `begin_answer`, `apply`); `Conversation` saves the answer while it
-streams. A prompt that has to wait is queued in `OpenSessions`; `send_waiting` and `_end_turn` send it later.
+A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in
+a worker `Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue.save`,
+`SqliteStore.append`) and then asks the server (`Backend.stream`, `ProxyClient.stream`). All events
+come back to `Turns._show_event`, which gives them to `ChatLog` (`append`, `begin_answer`, `apply`);
+`Conversation` saves the answer while it streams. A prompt that has to wait is queued in
+`OpenSessions`; `send_waiting` and `_end_turn` send it later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
+from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
 from lmchat.domain.event import (
@@ -27,7 +29,6 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
-from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
     AnswerBegun,
@@ -39,22 +40,28 @@ from lmchat.services.conversation import (
 )
 from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.services.target_state import TargetState, target_state
+from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
+from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import has_words
-from lmchat.tui.quirks.driver import write_to_terminal
-from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
-from lmchat.tui.screens.chat.view import CANNOT_SEE, ChatView, begin_work
+from lmchat.tui.screens.chat.background import Background
+from lmchat.tui.screens.chat.notices import CANNOT_SEE, Notices
+from lmchat.tui.screens.chat.prompt_text import PromptText
+from lmchat.tui.screens.chat.shown_session import ShownSession
+from lmchat.tui.screens.chat.status import StatusDisplay
+from lmchat.tui.screens.chat.tool_approvals import ToolApprovals
+from lmchat.tui.screens.chat.widgets import ChatWidgets
 
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
-_LONG_ANSWER_S = (
-    10.0  # the end of an answer that took longer is notified if the terminal has no focus
-)
+_LONG_ANSWER_S = 10.0
+"""The end of an answer that took longer is notified if the terminal has no focus."""
 _NOTE_S = 12.0
-"""How long a notification stays that is shown once: which part of a request a server does not take."""
+"""How long a note stays that is shown once: which part of a request a server does not take."""
+_MAX_NOTE = 300  # characters of such a note, which may have words of the server
+_MAX_REASON = 60  # characters of the reason for a retry
 _NAMING = "title"  # group of the worker in which a model names a session
 _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
@@ -68,186 +75,230 @@ _ENDED_WORDS = {
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
-_TEMPORARY_WORDS = {
+_TEMPORARY_WORDS = _ENDED_WORDS | {
     AnswerState.COMPLETE: "answer complete",
     AnswerState.STOPPED: "stopped",
     AnswerState.INTERRUPTED: "interrupted",
 }
-"""Words that replace those of `_ENDED_WORDS` in a temporary chat."""
+"""The same for a temporary chat, which saves nothing."""
 
 
 class Turns:
-    """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
+    """Runs turns, each in a worker of its session: answers also stream in other sessions."""
 
-    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText) -> None:
-        self._workspace = view.workspace
-        self._open_sessions = view.workspace.open_sessions
-        self._view = view
+    def __init__(
+        self,
+        screen: Screen[None],
+        workspace: Workspace,
+        widgets: ChatWidgets,
+        notices: Notices,
+        background: Background,
+        status: StatusDisplay,
+        sessions: ShownSession,
+        prompt_text: PromptText,
+    ) -> None:
+        self.approvals = ToolApprovals(workspace, widgets, notices, background, status, sessions)
+        self._screen = screen
+        self._workspace = workspace
+        self._open_sessions = workspace.open_sessions
+        self._next_turn = workspace.open_sessions.next_turn
+        self._widgets = widgets
+        self._notices = notices
+        self._background = background
+        self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
 
+    # Sending
+
     def submit(self, text: str) -> None:
-        """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
-        if edited_id := self._prompt_text.edited_id:
-            words, files = self._open_sessions.files.split(text)
-            if self._begin_turn(lambda one, how: one.edit(edited_id, words, how, files), text=text):
-                self._prompt_text.leave_edit()
+        """Send a prompt, or queue it: for the running answer, for a server, for its model."""
+        if self._prompt_text.edited_id:
+            self._submit_edit(text, self._prompt_text.edited_id)
             return
-        self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
+        self._widgets.log.scroll_end()  # now; the user may be reading when a queued one is sent
         if not self._open_sessions.has_to_wait:
             self._send(self._open_sessions.shown, text)
-            return
-        if self._view.is_unseen(text):
+        elif self._next_turn.options.has_unseen_image(text):
             self._give_back(self._open_sessions.shown, text)
-            self._view.notify(CANNOT_SEE)
-            return
+            self._notices.notify(CANNOT_SEE)
+        else:
+            self._enqueue(text)
+
+    def _submit_edit(self, text: str, edited_id: str) -> None:
+        words, files = self._open_sessions.files.split(text)
+        has_begun = self._begin_turn(
+            lambda conversation, settings: conversation.edit(edited_id, words, settings, files),
+            text=text,
+        )
+        if has_begun:
+            self._prompt_text.leave_edit()
+
+    def _enqueue(self, text: str) -> None:
         self._open_sessions.enqueue(text)
         self._sessions.show_queue()
-        self._view.show_action("queued")
-        target = self._open_sessions.next_turn.target
-        state = target_state(target, self._workspace.catalogue.candidates)
+        self._status.show_action("queued")
+        state = self._workspace.target_state
         if state.lacks_server:
             needs_key = state is TargetState.NEEDS_KEY
-            self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+            self._notices.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
-        """Answer once more, also with another model; a prompt's answer is the message that follows it."""
-        path = self._open_sessions.shown.conversation.messages
-        place = path.index_of(message.message_id)
-        if message.role is Role.USER and place is not None:
-            following = path[place + 1 : place + 2]
-            message = next((one for one in following if one.role is Role.ASSISTANT), message)
-        if message.role is Role.TOOL and self._open_sessions.next_turn.toolbox is None:
-            self._view.notify("No tools are configured. /tools shows what to write in config.toml.")
-            return
-        other = (
-            Target(endpoint=model.endpoint, product=model.product, model=model) if model else None
-        )
-        self._begin_turn(
-            lambda conversation, how: conversation.regenerate(
-                message.message_id, replace(how, target=other or how.target)
+        """Answer once more, also with another model; for a prompt, its answer is meant."""
+        if message.role is Role.TOOL and self._next_turn.toolbox is None:
+            self._notices.notify(
+                "No tools are configured. /tools shows what to write in config.toml."
             )
-        )
+            return
+        message = self._answer_of(message)
+
+        def begin(
+            conversation: Conversation, settings: TurnSettings
+        ) -> AsyncGenerator[ConversationEvent, None]:
+            if model is not None:
+                other = Target(endpoint=model.endpoint, product=model.product, model=model)
+                settings = replace(settings, target=other)
+            return conversation.regenerate(message.message_id, settings)
+
+        self._begin_turn(begin)
+
+    def _answer_of(self, message: ChatMessage) -> ChatMessage:
+        """Return the answer that follows a prompt; all other messages as they are."""
+        path = self._open_sessions.shown.conversation.messages
+        index = path.index_of(message.message_id)
+        if message.role is not Role.USER or index is None:
+            return message
+        for following in path[index + 1 : index + 2]:
+            if following.role is Role.ASSISTANT:
+                return following
+        return message
 
     def resume(self, message: ChatMessage) -> None:
-        """Continue an unfinished answer; where there is nothing to continue, answer once more."""
+        """Continue an unfinished answer; where it has no words, answer once more."""
         if has_words(message):
-            self._begin_turn(lambda conversation, how: conversation.resume(message.message_id, how))
+            self._begin_turn(
+                lambda conversation, settings: conversation.resume(message.message_id, settings)
+            )
         else:
             self.regenerate(message)
 
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages of a session."""
-        prompt = self._open_sessions.next_turn.options.compact_prompt
-        self._begin_turn(lambda conversation, how: conversation.compact(prompt, how), opened=opened)
+        prompt = self._next_turn.options.compact_prompt
+        self._begin_turn(
+            lambda conversation, settings: conversation.compact(prompt, settings), opened=opened
+        )
 
     def send_waiting(self) -> None:
         for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
 
-    def go_on_with_model(self, *, is_loaded: bool) -> None:
-        """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
+    def resume_after_load(self, *, is_loaded: bool) -> None:
+        """Retry what failed for want of a model, then send what waited; hold it without one."""
         if not is_loaded:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
         last = self._open_sessions.shown.last_answer
-        if (
-            last is not None
-            and last.failure is not None
-            and last.failure.kind == "model_not_loaded"
-        ):
+        failure = last.failure if last is not None else None
+        if last is not None and failure is not None and failure.kind == "model_not_loaded":
             self.regenerate(last)
         self.send_waiting()
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Send a prompt; where it begins its session, it is no draft of a new one any more."""
-        sessions = self._open_sessions
-        if (
-            may_compact
-            and sessions.next_turn.options.chat.auto_compact
-            and sessions.next_turn.can_compact(opened.conversation, text)
-        ):
+        """Send a prompt, after a summary where the context window is nearly full."""
+        may_compact = may_compact and self._next_turn.options.chat.auto_compact
+        if may_compact and self._next_turn.can_compact(opened.conversation, text):
             opened.queue.insert(0, Queued(text=text))
             self._sessions.show_queue()
             self.compact(opened)
             return
-        if not opened.conversation.messages:
+        if not opened.conversation.messages:  # it is no draft of a new session any more
             drafts = self._open_sessions.drafts
-            drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
+            is_shown = opened is self._open_sessions.shown
+            drafts.note("", "" if is_shown else drafts.text(""))
         words, files = self._open_sessions.files.split(text)
-        self._begin_turn(lambda one, how: one.send(words, how, files), opened=opened, text=text)
+        self._begin_turn(
+            lambda conversation, settings: conversation.send(words, settings, files),
+            opened=opened,
+            text=text,
+        )
+
+    # Workers
 
     def _begin_turn(
         self, begin: Begin, *, opened: OpenSession | None = None, text: str = ""
     ) -> bool:
-        """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
+        """Begin a turn in its worker; return whether it has begun. A refused `text` is kept."""
         opened = opened or self._open_sessions.shown
-        if self._view.is_leaving:
+        if self._workspace.is_leaving:
             opened.hold(text)  # it is kept as a draft
             return False
         try:
             opened.require_idle()
-            how = self._open_sessions.next_turn.settings()
+            settings = self._next_turn.settings()
         except LMChatError as error:
             self._refuse(opened, error, text)
             return False
         opened.phase = TurnPhase.RUNNING
-        self._view.screen.workers.cancel_group(self._view.screen, _NAMING)
+        self._screen.workers.cancel_group(self._screen, _NAMING)
 
         async def follow() -> None:
-            await self._show_turn(opened, begin(opened.conversation, how), text)
+            await self._show_turn(opened, begin(opened.conversation, settings), text)
 
-        _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened))
+        _: Worker[None] = self._screen.run_worker(follow, name="turn", group=_group(opened))
         return True
 
     def stop(self) -> bool:
-        """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
+        """Stop the answer of the shown session; return whether one was running."""
         opened = self._open_sessions.shown
         if opened.phase is not TurnPhase.RUNNING:
             return False
         self._cancel(opened)
-        self._view.show_action("stopped")
+        self._status.show_action("stopped")
         return True
 
     async def stop_all(self) -> None:
-        await _ended(
-            [worker for opened in self._open_sessions.busy for worker in self._cancel(opened)]
-        )
+        cancelled: list[Worker[None]] = []
+        for opened in self._open_sessions.busy:
+            cancelled += self._cancel(opened)
+        await _ended(cancelled)
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
-        """Stop the answer of a session and wait until it is saved; what waits behind it is held."""
-        waiting, opened.queue[:] = list(opened.queue), []
+        """Stop the answer of a session and wait until it is saved; what waits is held."""
+        waiting = list(opened.queue)
+        opened.queue.clear()  # else the end of the turn sends the next one
         await _ended(self._cancel(opened))
-        opened.queue[:] = [*waiting, *opened.queue]
+        opened.queue[:0] = waiting
         opened.hold()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
-        group = _group(opened)
-        turns = [
-            one for one in self._view.screen.workers if one.group == group and not one.is_finished
-        ]
+        """Begin to stop the turn of a session; return its workers."""
+        workers = [worker for worker in self._screen.workers if worker.group == _group(opened)]
+        running = [worker for worker in workers if not worker.is_finished]
         if opened.phase is not TurnPhase.NONE:
             opened.phase = TurnPhase.STOPPING
-        for (
-            worker
-        ) in turns:  # after its first step: a task that is cancelled earlier skips its `finally`
+        for worker in running:
+            # after its first step: a task that is cancelled earlier skips its `finally`
             asyncio.get_running_loop().call_soon(worker.cancel)
-        return turns
+        return running
+
+    # The answer as it streams
 
     async def _show_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
+        """Show a turn until it ends; `text` is given back if it was not sent."""
         began_s = self._workspace.clock()
-        answer_id, is_summary = "", False
+        answer_id = ""
+        is_summary = False
         refusal: LMChatError | None = None
         try:
             async with aclosing(events) as stream:
                 async for event in stream:
-                    answer_id = (
-                        event.message.message_id if isinstance(event, AnswerBegun) else answer_id
-                    )
+                    if isinstance(event, AnswerBegun):
+                        answer_id = event.message.message_id
                     is_summary |= isinstance(event, SummaryAsked)
                     await self._show_event(opened, event)
         except LMChatError as error:
@@ -257,228 +308,195 @@ class Turns:
             opened.asked = None
             if refusal is not None:
                 self._refuse(opened, refusal, text)
-            elif not opened.conversation.has_all_messages:  # stopped before anything was said
+            elif not opened.conversation.has_all_messages:  # stopped before anything was sent
                 self._give_back(opened, text)
             if refusal is None or is_summary:
-                elapsed_s = self._workspace.clock() - began_s
-                self._end_turn(opened, answer_id, elapsed_s, is_summary=is_summary)
+                self._end_turn(opened, answer_id, began_s, is_summary=is_summary)
 
     async def _show_event(self, opened: OpenSession, event: ConversationEvent) -> None:
-        is_shown = opened is self._open_sessions.shown
+        """Show an event; those of a session that is not shown change only list and panel."""
+        match event:
+            case MessageAdded() | AnswerBegun() | SummaryAsked():
+                self._show_added(opened, event)
+            case RetryScheduled():
+                reason = safe_line(event.reason, limit=_MAX_REASON)
+                self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
+            case RequestAdapted(note=note):
+                self._notices.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_NOTE_S)
+            case ApprovalAsked():
+                self.approvals.ask(opened, event)
+            case _ if opened is self._open_sessions.shown:
+                await self._show_in_log(opened.conversation, event)
+            case _:
+                pass
+
+    async def _show_in_log(self, conversation: Conversation, event: ConversationEvent) -> None:
+        log = self._widgets.log
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                if is_shown:
-                    self._view.speedometer.count(self._workspace.clock(), event.pieces)
-                    await self._view.log.apply(event)
-            case MessageAdded() | AnswerBegun() | SummaryAsked():
-                self._show_added(opened, event, is_shown=is_shown)
-            case RetryScheduled():
-                words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
-                self._view.show_action(words)
-            case RequestAdapted(note=note):
-                self._view.screen.app.notify(
-                    safe_line(note, limit=300), timeout=_NOTE_S, markup=False
-                )
-            case ApprovalAsked():
-                self._ask(opened, event, is_shown=is_shown)
-            case MessageEnded(message=message) if is_shown and message.role is Role.TOOL:
-                self._view.log.replace(message)
-                self._view.refresh()
-            case MessageEnded() if is_shown:
-                self._view.log.finish(event.message, has_tool_messages=True)
-            case Rethought() if is_shown:
-                self._view.log.restate(opened.conversation.shown_messages[-1])
-            case ToolCallDelta() if is_shown:
-                await self._view.log.apply(event)
+                self._status.speedometer.count(self._workspace.clock(), event.pieces)
+                await log.apply(event)
+            case ToolCallDelta():
+                await log.apply(event)
+            case MessageEnded(message=message) if message.role is Role.TOOL:
+                log.replace(message)
+                self._status.refresh()
+            case MessageEnded(message=message):
+                log.finish(message, has_tool_messages=True)
+            case Rethought():
+                log.restate(conversation.shown_messages[-1])
             case _:
                 pass
 
     def _show_added(
-        self,
-        opened: OpenSession,
-        event: MessageAdded | AnswerBegun | SummaryAsked,
-        *,
-        is_shown: bool,
+        self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked
     ) -> None:
+        is_shown = opened is self._open_sessions.shown
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
-            self._view.log.begin_answer(event.message)
+            self._widgets.log.begin_answer(event.message)
         elif is_shown:
-            self._view.log.append(event.message)
+            self._widgets.log.append(event.message)
+
         if isinstance(event, AnswerBegun):
             self._workspace.monitor.is_streaming = True
-            self._view.show_action("streaming")
+            self._status.show_action("streaming")
             if is_shown:
-                self._view.speedometer.restart()
+                self._status.speedometer.restart()
             else:
                 self._prompt_text.save_waiting(opened)
         elif event.message.role is Role.TOOL:
-            self._view.show_action(event.message.tool_calls[0].name)
+            self._status.show_action(event.message.tool_calls[0].name)
         elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()
 
+    # The end of a turn
+
     def _end_turn(
-        self, opened: OpenSession, answer_id: str, elapsed_s: float, *, is_summary: bool = False
+        self, opened: OpenSession, answer_id: str, began_s: float, *, is_summary: bool
     ) -> None:
-        if self._view.is_leaving or not self._view.screen.is_mounted:
+        """Show how a turn ended, and send what waits behind it."""
+        if self._workspace.is_leaving or not self._screen.is_mounted:
             return
-        conversation = opened.conversation
         self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
-        answer, turn = conversation.find(answer_id), conversation.turn
+        answer = opened.conversation.find(answer_id)
         if opened is self._open_sessions.shown:
-            self._show_end(conversation, None if is_summary else answer)
+            self._show_end(opened, None if is_summary else answer)
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
-        last = (
-            opened.last_calls[-1] if opened.last_calls else answer
-        )  # a call that was stopped, or failed
-        state = last.state if last else AnswerState.STOPPED
-        words = _ENDED_WORDS[state]
-        if self._workspace.is_temporary:
-            words = _TEMPORARY_WORDS.get(state, words)
         if is_summary:
             words = "not compacted" if answer is None else "compacted"
-            if answer is not None:
-                self._view.notify(
-                    "A summary takes the place of the older messages. /undo brings them back."
-                )
-            elif turn is not None and turn.state is AnswerState.STOPPED:
-                self._view.notify("Stopped; nothing changed.")
-        is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
-        self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
+            self._tell_of_summary(opened.conversation, answer)
+        else:
+            words = self._ended_words(opened, answer)
+        is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
+        self._status.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
-        has_failed = turn is not None and turn.state in (
-            AnswerState.FAILED,
-            AnswerState.INTERRUPTED,
-        )
-        model = self._workspace.monitor.health.model
-        was_woken = model is not None and model.state in (LoadState.ASLEEP, LoadState.NOT_LOADED)
-        if has_failed or was_woken:
-            self._workspace.monitor.look_now()  # the server may be another one by now
-        if elapsed_s > _LONG_ANSWER_S:
-            self._tell_away("The answer has ended.")
+        self._check_server_after(opened.conversation)
+        if self._workspace.clock() - began_s > _LONG_ANSWER_S:
+            self._notices.notify_if_unfocused("The answer has ended.")
         if waiting is not None:
             self._send(opened, waiting, may_compact=not is_summary)
-        elif (
-            self._open_sessions.next_turn.options.chat.auto_title
-            and not self._workspace.is_temporary
-        ):
+        else:
             self._name_session(opened)
+
+    def _ended_words(self, opened: OpenSession, answer: ChatMessage | None) -> str:
+        calls = opened.last_calls  # a call that was stopped, or failed
+        last = calls[-1] if calls else answer
+        state = last.state if last else AnswerState.STOPPED
+        words = _TEMPORARY_WORDS if self._workspace.is_temporary else _ENDED_WORDS
+        return words[state]
+
+    def _tell_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
+        turn = conversation.turn
+        if answer is not None:
+            self._notices.notify(
+                "A summary takes the place of the older messages. /undo brings them back."
+            )
+        elif turn is not None and turn.state is AnswerState.STOPPED:
+            self._notices.notify("Stopped; nothing changed.")
+
+    def _check_server_after(self, conversation: Conversation) -> None:
+        """Check the server at once where a turn may have changed it."""
+        turn = conversation.turn
+        failed = (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        has_failed = turn is not None and turn.state in failed  # another server may answer by now
+        model = self._workspace.monitor.health.model
+        asleep = (LoadState.ASLEEP, LoadState.NOT_LOADED)
+        was_woken = model is not None and model.state in asleep
+        if has_failed or was_woken:
+            self._workspace.monitor.look_now()
+
+    def _show_end(self, opened: OpenSession, answer: ChatMessage | None) -> None:
+        log = self._widgets.log
+        if log.calls.has_focus:
+            self._widgets.leave_card()
+        for message in opened.last_calls:  # a stop leaves some without a result
+            log.replace(message)
+        if answer is None:  # stopped before it was shown, or a summary: the path has changed
+            self._sessions.show_messages(opened.conversation)
+        else:
+            log.finish(answer)
+            log.show_turn(None, self._workspace.clock())
+        if opened.conversation.cut_note:
+            log.notice("The server seems to have cut the prompt.")
+        self._sessions.mark_left_out()
 
     def _name_session(self, opened: OpenSession) -> None:
         """Let the model name a session after its first answer; the next turn cancels this."""
         from lmchat.services.prompts import is_named_by_prompt, title_by_model
 
         conversation = opened.conversation
+        is_wanted = self._next_turn.options.chat.auto_title and not self._workspace.is_temporary
+        if not is_wanted or not is_named_by_prompt(conversation.header, conversation.messages):
+            return
 
         async def name() -> None:
             with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
-                how = self._open_sessions.next_turn.settings()
-                title = await title_by_model(self._workspace.backend, conversation.messages, how)
+                settings = self._next_turn.settings()
+                backend = self._workspace.backend
+                title = await title_by_model(backend, conversation.messages, settings)
                 if title and is_named_by_prompt(conversation.header, conversation.messages):
                     conversation.rename(title)
                     await self._workspace.library.rename(opened.session_id, title)
                     self._sessions.show_title()
                     self._sessions.show_list()
 
-        if is_named_by_prompt(conversation.header, conversation.messages):
-            begin_work(self._view.screen, name, _NAMING)
+        self._background.begin(name, _NAMING)
 
-    def _tell_away(self, words: str) -> None:
-        app = self._view.screen.app
-        if not app.app_focus:
-            write_to_terminal(app, self._workspace.platform.notification(words))
-
-    def _ask(self, opened: OpenSession, asked: ApprovalAsked, *, is_shown: bool) -> None:
-        opened.asked = asked
-        self._view.show_action("waiting for you")
-        if asked.note:
-            self._view.notify(asked.note)
-        if is_shown:
-            self._view.focus_card()
-        else:
-            name, title = asked.name, opened.conversation.header.title
-            words = f"{safe_line(name, limit=80)} waits for you in the session “{safe_line(title, limit=60)}”."
-            self._view.notify(words)
-            self._sessions.show_list()
-        self._tell_away("A tool waits for you.")
-
-    def decide(self, choice: Choice) -> None:
-        """Take over a decision about the call that asks in the shown session; a refusal may have a reason."""
-        opened = self._open_sessions.shown
-        if (asked := opened.asked) is not None:
-            self._view.attempt(lambda: self._decide(opened, asked, choice), group="decision")
-
-    async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
-        from lmchat.tui.screens.ask_dialog import AskDialog
-
-        reason: str | None = ""
-        if choice is Choice.NO:
-            title = f"Refuse {safe_line(asked.name, limit=80)}?"
-            text = "The model gets your reason. Leave it empty to give none."
-            reason = await self._view.ask(
-                AskDialog(title, text=text, verb="refuse", check=lambda _: "")
-            )
-        if reason is not None and opened.asked is asked:  # else the turn was stopped
-            opened.asked = None
-            if choice is Choice.ALWAYS:
-                self._allow_always(asked)
-            asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
-            self._view.show_action(asked.name)
-            self._view.leave_card()
-
-    def _allow_always(self, asked: ApprovalAsked) -> None:
-        if asked.fingerprint:
-            remembered = self._workspace.remembered
-            self._view.remember(remembered.with_allowed(asked.name, asked.fingerprint))
-        else:
-            name = safe_line(asked.name, limit=80)
-            self._view.notify(f"config.toml asks about {name}; it is allowed for this session.")
-
-    def _show_end(self, conversation: Conversation, answer: ChatMessage | None) -> None:
-        log = self._view.log
-        if log.calls.has_focus:
-            self._view.leave_card()
-        for message in self._open_sessions.shown.last_calls:  # a stop leaves some without a result
-            log.replace(message)
-        if answer is None:  # stopped before it was shown, or a summary: the path has changed
-            self._sessions.show_messages(conversation)
-        else:
-            log.finish(answer)
-            log.show_turn(None, self._workspace.clock())
-        if conversation.cut_note:
-            log.notice("The server seems to have cut the prompt.")
-        self._sessions.mark_left_out()
+    # What was not sent
 
     def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
         self._give_back(opened, text)
-        self._view.tell(error)
+        self._notices.show_error(error)
 
     def _give_back(self, opened: OpenSession, text: str) -> None:
         """Put what was typed and not sent back into the prompt, or let it wait above it."""
-        if text and opened is self._open_sessions.shown and not self._view.prompt_input.text:
-            self._view.prompt_input.put(text)
+        prompt_input = self._widgets.prompt_input
+        is_shown = opened is self._open_sessions.shown
+        if text and is_shown and not prompt_input.text:
+            prompt_input.put(text)
         elif text:
             opened.hold(text)
             self._sessions.show_queue()
 
     def edit_queued(self, index: int) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
-        prompt_input = self._view.prompt_input
+        prompt_input = self._widgets.prompt_input
         parts = (self._open_sessions.pop_queued(index), prompt_input.full_text)
         prompt_input.put(SEPARATOR.join(part for part in parts if part))
         self._sessions.show_queue()
         prompt_input.focus()
 
     def take_back(self) -> bool:
-        """Put what waits for a server or a model back into the prompt; return whether anything did."""
+        """Put what waits for a server or model back into the prompt; return whether any did."""
         opened = self._open_sessions.shown
         if not opened.is_waiting:
             return False
         self.edit_queued(len(opened.queue) - 1)
-        self._view.show_action("cancelled")
+        self._status.show_action("cancelled")
         return True
 
     def remove_queued(self, index: int) -> None:
@@ -487,10 +505,11 @@ class Turns:
 
 
 def _group(opened: OpenSession) -> str:
-    return f"turn-{opened.conversation.header.session_id}"
+    """Return the group of the worker of a session's turn."""
+    return f"turn-{opened.session_id}"
 
 
-async def _ended(workers: list[Worker[None]]) -> None:
+async def _ended(workers: Sequence[Worker[None]]) -> None:
     for worker in workers:
-        with suppress(WorkerError):
+        with suppress(WorkerError):  # it was cancelled
             await worker.wait()

@@ -22,7 +22,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat.view import Work, begin_work
+from lmchat.tui.screens.chat.background import Work, begin_work
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content

@@ -1,0 +1,152 @@
+"""Commands on single messages: which message is meant, and what is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.errors import WrongUse
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui.commands import unavailable_reason
+from lmchat.tui.message_needs import NOTHING_YET, words_of
+from lmchat.tui.messages import AskAnotherModel
+from lmchat.tui.screens.chat.background import Background
+from lmchat.tui.screens.chat.branches import Branches
+from lmchat.tui.screens.chat.message_contents import MessageContents
+from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.prompt_text import PromptText
+from lmchat.tui.screens.chat.shown_session import ShownSession
+from lmchat.tui.screens.chat.status import StatusDisplay
+from lmchat.tui.screens.chat.turns import Turns
+from lmchat.tui.screens.chat.widgets import ChatWidgets
+
+_OF_LOG = ("copy_code", "fold", "source")
+"""Done by the log, which also focuses the message: the user wants to see what changes."""
+
+
+class MessageActions:
+    """Runs the commands of `COMMANDS` on the focused message, or else on the last answer."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        widgets: ChatWidgets,
+        notices: Notices,
+        background: Background,
+        status: StatusDisplay,
+        sessions: ShownSession,
+        prompt_text: PromptText,
+        turns: Turns,
+    ) -> None:
+        self._open_sessions = workspace.open_sessions
+        self._widgets = widgets
+        self._notices = notices
+        self._background = background
+        self._prompt_text = prompt_text
+        self._turns = turns
+        self._branches = Branches(workspace, widgets, notices, background, status, sessions, turns)
+        self._contents = MessageContents(workspace, widgets, notices, background)
+        self._actions: Mapping[
+            str, Callable[[ChatMessage], Coroutine[object, object, None] | None]
+        ] = {
+            "copy": self._copy,
+            "edit": self._edit,
+            "regenerate": turns.regenerate,
+            "another_model": self._ask_another_model,
+            "resume": turns.resume,
+            "fork": self._branches.fork,
+            "delete": self._branches.delete,
+            "previous_version": self._branches.show_previous_version,
+            "next_version": self._branches.show_next_version,
+            "compare": self._branches.compare_versions,
+            "tree": self._branches.show_tree,
+            "pager": self._contents.page,
+            "files": self._contents.show_files,
+            "stop": self._stop,
+            "links": self._contents.list_links,
+        }
+
+    def unavailable_reason(self, name: str) -> str:
+        """Return why a command makes no sense now; empty where it does."""
+        if name == "undo":
+            return ""
+        message = self._message_meant()
+        return NOTHING_YET if message is None else self._reason(name, message)
+
+    def act(self, name: str) -> None:
+        """Run a command on the message that is meant, or show why it makes no sense."""
+        if name == "undo":
+            self._background.attempt(self._branches.undo, group="message")
+            return
+        message = self._message_meant()
+        if message is None:
+            self._notices.notify(NOTHING_YET)
+            return
+        copies_in_turn = name == "copy" and self._widgets.has_log_focus
+        is_of_log = name in _OF_LOG or copies_in_turn
+        if is_of_log and not self._reason(name, message):
+            self._widgets.log.show_message(message.message_id)
+            self._widgets.log.action_message(name)
+        else:
+            self.act_on(name, message)
+
+    def act_on(self, name: str, message: ChatMessage) -> None:
+        """Run a command on a message, or show why it makes no sense."""
+        message = self._open_sessions.shown.conversation.current(message)
+        reason = self._reason(name, message)
+        action = self._actions.get(name)
+        if reason:
+            self._notices.notify(reason)
+        elif action is None:  # the log has looked for code to copy
+            self._notices.notify("This message has no code block.")
+        else:
+            work = action(message)
+            if work is not None:
+                self._background.attempt(lambda: work, group="message")
+
+    def open_link(self, address: str) -> None:
+        self._contents.open_link(address)
+
+    def copy_part(self, part: str) -> None:
+        """Copy the last answer, or its `code`."""
+        last = self._open_sessions.shown.last_answer
+        if part == "code":
+            self.act("copy_code")
+        elif part:
+            words = f"Unknown argument: {safe_line(part, limit=40)}."
+            raise WrongUse(words, hint="Use /copy or /copy code.")
+        elif last is None:
+            self._notices.notify(NOTHING_YET)
+        else:
+            self.act_on("copy", last)
+
+    def _message_meant(self) -> ChatMessage | None:
+        focused = self._widgets.log.focused_message if self._widgets.has_log_focus else None
+        return focused or self._open_sessions.shown.last_answer
+
+    def _reason(self, name: str, message: ChatMessage) -> str:
+        shown = self._open_sessions.shown
+        message = shown.conversation.current(message)
+        return unavailable_reason(name, message, is_busy=shown.is_busy)
+
+    def _copy(self, message: ChatMessage) -> None:
+        self._background.copy(words_of(message))
+
+    def _stop(self, _: ChatMessage) -> None:
+        self._turns.stop()
+
+    def _ask_another_model(self, message: ChatMessage) -> None:
+        self._widgets.log.post_message(AskAnotherModel(message))
+
+    async def _edit(self, message: ChatMessage) -> None:
+        """Edit a prompt, or the prompt of an answer, which may not have been read yet."""
+        conversation = self._open_sessions.shown.conversation
+        await conversation.fill()
+        prompt: ChatMessage | None = message
+        while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):
+            prompt = conversation.find(prompt.parent_id or "")
+        if prompt is not None and prompt.role is Role.USER:
+            self._prompt_text.begin_edit(prompt)
+        else:
+            self._notices.notify("There is no prompt before this answer.")

@@ -1,0 +1,295 @@
+"""The session on the chat screen: its messages, its prompt, and the change to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from msgspec.structs import replace
+from textual.timer import Timer
+
+from lmchat.domain.message import Role
+from lmchat.domain.session import Session
+from lmchat.errors import LMChatError
+from lmchat.services.conversation import Conversation
+from lmchat.services.library import SessionGroup, with_unsaved
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import SEPARATOR
+from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
+from lmchat.tui.screens.chat.background import Background
+from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.prompt_text import PromptText
+from lmchat.tui.screens.chat.status import StatusDisplay
+from lmchat.tui.screens.chat.widgets import ChatWidgets
+from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
+from lmchat.tui.widgets.line import STRONG, content
+
+_FILL_AFTER_S = 0.1
+"""From the first paint of a long session to the reading of the rest: keys come first."""
+_MARK_AFTER_S = 0.3
+"""From a key to the search for what would be left out: it reads the whole session."""
+_COMPARED = 64  # newest messages that show whether another lmchat has changed the session
+
+
+class ShownSession:
+    """Shows the open session with its prompt, and changes to another one."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        widgets: ChatWidgets,
+        notices: Notices,
+        background: Background,
+        status: StatusDisplay,
+        prompt_text: PromptText,
+    ) -> None:
+        self._workspace = workspace
+        self._open_sessions = workspace.open_sessions
+        self._widgets = widgets
+        self._notices = notices
+        self._background = background
+        self._status = status
+        self._prompt_text = prompt_text
+        self._groups: tuple[SessionGroup, ...] = ()
+        self._mark_timer: Timer | None = None
+        self._has_searched_programs = False
+
+    @property
+    def shown_id(self) -> str:
+        return self._open_sessions.shown.session_id
+
+    # Messages, title and queue
+
+    def show(self) -> None:
+        self.show_conversation()
+        self.show_queue()
+        self.show_list()
+
+    def show_conversation(self) -> None:
+        self.show_messages(self._open_sessions.shown.conversation)
+        self.mark_left_out()
+        self.show_title()
+        self._status.refresh()
+
+    def show_messages(self, conversation: Conversation) -> None:
+        """Show the messages from their end; what was not read yet follows a moment later."""
+        self._widgets.log.load(
+            conversation.shown_messages,
+            has_all_messages=conversation.has_all_messages,
+            is_ours=conversation.is_running,
+        )
+        if not conversation.has_all_messages:
+            fill = partial(self._background.attempt, partial(self._fill, conversation), "fill")
+            self._background.begin_later(_FILL_AFTER_S, fill)
+
+    async def _fill(self, conversation: Conversation) -> None:
+        if self._open_sessions.is_shown(conversation):
+            await conversation.fill()
+        if self._open_sessions.is_shown(conversation):
+            self.mark_left_out()
+            self._status.refresh()
+
+    def mark_left_out(self) -> None:
+        """Mark in the log what would be left out of the next request, before it is sent."""
+        self._mark_timer = None
+        conversation = self._open_sessions.shown.conversation
+        log = self._widgets.log
+        if conversation.has_all_messages and not log.has_all_messages:
+            log.fill(conversation.shown_messages)
+        draft = self._widgets.prompt_input.full_text
+        plan = self._open_sessions.next_turn.plan(conversation, draft)
+        first_id = None
+        self._status.left_out = 0
+        if plan is not None:
+            sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
+            first = next(sent, None)
+            first_id = first.message_id if first else None
+            self._status.left_out = plan.left_out
+        log.mark_left_out(self._status.left_out, first_id)
+
+    def mark_left_out_soon(self) -> None:
+        if self._mark_timer is None:
+            self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
+
+    def show_title(self) -> None:
+        title = safe_line(self._open_sessions.shown.conversation.header.title)
+        self._widgets.title_line.show([content(((title or "New session", STRONG),))])
+
+    def show_queue(self) -> None:
+        shown = self._open_sessions.shown
+        entries = [(queued.text, queued.is_held) for queued in shown.queue]
+        self._background.begin(lambda: self._widgets.prompt.show_queue(entries), "queue")
+        self._prompt_text.save_waiting(shown)
+
+    # The list of sessions
+
+    def show_list(self) -> None:
+        self._background.begin(self.fetch_list, "library")
+
+    async def fetch_list(self) -> None:
+        """Read and show the list; offer an import where it is empty."""
+        try:
+            self._groups = await self._workspace.library.groups()
+            self._status.list_warning = ""
+        except LMChatError as error:
+            self._status.list_warning = error.words
+            self._status.refresh()
+        opened = self._open_sessions
+        self._widgets.session_list.show(
+            with_unsaved(self._groups, opened.unsaved()),
+            self.shown_id,
+            opened.streaming,
+            opened.unread,
+            opened.with_question,
+        )
+        is_empty = not self._groups and not self._status.list_warning
+        if is_empty and not self._has_searched_programs:
+            await self._offer_import()
+
+    async def _offer_import(self) -> None:
+        """Say in the empty list, and once in a notification, that other programs have chats."""
+        importer = self._workspace.importer
+        if importer is None:
+            return
+        self._has_searched_programs = True
+        programs = await importer.programs()
+        if not programs:
+            return
+        words = f"/import all imports your chats of {', '.join(programs)}"
+        self._widgets.session_list.offer(f"{words}.")
+        remembered = self._workspace.remembered
+        if not remembered.has_import_offer:
+            self._notices.notify(f"{words}; so does `lmchat import --from all`.")
+            self._background.remember(replace(remembered, has_import_offer=True))
+
+    # Changing the session
+
+    def begin(self) -> None:
+        """Begin a new session; a running answer continues and is saved."""
+        opened = self._open_sessions.shown
+        self._prompt_text.leave_edit()
+        if opened.conversation.messages or opened.is_busy:
+            self.save()
+            self.show_new()
+            self._prompt_text.load()
+        else:
+            self.show_list()  # another lmchat may have begun some
+        self._status.show_action("new session")
+        self._widgets.prompt_input.focus()
+
+    def show_new(self) -> None:
+        """Show a new session; what is typed stays in the prompt."""
+        self._open_sessions.begin()
+        self.show()
+
+    def show_path(self, session: Session) -> None:
+        self._open_sessions.show_path(session)
+        self.show()
+
+    def switch_to(
+        self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
+    ) -> None:
+        go = partial(self.go_to, session_id, message_id=message_id, words=words)
+        self._background.attempt(go, group="open")
+
+    async def go_to(
+        self,
+        session_id: str,
+        *,
+        message_id: str = "",
+        words: Sequence[str] = (),
+        takes_queue: bool = False,
+    ) -> None:
+        """Show another session; all is read before anything changes.
+
+        Args:
+            session_id: Its id.
+            message_id: The message to go to; empty for its end, or where it was left.
+            words: Words to mark there.
+            takes_queue: Whether what waits in a session without messages is meant for the other one.
+        """
+        await self._open_sessions.drafts.load(session_id)
+        bookmark = ""
+        if message_id:
+            path = await self._workspace.store.set_leaf(session_id, message_id)
+            show = partial(self._open_sessions.show_path, path)
+        else:
+            opened = await self._open_sessions.load(session_id)
+            bookmark = await self._open_sessions.bookmarks.load(session_id)
+            await _read_up_to(bookmark, opened.conversation)
+            show = partial(self._open_sessions.show, opened)
+        self._prompt_text.leave_edit()
+        self.save()
+
+        left = self._open_sessions.shown
+        show()
+        self._move_queue(left, takes_queue=takes_queue)
+        self._prompt_text.load()
+        self.show()
+        self._widgets.prompt_input.focus()
+        self._go_to_place(bookmark, message_id, words)
+
+    def _go_to_place(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
+        log = self._widgets.log
+        if bookmark:
+            log.go_to_bookmark(bookmark)
+        self._widgets.focus_card()
+        if message_id:  # letters are then typed, and delete nothing
+            log.show_message(message_id, takes_focus=False)
+        if words:
+            self._widgets.close_find_bar()
+            log.finder.mark_words(message_id, words)
+
+    def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
+        """Let nothing wait where it cannot be seen: only sessions with messages are listed."""
+        if left.conversation.messages or not left.is_waiting:
+            return
+        waiting = left.queue
+        left.queue = []
+        drafts = self._open_sessions.drafts
+        texts = [drafts.text("")]
+        if takes_queue:
+            self._open_sessions.shown.queue += waiting
+        else:
+            texts = [*(queued.text for queued in waiting), *texts]
+        drafts.note("", SEPARATOR.join(filter(None, texts)))
+
+    async def reload(self) -> None:
+        """Show what another lmchat has written to this session since it was read."""
+        shown = self._open_sessions.shown
+        if not shown.conversation.messages:
+            return
+        with suppress(LMChatError):  # what is shown stays; the store has its own warning
+            opened = await self._open_sessions.load(self.shown_id)
+            bookmark = self._widgets.log.viewport.bookmark
+            if _newest(opened.conversation) == _newest(shown.conversation):
+                return
+            await _read_up_to(bookmark, opened.conversation)
+            if shown is self._open_sessions.shown and not shown.is_busy:
+                self._open_sessions.show(opened)
+                self.show()
+                self._widgets.log.go_to_bookmark(bookmark)
+
+    def save(self) -> None:
+        """Save what is typed, and where the session is being read."""
+        bookmark = self._widgets.log.viewport.bookmark
+        self._open_sessions.bookmarks.note(self.shown_id, bookmark)
+        self._prompt_text.save()
+
+
+def _newest(conversation: Conversation) -> tuple[object, ...]:
+    """Return what another lmchat may have changed."""
+    messages = conversation.messages[-_COMPARED:]
+    facts = [
+        (message.message_id, message.state, message.text, message.versions) for message in messages
+    ]
+    return conversation.header.title, facts
+
+
+async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
+    """Read all of a session where its bookmark is before what was read."""
+    position = parse_bookmark(bookmark)
+    if position is not None and conversation.find(position[0]) is None:
+        await conversation.fill()
