@@ -37,9 +37,10 @@ from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
 from lmchat.files import path_of
 from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, files_outside, read_attachment
 from lmchat.services.catalogue import Catalogue, matching_model
-from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.library import Library
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked

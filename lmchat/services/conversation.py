@@ -2,89 +2,57 @@
 
 `Conversation._turn` is the path of every prompt:
 
-1. `MessageAdded` shows the prompt. Then `SaveQueue.save` writes it and waits for the disk, before the request
-   is sent; if the disk fails, the prompt stays in the queue and the request is sent all the same.
-2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive, `PieceWriter` appends
-   their text to it a few times a second. After `kill -9`, the next start finds this file without a lock, and
-   `SqliteStore` (`storage/store.py`) saves its text as an interrupted answer.
-3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_turn` calls `_end`:
-   first the message in memory becomes final, then `SaveQueue.save` writes it and the file is removed.
+1. `MessageAdded` shows the prompt. Then `SaveQueue.save` writes it and waits for the disk, before
+   the request is sent. If the disk fails, the prompt stays in the queue, and the request is sent.
+2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive,
+   `PieceWriter` appends their text to it a few times a second. After `kill -9`, the next start
+   finds this file without a lock, and `SqliteStore` (`storage/store.py`) saves its text as an
+   interrupted answer.
+3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_answer`
+   calls `_end_answer`: first the message in memory becomes final, then `SaveQueue.save` writes it
+   and the file is removed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
-    ReasoningDelta,
-    RefusalDelta,
-    RequestAdapted,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-)
+from lmchat.domain.event import RequestAdapted, StreamEvent
 from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
+    Failure,
     FilePart,
     Part,
     Role,
-    SentThoughts,
     ToolCallPart,
     new_id,
     now,
     text_message,
 )
-from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.tool import MAX_TOOLS, Tool, stopped_call, wire_form
+from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid
+from lmchat.services.answer_stream import AnswerStream, TurnSettings
 from lmchat.services.attachments import Attachment
 from lmchat.services.compacting import compacted, makes_room, older_part, with_note
-from lmchat.services.context_meter import (
-    ContextMeter,
-    ContextPlan,
-    cut_note,
-    estimate_tokens,
-    has_images,
-    plan_context,
-)
-from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
+from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note, has_images
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
-from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
 from lmchat.text import safe_line
-
-_TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
-_PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
-"""Kinds of errors by which servers refuse prefill, as for models that think."""
-_MOST_IMAGE_BYTES = 20_000_000
-"""Older images than the newest of so many bytes are sent by name, so that no session outgrows its server."""
-_NEARLY_FULL = 0.8  # share of the window beyond which an estimate may be wrong about what fits
-
-
-class TurnSettings(Struct, frozen=True, kw_only=True):
-    """Settings of a turn; a change applies from the next turn on."""
-
-    target: Target
-    sampling: Sampling = field(default_factory=Sampling)
-    is_truncating: bool = True
-    output: Output = field(default_factory=AnyText)
-    toolbox: Toolbox | None = None  # tools that the model may call
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
@@ -110,10 +78,21 @@ ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | Stre
 
 
 class CallBatch(Struct, frozen=True, kw_only=True):
-    """Calls that run side by side, and tool messages that follow them as they ended before."""
+    """Calls that run side by side, and ended tool messages that follow them."""
 
     calls: tuple[ToolCallPart, ...]
     ended: tuple[ChatMessage, ...] = ()
+
+
+class TurnStart(Struct, frozen=True, kw_only=True):
+    """Start of a turn on the path of a session, worked out before anything is changed."""
+
+    path: MessagePath  # the messages that stay
+    prompts: tuple[ChatMessage, ...] = ()  # the new prompt, perhaps after a system prompt
+    files: Sequence[Attachment] = ()  # new files of the prompt
+    version: int = 1  # of the first answer, or of the repeated call
+    continued: ChatMessage | None = None  # the answer to continue
+    batch: CallBatch | None = None  # the call to repeat
 
 
 def imported_call() -> RequestInvalid:
@@ -128,203 +107,11 @@ def still_answering() -> RequestInvalid:
     return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
 
 
-class AnswerStream:
-    """The stream of one answer, and the plan of what is sent for it."""
-
-    def __init__(
-        self,
-        backend: ServerClient,
-        meter: ContextMeter,
-        how: TurnSettings,
-        path: MessagePath,
-        continued: ChatMessage | None,
-        read_file: Callable[[str], Awaitable[bytes]],
-        loop: ToolLoop | None = None,
-    ) -> None:
-        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
-        self.how, self.path, self.continued, self.loop = how, path, continued, loop
-        self.tools: tuple[Tool, ...] = ()
-        self.tool_tokens = self.told_left_out = 0
-        self.cut_note = ""
-        self._backend = backend
-        self._meter = meter
-        self._read_file = read_file
-        self._files: dict[str, bytes] = {}
-        self._is_prefilled = self.continued is not None and can_prefill(
-            how.target.product, self.continued
-        )
-        self._continuation: Continuation | None = None
-        self.plan = self._planned()
-
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield events; retry once with fewer messages or without prefill where the server refuses."""
-        has_begun = is_second = False
-        for note in await self._prepare():
-            yield RequestAdapted(note=note)
-        while True:
-            if self.continued is not None:
-                self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
-            for note in self._new_notes():
-                yield RequestAdapted(note=note)
-            try:
-                async with aclosing(self._backend.stream(self._request())) as events:
-                    async for event in events:
-                        has_begun |= isinstance(event, _TOKENS)
-                        for one in (
-                            self._continuation.feed(event) if self._continuation else (event,)
-                        ):
-                            yield one
-            except ServerRejected as error:
-                if not has_begun and self._is_prefilled and error.kind in _PREFILL_REFUSED:
-                    self._is_prefilled = False
-                    self.plan = self._planned()
-                elif has_begun or is_second or not self._shorten(error):
-                    raise
-                else:
-                    is_second = True
-            else:
-                return
-
-    async def _prepare(self) -> list[str]:
-        """Complete the plan; return what is left out of tools and files."""
-        notes: list[str] = []
-        if self.loop is not None:
-            offered = await self.loop.offered(self.how.target)
-            self.tools = offered[:MAX_TOOLS]
-            told = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
-            self.tool_tokens = sum(map(estimate_tokens, told))
-            self.plan = self._planned()
-            if (count := len(offered) - MAX_TOOLS) > 0 and not self.loop.steps:
-                notes.append(f"{count} tools are left out. Switch off others with /tools.")
-            notes += self.loop.host_notes()
-        await self._count()
-        missing = await self._read_files()
-        return notes + [
-            f"{name} is missing on this disk; its name is sent instead." for name in missing
-        ]
-
-    def withheld(self) -> tuple[StreamEvent, ...]:
-        """Return what came and was not yielded when the stream ended."""
-        return self._continuation.close() if self._continuation else ()
-
-    def _planned(self, limit: int | None = None) -> ContextPlan:
-        path = self.path.added(self.continued) if self.continued else self.path
-        plan = plan_context(
-            path,
-            limit=limit or self.how.target.context,
-            max_tokens=self.how.sampling.max_tokens,
-            factor=self._meter.factor(self.how.target),
-            tool_tokens=self.tool_tokens,
-            sent_thoughts=self._sent_thoughts,
-            is_continued=self._is_prefilled,
-        )
-        if plan.fits or self.how.is_truncating:
-            return plan
-        raise RequestInvalid(
-            (
-                f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
-                f"the answer; the context window has {plan.limit}."
-            ),
-            hint="Start a new session, set auto_truncate = true, or use a larger context window.",
-            kind="context_overflow",
-        )
-
-    @property
-    def _sent_thoughts(self) -> SentThoughts:
-        """The thoughts to plan for; a prompt that asks to go on follows all of them."""
-        sent = self.how.target.sent_thoughts
-        is_asked_to_go_on = self.continued is not None and not self._is_prefilled
-        if is_asked_to_go_on and sent is SentThoughts.SINCE_PROMPT:
-            return SentThoughts.NONE
-        return sent
-
-    async def _read_files(self) -> list[str]:
-        """Read the files of the plan, newest first; return the names of those that are missing."""
-        model, room, missing = self.how.target.model, _MOST_IMAGE_BYTES, list[str]()
-        is_blind = model is not None and model.is_blind
-        for part in (part for message in reversed(self.plan.messages) for part in message.files):
-            if part.is_image and (is_blind or room <= 0):
-                self._files.setdefault(part.digest, b"")
-                continue
-            try:
-                self._files[part.digest] = await self._read_file(part.digest)
-            except LMChatError:
-                missing.append(part.name)
-            room -= part.size if part.is_image else 0
-        return missing
-
-    def _request(self) -> ChatRequest:
-        messages, continued, loop = self.plan.messages, self.continued, self.loop
-        if continued is not None and continued.text and not self._is_prefilled:
-            messages = (
-                *messages,
-                text_message(Role.USER, f"{CONTINUE}\n\n{last_words(continued.text)}"),
-            )
-        return ChatRequest(
-            endpoint=self.how.target.endpoint,
-            product=self.how.target.product,
-            model=self.how.target.model_id,
-            messages=messages,
-            sampling=self.how.sampling,
-            output=self.how.output,
-            tools=self.tools,
-            files=self._files,
-            must_call=loop is not None
-            and not loop.steps
-            and loop.toolbox.settings.choice == "required",
-        )
-
-    async def _count(self) -> None:
-        plan = self.plan
-        is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
-        if (
-            (is_small and not plan.left_out)
-            or self.continued is not None
-            or not self.how.is_truncating
-        ):
-            return
-        if plan.size.has_images:
-            return
-        await self._read_files()
-        try:
-            counted = await self._backend.count_tokens(self._request())
-        except LMChatError:
-            return
-        if counted is not None:
-            counted -= self.tool_tokens
-            self._meter.learn(self.how.target, plan.size, counted, is_exact=True)
-            self.plan = self._planned()
-
-    def _new_notes(self) -> Iterator[str]:
-        """Say what does not fit; of messages left out, only when their number has doubled."""
-        plan = self.plan
-        if plan.left_out > 2 * self.told_left_out:
-            self.told_left_out = plan.left_out
-            oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
-            yield f"The context window is full: the oldest {oldest} left out."
-        if plan.limit is not None and plan.tokens > plan.limit and not self.cut_note:
-            self.cut_note = cut_note(self.how.target, plan.tokens, plan.limit)
-            yield self.cut_note
-
-    def _shorten(self, error: ServerRejected) -> bool:
-        """Learn from a refusal; return whether the plan leaves out more now."""
-        # a server that names no count has at least said that it is more than the window
-        least = error.needed_tokens or error.room_tokens or self.plan.limit
-        if error.kind != "context_overflow" or not least:
-            return False
-        before = self.plan
-        self._meter.learn_refusal(
-            self.how.target, before.messages, max(least - self.tool_tokens, 1)
-        )
-        if self.how.is_truncating:
-            self.plan = self._planned(error.room_tokens)
-        return self.plan.left_out > before.left_out
-
-
 class Conversation:
     """A session with at most one running turn.
 
-    Read its generators under `aclosing`: cancelling the reader stops the answer and keeps what came.
+    Read its generators under `aclosing`: cancelling the reader stops the answer and keeps what has
+    arrived.
     """
 
     def __init__(
@@ -344,18 +131,20 @@ class Conversation:
         self.sent: ContextPlan | None = None
         self.error: LMChatError | None = None
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
-        self._told_left_out = 0
+        self._reported_left_out = 0
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
         self._clock = clock
         self._system_prompt = system_prompt
-        self._answer = GrowingAnswer()
+        self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
-        """As it was begun, its text being in `_answer` and its figures in `turn`; or as it has ended."""
+        """As it began, with its text in `_growing` and its figures in `turn`; or as it ended."""
         self._ending: asyncio.Future[None] | None = None
         self._earlier_id = session.earlier_id
         self._filling = asyncio.Lock()
+
+    # The path
 
     @property
     def has_all_messages(self) -> bool:
@@ -363,13 +152,15 @@ class Conversation:
 
     async def fill(self) -> None:
         """Read the rest of a long session of which only the end was read."""
+        store = self._save_queue.store
         async with self._filling:
-            while (asked := self._earlier_id) is not None:
-                found, earlier_id = await self._save_queue.store.read_back(
-                    self.header.session_id, asked, count=STRETCH
+            while (wanted := self._earlier_id) is not None:
+                found, earlier_id = await store.read_back(
+                    self.header.session_id, wanted, count=STRETCH
                 )
-                if asked == self._earlier_id:  # else another path is shown now
-                    self.messages, self._earlier_id = self.messages.after(found), earlier_id
+                if wanted == self._earlier_id:  # else another path is shown now
+                    self.messages = self.messages.after(found)
+                    self._earlier_id = earlier_id
 
     @property
     def is_running(self) -> bool:
@@ -377,20 +168,19 @@ class Conversation:
 
     @property
     def newest_answer(self) -> ChatMessage | None:
-        """The answer that was begun last, with what has arrived of it; its branch may not be shown."""
-        if self.turn is None or self._newest_answer is None or not self.turn.is_running:
-            return self._newest_answer
-        return replace(self._newest_answer, parts=self._answer.parts, model=self.turn.model)
+        """The answer that began last, with what has arrived; its branch may not be shown."""
+        newest = self._newest_answer
+        if newest is None or self.turn is None or not self.turn.is_running:
+            return newest
+        return replace(newest, parts=self._growing.parts, model=self.turn.model)
 
     @property
     def shown_messages(self) -> MessagePath:
         """The path, with what has arrived of a running answer."""
         newest = self.newest_answer
-        return (
-            self.messages.replaced(newest)
-            if newest is not None and self.is_running
-            else self.messages
-        )
+        if newest is None or not self.is_running:
+            return self.messages
+        return self.messages.replaced(newest)
 
     async def wait_until_saved(self) -> None:
         if self._ending is not None:
@@ -398,7 +188,8 @@ class Conversation:
 
     def show_path(self, session: Session) -> None:
         """Take over a path that was read from the disk."""
-        self.header, self.messages = session.header, MessagePath(session.messages)
+        self.header = session.header
+        self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self._newest_answer is not None and self.is_running:
             self.messages = self.messages.replaced(self._newest_answer)
@@ -421,211 +212,342 @@ class Conversation:
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next answer on; `""` takes it away."""
-        message = text_message(Role.SYSTEM, "" if text == '""' else text, parent_id=self._leaf_id)
+        wanted = "" if text == '""' else text
+        message = text_message(Role.SYSTEM, wanted, parent_id=self._leaf_id)
         before = self._put_last(message)
         await self._save_queue.save(self.header, message, before)
         return message
 
+    # Turns
+
     def send(
-        self, text: str, how: TurnSettings, files: Sequence[Attachment] = ()
+        self, text: str, settings: TurnSettings, files: Sequence[Attachment] = ()
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Send a prompt and yield events; a new session begins with its system prompt."""
-        return self._turn(how, text=text, files=files)
+        return self._turn(settings, text=text, files=files)
 
     def edit(
         self,
         message_id: str,
         text: str,
-        how: TurnSettings,
+        settings: TurnSettings,
         files: Sequence[Attachment] | None = None,
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Send another version of a prompt; without `files`, it keeps those that it has."""
-        return self._turn(how, message_id, text=text, files=files)
+        return self._turn(settings, message_id, text=text, files=files)
 
     def regenerate(
-        self, answer_id: str, how: TurnSettings
+        self, message_id: str, settings: TurnSettings
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer once more, as a sibling of the old answer, answer a prompt, or repeat a tool call."""
-        return self._turn(how, answer_id)
+        """Answer a prompt, repeat a tool call, or answer once more beside the old answer."""
+        return self._turn(settings, message_id)
 
-    def resume(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
+    def resume(
+        self, answer_id: str, settings: TurnSettings
+    ) -> AsyncGenerator[ConversationEvent, None]:
         """Continue an unfinished answer: a sibling that begins with its text."""
-        return self._turn(how, answer_id, is_resumed=True)
+        return self._turn(settings, answer_id, is_resumed=True)
 
     async def compact(
-        self, prompt: str, how: TurnSettings
+        self, prompt: str, settings: TurnSettings
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Let the model summarise the older messages, and go on with the summary on a new branch.
+        """Let the model summarise the older messages, and continue with that on a new branch.
 
-        The branch is written at once when the summary is complete; until then, nothing changes on the disk.
+        The branch is written when the summary is complete; before, nothing changes on the disk.
         """
         await self.fill()
-        path, header = self.messages, self.header
-        if self.is_running or (path and path[-1].state is AnswerState.STREAMING):
-            raise still_answering()
-        older = older_part(path, prompt)
-        tokens = self._meter.use(how.target, path).tokens
-        if not makes_room(older, path, tokens, how.target.sent_thoughts):
-            hint = "A summary takes the place of all but the last two prompts and answers."
-            why = "A summary would make no room: the last prompts and answers take most of it."
-            raise RequestInvalid(
-                why if older else "There are no older messages to summarise yet.", hint=hint
-            )
-        asked = text_message(Role.USER, prompt, parent_id=self._leaf_id)
-        how = replace(how, is_truncating=True, toolbox=None)
-        read_file = self._save_queue.read_file
-        asking = AnswerStream(self._backend, self._meter, how, older.added(asked), None, read_file)
-        is_done = False
+        path = self.messages
+        header = self.header
+        older = self._older_messages(prompt, settings.target)
+        request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
+        settings = replace(settings, is_truncating=True, toolbox=None)
+        stream = self._stream(settings, older.added(request))
+        is_written = False
         try:
-            self.messages = path.added(asked)
-            yield SummaryAsked(message=asked)
-            async with aclosing(self._answer_once(asking, 1, is_saved=False)) as events:
+            self.messages = path.added(request)
+            yield SummaryAsked(message=request)
+            async with aclosing(self._answer(stream, is_saved=False)) as events:
                 async for event in events:
                     if isinstance(event, AnswerBegun):
-                        self.messages = path.added(asked, event.message)
+                        self.messages = path.added(request, event.message)
                     yield event
-            summary = with_note(_summary(self._newest_answer), asking.plan.left_out)
+            summary = with_note(_summary(self._newest_answer), stream.plan.left_out)
             await self._save_queue.write_unsaved()
-            branch = compacted(older, asked, summary, path[len(older) :])
+            branch = compacted(older, request, summary, path[len(older) :])
             session = await self._save_queue.store.append_branch(self.header, branch)
-            is_done = True
+            is_written = True
             self.show_path(session)
         finally:
-            if not is_done and self.find(asked.message_id) is not None:
-                self.messages, self.header = path, header
+            is_shown = self.find(request.message_id) is not None
+            if is_shown and not is_written:
+                self.messages = path
+                self.header = header
+
+    def _older_messages(self, prompt: str, target: Target) -> MessagePath:
+        """Return the messages to summarise; raises `RequestInvalid` if that makes no room."""
+        path = self.messages
+        is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
+        if self.is_running or is_streaming:
+            raise still_answering()
+        older = older_part(path, prompt)
+        tokens = self._meter.use(target, path).tokens
+        if makes_room(older, path, tokens, target.sent_thoughts):
+            return older
+        words = "There are no older messages to summarise yet."
+        if older:
+            words = "A summary would make no room: the last prompts and answers take most of it."
+        hint = "A summary takes the place of all but the last two prompts and answers."
+        raise RequestInvalid(words, hint=hint)
 
     async def _turn(
         self,
-        how: TurnSettings,
+        settings: TurnSettings,
         message_id: str = "",
         *,
         text: str | None = None,
         files: Sequence[Attachment] | None = None,
         is_resumed: bool = False,
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Save the prompt, then stream, save and yield its answer; refuse before anything is changed."""
+        """Save the prompt, then stream, save and yield its answers; refuse before any change."""
         await self.fill()
         if self.is_running:
             raise still_answering()
-        path, old = self._up_to(message_id) if message_id else (self.messages, None)
-        if old is not None and is_imported_call(old):
+        if message_id:
+            start = self._start_at(message_id, text, files, is_resumed=is_resumed)
+        else:
+            start = self._start_at_end(text or "", files or ())
+        _refuse_unseen(settings.target, start.prompts)
+        loop = None
+        if settings.toolbox is not None:
+            loop = ToolLoop(settings.toolbox, self.header.session_id)
+        path = start.path.added(*start.prompts)
+        stream = self._stream(settings, path, continued=start.continued, loop=loop)
+
+        self.messages = start.path
+        async with aclosing(self._add_prompts(start)) as additions:
+            async for added in additions:
+                yield added
+        answers: AsyncGenerator[ConversationEvent, None]
+        if loop is None:
+            answers = self._answer(stream, start.version)
+        else:
+            answers = self._answer_with_tools(stream, loop, start)
+        async with aclosing(answers) as events:
+            async for event in events:
+                yield event
+
+    def _start_at_end(self, text: str, files: Sequence[Attachment]) -> TurnStart:
+        """Return the start of a turn with a new prompt."""
+        opening: list[ChatMessage] = []
+        if not self.messages and self._system_prompt:
+            opening.append(text_message(Role.SYSTEM, self._system_prompt))
+        parent_id = opening[0].message_id if opening else self._leaf_id
+        prompt = text_message(Role.USER, text, parent_id=parent_id)
+        parts = tuple(file.part for file in files)
+        prompts = (*opening, _with_files(prompt, parts))
+        return TurnStart(path=self.messages, prompts=prompts, files=files)
+
+    def _start_at(
+        self,
+        message_id: str,
+        text: str | None,
+        files: Sequence[Attachment] | None,
+        *,
+        is_resumed: bool,
+    ) -> TurnStart:
+        """Return the start of a turn that edits, answers, repeats or continues a message."""
+        index = self.messages.index_of(message_id)
+        if index is None:
+            words = "This message is on another branch."
+            raise RequestInvalid(words, hint="Open it in the tree.")
+        path = MessagePath(self.messages[:index])
+        old = self.messages[index]
+        if is_imported_call(old):
             raise imported_call()
-        batch = (
-            _repeat_of(self.messages, old) if old is not None and old.role is Role.TOOL else None
-        )
-        said = [] if text is None else self._said(text, old, files)
-        _refuse_unseen(how.target, said)
-        if text is None and old is not None and old.role is Role.USER:
-            path, old = path.added(old), None
-        versions = old.versions + 1 if old is not None and not said else 1
-        continued = old if is_resumed and old is not None and old.role is Role.ASSISTANT else None
-        loop = ToolLoop(how.toolbox, self.header.session_id) if how.toolbox is not None else None
-        read_file = self._save_queue.read_file
-        asking = AnswerStream(
-            self._backend, self._meter, how, path.added(*said), continued, read_file, loop
-        )
-        self.messages = path
-        if said and not self.header.title:
-            self.rename(
-                title_from(said[-1].text or ", ".join(part.name for part in said[-1].files))
-            )
-        for message in said:
+        if text is not None:
+            prompt = _edited(old, text, files)
+            return TurnStart(path=path, prompts=(prompt,), files=files or ())
+        if old.role is Role.USER:
+            return TurnStart(path=path.added(old))
+        version = old.versions + 1
+        if old.role is Role.TOOL:
+            following = takewhile(_is_tool_message, self.messages[index + 1 :])
+            batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
+            return TurnStart(path=path, version=version, batch=batch)
+        return TurnStart(path=path, version=version, continued=old if is_resumed else None)
+
+    async def _add_prompts(self, start: TurnStart) -> AsyncGenerator[MessageAdded, None]:
+        """Add, yield and save the new prompts; the first one names its session."""
+        if start.prompts and not self.header.title:
+            prompt = start.prompts[-1]
+            names = ", ".join(part.name for part in prompt.files)
+            self.rename(title_from(prompt.text or names))
+        for message in start.prompts:
             before = self._put_last(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
-                fresh = [one for one in files or () if one.data and one.part in message.files]
-                await self._save_queue.save(self.header, message, before, fresh)
+                new_files = [
+                    file for file in start.files if file.data and file.part in message.files
+                ]
+                await self._save_queue.save(self.header, message, before, new_files)
+
+    def _stream(
+        self,
+        settings: TurnSettings,
+        path: MessagePath,
+        *,
+        continued: ChatMessage | None = None,
+        loop: ToolLoop | None = None,
+    ) -> AnswerStream:
+        return AnswerStream(
+            settings,
+            path,
+            backend=self._backend,
+            meter=self._meter,
+            save_queue=self._save_queue,
+            continued=continued,
+            loop=loop,
+        )
+
+    # Answers
+
+    async def _answer_with_tools(
+        self, stream: AnswerStream, loop: ToolLoop, start: TurnStart
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """Answer, run the calls of the answer, and so on until an answer has none."""
+        settings = stream.settings
+        batch = start.batch
+        version = start.version
         while True:
-            if loop is not None and batch is not None:
+            if batch is not None:
                 if loop.may_run(batch.calls):
-                    async with aclosing(
-                        self._run_calls(loop, how.target, batch, versions)
-                    ) as happenings:
+                    run = self._run_calls(loop, settings.target, batch, version)
+                    async with aclosing(run) as happenings:
                         async for happening in happenings:
                             yield happening
-                    versions = 1
-                asking = AnswerStream(
-                    self._backend, self._meter, how, self.messages, None, read_file, loop
-                )
-            async with aclosing(self._answer_once(asking, versions)) as events:
+                    version = 1
+                stream = self._stream(settings, self.messages, loop=loop)
+            async with aclosing(self._answer(stream, version)) as events:
                 async for event in events:
                     yield event
-            versions = 1
+            version = 1
             calls = streamed_calls(self.messages, self._newest_answer)
-            if loop is None or not calls:
+            if not calls:
                 return
             batch = CallBatch(calls=calls)
             yield MessageEnded(message=self.messages[-1])
 
-    async def _answer_once(
-        self, asking: AnswerStream, versions: int, *, is_saved: bool = True
+    async def _answer(
+        self, stream: AnswerStream, version: int = 1, *, is_saved: bool = True
     ) -> AsyncGenerator[AnswerBegun | StreamEvent, None]:
-        """Stream, save and yield one answer."""
-        answer = self._begin(asking, versions)
-        asking.told_left_out = self._told_left_out
-        steps = asking.loop.steps if asking.loop else 0
+        """Stream, save and yield one answer; whatever goes wrong becomes its state."""
+        answer = self._begin_answer(stream, version)
+        steps = stream.loop.steps if stream.loop else 0
         self.turn = Turn(
             model=answer.model, started_s=self._clock(), steps=steps, is_summary=not is_saved
         )
-        state, failure = (
-            AnswerState.STOPPED,
-            None,
-        )  # a stop is a cancellation, which only `finally` sees
+        state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
+        failure: Failure | None = None
         try:
             if is_saved:
                 await self._save_queue.begin_answer(self.header, answer)
-            yield AnswerBegun(message=answer, plan=asking.plan)
+            yield AnswerBegun(message=answer, plan=stream.plan)
             async with (
                 PieceWriter(self._save_queue, answer.message_id) as writer,
-                aclosing(asking.events()) as events,
+                aclosing(stream.events()) as events,
             ):
-                writer.add(*self._answer.pieces)
+                writer.add(*self._growing.pieces)
                 async for event in events:
                     self.turn = self.turn.apply(event, self._clock())
-                    pieces = self._answer.add(event)
-                    writer.add(*(pieces if is_saved else ()))
+                    pieces = self._growing.add(event)
+                    if is_saved:
+                        writer.add(*pieces)
                     yield event
             state = AnswerState.COMPLETE
-        except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
-            state = AnswerState.INTERRUPTED if self._answer.pieces else AnswerState.FAILED
+        except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
+            state = AnswerState.INTERRUPTED if self._growing.pieces else AnswerState.FAILED
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in asking.withheld():
-                self._answer.add(event)
+            for event in stream.withheld():
+                self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
-            self._ending = asyncio.ensure_future(
-                self._end(answer, self.turn, asking, is_saved=is_saved)
-            )
-            await asyncio.shield(self._ending)
-        if self.cut_note != asking.cut_note:
+            await self._shield(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
+        if self.cut_note != stream.cut_note:
             yield RequestAdapted(note=self.cut_note)
 
+    def _begin_answer(self, stream: AnswerStream, version: int) -> ChatMessage:
+        continued = stream.continued
+        parts = continued.parts if continued else ()
+        target = stream.settings.target
+        answer = _streaming(Role.ASSISTANT, parts, stream.path, target, version)
+        stream.reported_left_out = self._reported_left_out
+        self.messages = stream.path.added(answer)
+        self._growing = GrowingAnswer(continued)
+        self._newest_answer = answer
+        self.error = None
+        self.cut_note = ""
+        return answer
+
+    async def _end_answer(
+        self, answer: ChatMessage, turn: Turn, stream: AnswerStream, *, is_saved: bool
+    ) -> None:
+        """Make the answer final, in memory first, so that the screen never waits for the disk."""
+        settings = stream.settings
+        turn = turn.end(answer.state, self._clock())
+        self.turn = turn
+        self.sent = stream.plan
+        self._reported_left_out = stream.reported_left_out if stream.plan.left_out else 0
+        receipt = turn.receipt(
+            context=settings.target.context, max_tokens=settings.sampling.max_tokens
+        )
+        receipt = receipt.after(stream.continued.receipt if stream.continued else None)
+        final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
+        self._newest_answer = final
+        self.messages = self.messages.replaced(final)
+        self._touch(model=final.model, endpoint=final.endpoint)
+        self._learn(turn, stream)
+        if is_saved:
+            await self._save_queue.save(self.header, final, stream.path)
+        await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
+
+    def _learn(self, turn: Turn, stream: AnswerStream) -> None:
+        """Give the server's count of the prompt to the meter; note a prompt that was cut."""
+        if turn.usage is None or turn.usage.prompt_tokens is None:
+            return
+        target = stream.settings.target
+        plan = stream.plan
+        counted = turn.usage.prompt_tokens - stream.tool_tokens
+        self.cut_note = stream.cut_note
+        is_cut = self._meter.is_cut(target, plan.size, counted)
+        if is_cut and not self.cut_note:
+            self.cut_note = cut_note(target, plan.tokens, counted)
+        self._meter.learn(target, plan.size, counted)
+
+    # Tool calls
+
     async def _run_calls(
-        self, loop: ToolLoop, target: Target, batch: CallBatch, versions: int
+        self, loop: ToolLoop, target: Target, batch: CallBatch, version: int
     ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
-        """Run calls, and save and yield their tool messages; those without a result were stopped."""
-        model, self._newest_answer = target.model_id, None
-        self.turn = Turn(model=model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
+        """Run calls, save and yield their tool messages; those without a result were stopped."""
+        self._newest_answer = None
+        self.turn = Turn(
+            model=target.model_id,
+            started_s=self._clock(),
+            stage=Stage.TOOLS,
+            steps=loop.steps,
+        )
         running: dict[str, ChatMessage] = {}
         try:
             await loop.toolbox.host.list_servers()
             for call in batch.calls:
-                part = replace(call, name=loop.name(call.name))
-                message = _streaming(Role.TOOL, (part,), self.messages, target, versions)
-                versions = 1
-                self._put_last(message)
+                message = await self._begin_call(loop, call, target, version)
                 running[message.message_id] = message
-                await self._save_queue.begin_answer(self.header, message)
+                version = 1
                 yield MessageAdded(message=message)
             for ended in batch.ended:
-                copy = replace(
-                    ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1
-                )
-                before = self._put_last(copy)
-                await self._save_queue.save(self.header, copy, before)
-                yield MessageAdded(message=copy)
+                yield MessageAdded(message=await self._copy_last(ended))
             async with aclosing(loop.run(tuple(running.values()))) as events:
                 async for event in events:
                     if isinstance(event, MessageEnded):
@@ -634,13 +556,28 @@ class Conversation:
                     yield event
         finally:
             if running:
-                self._ending = asyncio.ensure_future(
-                    self._stop_calls(loop, tuple(running.values()))
-                )
-                await asyncio.shield(self._ending)
+                await self._shield(self._stop_calls(loop, tuple(running.values())))
+
+    async def _begin_call(
+        self, loop: ToolLoop, call: ToolCallPart, target: Target, version: int
+    ) -> ChatMessage:
+        """Write a call to the disk before it runs."""
+        part = replace(call, name=loop.name(call.name))
+        message = _streaming(Role.TOOL, (part,), self.messages, target, version)
+        self._put_last(message)
+        await self._save_queue.begin_answer(self.header, message)
+        return message
+
+    async def _copy_last(self, ended: ChatMessage) -> ChatMessage:
+        """Add and save a copy of an ended tool message."""
+        copy = replace(ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1)
+        before = self._put_last(copy)
+        await self._save_queue.save(self.header, copy, before)
+        return copy
 
     async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
-        self.turn = self.turn and self.turn.end(AnswerState.STOPPED, self._clock())
+        if self.turn is not None:
+            self.turn = self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
             may_still_run = call.message_id in loop.still_running
             await self._end_call(stopped_call(call, may_still_run=may_still_run))
@@ -651,82 +588,39 @@ class Conversation:
         self.messages = self.messages.replaced(call)
         await self._save_queue.save(self.header, call, MessagePath(self.messages[:index]))
 
-    def _said(
-        self, text: str, old: ChatMessage | None, files: Sequence[Attachment] | None
-    ) -> list[ChatMessage]:
-        parts = (
-            old.files
-            if old is not None and files is None
-            else tuple(one.part for one in files or ())
-        )
-        if old is not None:
-            fresh = _with_files(text_message(old.role, text, parent_id=old.parent_id), parts)
-            return [replace(fresh, version=old.versions + 1, versions=old.versions + 1)]
-        is_new = not self.messages and bool(self._system_prompt)
-        opening = [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
-        parent_id = opening[0].message_id if opening else self._leaf_id
-        return [*opening, _with_files(text_message(Role.USER, text, parent_id=parent_id), parts)]
+    # Small steps
 
-    def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
-        path, continued = asking.path, asking.continued
-        parts = continued.parts if continued else ()
-        answer = _streaming(Role.ASSISTANT, parts, path, asking.how.target, versions)
-        self._answer = GrowingAnswer(continued)
-        self.messages = path.added(answer)
-        self._newest_answer, self.error, self.cut_note = answer, None, ""
-        return answer
-
-    async def _end(
-        self, answer: ChatMessage, turn: Turn, asking: AnswerStream, *, is_saved: bool
-    ) -> None:
-        """Make the answer final, in memory first, so that the screen never waits for the disk."""
-        how, plan = asking.how, asking.plan
-        self.turn = turn = turn.end(answer.state, self._clock())
-        self.sent = plan
-        self._told_left_out = asking.told_left_out if plan.left_out else 0
-        receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
-        receipt = receipt.after(asking.continued.receipt if asking.continued else None)
-        self._newest_answer = final = replace(
-            answer, parts=self._answer.parts, model=turn.model, receipt=receipt
-        )
-        self.messages = self.messages.replaced(final)
-        self._touch(model=final.model, endpoint=final.endpoint)
-        if turn.usage is not None and turn.usage.prompt_tokens is not None:
-            counted = (how.target, plan.size, turn.usage.prompt_tokens - asking.tool_tokens)
-            self.cut_note = asking.cut_note
-            if self._meter.is_cut(*counted):
-                self.cut_note = asking.cut_note or cut_note(how.target, plan.tokens, counted[2])
-            self._meter.learn(*counted)
-        if is_saved:
-            await self._save_queue.save(self.header, final, asking.path)
-        await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
+    async def _shield(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Finish what ends a turn also where its reader is cancelled."""
+        self._ending = asyncio.ensure_future(ending)
+        await asyncio.shield(self._ending)
 
     def _put_last(self, message: ChatMessage) -> MessagePath:
-        before, self.messages = self.messages, self.messages.added(message)
+        """Add a message, and return the path before it."""
+        before = self.messages
+        self.messages = before.added(message)
         self._touch()
         return before
 
     def _touch(self, **changes: Any) -> None:
-        changes |= {"updated_at": now(), "message_count": self.header.message_count + 1}
-        self.header = replace(self.header, **changes)
+        count = self.header.message_count + 1
+        self.header = replace(self.header, updated_at=now(), message_count=count, **changes)
 
     @property
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None
 
-    def _up_to(self, message_id: str) -> tuple[MessagePath, ChatMessage]:
-        index = self.messages.index_of(message_id)
-        if index is None:
-            raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
-        return MessagePath(self.messages[:index]), self.messages[index]
+
+def _is_tool_message(message: ChatMessage) -> bool:
+    return message.role is Role.TOOL
 
 
-def _repeat_of(path: MessagePath, repeated: ChatMessage) -> CallBatch:
-    """Return the call of a tool message; what follows it of the same answer keeps its results."""
-    index = path.index_of(repeated.message_id)
-    following = path[index + 1 :] if index is not None else ()
-    ended = tuple(takewhile(lambda message: message.role is Role.TOOL, following))
-    return CallBatch(calls=repeated.tool_calls, ended=ended)
+def _edited(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
+    """Return another version of a prompt, with its files or new ones."""
+    parts = old.files if files is None else tuple(file.part for file in files)
+    fresh = _with_files(text_message(old.role, text, parent_id=old.parent_id), parts)
+    version = old.versions + 1
+    return replace(fresh, version=version, versions=version)
 
 
 def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
@@ -734,17 +628,19 @@ def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessag
     return replace(message, parts=(*files, *typed))
 
 
-def _refuse_unseen(target: Target, said: Sequence[ChatMessage]) -> None:
-    if target.model is not None and target.model.is_blind and has_images(said):
+def _refuse_unseen(target: Target, prompts: Sequence[ChatMessage]) -> None:
+    """Raise `FileRefused` where a prompt has an image and the model cannot see."""
+    is_blind = target.model is not None and target.model.is_blind
+    if is_blind and has_images(prompts):
         words = f"{safe_line(target.model_id, limit=80)} cannot see images."
-        raise FileRefused(
-            words, hint="Choose a model with vision, or remove the image.", kind="no_vision"
-        )
+        hint = "Choose a model with vision, or remove the image."
+        raise FileRefused(words, hint=hint, kind="no_vision")
 
 
 def _streaming(
-    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, versions: int
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
 ) -> ChatMessage:
+    """Return a message that follows a path and is about to get its content."""
     return ChatMessage(
         message_id=new_id(),
         role=role,
@@ -754,8 +650,8 @@ def _streaming(
         state=AnswerState.STREAMING,
         model=target.model_id,
         endpoint=target.endpoint.url,
-        version=versions,
-        versions=versions,
+        version=version,
+        versions=version,
     )
 
 

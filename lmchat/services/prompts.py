@@ -15,7 +15,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.session import MessagePath, SessionHeader, title_from
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import WrongUse
-from lmchat.services.conversation import TurnSettings
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.ports import ServerClient
 from lmchat.text import safe_line
 

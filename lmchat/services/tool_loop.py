@@ -78,6 +78,11 @@ class ToolLoop:
         self._repeats = 0
         self._limit: LMChatError | None = None
 
+    @property
+    def must_call(self) -> bool:
+        """Whether the next answer has to call a tool."""
+        return not self.steps and self.toolbox.settings.choice == "required"
+
     async def offered(self, target: Target) -> tuple[Tool, ...]:
         """Return the tools to offer; raises why there is no next round."""
         if self._limit is not None:

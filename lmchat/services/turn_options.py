@@ -12,9 +12,10 @@ from lmchat.domain.message import Role, SentThoughts, take_files, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import COMPACT_FROM, makes_room, older_part
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
-from lmchat.services.conversation import Conversation, TurnSettings
+from lmchat.services.conversation import Conversation
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 

@@ -7,9 +7,10 @@ import pytest
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import Role
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import compacted_from
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import SummaryAsked, TurnSettings
+from lmchat.services.conversation import SummaryAsked
 from tests.services.test_conversation import HOW, begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox

@@ -13,8 +13,9 @@ from lmchat.errors import (
     ServerUnavailable,
     StreamInterrupted,
 )
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
+from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from tests.support.chats import header
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target

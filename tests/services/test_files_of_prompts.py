@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import FilePart, SentThoughts, TextPart
 from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
-from lmchat.services.conversation import TurnSettings
 from lmchat.services.save_queue import SaveQueue
 from tests.services.test_conversation import HOW, begin, on_disk
 from tests.support.chats import prompt

@@ -14,7 +14,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.product import Product
 from lmchat.errors import RequestInvalid, ServerRejected
-from lmchat.services.conversation import TurnSettings
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, read, target
 

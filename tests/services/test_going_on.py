@@ -10,8 +10,9 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.continuation import CONTINUE
-from lmchat.services.conversation import Conversation, TurnSettings
+from lmchat.services.conversation import Conversation
 from tests.services.test_conversation import begin, reading
 from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read

@@ -8,7 +8,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, Target
 from lmchat.proxy.client import ProxyClient
-from lmchat.services.conversation import TurnSettings
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.storage.store import SqliteStore
 from tests.services.test_conversation import begin
 from tests.support.scripted_backend import read

@@ -30,13 +30,13 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.conversation import (
     AnswerBegun,
     Conversation,
     ConversationEvent,
     MessageAdded,
     SummaryAsked,
-    TurnSettings,
 )
 from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
