@@ -114,7 +114,7 @@ async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
     with closing(sqlite3.connect(path)) as old:
         old.executescript((data / "format_1.sql").read_text())
     row = rows(path)["store"]
-    assert f"copies its messages to a new one of format {VERSION}" in row.cause
+    assert f"copies its messages to new tables of format {VERSION}" in row.cause
     assert row.grade is Grade.OK
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("pragma user_version").fetchone()[0] == 1
