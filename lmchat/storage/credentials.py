@@ -24,15 +24,18 @@ from lmchat.threads import within
 
 log = logging.getLogger(__name__)
 
+LIMIT_S = 2.0  # for the answer of a keyring; an unlocked one answers in milliseconds
+_START_S = 3.0  # for the start of the process that asks it
 _OWNER_ONLY = 0o600
-_OTHERS = 0o077
-LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
-_START_S = 3.0
+_OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
 class Credentials:
-    """Keys by origin (`http://127.0.0.1:1337`), and origins of keyring keys: a keyring cannot list them."""
+    """Keys by origin (`http://127.0.0.1:1337`).
+
+    The key of an origin is empty if it is in the keyring, which cannot list its keys.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,14 +59,18 @@ class Credentials:
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def set(self, origin: str, key: str) -> None:
-        """Store a key, or an empty one that is in the keyring; on `StoreUnavailable`, in memory only."""
+        """Store a key, or an empty one for a key in the keyring.
+
+        Raises `StoreUnavailable` if the file cannot be written; the key is then in memory only.
+        """
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
 
     def _read(self) -> dict[str, str]:
+        name = self._path.name
         try:
             if self._path.stat().st_mode & _OTHERS:
-                log.warning("%s could be read by others; that is mended", self._path.name)
+                log.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(_OWNER_ONLY)
             data = tomllib.loads(read_plain(self._path).decode())
         except FileNotFoundError:
@@ -71,17 +78,20 @@ class Credentials:
         except OSError as error:
             raise explain(error, self._path) from error
         except (ValueError, RecursionError):
-            message = f"{self._path.name} is not valid TOML: the API keys in it are not used."
-            hint = "Fix the file, or delete it and re-enter your API keys."
+            # without the parser's message, which may quote a key
             raise StoreUnavailable(
-                message, hint=hint
-            ) from None  # the parser's message may quote a key
-        rows = {origin: row for origin, row in data.items() if isinstance(row, dict)}
-        keys = {
-            origin: "" if row.get("keyring") is True else row.get("key")
-            for origin, row in rows.items()
-        }
-        return {origin: key for origin, key in keys.items() if isinstance(key, str)}
+                f"{name} is not valid TOML: the API keys in it are not used.",
+                hint="Fix the file, or delete it and re-enter your API keys.",
+            ) from None
+
+        keys: dict[str, str] = {}
+        for origin, row in data.items():
+            if not isinstance(row, dict):
+                continue
+            key = "" if row.get("keyring") is True else row.get("key")
+            if isinstance(key, str):
+                keys[origin] = key
+        return keys
 
     def _write(self, keys: dict[str, str]) -> None:
         rows = {origin: {"key": key} if key else {"keyring": True} for origin, key in keys.items()}

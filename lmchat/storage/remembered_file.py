@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 
 from lmchat.domain.remembered import Remembered
 from lmchat.files import read_plain, write_atomically
+from lmchat.storage.file_errors import explain
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +30,13 @@ def load(path: Path) -> tuple[Remembered, str]:
         return Remembered(), ""
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
-        return (
-            Remembered(),
-            f"{path.name} could not be read: lmchat starts without the saved state.",
-        )
+        warning = f"{path.name} could not be read: lmchat starts without the saved state."
+        return Remembered(), warning
 
 
 def save(path: Path, remembered: Remembered) -> None:
     """Write what is remembered; raises `StoreUnavailable`."""
-    import tomli_w  # noqa: PLC0415 - no start shall wait for these two
-
-    from lmchat.storage.file_errors import explain  # noqa: PLC0415 - brings SQLite with it
+    import tomli_w  # noqa: PLC0415 - no start must wait for it
 
     data = asdict(remembered)
     data["recent"] = [

@@ -1,7 +1,7 @@
-"""The keyring of this system, found without a look at those of other systems.
+"""Keyring of this system, found without loading those of other systems.
 
-The library `keyring` loads all its backends to compare them, and the one for macOS starts a compiler on Linux
-to find its frameworks. As a program, this module prints keys as JSON for another process.
+The library `keyring` loads all its backends to compare them, and the one for macOS starts a compiler
+on Linux to find its frameworks. As a program, this module prints keys as JSON for another process.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Keyring(Protocol):
 
 
 def system_keyring() -> Keyring | None:
-    """Return the keyring that the user has chosen, else that of this system; None without the extra.
+    """Return the keyring that the user has chosen, else that of this system.
 
+    Return None without the extra `keyring`, or if no keyring works.
     `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg` name a choice.
     """
     try:
@@ -47,7 +48,9 @@ def system_keyring() -> Keyring | None:
     except Exception as error:  # noqa: BLE001 - third-party, and below it the system's services
         log.info("the system keyring cannot be used: %s", type(error).__name__)
         return None
-    found: Keyring | None = backend if priority >= _REAL_PRIORITY else None
+    if priority < _REAL_PRIORITY:
+        return None
+    found: Keyring = backend
     return found
 
 
