@@ -10,7 +10,7 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.connection import Connection, LostRowError
 from lmchat.storage.row_values import column, insert, stored, stored_time, write_parts
-from lmchat.storage.search import index_message, unindex_message
+from lmchat.storage.search_index import index_message, unindex_message
 from lmchat.storage.session_queries import PATH_TO_ROOT
 
 _CLOCKS_DIFFER = timedelta(days=1)

@@ -23,7 +23,7 @@ from lmchat.storage.message_rows import set_columns
 from lmchat.storage.row_values import column, loaded, stored_time
 from lmchat.storage.running_answer import answer_files, read_answer
 from lmchat.storage.schema import transaction
-from lmchat.storage.search import forget_old_words, unindex_message
+from lmchat.storage.search_index import forget_old_words, unindex_message
 from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, first_text
 
 _LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong

@@ -11,7 +11,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, interrupted
 from lmchat.storage.connection import Connection
 from lmchat.storage.message_rows import put_message
 from lmchat.storage.row_values import MESSAGE_COLUMNS, insert, message_from
-from lmchat.storage.search import index_message
+from lmchat.storage.search_index import index_message
 from lmchat.storage.session_queries import arrived_parts, header
 
 ColumnValues = dict[str, Any]

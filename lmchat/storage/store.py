@@ -27,7 +27,7 @@ from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import attached_files, backups, purging, search
+from lmchat.storage import attached_files, backups, purging, search_index
 from lmchat.storage.connection import Connection, is_intact
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.killed_answers import recover_killed_answers
@@ -81,7 +81,7 @@ class SqliteStore(SessionTables):
             await run_abandonable(lambda: backups.back_up(path, self._clock()))
         # another process may hold the file; what is not indexed is found too
         with suppress(StoreUnavailable):
-            while await self.database.write(search.index_batch):
+            while await self.database.write(search_index.index_batch):
                 pass
         return "" if self.notice == known_notice else self.notice
 

@@ -16,7 +16,7 @@ from lmchat.domain.session import title_from
 from lmchat.storage import message_rows
 from lmchat.storage.connection import connect
 from lmchat.storage.schema import transaction
-from lmchat.storage.search import index_batch
+from lmchat.storage.search_index import index_batch
 from lmchat.storage.store import SqliteStore
 from tests.benchmarks.texts import section
 from tests.support.chats import header

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
 from lmchat.storage import connection as connections
-from lmchat.storage import message_rows
-from lmchat.storage import search as searching
+from lmchat.storage import message_rows, search_index
 from lmchat.storage.connection import connect
 from lmchat.storage.purging import purge_sessions
 from lmchat.storage.row_values import stored
 from lmchat.storage.schema import renew_index
-from lmchat.storage.search import index_batch, parse, search
+from lmchat.storage.search import search
+from lmchat.storage.search_index import index_batch
+from lmchat.storage.search_terms import parse_terms
 from lmchat.text import fold
 from tests.support.chats import answer, begin_session, fill, header, prompt, say, store_at
 
@@ -209,11 +210,11 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
             (stored(before + inside + after),),
         )
         if is_indexed:
-            searching.index_message(
+            search_index.index_message(
                 big, big.execute("select max(number) from messages").fetchone()[0]
             )
         hits = search(big, inside, 5)
-        terms = parse(inside)
+        terms = parse_terms(inside)
         is_plain = fold(before + inside + after) == fold(before) + fold(inside) + fold(after)
         if terms == (inside,) and fold(inside).strip() and is_plain:
             assert [hit.message_id for hit in hits] == ["m"]
@@ -278,7 +279,7 @@ def missing(path):
 
 
 async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old, path, monkeypatch):
-    left, index_batch = [2 * MANY], searching.index_batch
+    left, index_batch = [2 * MANY], search_index.index_batch
 
     def counted(connection):
         left.append(
@@ -286,7 +287,7 @@ async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old,
         )
         return index_batch(connection)
 
-    monkeypatch.setattr(searching, "index_batch", counted)
+    monkeypatch.setattr(search_index, "index_batch", counted)
     assert len(await old.search("answer", limit=1000)) == MANY
     assert missing(path) == 2 * MANY
     assert await old.daily_check() == ""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.storage import search as searching
-from lmchat.storage.search import parse
+from lmchat.storage.search_terms import parse_terms
 from lmchat.text import fold
 from tests.support.chats import answer, begin_session, header, reply, say, store_at
 
@@ -172,7 +172,7 @@ async def test_what_is_pasted_into_the_search_ends_without_an_error(store, talk,
 
 
 async def test_a_word_that_is_said_a_thousand_times_is_looked_for_once(store, talk):
-    assert parse("wor b " * 1000 + "a") == ("wor", "b", "a")
+    assert parse_terms("wor b " * 1000 + "a") == ("wor", "b", "a")
     assert len(await store.search("wor b " * 1000 + "a")) == 1
 
 

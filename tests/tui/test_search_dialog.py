@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lmchat.storage.search import parse_filters
+from lmchat.storage.search_terms import parse_filters
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore

@@ -1,0 +1,115 @@
+"""What a person types into a search: words, phrases in quotes, and filters such as `role:you`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from msgspec import Struct
+
+from lmchat.domain.message import Role
+from lmchat.errors import WrongUse
+from lmchat.storage.row_values import encodable, folded, stored_time
+from lmchat.text import safe_line
+
+_MOST_TERMS = 50
+_MOST_FILTERS = 50
+_LONGEST_TERM = 1000  # characters
+_TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_FILTER = re.compile(
+    r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
+)
+_ROLES = {
+    "you": Role.USER,
+    "me": Role.USER,
+    "model": Role.ASSISTANT,
+    **{str(role): role for role in Role},
+}
+_FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
+"""How to write a filter; of the others, only those with a date can be wrong."""
+
+
+class Filters(Struct, frozen=True, kw_only=True):
+    """Filters as SQL over messages `m` and sessions `s`, and whether a text needs a code block."""
+
+    sql: str = ""  # each condition begins with `and`
+    values: tuple[str, ...] = ()
+    needs_code: bool = False
+
+
+def parse_terms(text: str) -> tuple[str, ...]:
+    """Return the terms of a search without filters: words, and phrases in quotes."""
+    terms: dict[str, None] = {}
+    for match in _TERM.finditer(text.replace("\0", " ")):
+        phrase, word = match.groups()
+        # A star behind a word, which asks other searches for a beginning, has no effect: every
+        # word may be a beginning.
+        term = phrase if word is None else word.rstrip("*") or word
+        term = encodable(" ".join(term.split())[:_LONGEST_TERM])
+        if folded(term):
+            terms[term] = None
+    return tuple(terms)[:_MOST_TERMS]
+
+
+def parse_filters(text: str) -> tuple[str, Filters]:
+    """Return a search without its filters, and the filters; raises `WrongUse`."""
+    conditions: dict[tuple[str, str], None] = {}
+    needs_code = False
+
+    def take(match: re.Match[str]) -> str:
+        nonlocal needs_code
+        name = match[1].lower()
+        value = match[2] or match[3]
+        if name == "has" and value.lower() == "code":
+            needs_code = True
+            return " "
+        condition = _condition(name, value)
+        if condition is None:
+            form = _FORMS.get(name, f"a date, such as {name}:2026-11-01")
+            raise WrongUse(
+                f"The filter {safe_line(match[0], limit=40)} is not valid; write {form}.",
+                hint="To search for these words, quote them: '\"WORDS\"'.",
+            )
+        conditions[condition] = None
+        return " "
+
+    rest = _FILTER.sub(take, text)
+    chosen = list(conditions)[:_MOST_FILTERS]
+    return rest, Filters(
+        sql="".join(f" and {sql}" for sql, _ in chosen),
+        values=tuple(value for _, value in chosen),
+        needs_code=needs_code,
+    )
+
+
+def _condition(name: str, value: str) -> tuple[str, str] | None:
+    """Return the SQL of a filter with its value; None for a wrong one."""
+    wanted = folded(value[:_LONGEST_TERM])
+    # names as bytes: SQLite cannot pass on a text with damaged bytes
+    match name:
+        case "model":
+            models = """select model from (select distinct model from messages)
+                where contains(cast(model as blob), ?)"""
+            return f"m.model in ({models})", wanted
+        case "title":
+            # `+` keeps SQLite from using the index of sessions: it would then sort all their
+            # texts by time.
+            sessions = "select session_id from sessions where contains(cast(title as blob), ?)"
+            return f"+m.session_id in ({sessions})", wanted
+        case "role" if role := _ROLES.get(value.lower()):
+            return "m.role = ?", role
+        case "before" if day := _day(value):
+            return "m.created_at < ?", day
+        case "after" if day := _day(value):
+            return "m.created_at >= ?", day
+        case _:
+            return None
+
+
+def _day(value: str) -> str | None:
+    """Return a moment, or the local beginning of a day, as it is stored."""
+    try:
+        moment = datetime.fromisoformat(value)
+        return stored_time(moment if moment.tzinfo else moment.astimezone())
+    except (ValueError, OverflowError):
+        return None
