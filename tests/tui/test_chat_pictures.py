@@ -145,7 +145,7 @@ def steps(
     return run
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["200x50", "120x40", "80x24", "40x12"])
 def test_a_chat_at_every_size(snap_compare, tmp_path, size):
     desk = seen(tmp_path, *TALK[:2], theme="lmchat-light" if size == "200x50" else "lmchat-dark")
     sees = "north" if SIZES[size][1] > 12 else "qwen3-8b"
@@ -162,7 +162,7 @@ async def begin_streaming(desk: Desktop) -> None:
     desk.chat.status.tick()
 
 
-@pytest.mark.parametrize("size", ["120x40", "60x20", "40x12"])
+@pytest.mark.parametrize("size", ["120x40", "40x12"])
 def test_a_running_answer(snap_compare, tmp_path, size):
     script = [
         RequestSent(),
@@ -175,7 +175,7 @@ def test_a_running_answer(snap_compare, tmp_path, size):
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("size", ["120x40", "40x12"])
+@pytest.mark.parametrize("size", ["120x40"])
 @pytest.mark.parametrize(
     ("answer", "sees"),
     [(STOPPED, "stopped"), (INTERRUPTED, "interrupted"), (FAILED, "failed")],
@@ -185,12 +185,6 @@ def test_an_unfinished_answer(snap_compare, tmp_path, answer, sees, size):
     desk = seen(tmp_path, *TALK, answer)
     see = steps(desk, sees if size == "120x40" else "qwen3-8b", "alt+up")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
-
-
-def test_the_picker_over_the_chat(snap_compare, tmp_path):
-    desk = seen(tmp_path, *TALK[:2])
-    see = steps(desk, "updated 0 s ago", "ctrl+o")
-    assert snap_compare(desk.app, terminal_size=SIZES["120x40"], run_before=see)
 
 
 def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):

@@ -41,14 +41,8 @@ from tests.support.look_data import (
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
-SIZES = {
-    "200x50": (200, 50),
-    "120x40": (120, 40),
-    "80x24": (80, 24),
-    "60x20": (60, 20),
-    "40x12": (40, 12),
-}
-THEMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
+SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
+THEMES = ("lmchat-light", "lmchat-ansi")  # the pictures of sizes show the dark one
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
 JAN = PLACES[2].endpoint
 
@@ -101,22 +95,6 @@ def test_panels_at_every_size(snap_compare, size):
     assert snap_compare(panels(), terminal_size=SIZES[size], run_before=see)
 
 
-def test_panels_when_the_server_went_away(snap_compare):
-    see = steps(sees="× LM Studio")
-    assert snap_compare(panels(is_down=True), terminal_size=(120, 40), run_before=see)
-
-
-def test_panels_in_ascii(snap_compare):
-    see = steps(sees="* LM Studio")
-    assert snap_compare(panels(is_ascii=True), terminal_size=(120, 40), run_before=see)
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_the_picker_in_every_theme(snap_compare, theme):
-    see = steps(*"qwen", sees="5 of 11")
-    assert snap_compare(panels(picker, theme=theme), terminal_size=(120, 40), run_before=see)
-
-
 @pytest.mark.parametrize(
     "make", [picker, searching, HelpScreen, lambda: TextDialog("Title", "text\n" * 99)]
 )
@@ -139,18 +117,13 @@ def test_the_picker_at_every_size(snap_compare, size):
     )
 
 
-def test_the_picker_without_a_match(snap_compare):
-    see = steps(*"xyz", sees="No model matches “xyz”.")
-    assert snap_compare(panels(picker), terminal_size=(60, 20), run_before=see)
-
-
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["120x40", "40x12"])
 def test_the_search_at_every_size(snap_compare, size):
     see = steps(*"shade", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
     assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("size", ["120x40", "60x20"])
+@pytest.mark.parametrize("size", ["80x24"])
 def test_the_search_says_what_holds_the_words(snap_compare, size):
     kinds = ("reasoning", "tool_call", "text", "title")
     hits = [
@@ -165,21 +138,13 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
     assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-def test_the_search_in_every_theme(snap_compare, theme):
-    see = steps(
-        *"shade", "down", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW)
-    )
-    assert snap_compare(panels(searching, theme=theme), terminal_size=(120, 40), run_before=see)
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_the_welcome_page_at_every_size(snap_compare, size):
     see = steps(sees="Type an address", then=lambda screen: screen.show(PLACES, 2.0, 3.0))
     assert snap_compare(Host(screen=bare_page), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["lmchat-light"])
 def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
     see = steps(
         sees="Jan answers, but needs an API key.",
@@ -190,7 +155,7 @@ def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
     )
 
 
-@pytest.mark.parametrize("size", ["120x40", "40x12"])
+@pytest.mark.parametrize("size", ["80x24"])
 def test_help(snap_compare, size):
     see = steps(sees="Keys and commands")
     assert snap_compare(panels(HelpScreen), terminal_size=SIZES[size], run_before=see)
@@ -202,7 +167,7 @@ def test_a_question_with_a_problem(snap_compare):
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["lmchat-dark"])
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
     see = steps("ctrl+b", sees="Reasoning: no   Other branches: yes")
     ask = partial(
@@ -211,7 +176,7 @@ def test_the_question_for_the_file_of_an_export(snap_compare, theme):
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["lmchat-ansi"])
 def test_a_question_of_yes_or_no(snap_compare, theme):
     ask = partial(ConfirmDialog, "Allow gpu-box:8000?", text="For this run only.", verb="allow it")
     see = steps(sees="Enter allow it")

@@ -14,7 +14,7 @@ from tests.tui.test_look_pictures import SIZES, panels, steps
 from tests.tui.test_message_tree import SHOWN
 from tests.tui.test_trash_dialog import DELETED
 
-TWO_SIZES = ("120x40", "80x24")
+SIZE = ["80x24"]
 
 
 def made(dialog, data):
@@ -25,7 +25,7 @@ def made(dialog, data):
     return make
 
 
-@pytest.mark.parametrize("size", TWO_SIZES)
+@pytest.mark.parametrize("size", SIZE)
 def test_a_tree_of_three_levels(snap_compare, size):
     app = panels(made(MessageTree(lambda *_: None), SHOWN))
     assert snap_compare(
@@ -55,7 +55,7 @@ def test_a_list_with_tags_and_figures(snap_compare):
     assert snap_compare(app, terminal_size=SIZES["120x40"], run_before=see)
 
 
-@pytest.mark.parametrize("size", TWO_SIZES)
+@pytest.mark.parametrize("size", SIZE)
 def test_the_trash(snap_compare, size):
     app = panels(made(TrashDialog(lambda *_: None, clock=lambda: NOW), DELETED))
     assert snap_compare(

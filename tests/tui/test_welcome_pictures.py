@@ -19,7 +19,7 @@ from tests.support.look_data import OLLAMA, PLACES
 from tests.support.scripted_backend import file
 from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
-from tests.tui.test_look_pictures import SIZES, THEMES, steps
+from tests.tui.test_look_pictures import SIZES, steps
 
 OFF = [
     replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one
@@ -102,15 +102,10 @@ def test_what_is_installed_at_every_size(snap_compare, size):
     assert snap_compare(host(HERE), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-def test_what_is_installed_in_every_theme(snap_compare, theme):
+@pytest.mark.parametrize("theme", ["lmchat-ansi"])
+def test_what_is_installed_in_sixteen_colours(snap_compare, theme):
     see = steps("4", "escape", "up", sees="llama-server with a model file")
     assert snap_compare(host(HERE, OFF, theme=theme), terminal_size=(120, 40), run_before=see)
-
-
-def test_what_is_installed_in_ascii(snap_compare):
-    see = steps(sees="ollama serve")
-    assert snap_compare(host(HERE, is_ascii=True), terminal_size=(80, 24), run_before=see)
 
 
 def test_without_the_engine_the_page_says_how_to_get_it(snap_compare):
@@ -123,15 +118,13 @@ def test_what_was_started_and_does_not_answer_yet(snap_compare):
     assert snap_compare(host(STARTING), terminal_size=(120, 40), run_before=see)
 
 
-@pytest.mark.parametrize("size", ["120x40", "60x20", "40x12"])
+@pytest.mark.parametrize("size", ["40x12"])
 def test_what_could_not_be_started(snap_compare, size):
     see = steps(sees="! ollama serve ended with exit")
     assert snap_compare(host(HERE, problem=WRONG), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize(
-    "start", [LMS_START, OLLAMA_START, LLAMA_START], ids=lambda one: one.product.name
-)
+@pytest.mark.parametrize("start", [LLAMA_START], ids=lambda one: one.product.name)
 def test_the_question_before_a_start(snap_compare, start):
     see = steps(sees="run this command")
     assert snap_compare(
@@ -139,22 +132,14 @@ def test_the_question_before_a_start(snap_compare, start):
     )
 
 
-@pytest.mark.parametrize("size", ["60x20", "40x12"])
-def test_the_question_before_a_start_on_small_screens(snap_compare, size):
-    see = steps(sees="llama-server")
-    assert snap_compare(
-        Host(screen=lambda: StartDialog(LLAMA_START)), terminal_size=SIZES[size], run_before=see
-    )
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_the_model_files_in_every_theme(snap_compare, theme):
+@pytest.mark.parametrize("theme", ["lmchat-light"])
+def test_the_model_files(snap_compare, theme):
     host = Host(screen=lambda: FilePicker(FILES), theme=theme)
     see = steps("down", sees="3 files · 8.4 GB")
     assert snap_compare(host, terminal_size=(120, 40), run_before=see)
 
 
-@pytest.mark.parametrize("size", ["80x24", "60x20", "40x12"])
+@pytest.mark.parametrize("size", ["40x12"])
 def test_the_model_files_filtered(snap_compare, size):
     see = steps(*"3", sees="of 3")
     assert snap_compare(
@@ -162,14 +147,7 @@ def test_the_model_files_filtered(snap_compare, size):
     )
 
 
-def test_the_model_files_without_a_match(snap_compare):
-    see = steps(*"xyz", sees="No file matches “xyz”.")
-    assert snap_compare(
-        Host(screen=lambda: FilePicker(FILES)), terminal_size=(80, 24), run_before=see
-    )
-
-
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["lmchat-dark"])
 def test_the_question_about_another_machine(snap_compare, theme):
     make = partial(AllowDialog, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
     see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')

@@ -23,14 +23,11 @@ async def in_colours(pilot):
     await highlighted(pilot.app.log_view)
 
 
-@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [(60, "lmchat-dark"), (100, "lmchat-light"), (100, "lmchat-ansi"), (160, "lmchat-dark")],
+)
 def test_each_kind_of_markdown(snap_compare, width, theme):
     assert snap_compare(
         SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]), run_before=in_colours
     )
-
-
-def test_each_kind_of_markdown_in_ascii(snap_compare):
-    app = SheetApp(theme="lmchat-ansi", is_ascii=True)
-    assert snap_compare(app, terminal_size=(100, WIDTHS[100]), run_before=in_colours)

@@ -67,11 +67,10 @@ def picture(snapshot):
 
 
 @pytest.fixture
-def pictures(picture):
-    """Compare the screen with two pictures, of a usual size and of a small one, which it has from then on."""
+def small_picture(picture):
+    """Give the screen a small size, which it keeps, and compare it with a picture."""
 
     async def compare(seen: Situation, name: str, **more) -> None:
-        await picture(seen, name, **more)
         await seen.at_size(desktop.SMALL)
         await picture(seen, f"{name}-80x24", **more)
 

@@ -13,7 +13,7 @@ def said(server) -> list[list[str]]:
 
 
 async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_both(
-    tmp_path, start, picture, pictures
+    tmp_path, start, small_picture
 ):
     studio, llama = start(lm_studio), start(llama_cpp)
     async with desktop.run(tmp_path, {1234: studio, 8080: llama}) as seen:
@@ -22,7 +22,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.chats("One?")
         await seen.presses("ctrl+o", leads_to=ModelPicker)
         await seen.shows("4 models on 2 servers", "LM Studio", "● tiny.gguf")
-        await pictures(seen, "picker")
+        await small_picture(seen, "picker")
         await seen.at_size(desktop.WIDE)
         await seen.types("tiny")
         await seen.shows("1 of 4")
@@ -31,7 +31,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.shows("● tiny.gguf · llama.cpp")
         await seen.chats("Two?", count=2)
         await seen.shows("● llama.cpp ready")
-        await picture(seen, "switched")
+        await seen.rests()
     assert said(studio) == [["One?"]]
     assert said(llama) == [["One?", "Hello there.", "Two?"]], "the conversation went along"
 
@@ -51,9 +51,7 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
         assert seen.app.open_sessions.next_turn.target.model_id == "tiny.gguf"
 
 
-async def test_another_product_on_the_same_port_is_told_with_the_next_answer(
-    tmp_path, start, picture
-):
+async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp_path, start):
     async with desktop.run(tmp_path, {8000: start(llama_cpp)}) as seen:
         await seen.chats("One?")
         other = start(vllm)
@@ -65,7 +63,7 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_missing")
         await seen.shows("● vLLM ready", "Model unknown", "One?", "Two?")
-        await picture(seen, "other-product")
+        await seen.rests()
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Qwen/Qwen3-8B")
         await seen.types("qwen")
         await seen.shows("1 of")
@@ -80,9 +78,7 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(
     assert said(other)[-1] == ["One?", "Hello there.", "Two?"], "nothing is lost"
 
 
-async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer(
-    tmp_path, start, picture
-):
+async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer(tmp_path, start):
     server = start(llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")
@@ -91,17 +87,17 @@ async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer
         assert (answer.model, answer.receipt.asked) == ("other.gguf", "tiny.gguf")
         seen.time_passes()
         await seen.shows("● other.gguf · llama.cpp")
-        await picture(seen, "other-model")
+        await seen.rests()
 
 
-async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path, start, picture):
+async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path, start):
     memory = ["qwen3-8b"]
     async with desktop.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
         await seen.chats("One?")
         memory.clear()
         seen.time_passes()
         await seen.shows("◆ LM Studio no model", "not loaded")
-        await picture(seen, "unloaded")
+        await seen.rests()
         await seen.chats("Two?", count=2)
         seen.time_passes()
         await seen.shows("● LM Studio ready")
@@ -130,7 +126,7 @@ async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothin
 
 
 async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_be_asked_again(
-    tmp_path, start, picture
+    tmp_path, start
 ):
     async with desktop.run(tmp_path, {11434: start(ollama, loaded=["llama3.2:3b"])}) as seen:
         await seen.chats("One?")
@@ -139,7 +135,7 @@ async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_
         await seen.shows("× Ollama down", "refused")
         await seen.says("Two?")
         await seen.shows("Nothing answers at 127.0.0.1:11434.", "Start the server: ollama serve.")
-        await picture(seen, "away")
+        await seen.rests()
         seen.places(11434, start(ollama, loaded=["llama3.2:3b"]))
         seen.time_passes()
         await seen.shows("● Ollama ready")

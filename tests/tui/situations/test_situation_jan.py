@@ -10,14 +10,15 @@ KEY = "jan-key-of-this-test"
 ORIGIN = "http://127.0.0.1:1337"
 
 
-async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pictures):
+async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):
     async with desktop.run(tmp_path) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "No model server answers on this machine yet.", "Settings, Local API Server, Start"
         )
         assert seen.candidate(1337).verdict is Verdict.REFUSED
-        await pictures(seen, "off")
+        await seen.rests()
+        await seen.at_size(desktop.SMALL)
         seen.places(1337, start(jan))
         seen.time_passes()
         await seen.chats()
@@ -48,7 +49,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
 
 
 async def test_without_the_key_the_page_names_the_step_and_offers_the_question_again(
-    tmp_path, start, picture
+    tmp_path, start
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
@@ -59,20 +60,20 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
             "Jan answers, but needs an API key.",
             "Next: Settings, Local API Server: copy the API key (this",
         )
-        await picture(seen, "key-left-out")
+        await seen.rests()
         seen.places(1337, start(jan))  # the key was taken out of Jan's settings
         seen.time_passes()
         await seen.chats()
 
 
-async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, pictures):
+async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, small_picture):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types("a-wrong-key")
         await seen.presses("enter", sees="! The server rejects this API key.")
         assert seen.credentials.get(ORIGIN) is None
         assert not (tmp_path / "credentials.toml").exists()
-        await pictures(seen, "wrong")
+        await small_picture(seen, "wrong")
         await seen.presses("ctrl+u")
         await seen.types(KEY)
         await seen.presses("enter")
@@ -81,7 +82,7 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
     assert "a-wrong-key" not in (tmp_path / "credentials.toml").read_text()
 
 
-async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, picture):
+async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types(KEY)
@@ -91,7 +92,7 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
         await seen.is_on(KeyDialog)
         await seen.shows("! The previous API key was rejected.")
         assert seen.candidate(1337).verdict is Verdict.KEY_REJECTED
-        await picture(seen, "changed")
+        await seen.rests()
         await seen.types("another")
         await seen.presses("enter")
         await seen.chats()
@@ -99,7 +100,7 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
 
 
 async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
-    tmp_path, start, pictures
+    tmp_path, start, small_picture
 ):
     trusts: set[str] = {"127.0.0.1", "localhost"}
     server = start(jan, trusts=trusts)
@@ -111,7 +112,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
             "Next: Local API Server, Trusted Hosts: add gpu-box (this",
             "host blocked",
         )
-        await pictures(seen, "host-blocked")
+        await small_picture(seen, "host-blocked")
         trusts.add("gpu-box")
         seen.time_passes()
         await seen.chats()

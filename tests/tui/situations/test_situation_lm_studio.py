@@ -11,22 +11,18 @@ from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply
 
 
-async def test_with_a_model_the_first_question_can_be_typed_at_once(
-    tmp_path, start, picture, pictures
-):
+async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, small_picture):
     server = start(lm_studio)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
         await seen.shows("● LM Studio ready", "127.0.0.1:1234", "● qwen3-8b · LM Studio")
-        await picture(seen, "ready")
+        await seen.rests()
         await seen.chats()
-        await pictures(seen, "answered")
+        await small_picture(seen, "answered")
     assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
 
 
-async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
-    tmp_path, start, pictures
-):
+async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start):
     program = start(lm_studio)  # it greets on a port of its own
     async with desktop.run(tmp_path, {41343: program}) as seen:
         await seen.is_on(WelcomeScreen)
@@ -35,7 +31,8 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
             "Next: Open its Developer tab, then Start server (this page then continues)",
         )
         assert seen.candidate(1234).verdict is Verdict.SERVER_OFF
-        await pictures(seen, "server-off")
+        await seen.rests()
+        await seen.at_size(desktop.SMALL)
         seen.places(1234, start(lm_studio))
         seen.time_passes()
         await seen.chats()
@@ -43,14 +40,14 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
 
 
 async def test_without_a_model_the_picker_comes_and_enter_loads_one(
-    tmp_path, start, picture, pictures
+    tmp_path, start, picture, small_picture
 ):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
         await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load")
-        await pictures(seen, "picker")
+        await small_picture(seen, "picker")
         await seen.at_size(desktop.WIDE)
         await seen.presses("enter")
         await seen.goes_on()
@@ -105,7 +102,7 @@ async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_
 
 
 async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(
-    tmp_path, start, pictures
+    tmp_path, start, small_picture
 ):
     server = start(lm_studio, loaded=(), has_jit=False)
     wanted = Settings(model="qwen3-8b")
@@ -120,7 +117,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         )
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
-        await pictures(seen, "jit-off")
+        await small_picture(seen, "jit-off")
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
         await seen.presses("enter", leads_to=ChatScreen)
         assert (await seen.answered()).text == "Hello there."

@@ -12,7 +12,7 @@ from tests.support.scripted_server import html_reply
 
 
 async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_offered(
-    tmp_path, start, pictures
+    tmp_path, start
 ):
     server = start(ollama, is_empty=True)
     async with desktop.run(tmp_path, {11434: server}) as seen:
@@ -21,7 +21,8 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
             "Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this"
         )
         assert seen.candidate(11434).verdict is Verdict.NO_MODEL
-        await pictures(seen, "no-models")
+        await seen.rests()
+        await seen.at_size(desktop.SMALL)
         ollama(server, "llama3.2:latest")
         seen.time_passes()
         await seen.is_on(ModelPicker)
@@ -31,7 +32,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
 
 
 async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(
-    tmp_path, start, pictures
+    tmp_path, start, small_picture
 ):
     server = start(loading_llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
@@ -43,7 +44,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
         await seen.says("Hello?")
         await seen.shows("next Hello?")
         await seen.types("and th")
-        await pictures(seen, "loading")
+        await small_picture(seen, "loading")
         llama_cpp(server)
         seen.time_passes()
         assert (await seen.answered()).text == "Hello there."
@@ -52,9 +53,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
 
 
 @pytest.mark.slow
-async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(
-    tmp_path, start, picture
-):
+async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start):
     server = start(llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")
@@ -63,7 +62,7 @@ async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiti
         await seen.shows("Turn loading", "loading 0.0 s")
         seen.clock.now_s += 61
         await seen.shows("loading 61 s")
-        await picture(seen, "loading-again", while_busy="turn")
+        await seen.rests("turn")
         llama_cpp(server)
         assert (await seen.answered(2)).text == "Hello there."
 
@@ -81,14 +80,14 @@ async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path,
         assert (await seen.answered()).text == "Hello there."
 
 
-async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, pictures):
+async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, small_picture):
     server = start()
     server.unknown = html_reply()
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program uses port 1234: stop it")
         assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM
-        await pictures(seen, "web-server")
+        await small_picture(seen, "web-server")
         seen.places(1234, start(lm_studio))
         seen.time_passes()
         await seen.chats()

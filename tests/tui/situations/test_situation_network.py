@@ -56,9 +56,7 @@ async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, sta
     assert proxy.requests == []
 
 
-async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(
-    tmp_path, start, picture, proxy
-):
+async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, start, proxy):
     settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
     async with desktop.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
         await seen.is_on(WelcomeScreen)
@@ -69,7 +67,7 @@ async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(
         )
         assert "secret" not in seen.text
         assert seen.candidate(8000).verdict is Verdict.REFUSED
-        await picture(seen, "proxy-away", instead={f"{proxy.port:05}": "54321"})
+        await seen.rests()
         plain(proxy.begin(), "far")
         seen.time_passes()
         await seen.chats()
@@ -92,11 +90,11 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
             await picture(seen, "certificate", instead={f"{server.port:05}": "54321"})
 
 
-async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6, picture):
+async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6):
     async with desktop.run(tmp_path, {("::1", 8080): ipv6}) as seen:
         await seen.goes_on()
         await seen.shows("[::1]:8080", "● llama.cpp ready")
-        await picture(seen, "ipv6")
+        await seen.rests()
         await seen.chats()
 
 
@@ -108,7 +106,7 @@ async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp
 
 
 async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(
-    tmp_path, start, picture
+    tmp_path, start
 ):
     async with desktop.run(tmp_path, {1234: start(lm_studio)}) as seen:
         await seen.chats("What grows in shade?")
@@ -119,7 +117,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
         assert {one.verdict for one in seen.app.workspace.catalogue.candidates} == {Verdict.REFUSED}
-        await picture(seen, "no-network")
+        await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.types("shade")
         await seen.shows("What grows in shade?")
@@ -138,21 +136,21 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         assert seen.ports.paths(8000, "gpu-box") == []
         await seen.presses("enter", leads_to=KeyDialog)
         await seen.shows("The server needs an API key", "Ask the administrator of the server.")
-        await picture(seen, "remote-key")
+        await seen.rests()
         await seen.types(KEY)
         await seen.presses("enter")
         await seen.chats()
         assert seen.credentials.get("http://gpu-box:8000") == KEY
 
 
-async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_path, start, picture):
+async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_path, start):
     server = start(plain, "far", key=KEY)
     settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await asks_for_key(seen)
         await seen.chats()
         await seen.shows("gpu-box:8000")
-        await picture(seen, "remote")
+        await seen.rests()
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.chats()
 
@@ -163,7 +161,7 @@ async def asks_for_key(seen: desktop.Situation) -> None:
     await seen.presses("enter", leads_to=ChatScreen)
 
 
-async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, pictures):
+async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start):
     server = start(plain, "far")
     settings = desktop.named("http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
@@ -173,7 +171,8 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
             REFUSAL,
             "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run",
         )
-        await pictures(seen, "not-allowed")
+        await seen.rests()
+        await seen.at_size(desktop.SMALL)
     assert server.requests == []
 
 
