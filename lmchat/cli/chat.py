@@ -24,7 +24,7 @@ from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
-from lmchat.services.doctor import Examination
+from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library

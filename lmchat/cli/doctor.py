@@ -15,31 +15,29 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from urllib.request import proxy_bypass
 
 from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.model_servers import port_holders
-from lmchat.services.doctor import (
+from lmchat.services.examination import (
     LIMIT_S,
     Check,
-    Detected,
     Examination,
     Findings,
     report_json,
     report_text,
-    server_findings,
     worst,
 )
 from lmchat.services.ports import ServerClient
+from lmchat.services.server_findings import Detected, server_findings
 from lmchat.storage import remembered_file
 from lmchat.storage.file_checks import (
     files_findings,
@@ -52,7 +50,9 @@ from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.terminal_checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.threads import run_abandonable
 
-_NARROWEST, _WIDEST = 60, 120
+_NARROWEST = 60  # columns of a report on a terminal
+_WIDEST = 120
+_HEADING_CODE = "1"
 _CODES = {
     Grade.OK: "32",
     Grade.WARNING: "33",
@@ -68,8 +68,6 @@ _ERROR = re.compile(
     r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"'
 )
 _RECENT = timedelta(days=1)
-_network_row = partial(Finding, Group.NETWORK)
-_engine_row = partial(Finding, Group.ENGINE, "engine.installed", "Engine")
 
 
 def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:
@@ -142,18 +140,24 @@ async def _report(context: Context, examination: Examination) -> int:
     if context.output.is_json:
         context.output.document(report_json(findings, timestamp()))
     else:
-        form: dict[str, Any] = {}
-        if sys.stdout is not None and sys.stdout.isatty():
-            columns = os.get_terminal_size(sys.stdout.fileno()).columns or _WIDEST
-            form["width"] = min(max(columns, _NARROWEST), _WIDEST)
-            if not context.environ.get("NO_COLOR") and context.environ.get("TERM") != "dumb":
-                form["paint"] = _painted
-        context.output.raw(report_text(findings, home=examination.home, **form))
+        context.output.raw(_text(context, findings, examination.home))
     return 1 if worst(findings) is Grade.FAULT else 0
 
 
+def _text(context: Context, findings: Findings, home: str) -> str:
+    """Return the report for a terminal, or for a pipe without a width."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return report_text(findings, home=home)
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns or _WIDEST
+    width = min(max(columns, _NARROWEST), _WIDEST)
+    if context.environ.get("NO_COLOR") or context.environ.get("TERM") == "dumb":
+        return report_text(findings, home=home, width=width)
+    return report_text(findings, home=home, width=width, paint=_painted)
+
+
 def _painted(text: str, grade: Grade | None) -> str:
-    return f"\x1b[{'1' if grade is None else _CODES[grade]}m{text}\x1b[0m"
+    code = _HEADING_CODE if grade is None else _CODES[grade]
+    return f"\x1b[{code}m{text}\x1b[0m"
 
 
 def _clipboard(context: Context) -> Clipboard:
@@ -166,18 +170,20 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     """Return the servers that the user named, and a row for each address that cannot be used."""
     settings = context.loaded.settings
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
-    named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
-    row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
+    named += [(f"[[endpoints]] {entry.name!r}", entry.url) for entry in settings.endpoints]
+    row = Subject(Group.SERVERS, "server", "Address")
     step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
-    own, wrong = [], []
-    for where, url in named:
+    own: list[Endpoint] = []
+    wrong: list[Finding] = []
+    for place, url in named:
+        if not url:
+            continue
         try:
-            own += [Endpoint.parse(url)] if url else []
-        except EndpointNotAllowed as error:  # nothing of it is told: it may hold a password
+            own.append(Endpoint.parse(url))
+        except EndpointNotAllowed as error:  # the address is not shown: it may hold a password
             reason = error.message.removeprefix("Endpoint not allowed: ")
-            wrong.append(
-                row(f"The address in {where} cannot be used: {reason}", step, {"url": None})
-            )
+            cause = f"The address in {place} cannot be used: {reason}"
+            wrong.append(row.graded(Grade.FAULT, cause, step, facts={"url": None}))
     return own, wrong
 
 
@@ -188,21 +194,22 @@ async def _servers(context: Context, backend: ServerClient) -> Findings:
     own, wrong = _own(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
-    candidates, here, remembered = await asyncio.gather(
+    candidates, here, (remembered, _) = await asyncio.gather(
         backend.detect(expected=own),
         run_abandonable(partial(installed, context)),
         run_abandonable(partial(remembered_file.load, context.paths.remembered_file)),
     )
-    ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
+    endpoints = [candidate.endpoint for candidate in candidates]
+    ports = {endpoint.port for endpoint in endpoints if endpoint.is_loopback}
     detected = Detected(
         candidates=candidates,
         holders=await run_abandonable(partial(port_holders, ports)),
         installed=here,
         model=context.loaded.settings.model,
-        remembered=remembered[0],
+        remembered=remembered,
         is_named=bool(context.loaded.settings.endpoint),
         engine_step=_START if is_engine_installed() else "",
-        sources={one.endpoint.origin: keys.source_of(one.endpoint) for one in candidates},
+        sources={endpoint.origin: keys.source_of(endpoint) for endpoint in endpoints},
         stored=keys.stored_origins(),
         warnings=keys.warnings,
     )
@@ -210,79 +217,95 @@ async def _servers(context: Context, backend: ServerClient) -> Findings:
 
 
 def _network(context: Context) -> Findings:
-    own = _own(context)[0]
-    remote = [one.host for one in own if not (one.is_local or proxy_bypass(one.host))]
-    is_needed = any(one.scheme == "https" for one in own)
-    ca_file = context.loaded.settings.ca_file
-    certificates = certificates_findings(context.environ, ca_file, is_needed=is_needed)
+    own, _ = _own(context)
+    remote = [endpoint.host for endpoint in own if _is_behind_proxy(endpoint)]
+    certificates = certificates_findings(
+        context.environ,
+        context.loaded.settings.ca_file,
+        is_needed=any(endpoint.scheme == "https" for endpoint in own),
+    )
     return [proxy_finding(context.environ, remote), *certificates]
 
 
+def _is_behind_proxy(endpoint: Endpoint) -> bool:
+    return not endpoint.is_local and not proxy_bypass(endpoint.host)
+
+
 def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
-    """Return the row about the proxy variables; `remote` are hosts of other machines that go through one."""
+    """Return the row about the proxy variables; `remote` are hosts that go through a proxy."""
     from lmchat.proxy.errors import host_and_port, proxies_of
 
-    cause, grade, step, shown, bad = "No proxy is set in the environment.", Grade.OK, "", {}, ""
+    row = Subject(Group.NETWORK, "network.proxy", "Proxy variables")
+    shown: dict[str, str] = {}
+    unusable: list[str] = []
     for name, value in proxies_of(environ).items():
         scheme = value.partition("://")[0] if "://" in value else "http"
-        place = host_and_port(value)  # without what may be a password
-        shown[name] = f"{scheme}://{place or '(no address)'}"
-        is_spoken = scheme in ("http", "https") or (
-            scheme.startswith("socks") and find_spec("socksio")
-        )
-        bad = bad or ("" if place and is_spoken else name)
-    if shown:
-        use = f"used for {' and '.join(remote)}" if remote else "not used for a server you named"
-        variables = ", ".join(f"{name}={place}" for name, place in shown.items())
-        cause = f"{variables}: {use}; servers on this machine are reached directly."
-    if bad:
-        grade, step = (
-            Grade.FAULT if remote else Grade.WARNING,
-            f"unset {bad}, or set it to an http:// proxy",
-        )
-        cause = f"lmchat cannot use the proxy in {bad}. {cause}"
-    return _network_row(
-        "network.proxy", "Proxy variables", grade, cause, step, {"variables": shown}
-    )
+        address = host_and_port(value)  # without what may be a password
+        shown[name] = f"{scheme}://{address or '(no address)'}"
+        if not address or not _is_known_proxy(scheme):
+            unusable.append(name)
+    facts = {"variables": shown}
+    if not shown:
+        return row.ok("No proxy is set in the environment.", facts=facts)
+
+    use = f"used for {' and '.join(remote)}" if remote else "not used for a server you named"
+    variables = ", ".join(f"{name}={address}" for name, address in shown.items())
+    cause = f"{variables}: {use}; servers on this machine are reached directly."
+    if not unusable:
+        return row.ok(cause, facts=facts)
+    grade = Grade.FAULT if remote else Grade.WARNING
+    cause = f"lmchat cannot use the proxy in {unusable[0]}. {cause}"
+    step = f"unset {unusable[0]}, or set it to an http:// proxy"
+    return row.graded(grade, cause, step, facts=facts)
+
+
+def _is_known_proxy(scheme: str) -> bool:
+    if scheme.startswith("socks"):
+        return find_spec("socksio") is not None
+    return scheme in ("http", "https")
 
 
 def certificates_findings(
     environ: Mapping[str, str], ca_file: str, *, is_needed: bool
 ) -> list[Finding]:
-    """Return the row about certificates, if some are named or `is_needed` by an https server of the user."""
+    """Return the row about certificates, if some are named or `is_needed` by an https server."""
     from lmchat.proxy.errors import VARIABLES, trusted
 
-    named = {name: value for name in VARIABLES if (value := environ.get(name, ""))}
-    named |= {"ca_file": ca_file} if ca_file else {}
+    named = {name: environ[name] for name in VARIABLES if environ.get(name)}
+    if ca_file:
+        named["ca_file"] = ca_file
     if not named and not is_needed:
         return []
-    sources = " and ".join(f"{name}={value}" for name, value in named.items())
-    cause = f"Certificates are checked against {sources or 'the usual certificates'}."
-    grade, step = Grade.OK, ""
+    row = Subject(Group.NETWORK, "network.certificates", "Certificates")
     try:
         trusted(ca_file)
     except ServerUnavailable as error:
-        grade, cause, step = Grade.FAULT if is_needed else Grade.WARNING, error.message, error.hint
-    return [_network_row("network.certificates", "Certificates", grade, cause, step, named)]
+        grade = Grade.FAULT if is_needed else Grade.WARNING
+        return [row.graded(grade, error.message, error.hint, facts=named)]
+    sources = " and ".join(f"{name}={value}" for name, value in named.items())
+    cause = f"Certificates are checked against {sources or 'the usual certificates'}."
+    return [row.ok(cause, facts=named)]
 
 
 def _config(context: Context) -> Findings:
-    loaded, row = context.loaded, partial(Finding, Group.FILES, "config", "Configuration")
+    loaded = context.loaded
+    row = Subject(Group.FILES, "config", "Configuration")
+    facts: dict[str, object] = {"path": str(loaded.file), "line": None}
+    if not context.problems and not loaded.has_file:
+        cause = f"{loaded.file} does not exist; the defaults apply."
+        return [row.ok(cause, "lmchat config init", facts=facts)]
     if not context.problems:
-        cause, step = f"{loaded.file} has no problems.", ""
-        if not loaded.has_file:
-            cause, step = f"{loaded.file} does not exist; the defaults apply.", "lmchat config init"
-        return [row(Grade.OK, cause, step, {"path": str(loaded.file), "line": None})]
-    return [
-        row(
-            Grade.FAULT,
-            one.sentence + ("" if one.suggestion else "."),
-            (f"Change it to {one.suggestion}, then " if one.suggestion else "")
-            + "lmchat config check",
-            {"path": one.source, "line": one.line, "key": one.key or None},
-        )
-        for one in context.problems
-    ]
+        return [row.ok(f"{loaded.file} has no problems.", facts=facts)]
+    rows: list[Finding] = []
+    for problem in context.problems:
+        cause = f"{problem.sentence}."
+        step = "lmchat config check"
+        if problem.suggestion:
+            cause = problem.sentence
+            step = f"Change it to {problem.suggestion}, then {step}"
+        facts = {"path": problem.source, "line": problem.line, "key": problem.key or None}
+        rows.append(row.graded(Grade.FAULT, cause, step, facts=facts))
+    return rows
 
 
 async def _engine(context: Context) -> Findings:
@@ -290,22 +313,21 @@ async def _engine(context: Context) -> Findings:
     from lmchat.cli.wiring import make_engine
     from lmchat.engine.download import install_command, is_engine_installed
 
+    row = Subject(Group.ENGINE, "engine.installed", "Engine")
     if not is_engine_installed():
         cause = "Not installed; needed only if you have no model server."
-        return [_engine_row(Grade.ABSENT, cause, install_command())]
+        return [row.graded(Grade.ABSENT, cause, install_command())]
     engine = make_engine(context, context.loaded.settings)
     try:
         await engine.check()
     except EngineUnavailable as error:
-        return [_engine_row(Grade.WARNING, error.message, error.hint)]
+        return [row.warning(error.message, error.hint)]
     files = await engine.files()
-    cause = f"It works here: {_START} starts it. "
-    cause += (
-        f"{len(files)} model files are on this disk."
-        if files
-        else "It offers to download a demo model."
-    )
-    return [_engine_row(Grade.OK, cause, "", {"files": [str(one.path) for one in files]})]
+    models = "It offers to download a demo model."
+    if files:
+        models = f"{len(files)} model files are on this disk."
+    cause = f"It works here: {_START} starts it. {models}"
+    return [row.ok(cause, facts={"files": [str(file.path) for file in files]})]
 
 
 async def _tools(context: Context) -> Findings:
@@ -324,45 +346,48 @@ async def _tools(context: Context) -> Findings:
 def _tool_server(server: ToolServer, context: Context) -> Finding:
     from lmchat.cli.tools import how_to_correct, state_words
 
-    facts = {"state": server.state, "tools": len(server.tools), "error": server.error or None}
-    row, words = (
-        partial(Finding, Group.TOOLS, "tools", server.name, facts=facts),
-        state_words(server),
-    )
-    cause = words[:1].upper() + words[1:]
+    row = Subject(Group.TOOLS, "tools", server.name)
+    facts = {
+        "state": server.state,
+        "tools": len(server.tools),
+        "error": server.error or None,
+    }
     if server.state is ServerState.STARTING:
+        cause = f"No answer within {_TOOLS_S:g} s."
         step = "Run lmchat tools, which waits longer; then check the server"
-        return row(Grade.WARNING, f"No answer within {_TOOLS_S:g} s.", step)
+        return row.warning(cause, step, facts=facts)
+    words = state_words(server)
+    cause = words[:1].upper() + words[1:]
     if not server.error:
-        return row(Grade.OK, cause)
-    is_ready = server.state is ServerState.READY
-    return row(Grade.WARNING if is_ready else Grade.FAULT, cause, how_to_correct(server, context))
+        return row.ok(cause, facts=facts)
+    grade = Grade.WARNING if server.state is ServerState.READY else Grade.FAULT
+    return row.graded(grade, cause, how_to_correct(server, context), facts=facts)
 
 
 def _version() -> Findings:
-    python, textual, system = (
-        platform.python_version(),
-        version("textual"),
-        platform.platform(terse=True),
-    )
-    facts = {"lmchat": __version__, "python": python, "textual": textual, "system": system}
-    cause = f"lmchat {__version__}, Python {python}, Textual {textual}, {system}."
-    return [Finding(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause, "", facts)]
+    facts = {
+        "lmchat": __version__,
+        "python": platform.python_version(),
+        "textual": version("textual"),
+        "system": platform.platform(terse=True),
+    }
+    cause = "lmchat {lmchat}, Python {python}, Textual {textual}, {system}.".format_map(facts)
+    return [Subject(Group.PROGRAM, "lmchat.version", "Version").ok(cause, facts=facts)]
 
 
 def _log(file: Path) -> Findings:
     """Name the last unexpected error in the log."""
-    row, facts = partial(Finding, Group.PROGRAM, "lmchat.log", "Log file"), {"path": str(file)}
-    found: list[tuple[str, str]] = []
+    row = Subject(Group.PROGRAM, "lmchat.log", "Log file")
+    errors: list[tuple[str, str]] = []
     with suppress(FileNotFoundError, NotADirectoryError):
-        found = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
-    if not found:
-        return [
-            row(Grade.OK, f"{file} contains no unexpected error.", "", facts | {"last_error": None})
-        ]
-    time, error_id = found[-1]
+        errors = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
+    if not errors:
+        facts: dict[str, object] = {"path": str(file), "last_error": None}
+        return [row.ok(f"{file} contains no unexpected error.", facts=facts)]
+    time, error_id = errors[-1]
     is_recent = datetime.now(UTC) - datetime.fromisoformat(time) < _RECENT
+    grade = Grade.WARNING if is_recent else Grade.OK
     cause = f"The last unexpected error is {error_id} ({time[:16]} UTC), in {file}."
-    facts |= {"last_error": error_id, "last_error_at": time}
     step = f"grep {error_id} {shlex.quote(str(file))}"
-    return [row(Grade.WARNING if is_recent else Grade.OK, cause, step, facts)]
+    facts = {"path": str(file), "last_error": error_id, "last_error_at": time}
+    return [row.graded(grade, cause, step, facts=facts)]

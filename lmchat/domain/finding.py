@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from msgspec import Struct
+
+NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 class Grade(StrEnum):
@@ -46,4 +49,33 @@ class Finding(Struct, frozen=True):
     grade: Grade
     cause: str
     next_step: str = ""
-    facts: Mapping[str, object] = {}
+    facts: Mapping[str, object] = NO_FACTS
+
+
+class Subject(Struct, frozen=True):
+    """Subject of a check, which builds the rows about it."""
+
+    group: Group
+    check: str  # name for scripts
+    name: str
+
+    def ok(
+        self, cause: str, next_step: str = "", *, facts: Mapping[str, object] = NO_FACTS
+    ) -> Finding:
+        return self.graded(Grade.OK, cause, next_step, facts=facts)
+
+    def warning(
+        self, cause: str, next_step: str = "", *, facts: Mapping[str, object] = NO_FACTS
+    ) -> Finding:
+        return self.graded(Grade.WARNING, cause, next_step, facts=facts)
+
+    def graded(
+        self,
+        grade: Grade,
+        cause: str,
+        next_step: str = "",
+        *,
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> Finding:
+        """Build a row with any grade."""
+        return Finding(self.group, self.check, self.name, grade, cause, next_step, facts)

@@ -12,7 +12,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.services.catalogue import Catalogue
-from lmchat.services.doctor import Examination
+from lmchat.services.examination import Examination
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor

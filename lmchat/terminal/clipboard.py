@@ -109,7 +109,7 @@ class Clipboard:
         """Copy a text by the first way that works; raises `FileRefused` if none does."""
         safe = safe_text(text)
         is_long = _is_too_long(safe)
-        await self.look_around()
+        await self.update_environment()
         for tool in (*TOOLS, TMUX):
             if self.untried(tool).works is None and await self.set(tool, safe):
                 how = await self._how_far(safe) if tool is TMUX else f"Copied ({tool.name})"
@@ -151,7 +151,7 @@ class Clipboard:
 
     async def paste(self) -> str:
         """Return the text of the clipboard; raises `FileRefused` where no tool can read it."""
-        await self.look_around()
+        await self.update_environment()
         for tool in (*TOOLS, TMUX):
             is_there = bool(tool.paste) and self.untried(tool).works is None
             if is_there and (text := await self.read(tool.paste)) is not None:
@@ -161,7 +161,7 @@ class Clipboard:
             hint="Copy a text first; `lmchat doctor clipboard` shows what each way needs.",
         )
 
-    async def look_around(self) -> None:
+    async def update_environment(self) -> None:
         """Update the environment to the attached tmux client, which may have changed."""
         self.environ = environ = dict(self._environ_at_start)
         if not environ.get(TMUX.needs):

@@ -228,7 +228,7 @@ def test_doctor_clipboard_tells_each_way(cli):
 
 def test_nothing_of_the_screen_is_imported_for_it(cli):
     done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
-    assert "lmchat.services.doctor" in done.stderr
+    assert "lmchat.services.examination" in done.stderr
     assert "textual" not in done.stderr
 
 

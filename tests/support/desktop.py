@@ -31,7 +31,7 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
-from lmchat.services.doctor import Check, Examination
+from lmchat.services.examination import Check, Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library

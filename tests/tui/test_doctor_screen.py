@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.services.doctor import Check, Examination
+from lmchat.services.examination import Check, Examination
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from tests.support.desktop import desktop

@@ -17,7 +17,7 @@ from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.catalogue import ModelRow
-from lmchat.services.doctor import Check, Examination
+from lmchat.services.examination import Check, Examination
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.ask_dialog import (
     AddressDialog,

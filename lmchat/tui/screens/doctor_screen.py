@@ -11,14 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.worker import Worker
 
 from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.services.doctor import (
-    STEP_IS_TOLD,
-    Check,
-    Examination,
-    report_text,
-    summary,
-    without_home,
-)
+from lmchat.services.examination import NEXT, Check, Examination, report_text, summary, texts_of
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
@@ -31,6 +24,7 @@ _STYLES: Mapping[Grade, str] = {
     Grade.FAULT: "$error",
 }
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
+_LABEL_WIDTH = max(map(len, Grade))
 _WIDE = 64  # columns from which names have their own column
 _MOST_NAME = 18
 _SIGN_WIDTH = 2
@@ -62,7 +56,8 @@ class DoctorScreen(ListDialog[None]):
         _: Worker[None] = self.run_worker(self._look, name="doctor", group="doctor", exclusive=True)
 
     def action_copy_report(self) -> None:
-        if findings := self._examination.in_order(self._found):
+        findings = self._examination.in_order(self._found)
+        if findings:
             self.app.copy_to_clipboard(report_text(findings, home=self._examination.home))
 
     async def _look(self) -> None:
@@ -77,62 +72,74 @@ class DoctorScreen(ListDialog[None]):
         width = self.list.text_width if self.can_show else 0
         if width < 1:
             return
-        checks, findings = self._examination.checks, self._examination.in_order(self._found)
+        checks = self._examination.checks
+        findings = self._examination.in_order(self._found)
         pending = [check for check in checks if check.check not in self._found]
-        names = [*(safe_line(one.name) for one in findings), *(one.name for one in pending)]
-        column = min(max(map(cell_len, names), default=0), _MOST_NAME) if width >= _WIDE else 0
+        column = 0
+        if width >= _WIDE:
+            names = [finding.name for finding in findings] + [check.name for check in pending]
+            widths = [cell_len(safe_line(name)) for name in names]
+            column = min(max(widths, default=0), _MOST_NAME)
+
         rows: list[ListRow] = []
         for group in Group:
-            below = [
-                row
-                for one in findings
-                if one.group is group
-                for row in self._finding(one, width, column)
-            ]
-            below += [self._waiting(one, column) for one in pending if one.group is group]
+            below: list[ListRow] = []
+            for finding in findings:
+                if finding.group is group:
+                    below += self._finding_rows(finding, width, column)
+            below += [self._pending_row(check, column) for check in pending if check.group is group]
+            if below and rows:
+                rows.append(ListRow())
             if below:
-                rows += [*([ListRow()] if rows else []), _line(((group.value, STRONG),)), *below]
+                rows += [_line(((group.value, STRONG),)), *below]
         done = len(checks) - len(pending)
         self.show_rows(rows, f"{done} of {len(checks)} checked" if pending else summary(findings))
 
-    def _finding(self, one: Finding, width: int, column: int) -> Iterator[ListRow]:
-        """Yield the rows of a finding; where there is a column for names, what is told stands beside it."""
-        style, name, icons = _STYLES.get(one.grade, MUTED), safe_line(one.name), icons_for(self)
-        shapes = {Grade.OK: icons.ready, Grade.WARNING: icons.degraded, Grade.FAULT: icons.down}
-        sign = (f"{shapes.get(one.grade, icons.off)} ", style)
-        word: Parts = ((one.grade.label, style if one.grade not in _QUIET else MUTED),)
-        indent, room = _SIGN_WIDTH, width - _SIGN_WIDTH
+    def _finding_rows(self, finding: Finding, width: int, column: int) -> Iterator[ListRow]:
+        """Yield the rows of a finding, with the words beside a column for names, or below the name."""
+        style = _STYLES.get(finding.grade, MUTED)
+        sign = (f"{self._icon_of(finding.grade)} ", style)
+        name = safe_line(finding.name)
+        label: Parts = ((finding.grade.label, MUTED if finding.grade in _QUIET else style),)
         if column:
-            indent += column + _GAP
-            room = width - indent - max(map(len, Grade)) - _GAP
-        told = self._told(one, max(room, _LEAST))
-        first = (
-            ((set_cell_size(name, column) + " " * _GAP, ""), *next(told, ()))
-            if column
-            else ((name, ""),)
-        )
-        yield _line((sign, *first), word)
-        for parts in told:
+            indent = _SIGN_WIDTH + column + _GAP
+            lines = self._lines(finding, width - indent - _LABEL_WIDTH - _GAP)
+            padded = (set_cell_size(name, column) + " " * _GAP, "")
+            yield _line((sign, padded, *lines.pop(0)), label)
+        else:
+            indent = _SIGN_WIDTH
+            lines = self._lines(finding, width - indent)
+            yield _line((sign, (name, "")), label)
+        for parts in lines:
             yield _line(((" " * indent, ""), *parts))
 
-    def _told(self, one: Finding, room: int) -> Iterator[Parts]:
-        """Yield the lines of the cause, and of the step where it is needed."""
-        for line in self._wrapped(one.cause, room):
-            yield ((line, MUTED if one.grade in _QUIET else ""),)
-        if one.next_step and one.grade in STEP_IS_TOLD:
-            first, *rest = self._wrapped(f"next: {one.next_step}", room)
-            yield (("next: ", MUTED), (first.removeprefix("next:").lstrip(), ""))
-            for line in rest:
-                yield ((line, ""),)
+    def _lines(self, finding: Finding, room: int) -> list[Parts]:
+        """Return the lines of the cause, and of the step where one is needed."""
+        style = MUTED if finding.grade in _QUIET else ""
+        cause, *steps = texts_of(finding, self._examination.home)
+        lines: list[Parts] = [((line, style),) for line in _wrapped(cause, room)]
+        for step in steps:
+            first, *rest = _wrapped(step, room)
+            words = first.removeprefix(NEXT.rstrip()).lstrip()
+            lines.append(((NEXT, MUTED), (words, "")))
+            lines += [((line, ""),) for line in rest]
+        return lines
 
-    def _wrapped(self, text: str, room: int) -> list[str]:
-        text = without_home(safe_line(text), self._examination.home)
-        return [line.plain.rstrip() for line in content(((text, ""),)).wrap(room)]
+    def _pending_row(self, check: Check, column: int) -> ListRow:
+        icons = icons_for(self)
+        name = set_cell_size(check.name, column) if column else check.name
+        checking = (f"checking {icons.cut}", MUTED)
+        return _line(((f"{icons.off} ", MUTED), (name + " " * _GAP, ""), checking))
 
-    def _waiting(self, one: Check, column: int) -> ListRow:
-        name, icons = set_cell_size(one.name, column) if column else one.name, icons_for(self)
-        looking = (f"checking {icons.cut}", MUTED)
-        return _line(((f"{icons.off} ", MUTED), (name + " " * _GAP, ""), looking))
+    def _icon_of(self, grade: Grade) -> str:
+        icons = icons_for(self)
+        shapes = {Grade.OK: icons.ready, Grade.WARNING: icons.degraded, Grade.FAULT: icons.down}
+        return shapes.get(grade, icons.off)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    wrapped = content(((text, ""),)).wrap(max(room, _LEAST))
+    return [line.plain.rstrip() for line in wrapped]
 
 
 def _line(parts: Parts, right: Parts = ()) -> ListRow:

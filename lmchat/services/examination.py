@@ -1,0 +1,195 @@
+"""Checks of the doctor, which run all at once, and the report of what they found."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from itertools import groupby
+from textwrap import TextWrapper
+from typing import Any
+
+from msgspec import Struct
+from rich.cells import cell_len, set_cell_size
+
+from lmchat.domain.finding import Finding, Grade, Group, Subject
+from lmchat.errors import LMChatError
+from lmchat.text import safe_line
+from lmchat.threads import run_abandonable
+
+LIMIT_S = 5.0  # of a check, by default
+NEXT = "next: "  # before a step
+_STEP_IF_LATE = "Check the disk, network folder or program it waits for"
+_GRADES_WITH_STEP = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
+_GAP = "  "  # before the first column, and after each
+_ENDLESS = 1_000_000  # width at which each row stays on one line
+
+Findings = Sequence[Finding]
+Paint = Callable[[str, Grade | None], str]
+"""Gives a word the colour of a grade; None is for headings."""
+
+
+class Check(Struct, frozen=True):
+    """Row of the table of checks. One that fails or hangs is a row of the report and stops no other."""
+
+    check: str  # name for scripts
+    group: Group
+    name: str  # name for people, until there are findings
+    run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks
+    step_if_late: str = ""  # of a check that may take long; any other that is late is a fault
+    limit_s: float = LIMIT_S
+
+
+class Examination(Struct, frozen=True, kw_only=True):
+    """All checks of a run, and what a report of them needs."""
+
+    checks: tuple[Check, ...]
+    note_error: Callable[[BaseException], str]  # logs an unexpected error and returns its id
+    home: str = ""  # the user's folder, which a report writes as `~`
+
+    async def run(self) -> AsyncGenerator[tuple[Check, Findings], None]:
+        """Run all checks at once and yield each with its rows as it ends; close it with `aclosing`."""
+        tasks = [
+            asyncio.create_task(self._run(check), name=f"check {check.check}")
+            for check in self.checks
+        ]
+        try:
+            for task in asyncio.as_completed(tasks):
+                yield await task
+        finally:
+            for started in tasks:
+                started.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, check: Check) -> tuple[Check, Findings]:
+        grade = Grade.FAULT
+        try:
+            async with asyncio.timeout(check.limit_s):
+                if inspect.iscoroutinefunction(check.run):
+                    return check, await check.run()
+                return check, await run_abandonable(check.run)
+        except TimeoutError:
+            if check.step_if_late:
+                grade = Grade.NOT_TRIED
+            cause = f"The check did not finish within {check.limit_s:g} s."
+            step = check.step_if_late or _STEP_IF_LATE
+        except LMChatError as error:
+            cause = error.message
+            step = error.hint
+        except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
+            error_id = self.note_error(error)
+            cause = f"The check itself failed ({type(error).__name__}, error {error_id})."
+            step = "The log file has details under this id"
+        row = Subject(check.group, check.check, check.name)
+        return check, [row.graded(grade, cause, step)]
+
+    def in_order(self, found: Mapping[str, Findings]) -> list[Finding]:
+        """Return all rows in the order of headings and checks."""
+        headings = list(Group)
+        rows: list[Finding] = []
+        for check in self.checks:
+            rows += found.get(check.check, ())
+        return sorted(rows, key=lambda row: headings.index(row.group))
+
+
+def worst(findings: Findings) -> Grade:
+    """Return the overall grade: fault, else a warning, else ok."""
+    grades = {finding.grade for finding in findings}
+    for grade in (Grade.FAULT, Grade.WARNING):
+        if grade in grades:
+            return grade
+    return Grade.OK
+
+
+def report_text(
+    findings: Findings,
+    *,
+    home: str = "",
+    width: int = _ENDLESS,
+    paint: Paint = lambda text, _grade: text,
+) -> str:
+    """Return the rows below their headings and a last line that sums up."""
+    grade_width = max((len(finding.grade.label) for finding in findings), default=0)
+    name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)
+    indent = " " * (grade_width + name_width + 3 * len(_GAP))
+    wrapper = TextWrapper(
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    lines: list[str] = []
+    for group, rows in groupby(findings, lambda finding: finding.group):
+        lines.append(paint(group.value, None))
+        for finding in rows:
+            label = finding.grade.label
+            padding = " " * (grade_width - len(label))
+            name = set_cell_size(safe_line(finding.name), name_width)
+            texts: list[str] = []
+            for text in texts_of(finding, home):
+                texts += wrapper.wrap(text)
+            columns = f"{_GAP}{paint(label, finding.grade)}{padding}{_GAP}{name}{_GAP}"
+            lines.append(columns + texts[0].removeprefix(indent))
+            lines += texts[1:]
+        lines.append("")
+    return "\n".join([*lines, summary(findings)])
+
+
+def texts_of(finding: Finding, home: str) -> list[str]:
+    """Return the cause of a row, and its next step where one is needed."""
+    texts = [finding.cause]
+    if finding.next_step and finding.grade in _GRADES_WITH_STEP:
+        texts.append(f"{NEXT}{finding.next_step}")
+    return [without_home(safe_line(text), home) for text in texts]
+
+
+def summary(findings: Findings) -> str:
+    """Return how many problems and warnings there are."""
+    counts = _counts(findings)
+    words: list[str] = []
+    for grade in (Grade.FAULT, Grade.WARNING):
+        if counts[grade]:
+            plural = "" if counts[grade] == 1 else "s"
+            words.append(f"{counts[grade]} {grade.label}{plural}")
+    return f"{', '.join(words) or 'no problems, no warnings'} in {len(findings)} checks"
+
+
+def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
+    """Return the document of `--json`; its keys are stable."""
+    counts = _counts(findings)
+    return {
+        "healthy": worst(findings) is not Grade.FAULT,
+        "verdict": worst(findings),
+        "counts": {grade.replace(" ", "_"): count for grade, count in counts.items()},
+        "checks": [
+            {
+                "check": finding.check,
+                "group": finding.group,
+                "name": finding.name,
+                "verdict": finding.grade,
+                "cause": finding.cause,
+                "next_step": finding.next_step or None,
+                "facts": dict(finding.facts),
+            }
+            for finding in findings
+        ],
+        "timestamp": timestamp,
+    }
+
+
+def _counts(findings: Findings) -> dict[Grade, int]:
+    counts = dict.fromkeys(Grade, 0)
+    for finding in findings:
+        counts[finding.grade] += 1
+    return counts
+
+
+def without_home(text: str, home: str) -> str:
+    """Write the user's folder as `~`, which a shell takes too, to keep its name private."""
+    home = home.rstrip("/")
+    if not home:
+        return text
+    quoted = text.replace(f"'{home}/", "~/'")
+    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", quoted)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from contextlib import aclosing
+
+from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.errors import StoreUnavailable
+from lmchat.services.examination import (
+    Check,
+    Examination,
+    report_json,
+    report_text,
+    without_home,
+    worst,
+)
+
+
+def row(
+    name: str = "x",
+    grade: Grade = Grade.OK,
+    cause: str = "So it is.",
+    step: str = "",
+    group: Group = Group.FILES,
+) -> Finding:
+    return Finding(group, name, name, grade, cause, step)
+
+
+def check(name: str, run, **more) -> Check:
+    return Check(name, Group.FILES, name.title(), run, **more)
+
+
+def good(name: str = "good", group: Group = Group.FILES) -> Check:
+    return Check(name, group, name.title(), lambda: [row(name, group=group)])
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+async def all_of(*checks: Check) -> dict[str, Finding]:
+    examination = Examination(checks=checks, note_error=lambda _: "deadbeef")
+    async with aclosing(examination.run()) as examined:
+        return {check.check: findings[0] async for check, findings in examined}
+
+
+async def test_checks_run_at_the_same_time():
+    both = asyncio.Barrier(2)
+
+    async def run():
+        await both.wait()
+        return [row()]
+
+    assert len(await all_of(check("a", run), check("b", run))) == 2
+
+
+async def test_a_check_that_raises_is_reported_by_the_id_of_the_log_and_without_its_words():
+    def run():
+        raise KeyError("sk-secret")
+
+    found = await all_of(check("bad", run), good())
+    assert found["good"].grade is Grade.OK
+    assert found["bad"].grade is Grade.FAULT
+    assert "KeyError" in found["bad"].cause
+    assert "deadbeef" in found["bad"].cause
+    assert "secret" not in found["bad"].cause
+
+
+async def test_what_lmchat_itself_says_is_a_fault_with_its_hint():
+    async def run():
+        raise StoreUnavailable("The file is locked.", hint="Close the other one.")
+
+    found = (await all_of(check("store", run)))["store"]
+    assert (found.grade, found.cause, found.next_step) == (
+        Grade.FAULT,
+        "The file is locked.",
+        "Close the other one.",
+    )
+
+
+async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_others():
+    gate = threading.Event()
+    late = check("late", hang, limit_s=0.05, step_if_late="check it")
+    found = await all_of(late, check("disk", gate.wait, limit_s=0.05), good())
+    gate.set()
+    assert found["good"].grade is Grade.OK
+    assert (found["late"].grade, found["late"].next_step) == (Grade.NOT_TRIED, "check it")
+    assert "0.05 s" in found["late"].cause
+    assert found["disk"].grade is Grade.FAULT
+    assert found["disk"].next_step.startswith("Check the disk, network folder")
+
+
+def test_a_program_ends_although_a_check_of_it_hangs():
+    code = (
+        "import asyncio, threading\n"
+        "from lmchat.threads import run_abandonable\n"
+        "async def main():\n"
+        "    try:\n"
+        "        await asyncio.wait_for(run_abandonable(threading.Event().wait), 0.05)\n"
+        "    except TimeoutError:\n"
+        "        print('left')\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
+
+
+async def test_leaving_early_leaves_no_check_running():
+    ended = asyncio.Event()
+
+    async def run():
+        try:
+            await hang()
+        finally:
+            ended.set()
+
+    examination = Examination(checks=(good(), check("late", run)), note_error=lambda _: "")
+    async with aclosing(examination.run()) as examined:
+        await anext(examined)
+    assert ended.is_set()
+
+
+def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():
+    assert worst([]) is Grade.OK
+    assert worst([row(grade=Grade.ABSENT), row(grade=Grade.NOT_TRIED)]) is Grade.OK
+    assert worst([row(grade=Grade.WARNING), row()]) is Grade.WARNING
+    assert worst([row(grade=Grade.WARNING), row(grade=Grade.FAULT)]) is Grade.FAULT
+
+
+ROWS = [
+    row("Jan", Grade.FAULT, "It wants a key.", "Settings", Group.SERVERS),
+    row("模型", Grade.ABSENT, "Nothing answers.", "start it", Group.SERVERS),
+    row("Folder", Grade.OK, "/home/ada/x is fine."),
+]
+
+
+def test_columns_are_aligned_and_a_step_is_told_only_where_one_is_needed():
+    assert report_text(ROWS).splitlines() == [
+        "Servers",
+        "  problem  Jan     It wants a key.",
+        "                   next: Settings",
+        "  absent   模型    Nothing answers.",
+        "",
+        "Files",
+        "  ok       Folder  /home/ada/x is fine.",
+        "",
+        "1 problem in 3 checks",
+    ]
+
+
+def test_a_narrow_terminal_wraps_and_a_pipe_does_not():
+    rows = [row("N", Grade.OK, "word " * 40)]
+    assert max(len(line) for line in report_text(rows, width=60).splitlines()) <= 60
+    assert max(len(line) for line in report_text(rows).splitlines()) > 190
+
+
+def test_an_address_or_path_is_never_broken_by_wrapping():
+    path = "/" + "long/" * 30
+    assert path in report_text([row("N", Grade.OK, f"At {path} it is.")], width=60)
+
+
+def test_what_came_from_outside_is_made_safe():
+    text = report_text([row("a\x1b[2J", Grade.FAULT, "b\n\u202ec", "d\x07")])
+    assert not {"\x1b", "\u202e", "\x07"} & set(text)
+    assert len(text.splitlines()) == 5
+
+
+def test_colours_are_of_the_words_alone():
+    text = report_text(ROWS, paint=lambda word, grade: f"<{word}>")
+    assert "<problem>  Jan" in text
+    assert "<Servers>" in text
+
+
+def test_home_is_written_so_that_a_shell_still_finds_it():
+    assert without_home("chmod 600 /home/ada/x", "/home/ada") == "chmod 600 ~/x"
+    assert without_home("rm '/home/ada/my file'", "/home/ada/") == "rm ~/'my file'"
+    assert without_home("/home/adam/x", "/home/ada") == "/home/adam/x"
+    assert without_home("/srv/x", "") == "/srv/x"
+    assert without_home("/x/y", "/") == "/x/y"
+
+
+def test_the_document_has_stable_keys_and_all_steps():
+    value = json.loads(json.dumps(report_json(ROWS, "2026-11-20T08:00:00.000Z")))
+    assert list(value) == ["healthy", "verdict", "counts", "checks", "timestamp"]
+    assert (value["healthy"], value["verdict"]) == (False, "fault")
+    assert value["counts"] == {"ok": 1, "warning": 0, "fault": 1, "absent": 1, "not_tried": 0}
+    assert list(value["checks"][0]) == [
+        "check",
+        "group",
+        "name",
+        "verdict",
+        "cause",
+        "next_step",
+        "facts",
+    ]
+    assert value["checks"][1]["next_step"] == "start it"
+    assert value["checks"][2]["next_step"] is None
