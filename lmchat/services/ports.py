@@ -21,10 +21,17 @@ from lmchat.errors import EngineUnavailable
 class ChatStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
 
-    async def open(self) -> str: ...
+    # The file
+
+    async def open(self) -> str:
+        """Open the file; return a notice about it, if any."""
 
     async def daily_check(self) -> str:
         """Check and copy the file once a day; return a notice about it, if any."""
+
+    async def aclose(self) -> None: ...
+
+    # Sessions
 
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]: ...
 
@@ -32,18 +39,34 @@ class ChatStore(Protocol):
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
-        """Read a session with its chosen path, or with so many messages of its end."""
+        """Read a session with its chosen path, or with the last `count` messages of it."""
+
+    async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
+        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
+
+    async def fork(self, session_id: str, message_id: str) -> Session:
+        """Copy the path up to a message into a new session."""
+
+    async def purge(self, *session_ids: str) -> None:
+        """Delete sessions permanently, with all files that have their text."""
+
+    async def import_session(self, session: Session) -> SessionHeader | None:
+        """Write a session with all branches, all or nothing.
+
+        If a session has its id already, return the header of that and write nothing.
+        """
+
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]: ...
+
+    # Messages
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read a message and those before it, and the id of the next one to read; None at the root."""
+        """Read a message and those before it, and the id of the next one to read, None at the root."""
 
-    async def save_file(self, data: bytes) -> str:
-        """Write the content of an attached file durably, once, and return its digest."""
-
-    async def read_file(self, digest: str) -> bytes:
-        """Return the content of an attached file; raises `StoreUnavailable` if it is missing or damaged."""
+    async def has_message(self, message_id: str) -> bool:
+        """Return whether a message exists, also a deleted one that can be restored."""
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably as the new leaf; the first one creates the session."""
@@ -56,56 +79,77 @@ class ChatStore(Protocol):
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Write the row of an answer that is about to stream; without its prompt, `finish` writes it."""
+        """Write the row of an answer that is about to stream.
 
-    async def has_message(self, message_id: str) -> bool:
-        """Whether a message is there, also a deleted one that can be restored."""
+        Without its prompt on the disk, `finish` writes the row.
+        """
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append pieces of an answer; those after `RESET` replace all that was kept before."""
+        """Append pieces of an answer; those after `RESET` replace all earlier ones."""
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an ended answer durably; its pieces are dropped."""
 
+    async def delete_message(self, session_id: str, message_id: str) -> Session:
+        """Hide a message and those below it until `restore_message`, and show the nearest path."""
+
+    async def restore_message(self, session_id: str, message_id: str) -> Session:
+        """Undo the deletion of a message, and show it."""
+
+    async def last_deleted_message(
+        self, session_id: str, *, since: datetime | None = None
+    ) -> str | None:
+        """Return the message that was deleted last, after a moment if one is given."""
+
+    # Branches
+
+    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
+        """Return the messages of all branches, oldest first."""
+
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
 
-    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]: ...
-    async def branch_names(self, session_id: str) -> Mapping[str, str]: ...
-    async def name_branch(self, session_id: str, message_id: str, name: str) -> None: ...
+    async def branch_names(self, session_id: str) -> Mapping[str, str]:
+        """Return the names of branches by the id of their first message."""
 
-    async def delete_message(self, session_id: str, message_id: str) -> Session:
-        """Hide a message and those below it until `restore_message`."""
+    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
+        """Name the branch that begins with a message; an empty name removes it."""
 
-    async def restore_message(self, session_id: str, message_id: str) -> Session: ...
-    async def last_deleted_message(
-        self, session_id: str, *, since: datetime | None = None
-    ) -> str | None: ...
+    # Attached files
 
-    async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
+    async def save_file(self, data: bytes) -> str:
+        """Write the content of an attached file durably, once, and return its digest."""
 
-    async def purge(self, *session_ids: str) -> None:
-        """Delete sessions permanently, with all files that have their text."""
+    async def read_file(self, digest: str) -> bytes:
+        """Return the content of an attached file.
 
-    async def fork(self, session_id: str, message_id: str) -> Session: ...
+        Raises `StoreUnavailable` if it is missing or damaged.
+        """
 
-    async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a whole session with its branches, or return the header of the one with its id."""
+    # Prompts, drafts and reading positions
 
-    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]: ...
-    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]: ...
+    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
+        """Return earlier prompts, newest first, each once; none of deleted sessions."""
+
     async def draft(self, session_id: str) -> str: ...
-    async def save_draft(self, session_id: str, text: str) -> None: ...
-    async def bookmark(self, session_id: str) -> str: ...
+
+    async def save_draft(self, session_id: str, text: str) -> None:
+        """Save a draft; an empty one is removed."""
+
+    async def bookmark(self, session_id: str) -> str:
+        """Return the reading position of a session, or nothing."""
+
     async def save_bookmark(self, session_id: str, bookmark: str) -> None: ...
+
+    # Figures of turns
+
     async def add_ledger(self, row: LedgerRow) -> None: ...
-    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]: ...
+
+    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
+        """Return turns that ended since a moment, oldest first."""
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Return median tokens per second by (endpoint URL, model)."""
-
-    async def aclose(self) -> None: ...
 
 
 class ServerClient(Protocol):

@@ -116,7 +116,8 @@ class KeyringKeys:
     def load(self, origins: Iterable[str], *, is_separate: bool = False) -> bool:
         """Read the keys of servers; return whether the keyring answered or is absent.
 
-        With `is_separate` a separate process asks, so that this one does not hold 10 MB of libraries.
+        With `is_separate` a separate process asks, so that this one does not load 10 MB of
+        libraries.
         """
         wanted = list(dict.fromkeys(origins))
         if not wanted:
@@ -126,7 +127,7 @@ class KeyringKeys:
                 self._keys |= self._read_separately(wanted)
             else:
                 self._keys |= within(self._limit_s, lambda: self._read(wanted))
-        except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
+        except Exception as error:  # noqa: BLE001 - third-party; lmchat starts without it
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
         return True

@@ -65,7 +65,7 @@ OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 def reading(
     job: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Run a method on the thread of its object's database, with the connection; it changes nothing."""
+    """Make a method of a function that reads with the connection, on the thread of the database."""
 
     @wraps(job)
     async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
@@ -79,7 +79,7 @@ def reading(
 def writing(
     job: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Run a method on the thread of its object's database, with the connection, in a transaction."""
+    """Make a method of a function that writes with the connection, in one transaction."""
 
     @wraps(job)
     async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
@@ -247,7 +247,7 @@ class MemoryDatabase:
 
     async def aclose(self) -> None:
         """Drop what is in memory, after what is pending."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.wrap_future(self._thread.submit(connection.close))
+        if self._connection is not None:
+            await asyncio.wrap_future(self._thread.submit(self._connection.close))
+            self._connection = None
         self._thread.shutdown(wait=False)

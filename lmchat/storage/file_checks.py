@@ -1,4 +1,4 @@
-"""The doctor's checks of folders, stored keys, the keyring and `sessions.db`; they change nothing."""
+"""The doctor's checks of folders, keys, the keyring and `sessions.db`; they change nothing."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def put_message(connection: Connection, session_id: str, message: ChatMessage) -
 def begin_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer that is about to stream, or of a tool call that is about to run."""
+    """Write the row of an answer or a tool call before it begins."""
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
@@ -88,8 +88,9 @@ def end_answer(
     if is_new and has_prompt:  # else the path would be this answer alone
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
-        model, endpoint = stored(message.model), stored(message.endpoint)
-        set_columns(connection, session_id, model=model, endpoint=endpoint)
+        set_columns(
+            connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint)
+        )
     _make_newest(connection, session_id, moment)
 
 

@@ -60,7 +60,7 @@ class PartRow(Struct, frozen=True, kw_only=True):
 
 
 def stored(text: str) -> str | bytes:
-    """Return text as SQLite can keep it: bytes if it has lone surrogates, which UTF-8 cannot hold."""
+    """Return text as SQLite can keep it: as bytes if it has lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

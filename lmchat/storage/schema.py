@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from lmchat.errors import StoreUnavailable
 
 VERSION = 4
-"""Format of the tables, stored as `user_version`; earlier ones were those of development versions."""
+"""Format of the tables, stored as `user_version`; earlier formats are of development versions."""
 
 _TABLES = (
     """create table sessions (
@@ -136,7 +136,7 @@ def ensure_index(connection: sqlite3.Connection) -> None:
 def renew_index(connection: sqlite3.Connection) -> None:
     """Create or replace the search index, and mark all messages as not indexed."""
     with transaction(connection):
-        # A damaged FTS5 table cannot be dropped as a whole: its entry first, then what is behind it.
+        # A damaged FTS5 table cannot be dropped as a whole: its entry first, then its own tables.
         connection.execute("pragma writable_schema = on")
         connection.execute("delete from sqlite_master where name = 'trigrams'")
         connection.execute("pragma writable_schema = reset")

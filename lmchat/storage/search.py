@@ -148,10 +148,10 @@ class _Search:
             return
         query = f"{_TITLES} {_TITLE_HAS_TERM * len(self._terms)} order by updated_at desc"
         for row in self._connection.execute(query, self._terms).fetchall():
-            session_id, title = row[0], loaded(row[1])
+            title = loaded(row[1])
             match = self._match(row, "title", title)
             if match is not None:
-                is_prompt = first_prompt_title(self._connection, session_id) == title
+                is_prompt = first_prompt_title(self._connection, row[0]) == title
                 yield None if is_prompt else match
 
     def messages(self) -> Iterator[_Match]:

@@ -1,4 +1,4 @@
-"""Search index: trigrams of all texts, of thoughts, tool calls and results too, and of file names."""
+"""Search index: trigrams of all texts, with thoughts, tool calls and results, and of file names."""
 
 from __future__ import annotations
 

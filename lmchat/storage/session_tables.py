@@ -224,8 +224,9 @@ class SessionTables:
     ) -> str | None:
         # It may be shown again, if another window has added messages below it; then it hides the
         # messages beside those.
-        query = """select root.message_id from messages root where root.session_id = ?
-            and root.message_id in (select hidden_by from messages where session_id = root.session_id)
+        query = """select root.message_id from messages root
+            where root.session_id = ? and root.message_id in
+                (select hidden_by from messages where session_id = root.session_id)
             and coalesce(root.hidden_at, '') >= ?
             order by root.hidden_at desc, root.number desc"""
         earliest = "" if since is None else stored_time(since)

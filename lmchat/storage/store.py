@@ -4,8 +4,8 @@ A running answer is a row in the state `streaming` and a file beside the databas
 makes both (without its prompt in the tables, the file alone), and `add_pieces` appends to the file.
 So is a tool call that waits for approval or runs; its row and its file hold the call from the
 beginning. `finish`, also of a stopped answer, writes the whole answer into the tables `messages`
-and `parts` and removes the file. After `kill -9`, the file remains without a lock: the next time the
-database or the session is opened, `recover_killed_answers` writes its text into the tables.
+and `parts` and removes the file. After `kill -9`, the file remains without a lock: the next time
+the database or the session is opened, `recover_killed_answers` writes its text into the tables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LEDGER_COLUMNS = ", ".join(_LEDGER_FIELDS).replace("ended_at", "created_at")
 
 
 class SqliteStore(SessionTables):
-    """Sessions, drafts, prompt history, ledger and metrics in one file, opened by the first call."""
+    """Sessions, drafts, prompts, ledger and metrics in one file, which the first call opens."""
 
     database: Database
 
@@ -162,8 +162,11 @@ class SqliteStore(SessionTables):
         for message in messages:
             if is_unwanted.is_set():  # raises an error, which undoes it all
                 raise StoreUnavailable("The import was stopped.", hint="Start it again.")
-            message_id, parent_id = new_ids[message.message_id], new_ids.get(message.parent_id)
-            renamed = replace(message, message_id=message_id, parent_id=parent_id)
+            renamed = replace(
+                message,
+                message_id=new_ids[message.message_id],
+                parent_id=new_ids.get(message.parent_id),
+            )
             put_message(connection, session_id, renamed)
         for message_id, name in session.branch_names.items():
             query = "update messages set branch = ? where message_id = ?"

@@ -1,7 +1,8 @@
 """Keyring of this system, found without loading those of other systems.
 
-The library `keyring` loads all its backends to compare them, and the one for macOS starts a compiler
-on Linux to find its frameworks. As a program, this module prints keys as JSON for another process.
+The library `keyring` loads all its backends to compare them, and the one for macOS starts a
+compiler on Linux to find its frameworks. As a program, this module prints keys as JSON for another
+process.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _first_working(core: Any) -> Any:
     for name in _names():
         try:
             return core.load_keyring(name)
-        except Exception as error:  # noqa: BLE001 - third-party: its service or library is not there
+        except Exception as error:  # noqa: BLE001 - third-party; its service may be missing
             log.debug("%s cannot be used: %s", name, type(error).__name__)
     return None
 

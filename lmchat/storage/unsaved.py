@@ -1,8 +1,8 @@
-"""Store of sessions that are not kept: implements `services.ports.ChatStore`, which documents its methods.
+"""Store of temporary chats: implements `services.ports.ChatStore`, which documents its methods.
 
-What it writes is in memory only: an SQLite database without a file, and dictionaries. Saved sessions
-are read from the disk; the first change of one copies it into memory, where it keeps its id. Only
-the ledger, which holds figures and no text, is written to the disk.
+What it writes is in memory only: an SQLite database without a file, and dictionaries. Saved
+sessions are read from the disk; the first change of one copies it into memory, where it keeps its
+id. Only the ledger, which holds figures and no text, is written to the disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WITHOUT = "Start lmchat without --temporary."
 
 
 class UnsavedStore:
-    """Sessions, drafts, prompts and files in memory, over the saved ones, which stay as they are."""
+    """Sessions, drafts, prompts and files in memory, above saved ones that do not change."""
 
     def __init__(self, saved: SqliteStore, *, clock: Callable[[], datetime] = now) -> None:
         self._saved = saved
@@ -128,7 +128,7 @@ class UnsavedStore:
         self._own.add(session.header.session_id)
         return session
 
-    async def import_session(self, session: Session) -> SessionHeader | None:  # noqa: ARG002 - as in the protocol
+    async def import_session(self, session: Session) -> SessionHeader | None:  # noqa: ARG002
         raise WrongUse(NO_IMPORT, hint=_WITHOUT)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
