@@ -37,7 +37,6 @@ from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.desktop import notification, open_file, open_page
 from lmchat.terminal.editor import edit_text, page_text
-from lmchat.text import safe_line
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
@@ -106,7 +105,7 @@ def _wiring() -> ModuleType:
 
 def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
     """Say what could not be saved; the screen that warned of it is gone."""
-    titles = ", ".join(f"“{safe_line(one.title)}”" for one in open_sessions.unsaved())
+    titles = ", ".join(f"“{one.title}”" for one in open_sessions.unsaved())
     if titles:
         warning = open_sessions.save_queue.warning
         why = "." if warning is None else f": {warning.message}"

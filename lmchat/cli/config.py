@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from msgspec.structs import asdict, fields
+from msgspec.structs import fields
 
 from lmchat.cli.context import Context
 from lmchat.config.config_file import KeyPath, Problem, key_of, line_of
 from lmchat.config.example_file import example_text, toml_value
 from lmchat.config.load import Loaded
 from lmchat.config.sections import SECTIONS
-from lmchat.config.settings import EndpointSettings, McpSettings
+from lmchat.config.settings import EndpointSettings, McpSettings, Settings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
 from lmchat.files import write_new_file
@@ -22,6 +22,7 @@ from lmchat.paths import make_folder
 from lmchat.text import similar
 
 _MASK = "********"
+_ORIGIN_COLUMN = 50
 _USUAL_PATHS = ("", "/mcp", "/sse")  # of MCP servers
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
@@ -42,14 +43,15 @@ def path(context: Context) -> int:
 
 def show(context: Context) -> int:
     """Print every value and where it comes from; keys are masked."""
-    rows = _rows(context)
-    values = {key: {"value": value, "origin": origin} for key, value, origin in rows}
-    lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
-    width = min(max(len(line) for line in lines), 50)
-    with_origins = [
-        f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)
+    entries = _entries(context)
+    values = {entry.key: {"value": entry.value, "origin": entry.origin} for entry in entries}
+    settings = [entry.setting for entry in entries]
+    width = min(max(map(len, settings)), _ORIGIN_COLUMN)
+    lines = [
+        f"{setting:<{width}}  # {entry.origin}"
+        for setting, entry in zip(settings, entries, strict=True)
     ]
-    return context.output.result(values, "\n".join(with_origins))
+    return context.output.result(values, *lines)
 
 
 def init(context: Context) -> int:
@@ -64,129 +66,176 @@ def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
     loaded = context.loaded
     problems = [*context.problems, *_unusable(loaded), *_unknown_theme(context)]
-    rows = [
-        {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence}
-        for one in problems
-    ]
     value = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
         "ok": not problems,
-        "problems": rows,
+        "problems": [
+            {
+                "source": problem.source,
+                "line": problem.line,
+                "key": problem.key,
+                "message": problem.sentence,
+            }
+            for problem in problems
+        ],
     }
-    fine = f"{loaded.file}: " + (
-        "no problems" if loaded.has_file else "no file; the defaults apply"
-    )
-    context.output.result(value, "\n".join(one.sentence for one in problems) or fine)
+    lines = [problem.sentence for problem in problems]
+    if not problems:
+        words = "no problems" if loaded.has_file else "no file; the defaults apply"
+        lines = [f"{loaded.file}: {words}"]
+    context.output.result(value, *lines)
     return 2 if problems else 0
 
 
-def _unusable(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each address, host and certificate file that cannot be used.
+class _Use(Struct, frozen=True, kw_only=True):
+    """A value, and the function that raises an error where it cannot be used."""
 
-    Wrong addresses are not quoted, as they may hold a password.
-    """
+    path: KeyPath
+    value: str
+    check: Callable[[str], object]
+
+
+def _unusable(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each address, host and certificate file that cannot be used."""
+    for use in _uses(loaded.settings):
+        try:
+            if use.value:
+                use.check(use.value)
+        except LMChatError as error:
+            yield _problem_of(loaded, use.path, error)
+
+
+def _uses(settings: Settings) -> Iterator[_Use]:
     from lmchat.proxy.admission import AllowList
     from lmchat.proxy.errors import trusted
 
-    settings = loaded.settings
-    values: list[tuple[KeyPath, Callable[[str], object], str]] = [
-        (("endpoint",), Endpoint.parse, settings.endpoint),
-        *(
-            (("allowed_hosts", n), AllowList().allow, one)
-            for n, one in enumerate(settings.allowed_hosts)
-        ),
-        (("ca_file",), trusted, settings.ca_file),
-        *(
-            (("endpoints", n, "url"), Endpoint.parse, one.url)
-            for n, one in enumerate(settings.endpoints)
-        ),
-        *((("mcp", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.mcp)),
-    ]
-    for path, use, value in values:
-        try:
-            use(value) if value else None
-        except LMChatError as error:
-            step = f"; {error.hint[:1].lower()}{error.hint[1:]}" if error.hint else ""
-            words = error.message.partition(": ")[2].rstrip(".") + step.rstrip(".")
-            words = 'write "host" or "host:port"' if path[0] == "allowed_hosts" else words
-            origin = loaded.origins.get(str(path[0]), "file")
-            line = line_of(loaded.text, path) if origin.startswith("file") else None
-            source = origin if line is None else str(loaded.file)
-            yield Problem(
-                source=source, key=key_of(path), line=line, reason=f"cannot be used: {words}"
-            )
+    parse = Endpoint.parse
+    yield _Use(path=("endpoint",), value=settings.endpoint, check=parse)
+    for number, host in enumerate(settings.allowed_hosts):
+        yield _Use(path=("allowed_hosts", number), value=host, check=AllowList().allow)
+    yield _Use(path=("ca_file",), value=settings.ca_file, check=trusted)
+    for number, endpoint in enumerate(settings.endpoints):
+        yield _Use(path=("endpoints", number, "url"), value=endpoint.url, check=parse)
+    for number, server in enumerate(settings.mcp):
+        yield _Use(path=("mcp", number, "url"), value=server.url, check=parse)
+
+
+def _problem_of(loaded: Loaded, path: KeyPath, error: LMChatError) -> Problem:
+    """Return the problem without the value, which may hold a password."""
+    reason = error.message.partition(": ")[2].rstrip(".")
+    if path[0] == "allowed_hosts":
+        reason = 'write "host" or "host:port"'
+    elif error.hint:
+        reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
+
+    source = loaded.origins.get(str(path[0]), "file")
+    line = line_of(loaded.text, path) if source.startswith("file") else None
+    if line is not None:
+        source = str(loaded.file)
+    return Problem(source=source, key=key_of(path), line=line, reason=f"cannot be used: {reason}")
 
 
 def _unknown_theme(context: Context) -> Iterator[Problem]:
-    if not (name := context.loaded.settings.ui.theme):
+    loaded = context.loaded
+    name = loaded.settings.ui.theme
+    if not name:
         return
     from textual.theme import BUILTIN_THEMES
 
     from lmchat.tui.theme_files import read_themes
     from lmchat.tui.themes import THEMES, short_name, theme_named
 
-    themes = (*THEMES, *BUILTIN_THEMES.values(), *read_themes(context.paths.themes_folder)[0])
-    names = [theme.name for theme in themes]
-    if not theme_named(name, names):
-        meant = similar(name, (*names, *map(short_name, names)))
-        reason = f'"{name}" is not a theme' + ("" if meant else f"; themes: {', '.join(names)}")
-        file, line = str(context.loaded.file), line_of(context.loaded.text, ("ui", "theme"))
-        yield Problem(source=file, key="ui.theme", line=line, reason=reason, suggestion=meant)
+    own_themes, _ = read_themes(context.paths.themes_folder)
+    names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values(), *own_themes)]
+    if theme_named(name, names):
+        return
+    meant = similar(name, (*names, *map(short_name, names)))
+    reason = f'"{name}" is not a theme'
+    if not meant:
+        reason += f"; themes: {', '.join(names)}"
+    yield Problem(
+        source=str(loaded.file),
+        line=line_of(loaded.text, ("ui", "theme")),
+        key="ui.theme",
+        reason=reason,
+        suggestion=meant,
+    )
 
 
-def _rows(context: Context) -> list[tuple[str, object, str]]:
+class _Entry(Struct, frozen=True, kw_only=True):
+    """One line of `config show`."""
+
+    key: str
+    value: object
+    origin: str
+
+    @property
+    def setting(self) -> str:
+        return f"{self.key} = {'unset' if self.value is None else toml_value(self.value)}"
+
+
+def _entries(context: Context) -> list[_Entry]:
     settings, origins = context.settings, context.loaded.origins
-    rows: list[tuple[str, object, str]] = []
+    entries: list[_Entry] = []
     for section in SECTIONS:
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows.values():
             key, value = section.key(row.name), getattr(values, row.name)
             shown = _MASK if row.is_secret and value else _without_password(key, value)
-            rows.append((key, shown, origins.get(key, "default")))
+            entries.append(_Entry(key=key, value=shown, origin=origins.get(key, "default")))
+
+    tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
+    for name, word in settings.tools.approval.items():
+        tables[f"tools.approval.{name}"] = word
+    for number, server in enumerate(settings.mcp, 1):
+        tables[f"mcp[{number}]"] = _masked_server(server)
+    for number, endpoint in enumerate(settings.endpoints, 1):
+        tables[f"endpoints[{number}]"] = _masked_endpoint(endpoint)
+    for name, profile in settings.profiles.items():
+        tables[f"profiles.{name}"] = _set_fields(profile)
+    for name, preset in settings.prompts.items():
+        tables[f"prompts.{name}"] = _set_fields(preset)
     file = f"file ({context.config_file.name})"
-    rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
-    rows += [
-        (f"tools.approval.{name}", word, file) for name, word in settings.tools.approval.items()
-    ]
-    rows += [(f"mcp[{n}]", _plain(one), file) for n, one in enumerate(settings.mcp, 1)]
-    rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
-    rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]
-    rows += [(f"prompts.{name}", _plain(one), file) for name, one in settings.prompts.items()]
-    return rows
+    entries += [_Entry(key=key, value=value, origin=file) for key, value in tables.items()]
+    return entries
 
 
-def _plain(value: Struct) -> dict[str, object]:
-    """Return the fields that are set.
+def _set_fields(values: Struct) -> dict[str, object]:
+    """Return the fields that differ from their default."""
+    found: dict[str, object] = {}
+    for field in fields(values):
+        value = getattr(values, field.name)
+        if value != field.default:
+            found[field.name] = _set_fields(value) if isinstance(value, Struct) else value
+    return found
 
-    Keys, commands that print one, and what may hold one are masked: arguments, variables and paths of the
-    addresses of tool servers.
-    """
-    defaults = {field.name: field.default for field in fields(value)}
-    values = {
-        name: _plain(one) if isinstance(one, Struct) else one
-        for name, one in asdict(value).items()
-        if one != defaults[name]
-    }
-    if isinstance(value, EndpointSettings):
-        values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
-    if isinstance(value, McpSettings) and value.env:
-        values["env"] = dict.fromkeys(value.env, _MASK)
-    if isinstance(value, McpSettings) and value.args:
-        values["args"] = [_MASK] * len(value.args)
-    if isinstance(value, McpSettings) and is_address(value.url):
-        values["url"] = _without_path(value.url)
-    if (
-        isinstance(value, EndpointSettings | McpSettings)
-        and value.url
-        and not is_address(value.url)
-    ):
+
+def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
+    """Mask keys, commands that print one, and wrong addresses, which may hold a password."""
+    values = _set_fields(endpoint)
+    for name in ("api_key", "api_key_cmd"):
+        if name in values:
+            values[name] = _MASK
+    if not is_address(endpoint.url):
         values["url"] = _MASK
     return values
 
 
+def _masked_server(server: McpSettings) -> dict[str, object]:
+    """Mask what may hold a key: arguments, variables and paths of addresses."""
+    values = _set_fields(server)
+    if server.env:
+        values["env"] = dict.fromkeys(server.env, _MASK)
+    if server.args:
+        values["args"] = [_MASK] * len(server.args)
+    if server.url:
+        values["url"] = _without_path(server.url) if is_address(server.url) else _MASK
+    return values
+
+
 def _without_path(url: str) -> str:
-    """Return an address whose path is masked unless it is a usual one: some services put a token there."""
+    """Mask the path of an address unless it is a usual one: some services put a token there."""
     parts = urlsplit(url)
     is_usual = parts.path.rstrip("/") in _USUAL_PATHS
     return url if is_usual else f"{parts.scheme}://{parts.netloc}/{_MASK}"

@@ -16,7 +16,6 @@ from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
-from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 _STDIN = "-"
@@ -108,18 +107,18 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     if len(outcome.chats) <= _MOST_LISTED:
         for chat in outcome.chats:
             words = sentence(chat, is_trial=options.dry_run)
-            output.text(f"{safe_line(chat.file)}: {words}{_next_step(chat)}")
+            output.lines([f"{chat.file}: {words}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
         fresh = [chat for chat in outcome.chats if not chat.was_known]
         programs = set() if options.files else {chat.header.tags for chat in fresh}
         words = summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
-        output.text(f"{words}.")
+        output.lines([f"{words}."])
     _note_losses(context, outcome)
 
     saved = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
     ids = [chat.header.session_id for chat in saved if chat.header.deleted_at is None]
     if ids:
-        output.text(" ".join(ids))
+        output.lines([" ".join(ids)])
 
 
 def _note_losses(context: Context, outcome: ImportOutcome) -> None:

@@ -68,7 +68,7 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
     why = "There is no model on this disk"
     is_wanted = context.options.yes
     if not is_wanted and can_ask():
-        context.output.note(f"{why}. A demo model, only for trying lmchat:\n{about}.")
+        context.output.note(f"{why}. A demo model, only for trying lmchat:", f"{about}.")
         is_wanted = await consents("Download it?")
     if not is_wanted:
         raise WrongUse(
@@ -89,7 +89,7 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
         context.output.live("")
 
 
-def _table(files: tuple[ModelFile, ...]) -> str:
+def _table(files: tuple[ModelFile, ...]) -> list[str]:
     from lmchat.tui import formatting
 
     rows = [

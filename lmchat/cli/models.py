@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import rounded, table, timestamp
+from lmchat.cli.output import Output, rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.model_names import find_model, unknown_model
@@ -49,30 +50,38 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
     async with open_runtime(context) as runtime:
-        model = model_named(
-            context.options.model_id, await list_of_models(runtime, is_refresh=True)
-        )
+        model = await _named_model(context, runtime)
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
-        try:
-            await runtime.backend.load(
-                model,
-                context=context.options.context,
-                on_progress=lambda fraction: context.output.live(f"{fraction:.0%}"),
-            )
-        finally:
-            context.output.live("")
+        await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _report(context, model, LoadState.LOADED)
 
 
 async def unload(context: Context) -> int:
     """Unload a model."""
     async with open_runtime(context) as runtime:
-        model = model_named(
-            context.options.model_id, await list_of_models(runtime, is_refresh=True)
-        )
+        model = await _named_model(context, runtime)
         await runtime.backend.unload(model)
     return _report(context, model, LoadState.NOT_LOADED)
+
+
+async def load_with_progress(
+    runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
+) -> None:
+    """Load a model, with the given context window, and show the progress on a terminal."""
+
+    def show(fraction: float) -> None:
+        output.live(f"{fraction:.0%}")
+
+    try:
+        await runtime.backend.load(model, context=window, on_progress=show)
+    finally:
+        output.live("")
+
+
+async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
+    listed = await list_of_models(runtime, is_refresh=True)
+    return model_named(context.options.model_id, listed)
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
@@ -102,29 +111,37 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Ask each usable server; without one, return the cached list."""
     candidates = await find_candidates(runtime.backend, runtime.settings)
-    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
-    if usable:
-        asked = (
-            runtime.backend.models(
-                one.endpoint, is_refresh=is_refresh or not all(map(_is_told, one.models))
-            )
-            for one in usable
-        )
-        lists = await asyncio.gather(*asked)
-        return ModelList(
-            models=tuple(model for listed in lists for model in listed.models),
-            age_s=max(listed.age_s for listed in lists),
-            is_stale=any(listed.is_stale for listed in lists),
-        )
-    known, error = runtime.backend.cached_models(), why_unusable(candidates)
-    if not known.models or is_refresh or runtime.settings.endpoint or error.kind != "no_server":
+    requests = []
+    for candidate in candidates:
+        if candidate.verdict.is_usable:
+            # a scan asks for no more than names
+            is_known = all(_has_facts(model) for model in candidate.models)
+            is_asked = is_refresh or not is_known
+            requests.append(runtime.backend.models(candidate.endpoint, is_refresh=is_asked))
+    if requests:
+        return _joined(await asyncio.gather(*requests))
+
+    cached, error = runtime.backend.cached_models(), why_unusable(candidates)
+    may_be_cached = not is_refresh and not runtime.settings.endpoint and error.kind == "no_server"
+    if not cached.models or not may_be_cached:
         raise error
-    models = tuple(replace(model, state=LoadState.UNKNOWN) for model in known.models)
-    return replace(known, models=models, is_stale=True)
+    models = tuple(replace(model, state=LoadState.UNKNOWN) for model in cached.models)
+    return replace(cached, models=models, is_stale=True)
 
 
-def _is_told(model: ModelInfo) -> bool:
-    """Whether more than the name is known of a model; a scan asks for no more."""
+def _joined(lists: Sequence[ModelList]) -> ModelList:
+    models: list[ModelInfo] = []
+    for listed in lists:
+        models += listed.models
+    return ModelList(
+        models=tuple(models),
+        age_s=max(listed.age_s for listed in lists),
+        is_stale=any(listed.is_stale for listed in lists),
+    )
+
+
+def _has_facts(model: ModelInfo) -> bool:
+    """Whether more than the name is known of a model."""
     return bool(model.capabilities or model.context or not model.can_chat)
 
 
@@ -144,7 +161,7 @@ def _report(context: Context, model: ModelInfo, state: LoadState) -> int:
     return context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
 
 
-def _table(models: tuple[ModelInfo, ...]) -> str:
+def _table(models: tuple[ModelInfo, ...]) -> list[str]:
     from lmchat.tui import formatting
 
     rows = [
@@ -160,34 +177,31 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
         )
         for model in models
     ]
-    return table(("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"), rows)
+    head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
+    return table(head, rows)
 
 
 async def health(context: Context) -> int:
     """Print whether the server can answer; exit 1 if it cannot."""
-    candidate, model, reason, code = None, None, "", 0
+    candidate, model = None, None
+    reason, code = "", 0
     try:
         async with open_runtime(context) as runtime:
             candidates = await find_candidates(runtime.backend, runtime.settings)
         candidate = _best(candidates, runtime)
         if candidate is None or not candidate.verdict.is_usable:
             reason, code = why_unusable(candidates).message, 1
-        elif target := choose_at(
-            candidate, model=runtime.settings.model, remembered=runtime.remembered
-        ).target:
-            model = target.model
+        else:
+            model = _chosen_model(candidate, runtime)
     except LMChatError as error:
         reason, code = error.message, error.exit_code
-    url = context.loaded.settings.endpoint
-    configured = Endpoint.parse(url).url if is_address(url) else None
-    is_unknown = model is not None and model.state is LoadState.UNKNOWN
-    is_loaded = model is not None and model.state is LoadState.LOADED
-    is_loaded |= is_unknown and candidate is not None and candidate.verdict is Verdict.READY
+
+    is_loaded = _is_loaded(candidate, model)
     status = "ok" if is_loaded else "degraded"
     context.output.document(
         {
             "healthy": not reason,
-            "endpoint": candidate.endpoint.url if candidate else configured,
+            "endpoint": candidate.endpoint.url if candidate else _configured_url(context),
             "models": len(candidate.models) if candidate else 0,
             "error": reason or None,
             "status": "error" if reason else status,
@@ -202,40 +216,67 @@ async def health(context: Context) -> int:
     return code
 
 
+def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
+    """Return the model that the chat screen would choose on a server."""
+    model, remembered = runtime.settings.model, runtime.remembered
+    target = choose_at(candidate, model=model, remembered=remembered).target
+    return target.model if target else None
+
+
+def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
+    """Whether a model answers at once; that of a ready server that does not tell counts as loaded."""
+    if model is None or candidate is None:
+        return False
+    is_probably_loaded = model.state is LoadState.UNKNOWN and candidate.verdict is Verdict.READY
+    return is_probably_loaded or model.state is LoadState.LOADED
+
+
+def _configured_url(context: Context) -> str | None:
+    url = context.loaded.settings.endpoint
+    return Endpoint.parse(url).url if is_address(url) else None
+
+
 async def detect(context: Context) -> int:
     """Print every address that was tried; exit 3 if no server was found."""
     candidates: tuple[Candidate, ...] = ()
-    best, reason, code = None, NOTHING_FOUND, 3
+    best = None
+    reason, code = NOTHING_FOUND, 3
     try:
         async with open_runtime(context) as runtime:
             candidates = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
             best = _best(candidates, runtime)
     except LMChatError as error:
         reason, code = error.message, error.exit_code
+
     found: dict[str, object] = {"detected": False, "error": reason}
     if best is not None:
-        found = {"endpoint": best.endpoint.url, "detected": True, **_seen(best)}
+        found = {"endpoint": best.endpoint.url, "detected": True, **_facts(best)}
         found["models"] = [model.model_id for model in best.models]
-    listed = [
+    found["candidates"] = [
         {
-            "url": one.endpoint.url,
-            **_seen(one),
-            "next_step": one.next_step or None,
-            "detail": one.detail or None,
+            "url": candidate.endpoint.url,
+            **_facts(candidate),
+            "next_step": candidate.next_step or None,
+            "detail": candidate.detail or None,
         }
-        for one in candidates
+        for candidate in candidates
     ]
-    context.output.document(found | {"candidates": listed})
+    context.output.document(found)
     return 0 if best else code
 
 
-def _seen(one: Candidate) -> dict[str, object]:
-    return {"product": one.product, "verdict": one.verdict, "latency_ms": rounded(one.latency_ms)}
+def _facts(candidate: Candidate) -> dict[str, object]:
+    return {
+        "product": candidate.product,
+        "verdict": candidate.verdict,
+        "latency_ms": rounded(candidate.latency_ms),
+    }
 
 
 def _best(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
     """Return the server that the chat screen would open, else any model server."""
-    chosen = choose(
-        candidates, model=runtime.settings.model, remembered=runtime.remembered
-    ).candidate
-    return chosen or next((one for one in candidates if one.verdict.is_server), None)
+    model, remembered = runtime.settings.model, runtime.remembered
+    chosen = choose(candidates, model=model, remembered=remembered).candidate
+    if chosen is not None:
+        return chosen
+    return next((candidate for candidate in candidates if candidate.verdict.is_server), None)

@@ -1,10 +1,13 @@
-"""Output: answers on stdout, everything else on stderr, as text or as one JSON document."""
+"""Output: answers on stdout, everything else on stderr, as text or as one JSON document.
+
+All text of servers, files and errors passes here, and is made safe for a terminal here.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 
@@ -14,10 +17,10 @@ from msgspec.structs import asdict
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
-_UNDECIDED = "\r\u200c\u200d"  # characters whose safe form depends on what follows
 SHORT_ID = 8  # characters of a session's id that are printed
-_ROOM = 24  # columns that a live line may have filled
-_WIDEST = 200  # characters of one cell, so that one name does not widen every row
+_UNDECIDED = "\r\u200c\u200d"  # characters whose safe form depends on what follows
+_LIVE_COLUMNS = 24  # that a line of progress may have filled
+_MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
 
 
 class Output:
@@ -29,54 +32,62 @@ class Output:
         self.has_document = False  # whether the one JSON document was printed
 
     def text(self, text: str) -> None:
-        safe = safe_text(text)
-        _write(safe if safe.endswith("\n") else safe + "\n")
+        """Print a text that may have several lines."""
+        self.raw(safe_text(text))
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines; a name in one of them cannot begin another."""
+        self.raw("\n".join(map(_one_line, lines)))
+
+    def raw(self, text: str) -> None:
+        """Print text that is already safe: a JSON document, or one with our colours."""
+        if self.is_json:
+            self.has_document = True
+        _write(text if text.endswith("\n") else text + "\n")
 
     def document(self, value: object) -> None:
         """Print a value as the JSON document, or as one more line."""
         self.has_document = True
-        _write(to_json(value, indent=None if self.is_lines else 2) + "\n")
+        self.raw(to_json(value, indent=None if self.is_lines else 2))
 
-    def raw(self, text: str) -> None:
-        """Print text that is already safe: a JSON document, or one with our colours."""
-        self.has_document = self.is_json
-        _write(text if text.endswith("\n") else text + "\n")
-
-    def result(self, value: object, text: str) -> int:
-        """Print a value as JSON if that is wanted, else the text; return exit code 0."""
+    def result(self, value: object, *lines: str) -> int:
+        """Print a value as JSON if that is wanted, else the lines; return exit code 0."""
         if self.is_json:
             self.document(value)
         else:
-            self.text(text)
+            self.lines(lines)
         return 0
 
-    def listing(self, data: Sequence[object], lay_out: Callable[[], str], nothing: str) -> int:
-        """Print a list as JSON or text, or the note for an empty one; return exit code 0."""
+    def listing(
+        self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], nothing: str
+    ) -> int:
+        """Print a list as JSON or lines, or the note for an empty one; return exit code 0."""
         if self.is_json:
             self.document({"object": "list", "data": data})
         elif data:
-            self.text(lay_out())
+            self.lines(lay_out())
         else:
             self.note(nothing)
         return 0
 
-    def note(self, text: str) -> None:
+    def note(self, *lines: str) -> None:
+        """Print lines on stderr; a name in one of them cannot begin another."""
         if sys.stderr is not None:
-            sys.stderr.write(safe_text(text) + "\n")
+            sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
             sys.stderr.flush()
 
     def live(self, words: str) -> None:
-        """Overwrite the line of progress on stderr; there is none without a terminal, or if TERM=dumb."""
+        """Overwrite the line of progress on a terminal; no terminal and TERM=dumb get none."""
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
+            sys.stderr.write(f"\r{words.ljust(_LIVE_COLUMNS)}\r{words}")
             sys.stderr.flush()
 
     def failure(self, error: LMChatError) -> int:
-        """Tell an error, as JSON too if that is wanted; return its exit code."""
-        sentence = safe_line(error.message)
-        self.note(f"lmchat: {sentence}" + (f"\n{safe_line(error.hint)}" if error.hint else ""))
+        """Print an error, as JSON too if that is wanted; return its exit code."""
+        hint = [error.hint] if error.hint else []
+        self.note(f"lmchat: {error.message}", *hint)
         if self.is_lines or (self.is_json and not self.has_document):
-            with suppress(FileRefused):
+            with suppress(FileRefused):  # a full disk, which may be the error itself
                 self.document({"detail": failure_detail(error)})
         return error.exit_code
 
@@ -96,6 +107,7 @@ class SafeStream:
         self._print(whole)
 
     def end(self) -> None:
+        """Print what is pending, and end the line."""
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
@@ -135,7 +147,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     """Return lossless JSON that is safe on a terminal."""
     import json  # 7 ms that the chat screen does not need
 
-    text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent, default=_plain)
+    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_plain)
     if safe_text(text) != text:
         text = json.dumps(value, indent=indent, default=_plain).replace("\x7f", "\\u007f")
     return text
@@ -145,34 +157,39 @@ def _plain(value: object) -> object:
     """Return what JSON has no form for: fields of a value, times and paths."""
     if isinstance(value, Struct):
         fields = asdict(value).items()
-        return {name: round(one, 3) if isinstance(one, float) else one for name, one in fields}
+        return {name: round(item, 3) if isinstance(item, float) else item for name, item in fields}
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns by their width on a terminal."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose columns are aligned by their width on a terminal."""
     from rich.cells import cell_len
 
-    safe = [[safe_line(cell, limit=_WIDEST) for cell in row] for row in (head, *rows)]
-    widths = [max(cell_len(row[column]) for row in safe) for column in range(len(head))]
-    lines = (
-        "  ".join(
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-        for row in safe
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    safe_rows = [[safe_line(cell, limit=_MAX_CELL) for cell in row] for row in (head, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*safe_rows, strict=True)]
+    lines: list[str] = []
+    for row in safe_rows:
+        cells = zip(row, widths, strict=True)
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in cells]
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
-def _speaks_utf8() -> bool:
-    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+def _one_line(text: str) -> str:
+    """Return safe text without line breaks and tabs; blanks at its start stay."""
+    return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
+
+
+def _is_utf8() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def _write(text: str) -> None:
     """Write to stdout and flush; raises `BrokenPipeError`, or `FileRefused` as on a full disk."""
     if sys.stdout is None:
         return
-    if not _speaks_utf8():
+    if not _is_utf8():
         text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
     try:
         sys.stdout.write(text)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, minute, table
+from lmchat.cli.output import SHORT_ID, Output, minute, table
 from lmchat.cli.questions import can_ask, consents
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
@@ -15,52 +15,61 @@ from lmchat.domain.session import HOLDERS, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
 from lmchat.services.library import Library
-from lmchat.text import safe_line
 
 
 async def list_sessions(context: Context) -> int:
     """Print the sessions, newest first."""
+    is_trash = context.options.trash
     async with open_store(context) as store:
-        headers = await store.list_sessions(is_trash=context.options.trash)
-    head = ("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE")
+        headers = await store.list_sessions(is_trash=is_trash)
+    head = ("ID", "DELETED" if is_trash else "CHANGED", "MSGS", "MODEL", "TITLE")
     return context.output.listing(
         [header_json(header) for header in headers],
         lambda: table(head, [_row(header) for header in headers]),
-        "The trash is empty." if context.options.trash else "There are no saved sessions.",
+        "The trash is empty." if is_trash else "There are no saved sessions.",
     )
 
 
 def _row(header: SessionHeader) -> tuple[str, ...]:
-    time = minute(header.deleted_at or header.updated_at)
-    title = (header.title or "Untitled") + (" (fork)" if header.parent_id else "")
-    return header.session_id[:SHORT_ID], time, str(header.message_count), header.model, title
+    return (
+        header.session_id[:SHORT_ID],
+        minute(header.deleted_at or header.updated_at),
+        str(header.message_count),
+        header.model,
+        (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
+    )
 
 
 async def show(context: Context) -> int:
     """Print a session as text, or all of it as JSON."""
-    how = ExportAs(form="json" if context.output.is_json else "txt", with_reasoning=True)
+    output = context.output
     async with open_library(context) as library:
-        session = await library.store.open_session(await library.store.find(context.options.id))
-        text = await library.exporter.export_text(session, how)
-    (context.output.raw if context.output.is_json else context.output.text)(text)
+        session_id = await library.store.find(context.options.id)
+        session = await library.store.open_session(session_id)
+        export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
+        text = await library.exporter.export_text(session, export_as)
+    if output.is_json:
+        output.raw(text)
+    else:
+        output.text(text)
     return 0
 
 
 async def rename(context: Context) -> int:
     """Change the title of a session."""
-    if not context.options.title.strip():
+    options = context.options
+    if not options.title.strip():
         raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
     async with open_library(context) as library:
-        return await rename_in(library, context)
+        session_id = await library.store.find(options.id)
+        return await rename_session(library, context.output, session_id, options.title)
 
 
-async def rename_in(library: Library, context: Context) -> int:
-    """Change the title of a session of a store that is open."""
-    header = await library.rename(
-        await library.store.find(context.options.id), context.options.title
-    )
-    words = f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”."
-    return context.output.result(header_json(header), words)
+async def rename_session(library: Library, output: Output, session_id: str, title: str) -> int:
+    """Change the title of a session of an open store."""
+    header = await library.rename(session_id, title)
+    words = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
+    return output.result(header_json(header), words)
 
 
 async def delete(context: Context) -> int:
@@ -73,12 +82,12 @@ async def delete(context: Context) -> int:
 
 async def restore(context: Context) -> int:
     """Take a session out of the trash; `last` is the one that was deleted last."""
-    wanted = context.options.id
+    header: SessionHeader | None = None
     async with open_library(context) as library:
-        header = (
-            None if wanted == "last" else await library.restore(await library.store.find(wanted))
-        )
-        header = header or await library.undo_delete()
+        if context.options.id != "last":
+            header = await library.restore(await library.store.find(context.options.id))
+        if header is None:
+            header = await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
     return context.output.result(header_json(header), f"{_named(header)} is restored.")
@@ -86,19 +95,24 @@ async def restore(context: Context) -> int:
 
 async def purge(context: Context) -> int:
     """Remove a session, or everything in the trash, after confirmation."""
+    purged: Sequence[SessionHeader] = ()
     async with open_library(context) as library:
-        wanted = await library.trash()
         if context.options.id:
             session_id = await library.store.find(context.options.id)
-            wanted = ((await library.store.open_session(session_id, count=1)).header,)
-        gone = wanted if wanted and await _may_purge(context, wanted) else ()
-        if gone:
-            await library.purge(*(header.session_id for header in gone))
-    words = "\n".join(f"{_named(header)} was deleted permanently." for header in gone)
-    if context.options.id and gone:
-        return context.output.result(header_json(gone[0]), words)
+            wanted = [(await library.store.open_session(session_id, count=1)).header]
+        else:
+            wanted = list(await library.trash())
+        if wanted and await _may_purge(context, wanted):
+            await library.purge(*(header.session_id for header in wanted))
+            purged = wanted
+
+    lines = [f"{_named(header)} was deleted permanently." for header in purged]
+    if context.options.id and purged:
+        return context.output.result(header_json(purged[0]), *lines)
     nothing = "Nothing was deleted." if wanted else "The trash is empty."
-    return context.output.listing([header_json(header) for header in gone], lambda: words, nothing)
+    return context.output.listing(
+        [header_json(header) for header in purged], lambda: lines, nothing
+    )
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
@@ -130,34 +144,44 @@ def header_json(header: SessionHeader) -> dict[str, object]:
 
 
 def _named(header: SessionHeader) -> str:
-    return f"{header.session_id[:SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
+    return f"{header.session_id[:SHORT_ID]} “{header.title or 'Untitled'}”"
 
 
 async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
+    options = context.options
     async with open_library(context) as library:
-        return await search_in(library, context)
+        return await search_library(
+            library, context.output, " ".join(options.query), limit=options.limit
+        )
 
 
-async def search_in(library: Library, context: Context) -> int:
-    """Search a store that is open."""
-    hits = await library.store.search(" ".join(context.options.query), limit=context.options.limit)
-    return context.output.listing(
-        [{name: value for name, value in asdict(hit).items() if name != "words"} for hit in hits],
-        lambda: "\n".join(_text(hit) for hit in hits),
-        "Nothing found.",
-    )
+async def search_library(library: Library, output: Output, query: str, *, limit: int) -> int:
+    """Search an open store."""
+    hits = await library.store.search(query, limit=limit)
+
+    def lines() -> list[str]:
+        found: list[str] = []
+        for hit in hits:
+            found += _hit_lines(hit)
+        return found
+
+    return output.listing([_hit_json(hit) for hit in hits], lines, "Nothing found.")
 
 
-def _text(hit: SearchHit) -> str:
+def _hit_json(hit: SearchHit) -> dict[str, object]:
+    fields = asdict(hit)
+    del fields["words"]
+    return fields
+
+
+def _hit_lines(hit: SearchHit) -> tuple[str, str]:
+    """Return where a hit is, and the words around it."""
     holder = HOLDERS.get(hit.kind, "")
-    who = "" if holder and hit.role in ("", Role.TOOL) else hit.model or hit.role
-    columns = (
-        hit.session_id[:SHORT_ID],
-        minute(hit.created_at),
-        ", ".join(word for word in (safe_line(who), holder) if word),
-        safe_line(hit.title),
-    )
-    match = f"[{safe_line(hit.match)}]" if hit.match else ""
-    around = f"{safe_line(hit.before)} {match} {safe_line(hit.after)}"
-    return f"{'  '.join(columns)}\n    {around.strip()}"
+    has_no_author = holder and hit.role in ("", Role.TOOL)
+    author = "" if has_no_author else hit.model or hit.role
+    place = ", ".join(word for word in (author, holder) if word)
+    columns = (hit.session_id[:SHORT_ID], minute(hit.created_at), place, hit.title)
+    match = f"[{hit.match}]" if hit.match else ""
+    words = f"{hit.before.strip()} {match} {hit.after.strip()}"
+    return "  ".join(columns), f"    {words.strip()}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lmchat.cli.context import Context
 from lmchat.cli.output import minute, table
 from lmchat.cli.wiring import open_store
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
-from lmchat.text import safe_line
+from lmchat.text import plural
 
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
 _HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
-_BAR = 40  # cells of the longest bar of a plot
-_DAYS = 30  # days with a turn that a plot shows, at most
+_BAR_CELLS = 40  # of the longest bar of a plot
+_MAX_DAYS = 30  # with a turn, in a plot
 
 
 async def stats(context: Context) -> int:
@@ -20,25 +22,25 @@ async def stats(context: Context) -> int:
     async with open_store(context) as store:
         found = figures_by_model(await store.ledger_rows())
 
-    def lay_out() -> str:
+    def lay_out() -> list[str]:
         if context.options.plot:
-            return "\n\n".join(_plot(one) for one in found)
-        return table(_HEAD, [_row(one) for one in found])
+            return _plots(found)
+        return table(_HEAD, [_row(figures) for figures in found])
 
     empty = "No answers yet. Ask something first."
     return context.output.listing(found, lay_out, empty)
 
 
-def _row(one: ModelFigures) -> tuple[str, ...]:
+def _row(figures: ModelFigures) -> tuple[str, ...]:
     return (
-        one.model,
-        f"{one.product} {one.endpoint}",
-        str(one.turns),
-        f"{100 * one.complete / one.turns:.0f} %",
-        *_pair(one.ttft_ms, "{:.2f} s", 1e-3),
-        *_pair(one.tokens_per_second, "{:.1f}"),
-        *_pair(one.elapsed_ms, "{:.1f} s", 1e-3),
-        minute(one.last) if one.last else "",
+        figures.model,
+        f"{figures.product} {figures.endpoint}",
+        str(figures.turns),
+        f"{100 * figures.complete / figures.turns:.0f} %",
+        *_pair(figures.ttft_ms, "{:.2f} s", 1e-3),
+        *_pair(figures.tokens_per_second, "{:.1f}"),
+        *_pair(figures.elapsed_ms, "{:.1f} s", 1e-3),
+        minute(figures.last) if figures.last else "",
     )
 
 
@@ -48,17 +50,26 @@ def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, s
     return form.format(spread.p50 * factor), form.format(spread.p95 * factor)
 
 
-def _plot(one: ModelFigures) -> str:
-    days = one.days[-_DAYS:]
+def _plots(found: Sequence[ModelFigures]) -> list[str]:
+    lines: list[str] = []
+    for figures in found:
+        separator = [""] if lines else []
+        lines += [*separator, *_plot(figures)]
+    return lines
+
+
+def _plot(figures: ModelFigures) -> list[str]:
+    """Return a heading, and a bar for each day."""
+    lines = [f"{figures.model} at {figures.endpoint}: tok/s, the median of each day"]
+    days = figures.days[-_MAX_DAYS:]
     fastest = max((day.tokens_per_second or 0.0 for day in days), default=0.0) or 1.0
-    lines = [f"{safe_line(one.model)} at {safe_line(one.endpoint)}: tok/s, the median of each day"]
     for day in days:
         speed = day.tokens_per_second
         figure = "" if speed is None else f"{speed:.1f}"
-        bar = "#" * round(_BAR * (speed or 0.0) / fastest)
-        answers = "1 answer" if day.turns == 1 else f"{day.turns} answers"
-        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR}}  {answers}")
-    return "\n".join(lines)
+        bar = "#" * round(_BAR_CELLS * (speed or 0.0) / fastest)
+        answers = plural(day.turns, "answer")
+        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR_CELLS}}  {answers}")
+    return lines
 
 
 async def show(context: Context) -> int:

@@ -5,8 +5,9 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.cli.ask import Printer
+from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.output import Output
+from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
@@ -22,7 +23,7 @@ from lmchat.services.conversation import AnswerBegun
 
 
 def shown(capsys, *events, **how) -> tuple[str, str]:
-    printer = Printer(Output(**how))
+    printer = TurnPrinter(Output(**how))
     for event in events:
         printer.show(event)
     captured = capsys.readouterr()
@@ -113,14 +114,16 @@ def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(c
 
 
 def ended(capsys, *parts, **how) -> tuple[str, str]:
-    printer = Printer(Output(**how))
+    output = Output(**how)
+    printer = TurnPrinter(output)
     for part in parts:
         printer.show(
             RefusalDelta(text=part.text)
             if isinstance(part, RefusalPart)
             else TextDelta(text=part.text)
         )
-    printer.end(replace(text_message(Role.ASSISTANT, ""), parts=parts), None, None)
+    answer = replace(text_message(Role.ASSISTANT, ""), parts=parts)
+    AnswerReport(output, printer).print(answer, None, None)
     captured = capsys.readouterr()
     return captured.out, captured.err
 

@@ -1,0 +1,113 @@
+"""What `lmchat ask` prints in place of a whole answer: its code, or a value that fits a schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lmchat.cli.commands import ParsedOptions
+from lmchat.cli.output import Output
+from lmchat.domain.message import AnswerState, ChatMessage
+from lmchat.domain.request import AnyText
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.files import path_of, read_plain
+from lmchat.structured.json_schema import WantedValue
+from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
+
+_MAX_SCHEMA_BYTES = 1 << 20
+
+
+class CodeExtract:
+    """The code blocks of an answer."""
+
+    name = "code"  # in JSON
+    retry_prompt = ""  # a second answer is not asked for
+
+    def __init__(self) -> None:
+        self.output = AnyText()
+        self.value: str | None = None
+
+    async def read(self, answer: ChatMessage) -> LMChatError | None:
+        """Read the code of an answer; return the reason why a complete one has none."""
+        self.read_stopped(answer)
+        if self.value or answer.state is not AnswerState.COMPLETE:
+            return None
+        hint = "Ask for code in the prompt, or leave out --code to see the answer."
+        return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
+
+    def read_stopped(self, answer: ChatMessage) -> None:
+        """Read the code of an answer that may be incomplete."""
+        self.value = "\n\n".join(code_blocks(answer.text)) or None
+
+    def print(self, output: Output) -> None:
+        if self.value:
+            output.text(self.value)
+
+
+class ValueExtract:
+    """The JSON value of an answer."""
+
+    name = "value"  # in JSON
+
+    def __init__(self, schema: WantedValue) -> None:
+        self.output = schema.output
+        self.value: Any = None  # also where the value is JSON's `null`
+        self._has_value = False
+        self._schema = schema
+
+    @property
+    def retry_prompt(self) -> str:
+        """The prompt for a second answer; empty where asking again would not help."""
+        return self._schema.repair()
+
+    async def read(self, answer: ChatMessage) -> LMChatError | None:
+        """Read the value of an answer; return the reason why a complete one has none."""
+        if answer.state is not AnswerState.COMPLETE:
+            return None
+        try:
+            self.value = await self._schema.value_in(
+                answer.text,
+                thought=answer.reasoning,
+                finish_reason=answer.receipt.finish_reason if answer.receipt else "",
+                is_refusal=bool(answer.refusal),
+            )
+        except LMChatError as error:
+            return error
+        self._has_value = True
+        return None
+
+    def read_stopped(self, answer: ChatMessage) -> None:
+        """Do nothing: half a value cannot be used."""
+
+    def print(self, output: Output) -> None:
+        if self._has_value:
+            output.document(self.value)
+
+
+Extract = CodeExtract | ValueExtract
+
+
+async def extract_of(options: ParsedOptions) -> Extract | None:
+    """Return what to extract of an answer; None for all of it."""
+    if options.schema is None:
+        return CodeExtract() if options.code else None
+    wanted = WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem)
+    await wanted.require_valid()
+    return ValueExtract(wanted)
+
+
+def _schema_in(name: str) -> object:
+    hint = "Correct the schema file."
+    try:
+        data = read_plain(path_of(name), limit=_MAX_SCHEMA_BYTES, may_stream=True)
+        return strict_json(data.decode("utf-8-sig"))
+    except OSError as error:
+        reason, hint = f"cannot be read: {error.strerror or error}", "Check the path."
+    except UnicodeDecodeError:
+        reason = "is not UTF-8 text"
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        reason = f"is not valid JSON: {place}: {error.msg}"
+    except UnfitError as error:
+        reason = f"cannot be used: {error}"
+    raise WrongUse(f"The schema {name} {reason}.", hint=hint)

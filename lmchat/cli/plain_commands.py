@@ -1,0 +1,180 @@
+"""Slash commands of the plain chat; the table of the screen says what each takes and does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from lmchat.cli.plain_models import PlainModels
+from lmchat.cli.plain_sessions import PlainSessions
+from lmchat.cli.plain_turns import PlainTurns
+from lmchat.cli.prompt import preset_prompt
+from lmchat.cli.questions import can_ask, consents
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.errors import WrongUse
+from lmchat.files import path_of
+from lmchat.services.attachments import files_outside, read_attachment
+from lmchat.terminal.terminal_output import drop_typed
+from lmchat.text import safe_line
+from lmchat.tui.commands import COMMANDS, parse_slash
+from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
+
+QUOTES = '"""'  # around a prompt of several lines, as in Ollama
+_MAX_WORD = 40  # characters of an unknown command
+_MAX_PATH = 300  # characters
+
+Handler = Callable[[str], Awaitable[None]]
+
+
+class PlainCommands:
+    """Slash commands by name; each handler gets the argument, which may be empty."""
+
+    def __init__(self, turns: PlainTurns, sessions: PlainSessions) -> None:
+        self.is_leaving = False
+        self._turns = turns
+        self._output = turns.output
+        models = PlainModels(turns)
+        self._handlers: Mapping[str, Handler] = {
+            "/clear": sessions.begin,
+            "/compact": self._compact,
+            "/continue": self._continue,
+            "/doctor": self._doctor,
+            "/edit": self._edit,
+            "/effort": models.use_effort,
+            "/export": sessions.export,
+            "/file": self._file,
+            "/help": self._help,
+            "/model": models.use_model,
+            "/new": sessions.begin,
+            "/p": self._preset,
+            "/profile": models.use_profile,
+            "/quit": self._quit,
+            "/retry": self._retry,
+            "/search": sessions.search,
+            "/sessions": sessions.open,
+            "/stats": self._stats,
+            "/system": models.use_system_prompt,
+            "/title": sessions.rename,
+            "/tools": self._tools,
+        }
+        self._lists: Mapping[str, Callable[[], list[str]]] = {
+            "/effort": models.efforts,
+            "/p": self._presets,
+            "/profile": models.profiles,
+        }
+        """Values to print where the argument is missing."""
+
+    async def run(self, line: str) -> None:
+        """Run a command; raises `WrongUse` for an unknown one."""
+        found = parse_slash(line)
+        if found is None:
+            word = safe_line(line.partition(" ")[0], limit=_MAX_WORD)
+            hint = "/help lists the commands. Begin with a space to send it as a message."
+            raise WrongUse(f"Unknown command: {word}.", hint=hint)
+
+        name, argument = found.command.name, found.argument
+        if name not in self._handlers:
+            hint = found.command.plain_hint or "Start lmchat without --plain."
+            raise WrongUse(f"{name} needs the screen.", hint=hint)
+        if not argument and name in self._lists:
+            self._output.lines(self._lists[name]())
+            return
+        needs_argument = found.command.needs_argument or name == "/search"
+        if needs_argument and not argument:
+            raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
+        await self._handlers[name](argument)
+
+    async def _help(self, _: str) -> None:
+        self._output.lines(
+            command.plain_help or f"{command.slash}: {command.title}"
+            for command in COMMANDS
+            if command.name in self._handlers
+        )
+        self._output.note(
+            f"A prompt of several lines begins and ends with {QUOTES}.",
+            "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
+        )
+
+    async def _quit(self, _: str) -> None:
+        self.is_leaving = True
+
+    # Prompts and answers
+
+    def _presets(self) -> list[str]:
+        presets = list(self._turns.runtime.settings.prompts)
+        return presets or ["No presets: add [prompts.NAME] to config.toml."]
+
+    async def _preset(self, typed: str) -> None:
+        name, _, text = typed.partition(" ")
+        await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
+
+    async def _compact(self, _: str) -> None:
+        await self._turns.compact()
+
+    async def _retry(self, _: str) -> None:
+        settings, answer = await self._turns.settings(), self._last_answer()
+        conversation = self._turns.conversation
+        await self._turns.print(conversation.regenerate(answer.message_id, settings))
+
+    async def _continue(self, _: str) -> None:
+        settings, answer = await self._turns.settings(), self._last_answer()
+        if not is_resumable(answer):
+            raise WrongUse("The last answer is complete.", hint="/retry asks again.")
+        conversation = self._turns.conversation
+        begin = conversation.resume if has_words(answer) else conversation.regenerate
+        await self._turns.print(begin(answer.message_id, settings))
+
+    def _last_answer(self) -> ChatMessage:
+        answer = self._turns.sessions.shown.last_answer
+        if answer is None:
+            raise WrongUse(NOTHING_YET)
+        return answer
+
+    async def _edit(self, text: str) -> None:
+        conversation = self._turns.conversation
+        await conversation.fill()
+        prompts = [message for message in conversation.messages if message.role is Role.USER]
+        if not prompts:
+            raise WrongUse(NOTHING_YET)
+        last = prompts[-1]
+        if text:
+            await self._turns.send(text, edited_id=last.message_id)
+            return
+        self._turns.next.text = f"/edit {last.text}"
+        words = "edit it, and press Enter to send it again."
+        self._output.note(f"The last prompt is on the next line; {words}")
+
+    async def _file(self, name: str) -> None:
+        path = path_of(name)
+        if self._turns.is_terminal:
+            for outside in await files_outside([path], Path.cwd()):
+                await self._require_consent(outside)
+        self._turns.add_file(await read_attachment(path))
+
+    async def _require_consent(self, outside: Path) -> None:
+        """Ask before a file outside the folder is read: its path may have been pasted."""
+        place = f"{safe_line(str(outside), limit=_MAX_PATH)} is outside this folder"
+        if not can_ask():
+            raise WrongUse(f"{place}.", hint="lmchat asks before it reads it, on stderr.")
+        drop_typed(sys.stdin.fileno())  # a paste is no answer
+        if not await consents(f"{place}. Attach it?", self._turns.read_answer):
+            hint = "To attach it, repeat /file and answer y."
+            raise WrongUse("The file was not attached.", hint=hint)
+
+    # Commands of the command line
+
+    async def _doctor(self, _: str) -> None:
+        from lmchat.cli.doctor import doctor
+
+        await doctor(self._turns.context)
+
+    async def _stats(self, _: str) -> None:
+        from lmchat.cli.stats import stats
+
+        await stats(self._turns.context)
+
+    async def _tools(self, _: str) -> None:
+        from lmchat.cli.tools import list_tools
+
+        await list_tools(self._turns.context)

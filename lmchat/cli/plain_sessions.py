@@ -1,0 +1,102 @@
+"""Slash commands of the plain chat for the shown session and the saved ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmchat.cli.export import export_session
+from lmchat.cli.output import SHORT_ID, minute
+from lmchat.cli.plain_turns import PlainTurns
+from lmchat.cli.sessions import rename_session, search_library
+from lmchat.domain.message import Role
+from lmchat.domain.session import SessionHeader
+from lmchat.errors import WrongUse
+from lmchat.services.exporting import BY_NAME, MARKDOWN
+from lmchat.services.library import Library
+from lmchat.tui.message_needs import NOTHING_YET
+
+_MAX_SESSIONS = 30  # in a list
+_MAX_HITS = 20
+
+
+class PlainSessions:
+    """Handlers of the commands; each gets the argument, which may be empty."""
+
+    def __init__(self, turns: PlainTurns) -> None:
+        self._turns = turns
+        self._output = turns.output
+        self._library = Library(turns.runtime.store)
+        self._listed: Sequence[SessionHeader] = ()
+
+    async def begin(self, _: str) -> None:
+        self._turns.sessions.begin()
+        self._output.note("New session.")
+
+    async def open(self, wanted: str) -> None:
+        """List the newest sessions, or open one by its number in the list or its id."""
+        store, sessions = self._turns.runtime.store, self._turns.sessions
+        if not wanted:
+            self._listed = (await store.list_sessions())[:_MAX_SESSIONS]
+            lines = [
+                f"{number}. {_session_words(header)}"
+                for number, header in enumerate(self._listed, 1)
+            ]
+            self._output.lines(lines or ["There are no saved sessions."])
+            return
+        if wanted.isdecimal() and 0 < int(wanted) <= len(self._listed):
+            wanted = self._listed[int(wanted) - 1].session_id
+        sessions.show(await sessions.load(await store.find(wanted)))
+        await self.show()
+
+    async def show(self) -> None:
+        """At a terminal, print the end of the session and offer its draft."""
+        if not self._turns.is_terminal:
+            return
+        conversation, next_prompt = self._turns.conversation, self._turns.next
+        if conversation.messages:
+            self._output.note(f"Session: {_session_words(conversation.header)}")
+        for message in conversation.messages[-2:]:
+            is_prompt = message.role is Role.USER
+            self._output.note("You:" if is_prompt else f"{message.model or message.role}:")
+            self._output.text(message.text)
+
+        sessions = self._turns.sessions
+        next_prompt.draft_id = conversation.header.session_id if conversation.messages else ""
+        draft = await sessions.drafts.load(next_prompt.draft_id)
+        next_prompt.text, files = sessions.files.split(draft)
+        for file in files:
+            self._turns.add_file(file)
+        if next_prompt.text:
+            words = "edit it, or press Enter to send it."
+            self._output.note(f"Your draft is on the next line; {words}")
+
+    async def export(self, file: str) -> None:
+        await export_session(
+            self._library,
+            self._output,
+            self._written_id(),
+            BY_NAME if file else MARKDOWN,
+            file=file or None,
+        )
+
+    async def rename(self, title: str) -> None:
+        await rename_session(self._library, self._output, self._written_id(), title)
+        self._turns.conversation.rename(title)
+
+    async def search(self, words: str) -> None:
+        await search_library(self._library, self._output, words, limit=_MAX_HITS)
+
+    def _written_id(self) -> str:
+        """Return the id of the session, which a store has from its first message on."""
+        conversation = self._turns.conversation
+        if not conversation.messages:
+            raise WrongUse(NOTHING_YET)
+        return conversation.header.session_id
+
+
+def _session_words(header: SessionHeader) -> str:
+    fork = " (fork)" if header.parent_id else ""
+    changed = minute(header.updated_at)
+    short_id = header.session_id[:SHORT_ID]
+    title = header.title or "Untitled"
+    return f"“{title}”{fork}, {header.message_count} messages, {changed}, {short_id}"

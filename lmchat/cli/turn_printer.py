@@ -1,0 +1,162 @@
+"""Printer of a turn, for `ask`, `compare` and the plain chat."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from lmchat.cli.output import Output, SafeStream
+from lmchat.cli.tools import step_json, step_note
+from lmchat.domain.event import (
+    ModelLoading,
+    ModelNamed,
+    ReasoningDelta,
+    RefusalDelta,
+    RequestAdapted,
+    Rethought,
+    RetryScheduled,
+    StreamStalled,
+    TextDelta,
+)
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.model_names import is_other_model
+from lmchat.services.conversation import AnswerBegun, ConversationEvent
+from lmchat.services.tool_loop import MessageEnded
+from lmchat.text import safe_line
+
+_MAX_NAME = 80  # characters
+_MAX_ARGUMENTS = 2_000  # characters
+_LOADING_EVERY_S = 3.0  # between two figures of one progress
+
+
+class LoadingNotes:
+    """Notes that a model is loading: one at once, then one every few seconds."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._noted_s = -math.inf
+
+    def show(self, fraction: float | None = None) -> None:
+        now_s = time.monotonic()
+        if now_s - self._noted_s <= _LOADING_EVERY_S:
+            return
+        self._noted_s = now_s
+        if fraction is None:
+            self._output.note("Loading model…")
+        else:
+            self._output.note(f"Loading model, {100 * fraction:.0f} %")
+
+
+class TurnPrinter:
+    """Printer of the events of one turn.
+
+    The text goes to stdout while it arrives: as it is, or as one JSON object a piece. What happens
+    meanwhile goes to stderr.
+    """
+
+    def __init__(self, output: Output, *, asked_model: str = "", prints_text: bool = True) -> None:
+        """Without `prints_text`, the caller prints the answer at its end."""
+        self.steps: list[dict[str, Any]] = []  # ended tool calls
+        self.sent_tokens = 0
+        self._output = output
+        self._asked_model = asked_model
+        self._stream = SafeStream()
+        self._is_streaming = prints_text and not output.is_json
+        self._is_loading_noted = False
+        self._is_stall_noted = False
+        self._thoughts: list[str] = []
+
+    def show(self, event: ConversationEvent) -> None:
+        match event:
+            case TextDelta() | RefusalDelta():
+                self._is_stall_noted = False
+                self._print(event.text)
+            case ReasoningDelta():
+                self._is_stall_noted = False
+                self._thoughts.append(event.text)
+            case Rethought():
+                self._is_stall_noted = False
+                self._correct(is_thought=event.is_thought)
+            case AnswerBegun():
+                self._asked_model = event.message.model
+                self._thoughts.clear()
+                self.sent_tokens = event.plan.tokens
+            case MessageEnded():
+                self._stream.end()
+                if event.message.role is Role.TOOL:
+                    self._add_step(event.message)
+            case _:
+                self._note(event)
+
+    def end(self) -> None:
+        """End the line of what was printed of an answer."""
+        self._stream.end()
+
+    def note_oddities(self, answer: ChatMessage) -> None:
+        """Say what the text of an answer does not show."""
+        note = self._output.note
+        if answer.refusal:
+            note("lmchat: the model refused to answer.")
+        for call in answer.tool_calls:
+            name = safe_line(call.name, limit=_MAX_NAME)
+            arguments = safe_line(call.arguments, limit=_MAX_ARGUMENTS)
+            note(f"lmchat: the model called a tool (not run): {name}({arguments})")
+
+        receipt = answer.receipt
+        has_content = answer.text or answer.refusal or answer.tool_calls
+        if receipt is not None and receipt.is_cut:
+            limit = receipt.limit or "the server's token limit"
+            note(f"lmchat: the answer was cut short: {limit}.")
+        elif receipt is not None and receipt.finish_reason == "content_filter":
+            note("lmchat: the server filtered the answer.")
+        elif not has_content:
+            note("lmchat: the answer is empty.")
+
+    def _print(self, text: str) -> None:
+        if self._output.is_lines:
+            self._output.document({"chunk": text})
+        elif self._is_streaming:
+            self._stream.write(text)
+
+    def _correct(self, *, is_thought: bool) -> None:
+        """Say that the printed text was reasoning; or print what was wrongly taken for reasoning."""
+        if not is_thought:
+            self._print("".join(self._thoughts))
+        elif self._output.is_lines:
+            self._output.document({"rethought": True})
+        elif self._is_streaming:
+            self._stream.end()
+            self._stream.write("\n")
+            words = "the text so far was the model's reasoning; the answer follows."
+            self._output.note(f"lmchat: {words}")
+        self._thoughts.clear()
+
+    def _add_step(self, message: ChatMessage) -> None:
+        step = step_json(message)
+        self.steps.append(step)
+        if self._output.is_lines:
+            self._output.document({"tool": step})
+        self._output.note(step_note(message))
+
+    def _note(self, event: ConversationEvent) -> None:
+        match event:
+            case RetryScheduled():
+                attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
+                self._output.note(f"lmchat: retry {attempt}: {event.reason}")
+            case RequestAdapted():
+                self._output.note(f"lmchat: {event.note}")
+            case ModelLoading() if not self._is_loading_noted:
+                self._is_loading_noted = True
+                self._output.note("lmchat: the server is loading the model …")
+            case StreamStalled() if not self._is_stall_noted:
+                self._is_stall_noted = True
+                line_end = [] if self._stream.is_at_line_start else [""]
+                words = f"no data from the server for {event.silent_s:.0f} s"
+                self._output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
+            case ModelNamed() if is_other_model(self._asked_model, event.model):
+                served = safe_line(event.model, limit=_MAX_NAME)
+                asked = safe_line(self._asked_model, limit=_MAX_NAME)
+                self._output.note(f"lmchat: {served} answers instead of {asked}.")
+            case _:
+                pass
