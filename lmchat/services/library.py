@@ -1,4 +1,4 @@
-"""Sessions as a list: by day, renamed, pinned, archived, deleted and brought back."""
+"""List of sessions: by day, renamed, pinned, archived, deleted and restored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Library:
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
         tags = list((await self.store.open_session(session_id, count=1)).header.tags)
         for tag in tags_from(typed):
-            (tags.remove if tag in tags else tags.append)(tag)
+            if tag in tags:
+                tags.remove(tag)
+            else:
+                tags.append(tag)
         return await self.tag(session_id, tags)
 
     async def pin(self, session_id: str, *, is_pinned: bool = True) -> SessionHeader:
@@ -76,8 +79,8 @@ class Library:
 
     async def undo_delete(self) -> SessionHeader | None:
         """Restore the session that was deleted last, also by an earlier run."""
-        last = max(await self.trash(), key=lambda one: str(one.deleted_at), default=None)
-        return None if last is None else await self.restore(last.session_id)
+        trash = await self.trash()  # begins with what was deleted last
+        return await self.restore(trash[0].session_id) if trash else None
 
     async def restore(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": None})
@@ -92,9 +95,13 @@ def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
     """Return the list below the sessions that are in memory only."""
-    listed = {header.session_id for group in groups for header in group.headers}
+    listed: set[str] = set()
+    for group in groups:
+        listed.update(header.session_id for header in group.headers)
     missing = tuple(header for header in unsaved if header.session_id not in listed)
-    return (*([SessionGroup(name="Not saved", headers=missing)] if missing else []), *groups)
+    if not missing:
+        return tuple(groups)
+    return (SessionGroup(name="Not saved", headers=missing), *groups)
 
 
 def group_by_day(
@@ -106,11 +113,11 @@ def group_by_day(
     for header in headers:
         if header.is_archived:
             archived.append(header)
-            continue
-        name = (
-            "Pinned" if header.is_pinned else day_name(header.updated_at, moment=moment, zone=zone)
-        )
-        groups.setdefault(name, []).append(header)
+        elif header.is_pinned:
+            groups.setdefault("Pinned", []).append(header)
+        else:
+            name = day_name(header.updated_at, moment=moment, zone=zone)
+            groups.setdefault(name, []).append(header)
     if archived:
         groups["Archived"] = archived
     return tuple(SessionGroup(name=name, headers=tuple(found)) for name, found in groups.items())
@@ -118,7 +125,8 @@ def group_by_day(
 
 def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
     """Return the heading for a time; the future, as after a change of the clock, is today."""
-    day, today = time.astimezone(zone).date(), moment.astimezone(zone).date()
+    day = time.astimezone(zone).date()
+    today = moment.astimezone(zone).date()
     if day >= today:
         return "Today"
     if day == today - timedelta(days=1):

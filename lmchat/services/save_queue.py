@@ -1,9 +1,9 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
-Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module says when.
-They call `SqliteStore.append` for a prompt, `begin_answer` and `add_pieces` for a running answer, and
-`finish` for an ended one or a tool call. What cannot be written stays in the queue, in memory, and is tried
-again.
+Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module
+says when. They call `SqliteStore.append` for a prompt, `begin_answer` and `add_pieces` for a
+running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
+queue, in memory, and is tried again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ from lmchat.services.ports import ChatStore
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+WRITE_EVERY_S = 0.17  # leaves 80 ms of the promised 250 for reading and writing
+SEPARATOR = "\n\n"  # between the parts of a saved draft
 
 
 class _Unsaved(Struct, frozen=True, kw_only=True):
+    """Message that waits to be written, with its path and its files."""
+
     header: SessionHeader
     message: ChatMessage
     before: Sequence[ChatMessage]
@@ -56,16 +60,18 @@ class SaveQueue:
     ) -> None:
         """Write a prompt after its files, or an ended answer, and wait for the disk.
 
-        `before` is its path, which is written once more where the disk has lost it.
+        `before` is its path, which is written once more if the disk has lost it.
         """
         self._unsaved.append(_Unsaved(header=header, message=message, before=before, files=files))
         await self.write_unsaved()
 
     async def read_file(self, digest: str) -> bytes:
         """Return the content of an attached file, also of one that could not be written."""
-        unsaved = (file for entry in self._unsaved for file in entry.files)
-        found = next((file for file in unsaved if file.part.digest == digest), None)
-        return found.data if found else await self.store.read_file(digest)
+        for entry in self._unsaved:
+            for file in entry.files:
+                if file.part.digest == digest:
+                    return file.data
+        return await self.store.read_file(digest)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row if its prompt is in the database."""
@@ -76,14 +82,14 @@ class SaveQueue:
             self._note_failure(error)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Append text to the file of a running answer; return False where it has to be tried again."""
+        """Append text to the file of a running answer; return False if it must be tried again."""
         try:
             await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
             self._note_failure(error)
             return False
         if self.warning is not None:
-            self._write_unsaved_soon()  # where everything is saved, that ends the warning
+            self._write_unsaved_soon()  # if everything is saved, that ends the warning
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
@@ -102,12 +108,12 @@ class SaveQueue:
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
     def _write_unsaved_soon(self) -> None:
-        """Write what is not saved without waiting, as another process may hold the file for seconds."""
+        """Write what is not saved, without waiting: another process may hold the file for seconds."""
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write_unsaved())
 
     async def _write_unsaved(self) -> None:
-        """Write in order, one writer at a time; a session that fails does not hold up the others."""
+        """Write in order, one writer at a time; a session that fails does not delay the others."""
         async with self._lock:
             failed: set[str] = set()
             for entry in list(self._unsaved):
@@ -127,15 +133,20 @@ class SaveQueue:
         for file in entry.files:
             await self.store.save_file(file.data)
         messages = [entry.message]
-        parent_id = entry.message.parent_id
-        if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
+        if await self._is_path_lost(entry):
             log.warning("what this session began with was gone from the disk; it is written again")
-            messages = [*entry.before, *messages]
+            messages = [*entry.before, entry.message]
         for message in messages:
             if message.role in (Role.ASSISTANT, Role.TOOL):
                 await self.store.finish(entry.header.session_id, message)
             else:
                 await self.store.append(entry.header, message)
+
+    async def _is_path_lost(self, entry: _Unsaved) -> bool:
+        parent_id = entry.message.parent_id
+        if not entry.before or parent_id is None:
+            return False
+        return not await self.store.has_message(parent_id)
 
     def _note_failure(self, error: LMChatError) -> None:
         if self.warning is None:
@@ -148,9 +159,6 @@ class SaveQueue:
         self._retry_timer = None
         if self._unsaved:  # else the warning is about a running answer: its writer tries again
             self._write_unsaved_soon()
-
-
-SEPARATOR = "\n\n"
 
 
 class SavedTexts:
@@ -177,39 +185,49 @@ class SavedTexts:
         return session_id in self._wanted
 
     async def load(self, session_id: str) -> str:
+        """Return the text of a session, which an earlier run may have written."""
         if session_id not in self._texts:
-            store = self._store
             try:
-                stored = await (store.draft if self._is_draft else store.bookmark)(session_id)
+                stored = await self._stored(session_id)
             except LMChatError:
                 return ""
-            if session_id not in self._texts:
-                self._texts[session_id] = self._written[session_id] = stored
+            if session_id not in self._texts:  # else it was noted since
+                self._texts[session_id] = stored
+                self._written[session_id] = stored
         return self._texts[session_id]
 
     async def write(self) -> None:
         """Write what has changed; after an `LMChatError`, the next call tries again."""
-        save = self._store.save_draft if self._is_draft else self._store.save_bookmark
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):
                 text = wanted
-                if (
-                    self._is_draft and session_id not in self._written
-                ):  # typed before the old one was read
-                    old = await self._store.draft(session_id)
-                    text = SEPARATOR.join(dict.fromkeys(part for part in (old, wanted) if part))
+                if self._is_draft and session_id not in self._written:
+                    # typed before the draft of an earlier run was read
+                    earlier = await self._stored(session_id)
+                    text = SEPARATOR.join(dict.fromkeys(part for part in (earlier, wanted) if part))
                 if self._written.get(session_id, "") != text:
-                    await save(session_id, text)
+                    await self._save(session_id, text)
                 self._written[session_id] = text
-                if self._wanted[session_id] == wanted:
+                if self._wanted[session_id] == wanted:  # else another text was noted since
                     self._wanted[session_id] = text
 
+    async def _stored(self, session_id: str) -> str:
+        if self._is_draft:
+            return await self._store.draft(session_id)
+        return await self._store.bookmark(session_id)
 
-WRITE_EVERY_S = 0.17  # leaves 80 ms of the promised 250 for reading and writing
+    async def _save(self, session_id: str, text: str) -> None:
+        if self._is_draft:
+            await self._store.save_draft(session_id, text)
+        else:
+            await self._store.save_bookmark(session_id, text)
 
 
 class PieceWriter:
-    """Task that writes the text of a running answer; what fails is tried again with the next pieces."""
+    """Task that writes the text of a running answer.
+
+    Pieces that cannot be written are tried again, with those that came since.
+    """
 
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
         self._save_queue = save_queue
@@ -237,7 +255,8 @@ class PieceWriter:
         while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)
-            pieces, self._pieces = self._pieces, []
+            pieces = self._pieces
+            self._pieces = []
             self._has_pieces.clear()
             if not await self._save_queue.add_pieces(self._message_id, pieces):
                 self._pieces = [*pieces, *self._pieces]

@@ -29,9 +29,8 @@ class Platform(Struct, frozen=True, kw_only=True):
     """Copy a text to the clipboard; returns how, as words for a notification."""
     paste: Callable[[], Awaitable[str]]
     """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
-    examination: Callable[
-        [], Examination
-    ]  # return the checks of the doctor, which are imported late
+    examination: Callable[[], Examination]
+    """Return the checks of the doctor, which are imported late."""
     find_files: Callable[[str], Awaitable[tuple[str, ...]]]
     """Return the files of the working folder that match a few letters."""
     edit: Callable[[str], Awaitable[str]]
