@@ -14,7 +14,7 @@ class LMChatError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message  # one sentence: what happened
-        self.hint = hint  # one sentence: the next step; empty where there is none
+        self.hint = hint  # one sentence: the next step, or empty
         self.details = details
         """Shown on request only; never a key, never the text of a chat."""
         if kind is not None:
@@ -101,9 +101,8 @@ class ServerRejected(LMChatError):
         self.param = ""  # field of the request that the server names
         self.status = status  # None where the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait
-        self.needed_tokens: int | None = None
-        """Tokens of a prompt that was too long for a window of `room_tokens`, where the server says so."""
-        self.room_tokens: int | None = None
+        self.needed_tokens: int | None = None  # tokens of a prompt that was too long, if known
+        self.room_tokens: int | None = None  # size of the window for which it was too long
 
 
 class StreamInterrupted(LMChatError):

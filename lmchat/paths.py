@@ -13,15 +13,16 @@ class Paths:
     """Folders and files of one user; folders are made when needed."""
 
     def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
-        self.config_dir, self.cache_dir, self.state_dir = config_dir, cache_dir, state_dir
+        self.config_dir = config_dir
+        self.cache_dir = cache_dir
+        self.state_dir = state_dir
         self.config_file = config_dir / "config.toml"
         self.remembered_file = config_dir / "state.toml"  # last model, panels, theme
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.themes_folder = config_dir / "themes"  # own themes, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
-        self.sessions_file = (
-            config_dir / "sessions.db"
-        )  # also drafts, prompt history, metrics and ledger
+        self.sessions_file = config_dir / "sessions.db"
+        """Sessions, and also drafts, prompt history, metrics and ledger."""
         self.models_file = cache_dir / "models.json"
         self.demo_dir = cache_dir / "engine"
         self.engine_log_file = state_dir / "engine.log"
@@ -49,8 +50,9 @@ def make_folder(folder: Path) -> Path:
     try:
         ensure_folder(folder)
     except OSError as error:
+        reason = error.strerror or str(error)
         raise FileRefused(
-            f"The folder {folder} cannot be created: {error.strerror or error}.",
+            f"The folder {folder} cannot be created: {reason}.",
             hint="Set LMCHAT_HOME to a folder that you can write to.",
         ) from error
     return folder

@@ -63,7 +63,7 @@ class ChatStore(Protocol):
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read a message and those before it, and the id of the next one to read, None at the root."""
+        """Read `count` messages up to one, and the id of the next one to read, None at the root."""
 
     async def has_message(self, message_id: str) -> bool:
         """Return whether a message exists, also a deleted one that can be restored."""

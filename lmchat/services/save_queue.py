@@ -108,7 +108,7 @@ class SaveQueue:
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
     def _write_unsaved_soon(self) -> None:
-        """Write what is not saved, without waiting: another process may hold the file for seconds."""
+        """Write what is not saved, without waiting: another process may lock the file for long."""
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write_unsaved())
 

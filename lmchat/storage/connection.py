@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
-from lmchat.files import OPEN_FLAGS, ensure_folder
+from lmchat.files import OPEN_FLAGS, ensure_folder, system_error
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.development_files import renew_tables
 from lmchat.storage.file_errors import name_of
@@ -163,7 +163,7 @@ def _ensure_file(path: Path) -> None:
         return
     can_use_effective_ids = os.access in os.supports_effective_ids
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=can_use_effective_ids):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        raise system_error(errno.EACCES, path)
 
 
 def _ensure_tables(connection: Connection) -> None:
@@ -194,7 +194,7 @@ def _connect_to_read(path: Path) -> Connection:
                 raise
         else:
             return connection
-    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    raise system_error(errno.EACCES, path)
 
 
 def _refuse_outdated(connection: Connection) -> None:

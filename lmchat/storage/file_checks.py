@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.files import system_error
 from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database_copies import DATABASE_ERRORS
@@ -185,7 +186,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """
     can_use_effective_ids = os.access in os.supports_effective_ids
     if not os.access(path, os.R_OK, effective_ids=can_use_effective_ids):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        raise system_error(errno.EACCES, path)
     is_writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     mode = "mode=rw" if is_writable else "immutable=1"
     uri = f"file:{quote(str(path.absolute()))}?{mode}"
