@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -14,33 +13,26 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
+from lmchat.cli.screen_platform import ScreenPlatform, Write
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.files import empty_log
 from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
-from lmchat.services.examination import Examination
-from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.services.workspace import Platform, Workspace
+from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered_file
-from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.desktop import notification, open_file, open_page
-from lmchat.terminal.editor import edit_text, page_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
-
-Write = Callable[[str], bool]  # sends a control sequence to the terminal
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
@@ -161,7 +153,7 @@ def _make_workspace(
         catalogue=Catalogue(
             backend, store, expected=own_endpoints(settings), names=own_names(settings)
         ),
-        platform=_platform(context, settings, backend, write, scratch),
+        platform=ScreenPlatform(context, settings, backend, write, scratch),
         importer=None if context.options.temporary else Importer(store, find=find_chats),
         make_engine=engine.ready,
         remembered=remembered,
@@ -170,47 +162,4 @@ def _make_workspace(
         notices=notices,
         is_local=context.is_local,
         local_model=context.local_model,
-    )
-
-
-def _platform(
-    context: Context,
-    settings: Settings,
-    backend: ServerClient,
-    write: Write,
-    scratch: ScratchFolders,
-) -> Platform:
-    environ = context.environ_of_programs
-    clipboard = Clipboard(environ=environ, write=write, file=context.copied_file)
-
-    async def copy(text: str) -> str:
-        return (await clipboard.copy(text)).words
-
-    def examination() -> Examination:
-        from lmchat.cli.doctor import examination
-
-        return examination(context, backend, clipboard)
-
-    async def remember(remembered: Remembered) -> None:
-        await asyncio.to_thread(remembered_file.save, context.paths.remembered_file, remembered)
-
-    async def keep_key(endpoint: Endpoint, key: str) -> str:
-        return await asyncio.to_thread(_wiring().keys_of(context).keep, endpoint, key)
-
-    return Platform(
-        copy=copy,
-        paste=clipboard.paste,
-        examination=examination,
-        find_files=FileFinder(Path(), environ).find,
-        edit=partial(edit_text, environ=environ, scratch=scratch),
-        page=partial(page_text, environ=environ),
-        open_page=partial(open_page, environ=environ),
-        open_file=partial(open_file, environ=environ, scratch=scratch),
-        remember=remember,
-        keep_key=keep_key,
-        notification=lambda words: notification(settings.ui.notify, words, environ),
-        note_error=context.note_error,
-        log_file=str(context.paths.log_file),
-        themes_folder=context.paths.themes_folder,
-        config_file=context.config_file,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -22,31 +23,42 @@ from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.target_state import TargetState, target_state
 
 
-class Platform(Struct, frozen=True, kw_only=True):
+class Platform(Protocol):
     """Access to terminal, disk and other programs."""
 
-    copy: Callable[[str], Awaitable[str]]
-    """Copy a text to the clipboard; returns how, as words for a notification."""
-    paste: Callable[[], Awaitable[str]]
-    """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
-    examination: Callable[[], Examination]
-    """Return the checks of the doctor, which are imported late."""
-    find_files: Callable[[str], Awaitable[tuple[str, ...]]]
-    """Return the files of the working folder that match a few letters."""
-    edit: Callable[[str], Awaitable[str]]
-    page: Callable[[str], Awaitable[None]]
-    open_page: Callable[[str], Awaitable[bool]]
-    open_file: Callable[[str, bytes], Awaitable[bool]]
-    """Open a copy of a file, with its name, in the system's viewer."""
-    remember: Callable[[Remembered], Awaitable[None]]
-    keep_key: Callable[[Endpoint, str], Awaitable[str]]
-    """Store an accepted key; returns where, as words for a notification."""
-    notification: Callable[[str], str]
-    """Return the bytes that make the terminal notify the user; empty for none."""
-    note_error: Callable[[BaseException], str]  # log an unexpected error; returns its id in the log
     log_file: str
     themes_folder: Path  # folder of the user's own themes
     config_file: Path
+
+    async def copy(self, text: str) -> str:
+        """Copy a text to the clipboard; returns how, as words for a notification."""
+
+    async def paste(self) -> str:
+        """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
+
+    def examination(self) -> Examination:
+        """Return the checks of the doctor, which are imported late."""
+
+    async def find_files(self, letters: str) -> tuple[str, ...]:
+        """Return the files of the working folder that match a few letters."""
+
+    async def edit(self, text: str) -> str: ...
+    async def page(self, text: str) -> None: ...
+    async def open_page(self, address: str) -> bool: ...
+
+    async def open_file(self, name: str, data: bytes) -> bool:
+        """Open a copy of a file, with its name, in the system's viewer."""
+
+    async def remember(self, remembered: Remembered) -> None: ...
+
+    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+        """Store an accepted key; returns where, as words for a notification."""
+
+    def notification(self, words: str) -> str:
+        """Return what makes the terminal notify the user; empty for nothing."""
+
+    def note_error(self, error: BaseException) -> str:
+        """Log an unexpected error; returns its id in the log."""
 
 
 class Workspace(Struct, kw_only=True):

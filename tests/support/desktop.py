@@ -38,7 +38,7 @@ from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tools import Toolbox
-from lmchat.services.workspace import Platform, Workspace
+from lmchat.services.workspace import Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app import LMChatApp
@@ -184,7 +184,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             catalogue=Catalogue(
                 late, store, expected=own_endpoints(settings), names=own_names(settings)
             ),
-            platform=_platform(seen),
+            platform=DeskPlatform(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),
@@ -195,57 +195,59 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     return seen
 
 
-def _platform(seen: Desktop) -> Platform:
-    async def copy(text: str) -> str:
-        seen.copied.append(text)
+class DeskPlatform:
+    """The clipboard, files and programs of a desktop: what happens to them is written down."""
+
+    log_file = "/var/log/lmchat.log"
+
+    def __init__(self, seen: Desktop) -> None:
+        self.seen = seen
+        self.themes_folder = seen.folder / "themes"
+        self.config_file = seen.folder / "config.toml"
+        self.find_files = FileFinder(seen.folder, os.environ).find
+
+    async def copy(self, text: str) -> str:
+        self.seen.copied.append(text)
         return "Copied with test-copy"
 
-    async def paste() -> str:
-        if not seen.copied:
+    async def paste(self) -> str:
+        if not self.seen.copied:
             raise FileRefused("The clipboard is empty.", hint="Copy a text first.")
-        return seen.copied[-1]
+        return self.seen.copied[-1]
 
-    async def remember(value: Remembered) -> None:
-        seen.remembered.append(value)
+    def examination(self) -> Examination:
+        return Examination(
+            checks=tuple(self.seen.checks),
+            note_error=self.note_error,
+            home=str(self.seen.folder),
+        )
 
-    async def keep_key(endpoint: Endpoint, key: str) -> None:
-        seen.kept_keys.append((endpoint, key))
-
-    async def edit(text: str) -> str:
+    async def edit(self, text: str) -> str:
         return text + " edited"
 
-    async def page(text: str) -> None:
-        seen.paged.append(text)
+    async def page(self, text: str) -> None:
+        self.seen.paged.append(text)
 
-    async def open_page(address: str) -> bool:
-        seen.opened.append(address)
-        return seen.has_browser
+    async def open_page(self, address: str) -> bool:
+        self.seen.opened.append(address)
+        return self.seen.has_browser
 
-    async def open_file(name: str, data: bytes) -> bool:
-        seen.opened.append(f"{name}: {len(data)} bytes")
-        return seen.has_browser
+    async def open_file(self, name: str, data: bytes) -> bool:
+        self.seen.opened.append(f"{name}: {len(data)} bytes")
+        return self.seen.has_browser
 
-    return Platform(
-        find_files=FileFinder(seen.folder, os.environ).find,
-        copy=copy,
-        paste=paste,
-        examination=lambda: Examination(
-            checks=tuple(seen.checks),
-            note_error=lambda error: f"{error!r}"[:8],
-            home=str(seen.folder),
-        ),
-        edit=edit,
-        page=page,
-        open_page=open_page,
-        open_file=open_file,
-        remember=remember,
-        keep_key=keep_key,
-        notification=lambda _: "\a",
-        note_error=lambda error: f"{error!r}"[:8],
-        log_file="/var/log/lmchat.log",
-        themes_folder=seen.folder / "themes",
-        config_file=seen.folder / "config.toml",
-    )
+    async def remember(self, remembered: Remembered) -> None:
+        self.seen.remembered.append(remembered)
+
+    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+        self.seen.kept_keys.append((endpoint, key))
+        return ""
+
+    def notification(self, words: str) -> str:
+        return "\a"
+
+    def note_error(self, error: BaseException) -> str:
+        return f"{error!r}"[:8]
 
 
 @asynccontextmanager
@@ -517,7 +519,7 @@ async def run(
     async def keep_key(endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(keys.keep, endpoint, key)
 
-    workspace.platform = replace(workspace.platform, keep_key=keep_key)
+    workspace.platform.keep_key = keep_key
     async with running(desk, WIDE):
         yield Situation(desk, clock, ports, folder, credentials)
     await client.aclose()

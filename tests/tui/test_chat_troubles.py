@@ -4,7 +4,6 @@ import asyncio
 from unittest.mock import AsyncMock, patch
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Settings, UiSettings
 from lmchat.domain.event import (
@@ -181,10 +180,7 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         tmp_path, half("Let", gate), answer("Two."), clock=lambda: now_s[0]
     ) as desk:
         written = []
-        outside = desk.app.workspace.platform
-        desk.app.workspace.platform = replace(
-            outside, notification=lambda words: written.append(words) or ""
-        )
+        desk.app.workspace.platform.notification = lambda words: written.append(words) or ""
         await desk.say("one", sees="Let")
         desk.app.app_focus = False
         now_s[0] = 11.0

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.server import Endpoint, LoadState, Verdict
@@ -189,7 +188,7 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         keep_key = AsyncMock(side_effect=StoreUnavailable("The key could not be stored."))
-        desk.app.workspace.platform = replace(desk.app.workspace.platform, keep_key=keep_key)
+        desk.app.workspace.platform.keep_key = keep_key
         await desk.on(KeyDialog)
         await desk.type("sk-good")
         await desk.press("enter", leads_to=ChatScreen, sees="The key could not be stored.")

@@ -1,0 +1,86 @@
+"""Access of the screen to the clipboard, to files and to other programs of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from lmchat.cli.context import Context
+from lmchat.config.settings import Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.domain.server import Endpoint
+from lmchat.machine.scratch import ScratchFolders
+from lmchat.services.examination import Examination
+from lmchat.services.file_finder import FileFinder
+from lmchat.services.ports import ServerClient
+from lmchat.storage import remembered_file
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.desktop import notification, open_file, open_page
+from lmchat.terminal.editor import edit_text, page_text
+
+Write = Callable[[str], bool]  # sends a control sequence to the terminal
+
+
+class ScreenPlatform:
+    """The `Platform` of a run."""
+
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        backend: ServerClient,
+        write: Write,
+        scratch: ScratchFolders,
+    ) -> None:
+        self.log_file = str(context.paths.log_file)
+        self.themes_folder = context.paths.themes_folder
+        self.config_file = context.config_file
+        self._context = context
+        self._settings = settings
+        self._backend = backend
+        self._scratch = scratch
+        self._environ = context.environ_of_programs
+        self._clipboard = Clipboard(environ=self._environ, write=write, file=context.copied_file)
+        self._file_finder = FileFinder(Path(), self._environ)
+
+    async def copy(self, text: str) -> str:
+        return (await self._clipboard.copy(text)).words
+
+    async def paste(self) -> str:
+        return await self._clipboard.paste()
+
+    def examination(self) -> Examination:
+        from lmchat.cli.doctor import examination
+
+        return examination(self._context, self._backend, self._clipboard)
+
+    async def find_files(self, letters: str) -> tuple[str, ...]:
+        return await self._file_finder.find(letters)
+
+    async def edit(self, text: str) -> str:
+        return await edit_text(text, environ=self._environ, scratch=self._scratch)
+
+    async def page(self, text: str) -> None:
+        await page_text(text, environ=self._environ)
+
+    async def open_page(self, address: str) -> bool:
+        return await open_page(address, environ=self._environ)
+
+    async def open_file(self, name: str, data: bytes) -> bool:
+        return await open_file(name, data, environ=self._environ, scratch=self._scratch)
+
+    async def remember(self, remembered: Remembered) -> None:
+        file = self._context.paths.remembered_file
+        await asyncio.to_thread(remembered_file.save, file, remembered)
+
+    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+        from lmchat.cli.wiring import keys_of  # imports httpx and SQLite
+
+        return await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
+
+    def notification(self, words: str) -> str:
+        return notification(self._settings.ui.notify, words, self._environ)
+
+    def note_error(self, error: BaseException) -> str:
+        return self._context.note_error(error)
