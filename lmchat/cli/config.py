@@ -108,7 +108,7 @@ def _unusable(loaded: Loaded) -> Iterator[Problem]:
 
 def _uses(settings: Settings) -> Iterator[_Use]:
     from lmchat.proxy.admission import AllowList
-    from lmchat.proxy.errors import trusted
+    from lmchat.proxy.certificates import trusted
 
     parse = Endpoint.parse
     yield _Use(path=("endpoint",), value=settings.endpoint, check=parse)

@@ -233,7 +233,7 @@ def _is_behind_proxy(endpoint: Endpoint) -> bool:
 
 def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
     """Return the row about the proxy variables; `remote` are hosts that go through a proxy."""
-    from lmchat.proxy.errors import host_and_port, proxies_of
+    from lmchat.proxy.network_errors import host_and_port, proxies_of
 
     row = Subject(Group.NETWORK, "network.proxy", "Proxy variables")
     shown: dict[str, str] = {}
@@ -269,7 +269,7 @@ def certificates_findings(
     environ: Mapping[str, str], ca_file: str, *, is_needed: bool
 ) -> list[Finding]:
     """Return the row about certificates, if some are named or `is_needed` by an https server."""
-    from lmchat.proxy.errors import VARIABLES, trusted
+    from lmchat.proxy.certificates import VARIABLES, trusted
 
     named = {name: environ[name] for name in VARIABLES if environ.get(name)}
     if ca_file:

@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from ipaddress import ip_address
+from typing import TypeGuard
 
 from msgspec.structs import replace
 
@@ -29,53 +31,65 @@ from lmchat.errors import (
 from lmchat.proxy.json_values import number
 from lmchat.proxy.servers import SERVERS
 
-_log = logging.getLogger(__name__)
+TOO_MANY = "Too many requests to LMStudio, please try again later"
+PROBES_PER_MINUTE = 240  # a check every 5 s takes 12 of them
+MAX_MODEL_CHARS = 1024
+_WINDOW_S = 60.0
+_BASE64_GROWTH = 4 / 3  # of an image in a request
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_WHOLE = 2**63 - 1  # largest whole number that servers read
+_RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 _PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
+_log = logging.getLogger(__name__)
 
 
 class AllowList:
-    """Compares parsed hosts and ports, never strings of addresses."""
+    """Allowed hosts and ports; compares parsed values, never strings of addresses."""
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
-        self._hosts = set(map(_parsed, hosts))
+        self._hosts = set(map(_host_and_port, hosts))
 
     def allow(self, host: str) -> None:
-        """Add "host" (any port) or "host:port"; raises `EndpointNotAllowed` where it is neither."""
-        self._hosts.add(_parsed(host))
+        """Add "host" (any port) or "host:port"; raises `EndpointNotAllowed` if it is neither."""
+        self._hosts.add(_host_and_port(host))
 
     def check(self, endpoint: Endpoint) -> None:
-        # An endpoint may have been built by hand: only one that reads back as itself is what it says.
+        """Raise `EndpointNotAllowed`, or `RequestInvalid` for a provider without https."""
+        # An endpoint may have been built by hand: its address must read back as itself.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
+
         host = _canonical(endpoint.host)
         if endpoint.scheme == "http" and host in _PROVIDERS:
             raise RequestInvalid(
-                f"Endpoint not allowed: {host} accepts only https, because http would expose the API key.",
+                f"Endpoint not allowed: {host} accepts only https, "
+                "because http would expose the API key.",
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return
         hint = "Check the address, or add the host to allowed_hosts in config.toml."
+        if endpoint.host.isdecimal():
+            hint = f"Write http://127.0.0.1:{endpoint.host}."
         raise EndpointNotAllowed(
-            f"Endpoint not allowed: Endpoint must be localhost, "
+            "Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
-            hint=f"Write http://127.0.0.1:{endpoint.host}." if endpoint.host.isdecimal() else hint,
+            hint=hint,
         )
 
 
-def _parsed(text: str) -> tuple[str, int | None]:
+def _host_and_port(text: str) -> tuple[str, int | None]:
     host = text.strip().lower()
-    if not host.startswith("[") and host.count(":") > 1:  # a bare IPv6 address has no port
+    is_bare_ipv6 = not host.startswith("[") and host.count(":") > 1  # it has no port
+    if is_bare_ipv6:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
-        shown = (
-            "that" if "@" in text else f'"{text}"'
-        )  # what stands before the sign may be a password
-        hint = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+        shown = "that" if "@" in text else f'"{text}"'  # before an @ may be a password
         raise EndpointNotAllowed(
-            f"Endpoint not allowed: {shown} is not a host or host:port.", hint=hint
+            f"Endpoint not allowed: {shown} is not a host or host:port.",
+            hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
     port = host.rpartition("]")[2].partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
@@ -88,27 +102,28 @@ def _canonical(host: str) -> str:
         return host
 
 
-TOO_MANY = "Too many requests to LMStudio, please try again later"
-CHAT = "chat"
-LOOK = "look"
-LOOKS_PER_MINUTE = 240  # a check every 5 s takes 12 of them
-_WINDOW_S = 60.0
+class Purpose(StrEnum):
+    """Purpose of a request; each has a limit of its own."""
+
+    CHAT = "chat"
+    PROBE = "probe"  # health, models and counting
 
 
 class Limiter:
-    """Moving windows of a minute for chat, and for health, models and counting."""
+    """Moving windows of a minute."""
 
     def __init__(self, requests_per_minute: int) -> None:
-        self._limits = {CHAT: requests_per_minute, LOOK: LOOKS_PER_MINUTE}
-        self._taken: dict[str, deque[float]] = {CHAT: deque(), LOOK: deque()}
+        self._limits = {Purpose.CHAT: requests_per_minute, Purpose.PROBE: PROBES_PER_MINUTE}
+        self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
-    def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
+    def take(self, purpose: Purpose, product: Product = Product.LM_STUDIO) -> None:
         """Take one request from a budget, or raise `TooManyRequests`."""
-        taken, limit = self._recent(purpose), self._limits[purpose]
-        if len(taken) < limit:
-            taken.append(time.monotonic())
+        times = self._recent(purpose)
+        limit = self._limits[purpose]
+        if len(times) < limit:
+            times.append(time.monotonic())
             return
-        wait_s = max(math.ceil(taken[0] + _WINDOW_S - time.monotonic()), 1)
+        wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
             f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
             wait_s=wait_s,
@@ -116,26 +131,19 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
-        limit = self._limits[CHAT]
-        return Budget(left=limit - len(self._recent(CHAT)), limit=limit)
+        limit = self._limits[Purpose.CHAT]
+        return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
 
-    def _recent(self, purpose: str) -> deque[float]:
+    def _recent(self, purpose: Purpose) -> deque[float]:
         """Return the times of the requests in the window, oldest first."""
-        taken = self._taken[purpose]
-        while taken and taken[0] <= time.monotonic() - _WINDOW_S:
-            taken.popleft()
-        return taken
-
-
-MAX_MODEL_CHARS = 1024
-_BASE64 = 4 / 3  # growth of an image in a request
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LARGEST = 2**63 - 1  # largest whole number that servers read
-_RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
+        times = self._times[purpose]
+        while times and times[0] <= time.monotonic() - _WINDOW_S:
+            times.popleft()
+        return times
 
 
 def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
-    """Raise `RequestInvalid` naming the part that is wrong; a name that the server lists never is."""
+    """Raise `RequestInvalid` for the first wrong part; a listed model may have any name."""
     if not is_listed:
         _check_model(request.model, request.product)
     _check_messages(request.messages)
@@ -145,15 +153,16 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
 def check_size(
     body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
 ) -> None:
-    """Raise `BodyTooLarge` naming the size and the largest message; attached files have their own limits."""
-    size = len(body) - attached_bytes * _BASE64
-    if size <= limit_mb * 1e6:
+    """Raise `BodyTooLarge` with the size and the largest message; files have their own limits."""
+    size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
+    if size_bytes <= limit_mb * 1e6:
         return
     sizes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     raise BodyTooLarge(
-        f"The request is {size / 1e6:.1f} MB; the limit is {limit_mb:g} MB. Message {largest + 1} "
-        f"({messages[largest].role.value}) alone is {sizes[largest] / 1e6:.1f} MB.",
+        f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
+        f"Message {largest + 1} ({messages[largest].role.value}) alone is "
+        f"{sizes[largest] / 1e6:.1f} MB.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
 
@@ -161,26 +170,34 @@ def check_size(
 def _check_model(model: object, product: Product) -> None:
     if model == "":
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
-    is_name = isinstance(model, str) and model.strip() and len(model) <= MAX_MODEL_CHARS
-    if not is_name or _CONTROL.search(str(model)):
+    if not _is_model_name(model):
         raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
+
+
+def _is_model_name(model: object) -> bool:
+    if not isinstance(model, str) or not model.strip():
+        return False
+    return len(model) <= MAX_MODEL_CHARS and not _CONTROL.search(model)
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:
     if not messages:
         raise RequestInvalid("Invalid messages array: at least one message is needed.")
     last = messages[-1]
-    goes_on_thinking = last.role is Role.ASSISTANT and last.reasoning
-    for place, message in enumerate(messages, 1):
-        if not (message.sent_text or message.files) and not (goes_on_thinking and message is last):
-            raise RequestInvalid(f"Invalid message content: message {place} has no text.")
+    continues_thought = last.role is Role.ASSISTANT and bool(last.reasoning)
+    for position, message in enumerate(messages, 1):
+        is_continued = continues_thought and message is last
+        if not (message.sent_text or message.files or is_continued):
+            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
 def _check_sampling(sampling: Sampling) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(sampling, name)
+        if value is None:
+            continue
         figure = number(value)
-        if value is not None and (figure is None or not low <= figure <= high):
+        if figure is None or not low <= figure <= high:
             raise RequestInvalid(f"{name} must be between {low:g} and {high:g}.")
     _check_whole("max_tokens", sampling.max_tokens, least=1)
     _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
@@ -190,14 +207,20 @@ def _check_sampling(sampling: Sampling) -> None:
 def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
     if value is None:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
+    if not _is_whole(value):
         raise RequestInvalid(f"{name} must be a whole number.")
     if least is not None and value < least:
         raise RequestInvalid(f"{name} must be at least {least}.")
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return abs(value) <= _MAX_WHOLE
+
+
 class Admission:
-    """Checks before anything is sent: validate, allow-list, size, limiter. The log has no content."""
+    """Checks before anything is sent: validate, allow-list, size, limiter. Logs no content."""
 
     def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
@@ -207,20 +230,18 @@ class Admission:
 
     def count(self, **counts: float) -> None:
         """Add to the metrics, by their names."""
-        self.metrics = replace(
-            self.metrics,
-            **{name: getattr(self.metrics, name) + count for name, count in counts.items()},
-        )
+        sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
+        self.metrics = replace(self.metrics, **sums)
 
     def check(self, endpoint: Endpoint) -> None:
         """Ask the allow-list alone, for what may be answered without a request."""
-        with _step(LOOK, "allow-list"):
+        with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
 
     def take_probe(self, product: Product = Product.LM_STUDIO) -> None:
         """Take one request for health or models from their budget, or raise `TooManyRequests`."""
-        with _step(LOOK, "limiter"):
-            self.limiter.take(LOOK, product)
+        with _logged_step(Purpose.PROBE, "limiter"):
+            self.limiter.take(Purpose.PROBE, product)
 
     def admit(
         self,
@@ -228,29 +249,32 @@ class Admission:
         encode: Callable[[ChatRequest], bytes],
         *,
         is_listed: bool,
-        purpose: str = CHAT,
+        purpose: Purpose = Purpose.CHAT,
     ) -> int:
-        """Put a request through all steps; return the size of its body. A listed model may have any name."""
+        """Pass a request through all steps and return the size of its body.
+
+        `is_listed` is whether the server lists the model, which may then have any name.
+        """
         try:
-            with _step(purpose, "validate"):
+            with _logged_step(purpose, "validate"):
                 check_request(request, is_listed=is_listed)
-            with _step(purpose, "allow-list"):
+            with _logged_step(purpose, "allow-list"):
                 self.allowed.check(request.endpoint)
-            with _step(purpose, "size"):
+            with _logged_step(purpose, "size"):
                 body = encode(request)
                 attached_bytes = sum(map(len, request.files.values()))
                 check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
-            with _step(purpose, "limiter"):
+            with _logged_step(purpose, "limiter"):
                 self.limiter.take(purpose, request.product)
         except LMChatError:
-            if purpose == CHAT:
+            if purpose is Purpose.CHAT:
                 self.count(refused_requests=1)
             raise
         return len(body)
 
 
 @contextmanager
-def _step(purpose: str, name: str) -> Iterator[None]:
+def _logged_step(purpose: Purpose, name: str) -> Iterator[None]:
     try:
         yield
     except LMChatError as error:

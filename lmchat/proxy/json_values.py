@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LARGEST = 2.0**53  # larger figures of servers are noise
+_MAX_NUMBER = 2.0**53  # larger figures of servers are noise
 _decode = msgspec.json.Decoder().decode
 
 
@@ -65,7 +65,7 @@ def number(value: object) -> float | None:
     """Return a number of a size that can be meant, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if -_LARGEST < value < _LARGEST else None
+    return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
 def amount(value: object) -> float | None:

@@ -1,4 +1,4 @@
-"""Refusals of servers as errors: one table from status and body to kind, sentence and next step (R-24)."""
+"""Refusals of servers as errors: from status and body to kind, sentence and next step (R-24)."""
 
 from __future__ import annotations
 
@@ -11,112 +11,32 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from lmchat.domain.product import Product
 from lmchat.errors import ServerRejected
-from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text, whole
+from lmchat.proxy.error_body import ErrorBody, read_body, read_value
+from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.text import safe_line, shell_word, without_secret
-
-MESSAGE_CHARS = 300
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
-_HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
-
-
-class ErrorBody(Struct, frozen=True, kw_only=True):
-    """Facts of a refusal, whatever the shape of its body (R-24)."""
-
-    message: str = ""  # sentence of the server, trimmed and safe on one line; may be empty
-    code: str = ""
-    type: str = ""
-    param: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    is_html: bool = False
-
-
-def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
-    """Read the body of a refusal; the key that was sent is cut out of it."""
-    if "html" in content_type.lower() or _HTML.match(body[:512]):
-        return ErrorBody(is_html=True)
-    try:
-        return read_value(decode(body), key=key)
-    except NotJsonError:
-        words = body[: 16 * MESSAGE_CHARS].decode("utf-8", "replace")
-        return ErrorBody(message=clean(without_secret(words, key)))
-
-
-def read_value(value: object, *, key: str = "") -> ErrorBody:
-    """Read a decoded error."""
-    if isinstance(value, list) and value:
-        value = value[0]
-    outer = mapping(value)
-    inner = (
-        outer.get("error")
-        or outer.get("message")
-        or outer.get("error_message")
-        or outer.get("detail")
-    )
-    facts = mapping(inner) or outer
-    # FastAPI sends a list of what it cannot use
-    lists = (
-        rows(one) or rows(mapping(one).get("detail"))
-        for one in (inner, mapping(inner).get("message"))
-    )
-    row = next((found[0] for found in lists if found), {})
-    steps = row.get("loc")
-    place = ".".join(map(_plain, steps)) if isinstance(steps, list) else ""
-    in_words = f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
-    said = facts.get("message") or facts.get("error")
-    message = (
-        text(value) or text(inner) or text(said) or text(mapping(said).get("message")) or in_words
-    )
-    kind = text(facts.get("type")) or text(outer.get("error_type")) or text(outer.get("type"))
-    return ErrorBody(
-        message=clean(
-            without_secret(message, key)
-        ),  # before it is shortened, which may leave half a key
-        code=_plain(facts.get("code", facts.get("status", outer.get("code")))),
-        type=clean(kind),
-        param=clean(
-            text(facts.get("param")) or text(outer.get("param")) or place.rpartition(".")[2]
-        ),
-        facts=facts,
-    )
-
-
-def is_error(value: object) -> bool:
-    """Tell whether an object tells of an error, whatever the status said (R-1, R-26)."""
-    if not isinstance(value, dict):
-        return False
-    if value.get("error") or value.get("error_message") or value.get("object") == "error":
-        return True
-    choices = value.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return isinstance(first, dict) and first.get("finish_reason") == "error"
-
-
-def clean(message: str) -> str:
-    """Return a text on one line, without escape sequences, at most 300 characters."""
-    return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
-
-
-def _plain(value: object) -> str:
-    figure = number(value)
-    return clean(text(value)) if figure is None else f"{figure:.15g}"
-
-
-LM_STUDIO, JAN, LLAMA, OLLAMA = Product.LM_STUDIO, Product.JAN, Product.LLAMA_CPP, Product.OLLAMA
 
 
 class Rule(Struct, frozen=True):
-    """One kind of refusal."""
+    """One kind of refusal; the first rule that fits counts."""
 
     kind: str
-    at: tuple[int, ...] = ()  # statuses that it is about, 0 inside a stream; empty: all
-    says: str = ""  # pattern to find in what `_searched` returns; lower case
+    statuses: tuple[int, ...] = ()  # 0 inside a stream; empty: all
+    pattern: str = ""  # searched in the lower-case line that `_searched` returns
     message: str = "{said}"
     hint: str = ""
-    hints: Mapping[Product, str] = field(default_factory=dict)
+    has_product_hint: bool = False  # whether `refusal_hints` of a product replaces the hint
+
+    def fits(self, status: int, searched: str) -> bool:
+        has_status = not self.statuses or status in self.statuses
+        return has_status and re.search(self.pattern, searched) is not None
+
+    def hint_for(self, product: Product) -> str:
+        product_hint = product.facts.refusal_hints.get(self.kind, "")
+        return product_hint if self.has_product_hint and product_hint else self.hint
 
 
 _STREAM = (0,)
@@ -132,26 +52,18 @@ _MODEL_MISSING = (
 )
 _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
+    "|missing or invalid authorization header"
 )
-_NO_KEY += "|missing or invalid authorization header"
 KEY_MISSING = "The server needs an API key, but none was sent."
-KEY_REJECTED = (
-    "The API key was rejected; check it."  # replaced by `KEY_MISSING` where no key was sent
-)
-_KEY_HINTS = {
-    LM_STUDIO: "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
-    JAN: "Jan shows its API key under Settings, Local API Server.",
-    LLAMA: "Use the API key that llama-server was started with (--api-key).",
-}
+KEY_REJECTED = "The API key was rejected; check it."
+"""Hint that becomes `KEY_MISSING` if no key was sent."""
 _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
 )
 _CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
 _ADDRESS_HINT = "The server address should end in /v1 or have no path."
-_PAGE, _PAGE_HINT = (
-    "This is not a model server: a web page answered.",
-    "Check the port and the path of the address.",
-)
+_PAGE = "This is not a model server: a web page answered."
+_PAGE_HINT = "Check the port and the path of the address."
 _LIMIT_HINT = "Wait a moment; the server limits requests."
 _BUSY_HINT = "The server is busy; try again in a moment."
 _HOST = '{product} does not accept the host name "{host}".'
@@ -159,7 +71,7 @@ _HOST = '{product} does not accept the host name "{host}".'
 RULES: tuple[Rule, ...] = (
     Rule(
         "wrong_path",
-        says="unexpected endpoint or method",
+        pattern="unexpected endpoint or method",
         message="LM Studio does not know this path.",
         hint=_ADDRESS_HINT,
     ),
@@ -172,13 +84,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "context_overflow",
-        says=_OVERFLOW,
+        pattern=_OVERFLOW,
         message="The session is longer than the model's context window.",
         hint="Shorten the prompt, start a new session, or load the model with a larger context window.",
     ),
     Rule(
         "billing",
-        says=_NO_CREDIT,
+        pattern=_NO_CREDIT,
         message="{product} says that the account has no credit left.",
         hint=_CREDIT_HINT,
     ),
@@ -193,17 +105,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "model_not_loaded",
-        says="no models loaded|failed to load model|no running session found|no models are available",
+        pattern="no models loaded|failed to load model|no running session found|no models are available",
         hint="Load a model, or a smaller one if memory is low.",
-        hints={
-            JAN: "Start the model in Jan, then try again.",
-            LM_STUDIO: "Press Ctrl+O, Enter to load it; your message is then sent again. "
-            "In a shell: lmchat models load {model}",
-        },
+        has_product_hint=True,
     ),
     Rule(
         "model_crashed",
-        says="model has crashed|exit code",
+        pattern="model has crashed|exit code",
         hint="It may have run out of memory: load a smaller model or use a smaller context window.",
     ),
     Rule(
@@ -211,7 +119,7 @@ RULES: tuple[Rule, ...] = (
         (0, 400, 404, 422),
         _MODEL_MISSING,
         hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
-        hints={OLLAMA: "Download it with: ollama pull {model}"},
+        has_product_hint=True,
     ),
     Rule(
         "unsupported",
@@ -220,14 +128,14 @@ RULES: tuple[Rule, ...] = (
         message="{model} cannot chat; it may only make embeddings.",
         hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
     ),
-    Rule(  # LiteLLM fails where it finds no key
+    Rule(  # LiteLLM fails without a key
         "auth",
         (500,),
         r"<litellm> <no key> +internal server error$",
         message="{product} does not answer without an API key.",
         hint=KEY_MISSING,
     ),
-    Rule(  # LiteLLM looks for a key that is not its own in a database it has not
+    Rule(  # LiteLLM looks up an unknown key in a database, which is missing
         "auth",
         (400,),
         "no_db_connection",
@@ -242,15 +150,15 @@ RULES: tuple[Rule, ...] = (
         hint="lmchat cannot send a password. Set up an API key in the web server, "
         "or use the address of the model server directly.",
     ),
-    Rule("auth", (401,), hint=KEY_REJECTED, hints=_KEY_HINTS),
-    Rule("auth", says=_NO_KEY, hint=KEY_REJECTED, hints=_KEY_HINTS),
+    Rule("auth", (401,), hint=KEY_REJECTED, has_product_hint=True),
+    Rule("auth", pattern=_NO_KEY, hint=KEY_REJECTED, has_product_hint=True),
     Rule(
         "host_blocked",
         (400, 403),
         "host header|host not allowed",
         message=_HOST,
         hint="Add this host name to the server's trusted hosts, or use 127.0.0.1.",
-        hints={JAN: "In Jan: Settings, Local API Server, Trusted Hosts: add {host}."},
+        has_product_hint=True,
     ),
     Rule(
         "host_blocked",
@@ -265,7 +173,7 @@ RULES: tuple[Rule, ...] = (
         "wrong_path",
         (404, 405),
         hint=_ADDRESS_HINT,
-        hints={JAN: "Check the API prefix under Jan's Settings, Local API Server."},
+        has_product_hint=True,
     ),
     Rule(
         "wrong_path",
@@ -298,40 +206,51 @@ RULES: tuple[Rule, ...] = (
         "upstream",
         (502, 503),
         hint="The program behind the server does not answer; restart the model.",
-        hints={JAN: "The engine stopped: restart the model in Jan."},
+        has_product_hint=True,
     ),
-    Rule("not_an_llm", says="<web page>", message=_PAGE, hint=_PAGE_HINT),
+    Rule("not_an_llm", pattern="<web page>", message=_PAGE, hint=_PAGE_HINT),
     Rule("server_error", hint="Check the server's log, then try again."),
 )
 
-_FIGURE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
+
+_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
 """A number; Gemini writes its unit behind it."""
-_UNITS = ("d", "h", "min", "s")
+_UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
-    """Return the seconds to wait, or None where the server named none (R-32)."""
-    if found := _FIGURE.fullmatch(headers.get("retry-after-ms", "")):
+    """Return the seconds to wait, or None if the server named none (R-32)."""
+    if found := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
         return float(found[1]) / 1000
-    delays = (text(mapping(row).get("retryDelay")) for row in rows(facts.get("details")))
-    named = headers.get("retry-after", "") or next(filter(None, delays), "")
-    if found := _FIGURE.fullmatch(named):
+    named = headers.get("retry-after", "") or _retry_delay(facts)
+    if found := _SECONDS.fullmatch(named):
         return float(found[1])
     try:
         date = parsedate_to_datetime(named)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _retry_delay(facts: Mapping[str, Any]) -> str:
+    """Return the delay that Gemini names in the details of an error."""
+    for detail in rows(facts.get("details")):
+        if delay := text(mapping(detail).get("retryDelay")):
+            return delay
+    return ""
 
 
 def span(seconds: float) -> str:
     """Write a time to wait in its two largest units, never shorter than it is."""
-    left = math.ceil(seconds)
-    figures = [left // 86400, left // 3600 % 24, left // 60 % 60, left % 60]
-    first = next((place for place, figure in enumerate(figures) if figure), len(figures) - 1)
-    told = list(zip(figures, _UNITS, strict=True))[first : first + 2]
-    return " ".join(f"{figure} {unit}" for figure, unit in told)
+    left_s = math.ceil(seconds)
+    words: list[str] = []
+    for unit, size_s in _UNITS.items():
+        count, left_s = divmod(left_s, size_s)
+        if count or words or unit == "s":
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2])
 
 
 _TOKENS_NEEDED = re.compile(
@@ -340,11 +259,11 @@ _TOKENS_NEEDED = re.compile(
 _TOKENS_ROOM = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
-_PASSING = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
+_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """Facts of the request that a message about its refusal needs."""
+class RequestFacts(Struct, frozen=True, kw_only=True):
+    """Facts of a request that a message about its refusal needs."""
 
     product: Product
     key: str = ""  # the key that was sent
@@ -355,95 +274,99 @@ class Asked(Struct, frozen=True, kw_only=True):
         return f"<{type(self).__name__} {self.product}>"
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
+def refusal(
+    status: int, headers: Mapping[str, str], body: bytes, facts: RequestFacts
+) -> ServerRejected:
     """Return the error for a reply whose status or body refuses."""
-    read = read_body(body, headers.get("content-type", ""), key=asked.key)
-    return _error(status, headers, read, asked)
+    error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
+    return _error(status, headers, error_body, facts)
 
 
 def not_an_llm(reason: str, details: str = "") -> ServerRejected:
     """Return the error for a reply that no model server gives."""
-    return ServerRejected(
-        f"This is not a model server: {reason}", kind="not_an_llm", hint=_PAGE_HINT, details=details
-    )
+    message = f"This is not a model server: {reason}"
+    return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
 
 
-def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
+def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
     """Return the error for an error object inside a stream; its `status` is None."""
-    read = read_value(value, key=asked.key)
-    code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
-    return _error(code, {}, read, asked, is_in_stream=True)
+    error_body = read_value(value, key=facts.key)
+    code = error_body.code
+    is_status = code.isdecimal() and len(code) == len("503")
+    return _error(int(code) if is_status else 0, {}, error_body, facts, is_in_stream=True)
 
 
 def _error(
     status: int,
     headers: Mapping[str, str],
-    read: ErrorBody,
-    asked: Asked,
+    body: ErrorBody,
+    facts: RequestFacts,
     *,
     is_in_stream: bool = False,
 ) -> ServerRejected:
-    searched = _searched(read, asked, headers.get("www-authenticate", ""))
-    rule = next(
-        one for one in RULES if (not one.at or status in one.at) and re.search(one.says, searched)
-    )
-    needed, room = (
-        _tokens(read, "n_prompt_tokens", _TOKENS_NEEDED),
-        _tokens(read, "n_ctx", _TOKENS_ROOM),
-    )
-    words = _words(status, headers, read, asked)
-    message, hint = rule.message.format(**words), rule.hints.get(asked.product, rule.hint)
+    searched = _searched(body, facts, headers.get("www-authenticate", ""))
+    rule = next(rule for rule in RULES if rule.fits(status, searched))
+    words = _words(status, headers, body, facts)
+    needed = _tokens(body, "n_prompt_tokens", _TOKENS_NEEDED)
+    room = _tokens(body, "n_ctx", _TOKENS_ROOM)
+    wait_s = retry_after_s(headers, body.facts)
+
+    message = rule.message.format(**words)
     if rule.kind == "context_overflow" and needed and room:
         message = f"The session needs {needed} tokens; the context window has {room}."
-    if rule.kind == "bad_request" and read.param.lower() not in message.lower():
-        message = f"{message} ({read.param})"
+    if rule.kind == "bad_request" and body.param.lower() not in message.lower():
+        message = f"{message} ({body.param})"
     if rule.kind == "server_error" and is_in_stream:
         message = f"Streaming failed: {message}"
-    wait_s = retry_after_s(headers, read.facts)
-    if rule.kind in _PASSING and wait_s is not None and wait_s >= 1:  # R-32
+
+    hint = rule.hint_for(facts.product)
+    if hint == KEY_REJECTED and not facts.key:
+        hint = KEY_MISSING
+    hint = hint.format(**_as_shell_words(words))
+    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
         hint = f"Wait {span(wait_s)}, as the server asks, then try again."
-    details = f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip()
+
+    details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     error = ServerRejected(
-        without_secret(message, asked.key),
+        without_secret(message, facts.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=KEY_MISSING
-        if hint == KEY_REJECTED and not asked.key
-        else hint.format(**_as_shell_words(words)),
-        details=without_secret(details, asked.key),
+        hint=hint,
+        details=without_secret(details, facts.key),
         retry_after_s=wait_s,
     )
-    error.param = without_secret(read.param, asked.key)
+    error.param = without_secret(body.param, facts.key)
     if rule.kind == "context_overflow":
-        error.needed_tokens, error.room_tokens = needed, room
+        error.needed_tokens = needed
+        error.room_tokens = room
     return error
 
 
-def _searched(read: ErrorBody, asked: Asked, challenge: str) -> str:
+def _searched(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
     """Return the line that rules search: marks for what is not in words, then the words."""
-    kind_of_body = "<web page>" if read.is_html else "" if read.message else "<empty>"
-    scheme = challenge.partition(" ")[0]
-    marks = (
-        f"<{asked.product.value}>",
-        kind_of_body,
-        scheme and f"<{scheme}>",
-        "" if asked.key else "<no key>",
-    )
-    return " ".join([*filter(None, marks), read.type, read.code, read.param, read.message]).lower()
+    marks = [f"<{facts.product.value}>"]
+    if body.is_html:
+        marks.append("<web page>")
+    elif not body.message:
+        marks.append("<empty>")
+    if scheme := challenge.partition(" ")[0]:
+        marks.append(f"<{scheme}>")
+    if not facts.key:
+        marks.append("<no key>")
+    return " ".join([*marks, body.type, body.code, body.param, body.message]).lower()
 
 
 def _words(
-    status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked
+    status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
 ) -> dict[str, str]:
-    product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
-    said = f"says: {read.message}" if read.message else f"answered {status_words(status)}."
+    said = f"says: {body.message}" if body.message else f"answered {status_words(status)}."
+    location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
-        "product": product,
-        "said": f"{product} {said}",
-        "location": without_secret(shown_address(headers.get("location", "")), asked.key)
-        or "another address",
-        "model": asked.model or "MODEL",
-        "host": asked.host,
+        "product": facts.product.subject,
+        "said": f"{facts.product.subject} {said}",
+        "location": location or "another address",
+        "model": facts.model or "MODEL",
+        "host": facts.host,
     }
 
 
@@ -452,9 +375,11 @@ def _as_shell_words(words: dict[str, str]) -> dict[str, str]:
     return words | {name: shell_word(words[name]) for name in ("model", "host")}
 
 
-def _tokens(read: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:
-    figure, found = whole(read.facts.get(name)), pattern.search(read.message.lower())
-    return (figure if figure is not None else int(found[1]) if found else 0) or None
+def _tokens(body: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:
+    count = whole(body.facts.get(name))
+    if count is None and (found := pattern.search(body.message.lower())):
+        count = int(found[1])
+    return count or None
 
 
 def shown_address(location: str) -> str:
@@ -463,8 +388,8 @@ def shown_address(location: str) -> str:
         parts = urlsplit(location)
     except ValueError:
         return ""
-    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return safe_line(address, limit=200)
+    host = parts.netloc.rpartition("@")[2]
+    return safe_line(urlunsplit((parts.scheme, host, parts.path, "", "")), limit=200)
 
 
 def status_words(status: int) -> str:

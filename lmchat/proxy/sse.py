@@ -28,7 +28,7 @@ class SseEvent(Struct, frozen=True):
 
 
 class SseReader:
-    """Takes bytes in pieces of any size and gives events as soon as they are complete."""
+    """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
 
     def __init__(self) -> None:
         self._is_first = True
@@ -81,7 +81,8 @@ class SseReader:
 
     def _line(self, line: bytes, events: list[SseEvent]) -> None:
         if self._is_first:
-            self._is_first, line = False, line.removeprefix(_BOM)
+            self._is_first = False
+            line = line.removeprefix(_BOM)
         if not line:
             self._dispatch(events)
             return
@@ -100,7 +101,9 @@ class SseReader:
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._data:
             events.append(SseEvent([b"\n".join(self._data)], self._name.decode("utf-8", "replace")))
-        self._data, self._data_bytes, self._name = [], 0, b""
+        self._data = []
+        self._data_bytes = 0
+        self._name = b""
 
 
 def _plain(text: bytes) -> tuple[list[bytes], bytes]:

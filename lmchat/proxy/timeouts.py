@@ -1,4 +1,4 @@
-"""Limits of silence: while an answer comes, before it, and while a model loads."""
+"""Limits of silence: during an answer, before it, and while a model loads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, ModelLoading, StreamStalled
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
-from lmchat.proxy.http import Reply
-from lmchat.proxy.site import background_task
+from lmchat.proxy.connections import Reply
+from lmchat.proxy.server_api import background_task
 
-TICK_S = 1.0  # longest pause between two looks at the clock; a stall is told as often
-ASLEEP_S = 2.0  # a later tick means that this process was suspended, not the server
-LOOK_AFTER_S = 2.0
-"""Silence after which the server is asked whether it is there; with a tick and a look, 5 s in all."""
-LOOK_S = 2.0  # a server that reads a long prompt still answers other questions
+TICK_S = 1.0  # longest pause between two checks of the clock; a stall is reported as often
+SUSPENDED_S = 2.0  # a tick that is later means that this process was suspended, not the server
+PROBE_AFTER_S = 2.0
+"""Silence after which the server is asked for a sign of life; with tick and probe, 5 s in all."""
+PROBE_S = 2.0  # a server that reads a long prompt still answers other requests
+POLL_S = 0.5  # between two health checks, which cost the server nothing
+REQUEST_PAUSE_S = 3.0  # before the request is sent again, if only it can tell the state
+UNCONFIRMED_FACTOR = 2.0
+"""Multiple of `give_up_after_s` to wait if health does not confirm that the model loads."""
+_LOADING, _DONE = 503, 200
 
-IsThere = Callable[[], Awaitable[bool]]
+IsAlive = Callable[[], Awaitable[bool]]
+CheckHealth = Callable[[], Awaitable[Reply]]
 
 
 class IdleTimeout:
@@ -33,98 +39,102 @@ class IdleTimeout:
     def __init__(
         self,
         timeouts: TimeoutSettings,
-        tell: Callable[[LifeSign | StreamStalled], None],
+        post: Callable[[LifeSign | StreamStalled], None],
         *,
-        is_there: IsThere | None = None,
+        is_alive: IsAlive | None = None,
         since_s: float | None = None,
     ) -> None:
+        """`is_alive` asks the server over a second connection. `since_s` is when loading began."""
         self._timeouts = timeouts
-        self._tell = tell
-        self._is_there = is_there
+        self._post = post
+        self._is_alive = is_alive
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
         self._begun_s = self._loop.time()
         self._started_s = self._begun_s if since_s is None else since_s
         self._heard_s: float | None = None
         self._has_token = False
-        self._look_s = 0.0
+        self._next_probe_s = 0.0
         self._alive_s = self._begun_s
         self._is_gone = False
         self._error: LMChatError | None = None
 
     def heard(self, *, has_token: bool) -> None:
-        self._heard_s, self._has_token = self._loop.time(), has_token
+        """Note that bytes have arrived."""
+        self._heard_s = self._loop.time()
+        self._has_token = has_token
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Self]:
-        """Tell of a stall, and end the block when nothing is to be hoped for."""
+        """Report stalls, and end the block with an error after too long a silence."""
         try:
             async with self._timeout, background_task(self._watch()):
                 yield self
-        except TimeoutError as late:
-            raise self._error or late from None
+        except TimeoutError as timeout:
+            raise self._error or timeout from None
 
     async def _watch(self) -> None:
         limits = self._timeouts
-        shortest = (
-            limits.first_token_s,
-            limits.stalled_after_s,
-            limits.give_up_after_s,
-            LOOK_AFTER_S,
+        limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
+        tick_s = min(
+            TICK_S, *(limit_s / 2 for limit_s in (*limits_s, PROBE_AFTER_S) if limit_s > 0)
         )
-        tick_s = min(TICK_S, *(limit_s / 2 for limit_s in shortest if limit_s > 0))
         while self._error is None:
             planned_s = self._loop.time() + tick_s
             await asyncio.sleep(tick_s)
             late_s = self._loop.time() - planned_s
-            if late_s > ASLEEP_S:  # bytes may have come that are not read yet
+            if late_s > SUSPENDED_S:  # bytes may have arrived that are not read yet
                 self._started_s += late_s
                 if self._heard_s is not None:
                     self._heard_s = self._loop.time()
                 continue
-            self._error = self._overdue()
-            if self._error is None and self._is_there is not None:
-                self._error = await self._look(self._is_there)
+            self._error = self._check_clock()
+            if self._error is None and self._is_alive is not None:
+                self._error = await self._probe(self._is_alive)
         self._timeout.reschedule(self._loop.time())
 
     @property
     def _silent_s(self) -> float:
         return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
 
-    def _overdue(self) -> LMChatError | None:
-        first_s, give_up_s = self._timeouts.first_token_s, self._timeouts.give_up_after_s
-        if not self._has_token and 0 < first_s <= self._loop.time() - self._started_s:
-            return no_token(first_s)
+    def _check_clock(self) -> LMChatError | None:
+        """Report a stall; return the error of a limit that is reached."""
+        limits = self._timeouts
+        waited_s = self._loop.time() - self._started_s
+        if not self._has_token and 0 < limits.first_token_s <= waited_s:
+            return no_token(limits.first_token_s)
         if self._heard_s is None:
             return None
-        if 0 < give_up_s <= self._silent_s:
+        if 0 < limits.give_up_after_s <= self._silent_s:
             return self._given_up()
-        if 0 < self._timeouts.stalled_after_s <= self._silent_s:
-            self._tell(StreamStalled(silent_s=self._silent_s))
+        if 0 < limits.stalled_after_s <= self._silent_s:
+            self._post(StreamStalled(silent_s=self._silent_s))
         return None
 
-    async def _look(self, is_there: IsThere) -> LMChatError | None:
-        """Ask for the server after some silence; give up where it stays away."""
-        now_s, give_up_s = self._loop.time(), self._timeouts.give_up_after_s
-        if self._silent_s < LOOK_AFTER_S or now_s < self._look_s:
+    async def _probe(self, is_alive: IsAlive) -> LMChatError | None:
+        """Ask the server for a sign of life after some silence; return the error if it is gone."""
+        now_s = self._loop.time()
+        if self._silent_s < PROBE_AFTER_S or now_s < self._next_probe_s:
             return None
-        self._look_s = now_s + LOOK_AFTER_S
+        self._next_probe_s = now_s + PROBE_AFTER_S
         try:
-            async with asyncio.timeout(LOOK_S):
-                answers = await is_there()
+            async with asyncio.timeout(PROBE_S):
+                has_answered = await is_alive()
         except TimeoutError:
-            answers = False
-        if answers:
+            has_answered = False
+
+        if has_answered:
             self._alive_s = now_s
             if self._is_gone:
-                self._tell(LifeSign())
+                self._post(LifeSign())
             self._is_gone = False
-        elif self._silent_s >= LOOK_AFTER_S:
-            self._is_gone = True
-            self._tell(StreamStalled(silent_s=self._silent_s))
-            if 0 < give_up_s <= min(self._silent_s, self._loop.time() - self._alive_s):
-                return self._given_up()
-        return None
+            return None
+        if self._silent_s < PROBE_AFTER_S:  # bytes have arrived while it was asked
+            return None
+        self._is_gone = True
+        self._post(StreamStalled(silent_s=self._silent_s))
+        gone_s = min(self._silent_s, self._loop.time() - self._alive_s)
+        return self._given_up() if 0 < self._timeouts.give_up_after_s <= gone_s else None
 
     def _given_up(self) -> LMChatError:
         give_up_s = self._timeouts.give_up_after_s
@@ -150,88 +160,82 @@ def no_token(first_token_s: float) -> ServerUnavailable:
 
 
 def can_check_alive(endpoint: Endpoint) -> bool:
-    """Tell whether a machine can be asked directly: it is near, and no proxy stands between."""
+    """Tell whether a machine can be asked directly: it is near, and no proxy is between."""
     return endpoint.is_local or (endpoint.is_near and not getproxies())
 
 
-async def is_alive(endpoint: Endpoint) -> bool:
+async def is_machine_alive(endpoint: Endpoint) -> bool:
     """Connect without a request (R-29); return whether the machine answers."""
     try:
         _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except ConnectionRefusedError:
-        return True  # it takes no new connections; those that it has may go on
+        return True  # it takes no new connections; those that it has may be open
     except OSError:
         return False
     writer.close()
     return True
 
 
-POLL_S = 0.5  # between two looks at a path that costs the server nothing
-REQUEST_PAUSE_S = (
-    3.0  # before the request is sent again, where only it can tell that the model still loads
-)
-UNCONFIRMED = (
-    2.0  # multiple of `give_up_after_s` to wait where health does not confirm that it loads
-)
-_LOADING, _DONE = 503, 200
-
-Look = Callable[[], Awaitable[Reply]]
-
-
 class Loading:
-    """Waits for one model that loads; a refusal because of it is no failure and no try."""
+    """Wait for one model that loads; a refusal because of it is no failed attempt."""
 
     def __init__(
         self,
-        look: Look | None,
+        check_health: CheckHealth | None,
         timeouts: TimeoutSettings,
-        tell: Callable[[ModelLoading | StreamStalled], None],
+        post: Callable[[ModelLoading | StreamStalled], None],
     ) -> None:
-        self._look = look
+        """`check_health` returns the reply of a path that tells whether the model loads."""
+        self._check_health = check_health
         self._timeouts = timeouts
-        self._tell = tell
+        self._post = post
         self._loop = asyncio.get_running_loop()
         self._confirmed_s = 0.0
-        self.since_s: float | None = None  # when it was first said that the model loads
+        self.since_s: float | None = None  # when the server said first that the model loads
 
     @property
-    def is_told_by_request(self) -> bool:
+    def needs_request(self) -> bool:
         """Whether only the request can tell that the model still loads."""
-        return self.since_s is not None and self._look is None
+        return self.since_s is not None and self._check_health is None
 
     async def wait(self) -> None:
         """Return when to send the request again, or raise `ServerUnavailable`."""
-        pause_s = POLL_S if self._look and self.since_s is None else REQUEST_PAUSE_S
+        pause_s = REQUEST_PAUSE_S
         if self.since_s is None:
             self.since_s = self._confirmed_s = self._loop.time()
-        self._tell(ModelLoading())
-        await self._rest(pause_s, self.since_s)
-        while self._look is not None and await self._is_loading(self._look):
-            await self._rest(POLL_S, self.since_s)
+            if self._check_health is not None:
+                pause_s = POLL_S
+        self._post(ModelLoading())
+        await self._pause(pause_s, self.since_s)
+        while self._check_health is not None and await self._is_loading(self._check_health):
+            await self._pause(POLL_S, self.since_s)
 
-    async def _is_loading(self, look: Look) -> bool:
+    async def _is_loading(self, check_health: CheckHealth) -> bool:
         asked_s = self._loop.time()
         try:
-            reply = await look()
+            reply = await check_health()
         except ServerUnavailable as error:
             if error.kind != "timeout":
                 raise
-            self._tell(StreamStalled(silent_s=self._loop.time() - asked_s))
+            self._post(StreamStalled(silent_s=self._loop.time() - asked_s))
             return True
         if reply.status == _LOADING:
             self._confirmed_s = self._loop.time()
-            self._tell(ModelLoading())
+            self._post(ModelLoading())
         elif reply.status != _DONE:
-            self._look = None  # it does not know this path
+            self._check_health = None  # the server does not know this path
         return reply.status == _LOADING
 
-    async def _rest(self, pause_s: float, since_s: float) -> None:
-        now_s, limits = self._loop.time(), self._timeouts
-        if 0 < limits.first_token_s <= now_s - since_s:
+    async def _pause(self, pause_s: float, since_s: float) -> None:
+        """Wait, or raise `ServerUnavailable` after too long a time."""
+        limits = self._timeouts
+        loading_s = self._loop.time() - since_s
+        unconfirmed_s = self._loop.time() - self._confirmed_s
+        if 0 < limits.first_token_s <= loading_s:
             raise no_token(limits.first_token_s)
-        if 0 < UNCONFIRMED * limits.give_up_after_s <= now_s - self._confirmed_s:
+        if 0 < UNCONFIRMED_FACTOR * limits.give_up_after_s <= unconfirmed_s:
             raise ServerUnavailable(
-                f"The server has been loading the model for {round((now_s - since_s) / 60)} minutes.",
+                f"The server has been loading the model for {round(loading_s / 60)} minutes.",
                 kind="loading",
                 hint="Check its log, then try again.",
             )

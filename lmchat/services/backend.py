@@ -12,14 +12,7 @@ from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import (
-    Candidate,
-    Endpoint,
-    LoadState,
-    ModelInfo,
-    ModelList,
-    Verdict,
-)
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy, ServerClient

@@ -11,6 +11,7 @@ import pytest
 
 import lmchat
 from lmchat import errors
+from lmchat.domain.product import Product
 from lmchat.proxy.refusals import RULES
 
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))
@@ -77,7 +78,8 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step() -> None:
         assert has_step or name in SELF_EXPLAINING or WITHOUT_STEP.search(message), message
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind} {rule.says}"[:40])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind} {rule.pattern}"[:40])
 def test_refusals_have_a_next_step(rule) -> None:
-    assert all(hint.endswith((".", "{model}")) for hint in (rule.hint, *rule.hints.values()))
+    hints = [rule.hint_for(product) for product in Product]
+    assert all(hint.endswith((".", "{model}")) for hint in hints)
     assert rule.message.endswith((".", "{said}"))

@@ -7,7 +7,7 @@ import pytest
 from lmchat.cli.doctor import proxy_finding
 from lmchat.domain.finding import Grade
 from lmchat.domain.server import Endpoint
-from lmchat.proxy.errors import proxies_of, proxy_unavailable
+from lmchat.proxy.network_errors import proxies_of, proxy_unavailable
 
 REMOTE = ["models.example.org"]
 

@@ -15,8 +15,8 @@ from lmchat import errors
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.proxy.errors import plan_for
 from lmchat.proxy.refusals import RULES
+from lmchat.proxy.retries import plan_for
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

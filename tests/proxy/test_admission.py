@@ -70,5 +70,5 @@ async def test_a_look_that_is_refused_is_logged_and_is_no_chat_request(make_clie
     for look in (client.check(_REMOTE), client.models(_REMOTE), client.try_key(_REMOTE, _WORD)):
         with pytest.raises(LMChatError):
             await look
-    assert logged(logging.INFO) == ["look request refused by allow-list: not_allowed"] * 3
+    assert logged(logging.INFO) == ["probe request refused by allow-list: not_allowed"] * 3
     assert client.metrics().refused_requests == 0

@@ -9,7 +9,7 @@ import pytest
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.errors import ServerRejected, ServerUnavailable
-from lmchat.proxy.cache import ModelCache
+from lmchat.proxy.model_cache import ModelCache
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import json_reply
@@ -57,7 +57,7 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     clock.now += 30
     after = ModelCache(600, file, clock=clock)
     assert after.everything().models == ()
-    await after.ready()
+    await after.read_once()
     assert after.fresh(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
     assert after.fresh(HERE).age_s == 30
     assert [path.name for path in file.parent.iterdir()] == ["models.json"]
@@ -81,7 +81,7 @@ async def test_a_broken_file_is_begun_anew(tmp_path, text):
     file = tmp_path / "models.json"
     file.write_text(text)
     cache = ModelCache(600, file)
-    await cache.ready()
+    await cache.read_once()
     assert cache.everything().models == ()
     await cache.put(HERE, (model("a"),))
     assert json.loads(file.read_text())[0]["models"][0]["model_id"] == "a"
@@ -155,7 +155,7 @@ async def test_a_list_from_the_future_is_known_but_not_fresh(tmp_path):
     ahead = ModelCache(600, file, clock=lambda: now + 86_400)
     await ahead.put(HERE, (model("tiny"),))
     behind = ModelCache(600, file, clock=lambda: now)
-    await behind.ready()
+    await behind.read_once()
     assert behind.fresh(HERE) is None
     assert [one.model_id for one in behind.everything().models] == ["tiny"]
 

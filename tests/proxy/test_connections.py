@@ -9,8 +9,8 @@ import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.errors import unavailable
-from lmchat.proxy.http import Connections, connect_timeout_s
+from lmchat.proxy.connections import Connections, connect_timeout_s
+from lmchat.proxy.network_errors import unavailable
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import Cut, json_reply, raw_reply
@@ -69,11 +69,9 @@ async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_
     connections = Connections()
 
     async def ask(method: str, path: str):
-        endpoint, more = (
-            endpoint_of(server),
-            {"key": None, "patience": httpx.Timeout(5), "body": None},
-        )
-        return await connections.ask(endpoint, method, f"{endpoint.origin}{path}", **more)
+        endpoint = endpoint_of(server)
+        url = f"{endpoint.origin}{path}"
+        return await connections.ask(endpoint, method, url, key=None, timeout=httpx.Timeout(5))
 
     server.on("GET /first", json_reply({}))
     server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))

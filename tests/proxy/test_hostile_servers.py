@@ -7,8 +7,7 @@ import pytest
 
 from lmchat.domain.event import UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy import client as client_module
-from lmchat.proxy import stream
+from lmchat.proxy import chunks, exchange
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_products import CHAT
@@ -63,7 +62,7 @@ async def test_a_broken_packing_interrupts(server, client):
 
 
 async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, client, monkeypatch):
-    monkeypatch.setattr(stream, "MAX_ANSWER_CHARS", 10_000)
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
     server.on(CHAT, sse(*(delta("word " * 100) for _ in range(100)), Hold()))
     events, error = await events_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
@@ -75,7 +74,7 @@ async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, cli
 async def test_thought_calls_and_white_space_count_for_the_length_too(
     server, client, monkeypatch, shape
 ):
-    monkeypatch.setattr(stream, "MAX_ANSWER_CHARS", 10_000)
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
     call = {"id": "c", "function": {"name": "", "arguments": ""}}
     piece = {
         "reasoning_content": delta(reasoning_content="hm " * 100),
@@ -148,7 +147,7 @@ async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
 
 
 async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
-    monkeypatch.setattr(client_module, "REFUSAL_S", 0.1)
+    monkeypatch.setattr(exchange, "REFUSAL_S", 0.1)
     head = (
         b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
     )

@@ -5,7 +5,7 @@ import pytest
 from lmchat.domain.product import Product
 from lmchat.errors import TooManyRequests
 from lmchat.proxy import admission as module
-from lmchat.proxy.admission import CHAT, LOOK, Limiter
+from lmchat.proxy.admission import Limiter, Purpose
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from lmchat.proxy.admission import CHAT, LOOK, Limiter
 def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds(product, name):
     limiter = Limiter(3)
     for left in (2, 1, 0):
-        limiter.take(CHAT, product)
+        limiter.take(Purpose.CHAT, product)
         assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
-        limiter.take(CHAT, product)
+        limiter.take(Purpose.CHAT, product)
     assert caught.value.message.startswith(
         f"Too many requests to {name}, please try again later: the limit is 3 a minute"
     )
@@ -32,12 +32,12 @@ def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds
 
 
 def test_looking_and_chatting_do_not_starve_each_other(monkeypatch):
-    monkeypatch.setattr(module, "LOOKS_PER_MINUTE", 2)
+    monkeypatch.setattr(module, "PROBES_PER_MINUTE", 2)
     limiter = Limiter(1)
-    limiter.take(CHAT)
-    limiter.take(LOOK)
-    limiter.take(LOOK)
+    limiter.take(Purpose.CHAT)
+    limiter.take(Purpose.PROBE)
+    limiter.take(Purpose.PROBE)
     with pytest.raises(TooManyRequests):
-        limiter.take(LOOK)
+        limiter.take(Purpose.PROBE)
     with pytest.raises(TooManyRequests):
-        limiter.take(CHAT)
+        limiter.take(Purpose.CHAT)

@@ -11,8 +11,8 @@ from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDel
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.proxy import timeouts as module
-from lmchat.proxy.http import Freshness
-from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, TICK_S, is_alive
+from lmchat.proxy.connections import RequestTrace
+from lmchat.proxy.timeouts import PROBE_AFTER_S, PROBE_S, TICK_S, is_machine_alive
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import (
@@ -35,21 +35,21 @@ HANGS = raw_reply(Hold())
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.02)
+    monkeypatch.setattr(module, "PROBE_AFTER_S", 0.02)
 
 
 @pytest.fixture
 def connected(quick, monkeypatch):
     """Where it is not about connecting, which takes longer than a look on a machine that is busy."""
     monkeypatch.setattr(
-        Freshness, "is_connecting", property(lambda _: False, lambda _, __: None), raising=False
+        RequestTrace, "is_connecting", property(lambda _: False, lambda _, __: None), raising=False
     )
 
 
 @pytest.fixture
 def hasty(quick, monkeypatch):
     """Where nothing ever answers a look: one that does would be taken for one that does not."""
-    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    monkeypatch.setattr(module, "PROBE_S", 0.05)
 
 
 @contextmanager
@@ -80,7 +80,7 @@ async def first_stall(client, request, *, seen_by=None) -> StreamStalled:
 
 
 def test_a_dead_server_is_told_within_five_seconds():
-    assert LOOK_AFTER_S + TICK_S + LOOK_S <= 5
+    assert PROBE_AFTER_S + TICK_S + PROBE_S <= 5
 
 
 @pytest.mark.parametrize("product", [Product.LLAMA_CPP, Product.BUILT_IN, Product.VLLM])
@@ -121,7 +121,7 @@ async def test_a_server_that_reads_a_long_prompt_and_answers_meanwhile_is_not_st
 
 
 async def test_a_server_that_comes_back_to_life_is_told_too(connected, server, client, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_S", 0.3)
+    monkeypatch.setattr(module, "PROBE_S", 0.3)
     gate = Gate()
     server.on(CHAT, sse("late", finish(), DONE, before=[gate])).on(HEALTH, HANGS, READY)
     events, error = await events_of(
@@ -169,12 +169,12 @@ async def test_a_machine_that_does_not_take_the_connection_is_told_before_the_sy
 
 
 async def test_a_knock_tells_a_machine_that_answers_from_one_that_does_not(server):
-    assert await is_alive(endpoint_of(server))
+    assert await is_machine_alive(endpoint_of(server))
     with free_port() as port:
-        assert await is_alive(Endpoint.parse(f"127.0.0.1:{port}")), "who refuses is there"
+        assert await is_machine_alive(Endpoint.parse(f"127.0.0.1:{port}")), "who refuses is there"
     with full_listener() as port, pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await is_alive(Endpoint.parse(f"127.0.0.1:{port}"))
+            await is_machine_alive(Endpoint.parse(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
         return False
 
     monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
-    monkeypatch.setattr("lmchat.proxy.client.is_alive", never)
+    monkeypatch.setattr("lmchat.proxy.exchange.is_machine_alive", never)
     client.allow("127.0.0.1")
     server.on(CHAT, HANGS)
     await first_stall(client, ask(server, product=Product.LM_STUDIO))

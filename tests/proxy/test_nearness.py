@@ -13,7 +13,8 @@ from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected
-from lmchat.proxy.errors import REFUSED_WAIT_S, Plan, plan_for, unavailable
+from lmchat.proxy.network_errors import unavailable
+from lmchat.proxy.retries import REFUSED_WAIT_S, RetryPlan, plan_for
 from tests.support.proxy_calls import ask, text_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -44,9 +45,9 @@ def test_any_other_is_far(address):
 @pytest.mark.parametrize(
     ("status", "kind", "near", "far"),
     [
-        (500, "server_error", None, Plan()),
-        (409, "bad_request", None, Plan()),
-        (503, "busy", Plan(), Plan()),
+        (500, "server_error", None, RetryPlan()),
+        (409, "bad_request", None, RetryPlan()),
+        (503, "busy", RetryPlan(), RetryPlan()),
     ],
 )
 @pytest.mark.parametrize("address", NEAR)
@@ -61,8 +62,8 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(
 @pytest.mark.parametrize(
     ("error", "near", "far"),
     [
-        (httpx.ConnectError("refused"), Plan(tries=2, wait_s=REFUSED_WAIT_S), Plan()),
-        (httpx.ConnectTimeout(""), None, Plan(tries=2)),
+        (httpx.ConnectError("refused"), RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S), RetryPlan()),
+        (httpx.ConnectTimeout(""), None, RetryPlan(attempts=2)),
         (httpx.ReadTimeout(""), None, None),
         (httpx.PoolTimeout(""), None, None),
         (httpx.ReadError(""), None, None),

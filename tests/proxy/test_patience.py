@@ -65,7 +65,7 @@ async def test_a_cancel_from_outside_stays_a_cancel():
 
 
 async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
-    monkeypatch.setattr(module, "ASLEEP_S", 0.1)
+    monkeypatch.setattr(module, "SUSPENDED_S", 0.1)
     passed = asyncio.Event()
     async with IdleTimeout(
         TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from lmchat.domain.event import LifeSign, PromptProgress, ReasoningDelta, TextDelta, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.frames import Frame
 from lmchat.proxy.sse import MalformedStreamError, SseReader
-from lmchat.proxy.stream import ChunkReader, Frame
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage

@@ -41,8 +41,8 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(clie
 async def test_a_frozen_server_is_told_and_goes_on_where_it_was(
     client, start_real_server, monkeypatch
 ):
-    monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.3)
-    monkeypatch.setattr(timeouts, "LOOK_S", 0.5)
+    monkeypatch.setattr(timeouts, "PROBE_AFTER_S", 0.3)
+    monkeypatch.setattr(timeouts, "PROBE_S", 0.5)
     server = start_real_server()
     thaw = partial(os.kill, server.pid, signal.SIGCONT)
     os.kill(server.pid, signal.SIGSTOP)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.domain.product import Product
-from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, retry_after_s, span
+from lmchat.proxy.refusals import RequestFacts, refusal, refusal_in_stream, retry_after_s, span
 
 P = Product
 ANY = Product.OPENAI_COMPATIBLE
@@ -17,7 +17,7 @@ ANY = Product.OPENAI_COMPATIBLE
 
 def of(status, body, *, product=ANY, key="", content_type="application/json"):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked = Asked(product=product, key=key, model="qwen3", host="box.lan")
+    asked = RequestFacts(product=product, key=key, model="qwen3", host="box.lan")
     return refusal(status, {"content-type": content_type}, raw, asked)
 
 
@@ -246,13 +246,13 @@ QUOTED = """'q3'"'"'; reboot ␛$(reboot)'"""
     ],
 )
 def test_a_name_of_the_server_is_one_word_of_a_command_to_paste(product, status, body, step):
-    asked = Asked(product=product, model=NAME, host="box.lan")
+    asked = RequestFacts(product=product, model=NAME, host="box.lan")
     error = refusal(status, {"content-type": "application/json"}, json.dumps(body).encode(), asked)
     assert error.hint.endswith(step)
 
 
 def test_a_host_is_one_word_of_a_command_to_paste():
-    asked = Asked(product=P.OLLAMA, model="a", host="a;reboot")
+    asked = RequestFacts(product=P.OLLAMA, model="a", host="a;reboot")
     assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
 
 
@@ -275,7 +275,7 @@ def test_the_step_for_a_model_that_ollama_lacks_names_it():
     ],
 )
 def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error, kind):
-    told = refusal_in_stream({"error": {"message": "no", **error}}, Asked(product=P.LITELLM))
+    told = refusal_in_stream({"error": {"message": "no", **error}}, RequestFacts(product=P.LITELLM))
     assert (told.kind, told.status) == (kind, None)
 
 
@@ -339,12 +339,12 @@ def test_no_text_is_too_odd_for_a_time_to_wait(text):
 def test_a_server_that_names_a_time_is_quoted_with_it():
     body = json.dumps(inner("slow down")).encode()
     for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
-        told = refusal(status, {"retry-after": "90"}, body, Asked(product=ANY))
+        told = refusal(status, {"retry-after": "90"}, body, RequestFacts(product=ANY))
         assert (told.kind, told.hint) == (
             kind,
             "Wait 1 min 30 s, as the server asks, then try again.",
         )
-    told = refusal(402, {"retry-after": "90"}, body, Asked(product=ANY))
+    told = refusal(402, {"retry-after": "90"}, body, RequestFacts(product=ANY))
     assert "billing" in told.hint
 
 
@@ -381,7 +381,7 @@ def test_no_json_is_too_odd_to_become_an_error(status, value, product):
     error = of(status, json.dumps(value).encode(), product=product)
     assert error.message
     assert "\n" not in error.message
-    assert refusal_in_stream(value, Asked(product=product)).message
+    assert refusal_in_stream(value, RequestFacts(product=product)).message
 
 
 @pytest.mark.rule("R-24")

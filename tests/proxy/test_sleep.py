@@ -74,7 +74,7 @@ async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(serve
 async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     server, client, monkeypatch
 ):
-    monkeypatch.setattr(client_module, "SLEEP_LOOK_S", -1.0)
+    monkeypatch.setattr(client_module, "SLEEP_CHECK_S", -1.0)
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
     doze(server, is_sleeping=True)
@@ -85,7 +85,7 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
 async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_same(
     server, client, monkeypatch
 ):
-    monkeypatch.setattr(client_module, "SLEEP_LOOK_S", -1.0)
+    monkeypatch.setattr(client_module, "SLEEP_CHECK_S", -1.0)
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
     server.on("GET /v1/models", json_reply({"error": {"message": "oops"}}, status=500))

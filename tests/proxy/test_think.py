@@ -141,11 +141,11 @@ def test_what_has_happened_is_told_once_and_at_once():
 @pytest.mark.parametrize("starts_in_thought", [False, True])
 def test_where_the_server_tells_thought_in_fields_a_closing_tag_alone_is_text(starts_in_thought):
     early = ThinkSplitter(starts_in_thought=starts_in_thought)
-    assert early.tell_apart() == []
+    assert early.note_thought_fields() == []
     assert early.feed("a\n</think>\nb") == [(False, "a\n</think>\nb")]
     late = ThinkSplitter(starts_in_thought=starts_in_thought)
     assert late.feed("a\n</think>") == [(starts_in_thought, "a\n")]
     back = [Rethought(is_thought=False)] if starts_in_thought else []
-    assert late.tell_apart() == [(starts_in_thought, "</think>"), *back]
+    assert late.note_thought_fields() == [(starts_in_thought, "</think>"), *back]
     assert late.feed("\nb") == [(False, "\nb")]
     assert late.close() == []

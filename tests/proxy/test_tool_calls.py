@@ -7,7 +7,7 @@ from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.domain.tool import Tool
 from lmchat.proxy.json_values import rows
-from lmchat.proxy.stream import ToolCalls
+from lmchat.proxy.tool_calls import ToolCalls
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import json_reply

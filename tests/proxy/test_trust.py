@@ -10,8 +10,8 @@ import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.errors import MAX_BYTES, trusted
-from lmchat.proxy.http import Connections
+from lmchat.proxy.certificates import MAX_BYTES, trusted
+from lmchat.proxy.connections import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply, lead_here
@@ -222,7 +222,7 @@ def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_
 async def test_certificates_are_read_once_for_all_servers_and_never_for_http(monkeypatch):
     read = []
     monkeypatch.setattr(
-        "lmchat.proxy.http.trusted", lambda file: read.append(file) or trusted(file)
+        "lmchat.proxy.connections.trusted", lambda file: read.append(file) or trusted(file)
     )
     connections = Connections(ca_file=AUTHORITY)
     for address in ("http://127.0.0.1:1", "https://127.0.0.1:2", "https://models.example"):

@@ -28,7 +28,7 @@ from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.errors import FileRefused
 from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.http import Connections
+from lmchat.proxy.connections import Connections
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Check, Examination

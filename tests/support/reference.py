@@ -28,6 +28,7 @@ from lmchat.config.sections import (
     Section,
 )
 from lmchat.config.settings import Approval
+from lmchat.domain.product import Product
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
@@ -314,11 +315,13 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "host": "HOST",
         "location": "ADDRESS",
     }
-    steps = [rule.hint, *(f"{product}: {hint}" for product, hint in rule.hints.items())]
+    hints = {product: rule.hint_for(product) for product in Product}
+    steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint != rule.hint)]
     steps += [f"without a key: {KEY_MISSING}"] if rule.hint == KEY_REJECTED else []
     return (
-        ", ".join(str(status) if status else "in a stream" for status in sorted(rule.at)) or "any",
-        rule.says and f"`{rule.says}`",
+        ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
+        or "any",
+        rule.pattern and f"`{rule.pattern}`",
         f"`{rule.kind}`",
         rule.message.format(**words),
         " ".join(steps).format(**words),

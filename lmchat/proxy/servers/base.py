@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.proxy.errors import NothingAnswers
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
+from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import number, rows, text, whole
+from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.proxy.refusals import not_an_llm
-from lmchat.proxy.site import Site
-from lmchat.proxy.wire import Dialect
+from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.text import safe_line
-
-Tell = Callable[[float], None]  # takes how far something is, 0 to 1
 
 
 class Server:
@@ -36,9 +33,7 @@ class Server:
     loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
-    context_field: ClassVar[str] = (
-        ""  # field of a request to load with the size of the window; empty: none
-    )
+    context_field: ClassVar[str] = ""  # field for the window in a request to load; empty: none
     signs_replies: ClassVar[bool] = False  # whether every reply proves it
     health_path: ClassVar[str] = ""  # path that tells at once whether it lives and whether it loads
     start_hint: ClassVar[str] = "Start the server"
@@ -52,9 +47,7 @@ class Server:
     )
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
     efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
-    has_thinking_switch: ClassVar[bool] = (
-        False  # whether `none` turns off a switch of chat templates
-    )
+    has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
     seed_field: ClassVar[str] = ""  # field for a seed; empty: none
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
@@ -71,55 +64,56 @@ class Server:
         """Whether the reply to `opening_path` or `confirm_path` proves it."""
         return False
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        return tuple(self.model(site, row) for row in await self.listed(site))
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        return tuple(self.model(api, row) for row in await self.listed(api))
 
-    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         return ModelInfo(
             model_id=text(row.get("id")),
-            endpoint=site.endpoint,
+            endpoint=api.endpoint,
             product=self.product,
             state=self.state,
             created=whole(row.get("created")),
             owned_by=text(row.get("owned_by")),
         )
 
-    async def listed(self, site: Site) -> list[dict[str, Any]]:
+    async def listed(self, api: ServerApi) -> list[dict[str, Any]]:
         """Return the rows of the OpenAI-like list that have a name."""
-        reply = site.accept(await site.get("/v1/models"))
+        reply = api.accept(await api.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
             raise not_an_llm("it has no list of models.")
         return [row for row in rows(data) if text(row.get("id"))]
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        """Return the fields of a chat request that only this product has."""
+        fields: dict[str, Any] = {}
         if self.seed_field and sampling.seed is not None:
-            told[self.seed_field] = sampling.seed
+            fields[self.seed_field] = sampling.seed
         effort = sampling.reasoning_effort
         if effort and self.takes_effort(effort, model):
-            told |= self.effort_fields(effort)
-        return told
+            fields |= self.effort_fields(effort)
+        return fields
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:  # noqa: ARG002 - see above
         """Whether a request may name this effort; the server may still refuse it."""
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
-        told: dict[str, Any] = {"reasoning_effort": effort}
+        fields: dict[str, Any] = {"reasoning_effort": effort}
         if effort == "none" and self.has_thinking_switch:
-            told["chat_template_kwargs"] = {"enable_thinking": False}
-        return told
+            fields["chat_template_kwargs"] = {"enable_thinking": False}
+        return fields
 
     def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
         """Say what `fields` leaves out, one sentence each."""
-        effort, notes = sampling.reasoning_effort, []
+        notes: list[str] = []
+        effort = sampling.reasoning_effort
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         if sampling.seed is not None and not self.seed_field:
-            notes.append(
-                f"{self._name} does not support a seed, as far as lmchat knows. It is not sent."
-            )
+            note = f"{self._name} does not support a seed, as far as lmchat knows. It is not sent."
+            notes.append(note)
         return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
@@ -129,49 +123,57 @@ class Server:
         names = safe_line(", ".join(taken), limit=100)
         return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
-    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """Return the tokens of a prompt with its template; None where this version cannot."""
-        reply = await site.post_if_known(self.count_path, body)
-        return None if reply is None else whole(site.accept(reply).object.get(self.count_field))
+    async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
+        """Return the tokens of a prompt with its template; None if this version cannot."""
+        reply = await api.post_optional(self.count_path, body)
+        return None if reply is None else whole(api.accept(reply).object.get(self.count_field))
 
-    def check_load(self, how: LoadOptions) -> None:
+    def check_load(self, options: LoadOptions) -> None:
         """Refuse options that are not valid (`RequestInvalid`), or not taken (`ServerRejected`)."""
         for name in ("context", "keep_loaded_s"):
-            value = getattr(how, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            value = getattr(options, name)
+            is_valid = value is None or (isinstance(value, int) and value >= 1)
+            if not is_valid:
                 raise RequestInvalid(f"{name} must be a whole number of at least 1.")
-        if how.context is not None and not self.context_field:
+        if options.context is not None and not self.context_field:
             hint = self.product.facts.larger_window or self.load_hint or self.model_hint
             raise ServerRejected(
                 f"{self._name} cannot set the context window when it loads a model.",
                 kind="unsupported",
-                hint=f"{hint.format(context=how.context)}.",
+                hint=f"{hint.format(context=options.context)}.",
             )
 
-    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - see above
-        """Load a model and return when it is loaded, or raise `ServerRejected`; progress goes to `tell`.
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,
+        on_progress: OnProgress,  # noqa: ARG002 - see above
+    ) -> None:
+        """Load a model and return when it is loaded, or raise `ServerRejected`.
 
         A model with another window is unloaded first: some would load it a second time.
         """
         if not self.load_path:
             raise self._cannot("load")
-        if how.context is not None and model.state is LoadState.LOADED:
-            await self.unload(site, model)
-        size = {} if how.context is None else {self.context_field: how.context}
-        self.accept(
-            site, await site.post(self.load_path, {"model": model.model_id, **size}), "load"
-        )
+        body: dict[str, Any] = {"model": model.model_id}
+        if options.context is not None:
+            body[self.context_field] = options.context
+            if model.state is LoadState.LOADED:
+                await self.unload(api, model)
+        self.accept(api, await api.post(self.load_path, body), "load")
 
-    async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
-        """Tell the progress of a model that is being loaded, until it is loaded."""
+    async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        """Report the progress of a model that is being loaded, until it is loaded."""
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         if not self.unload_path:
             raise self._cannot("unload")
-        self.accept(site, await site.post(self.unload_path, {"model": model.model_id}), "unload")
+        body = {"model": model.model_id}
+        self.accept(api, await api.post(self.unload_path, body), "unload")
 
     def start_sentence(self) -> str:
-        """Return how to start it; for a command, it says so."""
+        """Return how to start it, as a sentence."""
         is_command = self.start_hint[0].islower()
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
@@ -179,9 +181,10 @@ class Server:
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = self.start_sentence()
 
-    def accept(self, site: Site, reply: Reply, verb: str) -> None:
+    def accept(self, api: ServerApi, reply: Reply, verb: str) -> None:
+        """Raise `ServerRejected` for a refusal; an unknown path means that it cannot do that."""
         try:
-            site.accept(reply)
+            api.accept(reply)
         except ServerRejected as error:
             if error.kind != "wrong_path":
                 raise
@@ -189,7 +192,8 @@ class Server:
 
     @property
     def _name(self) -> str:
-        return "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
+        is_unknown = self.product is Product.OPENAI_COMPATIBLE
+        return "This server" if is_unknown else self.product.value
 
     def _cannot(self, verb: str) -> ServerRejected:
         return ServerRejected(
@@ -203,18 +207,36 @@ def capabilities(
     *, tools: object = False, vision: object = False, reasoning: object = False
 ) -> tuple[str, ...]:
     """Return the names of what a model can."""
-    told = {"tools": tools, "vision": vision, "reasoning": reasoning}
-    return tuple(name for name, can in told.items() if can)
+    abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
+    return tuple(name for name, has_it in abilities.items() if has_it)
+
+
+def has_word(value: object, word: str) -> bool:
+    """Whether a list from a server holds a word."""
+    return isinstance(value, list) and word in value
+
+
+def lacks_word(value: object, word: str) -> bool:
+    """Whether a list from a server is there and does not hold a word."""
+    return isinstance(value, list) and word not in value
+
+
+_MILLION, _BILLION = 1e6, 1e9
+_SHOWN_AS_BILLION = 0.95 * _BILLION  # rounds to 1B
+_SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
 
 
 def params_text(count: object) -> str:
     """Write a number of parameters as people do: 135M, 8B, 1.7B."""
-    figure = number(count)
-    if not figure or figure < 1e6:  # noqa: PLR2004 - one million
+    params = number(count)
+    if params is None or params < _MILLION:
         return ""
-    size, unit = (figure / 1e9, "B") if figure >= 0.95e9 else (figure / 1e6, "M")  # noqa: PLR2004 - rounds to 1B
-    is_whole = size >= 9.95 or unit == "M"  # noqa: PLR2004 - rounds to 10
-    return f"{size:.0f}{unit}" if is_whole else f"{size:.1f}".removesuffix(".0") + unit
+    if params < _SHOWN_AS_BILLION:
+        return f"{params / _MILLION:.0f}M"
+    billions = params / _BILLION
+    if billions >= _SHOWN_WITHOUT_DECIMALS:
+        return f"{billions:.0f}B"
+    return f"{billions:.1f}".removesuffix(".0") + "B"
 
 
 class OpenAiCompatible(Server):

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import ModelInfo
+from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import mapping, whole
-from lmchat.proxy.servers.base import Server, capabilities
-from lmchat.proxy.site import Site
-from lmchat.proxy.wire import Dialect, JsonMode
+from lmchat.proxy.server_api import ServerApi
+from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word
 
 
 class Hosted(Server):
@@ -63,10 +63,10 @@ class Mistral(Hosted):
     key_hint = "Create an API key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
-    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         can = mapping(row.get("capabilities"))
         return replace(
-            super().model(site, row),
+            super().model(api, row),
             is_embedding=can.get("completion_chat") is False,
             context_max=whole(row.get("max_context_length")),
             capabilities=capabilities(
@@ -85,30 +85,30 @@ class OpenRouter(Hosted):
     seed_field = "seed"
     key_hint = "Create an API key at openrouter.ai/settings/keys"
 
-    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Take window and abilities; what gives no text cannot be chosen."""
-        made_of = mapping(row.get("architecture"))
-        sees, gives = made_of.get("input_modalities"), made_of.get("output_modalities")
-        names = row.get("supported_parameters")
-        takes = names if isinstance(names, list) else []
+        architecture = mapping(row.get("architecture"))
+        inputs = architecture.get("input_modalities")
+        outputs = architecture.get("output_modalities")
+        parameters = row.get("supported_parameters")
+        can_reason = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
         return replace(
-            super().model(site, row),
-            is_embedding=isinstance(gives, list) and bool(gives) and "text" not in gives,
+            super().model(api, row),
+            is_embedding=bool(outputs) and lacks_word(outputs, "text"),
             context_max=whole(row.get("context_length")),
             capabilities=capabilities(
-                tools="tools" in takes,
-                vision=isinstance(sees, list) and "image" in sees,
-                reasoning="reasoning" in takes or "include_reasoning" in takes,
+                tools=has_word(parameters, "tools"),
+                vision=has_word(inputs, "image"),
+                reasoning=can_reason,
             ),
-            is_blind=isinstance(sees, list) and "image" not in sees,
+            is_blind=lacks_word(inputs, "image"),
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """It says which models reason, and drops the effort for others without a word."""
-        cannot = (
-            model is not None and bool(model.capabilities) and "reasoning" not in model.capabilities
-        )
-        return super().takes_effort(effort, model) and not cannot
+        known = model.capabilities if model is not None else ()
+        can_reason = "reasoning" in known or not known
+        return can_reason and super().takes_effort(effort, model)
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
         return {"reasoning": {"effort": effort}}

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import mapping, rows, text
+from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
-from lmchat.proxy.site import Site
 
 _UNAUTHORISED = b"Invalid or missing authorization token"
 
@@ -47,13 +47,15 @@ class Jan(Server):
         """The title of its OpenAPI document; open to all, without a key."""
         return text(mapping(reply.object.get("info")).get("title")).startswith("Jan API Server")
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """Running models, and where a newer Jan tells them, the stopped ones too."""
-        running = await super().models(site)
-        reply = await site.get_if_told("/v1/models/available")
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the running models, and of a newer Jan also the stopped ones."""
+        running = await super().models(api)
+        reply = await api.get_extra("/v1/models/available")
+        if reply is None:
+            return running
         names = {"", *(model.model_id for model in running)}
-        listed = rows(reply.object.get("data")) if reply else []
-        stopped = (self.model(site, row) for row in listed if text(row.get("id")) not in names)
+        listed = rows(reply.object.get("data"))
+        stopped = [self.model(api, row) for row in listed if text(row.get("id")) not in names]
         return running + tuple(replace(model, state=LoadState.NOT_LOADED) for model in stopped)
 
     def start_sentence(self) -> str:

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import ModelInfo
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import mapping, rows, text, whole
+from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
-from lmchat.proxy.site import Site
 
 _CREATED = 1677610602
 _WITHOUT_KEY = b"Internal Server Error"
@@ -40,37 +40,34 @@ class LiteLlm(Server):
         listed = rows(reply.object.get("data"))
         is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY
-        return (
-            is_list
-            or has_no_key
-            or mapping(reply.object.get("error")).get("type") == "no_db_connection"
-        )
+        has_wrong_key = mapping(reply.object.get("error")).get("type") == "no_db_connection"
+        return is_list or has_no_key or has_wrong_key
 
     def confirms(self, reply: Reply) -> bool:
         """Its own words, open to all, without a key."""
         return bool(reply.value == "I'm alive!")
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The list, with what it knows of each model where the key may ask for that."""
-        models = await super().models(site)
-        reply = None if site.is_quick else await site.get_if_told("/model/info")
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the list, with facts of each model if the key may ask for them."""
+        models = await super().models(api)
+        reply = None if api.is_quick else await api.get_extra("/model/info")
         if reply is None:
             return models
-        told = {
+        infos = {
             text(row.get("model_name")): mapping(row.get("model_info"))
             for row in rows(reply.object.get("data"))
         }
-        return tuple(_with_facts(model, told.get(model.model_id, {})) for model in models)
+        return tuple(_with_facts(model, infos.get(model.model_id, {})) for model in models)
 
 
-def _with_facts(model: ModelInfo, told: dict[str, Any]) -> ModelInfo:
+def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
     return replace(
         model,
-        is_embedding=told.get("mode") == "embedding",
-        context_max=whole(told.get("max_input_tokens")),
+        is_embedding=info.get("mode") == "embedding",
+        context_max=whole(info.get("max_input_tokens")),
         capabilities=capabilities(
-            tools=told.get("supports_function_calling") is True,
-            vision=told.get("supports_vision") is True,
-            reasoning=told.get("supports_reasoning") is True,
+            tools=info.get("supports_function_calling") is True,
+            vision=info.get("supports_vision") is True,
+            reasoning=info.get("supports_reasoning") is True,
         ),
     )

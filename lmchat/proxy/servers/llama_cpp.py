@@ -15,15 +15,15 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import mapping, number, text, whole
-from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
-from lmchat.proxy.site import SLEEP, Site, background_task
+from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
+from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
 
 LOADING_POLL_S = 0.2
-_LOOKS_IN_VAIN = 25  # looks at a model that is not loaded, after which loading has failed
-UNLOAD_S = 30.0  # longest time to stay loaded after the order to go
-_GIVE_UP_S = 1.0
+UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
+_MAX_UNLOADED_POLLS = 25  # of a model that is not loaded, after which loading has failed
+_UNLOAD_AFTER_CANCEL_S = 1.0
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.ASLEEP,
@@ -33,8 +33,10 @@ _STATES = {
 }
 _RUNNING = (LoadState.LOADED, LoadState.ASLEEP)
 """States of a model whose process runs."""
+_LOAD, _UNLOAD = "/models/load", "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
+_COUNT = re.compile("[0-9]{1,15}")
 
 
 class LlamaCpp(Server):
@@ -61,83 +63,90 @@ class LlamaCpp(Server):
         """Every reply is signed; wrappers pass the signature on with chat replies only."""
         return reply.headers.get("server", "").startswith("llama.cpp")
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """A list says nothing about sleep: a server that can sleep is asked with every look."""
-        models = await super().models(site)
-        if len(models) != 1 or models[0].state is not LoadState.LOADED:
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """A list says nothing about sleep: a server that can sleep is always asked for it."""
+        models = await super().models(api)
+        has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
+        needs_props = api.memory.tells_sleep or not api.is_quick
+        if not has_one_loaded or not needs_props:
             return models
-        if site.is_quick and SLEEP not in site.traits:
-            return models
-        props = await site.get_if_told(_PROPS)
+        props = await api.get_extra(_PROPS)
         if props is None or props.object.get("role") == "router":
             return models
-        model, is_sleeping = models[0], props.object.get("is_sleeping")
+
+        model = models[0]
+        is_sleeping = props.object.get("is_sleeping")
         if is_sleeping is not None:
-            site.traits.add(SLEEP)
+            api.memory.tells_sleep = True
         if is_sleeping is True:
             model = replace(model, state=LoadState.ASLEEP)
-        return (model if site.is_quick else _described(model, props),)
+        return (model if api.is_quick else _described(model, props),)
 
-    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        meta, status = mapping(row.get("meta")), mapping(row.get("status"))
+    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        meta = mapping(row.get("meta"))
+        status = mapping(row.get("status"))
         architecture = mapping(row.get("architecture"))
         inputs = architecture.get("input_modalities")
-        outputs = architecture.get("output_modalities")
-        state = (
-            _STATES.get(text(status.get("value")), LoadState.UNKNOWN)
-            if status
-            else LoadState.LOADED
-        )
+        state = LoadState.LOADED
+        if status:
+            state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN)
         context = whole(meta.get("n_ctx"))
+        if context is None:
+            context = _argument(status, "--ctx-size")
         return replace(
-            super().model(site, row),
+            super().model(api, row),
             state=state,
-            is_decision=isinstance(outputs, list) and "decisions" in outputs,
+            is_decision=has_word(architecture.get("output_modalities"), "decisions"),
             params=params_text(meta.get("n_params")),
             quantization=text(meta.get("ftype")).removeprefix("(guessed) "),
-            context_loaded=_argument(status, "--ctx-size") if context is None else context,
+            context_loaded=context,
             context_max=whole(meta.get("n_ctx_train")) or whole(row.get("context_length")),
             size_bytes=whole(meta.get("size")),
-            capabilities=capabilities(vision=isinstance(inputs, list) and "image" in inputs),
-            is_blind=isinstance(inputs, list) and "image" not in inputs,
+            capabilities=capabilities(vision=has_word(inputs, "image")),
+            is_blind=lacks_word(inputs, "image"),
         )
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
-        return {
-            **super().fields(sampling, model),
-            "return_progress": True,
-            "timings_per_token": True,
-        }
+        fields = super().fields(sampling, model)
+        return {**fields, "return_progress": True, "timings_per_token": True}
 
-    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
-        """The router answers before the model is loaded: look until it is. A sleeping one is woken."""
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,  # noqa: ARG002 - it takes none
+        on_progress: OnProgress,
+    ) -> None:
+        """Load or wake a model; the router answers before that is done, so its state is polled."""
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
-            self.accept(site, await site.post(_WAKE, body), "load")
+            self.accept(api, await api.post(_WAKE, body), "load")
             return
-        async with background_task(self.follow_loading(site, model.model_id, tell)):
-            reply = await site.post("/models/load", {"model": model.model_id})
+        async with background_task(self.follow_loading(api, model.model_id, on_progress)):
+            reply = await api.post(_LOAD, {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
             if is_begun:
-                self.accept(site, reply, "load")
+                self.accept(api, reply, "load")
             try:
-                await self._until_loaded(site, model)
+                await self._until_loaded(api, model)
             except asyncio.CancelledError:
-                if is_begun:  # wait only briefly
+                if is_begun:
                     with suppress(TimeoutError, LMChatError):
-                        async with asyncio.timeout(_GIVE_UP_S):
-                            await site.post("/models/unload", {"model": model.model_id})
+                        async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
+                            await api.post(_UNLOAD, {"model": model.model_id})
                 raise
 
-    async def _until_loaded(self, site: Site, model: ModelInfo) -> None:
-        looks_in_vain, status = 0, {}
-        async for status in self._statuses(site, model):
+    async def _until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
+        unloaded_polls = 0
+        status: dict[str, Any] = {}
+        async for status in self._statuses(api, model):
             state = _STATES.get(text(status.get("value")))
             if state in _RUNNING:
                 return
-            looks_in_vain += state is LoadState.NOT_LOADED
-            if status.get("failed") or looks_in_vain > _LOOKS_IN_VAIN:
+            if state is LoadState.NOT_LOADED:
+                unloaded_polls += 1
+            if status.get("failed") or unloaded_polls > _MAX_UNLOADED_POLLS:
                 break
         raise ServerRejected(
             "The model could not be loaded.",
@@ -146,26 +155,26 @@ class LlamaCpp(Server):
             details=f"exit code {status.get('exit_code')}",
         )
 
-    async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
-        async with aclosing(site.events("/models/sse")) as events:
+    async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        async with aclosing(api.events("/models/sse")) as events:
             async for event in events:
                 if event.get("model") != model_id:
                     continue
-                told = mapping(event.get("data"))
-                if _STATES.get(text(told.get("status"))) in _RUNNING:
+                data = mapping(event.get("data"))
+                if _STATES.get(text(data.get("status"))) in _RUNNING:
                     return
-                fraction = _fraction(mapping(told.get("progress")))
+                fraction = _fraction(mapping(data.get("progress")))
                 if fraction is not None:
-                    tell(fraction)
+                    on_progress(fraction)
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:
-        """Only a router can; it too answers before it is done."""
-        reply = await site.post("/models/unload", {"model": model.model_id})
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model; only a router can, and it answers before that is done."""
+        reply = await api.post(_UNLOAD, {"model": model.model_id})
         if "not running" not in str(reply.object.get("error", "")):
-            self.accept(site, reply, "unload")
+            self.accept(api, reply, "unload")
         try:
             async with asyncio.timeout(UNLOAD_S):
-                async for status in self._statuses(site, model):
+                async for status in self._statuses(api, model):
                     if _STATES.get(text(status.get("value"))) not in _RUNNING:
                         return
         except TimeoutError:
@@ -175,10 +184,12 @@ class LlamaCpp(Server):
                 hint="Check whether a request still uses it, and the server's log.",
             ) from None
 
-    async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the status of a model again and again, while it is listed."""
+    async def _statuses(
+        self, api: ServerApi, model: ModelInfo
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the status of a model repeatedly, while it is listed."""
         while True:
-            listed = await self.listed(replace(site, questions=1, replies={}))
+            listed = await self.listed(replace(api, requests_left=1, replies={}))
             row = next((row for row in listed if row.get("id") == model.model_id), None)
             if row is None:
                 return
@@ -187,38 +198,38 @@ class LlamaCpp(Server):
 
 
 def _described(model: ModelInfo, props: Reply) -> ModelInfo:
-    """Return a model with what only `/props` tells of it."""
-    can = mapping(props.object.get("chat_template_caps"))
-    sees = mapping(props.object.get("modalities"))
+    """Return a model with the facts that only `/props` has."""
+    template = mapping(props.object.get("chat_template_caps"))
+    vision = mapping(props.object.get("modalities")).get("vision")
     settings = mapping(props.object.get("default_generation_settings"))
-    has_vision = "vision" in model.capabilities or sees.get("vision") is True
+    has_vision = "vision" in model.capabilities or vision is True
+    has_tools = template.get("supports_tools") is True
     return replace(
         model,
-        capabilities=capabilities(tools=can.get("supports_tools") is True, vision=has_vision),
-        is_blind=not has_vision and (model.is_blind or sees.get("vision") is False),
+        capabilities=capabilities(tools=has_tools, vision=has_vision),
+        is_blind=not has_vision and (model.is_blind or vision is False),
         context_loaded=model.context_loaded or whole(settings.get("n_ctx")),
-        keeps_thoughts=can.get("supports_preserve_reasoning") is True,
+        keeps_thoughts=template.get("supports_preserve_reasoning") is True,
     )
 
 
 def _fraction(progress: dict[str, Any]) -> float | None:
-    stages, share, current = (
-        progress.get("stages"),
-        number(progress.get("value")),
-        progress.get("current"),
-    )
+    """Return how much of all stages is done."""
+    stages, current = progress.get("stages"), progress.get("current")
+    share = number(progress.get("value"))
     if not isinstance(stages, list) or share is None:
         return None
-    done = stages.index(current) if current in stages else 0
-    return min(max((done + share) / max(len(stages), 1), 0.0), 1.0)
+    stages_done = stages.index(current) if current in stages else 0
+    return min(max((stages_done + share) / max(len(stages), 1), 0.0), 1.0)
 
 
 def _argument(status: dict[str, Any], name: str) -> int | None:
+    """Return a number from the command line of a model."""
     words = status.get("args")
     if not isinstance(words, list) or name not in words[:-1]:
         return None
     value = text(words[words.index(name) + 1])
-    return int(value) or None if re.fullmatch("[0-9]{1,15}", value) else None
+    return int(value) or None if _COUNT.fullmatch(value) else None
 
 
 class BuiltIn(LlamaCpp):

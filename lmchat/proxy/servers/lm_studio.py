@@ -13,11 +13,11 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.files import read_plain
 from lmchat.machine.other_programs import lm_studio_folders
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
+from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text, whole
-from lmchat.proxy.servers.base import Server, capabilities
-from lmchat.proxy.site import Site
-from lmchat.proxy.wire import Dialect, JsonMode
+from lmchat.proxy.server_api import ServerApi
+from lmchat.proxy.servers.base import Server, capabilities, has_word
 
 _V1 = "/api/v1/models"
 _V0 = "/api/v0/models"
@@ -61,21 +61,23 @@ class LmStudio(Server):
     def confirms(self, reply: Reply) -> bool:
         return reply.object.get("lmstudio") is True or self.proves(reply)
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The newest form that it has; a refusal is no reason to try an older one."""
-        newest = await site.optional(_V1)
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the newest form of the list; after a refusal, no older one is asked for."""
+        newest = await api.get_optional(_V1)
         if newest is not None:
-            listed = rows(site.accept(newest).object.get("models"))
-            return tuple(_from_v1(site, row) for row in listed if text(row.get("key")))
-        older = await site.optional(_V0)
+            listed = rows(api.accept(newest).object.get("models"))
+            return tuple(_from_v1(api, row) for row in listed if text(row.get("key")))
+        older = await api.get_optional(_V0)
         if older is not None:
-            listed = rows(site.accept(older).object.get("data"))
-            return tuple(_from_v0(site, row) for row in listed if text(row.get("id")))
-        return await super().models(site)
+            listed = rows(api.accept(older).object.get("data"))
+            return tuple(_from_v0(api, row) for row in listed if text(row.get("id")))
+        return await super().models(api)
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        told = super().fields(sampling, model)
-        return told if sampling.keep_loaded_s is None else {**told, "ttl": sampling.keep_loaded_s}
+        fields = super().fields(sampling, model)
+        if sampling.keep_loaded_s is not None:
+            fields["ttl"] = sampling.keep_loaded_s
+        return fields
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """Newer versions take those that they name for a model, and call no thinking `off`."""
@@ -89,26 +91,25 @@ class LmStudio(Server):
             )
         return super()._effort_note(effort, model)
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:
-        reply = await site.get(_V1)
-        self.accept(site, reply, "unload")
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        reply = await api.get(_V1)
+        self.accept(api, reply, "unload")
         listed = rows(reply.object.get("models"))
         row = next((row for row in listed if row.get("key") == model.model_id), {})
-        names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [
-            model.model_id
-        ]
-        for name in names:
-            self.accept(site, await site.post(f"{_V1}/unload", {"instance_id": name}), "unload")
+        names = [text(instance.get("id")) for instance in rows(row.get("loaded_instances"))]
+        for name in names or [model.model_id]:
+            self.accept(api, await api.post(f"{_V1}/unload", {"instance_id": name}), "unload")
 
 
-def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
-    instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
+def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    instances = rows(row.get("loaded_instances"))
+    able = mapping(row.get("capabilities"))
     options = mapping(able.get("reasoning")).get("allowed_options")
-    efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
+    efforts = tuple(filter(text, options)) if isinstance(options, list) else ()
     config = mapping(instances[0].get("config")) if instances else {}
     return ModelInfo(
         model_id=text(row.get("key")),
-        endpoint=site.endpoint,
+        endpoint=api.endpoint,
         product=Product.LM_STUDIO,
         state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
         is_embedding=text(row.get("type")).startswith("embedding"),
@@ -128,11 +129,11 @@ def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
     )
 
 
-def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
-    kind, able = text(row.get("type")), row.get("capabilities")
+def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    kind = text(row.get("type"))
     return ModelInfo(
         model_id=text(row.get("id")),
-        endpoint=site.endpoint,
+        endpoint=api.endpoint,
         product=Product.LM_STUDIO,
         state=_STATES.get(text(row.get("state")), LoadState.UNKNOWN),
         is_embedding=kind.startswith("embedding"),
@@ -140,20 +141,15 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
         context_loaded=whole(row.get("loaded_context_length")),
         context_max=whole(row.get("max_context_length")),
         capabilities=capabilities(
-            tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"
+            tools=has_word(row.get("capabilities"), "tool_use"), vision=kind == "vlm"
         ),
         is_blind=kind == "llm",
         owned_by=text(row.get("publisher")),
     )
 
 
-APP_PORTS = (
-    41343,
-    52993,
-    16141,
-    39414,
-    22931,
-)  # ports of the program itself, also while its server is off
+APP_PORTS = (41343, 52993, 16141, 39414, 22931)
+"""Ports of the program itself, also while its server is off."""
 _MAX_BYTES = 1 << 20
 _MAX_PORT = 65535
 

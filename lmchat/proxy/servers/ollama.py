@@ -12,12 +12,12 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import mapping, rows, text, whole
-from lmchat.proxy.servers.base import Server, Tell, capabilities
-from lmchat.proxy.site import Site
+from lmchat.proxy.server_api import OnProgress, ServerApi
+from lmchat.proxy.servers.base import Server, capabilities
 
-_AT_ONCE = 6  # most questions for single models at once
+_AT_ONCE = 6  # most requests for single models at once
 
 
 class Ollama(Server):
@@ -40,44 +40,40 @@ class Ollama(Server):
 
     def confirms(self, reply: Reply) -> bool:
         """Only Ollama has `/api/version` in this form."""
-        return (
-            reply.is_good
-            and set(reply.object) == {"version"}
-            and bool(text(reply.object["version"]))
-        )
+        has_version_alone = set(reply.object) == {"version"} and text(reply.object["version"])
+        return reply.is_good and bool(has_version_alone)
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        tags = await site.optional("/api/tags")
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        tags = await api.get_optional("/api/tags")
         if tags is None:
-            return await super().models(site)
-        listed = [
-            row for row in rows(site.accept(tags).object.get("models")) if text(row.get("name"))
-        ]
-        running = await site.get_if_told("/api/ps")
-        loaded = {
-            text(row.get("name")): whole(row.get("context_length"))
-            for row in rows(running.object.get("models") if running else None)
-        }
-        for gone in site.facts.keys() - {_digest(row) for row in listed}:
-            del site.facts[gone]
-        await _ask_more(site, listed, loaded)
-        models = tuple(self._model(site, row) for row in listed)
-        if running is None:
-            return models
-        return tuple(
-            replace(model, state=LoadState.LOADED, context_loaded=loaded[model.model_id])
-            if model.model_id in loaded
-            else replace(model, state=LoadState.NOT_LOADED)
-            for model in models
-        )
+            return await super().models(api)
+        listed = rows(api.accept(tags).object.get("models"))
+        listed = [row for row in listed if text(row.get("name"))]
+        running = await api.get_extra("/api/ps")
+        contexts = _loaded_contexts(running)
+        for removed in api.memory.model_facts.keys() - set(map(_digest, listed)):
+            del api.memory.model_facts[removed]
+        await _read_details(api, listed, contexts)
 
-    def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        details, more = mapping(row.get("details")), site.facts.get(_digest(row), {})
+        models: list[ModelInfo] = []
+        for row in listed:
+            model = self._tagged_model(api, row)
+            if model.model_id in contexts:
+                context = contexts[model.model_id]
+                model = replace(model, state=LoadState.LOADED, context_loaded=context)
+            elif running is not None:
+                model = replace(model, state=LoadState.NOT_LOADED)
+            models.append(model)
+        return tuple(models)
+
+    def _tagged_model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        details = mapping(row.get("details"))
+        more = api.memory.model_facts.get(_digest(row), {})
         names = {*_names(row.get("capabilities")), *more.get("capabilities", ())}
         family = more.get("family") or text(details.get("family"))
         return ModelInfo(
             model_id=text(row.get("name")),
-            endpoint=site.endpoint,
+            endpoint=api.endpoint,
             product=self.product,
             is_embedding="embedding" in names or (not names and family.endswith("bert")),
             params=text(details.get("parameter_size")),
@@ -91,40 +87,59 @@ class Ollama(Server):
             owned_by="library",
         )
 
-    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """A request without a prompt loads. No window is set: chat requests name none and load again."""
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,
+        on_progress: OnProgress,  # noqa: ARG002 - it reports none
+    ) -> None:
+        """Load a model by a request without a prompt.
+
+        No window is set: chat requests name none, and would load the model again.
+        """
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
-        if how.keep_loaded_s is not None:
-            body["keep_alive"] = how.keep_loaded_s
-        site.accept(await site.post("/api/generate", body))
+        if options.keep_loaded_s is not None:
+            body["keep_alive"] = options.keep_loaded_s
+        api.accept(await api.post("/api/generate", body))
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
-        site.accept(await site.post("/api/generate", body))
+        api.accept(await api.post("/api/generate", body))
 
 
-async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[str]) -> None:
-    """Ask once for what the list does not tell of models, as far as there are questions left.
+def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
+    """Return the context windows of the models in memory, by their names."""
+    contexts: dict[str, int | None] = {}
+    for row in rows(running.object.get("models")) if running else []:
+        contexts[text(row.get("name"))] = whole(row.get("context_length"))
+    return contexts
 
-    A health check asks only for what is in memory.
+
+async def _read_details(
+    api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
+) -> None:
+    """Ask once for facts of models that the list lacks, as long as requests are left.
+
+    A health check asks only for the models in memory.
     """
-    unknown = [row for row in rows if _digest(row) not in site.facts]
-    wanted = [row for row in unknown if row["name"] in loaded or not site.is_quick]
+    unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
+    wanted = [row for row in unknown if row["name"] in loaded or not api.is_quick]
     wanted.sort(key=lambda row: row["name"] not in loaded)  # those in memory first
-    for first in range(0, min(len(wanted), site.questions), _AT_ONCE):
-        rows_at_once = wanted[first : first + min(_AT_ONCE, site.questions)]
-        await asyncio.gather(*(_ask_for(site, row) for row in rows_at_once))
+    for first in range(0, min(len(wanted), api.requests_left), _AT_ONCE):
+        rows_at_once = wanted[first : first + min(_AT_ONCE, api.requests_left)]
+        await asyncio.gather(*(_read_details_of(api, row) for row in rows_at_once))
 
 
-async def _ask_for(site: Site, row: dict[str, Any]) -> None:
+async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
     try:
-        reply = await site.post("/api/show", {"model": row["name"]})
+        reply = await api.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
         return
     shown = reply.object if reply.is_good else {}
     info = mapping(shown.get("model_info"))
     family = text(info.get("general.architecture"))
-    site.facts[_digest(row)] = {
+    api.memory.model_facts[_digest(row)] = {
         "capabilities": _names(shown.get("capabilities")),
         "family": family,
         "context_length": whole(info.get(f"{family}.context_length")),

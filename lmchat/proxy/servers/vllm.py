@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.proxy.http import Reply
+from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import rows, whole
+from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
-from lmchat.proxy.site import Site
 
 
 class Vllm(Server):
@@ -35,9 +35,9 @@ class Vllm(Server):
         """Every row has its name."""
         return any(row.get("owned_by") == self.owner for row in rows(reply.object.get("data")))
 
-    def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
+    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         length = whole(row.get("max_model_len"))
-        return replace(super().model(site, row), context_loaded=length, context_max=length)
+        return replace(super().model(api, row), context_loaded=length, context_max=length)
 
 
 class SgLang(Vllm):
@@ -52,17 +52,16 @@ class SgLang(Vllm):
     count_path = ""
     owner = "sglang"
 
-    async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        models = await super().models(site)
-        reply = None if site.is_quick else await site.get_if_told("/model_info")
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        models = await super().models(api)
+        reply = None if api.is_quick else await api.get_extra("/model_info")
         if reply is None:
             return models
-        told = reply.object
-        can = capabilities(
-            tools=told.get("tool_call_parser"), vision=told.get("has_image_understanding") is True
-        )
+        info = reply.object
+        vision = info.get("has_image_understanding")
         facts = {
-            "is_embedding": told.get("is_generation") is False,
-            "is_blind": told.get("has_image_understanding") is False,
+            "capabilities": capabilities(tools=info.get("tool_call_parser"), vision=vision is True),
+            "is_embedding": info.get("is_generation") is False,
+            "is_blind": vision is False,
         }
-        return tuple(replace(model, capabilities=can, **facts) for model in models)
+        return tuple(replace(model, **facts) for model in models)

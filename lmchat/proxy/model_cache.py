@@ -1,4 +1,4 @@
-"""Cache of the models of each server: in memory, on disk for the next start, stale rather than nothing."""
+"""Cache of the models of each server: in memory, on disk for the next start, stale if need be."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 from lmchat.files import read_plain, write_atomically
 
-WRITE_EVERY_S = 60.0  # how long an unchanged list is not written again
+WRITE_EVERY_S = 60.0  # an unchanged list is not written again before
 _LASTING = (
     *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
     *("is_embedding", "is_decision", "is_blind", "keeps_thoughts"),
 )
-"""Facts of a model that do not change, and that a quick look may leave out."""
+"""Facts of a model that do not change, and that a quick check may leave out."""
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ class _KnownModels(Struct, frozen=True, kw_only=True):
 
 
 class ModelCache:
-    """The last list of each server; `fresh` for its time to live, known for ever."""
+    """The last list of each server; `fresh` for its time to live, `stale` without an end."""
 
     def __init__(
         self,
@@ -45,21 +45,22 @@ class ModelCache:
     ) -> None:
         """Models of servers that are not `is_lasting` are not written to disk."""
         self._ttl_s = ttl_s
+        self._file = file
         self._is_lasting = is_lasting
         self._clock = clock
-        self._file = self._unread = file
+        self._has_read = file is None
         self._known: dict[Endpoint, _KnownModels] = {}
         self._outdated: set[Endpoint] = set()
         self._written_s = 0.0
         self._lock = asyncio.Lock()
 
-    async def ready(self) -> bool:
-        """Read the file, once; return whether that was now."""
+    async def read_once(self) -> bool:
+        """Read the file with the first call; return whether that was now."""
         async with self._lock:
-            file, self._unread = self._unread, None
-            if file is None:
+            if self._has_read or self._file is None:
                 return False
-            for known in await asyncio.to_thread(_read, file):
+            self._has_read = True
+            for known in await asyncio.to_thread(_read, self._file):
                 self._known.setdefault(known.endpoint.literal, known)
             return True
 
@@ -67,10 +68,8 @@ class ModelCache:
         known = self._known.get(endpoint.literal)
         if known is None or endpoint.literal in self._outdated:
             return None
-        # what comes from the future, after the clock was set back, would count as fresh for too long
-        return (
-            self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
-        )
+        is_fresh = 0 <= self._age_s(known) < self._ttl_s  # below 0: the clock was set back
+        return self._as_list([known]) if is_fresh else None
 
     def stale(self, endpoint: Endpoint) -> ModelList | None:
         known = self._known.get(endpoint.literal)
@@ -79,21 +78,23 @@ class ModelCache:
     def is_older(self, endpoint: Endpoint, age_s: float) -> bool:
         """Whether the last list of a server is missing or older than that."""
         known = self._known.get(endpoint.literal)
-        return known is None or not 0 <= self._clock() - known.fetched_s <= age_s
+        return known is None or not 0 <= self._age_s(known) <= age_s
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
         known = self._known.get(endpoint.literal)
-        return (
-            next((one for one in known.models if one.model_id == model_id), None) if known else None
-        )
+        models = known.models if known else ()
+        return next((model for model in models if model.model_id == model_id), None)
 
-    def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
-        if known := self._known.get(endpoint.literal):
-            models = tuple(
-                replace(one, state=LoadState.LOADED) if one.model_id == model_id else one
-                for one in known.models
-            )
-            self._known[endpoint.literal] = replace(known, models=models)
+    def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
+        """Note that a model has answered, so it is in memory."""
+        known = self._known.get(endpoint.literal)
+        if known is None:
+            return
+        models = list(known.models)
+        for index, model in enumerate(models):
+            if model.model_id == model_id:
+                models[index] = replace(model, state=LoadState.LOADED)
+        self._known[endpoint.literal] = replace(known, models=tuple(models))
 
     def everything(self) -> ModelList:
         return self._as_list(self._known.values())
@@ -102,41 +103,47 @@ class ModelCache:
         self._outdated.add(endpoint.literal)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
-        """Keep a new list and return it, filled up with what an earlier look had told of the same models."""
+        """Keep a new list and return it, with facts that only an earlier one had."""
         before = self._known.get(endpoint.literal)
-        old = {model.model_id: model for model in before.models} if before else {}
-        models = tuple(_filled(model, old.get(model.model_id)) for model in models)
+        if before is not None:
+            earlier = {model.model_id: model for model in before.models}
+            models = tuple(_completed(model, earlier.get(model.model_id)) for model in models)
         self._known[endpoint.literal] = _KnownModels(
             endpoint=endpoint, models=models, fetched_s=self._clock()
         )
         self._outdated.discard(endpoint.literal)
-        # llama.cpp says with every reply that its model was made just now
-        has_changed = before is None or _dateless(before.models) != _dateless(models)
-        if self._file is not None and (
-            has_changed or self._clock() >= self._written_s + WRITE_EVERY_S
-        ):
+
+        has_changed = before is None or _undated(before.models) != _undated(models)
+        is_due = self._clock() >= self._written_s + WRITE_EVERY_S
+        if self._file is not None and (has_changed or is_due):
             self._written_s = self._clock()
             lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
             async with self._lock:
                 await asyncio.to_thread(_write, self._file, msgspec.json.encode(lasting))
         return models
 
-    def _as_list(self, known: Iterable[_KnownModels]) -> ModelList:
-        parts = list(known)
-        age_s = max([0.0, *(self._clock() - part.fetched_s for part in parts)])
-        return ModelList(
-            models=tuple(model for part in parts for model in part.models), age_s=age_s
-        )
+    def _age_s(self, known: _KnownModels) -> float:
+        return self._clock() - known.fetched_s
+
+    def _as_list(self, lists: Iterable[_KnownModels]) -> ModelList:
+        models: list[ModelInfo] = []
+        age_s = 0.0
+        for known in lists:
+            models += known.models
+            age_s = max(age_s, self._age_s(known))
+        return ModelList(models=tuple(models), age_s=age_s)
 
 
-def _filled(new: ModelInfo, old: ModelInfo | None) -> ModelInfo:
-    if old is None or old.product is not new.product:
+def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
+    if earlier is None or earlier.product is not new.product:
         return new
-    return replace(new, **{name: getattr(old, name) for name in _LASTING if not getattr(new, name)})
+    missing = [name for name in _LASTING if not getattr(new, name)]
+    return replace(new, **{name: getattr(earlier, name) for name in missing})
 
 
-def _dateless(models: Iterable[ModelInfo]) -> list[ModelInfo]:
-    return [replace(one, created=None) for one in models]
+def _undated(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """Return models without their dates: llama.cpp gives the time of its reply."""
+    return [replace(model, created=None) for model in models]
 
 
 def _read(file: Path) -> list[_KnownModels]:
@@ -145,7 +152,8 @@ def _read(file: Path) -> list[_KnownModels]:
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _log.warning("the cache of models cannot be read and is emptied: %s", type(error).__name__)
+        reason = type(error).__name__
+        _log.warning("the cache of models cannot be read and is emptied: %s", reason)
         return []
 
 

@@ -1,0 +1,282 @@
+"""One chat request on its way: retries, adaptation to the server, and the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.config.settings import Settings, TimeoutSettings
+from lmchat.domain.event import (
+    ModelLoading,
+    RequestAdapted,
+    RequestSent,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.domain.message import Role, SentThoughts
+from lmchat.domain.request import ChatRequest
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.connections import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    Reply,
+    RequestTrace,
+    connect_timeout_s,
+    read_up_to,
+    request_headers,
+)
+from lmchat.proxy.dialect import Dialect
+from lmchat.proxy.json_values import encode
+from lmchat.proxy.network_errors import reaching
+from lmchat.proxy.prober import KeySource
+from lmchat.proxy.refusals import RequestFacts, refusal, refusal_in_stream, shown_address
+from lmchat.proxy.request_body import body_of, json_mode_note
+from lmchat.proxy.retries import RetryPlan, plan_for
+from lmchat.proxy.servers.base import Server
+from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, EventQueue
+from lmchat.proxy.think import ThinkSplitter
+from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_machine_alive
+from lmchat.text import without_secret
+
+HEALTH_S = 4.0  # timeout for the health of a server that loads: a hang is reported within 5 s
+REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
+_log = logging.getLogger(__name__)
+
+
+class Exchange(Struct, kw_only=True):
+    """One request with all that it needs; runs in the task that owns the response."""
+
+    request: ChatRequest
+    server: Server
+    facts: RequestFacts
+    connections: Connections
+    settings: Settings
+    timeouts: TimeoutSettings
+    dialect: Dialect
+    fields: Mapping[str, Any]
+    sent_thoughts: SentThoughts
+    is_model_unloaded: bool  # whether the request will make the server load its model first
+    keys: KeySource
+    on_retry: Callable[[], None]
+    events: EventQueue = field(default_factory=asyncio.Queue)
+    _has_token: bool = False
+    _tried: set[Dialect] = field(default_factory=set)
+    _trace: RequestTrace = field(default_factory=RequestTrace)
+
+    def post(self, event: StreamEvent) -> None:
+        self.events.put_nowait(event)
+
+    async def run(self) -> StreamFinished:
+        """Send the request, again after failures that may be temporary."""
+        attempt = 1
+        limits = self.settings.limits
+        while True:
+            try:
+                return await self._send_adapted()
+            except (ServerUnavailable, ServerRejected) as error:
+                plan = self._plan_for(error)
+                attempts = limits.retries
+                if plan and plan.attempts:
+                    attempts = min(plan.attempts, attempts)
+                if plan is None or attempt >= attempts:
+                    raise
+                wait_s = plan.wait_after(attempt, limits)
+                reason = error.message
+            attempt += 1
+            self.on_retry()
+            _log.info("chat request: another attempt")
+            self.post(
+                RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason)
+            )
+            await asyncio.sleep(wait_s)
+
+    def _plan_for(self, error: LMChatError) -> RetryPlan | None:
+        if self._has_token:
+            return None
+        return plan_for(error, self.request.endpoint, self.server.product)
+
+    async def _send_adapted(self) -> StreamFinished:
+        """Send the request, again after a refused field, with a key, or when a model is loaded."""
+        check_health = self._health if self.server.health_path else None
+        loading = Loading(check_health, self.timeouts, self.post)
+        try:
+            while True:
+                try:
+                    return await self._send(loading)
+                except ServerRejected as error:
+                    if self._has_token:
+                        raise
+                    if error.kind == "loading":
+                        await loading.wait()
+                    elif not (await self._has_found_key(error) or self._has_adapted(error)):
+                        raise
+        except ServerUnavailable as error:
+            self.server.add_hint(error)
+            raise
+
+    async def _has_found_key(self, error: ServerRejected) -> bool:
+        """Find the key for a server that lists its models without one, but answers no prompt."""
+        if error.kind != "auth" or self.facts.key:
+            return False
+        if self._trace.withheld:
+            error.hint = self._trace.withheld
+            return False
+        endpoint = self.request.endpoint
+        key = await self.keys.key_after_refusal(endpoint)
+        self.facts = replace(self.facts, key=key or "")
+        error.hint = self.keys.reason(endpoint) or error.hint
+        return bool(key)
+
+    def _has_adapted(self, error: ServerRejected) -> bool:
+        """Change what the server refused; return whether another request is worth it."""
+        self._tried.add(self.dialect)
+        output = self.request.output
+        if (dialect := self.dialect.after_json(error, output)) is not None:
+            note = json_mode_note(error, output, dialect.json_mode(output))
+            self.post(RequestAdapted(note=note))
+            self.dialect = dialect
+            return True
+
+        dialect = self.dialect.after(
+            error,
+            has_limit=self.request.sampling.max_tokens is not None,
+            fields=self.fields,
+            thought_fields=self.request.product.facts.thought_fields,
+        )
+        if dialect is None or dialect in self._tried:
+            return False
+        names = [name for name, _ in sorted(dialect.dropped - self.dialect.dropped)]
+        if dialect.has_thoughts != self.dialect.has_thoughts:
+            names.append("the earlier reasoning")
+        reason = error.message.rstrip(".")
+        for name in names:
+            note = f"{reason}. Sending the request again without {name}."
+            self.post(RequestAdapted(note=note))
+        self.dialect = dialect
+        return True
+
+    async def _health(self) -> Reply:
+        endpoint = self.request.endpoint
+        url = f"{endpoint.root_url}{self.server.health_path}"
+        timeout = httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
+        return await self.connections.ask(endpoint, "GET", url, key=self.facts.key, timeout=timeout)
+
+    async def _is_alive(self) -> bool:
+        """Whether the server answers other requests; True if that cannot be checked."""
+        if self._trace.is_connecting:
+            return False
+        endpoint = self.request.endpoint
+        if not self.server.health_path:
+            if endpoint.is_loopback or not can_check_alive(endpoint):
+                return True
+            return await is_machine_alive(endpoint)
+        try:
+            await self._health()
+        except LMChatError as error:
+            return error.kind not in ("offline", "timeout")
+        return True
+
+    async def _send(self, loading: Loading) -> StreamFinished:
+        endpoint = self.request.endpoint
+        client = await self.connections.client(endpoint)
+        self.post(RequestSent())
+        if self.is_model_unloaded or loading.needs_request:
+            self.post(ModelLoading())
+        timeout = IdleTimeout(
+            self.timeouts, self.post, is_alive=self._is_alive, since_s=loading.since_s
+        )
+        async with timeout.watching():
+            self._trace = RequestTrace()
+            request = self._http_request(client)
+            response = await self.connections.send(endpoint, request, self._trace)
+            if self._trace.withheld:
+                self.facts = replace(self.facts, key="")
+            try:
+                return await self._read_answer(response, timeout)
+            finally:
+                await response.aclose()
+
+    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+        endpoint = self.request.endpoint
+        headers = request_headers(self.facts.key, has_body=True)
+        headers["Accept"] = "text/event-stream, application/json"
+        headers["Accept-Encoding"] = "identity"
+        body = body_of(self.request, self.fields, self.dialect, self.sent_thoughts)
+        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
+        return client.build_request(
+            "POST",
+            f"{endpoint.base_url}/chat/completions",
+            content=encode(body),
+            headers=headers,
+            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+        )
+
+    async def _read_answer(
+        self,
+        response: httpx.Response,
+        timeout: IdleTimeout,  # noqa: ASYNC109 - no seconds
+    ) -> StreamFinished:
+        if not response.is_success:
+            raise await self._refusal(response)
+        splitter: ThinkSplitter | None = None
+        if self.settings.chat.think_tags:
+            guess = self.dialect.starts_in_thought and not self._is_continued
+            splitter = ThinkSplitter(starts_in_thought=guess)
+        chunks = ChunkReader(
+            lambda value: refusal_in_stream(value, self.facts), self.post, splitter=splitter
+        )
+        reader = AnswerReader(
+            response=response,
+            facts=self.facts,
+            events=self.events,
+            timeout=timeout,
+            chunks=chunks,
+        )
+        try:
+            return await reader.read()
+        finally:
+            self._has_token = chunks.has_token
+            if splitter is not None and not self._is_continued:
+                starts_in_thought = splitter.starts_in_thought
+                self.dialect = replace(self.dialect, starts_in_thought=starts_in_thought)
+
+    @property
+    def _is_continued(self) -> bool:
+        """Whether the server continues an answer; its template then opens no thought."""
+        messages = self.request.messages
+        return bool(messages) and messages[-1].role is Role.ASSISTANT
+
+    async def _refusal(self, response: httpx.Response) -> ServerRejected:
+        endpoint = self.request.endpoint
+        with reaching(endpoint):
+            body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
+        target = _other_origin(httpx.URL(endpoint.base_url), response)
+        if target is None:
+            return refusal(response.status_code, response.headers, body, self.facts)
+        where = shown_address(without_secret(str(target), self.facts.key))
+        return ServerRejected(  # a key would go with it (R-9)
+            f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where}).",
+            kind="not_allowed",
+            hint="If you trust that host, use its address and allow it with --allow-host.",
+        )
+
+
+def _other_origin(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
+    """Return the target of a redirect that leads to another origin."""
+    if not response.has_redirect_location:
+        return None
+    try:
+        target = url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return None
+    is_same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
+    return None if is_same else target

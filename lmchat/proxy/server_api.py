@@ -1,0 +1,166 @@
+"""The HTTP API of one server, asked with a limited number of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.domain.server import Endpoint
+from lmchat.errors import ServerUnavailable
+from lmchat.proxy.connections import Connections, Reply, RequestTrace, request_headers
+from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
+from lmchat.proxy.network_errors import TRANSPORT_ERRORS
+from lmchat.proxy.refusals import RequestFacts, refusal
+from lmchat.proxy.sse import MalformedStreamError, SseReader
+
+OnProgress = Callable[[float], None]  # takes the part that is done, 0 to 1
+
+_NOT_IMPLEMENTED = 501
+_CONNECT_S = 5.0  # to an event stream
+
+
+class NoRequestsLeftError(Exception):
+    """The probe has used up its requests (R-2)."""
+
+
+class ServerMemory(Struct, kw_only=True):
+    """What is known of one server from earlier requests."""
+
+    missing_paths: set[str] = field(default_factory=set)
+    model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts of models that do not change."""
+    tells_sleep: bool = False  # whether it says if its model is asleep
+
+
+class ServerApi(Struct, kw_only=True):
+    """Sends requests to one server and remembers its replies to GET."""
+
+    endpoint: Endpoint
+    connections: Connections
+    timeout: httpx.Timeout
+    facts: RequestFacts
+    memory: ServerMemory
+    requests_left: int
+    is_quick: bool = False  # health check: ask only for what changes
+    is_identified: bool = False  # whether the product is known, and not only expected
+    first: Reply | None = None  # its time is the latency
+    refused: Reply | None = None
+    withheld: str = ""  # why the key was not sent
+    replies: dict[str, Reply] = field(default_factory=dict)
+
+    async def get(self, path: str) -> Reply:
+        """Ask once for a path below the root, or below the API's base if it begins with `/v1/`.
+
+        Raises:
+            ServerUnavailable: nothing answers.
+            NoRequestsLeftError: the probe has used up its requests.
+        """
+        url = self.url(path)
+        if url not in self.replies:
+            self.replies[url] = await self._send("GET", url, None)
+        return self.replies[url]
+
+    async def post(self, path: str, value: object) -> Reply:
+        return await self._send("POST", self.url(path), encode(value))
+
+    def accept(self, reply: Reply) -> Reply:
+        """Return a good reply; raise `ServerRejected` for any other."""
+        if not reply.is_good:
+            self.refused = reply
+            raise refusal(reply.status, reply.headers, reply.body, self.facts)
+        return reply
+
+    async def get_optional(self, path: str) -> Reply | None:
+        """Ask for what the server may lack; None if it does, or if no request is left."""
+        has_reply = self.url(path) in self.replies
+        if path in self.memory.missing_paths or (self.requests_left < 1 and not has_reply):
+            return None
+        return self._unless_missing(path, await self.get(path))
+
+    async def post_optional(self, path: str, value: object) -> Reply | None:
+        if path in self.memory.missing_paths:
+            return None
+        return self._unless_missing(path, await self.post(path, value))
+
+    async def get_extra(self, path: str) -> Reply | None:
+        """Ask for additional facts; raises only if nothing answers."""
+        try:
+            reply = await self.get_optional(path)
+        except ServerUnavailable as error:
+            if error.kind == "offline":
+                raise
+            return None
+        return reply if reply is not None and reply.is_good else None
+
+    async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the JSON objects of an event stream. Close it with `aclosing`."""
+        client = await self.connections.client(self.endpoint)
+        headers = request_headers(self.facts.key) | {"Accept": "text/event-stream"}
+        timeout = httpx.Timeout(_CONNECT_S, read=None)
+        request = client.build_request("GET", self.url(path), headers=headers, timeout=timeout)
+        reader = SseReader()
+        with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
+            response = await self.connections.send(self.endpoint, request, RequestTrace())
+            async with aclosing(response):
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    return
+                async for chunk in response.aiter_bytes():
+                    for event in reader.feed(chunk):
+                        for data in event.data:
+                            with suppress(NotJsonError):
+                                yield mapping(decode(data))
+
+    def url(self, path: str) -> str:
+        if path.startswith("/v1/"):
+            return self.endpoint.base_url + path.removeprefix("/v1")
+        return self.endpoint.root_url + path
+
+    def _unless_missing(self, path: str, reply: Reply) -> Reply | None:
+        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
+            self.memory.missing_paths.add(path)
+            return None
+        return reply
+
+    async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+        if self.requests_left < 1:
+            raise NoRequestsLeftError
+        self.requests_left -= 1
+        reply = await self.connections.ask(
+            self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
+        )
+        if reply.withheld:
+            self.withheld = reply.withheld
+            self.facts = replace(self.facts, key="")
+        self.first = self.first or reply
+        return reply
+
+
+@asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something while the block runs; its failure is not the block's."""
+    task = asyncio.create_task(work, name="background")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def throttled(report: OnProgress) -> OnProgress:
+    """Return a function that reports progress only if its percent has changed."""
+    last_percent = -1
+
+    def report_changes(fraction: float) -> None:
+        nonlocal last_percent
+        percent = int(fraction * 100)
+        if percent != last_percent:
+            last_percent = percent
+            report(fraction)
+
+    return report_changes

@@ -1,0 +1,73 @@
+"""Tool calls of an answer from their fragments, which servers number in many ways (R-20)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.domain.event import ToolCallDelta
+from lmchat.proxy.json_values import encode, mapping, text, whole
+
+
+class _Call(Struct):
+    call_id: str = ""
+    name: str = ""
+
+
+class ToolCalls:
+    """Tool calls of an answer, as far as they are known."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int | None, int] = {}
+        self._by_id: dict[tuple[int | None, str], int] = {}
+
+    def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+        """Turn a fragment into an event, which has only what is new."""
+        call_id = text(fragment.get("id"))
+        function = mapping(fragment.get("function"))
+        name = text(function.get("name"))
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict | list):
+            arguments = encode(arguments).decode()
+
+        number = self._number_of(whole(fragment.get("index")), call_id, name)
+        call = self._calls[number]
+        event = ToolCallDelta(
+            index=number,
+            call_id="" if call.call_id else call_id,
+            name="" if call.name else name,
+            arguments=text(arguments),
+        )
+        call.call_id = call.call_id or call_id
+        call.name = call.name or name
+        return event
+
+    def _number_of(self, index: int | None, call_id: str, name: str) -> int:
+        """Return the number of the call, which may differ from the server's index."""
+        number = self._by_id.get((index, call_id))
+        if number is not None:
+            return number
+        is_nameless = index is None and not (call_id or name)
+        if is_nameless and self._calls:
+            return len(self._calls) - 1
+
+        number = self._by_index.get(index)
+        if number is None or self._is_next_call(number, call_id, name):
+            number = len(self._calls)
+            self._calls.append(_Call())
+        if call_id:
+            self._by_id.setdefault((index, call_id), number)
+            self._by_id.setdefault((None, call_id), number)
+        if index is not None:
+            self._by_index[index] = number
+        return number
+
+    def _is_next_call(self, number: int, call_id: str, name: str) -> bool:
+        """Whether a fragment with a used index begins another call.
+
+        A second id alone does not: some servers make one up for each fragment.
+        """
+        has_other_id = self._calls[number].call_id not in ("", call_id)
+        return bool(call_id and name) and has_other_id
