@@ -65,7 +65,7 @@ class EngineProcess:
         # `-P`: nothing of the current folder is imported
         command = [sys.executable, "-P", str(PROGRAM)]
         child = await ChildProcess.start(
-            watched(command, patience_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
+            watched(command, terminate_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
             environment=needed_environment(environ),  # all else comes through its standard input
             errors=log,
         )

@@ -23,10 +23,10 @@ from lmchat.machine.system import end_program
 from lmchat.machine.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
-_LOG_BYTES = 4_000_000
+_LOG_BYTES = 4_000_000  # size at which the log of a server is emptied
 _TAIL_BYTES = 4096
 _TRIED_PORTS = 32
-_SIGNALLED = 128
+_SIGNALLED = 128  # added to the number of a signal, as shells do
 
 
 class StartedProgram:
@@ -48,9 +48,11 @@ class StartedProgram:
     def exit_code(self) -> int | None:
         """Exit code, 128 + N after signal N; None while it runs."""
         code = self._process.poll()
-        if code is not None and self._process.stdin is not None:
+        if code is None:
+            return None
+        if self._process.stdin is not None:
             self._process.stdin.close()
-        return _SIGNALLED - code if code is not None and code < 0 else code
+        return code if code >= 0 else _SIGNALLED - code
 
     async def last_line(self) -> str:
         return await asyncio.to_thread(_last_line, self.log_file)
@@ -70,28 +72,34 @@ class StartedProgram:
 
 
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
-    """Return the installed products in order of preference, judged by file names; `home` may be unknown."""
-    found = []
-    for product in Product:
-        known = product.facts.traces
-        if known is None:
-            continue
-        own = lm_studio_folders(home) if home and product is Product.LM_STUDIO else []
-        places = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in own)]
-        program = find_program(known.program, os.pathsep.join(places))
-        folders = (*own, *(Path(home or "/", name) for name in known.folders))
-        # unlike Path.is_dir, it does not raise where a folder may not be entered
-        if program or any(map(os.path.isdir, folders)):
-            words = known.start_words or f"{known.program} {known.start}"
-            found.append(
-                Installed(
-                    product=product,
-                    program=program,
-                    start=(program, *known.start.split()) if program and known.start else (),
-                    start_words=words if program else known.start_words_app or words,
-                )
-            )
-    return tuple(found)
+    """Return the installed products in order of preference, judged by file names.
+
+    The home folder may be unknown.
+    """
+    found = [_installed(product, environ, home) for product in Product]
+    return tuple(installed for installed in found if installed is not None)
+
+
+def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
+    """Return a product if its program or one of its folders is there."""
+    traces = product.facts.traces
+    if traces is None:
+        return None
+    own_folders: list[Path] = []
+    if home and product is Product.LM_STUDIO:
+        own_folders = lm_studio_folders(home)
+    places = [environ.get("PATH") or os.defpath, *(str(folder / "bin") for folder in own_folders)]
+    program = find_program(traces.program, os.pathsep.join(places))
+    words = traces.start_words or f"{traces.program} {traces.start}"
+    if program:
+        start = (program, *traces.start.split()) if traces.start else ()
+        return Installed(product=product, program=program, start=start, start_words=words)
+
+    folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
+    # unlike Path.is_dir, it does not raise where a folder may not be entered
+    if any(map(os.path.isdir, folders)):
+        return Installed(product=product, start_words=traces.start_words_app or words)
+    return None
 
 
 def start_program(
@@ -133,7 +141,10 @@ def _last_line(path: Path) -> str:
             lines = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    for line in reversed(lines):
+        if line.strip():
+            return line.strip()
+    return ""
 
 
 def free_port(first: int) -> int:
@@ -153,8 +164,9 @@ def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
     holders: dict[int, PortHolder] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError, RuntimeError):  # of another user, or ended
-            program, user = process.name(), process.username()
-            for one in process.net_connections("tcp"):
-                if one.status == psutil.CONN_LISTEN and one.laddr[1] in ports:
-                    holders[one.laddr[1]] = PortHolder(program=program, pid=process.pid, user=user)
+            holder = PortHolder(program=process.name(), pid=process.pid, user=process.username())
+            for connection in process.net_connections("tcp"):
+                is_listening = connection.status == psutil.CONN_LISTEN
+                if is_listening and connection.laddr[1] in ports:
+                    holders[connection.laddr[1]] = holder
     return holders

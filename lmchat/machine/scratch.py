@@ -19,8 +19,6 @@ from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 _PREFIX = "lmchat-"
 _LOCK = ".of-a-running-lmchat"
 """Name of the file in each folder that its owner has locked; no other folder is ever removed."""
-
-
 _GUARD = (
     "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 )
@@ -60,7 +58,8 @@ class ScratchFolders:
         if lock >= 0:
             os.close(lock)  # Windows removes no open file
         shutil.rmtree(folder, ignore_errors=True)
-        if (guard := self._guards.pop(folder, None)) is not None:
+        guard = self._guards.pop(folder, None)
+        if guard is not None:
             with suppress(subprocess.TimeoutExpired):
                 guard.communicate(timeout=_GUARD_S)
 
@@ -92,14 +91,15 @@ def _sweep(folder: Path) -> None:
     is_private = stat.S_IMODE(status.st_mode) == stat.S_IRWXU or os.name == "nt"
     is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     lock = folder / _LOCK
-    if not (is_private and is_own and lock.is_file() and not lock.is_symlink()):
+    has_lock = lock.is_file() and not lock.is_symlink()
+    if not (is_private and is_own and has_lock):
         return
     descriptor = os.open(lock, os.O_RDWR | OPEN_FLAGS | NO_WAIT)
     try:
-        is_left = try_lock(descriptor)
+        is_abandoned = try_lock(descriptor)
     finally:
         os.close(descriptor)
-    if is_left:
+    if is_abandoned:
         shutil.rmtree(folder, ignore_errors=True)
 
 

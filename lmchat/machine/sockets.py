@@ -17,10 +17,12 @@ OWN_USER = "Stop that program, or start the server as your own user."
 """Next step where another user holds a port."""
 _TABLES = Path("/proc/net")
 _LISTENING = "0A"
+_ALL_4 = IPv4Address("0.0.0.0")  # noqa: S104 - read, not bound to
+_ALL_6 = IPv6Address("::")
 _ROOT = 0
 
 
-class _Listener(Struct, frozen=True):
+class _Listener(Struct, frozen=True, kw_only=True):
     """Row of a table: a socket that listens."""
 
     address: str  # hexadecimal, with the port
@@ -28,10 +30,10 @@ class _Listener(Struct, frozen=True):
 
 
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
-    """Return the user who holds a port of this machine; empty for this user, for root, and where unknown.
+    """Return the user who holds a port of this machine; empty for this user, root, and where unknown.
 
-    Unknown is another system than Linux, and a port where nothing listens itself: only root can lead that on
-    to a container or another machine. `host` is `localhost` or an IP address.
+    It is unknown on other systems than Linux, and for a port where nothing listens: only root can forward
+    that to a container or another machine. `host` is `localhost` or an IP address.
     """
     if sys.platform != "linux":
         return ""
@@ -47,26 +49,27 @@ def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) 
     """Return the sockets that take a connection: those of the address itself go before those of all."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    six = _read(tables / "tcp6")
+    listeners = _read(tables / "tcp6")
+    addresses: list[IPv4Address | IPv6Address]
     if isinstance(address, IPv6Address):
-        return _of(six, address, port) or _of(six, IPv6Address("::"), port)
-    four = _read(tables / "tcp")
-    return (
-        _of(four, address, port)
-        or _of(six, IPv6Address(f"::ffff:{address}"), port)
-        or _of(four, IPv4Address("0.0.0.0"), port)  # noqa: S104 - read, not bound to
-        or _of(six, IPv6Address("::"), port)
-    )
+        addresses = [address, _ALL_6]
+    else:
+        listeners += _read(tables / "tcp")
+        addresses = [address, IPv6Address(f"::ffff:{address}"), _ALL_4, _ALL_6]
+    for candidate in addresses:
+        wanted = _written(candidate, port)
+        found = [listener for listener in listeners if listener.address == wanted]
+        if found:
+            return found
+    return []
 
 
-def _of(
-    listeners: list[_Listener], address: IPv4Address | IPv6Address, port: int
-) -> list[_Listener]:
+def _written(address: IPv4Address | IPv6Address, port: int) -> str:
+    """Return an address as the tables write it."""
     packed = address.packed
     words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
     figures = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
-    wanted = f"{figures}:{port:04X}"
-    return [listener for listener in listeners if listener.address == wanted]
+    return f"{figures}:{port:04X}"
 
 
 def _read(table: Path) -> list[_Listener]:
@@ -75,7 +78,7 @@ def _read(table: Path) -> list[_Listener]:
         rows = [line.split() for line in table.read_text().splitlines()[1:]]
     except OSError:
         return []
-    return [_Listener(row[1], int(row[7])) for row in rows if row[3] == _LISTENING]
+    return [_Listener(address=row[1], user=int(row[7])) for row in rows if row[3] == _LISTENING]
 
 
 def _name_of(user: int) -> str:

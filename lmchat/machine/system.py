@@ -39,7 +39,7 @@ def interrupt_at_end() -> list[int]:
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """Lock an open file without waiting; return whether nobody else has it.
+    """Lock an open file without waiting; return whether no other process has it.
 
     The system releases the lock when the process ends, however it ends. Raises `OSError` where the file
     system has no locks.
@@ -48,7 +48,8 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         if fcntl is None:
             _lock_byte(descriptor)
         else:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     return True
@@ -76,8 +77,8 @@ def _end_tree(pid: int) -> None:
     """Kill a process and its children: Windows knows no request to end."""
     import psutil  # noqa: PLC0415 - for Windows, and slow to import
 
-    with suppress(psutil.Error):
+    with suppress(psutil.Error):  # it has ended
         process = psutil.Process(pid)
-        for one in (*process.children(recursive=True), process):
-            with suppress(psutil.Error):
-                one.kill()
+        for member in (*process.children(recursive=True), process):
+            with suppress(psutil.Error):  # it has ended
+                member.kill()

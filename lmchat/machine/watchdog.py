@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import IO
 
-_GRACE_S = 0.5  # time for the command's children to end after it
+_REST_S = 0.5  # time for the command's children to end after it
 _POLL_S = 0.02
 _LOG_POLL_S = 1.0
 _CANNOT_RUN = 126
@@ -36,17 +36,17 @@ ALL_INPUT = "all"
 def watched(
     argv: Sequence[str],
     *,
-    patience_s: float = 3.0,
+    terminate_s: float = 3.0,
     log_bytes: int = 0,
     stdin: str = NO_INPUT,
     grace_s: float = 0.0,
 ) -> list[str]:
     """Return the command line that runs a command under the watchdog.
 
-    `patience_s`: time to end after SIGTERM. `log_bytes`: size at which its stderr file is emptied; 0: never.
-    `grace_s`: time to end by the end of its input, before SIGTERM.
+    `terminate_s`: time to end after SIGTERM. `log_bytes`: size at which its stderr file is emptied;
+    0: never. `grace_s`: time to end by the end of its input, before SIGTERM.
     """
-    options = (str(patience_s), str(log_bytes), stdin, str(grace_s))
+    options = (str(terminate_s), str(log_bytes), stdin, str(grace_s))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
@@ -57,19 +57,19 @@ def signal_of(exit_code: int) -> int:
 
 def main() -> int:
     """Run the command and return its exit code."""
-    patience_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
+    terminate_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
     is_ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
     has_input = stdin == ALL_INPUT or bool(line)
+    source = subprocess.PIPE if has_input else subprocess.DEVNULL
     try:
-        command = subprocess.Popen(  # noqa: S603 - the user has agreed to it
-            argv, stdin=subprocess.PIPE if has_input else subprocess.DEVNULL, process_group=0
-        )
+        command = subprocess.Popen(argv, stdin=source, process_group=0)  # noqa: S603 - the user has agreed to it
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error.strerror or error}\n")
         return _CANNOT_RUN
-    os.dup2(2, 1)  # whoever reads what the command prints is to see its end
+    os.dup2(2, 1)  # the reader of the command's output sees its end
+
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     if command.stdin is not None:
         _start(partial(_write, command.stdin, waiting))
@@ -78,8 +78,9 @@ def main() -> int:
         waiting.put(b"")
     received = waiting if stdin == ALL_INPUT else None
     _start(partial(_await_parent, is_ending, received, float(grace_s)))
-    _start(partial(_end, command.pid, is_ending, float(patience_s)))
+    _start(partial(_end, command.pid, is_ending, float(terminate_s)))
     _start(partial(bound_log, int(log_bytes)))
+
     code = command.wait()
     if is_ending.is_set() or stdin == ALL_INPUT:
         _end_rest(command.pid)
@@ -111,16 +112,16 @@ def _write(sink: IO[bytes], waiting: queue.SimpleQueue[bytes]) -> None:
             sink.flush()
 
 
-def _end(group: int, is_ending: threading.Event, patience_s: float) -> None:
+def _end(group: int, is_ending: threading.Event, terminate_s: float) -> None:
     is_ending.wait()
     _signal(group, signal.SIGTERM)
-    time.sleep(patience_s)
+    time.sleep(terminate_s)
     _signal(group, _KILL)
 
 
 def _end_rest(group: int) -> None:
     """End the command's remaining children: they may hold a model in memory."""
-    until_s = time.monotonic() + _GRACE_S
+    until_s = time.monotonic() + _REST_S
     while time.monotonic() < until_s and _signal(group, 0):
         time.sleep(_POLL_S)
     _signal(group, _KILL)

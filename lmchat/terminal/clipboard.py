@@ -19,7 +19,8 @@ OSC_52_LIMIT = 74_994
 """Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm)."""
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 _SCREEN_CHUNK = 512  # GNU screen passes on at most 768 bytes at once
-_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
+_SSH = "SSH_CONNECTION"  # the variable that tmux keeps up to date
+_OVER_SSH = (_SSH, "SSH_TTY", "SSH_CLIENT")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 _NO_CLIPBOARD = ("", "dumb", "linux")
 
@@ -108,32 +109,38 @@ class Clipboard:
     async def copy(self, text: str) -> Copied:
         """Copy a text by the first way that works; raises `FileRefused` if none does."""
         safe = safe_text(text)
-        is_long = _is_too_long(safe)
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
             if self.untried(tool).works is None and await self.set(tool, safe):
-                how = await self._how_far(safe) if tool is TMUX else f"Copied ({tool.name})"
-                return Copied(tool.name, how)
+                words = f"Copied ({tool.name})"
+                if tool is TMUX:
+                    words = await self._words_for_tmux(safe)
+                return Copied(tool.name, words)
+
         has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
-        if has_osc_52 and not is_long:
+        if has_osc_52 and _is_too_long(safe):
+            return await self._save(safe, "Too long for the terminal's clipboard")
+        if has_osc_52:
             encoded = b64encode(safe.encode(errors="replace")).decode()
             if self._write(osc_52(encoded, self.environ)):
                 words = "Sent to the terminal's clipboard (OSC 52); it does not report success"
                 return Copied("OSC 52", words)
-        is_cut = has_osc_52 and is_long
-        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard is available"
+        return await self._save(safe, "No clipboard is available")
+
+    async def _save(self, text: str, reason: str) -> Copied:
+        """Write a text to the file; raises `FileRefused`."""
         if self.file is None:
-            words = f"{why}, and a temporary chat is not written to a file."
+            words = f"{reason}, and a temporary chat is not written to a file."
             raise FileRefused(words, hint="/export FILE writes it to a file that you name.")
         try:
-            await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
+            await asyncio.to_thread(write_atomically, self.file, text, follows_link=False)
         except OSError as error:
             raise FileRefused(
                 "Nothing can be copied: no clipboard is available, and no file can be written.",
                 hint="/doctor shows what each way needs.",
                 details=f"{self.file}: {error.strerror}",
             ) from error
-        return Copied("file", f"{why}; saved as {self.file}")
+        return Copied("file", f"{reason}; saved as {self.file}")
 
     async def set(self, tool: ClipboardTool, text: str) -> bool:
         """Return whether the tool took the text in time."""
@@ -153,8 +160,10 @@ class Clipboard:
         """Return the text of the clipboard; raises `FileRefused` where no tool can read it."""
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
-            is_there = bool(tool.paste) and self.untried(tool).works is None
-            if is_there and (text := await self.read(tool.paste)) is not None:
+            if not tool.paste or not self.untried(tool).is_there:
+                continue
+            text = await self.read(tool.paste)
+            if text is not None:
                 return text
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",
@@ -163,7 +172,8 @@ class Clipboard:
 
     async def update_environment(self) -> None:
         """Update the environment to the attached tmux client, which may have changed."""
-        self.environ = environ = dict(self._environ_at_start)
+        environ = dict(self._environ_at_start)
+        self.environ = environ
         if not environ.get(TMUX.needs):
             return
         lines = (await self.read(("tmux", "show-environment")) or "").splitlines()
@@ -171,11 +181,11 @@ class Clipboard:
         for name in _DISPLAYS:
             if variables.get(name):
                 environ.setdefault(name, variables[name])
-        for name in _OVER_SSH:
-            if f"-{_OVER_SSH[0]}" in lines:
+        if f"-{_SSH}" in lines:
+            for name in _OVER_SSH:
                 environ.pop(name, None)
-        if _OVER_SSH[0] in variables:
-            environ[_OVER_SSH[0]] = variables[_OVER_SSH[0]]
+        if _SSH in variables:
+            environ[_SSH] = variables[_SSH]
 
     def ways(self) -> list[WayChecked]:
         """Return the ways in order, without trying them."""
@@ -198,24 +208,23 @@ class Clipboard:
         """Describe OSC 52 without a trial, which would overwrite the clipboard."""
         term = self.environ.get("TERM", "")
         if term in _NO_CLIPBOARD:
-            return WayChecked(
-                way="OSC 52", works=False, reason="this terminal has no clipboard", is_there=False
-            )
-        is_near = self.environ.get("TMUX") or self.environ.get("STY")
+            reason = "this terminal has no clipboard"
+            return WayChecked(way="OSC 52", works=False, reason=reason, is_there=False)
+        is_local = self.environ.get("TMUX") or self.environ.get("STY")
         reason = "no terminal reports success; it is tried last"
-        if not is_near and term.startswith(("tmux", "screen")):
+        if not is_local and term.startswith(("tmux", "screen")):
             reason = "tmux drops it; to allow it: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def untried_file(self) -> WayChecked:
         if self.file is None:
-            return WayChecked(
-                way="file", works=False, reason="not in a temporary chat", is_there=False
-            )
+            reason = "not in a temporary chat"
+            return WayChecked(way="file", works=False, reason=reason, is_there=False)
         return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
-    async def _how_far(self, text: str) -> str:
-        if not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or ""):
+    async def _words_for_tmux(self, text: str) -> str:
+        features = await self.read(TMUX_FEATURES) or ""
+        if "clipboard" in features and not _is_too_long(text):
             return "Copied (tmux, passed on to its terminal)"
         return "Copied inside tmux: paste with prefix ]"
 
@@ -233,17 +242,18 @@ def osc_52(data: str, environ: Mapping[str, str]) -> str:
     form is sent.
     """
     plain = f"\x1b]52;c;{data}\x07"
-    pieces = [
-        data[start : start + _SCREEN_CHUNK] for start in range(0, len(data), _SCREEN_CHUNK)
-    ] or [""]
+    starts = range(0, max(len(data), 1), _SCREEN_CHUNK)
+    pieces = [data[start : start + _SCREEN_CHUNK] for start in starts]
     in_pieces = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(pieces) + "\x07\x1b\\"
     term = environ.get("TERM", "")
     if environ.get("TMUX") and not environ.get("STY"):
         return f"{plain}\x1bPtmux;\x1b{plain}\x1b\\"
     if environ.get("STY") or term.startswith("screen."):
         return in_pieces
-    # the whole comes last: tmux takes the first of the pieces for a text of its own
-    return in_pieces + plain if term.startswith("screen") else plain
+    if term.startswith("screen"):
+        # the whole comes last: tmux takes the first of the pieces for a text of its own
+        return in_pieces + plain
+    return plain
 
 
 def _is_too_long(text: str) -> bool:

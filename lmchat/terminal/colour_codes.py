@@ -7,9 +7,11 @@ an answer that streams, three bytes of four are colour codes.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 _CODE = re.compile(r"\x1b\[([\d;]*)m")
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")  # moves of the cursor, and modes
@@ -21,7 +23,7 @@ _EXTENDED_PARTS = {"2": 5, "5": 3}  # numbers in `38;2;RED;GREEN;BLUE` and in `3
 _MOST_KNOWN = 8192  # codes, and pairs of codes
 
 
-class Look(Struct, frozen=True):
+class CellStyle(Struct, frozen=True):
     """Colours and attributes, as the codes that set them; empty for the terminal's own."""
 
     foreground: str = ""
@@ -29,7 +31,7 @@ class Look(Struct, frozen=True):
     attributes: frozenset[str] = frozenset()
 
 
-_PLAIN = Look()
+_PLAIN = CellStyle()
 
 
 def rows_of(text: str) -> list[str]:
@@ -50,43 +52,47 @@ def with_changed_colours(text: str) -> str:
                 drawn.append(_change(shown, wanted))
                 shown = wanted
             drawn.append(output)
-        wanted = _look_after(wanted, code)
+        wanted = _style_after(wanted, code)
     drawn.append(_change(shown, _PLAIN))
     return "".join(drawn)
 
 
 @lru_cache(_MOST_KNOWN)
-def _look_after(look: Look, code: str) -> Look:
-    """Return the look after a code; one without numbers resets it."""
-    foreground, background, attributes = look.foreground, look.background, look.attributes
-    numbers = code.split(";")
-    place = 0
-    while place < len(numbers):
-        number = numbers[place]
-        following = numbers[place + 1] if place + 1 < len(numbers) else ""
-        size = _EXTENDED_PARTS.get(following, 1) if number in ("38", "48") else 1
-        setting = ";".join(numbers[place : place + size])
+def _style_after(style: CellStyle, code: str) -> CellStyle:
+    """Return the style after a code; one without numbers resets it."""
+    for setting in _settings_of(code):
+        number = setting.partition(";")[0]
         if number in ("", "0"):
-            foreground, background, attributes = "", "", frozenset()
+            style = _PLAIN
         elif number in _FOREGROUND:
-            foreground = setting
+            style = replace(style, foreground=setting)
         elif number in _BACKGROUND:
-            background = setting
+            style = replace(style, background=setting)
         else:
-            attributes |= {setting}
-        place += size
-    return Look(foreground, background, attributes)
+            style = replace(style, attributes=style.attributes | {setting})
+    return style
+
+
+def _settings_of(code: str) -> Iterator[str]:
+    """Yield the numbers of a code, those of an extended colour together."""
+    numbers = code.split(";")
+    while numbers:
+        size = 1
+        if numbers[0] in ("38", "48") and len(numbers) > 1:
+            size = _EXTENDED_PARTS.get(numbers[1], 1)
+        yield ";".join(numbers[:size])
+        del numbers[:size]
 
 
 @lru_cache(_MOST_KNOWN)
-def _change(shown: Look, wanted: Look) -> str:
-    """Return the code that turns one look into another; empty if they are the same."""
+def _change(shown: CellStyle, wanted: CellStyle) -> str:
+    """Return the code that turns one style into another; empty if they are the same."""
     if shown == wanted:
         return ""
+    codes: list[str] = []
     if shown.attributes - wanted.attributes or wanted == _PLAIN:
-        shown, codes = _PLAIN, ["0"]
-    else:
-        codes = []
+        shown = _PLAIN
+        codes.append("0")
     codes += sorted(wanted.attributes - shown.attributes, key=int)
     if wanted.foreground != shown.foreground:
         codes.append(wanted.foreground or "39")

@@ -13,29 +13,27 @@ from lmchat.machine.system import ENDING
 
 logger = logging.getLogger(__name__)
 
-_FROM_KEYS = ("SIGINT", "SIGQUIT")
+_FROM_KEYS = tuple(number for number in ENDING if number.name in ("SIGINT", "SIGQUIT"))
 """Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
 _HANG_UP = 1  # SIGHUP
-_LENT, _OURS = (
-    254,
-    255,
-)  # in the pipe beside the numbers of signals: who has the terminal from there on
+_LENT = 254  # in the pipe beside the numbers of signals: another program has the terminal now
+_OURS = 255  # in the pipe, too: lmchat has the terminal again
 
 
 class SignalGuard:
     """Thread that ends the program on a signal, even if the main thread hangs.
 
-    Signals write their number into a pipe, from C. The thread restores the terminal, asks the program to end,
-    and exits after `patience_s`.
+    Signals write their number into a pipe, from C. The thread restores the terminal, asks the program
+    to end, and exits after `timeout_s`.
     """
 
     def __init__(
-        self, *, give_back: Callable[[], None], ask: Callable[[int], None], patience_s: float
+        self, *, give_back: Callable[[], None], ask: Callable[[int], None], timeout_s: float
     ) -> None:
         self.ended_by: int | None = None  # the signal that ends the program
         self._give_back = give_back
         self._ask = ask
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
@@ -73,9 +71,9 @@ class SignalGuard:
             for number in os.read(self._pipe[0], 64):
                 if number in (_LENT, _OURS):
                     is_lent = number == _LENT
-                elif number in ENDING and not (
-                    is_lent and signal.Signals(number).name in _FROM_KEYS
-                ):
+                    continue
+                is_for_other_program = is_lent and number in _FROM_KEYS
+                if number in ENDING and not is_for_other_program:
                     self._end(number)
 
     def _end(self, number: int) -> None:
@@ -86,7 +84,6 @@ class SignalGuard:
             self._ask(number)
         except Exception:
             logger.exception("could not end in order")
-        threading.Event().wait(
-            self._patience_s
-        )  # a program that ends in time takes this thread with it
+        # a program that ends in time takes this thread with it
+        threading.Event().wait(self._timeout_s)
         os._exit(128 + number)

@@ -304,7 +304,7 @@ async def _can_be_put_back(clipboard: Clipboard, tool: ClipboardTool, before: st
 
 
 async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
-    """Ask tmux whether it hands texts on: what a trial does to the outer terminal could not be undone."""
+    """Ask tmux whether it hands texts on: a trial could not be undone in the outer terminal."""
     features = await clipboard.read(TMUX_FEATURES)
     if features is None:
         return False, _FAILED
@@ -316,8 +316,8 @@ async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
     command = (TMUX.name, "display-message", "-p", "#{client_termname}")
     term = (await clipboard.read(command) or "").strip() or "TERM"
     return False, (
-        "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal around it; "
-        f"tmux set-option -as terminal-features ',{term}:clipboard' tells it of one"
+        "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal "
+        f"around it; tmux set-option -as terminal-features ',{term}:clipboard' tells it of one"
     )
 
 

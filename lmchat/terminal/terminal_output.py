@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-PATIENCE_S = 0.3  # timeout for a terminal that takes no bytes
+_END_S = 0.3  # timeout for a terminal that takes no bytes
 
 
 class TerminalOutput:
@@ -43,10 +43,10 @@ class TerminalOutput:
     def end(self, last_words: str) -> None:
         """Write nothing more but the last words; another thread may be blocked in a write."""
         self._is_open = False
-        has_turn = self._writing.acquire(timeout=PATIENCE_S)
+        has_turn = self._writing.acquire(timeout=_END_S)
         try:
-            with suppress(OSError):
-                write_soon(self._fileno, last_words.encode(), PATIENCE_S)
+            with suppress(OSError):  # the terminal is gone
+                write_soon(self._fileno, last_words.encode(), _END_S)
         finally:
             if has_turn:
                 self._writing.release()
@@ -59,12 +59,12 @@ class TerminalOutput:
             return 0
 
 
-def write_soon(fileno: int, data: bytes, patience_s: float) -> None:
+def write_soon(fileno: int, data: bytes, timeout_s: float) -> None:
     """Write to a terminal within a time limit.
 
     It is opened again: non-blocking mode on the shared file would change it for the shell too.
     """
-    deadline = monotonic() + patience_s
+    deadline = monotonic() + timeout_s
     own = _own_file(fileno)
     try:
         while data and (left_s := deadline - monotonic()) > 0:
@@ -96,14 +96,14 @@ def has_shell() -> bool:
 def drop_typed(fileno: int) -> None:
     """Forget what was typed at a terminal and not read yet."""
     if termios is not None:
-        with suppress(termios.error):
+        with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
-    """Return whether more was typed or pasted, or is within a moment; False on Windows, which cannot tell."""
+    """Return whether more was typed or pasted, or is within `wait_s`; always False on Windows."""
     try:
         readable, _, _ = select.select([fileno], [], [], wait_s)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
         return False
     return bool(readable)

@@ -45,7 +45,7 @@ class TerminalWriter(Thread):
             while not self._texts.empty():
                 texts.append(self._texts.get())
             is_over = None in texts
-            self._output.write("".join(filter(None, texts)))
+            self._output.write("".join(text for text in texts if text is not None))
             with self._counting:
                 self._unwritten -= len(texts)
 

@@ -190,7 +190,7 @@ class McpServer:
         program = _program(server.command, folder, environment)
         command, *words = watched(
             [program, *server.args],
-            patience_s=_END_S,
+            terminate_s=_END_S,
             stdin=ALL_INPUT,
             grace_s=_END_S,
         )

@@ -173,7 +173,7 @@ class McpHost:
         command = own_program("lmchat.tools.host_program")
         try:
             return await ChildProcess.start(
-                watched(command, patience_s=_TERMINATE_S, stdin=ALL_INPUT, grace_s=_GRACE_S),
+                watched(command, terminate_s=_TERMINATE_S, stdin=ALL_INPUT, grace_s=_GRACE_S),
                 environment=needed_environment(self._environ),
                 folder=self._folder if self._folder.is_dir() else self._log_file.parent,
                 errors=log,
