@@ -62,7 +62,7 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
     is_named = _name_check(connection)
     for digest in digests:
         if not is_named(digest):
-            with suppress(OSError):
+            with suppress(OSError):  # the folder may be read-only now
                 (folder / digest).unlink()
 
 

@@ -50,7 +50,7 @@ def remove_copies(path: Path, *, but: Path | None = None) -> None:
     path = path.resolve()
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         if copy != but:
-            with suppress(OSError):
+            with suppress(OSError):  # the folder may be read-only now
                 copy.unlink()
 
 

@@ -97,7 +97,7 @@ def connect(path: Path) -> Connection:
         if error.errno in _NOT_WRITABLE and os.access(path, os.R_OK):
             return _connect_to_read(path)
         raise
-    with suppress(PermissionError):  # a file of another user that we may write keeps its mode
+    with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(_FILE_MODE)
     connection = _open(path, "mode=rw")
     try:

@@ -194,8 +194,7 @@ class Database:
 
     def _disconnect(self) -> None:
         if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.close()
+            self._connection.close()
             self._connection = None
 
     def _repair(self, error: Exception) -> None:
@@ -203,7 +202,7 @@ class Database:
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
             log.warning("the search index is damaged and made again")
             self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
-            with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error):  # the rest of the file is damaged, too
                 renew_index(self._connection)
                 self._disconnect()
                 return

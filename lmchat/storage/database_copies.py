@@ -105,13 +105,13 @@ def _readable_rows(
     """Yield rows one by one: a query for several stops without an error at a damaged number."""
     query = f"select {', '.join(columns)} from {table} where rowid = ?"
     for number in range(1, _last_row(connection, table) + 1):
-        with suppress(*DATABASE_ERRORS):
+        with suppress(*DATABASE_ERRORS):  # a damaged row
             yield from connection.execute(query, (number,))
 
 
 def _last_row(connection: sqlite3.Connection, table: str) -> int:
     """Return the number of the last row, or of the last one to try where that is damaged."""
-    with suppress(*DATABASE_ERRORS):
+    with suppress(*DATABASE_ERRORS):  # the end of the table is damaged
         found = connection.execute(f"select max(rowid) from {table}").fetchone()[0]
         number = int(found or 0)
         if number <= _MOST_ROWS:

@@ -34,7 +34,7 @@ def replace_damaged(path: Path, moment: datetime) -> Connection:
     """Rename a damaged file; return a new one with all readable rows and a notice about it."""
     aside = unused_name(path, f"damaged-{moment:%Y%m%d-%H%M%S}")
     for ending in ("", *COMPANIONS):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # SQLite has removed a companion
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
     log.error("the session file was damaged and is now %s", aside.name)
 

@@ -1,7 +1,7 @@
-"""What is deleted permanently is in no file: neither rows, words of the index, files, drafts nor copies.
+"""What is deleted permanently is in no file: neither rows, index, files, drafts nor copies.
 
-The texts that have to go are written in letters that nothing else uses, so that even one letter that is left
-in any byte is found.
+The texts that have to go are written in letters that nothing else uses, so that even one letter
+that is left in any byte is found.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
 from lmchat.errors import SessionNotFound
+from lmchat.storage import connection
 from tests.support.chats import (
     answer,
     begin_session,
@@ -73,7 +74,10 @@ def attached(data: bytes, name: str) -> FilePart:
 
 
 async def write_secrets(store, seed: int):
-    """Write a session with secrets in all places that have texts; return its header and its first prompt."""
+    """Write a session with secrets in all places that have texts.
+
+    Return its header and its first prompt.
+    """
     session = header(secret(seed, 3))
     data = secret(seed + 1, 100).encode()
     file = attached(data, f"{secret(seed, 1)}.txt")
@@ -122,6 +126,29 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     async with aclosing(store_at(tmp_path)) as again:
         assert len(await again.list_sessions()) == 8
         assert len(await again.search("plain answer 2")) == 2
+
+
+async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "BUSY_S", 0.1)
+    async with aclosing(store_at(tmp_path)) as store:
+        session, _ = await begin_session(store, secret(1))
+        with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
+            rows = other.execute("select text from parts")
+            rows.fetchone()  # in the middle of its work, as a long search is
+            await store.purge(session.session_id)
+            assert await store.list_sessions() == ()
+            rows.close()
+        await store.purge(session.session_id)
+        assert left(tmp_path) == []
+
+
+async def test_other_sessions_go_on_after_a_purge(store):
+    session, _ = await begin_session(store, secret(1))
+    other, kept = await begin_session(store, "this one stays")
+    await store.purge(session.session_id)
+    assert (await store.open_session(other.session_id)).messages == (kept,)
+    more = await say(store, other, "and goes on", kept)
+    assert (await store.open_session(other.session_id)).messages == (kept, more)
 
 
 async def test_several_sessions_are_purged_at_once(tmp_path, store):
@@ -256,7 +283,7 @@ async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store
     await store.delete_message(other.session_id, gone.message_id)
     async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
         assert left(tmp_path) == []
-        titles = {one.session_id: one.title for one in await again.list_sessions()}
+        titles = {header.session_id: header.title for header in await again.list_sessions()}
         assert titles == {session.session_id: "Which herbs?", other.session_id: "Untitled"}
         assert (await again.open_session(session.session_id)).messages == (kept,)
 

@@ -255,7 +255,9 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                     )
             for query in ("bau", "bergarten", "au", "字", "c++"):
                 found = {hit.message_id for hit in search(connection, query, 50)}
-                assert found == {one for one, text in texts.items() if query in fold(text)}
+                assert found == {
+                    message_id for message_id, text in texts.items() if query in fold(text)
+                }
         connection.execute("insert into trigrams (trigrams) values ('integrity-check')")
 
 

@@ -11,16 +11,16 @@ JUMPS = [timedelta(minutes=-1), timedelta(hours=-1), timedelta(hours=-23)]
 
 
 async def titles(store):
-    return [one.title for one in await store.list_sessions()]
+    return [session.title for session in await store.list_sessions()]
 
 
 @pytest.mark.parametrize("jump", JUMPS)
 async def test_where_the_clock_was_set_back_what_was_said_last_stands_first(store, clock, jump):
-    one, other = header("one"), header("other")
-    asked = await say(store, one, "hello")
+    first, other = header("one"), header("other")
+    asked = await say(store, first, "hello")
     await say(store, other, "hello")
     clock.moment += jump
-    await reply(store, one, "yes", asked)
+    await reply(store, first, "yes", asked)
     assert await titles(store) == ["one", "other"]
     await say(store, header("new"), "hello")
     assert await titles(store) == ["new", "one", "other"]
@@ -28,10 +28,10 @@ async def test_where_the_clock_was_set_back_what_was_said_last_stands_first(stor
 
 @pytest.mark.parametrize("days", [2, 400, 36_500])
 async def test_a_clock_that_was_far_ahead_for_a_while_lets_no_session_sink(store, clock, days):
-    before, one, other = header("before"), header("one"), header("other")
+    before, first, other = header("before"), header("one"), header("other")
     await say(store, before, "hello")
     clock.moment += timedelta(days=days)
-    await say(store, one, "hello")
+    await say(store, first, "hello")
     asked = await say(store, other, "hello")
     assert await titles(store) == ["other", "one", "before"]
     clock.moment -= timedelta(days=days)
@@ -43,12 +43,12 @@ async def test_a_clock_that_was_far_ahead_for_a_while_lets_no_session_sink(store
 
 
 async def test_a_clock_that_began_anew_lets_no_session_sink(store, clock):
-    one, other = header("one"), header("other")
-    await say(store, one, "hello")
+    first, other = header("one"), header("other")
+    await say(store, first, "hello")
     asked = await say(store, other, "hello")
     clock.moment = clock.moment.replace(year=1970)
     await reply(store, other, "yes", asked)
-    await say(store, one, "more")
+    await say(store, first, "more")
     assert await titles(store) == ["other", "one"]
 
 

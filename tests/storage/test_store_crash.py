@@ -38,7 +38,7 @@ def streaming(
 
 
 def acknowledged(child: subprocess.Popen[str], count: int) -> int:
-    """Wait for a number of pieces, kill the child, and return how many it had said to be on the disk."""
+    """Wait for a number of pieces, kill the child, and return how many it had reported."""
     for _ in range(count + 1):
         child.stdout.readline()
     child.send_signal(signal.SIGKILL)

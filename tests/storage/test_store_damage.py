@@ -35,7 +35,9 @@ async def damaged(tmp_path, path):
 
 async def talk(store, number):
     """Return the messages of one of the sessions."""
-    (found,) = [one for one in await store.list_sessions() if one.title == f"prompt {number}"]
+    (found,) = [
+        session for session in await store.list_sessions() if session.title == f"prompt {number}"
+    ]
     return (await store.open_session(found.session_id)).messages
 
 

@@ -1,4 +1,4 @@
-"""An error of SQLite at any statement of a talk: nothing half-written, nothing lost, nothing twice."""
+"""An error of SQLite at any statement: nothing is half-written, lost, or written twice."""
 
 from __future__ import annotations
 
@@ -130,6 +130,6 @@ async def test_where_every_statement_fails_from_some_moment_what_was_written_is_
             ).fetchone() > (0,):
                 continue
         messages, _ = await kept(tmp_path / str(at), session)
-        for one, other in zip(messages, said, strict=False):
-            assert (one.message_id, one.role) == (other.message_id, other.role), at
-            assert other.text.startswith(one.text), at
+        for message, other in zip(messages, said, strict=False):
+            assert (message.message_id, message.role) == (other.message_id, other.role), at
+            assert other.text.startswith(message.text), at

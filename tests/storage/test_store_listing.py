@@ -29,13 +29,13 @@ def test_words_and_tags_filter_the_list(typed, found):
 
 
 async def test_tags_are_changed_forked_and_taken_away(store):
-    one = header("one")
-    await say(store, one, "hello")
-    changed = await store.update_session(one.session_id, {"tags": ("garden", "\ud83d")})
+    session = header("one")
+    await say(store, session, "hello")
+    changed = await store.update_session(session.session_id, {"tags": ("garden", "\ud83d")})
     assert changed.tags == ("garden", "\ud83d")
-    leaf = (await store.open_session(one.session_id)).messages[-1]
-    assert (await store.fork(one.session_id, leaf.message_id)).header.tags == changed.tags
-    assert (await store.update_session(one.session_id, {"tags": ()})).tags == ()
+    leaf = (await store.open_session(session.session_id)).messages[-1]
+    assert (await store.fork(session.session_id, leaf.message_id)).header.tags == changed.tags
+    assert (await store.update_session(session.session_id, {"tags": ()})).tags == ()
 
 
 @pytest.mark.parametrize(

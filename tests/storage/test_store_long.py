@@ -43,16 +43,17 @@ async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
     await reply(store, session, "last", more)
     for count in (1, 2, 10):
         path = await read_all(store, session.session_id, count=count)
-        assert [(one.text, one.version, one.versions) for one in path] == [
+        assert [(message.text, message.version, message.versions) for message in path] == [
             ("one", 1, 2),
             ("answer 1", 2, 3),
             ("two", 1, 1),
             ("last", 1, 1),
         ]
     tree = {
-        one.message_id: (one.version, one.versions) for one in await store.tree(session.session_id)
+        message.message_id: (message.version, message.versions)
+        for message in await store.tree(session.session_id)
     }
-    assert all(tree[one.message_id] == (one.version, one.versions) for one in path)
+    assert all(tree[message.message_id] == (message.version, message.versions) for message in path)
 
 
 async def test_another_program_may_write_while_a_session_is_read(tmp_path, store):

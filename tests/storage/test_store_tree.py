@@ -163,7 +163,7 @@ async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_v
 async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called):
     session_id, asking, ran, said = called
     fork = await store.fork(session_id, said.message_id)
-    assert [one.parts for one in fork.messages[1:]] == [asking.parts, ran.parts, said.parts]
+    assert [message.parts for message in fork.messages[1:]] == [asking.parts, ran.parts, said.parts]
     running = tool_message(None, parent=said, state=AnswerState.STREAMING)
     await store.begin_answer(session_id, running)
     copy = (await store.fork(session_id, running.message_id)).messages[-1]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.tui.screens.chat import screen as chat_screen
-from tests.storage.test_repair import spoil
+from tests.storage.test_daily_copies import spoil
 from tests.support.chats import faults_in, fill
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer

@@ -246,7 +246,7 @@ _EVENTS = st.lists(
 
 
 def in_order(parts):
-    """Return all words of each kind, and the calls: on the disk words stand in the order they came in."""
+    """Return all words of each kind, and the calls: the file has words in their order of arrival."""
     calls = [part for part in parts if isinstance(part, ToolCallPart)]
     texts = {}
     for part in parts:
@@ -315,21 +315,28 @@ async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
         tool_message(None, parent=first, arguments="{broken", state=AnswerState.STREAMING),
         created_at=START + timedelta(seconds=2),
     )
-    for one in (said, first, second):
-        await store.begin_answer(session.session_id, one, has_prompt=lost != "rows")
-        await store.add_pieces(said.message_id, [("text", "I read them.")] if one is said else [])
-        as_killed(tmp_path, one)
+    for message in (said, first, second):
+        await store.begin_answer(session.session_id, message, has_prompt=lost != "rows")
+        await store.add_pieces(
+            said.message_id, [("text", "I read them.")] if message is said else []
+        )
+        as_killed(tmp_path, message)
     for name in left(tmp_path) if lost == "files" else ():
         (tmp_path / "lmchat" / name).unlink()
     async with aclosing(store_at(tmp_path)) as other:
         kept = (await other.open_session(session.session_id)).messages[1:]
-    wanted = [(one.message_id, one.role, one.parent_id, one.parts) for one in (first, second)]
-    assert [(one.message_id, one.role, one.parent_id, one.parts) for one in kept[1:]] == wanted
-    assert {one.state for one in kept[1:]} == {AnswerState.INTERRUPTED}
-    assert {one.failure.message for one in kept[1:]} == {
+    wanted = [
+        (message.message_id, message.role, message.parent_id, message.parts)
+        for message in (first, second)
+    ]
+    assert [
+        (message.message_id, message.role, message.parent_id, message.parts) for message in kept[1:]
+    ] == wanted
+    assert {message.state for message in kept[1:]} == {AnswerState.INTERRUPTED}
+    assert {message.failure.message for message in kept[1:]} == {
         "lmchat ended before this tool call had a result."
     }
-    assert {one.failure.hint for one in kept[1:]} == {"Press r to run it again."}
+    assert {message.failure.hint for message in kept[1:]} == {"Press r to run it again."}
     assert left(tmp_path) == []
 
 

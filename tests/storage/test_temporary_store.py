@@ -149,7 +149,7 @@ class Calls:
         await self._store.ledger_rows()
 
     async def list_sessions(self):
-        assert [one.session_id for one in await self._store.list_sessions()] == [self._id]
+        assert [header.session_id for header in await self._store.list_sessions()] == [self._id]
 
     async def daily_check(self):
         await self._store.daily_check()
@@ -250,17 +250,19 @@ async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
     await unsaved.name_branch(session_id, asked.message_id, MARK)
     await unsaved.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
     forked = await unsaved.fork(session_id, begun.message_id)
-    assert [one.text for one in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
+    assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert await unsaved.branch_names(session_id) == {asked.message_id: MARK}
     assert [hit.message_id for hit in await unsaved.search(MARK)][-1] == asked.message_id
     await unsaved.delete_message(session_id, asked.message_id)
     assert await unsaved.last_deleted_message(session_id) == asked.message_id
     assert len((await unsaved.restore_message(session_id, asked.message_id)).messages) == 6
-    titles = [one.title for one in await unsaved.list_sessions()]
+    titles = [header.title for header in await unsaved.list_sessions()]
     assert sorted(titles) == [MARK, MARK]
     assert (await unsaved.prompt_history())[0] == f"And {MARK}?"
     await unsaved.update_session(session_id, {"deleted_at": Clock()()})
-    assert [one.session_id for one in await unsaved.list_sessions(is_trash=True)] == [session_id]
+    assert [header.session_id for header in await unsaved.list_sessions(is_trash=True)] == [
+        session_id
+    ]
     await unsaved.purge(forked.header.session_id)
     assert await unsaved.list_sessions() == ()
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)

@@ -7,17 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import backups
-from lmchat.storage import connection as connections
 from lmchat.storage.backups import remove_leftovers
 from lmchat.storage.database_copies import copy_database
 from lmchat.storage.store import SqliteStore
-from tests.storage.test_store_disk import no_room
 from tests.support.chats import (
     Clock,
-    answer,
     begin_session,
     faults_in,
     fill,
@@ -26,6 +22,7 @@ from tests.support.chats import (
     say,
     store_at,
 )
+from tests.support.faults import no_room
 
 
 def copies(tmp_path):
@@ -104,19 +101,13 @@ async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_
     clock.moment += timedelta(days=1)
     store = SqliteStore(path, clock=clock)
     await store.daily_check()
-    assert [one.text for one in (await store.open_session(session.session_id)).messages] == [
+    assert [
+        message.text for message in (await store.open_session(session.session_id)).messages
+    ] == [
         "hello",
         "old text",
     ]
     await store.aclose()
-
-
-async def test_what_is_purged_is_in_no_copy(tmp_path, store):
-    session, _ = await begin_session(store, "secret")
-    await store.daily_check()
-    assert len(copies(tmp_path)) == 1
-    await store.purge(session.session_id)
-    assert copies(tmp_path) == []
 
 
 async def test_a_disk_without_room_for_the_copy_is_no_error(tmp_path, store, monkeypatch):
@@ -143,15 +134,14 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
             await store.daily_check()
 
 
-LONG_AGO_S = 1_000_000_000
-
-
 def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path):
     name = ".sessions.db.backup-2026-11-20.0a1b"
-    old, fresh = tmp_path / name, tmp_path / f"{name}-journal"
-    for one in (old, fresh):
-        one.write_text("what was deleted since")
-    os.utime(old, (LONG_AGO_S, LONG_AGO_S))
+    old = tmp_path / name
+    fresh = tmp_path / f"{name}-journal"
+    for file in (old, fresh):
+        file.write_text("what was deleted since")
+    long_ago_s = 1_000_000_000
+    os.utime(old, (long_ago_s, long_ago_s))
     remove_leftovers(tmp_path / "sessions.db", days=30)
     assert not old.exists()
     assert fresh.exists()  # another process may be making it
@@ -168,46 +158,3 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
             copy_database(path, tmp_path / "sessions.db.copy")
         assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
-
-
-SAID = "Xylophonschlegel"  # with a capital: the indexes hold words without, and forget them little by little
-
-
-def files_with(folder, word):
-    return [
-        path.name
-        for path in sorted((folder / "lmchat").iterdir())
-        if word.encode() in path.read_bytes()
-    ]
-
-
-async def test_no_file_holds_the_texts_of_a_purged_session_while_lmchat_still_runs(tmp_path, store):
-    session, other = header(), header("other")
-    asked = await say(store, session, f"{SAID} {'x' * 3000}")
-    await reply(store, session, f"A {SAID.lower()} indeed: {SAID}", asked)
-    running = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, running)
-    await store.add_pieces(running.message_id, [("text", f"more of {SAID}")])
-    await store.save_draft(session.session_id, f"draft of {SAID}")
-    kept = await say(store, other, "this one stays")
-    assert len(await store.search(SAID)) == 3
-    assert files_with(tmp_path, SAID)
-    await store.purge(session.session_id)
-    assert files_with(tmp_path, SAID) == []
-    assert (await store.open_session(other.session_id)).messages == (kept,)
-    await say(store, other, "and goes on", kept)
-
-
-async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(connections, "BUSY_S", 0.1)
-    store, session = store_at(tmp_path), header()
-    await say(store, session, SAID)
-    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
-        rows = other.execute("select text from parts")
-        rows.fetchone()  # in the middle of its work, as a long search is
-        await store.purge(session.session_id)
-        assert await store.list_sessions() == ()
-        rows.close()
-    await store.purge(session.session_id)
-    assert files_with(tmp_path, SAID) == []
-    await store.aclose()
