@@ -6,10 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-LEVELS = ("debug", "info", "warning", "error")
-_JSON = "print one JSON document"
-_JSON_ANYWAY = "no effect: the output is always JSON"
-_FILES = ("FILE", "DIR")  # names that stay as they are
+LEVELS = ("debug", "info", "warning", "error")  # of the log
 IMPORTED = (
     "lmchat",
     "lmstudio",
@@ -21,12 +18,19 @@ IMPORTED = (
     "llm",
     "chatgpt",
     "llamacpp",
-)  # formats of `import`
+)
+"""Formats of `import`."""
+_JSON = "print one JSON document"
+_JSON_ANYWAY = "no effect: the output is always JSON"
+_FILES = ("FILE", "DIR")  # names of arguments that are not decoded
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
 class Argument(NamedTuple):
-    """Names and keywords of `add_argument`; a `NamedTuple`, because importing dataclasses costs 16 ms."""
+    """Names and keywords of `add_argument`.
+
+    A `NamedTuple`, because importing dataclasses costs 16 ms.
+    """
 
     names: tuple[str, ...]
     form: dict[str, Any]
@@ -40,16 +44,18 @@ class Subcommand(NamedTuple):
     examples: str = ""  # one a line; by default the command with a sample of each argument
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()
-    handler: str = (
-        ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
-    )
+    handler: str = ""  # `module:function` in `lmchat.cli`; an action is named like its function
     json: str = _JSON  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # options of which only one may be used
 
     def shown_examples(self, prog: str) -> str:
-        samples = [_SAMPLES.get(one.form.get("metavar", ""), "") for one in self.arguments]
-        return self.examples or " ".join(filter(None, (prog, *samples)))
+        """Return the examples, one a line; `prog` is how the command is typed."""
+        if self.examples:
+            return self.examples
+        metavars = [argument.form.get("metavar") for argument in self.arguments]
+        samples = [_SAMPLES[metavar] for metavar in metavars if metavar in _SAMPLES]
+        return " ".join([prog, *samples])
 
     @property
     def is_json_always(self) -> bool:
@@ -57,11 +63,13 @@ class Subcommand(NamedTuple):
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        return (*self.arguments, argument("--json", self.json)) if self.json else self.arguments
+        if not self.json:
+            return self.arguments
+        return (*self.arguments, argument("--json", self.json))
 
 
 def argument(spelling: str, help: str, **form: Any) -> Argument:  # noqa: A002 - argparse's word
-    """Return an argument, as `-o --output FILE`, or `ids ID`; an option without a value is a switch."""
+    """Return an argument, such as `-o --output FILE` or `id ID`; without a value it is a switch."""
     *names, last = spelling.split()
     if last.isupper():
         form["metavar"] = last
@@ -90,6 +98,7 @@ def positive_number(word: str) -> int:
 
 
 positive_number.__name__ = "number"
+
 
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
 _MODEL_ID = argument("model_id MODEL", "name of the model, as `lmchat models` prints it")
@@ -362,7 +371,7 @@ COMMANDS: tuple[Subcommand, ...] = (
         "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
         (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
         json="",
-        handler="parser:completion",
+        handler="completion:completion",
     ),
 )
 

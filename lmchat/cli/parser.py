@@ -1,10 +1,9 @@
-"""Argument parser and shell completion."""
+"""Argument parser."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Any, NoReturn
@@ -19,12 +18,13 @@ from lmchat.cli.commands import (
     argument,
     decoded,
 )
-from lmchat.cli.context import Context
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import WrongUse
 from lmchat.text import similar
 
-_DESCRIPTION = "Chat with the language models on this machine.\nWithout a command, lmchat opens the chat screen."
+_DESCRIPTION = """\
+Chat with the language models on this machine.
+Without a command, lmchat opens the chat screen."""
 _EPILOG = """\
 examples:
   lmchat                         find the server on this machine and chat
@@ -36,25 +36,13 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 1 the server, the answer or a file failed, 2 invalid command or configuration,
 3 no server found, 130 interrupted.
 """
-
-
-_PLAIN = (
-    ("the following arguments are required", "missing"),
-    (r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1"),
-    (
-        r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)",
-        r"unknown value \2 for \1; use \3",
-    ),
-    (r"argument (\S+): expected one argument", r"\1 needs a value"),
-    (r"argument (\S+): not allowed with argument (\S+)", r"\2 and \1 cannot be used together"),
-)
-"""Messages of argparse, and plainer ones."""
-_ELSEWHERE = {
+_LIST_MODELS = "To list the models: lmchat models"
+_COMMANDS_ELSEWHERE = {
     "lmchat run": "To chat with a model: lmchat -m MODEL",
     "lmchat chat": "To chat: lmchat",
-    **dict.fromkeys(
-        ("lmchat ls", "lmchat list", "lmchat models list"), "To list the models: lmchat models"
-    ),
+    "lmchat ls": _LIST_MODELS,
+    "lmchat list": _LIST_MODELS,
+    "lmchat models list": _LIST_MODELS,
     "lmchat ps": "To see which models are loaded: lmchat models",
     "lmchat pull": "Download models in your server's program, then list them: lmchat models",
     "lmchat stop": "To unload a model: lmchat models unload MODEL",
@@ -63,6 +51,18 @@ _ELSEWHERE = {
     "lmchat version": "To print the version: lmchat --version",
 }
 """Commands of other programs such as Ollama, and what does the same here."""
+_UNKNOWN_COMMAND = re.compile(
+    r"argument (COMMAND|ACTION): invalid choice: '(?P<word>.*?)' \(choose( from)?", re.DOTALL
+)
+_CHOICE = r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)"
+_PLAIN_MESSAGES = {
+    "the following arguments are required": "missing",
+    r"argument (\S+): invalid number value: .*": r"\1 must be a whole number of at least 1",
+    _CHOICE: r"unknown value \2 for \1; use \3",
+    r"argument (\S+): expected one argument": r"\1 needs a value",
+    r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
+}
+"""Messages of argparse, and plainer ones."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,46 +73,50 @@ class _Parser(argparse.ArgumentParser):
         self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(
-            r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL
-        )
-        if unknown:
-            words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
-            step = _ELSEWHERE.get(f"{self.prog} {unknown[2]}")
-            told = (
-                f"Unknown command {unknown[2]!r}. {step}"
-                if step
-                else _unknown_command(unknown[2], words)
-            )
-            message = told.removesuffix(".")
-        for pattern, plain in _PLAIN:
+        if unknown := _UNKNOWN_COMMAND.match(message):
+            commands = re.findall(r"\w+", message[unknown.end() :])
+            message = self._unknown_command(unknown["word"], commands)
+        for pattern, plain in _PLAIN_MESSAGES.items():
             message = re.sub(pattern, plain, message)
-        sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
+        sentence = message[:1].upper() + message[1:]
+        if not sentence.endswith("?"):
+            sentence += "."
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
+
+    def _unknown_command(self, word: str, commands: Sequence[str]) -> str:
+        """Return the message without its full stop."""
+        if step := _COMMANDS_ELSEWHERE.get(f"{self.prog} {word}"):
+            return f"Unknown command {word!r}. {step}"
+        if "://" in word or "@" in word:  # an address may hold a password
+            return "Unknown command. To connect to a server: lmchat --endpoint URL"
+        if meant := similar(word, tuple(commands)):
+            return f"Unknown command {word!r}; did you mean {meant}?"
+        return f"Unknown command {word!r}; commands: {', '.join(commands)}"
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
     """Parse the arguments; raises `WrongUse`."""
     hosts: list[str] = []
     models: list[str] = []
-    argv = ["--help"] if list(argv) == ["help"] else argv
+    if list(argv) == ["help"]:
+        argv = ["--help"]
     try:
         options = build_parser(hosts, models).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        raise _plainer(argv, error) from None
-    options.allowed_hosts, options.models = tuple(hosts), tuple(models)
+        misplaced = _misplaced_option(argv)
+        raise misplaced or _unknown_option(argv, error) from None
+    options.allowed_hosts = tuple(hosts)
+    options.models = tuple(models)
     return options
 
 
-def build_parser(
-    hosts: list[str] | None = None, models: list[str] | None = None
-) -> argparse.ArgumentParser:
+def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser:
     """Return the parser of everything; `hosts` receives each `--allow-host`, `models` each `-m`."""
-    # options that may come before or after a command; defaults of a command would overwrite earlier values
+    # options that may come before or after a command, whose defaults would overwrite earlier values
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
-    for one in shared_arguments([] if hosts is None else hosts, [] if models is None else models):
-        group.add_argument(*one.names, **one.form)
+    for shared_argument in shared_arguments(hosts, models):
+        group.add_argument(*shared_argument.names, **shared_argument.form)
     parser = _Parser(
         prog="lmchat",
         description=_DESCRIPTION,
@@ -189,88 +193,71 @@ def _add_commands(
         exclusive: dict[str, Any] = {}
         for names in command.exclusive:
             exclusive |= dict.fromkeys(names, sub.add_mutually_exclusive_group())
-        for one in command.all_arguments:
-            exclusive.get(one.names[0], sub).add_argument(*one.names, **one.form)
+        for own_argument in command.all_arguments:
+            group = exclusive.get(own_argument.names[0], sub)
+            group.add_argument(*own_argument.names, **own_argument.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, handler.partition(":")[0])
 
 
-def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
+def _unknown_option(argv: Sequence[str], error: WrongUse) -> WrongUse:
     """Name an unknown option; argparse would complain about the word after it."""
-    typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
-    if (early := _too_early(typed)) is not None:
-        return early
-    known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
-    options = (
-        word if word.startswith("--") else word[:2] for word in typed if re.match("--?[a-z]", word)
-    )
-    wrong = next((option for option in options if option not in known), None)
-    if wrong is None and "ask" in typed and "nrecognized" in error.message:
+    known = _known_options()
+    typed = _typed_words(argv)
+    unknown = next((option for option in _options_in(typed) if option not in known), None)
+    if unknown is not None:
+        meant = similar(unknown, known) or _long_form(unknown, known)
+        question = f"; did you mean {meant}?" if meant else "."
+        return WrongUse(f"Unknown option: {unknown}{question}", hint=error.hint)
+    if "ask" in typed and "nrecognized" in error.message:
         return WrongUse(error.message, hint="Put the prompt in quotes.")
-    if wrong is None:
-        return error
-    meant = similar(wrong, known) or next((one for one in known if one.startswith(f"-{wrong}")), "")
-    tail = f"; did you mean {meant}?" if meant else "."
-    return WrongUse(f"Unknown option: {wrong}{tail}", hint=error.hint)
+    return error
 
 
-def _too_early(typed: Sequence[str]) -> WrongUse | None:
-    """Return the error for an option of a command that stands before it, if there is one."""
+def _known_options() -> tuple[str, ...]:
+    names: list[str] = []
+    for action in actions_of(build_parser([], [])):
+        names += action.option_strings
+    return tuple(names)
+
+
+def _typed_words(argv: Sequence[str]) -> list[str]:
+    """Return the words up to `--`, options without their values."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    return [word.partition("=")[0] for word in words]
+
+
+def _options_in(typed: Sequence[str]) -> Iterator[str]:
+    for word in typed:
+        if re.match("--?[a-z]", word):
+            yield word if word.startswith("--") else word[:2]
+
+
+def _long_form(option: str, known: Sequence[str]) -> str:
+    """Return the first option whose name begins with the letter of a short one."""
+    return next((name for name in known if name.startswith(f"-{option}")), "")
+
+
+def _misplaced_option(argv: Sequence[str]) -> WrongUse | None:
+    """Return the error for an option of a command that is typed before the command, if any."""
+    typed = _typed_words(argv)
     commands = {command.name: command for command in COMMANDS}
     name = next((word for word in typed if word in commands), None)
     if name is None:
         return None
-    own = {
-        option for one in commands[name].all_arguments for option in one.names if option[0] == "-"
-    }
-    early = next((word for word in typed[: typed.index(name)] if word in own), None)
-    hint = f"Put {early} after {name}."
-    return None if early is None else WrongUse(f"{early} is an option of {name}.", hint=hint)
+    own_options: set[str] = set()
+    for own_argument in commands[name].all_arguments:
+        own_options.update(own_argument.names)
+    for word in typed[: typed.index(name)]:
+        if word.startswith("-") and word in own_options:
+            return WrongUse(f"{word} is an option of {name}.", hint=f"Put {word} after {name}.")
+    return None
 
 
-def _unknown_command(word: str, words: Sequence[str]) -> str:
-    if "://" in word or "@" in word:  # an address may hold a password
-        return "Unknown command. To connect to a server: lmchat --endpoint URL"
-    meant = similar(word, tuple(words))
-    tail = f"did you mean {meant}?" if meant else f"commands: {', '.join(words)}."
-    return f"Unknown command {word!r}; {tail}"
-
-
-def completion(context: Context) -> int:
-    """Print the completion script of a shell."""
-    import shtab
-
-    # names of models come from the file of the lists that lmchat keeps: no server and no Python is waited for
-    file = shlex.quote(str(context.paths.models_file))
-    # bash expands what it offers, and the names come from servers: those with other characters are left out
-    plain = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
-    names = f"""grep -o {plain} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
-    models = {
-        "bash": "_lmchat_models",
-        "zsh": "_lmchat_models",
-        "fish": "(_lmchat_models)",
-        "preamble": {
-            "bash": f'_lmchat_models() {{ compgen -W "$({names})" -- "$1"; }}',
-            "zsh": f'_lmchat_models() {{ compadd -- ${{(f)"$({names})"}}; }}',
-            "fish": f"function _lmchat_models; {names}; end",
-        },
-    }
-    places = {
-        "FILE": shtab.FILE,
-        "DIR": shtab.DIRECTORY,
-        "MODEL": models,
-    }  # by the word of the help
-    parser = build_parser()
-    for action in _actions(parser):
-        if isinstance(action.metavar, str) and action.metavar in places:
-            vars(action)["complete"] = places[action.metavar]  # where shtab looks
-    context.output.text(shtab.complete(parser, shell=context.options.shell))
-    return 0
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of its commands."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for below in action.choices.values():
-                yield from _actions(below)
+                yield from actions_of(below)

@@ -15,8 +15,10 @@ from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.machine.system import interrupt_at_end
 
-Handler = Callable[[Context], int | Coroutine[None, None, int]]
-_LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
+CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
+
+_CAN_BE_LOCAL = ("", "ask:ask", "models:list_models")
+"""Commands that can use the built-in engine."""
 _CHANGES_SAVED = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
 """Commands that change saved sessions, which nothing does with `--temporary`."""
 _SIGNALLED = 128  # exit codes above it are 128 + signal number
@@ -45,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         return output.failure(_interrupted())
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - no traceback reaches a person; the log file has it under an id
+    except Exception as error:  # noqa: BLE001 - users get an id, under which the log has the traceback
         return output.failure(context.unexpected(error))
 
 
@@ -56,14 +58,38 @@ def _interrupted() -> LMChatError:
 
 
 def _handle(context: Context) -> int:
-    options = context.options
-    pairs = (("--local", "--endpoint", options.endpoint), ("--temporary", "--save", options.save))
-    for one, other, is_used in pairs:
-        if is_used and getattr(options, one[2:]):
-            raise WrongUse(
-                f"{one} and {other} cannot be used together.", hint="Use only one of them."
-            )
-    if options.local and options.handler not in _LOCAL:
+    """Run the command of the options, or the chat."""
+    options, output = context.options, context.output
+    _require_compatible(options)
+    is_plain = options.plain or context.environ.get("TERM") == "dumb"
+    if options.handler:
+        handler = _find_handler(options.handler)
+    elif is_plain:
+        handler = _find_handler("plain:run_plain")
+    else:
+        return _chat(context)
+
+    context.start_log()
+    result = handler(context)
+    if isinstance(result, int):
+        return result
+    code = _run_until_signal(result)
+    if code > _SIGNALLED and not output.has_document:
+        output.failure(_interrupted())
+    return code
+
+
+def _require_compatible(options: ParsedOptions) -> None:
+    """Raise `WrongUse` for options that do not fit together, or do not fit the command."""
+    pair = ""
+    if options.local and options.endpoint:
+        pair = "--local and --endpoint"
+    elif options.temporary and options.save:
+        pair = "--temporary and --save"
+    if pair:
+        raise WrongUse(f"{pair} cannot be used together.", hint="Use only one of them.")
+
+    if options.local and options.handler not in _CAN_BE_LOCAL:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
     if options.temporary and options.handler in _CHANGES_SAVED:
@@ -71,29 +97,20 @@ def _handle(context: Context) -> int:
         raise WrongUse(words, hint="Leave out --temporary.")
     if options.plain and options.handler:
         raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
-    is_plain = options.plain or context.environ.get("TERM") == "dumb"
-    name = options.handler or ("plain:run_plain" if is_plain else "")
-    if not name:
-        return _chat(context)
+
+
+def _find_handler(name: str) -> CommandHandler:
     module, _, function = name.partition(":")
-    handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
-    context.start_log()
-    result = handler(context)
-    if isinstance(result, int):
-        return result
-    code = _run_until_signal(result)
-    if code > _SIGNALLED and not context.output.has_document:
-        context.output.failure(_interrupted())
-    return code
+    handler: CommandHandler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
+    return handler
 
 
 def _chat(context: Context) -> int:
     for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
         if stream is None or not stream.isatty():
-            raise WrongUse(
-                f"The chat screen needs a terminal, but {name} is not one.",
-                hint='For one answer without the screen: lmchat ask "PROMPT".',
-            )
+            words = f"The chat screen needs a terminal, but {name} is not one."
+            hint = 'For one answer without the screen: lmchat ask "PROMPT".'
+            raise WrongUse(words, hint=hint)
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
     import asyncio
 
@@ -111,4 +128,5 @@ def _run_until_signal(work: Coroutine[None, None, int]) -> int:
     try:
         return asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return _SIGNALLED + (ended or [signal.SIGINT])[0]
+        number = ended[0] if ended else signal.SIGINT
+        return _SIGNALLED + number

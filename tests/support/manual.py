@@ -27,7 +27,7 @@ def manual_page() -> str:
         ".B lmchat",
         "[\\fIOPTION\\fR]... [\\fICOMMAND\\fR [\\fIARGUMENT\\fR]...]",
         ".SH DESCRIPTION",
-        *_text(build_parser().description or ""),
+        *_text(build_parser([], []).description or ""),
         ".SH OPTIONS",
         *_items(shared_arguments([], [])),
         ".SH COMMANDS",

@@ -1,0 +1,128 @@
+"""Assembly of the services of the chat screen.
+
+What is slow to import is made after the first paint.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.cli.context import Context
+from lmchat.cli.screen_platform import ScreenPlatform, Write
+from lmchat.cli.target import own_endpoints, own_names
+from lmchat.config.settings import Settings
+from lmchat.domain.remembered import Remembered
+from lmchat.files import empty_log
+from lmchat.machine.other_programs import ChatPlace, chat_places
+from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
+from lmchat.services.backend import Backend
+from lmchat.services.catalogue import Catalogue
+from lmchat.services.importing import Importer
+from lmchat.services.library import Library
+from lmchat.services.monitor import Monitor
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
+from lmchat.services.workspace import Workspace
+from lmchat.storage import remembered_file
+
+
+def _wiring() -> ModuleType:
+    """Import httpx and SQLite, which takes long: in a thread, after the first paint."""
+    from lmchat.cli import wiring
+
+    return wiring
+
+
+def late_store(context: Context) -> Lazy[Any]:
+    """Return the store, which is made when it is first used."""
+    return Lazy(lambda: _wiring().make_store(context))
+
+
+def make_workspace(
+    context: Context,
+    settings: Settings,
+    late: Lazy[Any],
+    write: Write,
+    scratch: ScratchFolders,
+) -> Workspace:
+    """Build the workspace without touching the network or opening the store."""
+    if context.local_model:  # it names a file, which no other server knows
+        settings = replace(settings, model="")
+    options = context.options
+    remembered, warning = remembered_file.load(context.paths.remembered_file)
+    notices = [problem.sentence for problem in context.problems]
+    engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
+    backend = _make_backend(context, settings, engine, remembered, notices)
+    store: ChatStore = late.port
+
+    open_sessions = OpenSessions(
+        chat=settings.chat, backend=backend, store=store, profile_name=options.profile or ""
+    )
+    if context.has_tools:
+        from lmchat.cli.tools import make_toolbox
+
+        open_sessions.next_turn.toolbox = make_toolbox(context, settings, remembered)
+    return Workspace(
+        settings=settings,
+        backend=backend,
+        store=store,
+        library=Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file)),
+        open_sessions=open_sessions,
+        monitor=Monitor(backend),
+        catalogue=Catalogue(
+            backend, store, expected=own_endpoints(settings), names=own_names(settings)
+        ),
+        platform=ScreenPlatform(context, settings, backend, write, scratch),
+        importer=None if options.temporary else _make_importer(context, store),
+        make_engine=engine.ready,
+        remembered=remembered,
+        is_temporary=options.temporary,
+        resume_id=options.resume or "",
+        notices=notices,
+        warning=warning,
+        is_local=context.is_local,
+        local_model=context.local_model,
+    )
+
+
+def _make_backend(
+    context: Context,
+    settings: Settings,
+    engine: Lazy[Engine],
+    remembered: Remembered,
+    notices: list[str],
+) -> Backend:
+    """Return all servers; warnings about keys are added to the notices."""
+
+    def make_client() -> ServerClient:
+        _sweep_leftovers(context.paths.demo_dir)
+        keys = _wiring().keys_of(context)
+        keys.load(is_separate=True)
+        notices.extend(keys.warnings)
+        client: ServerClient = _wiring().make_client(
+            context, settings, reads_per_second=settings.ui.frames_per_second
+        )
+        return client
+
+    return Backend(make_client, engine, used=remembered.endpoints)
+
+
+def _sweep_leftovers(demo_dir: Path) -> None:
+    """Remove the temporary folders that killed processes have left. Blocks."""
+    sweep_scratch_folders()
+    if demo_dir.is_dir():
+        from lmchat.engine.download import sweep_downloads
+
+        sweep_downloads(demo_dir)
+
+
+def _make_importer(context: Context, store: ChatStore) -> Importer:
+    def find_chats() -> list[ChatPlace]:
+        return chat_places(context.environ, Path.home())
+
+    return Importer(store, find=find_chats)
