@@ -1,6 +1,6 @@
 """Loop of a turn with tools: the calls of an answer are approved, and run side by side.
 
-Whatever goes wrong with a call becomes its result, which the model gets, and the turn goes on.
+Whatever goes wrong with a call becomes its result, which the model gets, and the turn continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 
-_MOST_REPEATS = 3
+_MAX_REPEATS = 3  # same calls in a row after which the turn ends
 
 
 class ApprovalAsked(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class ApprovalAsked(Struct, frozen=True, kw_only=True):
 
 
 class MessageEnded(Struct, frozen=True, kw_only=True):
-    """A call has a result, or the reason why there is none; or an answer ended whose calls run next."""
+    """A call has ended, or an answer whose calls run next."""
 
     message: ChatMessage
 
@@ -55,9 +55,10 @@ ToolEvent = ApprovalAsked | MessageEnded
 def streamed_calls(
     path: Sequence[ChatMessage], answer: ChatMessage | None
 ) -> tuple[ToolCallPart, ...]:
-    """Return the calls of an answer that a turn has streamed to its end; none if another path is shown now.
+    """Return the calls of an answer that a turn has streamed to its end.
 
-    No other calls of a path may run: they may have come with an imported file.
+    There are none if another path is shown by now. No other calls of a path may run: they may have
+    come with an imported file.
     """
     if answer is None or answer.state is not AnswerState.COMPLETE:
         return ()
@@ -72,9 +73,9 @@ class ToolLoop:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
         self.still_running: frozenset[str] = frozenset()
-        """Messages of calls that were stopped, whose functions may go on."""
+        """Ids of stopped calls whose functions may still run."""
         self._session_id = session_id
-        self._last: tuple[str, Any] | None = None
+        self._last_call: tuple[str, Any] | None = None
         self._repeats = 0
         self._limit: LMChatError | None = None
 
@@ -90,7 +91,7 @@ class ToolLoop:
         return await self.toolbox.offered(target, self._session_id)
 
     def host_notes(self) -> list[str]:
-        """Return what to tell of the tool host, after the tools were listed."""
+        """Return notes about the tool host, after the tools were listed."""
         was_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
         return [HOST_SILENT] if was_silent else []
 
@@ -101,10 +102,12 @@ class ToolLoop:
             return False
         self.steps += 1
         for call in calls:
-            same = (call.name, arguments_of(call.arguments) or call.arguments)
-            self._repeats = self._repeats + 1 if same == self._last else 1
-            self._last = same
-            if self._repeats >= _MOST_REPEATS:
+            facts = (call.name, arguments_of(call.arguments) or call.arguments)
+            if facts != self._last_call:
+                self._repeats = 0
+            self._last_call = facts
+            self._repeats += 1
+            if self._repeats >= _MAX_REPEATS:
                 shown = safe_line(call_words(self.name(call.name), call.arguments), limit=120)
                 self._end(f"The model made the same call {self._repeats} times in a row: {shown}.")
         return self._limit is None
@@ -121,49 +124,60 @@ class ToolLoop:
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of tool messages side by side, after the user has decided about each."""
         runs: list[Run | None] = []
-        unstoppable: set[str] = set()
         for message in messages:
-            call = message.tool_calls[0]
-            if (tool := self.toolbox.find(call.name)) is None:
-                runs.append(None)
-                continue
-            run: Run = partial(self.toolbox.call, tool)
-            if not self.toolbox.is_on(self._session_id, tool):
-                run = partial(_refuse, "This tool is switched off, or not allowed to run.")
-            elif (
-                self.toolbox.approval(self._session_id, tool) is not Approval.ALWAYS
-                and arguments_of(call.arguments) is not None
-            ):
-                asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-                yield ApprovalAsked(
-                    message=message,
-                    name=tool.full_name,
-                    decision=asked,
-                    fingerprint=self.toolbox.fingerprint_to_save(tool),
-                    note=self.toolbox.why_asked_again(tool),
-                )
-                decision = await asked
-                self.toolbox.decide(self._session_id, tool, decision.choice)
-                if decision.choice is Choice.NO:
-                    reason = f" Reason: {decision.reason}" if decision.reason else ""
-                    run = partial(_refuse, f"The user refused this call.{reason}")
-            runs.append(run)
-            if tool.outlives_stop:
-                unstoppable.add(message.message_id)
-        tasks = [asyncio.create_task(run_call(*one)) for one in zip(messages, runs, strict=True)]
+            question = self._question(message)
+            if question is not None:
+                yield question
+            runs.append(await self._approved(message, question))
+        outliving = {message.message_id for message in messages if self._outlives_stop(message)}
+        tasks = {
+            message.message_id: asyncio.create_task(run_call(message, run))
+            for message, run in zip(messages, runs, strict=True)
+        }
         try:
-            for ended in asyncio.as_completed(tasks):
+            for ended in asyncio.as_completed(tasks.values()):
                 yield MessageEnded(message=await ended)
         finally:
-            running = {
-                message.message_id
-                for message, task in zip(messages, tasks, strict=True)
-                if not task.done()
-            }
-            self.still_running = frozenset(unstoppable & running)
-            for task in tasks:
+            running = {message_id for message_id, task in tasks.items() if not task.done()}
+            self.still_running = frozenset(outliving & running)
+            for task in tasks.values():
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    def _question(self, message: ChatMessage) -> ApprovalAsked | None:
+        """Return the question about a call, if the user has to decide."""
+        call = message.tool_calls[0]
+        tool = self.toolbox.find(call.name)
+        if tool is None or arguments_of(call.arguments) is None:
+            return None
+        if self.toolbox.approval(self._session_id, tool) is not Approval.ASK:
+            return None
+        return ApprovalAsked(
+            message=message,
+            name=tool.full_name,
+            decision=asyncio.get_running_loop().create_future(),
+            fingerprint=self.toolbox.fingerprint_to_save(tool),
+            note=self.toolbox.why_asked_again(tool),
+        )
+
+    async def _approved(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
+        """Return what runs a call, after the user's decision; None for an unknown tool."""
+        tool = self.toolbox.find(message.tool_calls[0].name)
+        if tool is None:
+            return None
+        if not self.toolbox.is_on(self._session_id, tool):
+            return partial(_refuse, "This tool is switched off, or not allowed to run.")
+        if question is not None:
+            decision = await question.decision
+            self.toolbox.decide(self._session_id, tool, decision.choice)
+            if decision.choice is Choice.NO:
+                reason = f" Reason: {decision.reason}" if decision.reason else ""
+                return partial(_refuse, f"The user refused this call.{reason}")
+        return partial(self.toolbox.call, tool)
+
+    def _outlives_stop(self, message: ChatMessage) -> bool:
+        tool = self.toolbox.find(message.tool_calls[0].name)
+        return tool is not None and tool.outlives_stop
 
 
 async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:

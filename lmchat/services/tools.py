@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
 from lmchat.text import safe_line
 
-_MOST_CHECKS = 4  # processes that check arguments side by side; an answer may make a thousand calls
+_MAX_CHECKS = 4  # processes that check arguments side by side; an answer may make a thousand calls
 
 
 class Toolbox:
@@ -28,7 +29,7 @@ class Toolbox:
         mcp: Sequence[McpSettings] = (),
         allowed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Start nothing yet; `allowed` are the fingerprints of tools that always run, by full names."""
+        """Start nothing yet; `allowed` has the fingerprints of tools that always run, by name."""
         self.settings = settings
         self.allowed = dict(allowed)
         self.host = host
@@ -36,18 +37,21 @@ class Toolbox:
         self._allowed_once: set[tuple[str, str, str]] = set()
         """Session, tool and fingerprint, where it may run for the rest of the session."""
         self._off: set[tuple[str, str]] = set()
-        self._checks = asyncio.Semaphore(_MOST_CHECKS)
+        self._checks = asyncio.Semaphore(_MAX_CHECKS)
 
     @property
     def tools(self) -> list[Tool]:
-        return [tool for server in self.host.servers for tool in server.tools]
+        return list(chain.from_iterable(server.tools for server in self.host.servers))
 
     def find(self, name: str) -> Tool | None:
         """Return the tool of a full name or a name in requests."""
-        return next((tool for tool in self.tools if name in (tool.wire_name, tool.full_name)), None)
+        for tool in self.tools:
+            if name in (tool.wire_name, tool.full_name):
+                return tool
+        return None
 
     def can_use(self, target: Target) -> bool:
-        """Whether the model can use tools, as far as its server says; else the configuration decides."""
+        """Whether the model can use tools, as its server or else the configuration says."""
         known = target.model.capabilities if target.model else ()
         if known or target.product.facts.lists_tool_models:
             return "tools" in known
@@ -83,11 +87,11 @@ class Toolbox:
         return Approval.ALWAYS if is_allowed else configured
 
     def fingerprint_to_save(self, tool: Tool) -> str:
-        """Return what to save with `always`; nothing where a rule of the configuration wins over it."""
+        """Return what to save with `always`; empty where a rule of the configuration wins."""
         return "" if self._rule(tool) else self._fingerprint(tool)
 
     def why_asked_again(self, tool: Tool) -> str:
-        """Return why a tool that was always allowed needs another decision; empty where it was not."""
+        """Return why a tool that was always allowed needs another decision, if it was."""
         name = tool.full_name
         if name not in self.allowed:
             return ""
@@ -96,10 +100,11 @@ class Toolbox:
             return f"config.toml asks about {shown} each time, although you once chose “always”."
         if not self.allowed[name]:
             return f"An older lmchat saved “always” for {shown} without what it was; decide again."
-        return f"{shown} is not what you always allowed: its server, description or arguments have changed."
+        changed = "its server, description or arguments have changed"
+        return f"{shown} is not what you always allowed: {changed}."
 
     def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
-        """Take over a decision for later calls; who asked the user saves it."""
+        """Take over a decision for later calls; the caller saves it."""
         fingerprint = self.fingerprint_to_save(tool)
         if choice is Choice.ALWAYS and fingerprint:
             self.allowed[tool.full_name] = fingerprint
@@ -107,14 +112,19 @@ class Toolbox:
             self._allowed_once.add((session_id, tool.full_name, self._fingerprint(tool)))
 
     def _rule(self, tool: Tool) -> str:
-        """Return what the configuration says about a tool or its server; empty if it names neither."""
-        rules, server = self.settings.approval, self._servers.get(tool.server)
-        of_server = server.approve if server is not None else ""
-        return rules.get(tool.full_name) or rules.get(tool.server) or of_server
+        """Return what the configuration says about a tool or its server, if it names one."""
+        rules = self.settings.approval
+        named = rules.get(tool.full_name) or rules.get(tool.server)
+        server = self._servers.get(tool.server)
+        if named or server is None:
+            return named or ""
+        return server.approve
 
     def _is_always_allowed(self, tool: Tool) -> bool:
         saved = self.allowed.get(tool.full_name)
-        return bool(saved) and not self._rule(tool) and saved == self._fingerprint(tool)
+        if not saved or self._rule(tool):
+            return False
+        return saved == self._fingerprint(tool)
 
     def _is_allowed_once(self, session_id: str, tool: Tool) -> bool:
         if not self._allowed_once:
@@ -122,10 +132,10 @@ class Toolbox:
         return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_once
 
     def _fingerprint(self, tool: Tool) -> str:
-        """Return a digest of what a tool is: what runs it, and what the user and the model know of it.
+        """Return a digest of what runs a tool, and of what the user and the model know of it.
 
-        The content of tools.py is not part of it: its code runs already when its functions are listed.
-        Neither are values of variables: a new token makes no other tool.
+        The content of tools.py is not part of it: its code runs already when its functions are
+        listed. Neither are values of variables: a new token makes no other tool.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
@@ -147,7 +157,7 @@ class Toolbox:
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a tool whose arguments fit; everything that goes wrong is a result."""
-        from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - for calls only
+        from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - late
 
         try:
             async with self._checks:

@@ -482,14 +482,16 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text is one line that begins with a command, or with a word that may be meant as one.
+    """Return whether a text is a line that begins with a command, or with a word meant as one.
 
-    All else is a message, as `/tmp/x is full, why?`, and `/var is full, why?` where there is such a path.
+    All else is a message, as `/tmp/x is full, why?`. So is `/var is full, why?` where that path is.
     """
     if not text.startswith("/") or "\n" in text:
         return False
+    if parse_slash(text) is not None:
+        return True
     word = text.partition(" ")[0]
-    return parse_slash(text) is not None or (word[1:].isalpha() and not os.path.lexists(word))
+    return word[1:].isalpha() and not os.path.lexists(word)
 
 
 def parse_slash(line: str) -> SlashCommand | None:
@@ -498,10 +500,18 @@ def parse_slash(line: str) -> SlashCommand | None:
     The beginning of one name will do; before other words only if the command takes an argument.
     """
     typed, _, argument = line.strip().partition(" ")
-    name = ALIASES.get(typed, typed)
-    rows = [command for command in COMMANDS if command.slash]
-    exact = [command for command in rows if command.name == name]
-    begun = [command for command in rows if command.name.startswith(name)]
-    if not exact and (len(begun) != 1 or (argument and not begun[0].takes_argument)):
+    command = _command_named(ALIASES.get(typed, typed), has_argument=bool(argument))
+    if command is None:
         return None
-    return SlashCommand(command=(exact or begun)[0], argument=argument.strip())
+    return SlashCommand(command=command, argument=argument.strip())
+
+
+def _command_named(name: str, *, has_argument: bool) -> Command | None:
+    with_slash = [command for command in COMMANDS if command.slash]
+    begun = [command for command in with_slash if command.name.startswith(name)]
+    for command in begun:
+        if command.name == name:
+            return command
+    if len(begun) != 1:
+        return None
+    return begun[0] if begun[0].takes_argument or not has_argument else None

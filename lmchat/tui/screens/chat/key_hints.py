@@ -146,7 +146,7 @@ class KeyHints:
         return key, label
 
     def _next_steps(self) -> list[Hint]:
-        """Return what can be done from an empty prompt about an answer that lacks its end."""
+        """Return what can be done from an empty prompt about an unfinished answer."""
         shown = self._open_sessions.shown
         last = shown.last_answer
         if last is None or shown.is_busy or self._widgets.prompt_input.text:

@@ -174,7 +174,7 @@ class ChatScreen(PatchedScreen):
         prompt_input.history_of_prompts = (*prompt_input.history_of_prompts, *earlier)
 
     async def _earlier_draft(self) -> str:
-        """Return the draft of an earlier run; empty if this one has its own or resumes a session."""
+        """Return the draft of an earlier run, unless this one has its own or resumes a session."""
         drafts = self.open_sessions.drafts
         await drafts.load("")
         is_of_this_run = drafts.is_noted("")  # it is in the prompt, or was just sent
@@ -223,10 +223,10 @@ class ChatScreen(PatchedScreen):
             self.background.attempt(partial(self._run_command, found), group="slash", typed=line)
 
     async def _run_command(self, typed: SlashCommand) -> None:
-        command, argument = typed.command, typed.argument
+        command = typed.command
         destination, name, parameters = parse(command.typed or command.action)
-        if command.typed or (command.takes_argument and argument):
-            parameters = (*parameters, argument)
+        if command.typed or (command.takes_argument and typed.argument):
+            parameters = (*parameters, typed.argument)
         namespace = self.app if command.scope is Scope.APP else self
         await self.app.run_action((destination, name, parameters), namespace)
 

@@ -208,7 +208,7 @@ class ShownSession:
             session_id: Its id.
             message_id: The message to go to; empty for its end, or where it was left.
             words: Words to mark there.
-            takes_queue: Whether what waits in a session without messages is meant for the other one.
+            takes_queue: Whether what waits in a session without messages is meant for this one.
         """
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
