@@ -155,12 +155,16 @@ def is_engine_installed() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None
 
 
-def install_command(*, is_anew: bool = False) -> str:
+def install_command(*, is_reinstall: bool = False) -> str:
     """Return the command that installs the engine into this environment."""
-    words, anew = [sys.executable, "-m", "pip", "install"], "--force-reinstall"
+    words = [sys.executable, "-m", "pip", "install"]
+    reinstall = "--force-reinstall"
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        words, anew = ["uv", "pip", "install", "--python", sys.executable], "--reinstall"
-    return shlex.join([*words, *([anew] if is_anew else []), "lmchat[local]"])
+        words = ["uv", "pip", "install", "--python", sys.executable]
+        reinstall = "--reinstall"
+    if is_reinstall:
+        words.append(reinstall)
+    return shlex.join([*words, "lmchat[local]"])
 
 
 async def _install(

@@ -67,6 +67,7 @@ class EngineProcess:
         child = await ChildProcess.start(
             watched(command, terminate_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
             environment=needed_environment(environ),  # all else comes through its standard input
+            folder=log_file.parent,
             errors=log,
         )
         child.send_line(order)

@@ -16,32 +16,25 @@ _VERSIONS = (2, 3)
 _MOST_BYTES = 64 << 20  # of one value
 _LONGEST_KEY = 1024
 _LONGEST_TEXT = 256  # longer texts are skipped
+_MOST = 1 << 40  # more than any number of tokens
 
 _VOCABULARY = "tokenizer."
 _NEEDED = {"general.architecture", "general.file_type"}
 
 _SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
-_TEXT, _LIST = 8, 9
-
-_QUANTIZATIONS = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
-    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
-    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
-    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
-    37: "TQ2_0", 38: "MXFP4",
+    0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
+"""Formats of `struct` by the number of a type."""
+_TEXT = 8  # number of a type
+_LIST = 9
+_QUANTIZATIONS = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
+    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
+    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
+    30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+"""Names by the number of a file type."""
 
 
 class NotGguf(Exception):  # noqa: N818 - named for what was found
@@ -60,13 +53,10 @@ class Header(Struct, frozen=True, kw_only=True):
 
     @property
     def can_chat(self) -> bool:
-        is_model = self.kind in ("", "model") and self.architecture not in ("", "clip")
-        return (
-            is_model
-            and self.tensors > 0
-            and not self.has_pooling
-            and "bert" not in self.architecture
-        )
+        if self.kind not in ("", "model") or self.architecture in ("", "clip"):
+            return False
+        is_embedding = self.has_pooling or "bert" in self.architecture
+        return self.tensors > 0 and not is_embedding
 
 
 def read_header(file: BinaryIO) -> Header:
@@ -74,9 +64,11 @@ def read_header(file: BinaryIO) -> Header:
     source = _Source(file)
     if source.read(4) != _MAGIC:
         raise NotGguf("no GGUF file")
-    if (version := source.number("I")) not in _VERSIONS:
+    version = source.number("I")
+    if version not in _VERSIONS:
         raise NotGguf(f"version {version}")
-    tensors, keys = source.number("Q"), source.number("Q")
+    tensors = source.number("Q")
+    keys = source.number("Q")
     values: dict[str, object] = {}
     for _ in range(keys):
         name = source.text(_LONGEST_KEY)
@@ -95,13 +87,15 @@ def _header(values: dict[str, object], tensors: int) -> Header:
 
     def whole(name: str) -> int:
         value = values.get(name)
-        return value if type(value) is int and 0 < value < 1 << 40 else 0
+        if type(value) is not int:
+            return 0
+        return value if 0 < value < _MOST else 0
 
     architecture = text("general.architecture")
-    kind = values.get("general.file_type")
+    file_type = values.get("general.file_type")
     return Header(
         architecture=architecture,
-        quantization=_QUANTIZATIONS.get(kind, "") if type(kind) is int else "",
+        quantization=_QUANTIZATIONS.get(file_type, "") if type(file_type) is int else "",
         kind=text("general.type"),
         context_max=whole(f"{architecture}.context_length") or None,
         tensors=tensors,
@@ -141,7 +135,12 @@ class _Source:
             return self.text(_LONGEST_TEXT)
         if kind != _LIST:
             raise NotGguf(f"a value of kind {kind}")
-        kind, count = self.number("I"), self.number("Q")
+        self._skip_list()
+        return None
+
+    def _skip_list(self) -> None:
+        kind = self.number("I")
+        count = self.number("Q")
         if kind in _SCALARS:
             self._skip(count * struct.calcsize(f"<{_SCALARS[kind]}"))
         elif kind == _TEXT:
@@ -149,7 +148,6 @@ class _Source:
                 self._skip(self.number("Q"))
         else:
             raise NotGguf(f"a list of kind {kind}")
-        return None
 
     def _skip(self, count: int) -> None:
         if count > _MOST_BYTES:

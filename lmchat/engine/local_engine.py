@@ -14,7 +14,9 @@ from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFil
 from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
-from lmchat.engine.model_files import best_model, found_on_disk, listed, named_model, warning
+from lmchat.engine.memory import warning
+from lmchat.engine.model_choice import best_model, listed, named_model
+from lmchat.engine.model_search import found_on_disk
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import run_abandonable
@@ -76,9 +78,9 @@ class LocalEngine:
             folder=self._folder,
         )
 
-    async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
+    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
-        await fetch(SMOLLM2, self._folder, self._environ, told)
+        await fetch(SMOLLM2, self._folder, self._environ, report)
         self._files = None
         return SMOLLM2.file_in(self._folder)
 
@@ -93,12 +95,17 @@ class LocalEngine:
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the named model, else the last used or best one; raises `WrongUse` for an unknown name."""
+        """Return the named model, else the last used or best one; None if it must be downloaded first.
+
+        Raises `WrongUse` for an unknown name.
+        """
         files = await self.files()
-        is_demo = named.casefold() == SMOLLM2.name
-        if named and not (is_demo and not any(file.is_demo for file in files)):
+        has_demo = any(file.is_demo for file in files)
+        if named.casefold() == SMOLLM2.name and not has_demo:
+            return None  # it is to be downloaded
+        if named:
             return await run_abandonable(lambda: named_model(named, files))
-        return None if is_demo else await asyncio.to_thread(best_model, files, last)
+        return await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
         return await asyncio.to_thread(warning, model)
@@ -125,26 +132,29 @@ class LocalEngine:
         Raises `EngineUnavailable` with reason and advice.
         """
         async with self._lock:
-            wanted = self._context if context is None and self.model == model else context
-            is_same = self.model == model and wanted == self._context
+            is_same_model = self.model == model
+            wanted = self._context if context is None and is_same_model else context
+            is_same = is_same_model and wanted == self._context
             if self.state is EngineState.READY and is_same:
                 return self.reserve()
             await self._end_child()
-            self.model, self._context = model, wanted
+            self.model = model
+            self._context = wanted
             try:
                 return await self._start(model)
             except EngineUnavailable as error:
                 self._context = None
-                if error.kind == "port":
-                    self.endpoint = (
-                        None  # another program was faster; the next try takes another port
-                    )
+                if error.kind == "port":  # another program was faster
+                    self.endpoint = None  # the next try takes another port
                 raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return the crash reason, after waiting for the end; None if the child runs."""
-        child, model = self._child, self.model
-        if child is None or model is None or not await child.ended(wait_s):
+        child = self._child
+        model = self.model
+        if child is None or model is None:
+            return None
+        if not await child.ended(wait_s):
             return None
         return why_ended(model, child.exit_code, child.log_tail())
 
@@ -160,14 +170,13 @@ class LocalEngine:
 
     async def _start(self, model: ModelFile) -> Endpoint:
         endpoint = self.reserve()
+        usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
         order = ServeOrder(
-            model=str(model.path),
+            model=str(model.path.absolute()),
             alias=model.name,
             port=endpoint.port,
             key=self.key,
-            context=self._context
-            or self._settings.context
-            or min(model.context_max or _CONTEXT, _CONTEXT),
+            context=self._context or self._settings.context or usual_context,
             threads=self._settings.threads,
         )
         self._is_loading = True

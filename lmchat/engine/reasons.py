@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
-from contextlib import suppress
 
 from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import install_command
 from lmchat.engine.engine_process import Report
-from lmchat.engine.model_files import memory_words
+from lmchat.engine.memory import memory_words
 from lmchat.errors import EngineUnavailable
 
 _OUT_OF_MEMORY = re.compile(
-    r"failed to allocate|unable to allocate|out of memory|cannot allocate memory|bad_alloc|failed to mmap",
+    r"failed to allocate|unable to allocate|out of memory|cannot allocate memory|bad_alloc|"
+    r"failed to mmap",
     re.IGNORECASE,
 )
 _DAMAGED = re.compile(
@@ -30,7 +30,8 @@ _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
 _DETAIL_LINES = 8
-_ILLEGAL_INSTRUCTION, _KILLED = 4, 9  # numbers of signals, which Windows does not name
+_ILLEGAL_INSTRUCTION = 4  # number of a signal, which Windows does not name
+_KILLED = 9  # the same
 _SMALLER = "Choose a smaller model, or a smaller context window under [local] in the configuration."
 
 
@@ -40,28 +41,29 @@ def why_not_started(
     """Return why a child never became ready."""
     if report is not None and report.problem == "import":
         return _cannot_import(report)
+    if known := _known_end(model, exit_code, log):
+        return known
     details = _end_of(log)
-    if (known := _known_end(model, exit_code, log)) or model is None:
-        return known or _crashed(exit_code, details)
-    hint, file_details = "Choose another model file.", f"{model.path}\n{details}"
+    if model is None:
+        return _crashed(exit_code, details)
+    if _is_taken(log):
+        message = "Another program took the port of the built-in engine."
+        return EngineUnavailable(message, hint="Try again.", kind="port")
+
+    hint = "Choose another model file."
     if unknown := _UNKNOWN_KIND.search(log):
         kind = f" ({unknown[1]})" if unknown[1] else ""
         message = f"The built-in engine does not know this kind of model{kind}."
     elif _DAMAGED.search(log):
         message = f"The model file is damaged or incomplete: {model.path}."
-        hint = (
-            "Let lmchat download it again."
-            if model.is_demo
-            else "Download it again from its source."
-        )
-    elif _TAKEN.search(log):
-        message = "Another program took the port of the built-in engine."
-        return EngineUnavailable(message, hint="Try again.", kind="port")
+        hint = "Download it again from its source."
+        if model.is_demo:
+            hint = "Let lmchat download it again."
     else:
-        words = next(iter(_ERROR_LINE.findall(log)), report.words if report else "")
-        message = f"The built-in engine could not load {model.name}{f': {words}' if words else ''}"
-        message += "" if message.endswith((".", "!")) else "."
-    return EngineUnavailable(message, hint=hint, kind="model_file", details=file_details)
+        message = _could_not_load(model, report, log)
+    return EngineUnavailable(
+        message, hint=hint, kind="model_file", details=f"{model.path}\n{details}"
+    )
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
@@ -69,9 +71,27 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
     return _known_end(model, exit_code, log) or _crashed(exit_code, _end_of(log))
 
 
+def _is_taken(log: str) -> bool:
+    """Return whether only the port was the reason."""
+    is_of_file = _UNKNOWN_KIND.search(log) or _DAMAGED.search(log)
+    return not is_of_file and _TAKEN.search(log) is not None
+
+
+def _could_not_load(model: ModelFile, report: Report | None, log: str) -> str:
+    errors = _ERROR_LINE.findall(log)
+    reason = report.words if report else ""
+    if errors:
+        reason = errors[0]
+    message = f"The built-in engine could not load {model.name}"
+    if reason:
+        message += f": {reason}"
+    return message if message.endswith((".", "!")) else f"{message}."
+
+
 def _known_end(
     model: ModelFile | None, exit_code: int | None, log: str
 ) -> EngineUnavailable | None:
+    """Return the reason of an end that the system or a lack of memory has caused."""
     details = _end_of(log)
     if exit_code == -_ILLEGAL_INSTRUCTION:
         return EngineUnavailable(
@@ -91,37 +111,46 @@ def _known_end(
 
 
 def _cannot_import(report: Report) -> EngineUnavailable:
-    library, old = _LIBRARY.search(report.words), _OLD_SYSTEM.search(report.words)
+    library = _LIBRARY.search(report.words)
+    old_system = _OLD_SYSTEM.search(report.words)
     kind = None
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
         hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
     elif library:
-        message = (
-            f"The built-in engine needs the system library {library[1]}, which is not installed."
-        )
+        name = library[1]
+        message = f"The built-in engine needs the system library {name}, which is not installed."
         hint = "Install it with the package manager of this system."
-    elif old:
-        message = f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed)."
+    elif old_system:
+        lacking = f"it lacks {old_system[1]} (glibc 2.35 is needed)"
+        message = f"This system is too old for the built-in engine: {lacking}."
         hint = "Use another server, for example llama.cpp built here, or a newer system."
     elif report.module == "xllamacpp":
-        message, kind = "The built-in engine is not installed.", "not_installed"
+        message = "The built-in engine is not installed."
         hint = f"Install it: `{install_command()}`."
+        kind = "not_installed"
     else:
         message = "The built-in engine is installed, but cannot be loaded."
-        hint = f"Reinstall it: `{install_command(is_anew=True)}`."
+        hint = f"Reinstall it: `{install_command(is_reinstall=True)}`."
     return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
 
 
 def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
-    how = "it does not answer" if exit_code is None else f"exit code {exit_code}"
-    if exit_code is not None and exit_code < 0:
-        how = f"signal {-exit_code}"
-        with suppress(ValueError):
-            how = f"signal {signal.Signals(-exit_code).name}"
-    return EngineUnavailable(
-        f"The built-in engine crashed ({how}).", hint="Try again.", kind="crashed", details=details
-    )
+    if exit_code is None:
+        reason = "it does not answer"
+    elif exit_code < 0:
+        reason = f"signal {_name_of(-exit_code)}"
+    else:
+        reason = f"exit code {exit_code}"
+    message = f"The built-in engine crashed ({reason})."
+    return EngineUnavailable(message, hint="Try again.", kind="crashed", details=details)
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # this system does not name it
+        return str(number)
 
 
 def _end_of(log: str) -> str:

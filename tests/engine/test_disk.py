@@ -9,14 +9,8 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.local_engine import LocalEngine
-from lmchat.engine.model_files import (
-    ModelSearch,
-    best_model,
-    found_on_disk,
-    listed,
-    look_at,
-    named_model,
-)
+from lmchat.engine.model_choice import best_model, listed, named_model
+from lmchat.engine.model_search import ModelSearch, found_on_disk, read_gguf_file
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
 
@@ -196,7 +190,8 @@ def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
     read = []
     monkeypatch.setattr(
-        "lmchat.engine.model_files.look_at", lambda path: read.append(path) or look_at(path)
+        "lmchat.engine.model_search.read_gguf_file",
+        lambda path: read.append(path) or read_gguf_file(path),
     )
     assert set(found()) == {"one:latest", "one:1b", "one:q8"}
     assert len(read) == 1
@@ -254,11 +249,11 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
     for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
         write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
     models = tuple(found().values())
-    monkeypatch.setattr("lmchat.engine.model_files.available_bytes", lambda: 16 * GB)
+    monkeypatch.setattr("lmchat.engine.model_choice.available_bytes", lambda: 16 * GB)
     assert best_model(models).name == "middle"
     assert best_model(models, last="large").name == "large"
     assert best_model(models, last="gone").name == "middle"
-    monkeypatch.setattr("lmchat.engine.model_files.available_bytes", lambda: 2 * GB)
+    monkeypatch.setattr("lmchat.engine.model_choice.available_bytes", lambda: 2 * GB)
     assert best_model(models).name == "small"
     assert best_model(()) is None
 
@@ -268,7 +263,7 @@ def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, m
     demo.parent.mkdir()
     demo.write_bytes(b"damaged")
     assert not found()
-    monkeypatch.setattr("lmchat.engine.model_files.is_whole", lambda *_: True)
+    monkeypatch.setattr("lmchat.engine.model_choice.is_whole", lambda *_: True)
     assert best_model(tuple(found().values())).is_demo
     write_model(tmp_path / ".lmstudio/models/own.gguf")
     assert best_model(tuple(found().values())).name == "own"

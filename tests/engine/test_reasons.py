@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine import model_files
+from lmchat.engine import memory
 from lmchat.engine.engine_process import Report
 from lmchat.engine.reasons import why_ended, why_not_started
 
@@ -80,7 +80,7 @@ def test_a_processor_without_the_instructions_is_told(monkeypatch):
     ],
 )
 def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_by):
-    monkeypatch.setattr(model_files, "available_bytes", lambda: 3 * 10**9)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
     error = failed_start(log, exit_code=-ended_by)
     assert error.kind == "memory"
     assert "it needs about 46.0 GB, 3.0 GB are free" in error.message
@@ -133,17 +133,17 @@ def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
 
 
 def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
-    monkeypatch.setattr(model_files, "available_bytes", lambda: 3 * 10**9)
-    assert "may be too large for the memory of this machine" in model_files.warning(MODEL)
-    assert model_files.warning(DEMO) == ""
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    assert "may be too large for the memory of this machine" in memory.warning(MODEL)
+    assert memory.warning(DEMO) == ""
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_files, "_CGROUP", tmp_path)
-    free = model_files.available_bytes()
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    free = memory.available_bytes()
     (tmp_path / "memory.max").write_text("1000000000\n")
     (tmp_path / "memory.current").write_text("700000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\nfile 200000000\n")
-    assert model_files.available_bytes() == 500_000_000 < free
+    assert memory.available_bytes() == 500_000_000 < free
     (tmp_path / "memory.max").write_text("max\n")
-    assert model_files.available_bytes() > 500_000_000
+    assert memory.available_bytes() > 500_000_000

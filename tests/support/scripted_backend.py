@@ -250,9 +250,9 @@ class ScriptedEngine:
     async def offer(self) -> DemoOffer:
         return OFFER
 
-    async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
+    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
         self.fetches += 1
-        told(FetchProgress(done_bytes=31_000_000, total_bytes=93_000_000))
+        report(FetchProgress(done_bytes=31_000_000, total_bytes=93_000_000))
         try:
             await self.progress.wait()
         except asyncio.CancelledError:
