@@ -6,20 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lmchat.formats.table import PROGRAMS
+
 LEVELS = ("debug", "info", "warning", "error")  # of the log
-IMPORTED = (
-    "lmchat",
-    "lmstudio",
-    "jan",
-    "openwebui",
-    "elia",
-    "oterm",
-    "parllama",
-    "llm",
-    "chatgpt",
-    "llamacpp",
-)
-"""Formats of `import`."""
 _JSON = "print one JSON document"
 _JSON_ANYWAY = "no effect: the output is always JSON"
 _FILES = ("FILE", "DIR")  # names of arguments that are not decoded
@@ -288,9 +277,9 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument(
             "--from NAME",
             "`auto` recognises the format; `all` looks for the chats of other programs on this machine, "
-            "and a name without FILE for those of one program: " + ", ".join(IMPORTED),
+            "and a name without FILE for those of one program: " + ", ".join(PROGRAMS),
             dest="source",
-            choices=("auto", "all", *IMPORTED),
+            choices=("auto", "all", *PROGRAMS),
             type=lambda name: "".join(filter(str.isalnum, decoded(name).lower())),  # LM-Studio
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),

@@ -1,7 +1,6 @@
 """Chats of other programs, and the sessions made of them.
 
-Each format is one module. For JSON it has `fits(value)`, which recognises an object of a file, and
-`read(value, source)`; for SQLite it has `fits(database)` and `read(database)`.
+The module of a program has `FORMATS`, a tuple of its `JsonFormat`s and `DatabaseFormat`s.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -35,126 +34,133 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.errors import FileRefused
 from lmchat.files import image_type
-from lmchat.formats.checks import WRONG, as_word, checked, checked_time, digest, sound, word
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
+from lmchat.formats.foreign_database import ForeignDatabase
+from lmchat.formats.normalizing import hash_id, normalized, validated
+from lmchat.formats.sources import Source
 from lmchat.images import imported
 from lmchat.text import plural
 
+MOST_NAMED = 1000  # omissions that are named before the next session; the others are counted
 DAMAGED = "damaged message"
 REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 _LARGEST_FIGURE = 1e15  # of tokens or milliseconds; not a number is not smaller
-_MOST_KINDS, _LONGEST = 10, 100  # of what is left out, and characters of a name
-Step = str | Part | tuple[str | ToolCallPart, Any]
-"""Text, another part, or a tool call, perhaps by its id, with its result."""
+_MOST_KINDS = 10  # of what is left out, that are named
+_LONGEST_NAME = 100  # characters of a kind, or of a title beside it
 
 
-class ForeignMessage(Struct, frozen=True, kw_only=True):
-    """Message as another program has it; without parts it is left out, and its parent takes its place."""
+class ToolRun(Struct, frozen=True, kw_only=True):
+    """Call of a tool, perhaps by its id, with its result."""
 
-    role: Role
-    parts: list[Part]
-    parent: str | None
+    call: str | ToolCallPart
+    result: Any
+
+
+MessagePiece = str | Part | ToolRun
+"""Text, another part, or a tool call with its result."""
+
+
+class MessageFacts(Struct, frozen=True, kw_only=True):
+    """Time of a message; model and figures of an answer."""
+
     created_at: datetime | None = None
     model: str = ""
     receipt: Receipt | None = None
 
 
+NO_FACTS = MessageFacts()
+
+
+class ForeignMessage(Struct, frozen=True, kw_only=True):
+    """Message of another program; one without parts is left out, and its parent takes its place."""
+
+    role: Role
+    parts: list[Part]
+    parent: str | None
+    facts: MessageFacts
+
+
 class ForeignChat(Struct, kw_only=True):
     """Chat of another program, to which its messages are added."""
 
-    source: str
     key: str
     title: str | None = ""
-    current: str | None = (
-        None  # key of the message at the end of the chosen path, by default the last one
-    )
+    current: str | None = None  # message at the end of the chosen path, by default the last one
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str | None = ""
     model: str = ""
     is_archived: bool = False
     is_pinned: bool = False
-    session_id: str = ""  # by default a hash of source and key, so that a chat is imported once
-    omitted: Counter[str] = field(
-        default_factory=Counter
-    )  # numbers of what is not imported, by its name
-    rows: dict[str, ForeignMessage] = {}
+    session_id: str = ""  # by default a hash, so that a chat is imported once
+    omitted: Counter[str] = field(default_factory=Counter)  # numbers of what is left out, by name
+    messages: dict[str, ForeignMessage] = {}
     calls: dict[str, ToolCallPart] = {}
     files: dict[str, bytes] = {}
 
     @property
     def last(self) -> str | None:
         """Key of the message that was added last."""
-        return next(reversed(self.rows), None)
+        return next(reversed(self.messages), None)
 
     def add(
         self,
         key: Any,
         role: Any,
-        steps: Iterable[Step],
+        pieces: Iterable[MessagePiece],
         *,
-        parent: str | None,
-        created_at: datetime | None = None,
-        model: str = "",
-        receipt: Receipt | None = None,
+        parent: Any,
+        facts: MessageFacts = NO_FACTS,
     ) -> None:
         """Add a message; one that is damaged or has a known key is counted and left out.
 
-        An answer with tool results becomes a message up to them, one for each result, and one for the rest,
-        which has the key.
+        An answer with tool results becomes a message up to them, one for each result, and one for the
+        rest, which has the key.
         """
         if not isinstance(key, str) or not key:
             self.omitted[DAMAGED] += 1
             return
-        groups: list[tuple[Role, list[Part]]] = []
         try:
-            author = Role(role)
-            for step in steps:
-                parts = list(self._parts(step, author))
-                if isinstance(step, tuple):
-                    groups.append((Role.TOOL, parts))
-                elif groups and groups[-1][0] is not Role.TOOL:
-                    groups[-1][1].extend(parts)
-                elif parts:
-                    groups.append((Role.ASSISTANT if groups else author, parts))
-            for _, parts in groups:
-                msgspec.convert(msgspec.to_builtins(parts), list[Part])
-        except (*WRONG, msgspec.MsgspecError):
+            messages = self._split(pieces, Role(role))
+        except (*BAD_VALUE_ERRORS, msgspec.MsgspecError):
             self.omitted[DAMAGED] += 1
-            groups = []
-        groups = groups or [(Role.USER, [])]
-        for number, (author, parts) in enumerate(groups, 1):
-            is_answer, is_last = author is Role.ASSISTANT, number == len(groups)
-            own = key if is_last else f"{key}.{number}"
-            row = ForeignMessage(
-                role=author,
-                parts=parts,
-                parent=parent if isinstance(parent, str) else None,
-                created_at=created_at,
-                model=as_word(model) if is_answer else "",
-                receipt=_sound_receipt(receipt) if is_answer and is_last else None,
-            )
-            if own not in self.rows:
-                self.rows[own] = row
+            messages = []
+        if not messages:
+            messages = [(Role.USER, [])]  # keeps its place in the tree
+
+        above = parent if isinstance(parent, str) else None
+        for number, (author, parts) in enumerate(messages, 1):
+            is_last = number == len(messages)
+            own_key = key if is_last else f"{key}.{number}"
+            own_facts = MessageFacts(created_at=facts.created_at)
+            if author is Role.ASSISTANT:
+                own_facts = MessageFacts(
+                    created_at=facts.created_at,
+                    model=text_or_empty(facts.model),
+                    receipt=_sound_receipt(facts.receipt) if is_last else None,
+                )
+            message = ForeignMessage(role=author, parts=parts, parent=above, facts=own_facts)
+            if own_key not in self.messages:
+                self.messages[own_key] = message
             elif parts:
                 self.omitted[REPEATED] += 1
-            parent = own
+            above = own_key
 
     @contextmanager
     def damage_counted(self) -> Iterator[None]:
         """Count a message whose values are wrong, instead of losing the chat."""
         try:
             yield
-        except WRONG:
+        except BAD_VALUE_ERRORS:
             self.omitted[DAMAGED] += 1
 
     def omit(self, kind: object) -> None:
         """Count a part that is not imported, by the name that its program has for it."""
-        self.omitted[as_word(kind) or _UNKNOWN] += 1
+        self.omitted[text_or_empty(kind) or _UNKNOWN] += 1
 
     def text(self, value: object) -> str:
         """Return a text, or those of a list of parts; count all else that is not empty."""
@@ -165,54 +171,23 @@ class ForeignChat(Struct, kw_only=True):
         if isinstance(value, dict) and "text" in value:
             return self.text(value["text"])
         if value not in _EMPTY:
-            self.omit(word(value, "type"))
+            self.omit(text_in(value, "type"))
         return ""
-
-    def known(self, parent: object) -> str | None:
-        """Return the parent of a message; that of one whose parent is lost is the message before it."""
-        if not isinstance(parent, str) or parent in self.rows:
-            return as_word(parent) or None
-        return self.last
-
-    def _parts(self, step: Step, author: Role) -> Iterator[Part]:
-        """Yield what a step has; only in an answer `<think>` marks reasoning."""
-        match step:
-            case str():
-                if author is Role.ASSISTANT and (found := _THOUGHT.match(step)):
-                    yield from self._parts(ReasoningPart(text=found[2].strip()), author)
-                    step = step[found.end() :]
-                if step.strip():
-                    yield TextPart(text=step)
-            case (call, result):
-                if isinstance(call, str):
-                    call = self.calls.get(call) or call_of(call, "tool", "")
-                yield call
-                yield ToolResultPart(text=_result_text(result))
-            case ToolCallPart():
-                self.calls[step.call_id] = step
-                yield step
-            case FilePart():
-                yield step
-            case ReasoningPart() | TextPart() | RefusalPart():
-                if step.text.strip():
-                    yield step
-            case _:
-                raise TypeError
 
     def image(self, value: object, name: str = "") -> FilePart | None:
         """Take an image: bytes, base64, or a `data:` URL; None for all else."""
         name = name or "image"
-        with suppress(ValueError, FileRefused):
+        with suppress(ValueError, FileRefused):  # no base64; an image over the limits
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
             if not isinstance(data, bytes) or not (media_type := image_type(data)):
                 return None
             image = imported(name, data)
-            key = sha256(image.data).hexdigest()
-            self.files[key] = image.data
+            digest = sha256(image.data).hexdigest()
+            self.files[digest] = image.data
             return FilePart(
                 name=name,
                 media_type=media_type,
-                digest=key,
+                digest=digest,
                 size=len(image.data),
                 width=image.width,
                 height=image.height,
@@ -228,71 +203,156 @@ class ForeignChat(Struct, kw_only=True):
             else:
                 self.omitted["image"] += 1
 
-    def finished(self, moment: datetime) -> Iterator[Session | Skipped]:
+    def finished(self, moment: datetime, *, source: str = "") -> Iterator[Session | Skipped]:
         """Yield what was left out, and the session; raises `ValueError` for values of wrong types.
 
         Messages without a time get that of the one before them.
         """
-        tree, messages = self._tree(moment)
-        self.rows.clear()  # a chat may have a hundred thousand
+        tree, path = self._tree(moment)
+        self.messages.clear()  # a chat may have a hundred thousand
+        header = self._header(tree, path, moment, source)
+        if kinds := +self.omitted:  # without zeros
+            where = f"“{header.title[:_LONGEST_NAME]}”"
+            yield Skipped(where=where, reason=f"{_counts(kinds)} left out")
+        if any(message.role is not Role.SYSTEM for message in tree.values()):
+            session = Session(
+                header=validated(header),
+                messages=path,
+                tree=tuple(tree.values()),
+                files=self.files,
+            )
+            yield normalized(session, moment=moment)
+
+    def _split(self, pieces: Iterable[MessagePiece], author: Role) -> list[tuple[Role, list[Part]]]:
+        """Return the messages of an answer; raises an error for values of wrong types."""
+        messages: list[tuple[Role, list[Part]]] = []
+        for piece in pieces:
+            if isinstance(piece, ToolRun):
+                messages.append((Role.TOOL, self._run_parts(piece)))
+                continue
+            parts = self._parts(piece, author)
+            if messages and messages[-1][0] is not Role.TOOL:
+                messages[-1][1].extend(parts)
+            elif parts:
+                messages.append((Role.ASSISTANT if messages else author, parts))
+        for _, parts in messages:
+            msgspec.convert(msgspec.to_builtins(parts), list[Part])
+        return messages
+
+    def _parts(self, piece: str | Part, author: Role) -> list[Part]:
+        """Return what a piece has; only in an answer `<think>` marks reasoning."""
+        match piece:
+            case str():
+                parts: list[Part] = []
+                if author is Role.ASSISTANT and (found := _THOUGHT.match(piece)):
+                    parts += self._parts(ReasoningPart(text=found[2].strip()), author)
+                    piece = piece[found.end() :]
+                if piece.strip():
+                    parts.append(TextPart(text=piece))
+                return parts
+            case ToolCallPart():
+                self.calls[piece.call_id] = piece
+                return [piece]
+            case FilePart():
+                return [piece]
+            case ReasoningPart() | TextPart() | RefusalPart():
+                return [piece] if piece.text.strip() else []
+            case _:
+                raise TypeError(piece)
+
+    def _run_parts(self, run: ToolRun) -> list[Part]:
+        call = run.call
+        if isinstance(call, str):
+            call = self.calls.get(call) or call_of(call, "tool", "")
+        return [call, ToolResultPart(text=_result_text(run.result))]
+
+    def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
+        """Return the messages with parts by their keys, and the path that the program shows."""
+        parts = self._parts(text_or_empty(self.system), Role.SYSTEM)
+        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None, facts=NO_FACTS)
+        every = {_SYSTEM: system, **self.messages}
+        parents = _kept_parents(every)
+        times = filter(None, (message.facts.created_at for message in every.values()))
+        time = next(times, self.created_at or self.updated_at or moment)
+        tree: dict[str, ChatMessage] = {}
+        for key, message in every.items():
+            time = message.facts.created_at or time
+            if message.parts:
+                tree[key] = ChatMessage(
+                    message_id=key,
+                    role=message.role,
+                    parts=tuple(message.parts),
+                    created_at=time,
+                    parent_id=parents[key],
+                    model=message.facts.model,
+                    receipt=message.facts.receipt,
+                )
+        current = text_or_empty(self.current)
+        end = current if current in every else next(reversed(every))
+        return tree, _path_to(end if end in tree else parents[end], tree)
+
+    def _header(
+        self, tree: Mapping[str, ChatMessage], path: MessagePath, moment: datetime, source: str
+    ) -> SessionHeader:
         times = [message.created_at for message in tree.values()]
-        prompt = next((message.text for message in messages if message.role is Role.USER), "")
-        header = SessionHeader(
-            session_id=self.session_id or digest(f"{self.source} {self.key}"),
-            title=as_word(self.title).strip() or title_from(prompt),
+        prompts = (message.text for message in path if message.role is Role.USER)
+        models = (message.model for message in reversed(path) if message.model)
+        return SessionHeader(
+            session_id=self.session_id or hash_id(f"{source} {self.key}"),
+            title=text_or_empty(self.title).strip() or title_from(next(prompts, "")),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
-            model=as_word(self.model)
-            or next((one.model for one in reversed(messages) if one.model), ""),
-            tags=(self.source,) if self.source else (),
+            model=text_or_empty(self.model) or next(models, ""),
+            tags=(source,) if source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
         )
-        if kinds := +self.omitted:  # without zeros
-            yield Skipped(where=f"“{header.title[:_LONGEST]}”", reason=f"{_counts(kinds)} left out")
-        if any(message.role is not Role.SYSTEM for message in tree.values()):
-            every_one = tuple(tree.values())
-            session = Session(
-                header=checked(header), messages=messages, tree=every_one, files=self.files
-            )
-            yield sound(session, moment=moment)
-
-    def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
-        """Return the messages by their keys, and the path that the program shows."""
-        parts = [*self._parts(as_word(self.system), Role.SYSTEM)]
-        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
-        every = {_SYSTEM: system, **self.rows}
-        above = _kept_above(every)
-        known = (row.created_at for row in self.rows.values() if row.created_at is not None)
-        time = next(known, self.created_at or self.updated_at or moment)
-        tree: dict[str, ChatMessage] = {}
-        for key, row in every.items():
-            time = row.created_at or time
-            if row.parts:
-                message = ChatMessage(
-                    message_id=key,
-                    role=row.role,
-                    parts=tuple(row.parts),
-                    created_at=time,
-                    parent_id=above[key],
-                    model=row.model,
-                    receipt=row.receipt,
-                )
-                tree[key] = message
-        path: dict[str, ChatMessage] = {}
-        current = as_word(self.current)
-        end = current if current in every else next(reversed(every))
-        at = end if every[end].parts else above[end]
-        if at is None:  # the end is damaged
-            at = next(reversed(tree), None)
-        while at is not None and at not in path:
-            path[at] = tree[at]
-            at = above[at]
-        return tree, MessagePath(reversed(path.values()))
 
 
-Chats = Iterator[Callable[[], Iterator[ForeignChat]]]
+class JsonFormat(Struct, frozen=True, kw_only=True):
+    """Format of a text file, in which each value of a list or line is a chat."""
+
+    fits: Callable[[Record], bool]
+    """Whether a value of a file is of this format."""
+    read: Callable[[Record, Source], Iterable[ForeignChat]]
+
+
+class RecordsFormat(Struct, frozen=True, kw_only=True):
+    """Format of a text file whose values together are chats."""
+
+    fits: Callable[[Record], bool]
+    read: Callable[[list[Record], Source], Iterable[ForeignChat]]
+    companions: tuple[str, ...] = ()
+    """Names of files that are read with the one beside them."""
+
+
+ChatReaders = Iterator[Callable[[], Iterable[ForeignChat]]]
 """Functions that read the chats of a database; one that fails costs its chat only."""
+
+
+class DatabaseFormat(Struct, frozen=True, kw_only=True):
+    """Tables of an SQLite database."""
+
+    fits: Callable[[ForeignDatabase], bool]
+    read: Callable[[ForeignDatabase], ChatReaders]
+
+
+def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
+    """Return a tool call."""
+    return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=as_text(arguments))
+
+
+def as_text(value: Any) -> str:
+    """Return a text as it is, and all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _result_text(value: Any) -> str:
+    """Return the result of a tool, which may be a list of parts with texts."""
+    parts = value.get("content") if isinstance(value, dict) else value
+    if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return as_text(value)
 
 
 def _sound_receipt(receipt: Receipt | None) -> Receipt | None:
@@ -309,50 +369,41 @@ def _sound_receipt(receipt: Receipt | None) -> Receipt | None:
 
 
 def _counts(kinds: Mapping[str, int]) -> str:
-    named = [plural(count, kind[:_LONGEST]) for kind, count in list(kinds.items())[:_MOST_KINDS]]
-    others = sum(list(kinds.values())[_MOST_KINDS:])
-    return ", ".join([*named, plural(others, "other part")] if others else named)
+    counts = list(kinds.items())
+    named = [plural(count, kind[:_LONGEST_NAME]) for kind, count in counts[:_MOST_KINDS]]
+    if others := sum(count for _, count in counts[_MOST_KINDS:]):
+        named.append(plural(others, "other part"))
+    return ", ".join(named)
 
 
-def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
-    """Return a tool call."""
-    return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=as_text(arguments))
+def _kept_parents(every: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
+    """Return the nearest message above each that is not left out.
 
-
-def as_text(value: Any) -> str:
-    """Return a text as it is, and all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _result_text(value: Any) -> str:
-    """Return the result of a tool, which may be a list of parts with texts."""
-    parts = value.get("content") if isinstance(value, dict) else value
-    if isinstance(parts, list) and parts and all(word(part, "text") for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return as_text(value)
-
-
-def time_of(value: object) -> datetime | None:
-    """Read seconds, milliseconds or ISO 8601, UTC by default; None for any other value."""
-    with suppress(*WRONG, OSError):
-        if isinstance(value, str):
-            return checked_time(datetime.fromisoformat(value))
-        if isinstance(value, int | float):
-            return checked_time(
-                datetime.fromtimestamp(value / 1000 if value > _FIRST_MS else value, UTC)
-            )
-    return None
-
-
-def _kept_above(every: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
-    """Return the nearest message above each that is not left out; the system prompt is above all others."""
+    The system prompt is above all others. Each message is passed once, so this takes linear time.
+    """
     root = _SYSTEM if every[_SYSTEM].parts else None
-    kept: dict[str, str | None] = {_SYSTEM: None}
-    for key in every:
-        at, passed = every[key].parent or "", {key}
-        while at in every and not every[at].parts and at not in kept and at not in passed:
-            passed.add(at)
-            at = every[at].parent or ""
-        is_kept = at in every and bool(every[at].parts)
-        kept |= dict.fromkeys(passed - {_SYSTEM}, at if is_kept else kept.get(at, root))
-    return kept
+    parents: dict[str, str | None] = {_SYSTEM: None}
+    for key, message in every.items():
+        passed = {key}
+        above = message.parent or ""
+        while above not in parents and above not in passed and _is_left_out(every.get(above)):
+            passed.add(above)
+            above = every[above].parent or ""
+        is_kept = above in every and not _is_left_out(every[above])
+        parent = above if is_kept else parents.get(above, root)
+        parents |= dict.fromkeys(passed - {_SYSTEM}, parent)
+    return parents
+
+
+def _is_left_out(message: ForeignMessage | None) -> bool:
+    return message is not None and not message.parts
+
+
+def _path_to(end: str | None, tree: dict[str, ChatMessage]) -> MessagePath:
+    """Return the messages from the root to an end, by default to the last message."""
+    at = end or next(reversed(tree), None)
+    path: dict[str, ChatMessage] = {}
+    while at is not None and at not in path:
+        path[at] = tree[at]
+        at = tree[at].parent_id
+    return MessagePath(reversed(path.values()))

@@ -26,15 +26,16 @@ class JsonValues:
 
     def __init__(self, stream: TextIO, limit: int, *, has_lines: bool) -> None:
         """`has_lines` says that each line is known to have one value."""
-        self._stream, self._limit, self._has_lines = stream, limit, has_lines
-        self._scan = json.JSONDecoder().raw_decode
-        self._text = ""
+        self._stream = stream
+        self._limit = limit
+        self._has_lines = has_lines
+        self._decode = json.JSONDecoder().raw_decode
+        self._text = ""  # what is in memory
         self._at = 0  # offset of what is not read yet
-        self._line, self._counted = 1, 0  # number of the line at this offset
-        self._line_end = (
-            -1
-        )  # offset of the next line end, or of the end; searched again when passed
-        self._number = 0  # of values so far
+        self._line = 1  # number of the line at `_counted`
+        self._counted = 0  # offset up to which line ends are counted
+        self._line_end = -1  # next line end, or end of the text; searched again when passed
+        self._values = 0  # number of values so far, broken ones included
         self._broken = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -43,7 +44,7 @@ class JsonValues:
             end = self._measured_end()
             try:
                 if end is None:
-                    value, end = self._scan(self._text, self._at)
+                    value, end = self._decode(self._text, self._at)
                 else:
                     value = json.loads(self._text[self._at : end])
             except NO_JSON as error:
@@ -55,20 +56,22 @@ class JsonValues:
                         break
                     end = self._object_end()
                 if end is None:
-                    reason = f"{_DAMAGED}, or a chat in it is larger than {self._limit >> 20} MB"
+                    too_large = f"a chat in it is larger than {self._limit >> 20} MB"
+                    reason = f"{_DAMAGED}, or {too_large}"
                     yield Skipped(where="the rest of the file", reason=reason)
                     break
-                yield from self._skipped(f"record {self._number + 1}")
+                yield from self._skipped(f"record {self._values + 1}")
             else:
                 yield value
             self._at = end
-            self._number += 1
+            self._values += 1
+
         if self._broken > _MOST_NAMED:
             count = self._broken - _MOST_NAMED
             yield Skipped(where=f"{count} more records", reason="they are damaged")
 
     def _find_value(self) -> bool:
-        """Go on to the next value; return whether there is one."""
+        """Move to the next value; return whether there is one."""
         while (found := _BEGIN.search(self._text, self._at)) is None:
             self._at = len(self._text)
             if not self._read_more():
@@ -77,14 +80,20 @@ class JsonValues:
         return True
 
     def _read_more(self) -> bool:
-        """Forget what was read, and read on; return whether there was more and it may be kept."""
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._text, self._at, self._counted = self._text[self._at :], 0, 0
+        """Drop what was read, and read on; return whether there was more within the limit."""
+        self._count_lines()
+        self._text = self._text[self._at :]
+        self._at = 0
+        self._counted = 0
         self._line_end = -1
         size = min(max(_STEP, len(self._text)), self._limit - len(self._text))
         more = self._stream.read(size) if size > 0 else ""
         self._text += more
         return bool(more)
+
+    def _count_lines(self) -> None:
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
 
     @property
     def _is_too_large(self) -> bool:
@@ -97,41 +106,42 @@ class JsonValues:
             self._line_end = end if end >= 0 else len(self._text)
         is_object = self._text.startswith("{", self._at)
         is_next_object = self._text.startswith("{", self._line_end + 1)
-        return not self._is_too_large and (self._has_lines or (is_object and is_next_object))
+        has_own_line = self._has_lines or (is_object and is_next_object)
+        return has_own_line and not self._is_too_large
 
     def _lines(self) -> Iterator[Any]:
         """Yield the values of the next lines, to the end."""
-        self._line += self._text.count("\n", self._counted, self._at)
+        self._count_lines()
+        number = self._line
         while line := self._next_line():
-            number, self._line = self._line, self._line + 1
             try:
                 if text := line.strip(_AROUND):
                     yield json.loads(text)
             except NO_JSON:
                 yield from self._skipped(f"line {number}")
+            number += 1
 
     def _next_line(self) -> str:
         """Return the next line; empty at the end. One that is longer than the limit is cut."""
-        self._counted = self._at
         while (end := self._text.find("\n", self._at)) < 0:
             if not self._read_more():
                 end = len(self._text) - 1
                 break
         line = self._text[self._at : end + 1]
-        self._at = self._counted = end + 1
+        self._at = end + 1
         return line
 
     def _measured_end(self) -> int | None:
         """Return the offset behind the next object if it is better known before it is decoded.
 
-        An error of decoding counts the lines of all text before it. That is too much for many of them.
+        An error of decoding counts the lines of all text before it, which takes long for many errors.
         """
         if self._broken < _MOST_UNMEASURED or self._is_line():
             return None
         return self._object_end()
 
     def _object_end(self) -> int | None:
-        """Return the offset behind an object that may be no JSON; None if its brackets are not paired."""
+        """Return the offset behind a broken object; None if its brackets are not paired."""
         while self._text.startswith("{", self._at) and not self._is_too_large:
             open_brackets: list[str] = []
             for mark in _MARK.finditer(self._text, self._at):

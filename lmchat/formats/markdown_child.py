@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmchat.formats.html_page import markdown_html
+from markdown_it import MarkdownIt
+
 from lmchat.machine.process import serve
 
 
 def main() -> None:
     """Answer each text of the parent with its HTML."""
     serve(_answer)
+
+
+def markdown_html(text: str) -> str:
+    """Return Markdown as HTML; may take very long."""
+    # A picture would be fetched from wherever a model says as soon as the page is opened.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return str(markdown.render(text))
 
 
 def _answer(text: bytes, send: Callable[[bytes], None]) -> None:

@@ -9,108 +9,59 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from lmchat.domain.message import (
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Role,
-    TextPart,
-    ToolCallPart,
-)
+from lmchat.domain.message import Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.checks import MOST_NAMED, word
-from lmchat.formats.foreign import ForeignChat
-from lmchat.formats.sources import Row
+from lmchat.formats.file_values import Record, text_in
+from lmchat.formats.foreign import MOST_NAMED, ForeignChat, MessageFacts, MessagePiece, ToolRun
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields
+
+
+class _Row(Struct, frozen=True, kw_only=True):
+    """Row of a list as it is read."""
+
+    role: Role | None = None
+    parts: tuple[Part, ...] = ()
+    omission: str = ""  # why something of it is left out
 
 
 def is_list(value: Any) -> bool:
     """Return whether a value is such a list, or has one as `messages`."""
-    return any(word(row, "role") in _ROLES for row in _rows(value))
+    return any(text_in(row, "role") in _ROLES for row in _rows(value))
 
 
 def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
     """Yield the unreadable rows and the session; the ids are hashes of the messages."""
-    head = value if isinstance(value, dict) else {}
-    title, model = word(head, "title"), word(head, "model")
-    hashed = hashlib.sha256(
-        json.dumps([title, model]).encode()
-    )  # a change would import files twice
-    chat = ForeignChat(source="", key="", title=title)
+    title = text_in(value, "title")
+    model = text_in(value, "model")
+    hashed = hashlib.sha256(json.dumps([title, model]).encode())  # another one would import twice
+    chat = ForeignChat(key="", title=title)
     waiting: list[ToolCallPart] = []
-    unreadable = 0
+    omissions = 0
     rows = _rows(value)
-    for number, row in enumerate(rows, 1):
+    for number, record in enumerate(rows, 1):
         rows[number - 1] = None  # decoded JSON takes much memory
-        reason, role, parts = _read(row)
-        unreadable += bool(reason)
-        if reason and unreadable <= MOST_NAMED:
-            yield Skipped(where=f"message {number}", reason=reason)
-        if role is None or not parts:
+        row = _read(record)
+        if row.omission:
+            omissions += 1
+            if omissions <= MOST_NAMED:
+                yield Skipped(where=f"message {number}", reason=row.omission)
+        if row.role is None or not row.parts:
             continue
-        hashed.update(json.dumps([role, word(row, "model"), msgspec.to_builtins(parts)]).encode())
-        if role is Role.ASSISTANT:
-            waiting = [part for part in parts if isinstance(part, ToolCallPart)]
-        steps = [_ran(parts, row, waiting)] if role is Role.TOOL else parts
-        chat.add(
-            str(len(chat.rows)), role, steps, parent=chat.last, model=word(row, "model") or model
-        )
+        own_model = text_in(record, "model")
+        hashed.update(json.dumps([row.role, own_model, msgspec.to_builtins(row.parts)]).encode())
+        pieces: list[MessagePiece] = list(row.parts)
+        if row.role is Role.ASSISTANT:
+            waiting = [part for part in row.parts if isinstance(part, ToolCallPart)]
+        elif row.role is Role.TOOL:
+            pieces = [_tool_run(row.parts, record, waiting)]
+        facts = MessageFacts(model=own_model or model)
+        chat.add(str(len(chat.messages)), row.role, pieces, parent=chat.last, facts=facts)
     chat.session_id = hashed.hexdigest()[:16]
     yield from chat.finished(moment)
-
-
-def _rows(value: object) -> list[Any]:
-    rows = value.get("messages") if isinstance(value, dict) else value
-    return rows if isinstance(rows, list) else []
-
-
-def _ran(
-    parts: tuple[Part, ...], row: Row, waiting: list[ToolCallPart]
-) -> tuple[ToolCallPart, str]:
-    """Return a result with its call, by id or name, which waits no more."""
-    call_id, name = word(row, "tool_call_id"), word(row, "name") or word(row, "tool_name")
-    fitting = (
-        one for one in waiting if (one.call_id == call_id if call_id else name in ("", one.name))
-    )
-    call = next(fitting, None) or ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
-    waiting[:] = [other for other in waiting if other is not call]
-    return call, "".join(part.text for part in parts if isinstance(part, TextPart))
-
-
-def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
-    """Return the reason for an omission, the role, and the parts."""
-    if not isinstance(row, dict):
-        return "it is not an object", None, ()
-    role = _ROLES.get(word(row, "role"))
-    if role is None:
-        return "its role is not one of " + ", ".join(_ROLES), None, ()
-    thought = next((text for name in _THOUGHTS if (text := word(row, name))), "")
-    parts: list[Part] = [ReasoningPart(text=thought)] if thought else []
-    texts, left_out = _content(row.get("content"))
-    parts += [*texts, *tool_calls(row.get("tool_calls"))]
-    if refusal := word(row, "refusal"):
-        parts.append(RefusalPart(text=refusal))
-    if not parts:
-        left_out = left_out or "it has no text content"
-    return left_out, role, tuple(parts)
-
-
-def _content(content: Any) -> tuple[list[TextPart], str]:
-    """Return the texts of a content, and a note about other parts."""
-    if isinstance(content, str):
-        return [TextPart(text=content)], ""
-    if not isinstance(content, list):
-        return [], ""
-    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
-    parts = [TextPart(text=text) for text in texts if isinstance(text, str)]
-    others = len(texts) - len(parts)
-    return (
-        parts,
-        f"{others} of its parts {'is' if others == 1 else 'are'} not text" if others else "",
-    )
 
 
 def tool_calls(calls: Any) -> Iterator[ToolCallPart]:
@@ -120,7 +71,60 @@ def tool_calls(calls: Any) -> Iterator[ToolCallPart]:
         if isinstance(function, dict):
             arguments = function.get("arguments", "")
             yield ToolCallPart(
-                call_id=word(call, "id"),
-                name=word(function, "name"),
+                call_id=text_in(call, "id"),
+                name=text_in(function, "name"),
                 arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
             )
+
+
+def _rows(value: object) -> list[Any]:
+    rows = value.get("messages") if isinstance(value, dict) else value
+    return rows if isinstance(rows, list) else []
+
+
+def _tool_run(parts: tuple[Part, ...], record: Record, waiting: list[ToolCallPart]) -> ToolRun:
+    """Return a result with its call, by id or name, and take the call from those that wait."""
+    call_id = text_in(record, "tool_call_id")
+    name = text_in(record, "name") or text_in(record, "tool_name")
+    call = ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
+    for number, candidate in enumerate(waiting):
+        fits = candidate.call_id == call_id if call_id else name in ("", candidate.name)
+        if fits:
+            call = waiting.pop(number)
+            break
+    result = "".join(part.text for part in parts if isinstance(part, TextPart))
+    return ToolRun(call=call, result=result)
+
+
+def _read(record: Any) -> _Row:
+    if not isinstance(record, dict):
+        return _Row(omission="it is not an object")
+    role = _ROLES.get(text_in(record, "role"))
+    if role is None:
+        return _Row(omission=f"its role is not one of {', '.join(_ROLES)}")
+    parts: list[Part] = []
+    thoughts = filter(None, (text_in(record, name) for name in _THOUGHTS))
+    if thought := next(thoughts, ""):
+        parts.append(ReasoningPart(text=thought))
+    texts, omission = _texts(record.get("content"))
+    parts += texts
+    parts += tool_calls(record.get("tool_calls"))
+    if refusal := text_in(record, "refusal"):
+        parts.append(RefusalPart(text=refusal))
+    if not parts:
+        omission = omission or "it has no text content"
+    return _Row(role=role, parts=tuple(parts), omission=omission)
+
+
+def _texts(content: Any) -> tuple[list[TextPart], str]:
+    """Return the texts of a content, and a note about other parts."""
+    if isinstance(content, str):
+        return [TextPart(text=content)], ""
+    if not isinstance(content, list):
+        return [], ""
+    values = [part.get("text") if isinstance(part, dict) else part for part in content]
+    texts = [TextPart(text=value) for value in values if isinstance(value, str)]
+    others = len(values) - len(texts)
+    if not others:
+        return texts, ""
+    return texts, f"{others} of its parts {'is' if others == 1 else 'are'} not text"

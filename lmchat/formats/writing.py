@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
-from functools import partial
 from importlib import import_module
 from textwrap import indent
+
+from msgspec import Struct
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import Session, branches
@@ -16,18 +17,18 @@ from lmchat.domain.tool import called
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line, safe_text
 
-Calls = tuple[ToolCallPart, ...]
 _WRITERS = {
     "md": ("lmchat.formats.markdown_write", "to_markdown"),
     "json": ("lmchat.formats.json_format", "to_json"),
     "html": ("lmchat.formats.html_page", "to_html"),
     "txt": ("lmchat.formats.writing", "to_text"),
 }
-"""By file extension; imported on use, since HTML needs markdown-it."""
+"""By file extension; imported on use."""
 FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
-_LONGEST_NAME, _ID_CHARS = 50, 8
-_QUOTED_CHARS = 60
+_LONGEST_NAME = 50  # characters of the title in a file name
+_ID_CHARS = 8  # of the id in a file name
+_QUOTED_CHARS = 60  # of a message or name in a heading
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",
@@ -42,29 +43,34 @@ _STATES = {
 }
 
 
-def render(
-    session: Session,
-    *,
-    form: str = "md",
-    with_reasoning: bool = False,
-    zone: tzinfo | None = UTC,
-    pages: Mapping[str, str] | None = None,
-) -> str:
-    """Return a session in a format; JSON is always complete. Raises `WrongUse` for an unknown format.
+class WriteOptions(Struct, frozen=True, kw_only=True):
+    """Contents and words of an export; JSON is always complete."""
 
-    `pages` has the HTML of messages by their ids, for the format `html`.
-    """
+    with_reasoning: bool = False
+    zone: tzinfo | None = UTC
+    """Time zone; None is local time."""
+    pages: Mapping[str, str] = {}
+    """HTML of messages by their ids; in HTML, the text of any other message is shown as it is."""
+
+
+PLAIN = WriteOptions()
+
+
+class MessageEntry(Struct, frozen=True, kw_only=True):
+    """Message to write."""
+
+    message: ChatMessage
+    calls: tuple[ToolCallPart, ...]  # those of an answer that no tool message repeats
+
+
+def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
+    """Return a session in a format; raises `WrongUse` for an unknown one."""
     if form not in _WRITERS:
-        raise WrongUse(
-            f"Unknown format “{safe_line(form)}”.", hint=f"The formats are {', '.join(FORMATS)}."
-        )
+        message = f"Unknown format “{safe_line(form)}”."
+        raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
     module, name = _WRITERS[form]
-    write: Callable[..., str] = getattr(import_module(module), name)
-    if form == "json":
-        return write(session)
-    if form == "html":
-        return write(session, with_reasoning=with_reasoning, zone=zone, pages=pages)
-    return write(session, with_reasoning=with_reasoning, zone=zone)
+    write: Callable[[Session, WriteOptions], str] = getattr(import_module(module), name)
+    return write(session, options)
 
 
 def export_name(session: Session, *, form: str = "md") -> str:
@@ -72,44 +78,43 @@ def export_name(session: Session, *, form: str = "md") -> str:
     plain = unicodedata.normalize("NFC", safe_line(session.header.title))
     words = re.findall(r"\w+", plain.replace("\ufffd", " "))
     name = "-".join(words)[:_LONGEST_NAME].strip("-_") or "session"
-    identity = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
-    return f"{name}-{identity}.{form}"
+    short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
+    return f"{name}-{short_id}.{form}"
 
 
-def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
+def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path and the branches as plain text."""
     title = safe_line(session.header.title)
-    entry = partial(_entry, zone=zone, with_reasoning=with_reasoning)
-    blocks = with_branches(session, entry, lambda heading: f"{heading}\n{'-' * len(heading)}")
-    return "\n\n".join([f"{title}\n{'=' * len(title)}", *blocks]) + "\n"
+    blocks = [f"{title}\n{'=' * len(title)}"]
+    for entry in entries(session):
+        if isinstance(entry, MessageEntry):
+            blocks += _blocks(entry, options)
+        else:
+            blocks.append(f"{entry}\n{'-' * len(entry)}")
+    return "\n\n".join(blocks) + "\n"
 
 
-def with_branches(
-    session: Session,
-    entry: Callable[[ChatMessage, Calls], Iterable[str]],
-    headed: Callable[[str], str],
-) -> Iterator[str]:
-    """Yield the blocks of the path, then those of each branch under its heading.
+def entries(session: Session) -> Iterator[MessageEntry | str]:
+    """Yield the messages of the path, then those of each branch after its heading."""
+    repeated: set[str | None] = set()  # ids of tool messages and of the answers before them
+    for message in (*session.messages, *session.branches):
+        if is_tool_run(message):
+            repeated |= {message.message_id, message.parent_id}
 
-    `entry` gets a message and the calls of an answer that no tool message repeats.
-    """
-    runs = [one for one in (*session.messages, *session.branches) if is_tool_run(one)]
-    told = {told_id for one in runs for told_id in (one.message_id, one.parent_id)}
+    def entry(message: ChatMessage) -> MessageEntry:
+        calls = () if message.message_id in repeated else message.tool_calls
+        return MessageEntry(message=message, calls=calls)
+
+    yield from map(entry, session.messages)
     known = {message.message_id: message for message in session.tree}
-
-    def shown(messages: Iterable[ChatMessage]) -> Iterator[str]:
-        for message in messages:
-            yield from entry(message, () if message.message_id in told else message.tool_calls)
-
-    yield from shown(session.messages)
     for branch in branches(session.branches):
-        name = session.branch_names.get(branch.branch_id, "")
-        yield headed(_heading(known.get(branch.messages[0].parent_id or ""), name))
-        yield from shown(branch.messages)
+        parent = known.get(branch.messages[0].parent_id or "")
+        yield _heading(parent, session.branch_names.get(branch.branch_id, ""))
+        yield from map(entry, branch.messages)
 
 
 def is_tool_run(message: ChatMessage) -> bool:
-    """Return whether a message shows a call and its result; earlier imports had the result as text."""
+    """Return whether a message shows a call and its result."""
     return message.role is Role.TOOL and bool(message.tool_calls)
 
 
@@ -120,7 +125,7 @@ def speaker(message: ChatMessage) -> str:
     return _SPEAKERS[message.role]
 
 
-def moment(time: datetime, zone: tzinfo | None) -> str:
+def time_words(time: datetime, zone: tzinfo | None) -> str:
     """Return a time as `2026-11-20 14:02:05 UTC`; zone None is local time."""
     local = time.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
@@ -131,17 +136,17 @@ def ending(message: ChatMessage) -> tuple[str, str] | None:
     if message.state is AnswerState.COMPLETE:
         return None
     failure = message.failure
-    why = "" if failure is None else safe_line(f"{failure.message} {failure.hint}")
-    return _STATES[message.state], why
+    reason = "" if failure is None else safe_line(f"{failure.message} {failure.hint}")
+    return _STATES[message.state], reason
 
 
-def thought(message: ChatMessage) -> str:
+def thought_heading(message: ChatMessage) -> str:
     """Return the heading above the reasoning."""
     thought_ms = message.receipt.reasoning_ms if message.receipt else None
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
-def places(session: Session) -> dict[str, int]:
+def write_order(session: Session) -> dict[str, int]:
     """Return each message's number in the order of writing, by id; empty without branches."""
     if not session.branches:
         return {}
@@ -156,13 +161,13 @@ def _heading(parent: ChatMessage | None, name: str) -> str:
     return f"Another branch{named}, after “{words}”"
 
 
-def _entry(
-    message: ChatMessage, calls: Calls, *, zone: tzinfo | None, with_reasoning: bool
-) -> Iterator[str]:
-    yield f"{speaker(message)} ({moment(message.created_at, zone)})"
-    if with_reasoning and message.reasoning:
-        yield f"[{thought(message)}]\n{safe_text(message.reasoning)}"
-    yield from (f"[Attached: {part.words}]" for part in message.files)
+def _blocks(entry: MessageEntry, options: WriteOptions) -> Iterator[str]:
+    message = entry.message
+    yield f"{speaker(message)} ({time_words(message.created_at, options.zone)})"
+    if options.with_reasoning and message.reasoning:
+        yield f"[{thought_heading(message)}]\n{safe_text(message.reasoning)}"
+    for part in message.files:
+        yield f"[Attached: {part.words}]"
     if message.refusal:
         yield f"[{REFUSED}.]"
     if message.text:
@@ -170,7 +175,8 @@ def _entry(
     if is_tool_run(message):
         result = indent(safe_text(message.tool_result), "    ")
         yield f"[{safe_line(called(message))}]\n{result}".rstrip()
-    for call in calls:
+    for call in entry.calls:
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
     if end := ending(message):
-        yield f"[{end[0]}. {end[1]}".rstrip() + "]"
+        state, reason = end
+        yield f"[{state}. {reason}".rstrip() + "]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -12,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import Session, Skipped
+from lmchat.domain.session import MessagePath, Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.machine.process import ChildEndedError, ChildProcess
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 
-_CHILD = "lmchat.formats.child"
+_CHILD = "lmchat.formats.reading_child"
 
 
 class ChatFiles:
@@ -35,12 +34,12 @@ class ChatFiles:
 
         Leaving it ends the child.
         """
-        from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
+        from lmchat.formats import reading_child  # noqa: PLC0415 - not before the first paint
 
         is_read = False
         try:
             child, folder = await self._started()
-            order = frames.ReadOrder(
+            order = reading_child.ReadOrder(
                 path=os.fsencode(content) if isinstance(content, Path) else b"",
                 data=b"" if isinstance(content, Path) else content,
                 source=source,
@@ -65,7 +64,8 @@ class ChatFiles:
 
     async def aclose(self) -> None:
         """End the child, and remove what it has left."""
-        child, self._child = self._child, None
+        child = self._child
+        self._child = None
         self._folder = None
         if child is not None:
             await child.end()
@@ -82,32 +82,32 @@ class ChatFiles:
 
 async def _received(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:
     """Yield what the child has read of one file; raises `FileRefused` or `ChildEndedError`."""
-    from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
+    from lmchat.formats import reading_child as frames  # noqa: PLC0415 - not before the first paint
 
-    begun: frames.Begun | None = None
-    messages: list[ChatMessage] = []
+    begun: frames.SessionBegun | None = None
+    messages: dict[str, ChatMessage] = {}
     files: dict[str, bytes] = {}
     while True:
         match frames.unpacked(await child.receive_frame()):
-            case frames.Begun() as begun:
-                messages, files = [], {}
-            case frames.MessageGroup() as some:
-                messages += some.messages
-            case frames.FileContent() as file:
-                files[file.digest] = file.data
-            case frames.Ended() as ended if begun is not None:
-                yield frames.whole(begun, messages, ended.path, files)
-            case frames.LeftOut() as left_out:
-                yield left_out.skipped
+            case frames.SessionBegun() as begun:
+                messages = {}
+                files = {}
+            case frames.MessageGroup(messages=group):
+                messages |= {message.message_id: message for message in group}
+            case frames.FileContent(digest=digest, data=data):
+                files[digest] = data
+            case frames.SessionEnded(path=path) if begun is not None:
+                yield Session(
+                    header=begun.header,
+                    messages=MessagePath(messages[message_id] for message_id in path),
+                    tree=tuple(messages.values()) if begun.has_tree else (),
+                    branch_names=begun.branch_names,
+                    files=files,
+                )
+            case frames.LeftOut(skipped=skipped):
+                yield skipped
             case frames.Refused() as refused:
                 kind = FormatUnknown if refused.is_unknown else FileRefused
                 raise kind(refused.message, hint=refused.hint, details=refused.details)
-            case frames.Failed() as failed:
-                raise _unreadable(failed.number, failed.reason)
             case _:
                 return
-
-
-def _unreadable(number: int, reason: str) -> FileRefused:
-    words = "it is too large" if number == errno.EFBIG else reason
-    return FileRefused(f"It cannot be read: {words}.", hint="Check the path.")

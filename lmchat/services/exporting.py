@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
 from lmchat.files import write_new_file
-from lmchat.formats.writing import FORMATS, export_name, render
+from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
 from lmchat.services.markdown_pages import MarkdownPages
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
@@ -59,15 +59,9 @@ class Exporter:
             session = await self._with_tree(session, is_needed=how.with_branches)
         if form in _WITH_FILES:
             session = await self._with_files(session)
-        pages = await _pages_of(session, converter) if form == "html" else None
-        return await asyncio.to_thread(
-            render,
-            session,
-            form=form,
-            with_reasoning=how.with_reasoning,
-            zone=self._zone,
-            pages=pages,
-        )
+        pages = await _pages_of(session, converter) if form == "html" else {}
+        options = WriteOptions(with_reasoning=how.with_reasoning, zone=self._zone, pages=pages)
+        return await asyncio.to_thread(render, session, form, options)
 
     async def _with_files(self, session: Session) -> Session:
         """Read the attached files that are there."""

@@ -340,16 +340,17 @@ async def _files_of(
 
 def _paths_of(path: Path) -> list[Path]:
     """Return the files of a folder and of those in it that may have chats; any other path as it is."""
-    from lmchat.formats.reading import BESIDE, ENDINGS  # noqa: PLC0415 - not before the first paint
+    from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not before the first paint
 
     if not path.is_dir():
         return [path]
+    beside = companions()
     errors: list[OSError] = []
     found: list[Path] = []
     for folder, folders, names in os.walk(path, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            is_shown = not name.startswith(".") and name not in BESIDE
+            is_shown = not name.startswith(".") and name not in beside
             if is_shown and name.lower().endswith(ENDINGS):
                 found.append(Path(folder, name))
     if found:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.cli.commands import IMPORTED
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats.reading import PROGRAMS, Reader
-from lmchat.formats.sources import database
+from lmchat.formats.foreign_database import opened_database
+from lmchat.formats.reading import Reader
 
 DATA = Path(__file__).parent / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -211,11 +210,7 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
                     shutil.copy(one, tmp_path / "left")
             path = tmp_path / "left" / "chats.db"
         before = files_beside(path)
-        with database(path) as opened:
+        with opened_database(path) as opened:
             assert opened.has("chats", "title")
             assert [row["title"] for row in opened.rows("select title from chats")] == ["Garden"]
         assert files_beside(path) == before
-
-
-def test_the_names_for_the_command_line_are_those_of_the_formats():
-    assert set(IMPORTED) == set(PROGRAMS)

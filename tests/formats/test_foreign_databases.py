@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from lmchat.errors import FileRefused
+from lmchat.formats.table import OWN, PROGRAMS
 from tests.formats.test_foreign import (
     CHATGPT,
     DATA,
@@ -180,6 +181,10 @@ CHATS["open-webui.sql"] = (
     [*_LINES[:-1], "*.....user text Thanks a lot", "*......assistant text Welcome."],
     _LOST,
 )
+
+
+def test_there_is_a_chat_of_each_program_that_the_command_line_offers():
+    assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(PROGRAMS)
 
 
 @pytest.mark.parametrize("name", CHATS)

@@ -13,9 +13,9 @@ import pytest
 
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
-from lmchat.formats import sources
+from lmchat.formats import foreign_database
+from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
-from lmchat.formats.sources import database
 from tests.formats.test_foreign import NOW, chats_of
 from tests.formats.test_foreign_databases import source
 
@@ -50,7 +50,7 @@ def refusal(path):
 def test_a_function_in_a_column_cannot_take_all_memory(tmp_path):
     columns = "images, x as (hex(zeroblob(400000000))))"
     path = with_rows(tmp_path / "a.db", _MESSAGES.replace("images)", columns), _CHATS)
-    with database(path) as opened, pytest.raises(sqlite3.DataError, match="too big"):
+    with opened_database(path) as opened, pytest.raises(sqlite3.DataError, match="too big"):
         opened.rows("select * from message")
     assert refusal(path)
 
@@ -65,7 +65,7 @@ def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
     )
     assert "not one that lmchat knows" in refusal(path)
     with (
-        database(path) as opened,
+        opened_database(path) as opened,
         pytest.raises(sqlite3.DatabaseError, match=r"prohibited|not authorized"),
     ):
         opened.rows("select * from message")
@@ -74,7 +74,7 @@ def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
 def test_a_virtual_table_is_not_read(tmp_path):
     words = "create virtual table message using fts5(chat_id, author, text, images)"
     path = made(tmp_path / "a.db", _CHATS, words)
-    with database(path) as opened:
+    with opened_database(path) as opened:
         assert "message" not in opened.tables
     assert "not one that lmchat knows" in refusal(path)
 
@@ -105,12 +105,12 @@ def test_triggers_and_other_tables_do_not_matter(tmp_path):
 )
 def test_nothing_but_reading_is_possible(tmp_path, statement):
     path = with_rows(tmp_path / "a.db", _MESSAGES, _CHATS)
-    with database(path) as opened, pytest.raises(sqlite3.DatabaseError):
+    with opened_database(path) as opened, pytest.raises(sqlite3.DatabaseError):
         opened.rows(statement)
 
 
 def test_the_schema_is_not_trusted_and_there_are_limits(tmp_path):
-    with database(with_rows(tmp_path / "a.db", _MESSAGES, _CHATS)) as opened:
+    with opened_database(with_rows(tmp_path / "a.db", _MESSAGES, _CHATS)) as opened:
         for name, value in (("trusted_schema", 0), ("cell_size_check", 1), ("query_only", 1)):
             (row,) = opened.rows(f"pragma {name}")
             assert row[name] == value
@@ -121,13 +121,13 @@ def test_the_schema_is_not_trusted_and_there_are_limits(tmp_path):
 
 
 def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_QUERY_S", 0.2)
+    monkeypatch.setattr(foreign_database, "_LONGEST_QUERY_S", 0.2)
     endless = (
         "with recursive chain(i) as (select 1 union all select i + 1 from chain)"
         " select i from chain where i < 0"
     )
     path = with_rows(tmp_path / "a.db", _MESSAGES, _CHATS)
-    with pytest.raises(FileRefused, match="interrupted"), database(path) as opened:
+    with pytest.raises(FileRefused, match="interrupted"), opened_database(path) as opened:
         opened.rows(endless)
 
 

@@ -25,6 +25,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import Session
 from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.markdown_write import to_markdown
+from lmchat.formats.writing import WriteOptions
 from lmchat.text import safe_text
 from tests.support.chats import answer, chat, chat_with_tools, header, prompt
 
@@ -69,7 +70,7 @@ def test_tokens_that_nobody_counted_are_not_told_as_none():
 
 def test_times_are_told_in_the_zone_that_is_asked_for():
     assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
-        chat("q"), zone=timezone(timedelta(hours=2))
+        chat("q"), WriteOptions(zone=timezone(timedelta(hours=2)))
     )
 
 
@@ -191,7 +192,7 @@ def test_thoughts_and_tool_calls_come_back_too(thought, said, arguments):
         TextPart(text="end"),
     )
     talk = Session(header=header("t"), messages=(asked, answer(*parts, parent=asked)))
-    read = from_markdown(to_markdown(talk, with_reasoning=True)).messages[1]
+    read = from_markdown(to_markdown(talk, WriteOptions(with_reasoning=True))).messages[1]
     assert read.parts == (
         ReasoningPart(text=safe_text(thought)),
         TextPart(text=safe_text(said)),
@@ -246,7 +247,9 @@ def test_thoughts_are_left_out_unless_asked_for():
     )
     talk = Session(header=header("t"), messages=(asked, said))
     assert "secret" not in to_markdown(talk)
-    assert "> **Thought for 3.2 s**\n>\n> secret" in to_markdown(talk, with_reasoning=True)
+    assert "> **Thought for 3.2 s**\n>\n> secret" in to_markdown(
+        talk, WriteOptions(with_reasoning=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session
 from lmchat.errors import FileRefused
 from lmchat.formats import json_format
-from lmchat.formats.checks import sound
 from lmchat.formats.json_format import to_json
-from lmchat.formats.writing import FORMATS, export_name, render
+from lmchat.formats.markdown_child import markdown_html
+from lmchat.formats.normalizing import normalized
+from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
 from lmchat.text import safe_text
 from tests.support.chats import START, answer, chat_with_tools, header, prompt, tool_message
 
@@ -59,6 +60,12 @@ def talk(text=EVIL, *more):
     return Session(header=head, messages=(asked, said))
 
 
+def html_of(session, *, with_reasoning=False):
+    """Return a page whose messages are converted from Markdown."""
+    pages = {one.message_id: markdown_html(safe_text(one.text)) for one in session.messages}
+    return render(session, "html", WriteOptions(with_reasoning=with_reasoning, pages=pages))
+
+
 def from_json(text):
     return json_format.from_json(json.loads(text))
 
@@ -78,7 +85,7 @@ def test_json_brings_back_a_tree_with_tool_calls_exactly(text):
     session = replace(talk, tree=(*talk.messages[:3], again, talk.messages[3]))
     read_back = from_json(to_json(session))
     assert (read_back.messages, read_back.tree) == (session.messages, session.tree)
-    assert sound(read_back, moment=START).tree == session.tree
+    assert normalized(read_back, moment=START).tree == session.tree
 
 
 def test_json_holds_nothing_that_a_terminal_obeys():
@@ -120,7 +127,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_runs_nothing_loads_nothing_and_shows_all():
-    text = render(talk(), form="html", with_reasoning=True)
+    text = html_of(talk(), with_reasoning=True)
     page = Page()
     page.feed(text)
     assert not {"script", "img", "iframe", "link", "object"} & set(page.tags)
@@ -135,24 +142,24 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
 
 
 def test_plain_text_has_names_times_and_endings():
-    text = render(talk("hello"), form="txt", with_reasoning=True)
+    text = render(talk("hello"), "txt", WriteOptions(with_reasoning=True))
     assert text.startswith(
         "Title hello\n===========\n\nYou (2026-11-20 08:00:00 UTC)\n\nhello\n\nqwen3-8b ("
     )
     assert "[Thought for 3.2 s]\nhm hello\n" in text
     assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
-    assert render(talk(), form="txt") == safe_text(render(talk(), form="txt"))
+    assert render(talk(), "txt") == safe_text(render(talk(), "txt"))
 
 
 def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
-    text = render(chat_with_tools("Buy lettuce.\n\nYou (2026-11-20)\x1b[2J"), form="txt")
+    text = render(chat_with_tools("Buy lettuce.\n\nYou (2026-11-20)\x1b[2J"), "txt")
     assert "files__read_text" not in text
     assert (
         '\n\nTool (2026-11-20 08:00:00 UTC)\n\n[files/read_text("notes.md")]\n    Buy lettuce.\n\n'
         "    You (2026-11-20)" in text
     )
     assert text == safe_text(text)
-    failed = render(chat_with_tools("No such file.", state=AnswerState.FAILED), form="txt")
+    failed = render(chat_with_tools("No such file.", state=AnswerState.FAILED), "txt")
     assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
 
 
@@ -168,7 +175,7 @@ def test_the_results_of_parallel_calls_are_all_shown(form):
 
 
 def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
-    text = render(chat_with_tools(EVIL, json.dumps({"path": EVIL})), form="html")
+    text = html_of(chat_with_tools(EVIL, json.dumps({"path": EVIL})))
     page = Page()
     page.feed(text)
     assert (page.tags.count("details"), page.links) == (1, [])
@@ -180,14 +187,14 @@ def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
 def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
     talk = chat_with_tools()
     other = answer("Another answer.", parent=talk.messages[2])
-    text = render(replace(talk, tree=(*talk.messages, other)), form="txt")
+    text = render(replace(talk, tree=(*talk.messages, other)), "txt")
     assert 'Another branch, after “files/read_text("notes.md")”' in text
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session(form):
-    assert render(talk(), form=form).encode()
-    assert render(Session(header=header()), form=form).encode()
+    assert render(talk(), form).encode()
+    assert render(Session(header=header()), form).encode()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +222,7 @@ def test_file_names_are_safe_and_told_apart_by_the_id(title, name):
 def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer(form):
     asked = prompt("q")
     refused, said = (
-        render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form=form)
+        render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form)
         for part in (RefusalPart(text="I cannot."), "Yes.")
     )
     assert "I cannot." in refused

@@ -11,7 +11,7 @@ from time import process_time
 import pytest
 
 from lmchat.domain.session import Session
-from lmchat.formats.writing import render
+from lmchat.formats.writing import WriteOptions, render
 from lmchat.services.exporting import ExportAs, Exporter
 from lmchat.services.markdown_pages import MarkdownPages
 from lmchat.text import safe_text
@@ -28,7 +28,7 @@ def test_a_megabyte_of_any_text_is_exported_in_two_seconds(form):
     slow = {}
     for name, text in TEXTS.items():
         before_s = process_time()
-        render(chat(text), form=form)
+        render(chat(text), form)
         if (spent_s := process_time() - before_s) > _MEGABYTE_S:
             slow[name] = spent_s
     assert slow == {}
@@ -38,7 +38,7 @@ async def test_a_message_that_takes_too_long_is_plain_text_and_the_others_are_pa
     session = chat("**bold**", TEXTS[SLOW], "*slanted*")
     async with aclosing(MarkdownPages(longest_s=1.0)) as converter:
         pages = await converter.html_of(session)
-    html = render(session, form="html", pages=pages)
+    html = render(session, "html", WriteOptions(pages=pages))
     assert "<strong>bold</strong>" in html
     assert "<em>slanted</em>" in html
     assert f"<pre>{escape(safe_text(TEXTS[SLOW]))}</pre>" in html

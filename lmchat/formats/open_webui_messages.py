@@ -1,24 +1,26 @@
-"""Messages of Open WebUI: today a list of items, in older versions a text with `<details>` in it."""
+"""Messages of Open WebUI: today a list of items, in older chats a text with `<details>` in it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from lmchat.domain.message import ReasoningPart, Role
-from lmchat.formats.checks import word
-from lmchat.formats.foreign import ForeignChat, Step, call_of
-from lmchat.formats.sources import Row
+from lmchat.formats.file_values import Record, text_in
+from lmchat.formats.foreign import ForeignChat, MessagePiece, ToolRun, call_of
 from lmchat.text import unescaped
 
-_BLOCK, _BLOCK_END = '<details type="', "</details>"
-_SUMMARY, _SUMMARY_END = "<summary>", "</summary>"
-_LONGEST_KIND = 50
+_BLOCK = '<details type="'
+_BLOCK_END = "</details>"
+_SUMMARY = "<summary>"
+_SUMMARY_END = "</summary>"
+_LONGEST_KIND = 50  # characters
 
 
-class DetailsBlock(NamedTuple):
+class DetailsBlock(Struct, frozen=True, kw_only=True):
     """A `<details>` element of a text."""
 
     kind: str
@@ -28,24 +30,26 @@ class DetailsBlock(NamedTuple):
     end: int  # offset behind it
 
 
-def steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
+def message_pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
     """Yield the parts of a message, and count what is left out."""
     for file in message.get("files") or ():
-        if image := chat.image(file.get("url"), word(file, "name")):
+        if image := chat.image(file.get("url"), text_in(file, "name")):
             yield image
         else:
-            chat.omitted["image" if word(file, "type") == "image" else "file"] += 1
+            chat.omit("image" if text_in(file, "type") == "image" else "file")
     if items := message.get("output"):
-        yield from _items(items, chat)
-    elif isinstance(content := message["content"], list):
+        yield from _item_pieces(items, chat)
+        return
+    content = message["content"]
+    if isinstance(content, list):
         yield chat.text(content)
-    elif word(message, "role") == Role.ASSISTANT:
-        yield from _blocks(content, chat)
+    elif text_in(message, "role") == Role.ASSISTANT:
+        yield from _text_pieces(content, chat)
     else:
         yield content
 
 
-def _items(items: list[Row], chat: ForeignChat) -> Iterator[Step]:
+def _item_pieces(items: list[Record], chat: ForeignChat) -> Iterator[MessagePiece]:
     for item in items:
         match item["type"]:
             case "message":
@@ -55,25 +59,22 @@ def _items(items: list[Row], chat: ForeignChat) -> Iterator[Step]:
             case "function_call":
                 yield call_of(item["call_id"], item["name"], item["arguments"])
             case "function_call_output":
-                yield item["call_id"], item["output"]
+                yield ToolRun(call=item["call_id"], result=item["output"])
             case kind:
-                chat.omitted[kind.removeprefix("open_webui:").replace("_", " ")] += 1
+                chat.omit(kind.removeprefix("open_webui:").replace("_", " "))
 
 
-def _blocks(text: str, chat: ForeignChat) -> Iterator[Step]:
+def _text_pieces(text: str, chat: ForeignChat) -> Iterator[MessagePiece]:
     end = 0
-    for block in _found(text):
-        yield _between(text[end : block.begin], is_after_block=end > 0).rstrip()
-        yield from _block_steps(block, chat)
+    for block in _blocks(text):
+        before = text[end : block.begin].rstrip()
+        yield before.lstrip() if end else before
+        yield from _block_pieces(block, chat)
         end = block.end
-    yield _between(text[end:], is_after_block=end > 0)
+    yield text[end:].lstrip() if end else text
 
 
-def _between(text: str, *, is_after_block: bool) -> str:
-    return text.lstrip() if is_after_block else text
-
-
-def _found(text: str) -> Iterator[DetailsBlock]:
+def _blocks(text: str) -> Iterator[DetailsBlock]:
     """Yield the elements one after the other; each part of the text is searched once."""
     begin = text.find(_BLOCK)
     while begin >= 0:
@@ -86,16 +87,22 @@ def _found(text: str) -> Iterator[DetailsBlock]:
         inner_end = text.find(_BLOCK_END, head_end)
         if head_end < 0 or inner_end < 0:
             return
+
         inner = text[head_end + 1 : inner_end].lstrip()
         if inner.startswith(_SUMMARY) and _SUMMARY_END in inner:
             inner = inner.partition(_SUMMARY_END)[2]
-        end = inner_end + len(_BLOCK_END)
-        attributes = text[kind_begin + len(kind) + 1 : head_end]
-        yield DetailsBlock(kind, attributes, inner, begin, end)
-        begin = text.find(_BLOCK, end)
+        block = DetailsBlock(
+            kind=kind,
+            attributes=text[kind_begin + len(kind) + 1 : head_end],
+            inner=inner,
+            begin=begin,
+            end=inner_end + len(_BLOCK_END),
+        )
+        yield block
+        begin = text.find(_BLOCK, block.end)
 
 
-def _block_steps(block: DetailsBlock, chat: ForeignChat) -> Iterator[Step]:
+def _block_pieces(block: DetailsBlock, chat: ForeignChat) -> Iterator[MessagePiece]:
     inner = unescaped(block.inner).strip()
     if block.kind == "reasoning":
         yield ReasoningPart(text="\n".join(map(_unquoted, inner.split("\n"))))
@@ -103,9 +110,9 @@ def _block_steps(block: DetailsBlock, chat: ForeignChat) -> Iterator[Step]:
         values = _attributes(block.attributes)
         call = call_of(values.get("id"), values["name"], values.get("arguments", ""))
         yield call
-        yield call.call_id, values.get("result") or inner
+        yield ToolRun(call=call.call_id, result=values.get("result") or inner)
     else:
-        chat.omitted[block.kind.replace("_", " ")] += 1
+        chat.omit(block.kind.replace("_", " "))
 
 
 def _unquoted(line: str) -> str:
@@ -115,13 +122,15 @@ def _unquoted(line: str) -> str:
 def _attributes(text: str) -> dict[str, str]:
     """Return the values by name of `name="value"` pairs."""
     names_and_values = text.split('"')
-    pairs = zip(names_and_values[::2], names_and_values[1::2], strict=False)
-    return {name.strip().removesuffix("="): _unpacked(unescaped(value)) for name, value in pairs}
+    names = (name.strip().removesuffix("=") for name in names_and_values[::2])
+    values = (_unpacked(unescaped(value)) for value in names_and_values[1::2])
+    return dict(zip(names, values, strict=False))
 
 
 def _unpacked(value: str) -> str:
     """Return a text that was packed in JSON; other JSON stays as it is."""
     with suppress(ValueError):
-        if isinstance(text := json.loads(value), str):
+        text = json.loads(value)
+        if isinstance(text, str):
             return text
     return value

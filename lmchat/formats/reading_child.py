@@ -1,7 +1,11 @@
-"""Child process that reads files in any format, and the frames in which it sends what it has read."""
+"""Child process that reads files in any format, and the frames in which it sends what it has read.
+
+A session is sent as `SessionBegun`, its messages and files in groups, and `SessionEnded`.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -13,13 +17,15 @@ import msgspec
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped
+from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.reading import Reader
 from lmchat.machine.process import serve
 
 _FRAME_CHARS = 1 << 20  # of texts; decoding a frame takes a few milliseconds
-_PACKED, _AS_JSON = b"m", b"j"
+_MESSAGE_CHARS = 200  # of a message beside its texts
+_PACKED = b"m"  # first byte of a frame in MessagePack
+_AS_JSON = b"j"
 
 
 class ReadOrder(Struct, frozen=True, kw_only=True):
@@ -33,8 +39,8 @@ class ReadOrder(Struct, frozen=True, kw_only=True):
     """Folder for temporary files, which the parent removes."""
 
 
-class Begun(Struct, frozen=True, kw_only=True, tag=True):
-    """First frame of a session; its messages and files follow."""
+class SessionBegun(Struct, frozen=True, kw_only=True, tag=True):
+    """First frame of a session."""
 
     header: SessionHeader
     has_tree: bool
@@ -54,8 +60,8 @@ class FileContent(Struct, frozen=True, kw_only=True, tag=True):
     data: bytes
 
 
-class Ended(Struct, frozen=True, kw_only=True, tag=True):
-    """Last frame of a session with a tree: the ids of its path."""
+class SessionEnded(Struct, frozen=True, kw_only=True, tag=True):
+    """Last frame of a session: the ids of its path."""
 
     path: tuple[str, ...]
 
@@ -71,22 +77,15 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
 
     message: str
     hint: str
-    details: str
-    is_unknown: bool
-
-
-class Failed(Struct, frozen=True, kw_only=True, tag=True):
-    """Last frame of a file that the system did not let read."""
-
-    number: int
-    reason: str
+    details: str = ""
+    is_unknown: bool = False
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag=True):
     """Last frame of a file that was read."""
 
 
-ReadFrame = Begun | MessageGroup | FileContent | Ended | LeftOut | Refused | Failed | Finished
+ReadFrame = SessionBegun | MessageGroup | FileContent | SessionEnded | LeftOut | Refused | Finished
 
 
 def packed(frame: ReadFrame) -> bytes:
@@ -99,28 +98,12 @@ def packed(frame: ReadFrame) -> bytes:
 
 def unpacked(data: bytes) -> ReadFrame:
     """Undo `packed`."""
-    content = memoryview(data)[1:]
     frame: ReadFrame
     if data.startswith(_PACKED):
-        frame = msgspec.msgpack.decode(content, type=ReadFrame)
+        frame = msgspec.msgpack.decode(memoryview(data)[1:], type=ReadFrame)
     else:
-        frame = msgspec.convert(json.loads(bytes(content)), ReadFrame)
+        frame = msgspec.convert(json.loads(data[1:]), ReadFrame)
     return frame
-
-
-def whole(
-    begun: Begun, messages: Iterable[ChatMessage], path: Iterable[str], files: dict[str, bytes]
-) -> Session:
-    """Put a session together again."""
-    every_one = tuple(messages)
-    known = {message.message_id: message for message in every_one}
-    return Session(
-        header=begun.header,
-        messages=MessagePath(known[message_id] for message_id in path),
-        tree=every_one if begun.has_tree else (),
-        branch_names=begun.branch_names,
-        files=files,
-    )
 
 
 def main() -> None:
@@ -138,12 +121,12 @@ def _answer(frame: bytes, send: Callable[[bytes], None]) -> None:
 def _replies(order: ReadOrder) -> Iterator[ReadFrame]:
     reader = Reader(order.moment, order.source)
     try:
-        path = Path(os.fsdecode(order.path)) if order.path else None
-        for chat in reader.data(order.data) if path is None else reader.file(path):
-            if isinstance(chat, Skipped):
-                yield LeftOut(skipped=chat)
+        path = Path(os.fsdecode(order.path))
+        for item in reader.file(path) if order.path else reader.data(order.data):
+            if isinstance(item, Skipped):
+                yield LeftOut(skipped=item)
             else:
-                yield from _frames(chat)
+                yield from _frames(item)
     except FileRefused as error:
         yield Refused(
             message=error.message,
@@ -152,20 +135,23 @@ def _replies(order: ReadOrder) -> Iterator[ReadFrame]:
             is_unknown=isinstance(error, FormatUnknown),
         )
     except OSError as error:
-        yield Failed(number=error.errno or 0, reason=error.strerror or str(error))
+        reason = error.strerror or str(error)
+        if error.errno == errno.EFBIG:
+            reason = "it is too large"
+        yield Refused(message=f"It cannot be read: {reason}.", hint="Check the path.")
     else:
         yield Finished()
 
 
 def _frames(session: Session) -> Iterator[ReadFrame]:
-    yield Begun(
+    yield SessionBegun(
         header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
     )
     for messages in _batches(session.tree or session.messages):
         yield MessageGroup(messages=messages)
     for digest, data in session.files.items():
         yield FileContent(digest=digest, data=data)
-    yield Ended(path=tuple(message.message_id for message in session.messages))
+    yield SessionEnded(path=tuple(message.message_id for message in session.messages))
 
 
 def _batches(messages: Iterable[ChatMessage]) -> Iterator[tuple[ChatMessage, ...]]:
@@ -173,7 +159,7 @@ def _batches(messages: Iterable[ChatMessage]) -> Iterator[tuple[ChatMessage, ...
     chars = 0
     for message in messages:
         batch.append(message)
-        chars += len(message.sent_text) + len(message.reasoning) + 200
+        chars += len(message.sent_text) + len(message.reasoning) + _MESSAGE_CHARS
         if chars > _FRAME_CHARS:
             yield tuple(batch)
             batch.clear()

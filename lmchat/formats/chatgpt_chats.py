@@ -1,0 +1,181 @@
+"""Import of ChatGPT's data exports, as seen in exports up to 2026.
+
+The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its parent.
+Thoughts and tool calls are messages of their own; a call is an answer with another `recipient` than
+`all`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lmchat.domain.message import FilePart, ReasoningPart, Role
+from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
+from lmchat.formats.foreign import (
+    DAMAGED,
+    ForeignChat,
+    JsonFormat,
+    MessageFacts,
+    MessagePiece,
+    ToolRun,
+    call_of,
+)
+from lmchat.formats.sources import Source
+
+_ALL = "all"
+_KIND = "content_type"
+_IMAGE = "image_asset_pointer"
+_RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
+_THOUGHTS = ("thoughts", "reasoning_recap")
+_HIDDEN = ("user_editable_context", "model_editable_context")
+_TEXTS = (
+    "text",
+    "multimodal_text",
+    "code",
+    "execution_output",
+    "system_error",
+    "tether_browsing_display",
+    "tether_quote",
+)
+"""Kinds of which all that is shown is text."""
+
+
+def fits(value: Record) -> bool:
+    """Return whether a value is a chat of an export."""
+    return isinstance(value.get("mapping"), dict)
+
+
+def read(value: Record, source: Source) -> Iterator[ForeignChat]:
+    """Read all branches; the path leads to `current_node`."""
+    yield _ChatgptReader(value, source).chat()
+
+
+class _ChatgptReader:
+    """Reader of one chat."""
+
+    def __init__(self, value: Record, source: Source) -> None:
+        self._nodes: dict[str, Record] = {}
+        self._source = source
+        self._used: set[str] = set()  # keys of the thoughts that an answer has
+        self._chat = ForeignChat(
+            key=text_in(value, "conversation_id")
+            or text_in(value, "id")
+            or str(value.get("create_time")),
+            title=text_in(value, "title"),
+            current=text_in(value, "current_node"),
+            created_at=time_of(value.get("create_time")),
+            updated_at=time_of(value.get("update_time")),
+        )
+        for key, node in value["mapping"].items():
+            if isinstance(node, dict):
+                self._nodes[key] = node
+            elif node:
+                self._chat.omitted[DAMAGED] += 1
+
+    def chat(self) -> ForeignChat:
+        def time_s(key: str) -> float:
+            return number_in(_message(self._nodes[key]), "create_time")
+
+        for key in sorted(self._nodes, key=time_s):
+            message = _message(self._nodes[key])
+            self._chat.add(
+                key,
+                text_in(message.get("author"), "role") or Role.SYSTEM,
+                self._pieces(key),
+                parent=self._nodes[key].get("parent"),
+                facts=MessageFacts(
+                    created_at=time_of(message.get("create_time")),
+                    model=text_in(message.get("metadata"), "model_slug"),
+                ),
+            )
+        return self._chat
+
+    def _pieces(self, key: str) -> Iterator[MessagePiece]:
+        """Yield the parts of a message; raises `TypeError` for values of wrong types."""
+        message = self._nodes[key].get("message")
+        if not message:
+            return
+        if not isinstance(message, dict) or not isinstance(message.get("content"), dict):
+            raise TypeError
+        content = message["content"]
+        is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
+        if is_hidden or text_in(content, _KIND) in (*_THOUGHTS, *_HIDDEN):
+            return
+
+        role = message["author"]["role"]
+        text = _text(content, self._chat)
+        yield from self._images(content, role)
+        recipient = text_in(message, "recipient") or _ALL
+        is_call = role == Role.ASSISTANT and recipient != _ALL
+        if role == Role.TOOL:
+            yield from self._tool_runs(key, text_in(message["author"], "name"), text)
+            return
+        if role == Role.ASSISTANT and (is_call or text.strip()):
+            yield ReasoningPart(text=self._thoughts_above(key))
+        yield call_of(key, recipient, text) if is_call else text
+
+    def _images(self, content: Record, role: str) -> Iterator[FilePart]:
+        for part in content.get("parts") or ():
+            if text_in(part, _KIND) == _IMAGE:
+                name = text_in(part, "asset_pointer").rpartition("/")[2]
+                image = self._source.stored(name) if role == Role.USER else b""
+                yield from self._chat.images([image])
+
+    def _tool_runs(self, key: str, tool: str, text: str) -> Iterator[ToolRun]:
+        parent = self._nodes[key].get("parent") or ""
+        if parent in self._chat.calls:
+            yield ToolRun(call=parent, result=text)
+        elif text.strip():
+            yield ToolRun(call=call_of("", tool or "tool", ""), result=text)
+
+    def _thoughts_above(self, key: str) -> str:
+        """Return the thoughts directly above an answer that no other answer has."""
+        found: list[str] = []
+        above = text_in(self._nodes[key], "parent")
+        while above not in self._used and self._is_thought(above):
+            self._used.add(above)
+            thoughts = _content(self._nodes[above]).get("thoughts") or ()
+            for thought in reversed(thoughts):
+                title = text_in(thought, "summary")
+                content = thought.get("content") if isinstance(thought, dict) else thought
+                text = self._chat.text(content)
+                found.append(f"**{title}**\n\n{text}".strip() if title else text)
+            above = text_in(self._nodes[above], "parent")
+        return "\n\n".join(text for text in reversed(found) if text)
+
+    def _is_thought(self, key: str) -> bool:
+        return text_in(_content(self._nodes.get(key, {})), _KIND) in _THOUGHTS
+
+
+def _message(node: Record) -> Record:
+    return record_in(node, "message")
+
+
+def _content(node: Record) -> Record:
+    return record_in(_message(node), "content")
+
+
+def _text(content: Record, chat: ForeignChat) -> str:
+    """Return the text of a message, and count what is left out."""
+    parts = content.get("parts") or []
+    if not isinstance(parts, list):
+        raise TypeError
+    texts: list[str] = []
+    for part in parts:
+        text = part if isinstance(part, str) else text_in(part, "text")  # the latter of a recording
+        kind = text_in(part, _KIND)
+        if text:
+            texts.append(text)
+        elif kind in _RECORDINGS:
+            chat.omit("recording")
+        elif part and kind != _IMAGE:
+            chat.omit(kind)
+    text = "\n".join(texts) or text_in(content, "text") or text_in(content, "result")
+    kind = text_in(content, _KIND)
+    shown = ("text", "result") if kind in _TEXTS else content.keys() - {_KIND, "parts"}
+    if not text and any(content.get(name) for name in shown):
+        chat.omit(kind)
+    return text
+
+
+FORMATS = (JsonFormat(fits=fits, read=read),)

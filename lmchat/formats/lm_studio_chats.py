@@ -1,0 +1,121 @@
+"""Import of LM Studio's conversation files, as its version 0.4 writes them.
+
+Their format is not documented. A file has one row of messages, each with versions, one of which is
+selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from lmchat.domain.message import ReasoningPart, Receipt
+from lmchat.formats.file_values import Record, record_in, text_in, time_of
+from lmchat.formats.foreign import (
+    ForeignChat,
+    JsonFormat,
+    MessageFacts,
+    MessagePiece,
+    ToolRun,
+    call_of,
+)
+from lmchat.formats.sources import Source
+
+_WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
+_SYSTEM_PROMPT = "llm.prediction.systemPrompt"
+
+
+def fits(value: Record) -> bool:
+    """Return whether a value is a conversation of LM Studio."""
+    messages = value.get("messages")
+    if not isinstance(messages, list):
+        return False
+    records = (message for message in messages if isinstance(message, dict))
+    return any(isinstance(record.get("versions"), list) for record in records)
+
+
+def read(value: Record, source: Source) -> Iterator[ForeignChat]:
+    """Read the versions of all messages; the next message follows the selected version."""
+    created_at = value.get("createdAt")
+    chat = ForeignChat(
+        key=source.name.removesuffix(".conversation.json") or str(created_at),
+        title=text_in(value, "name"),
+        created_at=time_of(created_at),
+        updated_at=time_of(value.get("assistantLastMessagedAt")),
+        system=_system(value),
+        model=text_in(value.get("lastUsedModel"), "identifier"),
+    )
+    for number, message in enumerate(value["messages"]):
+        with chat.damage_counted():
+            _add_versions(number, message, source, chat)
+    yield chat
+
+
+def _add_versions(number: int, message: Record, source: Source, chat: ForeignChat) -> None:
+    parent = chat.current
+    selected = message.get("currentlySelected", 0)
+    for index, version in enumerate(message["versions"]):
+        key = f"{number}.{index}"
+        with chat.damage_counted():
+            pieces = _pieces(version, source, chat)
+            chat.add(key, text_in(version, "role"), pieces, parent=parent, facts=_facts(version))
+        if index == selected and key in chat.messages:
+            chat.current = key
+
+
+def _pieces(version: Record, source: Source, chat: ForeignChat) -> Iterator[MessagePiece]:
+    for step in version.get("steps", [version]):
+        step_kind = text_in(step, "type")
+        if "content" not in step and step_kind not in _WITHOUT_CONTENT:
+            chat.omit(step_kind)
+        is_thought = text_in(step.get("style"), "type") == "thinking"
+        for part in step.get("content") or ():
+            kind = text_in(part, "type")
+            call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
+            if kind == "toolCallResult":
+                yield ToolRun(call=call_id, result=part.get("content"))
+            elif kind == "toolCallRequest":
+                arguments = part.get("arguments", part.get("parameters"))
+                yield call_of(call_id, text_in(part, "name"), arguments)
+            elif text_in(part, "fileType") == "image":
+                yield from chat.images([source.stored(text_in(part, "fileIdentifier"))])
+            elif kind != "text":
+                chat.omit(kind)
+            elif not part.get("isStructural"):
+                text = chat.text(part.get("text"))
+                yield ReasoningPart(text=text) if is_thought else text
+
+
+def _facts(version: Record) -> MessageFacts:
+    """Return the time of a version, and the model and figures of an answer."""
+    created_at: datetime | None = None
+    model = ""
+    receipt: Receipt | None = None
+    for step in version.get("steps") or ():
+        begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
+        if begun_ms.isdecimal():
+            created_at = time_of(int(begun_ms))
+        info = step.get("genInfo")
+        if isinstance(info, dict):
+            model = text_in(info, "identifier")
+            stats = record_in(info, "stats")
+            receipt = Receipt(
+                tokens_per_second=stats.get("tokensPerSecond"),
+                prompt_tokens=stats.get("promptTokensCount"),
+                completion_tokens=stats.get("predictedTokensCount"),
+                is_estimated=False,
+                finish_reason="stop",
+            )
+    return MessageFacts(created_at=created_at, model=model, receipt=receipt)
+
+
+def _system(value: Record) -> str:
+    fields = record_in(value, "perChatPredictionConfig").get("fields")
+    if isinstance(fields, list):
+        for row in fields:
+            if text_in(row, "key") == _SYSTEM_PROMPT:
+                return text_in(row, "value")
+    return text_in(value, "systemPrompt")
+
+
+FORMATS = (JsonFormat(fits=fits, read=read),)

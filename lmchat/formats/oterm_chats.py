@@ -1,0 +1,60 @@
+"""Import of oterm's database, as its versions up to 0.26 write it.
+
+It has no times and no thoughts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+from lmchat.formats.file_values import Record
+from lmchat.formats.foreign import (
+    ChatReaders,
+    DatabaseFormat,
+    ForeignChat,
+    MessageFacts,
+    MessagePiece,
+)
+from lmchat.formats.foreign_database import ForeignDatabase
+from lmchat.formats.json_stream import NO_JSON
+
+
+def fits(database: ForeignDatabase) -> bool:
+    """Return whether a database is oterm's."""
+    has_messages = database.has("message", "chat_id", "author", "text")
+    return has_messages and database.has("chat", "system")
+
+
+def read(database: ForeignDatabase) -> ChatReaders:
+    """Read each chat, a row of messages."""
+    messages = database.rows_by("message", "chat_id")
+    for row in database.rows("select id, name, model, system from chat order by id"):
+        yield partial(_chat, row, list(messages(row["id"])))
+
+
+def _chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
+    chat = ForeignChat(
+        key=f"{row['id']} {messages[0]['text'] if messages else ''}",  # each database counts from 1
+        title=row["name"],
+        system=row["system"],
+        model=row["model"],
+    )
+    facts = MessageFacts(model=row["model"])
+    for message in messages:
+        pieces = _pieces(message, chat)
+        chat.add(str(message["id"]), message["author"], pieces, parent=chat.last, facts=facts)
+    yield chat
+
+
+def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
+    try:
+        images = json.loads(message.get("images") or "[]")
+    except NO_JSON:
+        images = None
+    yield from chat.images(images if isinstance(images, list) else [images])
+    yield message["text"]
+
+
+FORMATS = (DatabaseFormat(fits=fits, read=read),)
