@@ -144,7 +144,7 @@ def saved_session(user: Home, server) -> str:
 def rows_of_sessions(user: Home) -> object:
     """Return all that is saved of sessions."""
     with closing(sqlite3.connect(user.home / "lmchat" / "sessions.db")) as raw:
-        tables = ("sessions", "messages", "parts", "pieces", "drafts")
+        tables = ("sessions", "messages", "parts", "drafts")
         return [raw.execute(f"select * from {name}").fetchall() for name in tables]  # noqa: S608 - our own names
 
 
