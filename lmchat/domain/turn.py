@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from enum import StrEnum
 from itertools import groupby
@@ -93,7 +93,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     steps: int = 0  # rounds of tool calls before this answer
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
-    def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
+    # one arm for each event
+    def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912
         """Return the turn after an event that came at `now_s`."""
         match event:
             case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
@@ -107,12 +108,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             case RequestAdapted():
                 return self
             case RequestSent():
-                first_s = (
-                    self.first_token_s if self.deltas else None
-                )  # one that was held went with its try
-                return replace(
-                    self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s
-                )
+                return self._sent(now_s)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):
@@ -123,39 +119,62 @@ class Turn(Struct, frozen=True, kw_only=True):
                 asked = self.model if is_other_model(self.model, model) else self.asked
                 return replace(self, model=model, asked=asked)
             case StreamStalled(silent_s=silent_s):
-                fresh = self.stage is not Stage.STALLED
-                return replace(
-                    self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh
-                )
+                return self._stalled(silent_s)
             case Rethought(is_thought=is_thought):
-                thought_s = (self.first_token_s or now_s, now_s) if is_thought else (None, None)
-                from_s, to_s = thought_s
-                return replace(
-                    self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s
-                )
+                return self._rethought(now_s, is_thought=is_thought)
             case LifeSign(is_token=is_token):
-                first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
-                woken = Stage.THINKING if self._is_thinking else Stage.ANSWERING
-                woken = Stage.WAITING if self.first_token_s is None else woken
-                stage = woken if self.stage is Stage.STALLED else self.stage
-                return replace(self, first_token_s=first_s, stage=stage)
+                return self._alive(now_s, is_token=is_token)
             case UsageReported():
                 return replace(self, usage=event, counted_deltas=self.deltas)
             case StreamFinished(reason=reason):
                 return replace(self, finish_reason=reason)
 
     def end(self, state: AnswerState, now_s: float) -> Turn:
-        thought_to_s = self.last_token_s if self._is_thinking else self.thought_to_s
-        ended = replace(
-            self, state=state, stage=Stage.ENDED, ended_s=now_s, thought_to_s=thought_to_s
+        return replace(
+            self,
+            state=state,
+            stage=Stage.ENDED,
+            ended_s=now_s,
+            thought_to_s=self.last_token_s if self._is_thinking else self.thought_to_s,
+            fraction=None,
+            retry=None,
         )
-        return replace(ended, fraction=None, retry=None)
+
+    def _sent(self, now_s: float) -> Turn:
+        """Begin an attempt; a token that was held back belonged to the one before."""
+        first_s = self.first_token_s if self.deltas else None
+        return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s)
+
+    def _stalled(self, silent_s: float) -> Turn:
+        stalls = self.stalls
+        if self.stage is not Stage.STALLED:
+            stalls += 1
+        return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=stalls)
+
+    def _rethought(self, now_s: float, *, is_thought: bool) -> Turn:
+        from_s = self.first_token_s or now_s if is_thought else None
+        to_s = now_s if is_thought else None
+        return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s)
+
+    def _alive(self, now_s: float, *, is_token: bool) -> Turn:
+        """Return to the stage before a stall."""
+        first_s = self.first_token_s
+        stage = self.stage
+        if stage is Stage.STALLED:
+            stage = Stage.THINKING if self._is_thinking else Stage.ANSWERING
+            if first_s is None:
+                stage = Stage.WAITING
+        if is_token and first_s is None:
+            first_s = now_s
+        return replace(self, first_token_s=first_s, stage=stage)
 
     def _token(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
-        thought_from_s, thought_to_s = self.thought_from_s, self.thought_to_s
+        thought_from_s = self.thought_from_s
+        thought_to_s = self.thought_to_s
         if stage is Stage.THINKING:
-            thought_from_s = now_s if thought_from_s is None else thought_from_s
             thought_to_s = None
+            if thought_from_s is None:
+                thought_from_s = now_s
         elif self._is_thinking:
             thought_to_s = now_s
         return replace(
@@ -172,9 +191,8 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def stage_word(self) -> str:
-        return (
-            "summarising" if self.is_summary and self.stage is Stage.ANSWERING else self.stage.value
-        )
+        is_summarising = self.is_summary and self.stage is Stage.ANSWERING
+        return "summarising" if is_summarising else self.stage.value
 
     @property
     def _is_thinking(self) -> bool:
@@ -188,15 +206,18 @@ class Turn(Struct, frozen=True, kw_only=True):
     def ttft_s(self) -> float | None:
         if self.first_token_s is None:
             return None
-        return self.first_token_s - (self.started_s if self.sent_s is None else self.sent_s)
+        sent_s = self.started_s if self.sent_s is None else self.sent_s
+        return self.first_token_s - sent_s
 
     def elapsed_s(self, now_s: float) -> float:
-        return (now_s if self.ended_s is None else self.ended_s) - self.started_s
+        end_s = now_s if self.ended_s is None else self.ended_s
+        return end_s - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
         if self.thought_from_s is None:
             return None
-        return (now_s if self.thought_to_s is None else self.thought_to_s) - self.thought_from_s
+        end_s = now_s if self.thought_to_s is None else self.thought_to_s
+        return end_s - self.thought_from_s
 
     @property
     def is_estimated(self) -> bool:
@@ -216,26 +237,26 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The server's figure, else (tokens - 1) over the time between the first and the last (R-19)."""
+        """The server's figure, else (tokens - 1) over the time from first to last (R-19)."""
         if self.usage is not None and self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
             return None
         span_s = self.last_token_s - self.first_token_s
-        return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S and self.tokens > 1 else None
+        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
+        return (self.tokens - 1) / span_s if is_measured else None
 
     def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
         """Return the figures to keep with the answer, given its limits where known."""
-        ttft_s, ended_s = self.ttft_s, self.ended_s if self.ended_s is not None else self.started_s
-        thought_s = self.thought_s(ended_s)
+        ended_s = self.started_s if self.ended_s is None else self.ended_s
         return Receipt(
-            ttft_ms=None if ttft_s is None else ttft_s * 1e3,
+            ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
-            completion_tokens=self.tokens if self.first_token_s is not None else None,
+            completion_tokens=None if self.first_token_s is None else self.tokens,
             is_estimated=self.is_estimated,
             elapsed_ms=(ended_s - self.started_s) * 1e3,
-            reasoning_ms=None if thought_s is None else thought_s * 1e3,
+            reasoning_ms=_milliseconds(self.thought_s(ended_s)),
             finish_reason=self.finish_reason,
             retries=self.retries,
             asked=self.asked,
@@ -254,37 +275,45 @@ class Turn(Struct, frozen=True, kw_only=True):
         return Limit.CONTEXT if is_full else Limit.MAX_TOKENS
 
 
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
+
+
 Piece = tuple[str, str]
-"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
+"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as on the disk."""
 RESET: Piece = ("anew", "")  # the pieces behind it replace all before it
 _CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 
 def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     """Join pieces to parts; calls of tools come last."""
-    said: list[Piece] = []
+    texts: list[Piece] = []
     calls: dict[int, dict[str, str]] = {}
     for kind, text in pieces:
         if found := _CALL.fullmatch(kind):
-            call = calls.setdefault(int(found[1]), {"call_id": "", "name": "", "arguments": ""})
-            call["call_id" if found[2] == "id" else found[2]] += text
+            call = calls.setdefault(int(found[1]), {"id": "", "name": "", "arguments": ""})
+            call[found[2]] += text
         elif kind in TEXT_PARTS:
-            said.append((kind, text))
-    runs = groupby(said, itemgetter(0))
-    parts: list[Part] = [
-        TEXT_PARTS[kind](text="".join(text for _, text in run)) for kind, run in runs
-    ]
-    parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
+            texts.append((kind, text))
+
+    parts: list[Part] = []
+    for kind, run in groupby(texts, itemgetter(0)):
+        joined = "".join(text for _, text in run)
+        parts.append(TEXT_PARTS[kind](text=joined))
+    for _, call in sorted(calls.items()):
+        part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
+        parts.append(part)
     return tuple(parts)
 
 
 def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
     """Return the tool calls of a message as pieces."""
-    return tuple(
-        (f"tool_call {index} {name}", text)
-        for index, call in enumerate(message.tool_calls)
-        for name, text in (("id", call.call_id), ("name", call.name), ("arguments", call.arguments))
-    )
+    pieces: list[Piece] = []
+    for index, call in enumerate(message.tool_calls):
+        pieces.append((f"tool_call {index} id", call.call_id))
+        pieces.append((f"tool_call {index} name", call.name))
+        pieces.append((f"tool_call {index} arguments", call.arguments))
+    return tuple(pieces)
 
 
 class GrowingAnswer:
@@ -306,28 +335,37 @@ class GrowingAnswer:
             case RefusalDelta(text=text):
                 return self._add(("refusal", text))
             case Rethought(is_thought=is_thought):
-                source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
-                begun, texts = self._begun[source], self._texts[source]
-                self._texts[target] += texts[begun:]
-                del texts[begun:]
+                self._move_texts(is_thought=is_thought)
                 return (RESET, *self.pieces)
-            case ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments):
-                call = f"tool_call {index}"
-                own_id = call_id or f"call_{new_id()[:8]}"  # some servers give none
-                once = ((f"{call} id", own_id), (f"{call} name", name))
-                fresh = (one for one in once if one[0] not in self._texts)
-                return self._add(*fresh, (f"{call} arguments", arguments))
+            case ToolCallDelta():
+                return self._add(*self._new_call_pieces(event))
             case _:
                 return ()
 
+    def _move_texts(self, *, is_thought: bool) -> None:
+        """Make thought of all text of this answer, or text of all thought."""
+        source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
+        begun = self._begun[source]
+        self._texts[target] += self._texts[source][begun:]
+        del self._texts[source][begun:]
+
+    def _new_call_pieces(self, delta: ToolCallDelta) -> Iterator[Piece]:
+        """Yield the pieces of a tool call; its id and name are kept once."""
+        call = f"tool_call {delta.index}"
+        if f"{call} id" not in self._texts:
+            yield f"{call} id", delta.call_id or f"call_{new_id()[:8]}"  # some servers give none
+        if f"{call} name" not in self._texts:
+            yield f"{call} name", delta.name
+        yield f"{call} arguments", delta.arguments
+
     def _add(self, *pieces: Piece) -> tuple[Piece, ...]:
-        found = tuple(piece for piece in pieces if piece[1])
-        for kind, text in found:
+        added = tuple(piece for piece in pieces if piece[1])
+        for kind, text in added:
             self._texts.setdefault(kind, []).append(text)
-        return found
+        return added
 
     def text(self, *kinds: str) -> str:
-        return "".join(text for kind in kinds for text in self._texts[kind])
+        return "".join("".join(self._texts[kind]) for kind in kinds)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:

@@ -1,4 +1,4 @@
-"""The proxy-client layer for programs: a model server in few calls, without a screen and without files."""
+"""Clients for programs: a model server in few calls, without a screen and without files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lmchat.domain.message import (
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
-from lmchat.domain.target_choice import Need, choose, choose_unasked, why_no_model, why_unusable
+from lmchat.domain.target_choice import choose, choose_unasked, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
@@ -35,8 +35,8 @@ from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavai
 from lmchat.proxy.client import ProxyClient
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
-"""A prompt, or a list of messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
-or a `ChatMessage`."""
+"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
+`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
@@ -47,21 +47,21 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
         raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
     if not messages:
         raise RequestInvalid("Invalid messages array: at least one message is needed.")
-    return tuple(_message(one, place) for place, one in enumerate(messages, 1))
+    return tuple(_message(entry, position) for position, entry in enumerate(messages, 1))
 
 
-def _message(one: object, place: int) -> ChatMessage:
-    match one:
+def _message(entry: object, position: int) -> ChatMessage:
+    match entry:
         case ChatMessage():
-            return one
+            return entry
         case {"role": role, "content": content} | (role, content):
             pass
         case _:
-            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message.")
+            raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
     if not isinstance(role, str) or role not in set(Role):
-        raise RequestInvalid(f"Invalid message role: message {place} has an unknown role.")
+        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
     if not isinstance(content, str):
-        raise RequestInvalid(f"Invalid message content: message {place} has no text.")
+        raise RequestInvalid(f"Invalid message content: message {position} has no text.")
     return text_message(Role(role), content)
 
 
@@ -96,7 +96,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCallPart, ...]
     """Tool calls of the model that were not run, as no `tools` were passed."""
     steps: tuple[ChatMessage, ...] = ()
-    """The calls of `tools` that were run, oldest first: messages with `tool_calls` and `tool_result`."""
+    """The calls of `tools` that were run, oldest first: messages with `tool_calls` and
+    `tool_result`."""
     model: str
     """The model that answered, as the server named it."""
     endpoint: str
@@ -126,8 +127,8 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again."""
 
 
-_LOOK_EVERY_S = 0.5
-_NOTHING = Remembered()
+_POLL_S = 0.5  # between two checks of a server that loads its model
+_NO_MEMORY = Remembered()
 
 
 class ClientOptions(TypedDict, total=False):
@@ -158,20 +159,20 @@ class Client:
         EndpointNotAllowed: `endpoint` or an allowed host is not a valid address.
     """
 
-    def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
+    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._named = Endpoint.parse(endpoint) if endpoint else None
-        self._model = how.get("model", "")
-        self._key = how.get("key", "")
+        self._model = settings.get("model", "")
+        self._key = settings.get("key", "")
         self._found: Endpoint | None = None
         self._targets: dict[str, Target] = {}
         self._lock = asyncio.Lock()
-        settings = Settings(
+        proxy_settings = Settings(
             endpoint=endpoint,
-            allowed_hosts=tuple(how.get("allowed_hosts", ())),
-            limits=how.get("limits") or LimitSettings(),
-            timeouts=how.get("timeouts") or TimeoutSettings(),
+            allowed_hosts=tuple(settings.get("allowed_hosts", ())),
+            limits=settings.get("limits") or LimitSettings(),
+            timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        self._proxy = ProxyClient(settings, key_for=self._key_for)
+        self._proxy = ProxyClient(proxy_settings, key_for=self._key_for)
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,18 +181,27 @@ class Client:
         await self.aclose()
 
     async def health(self) -> Candidate:
-        """Check the server. A server that does not answer is not an error: `next_step` says what to do."""
-        candidates = await self._look()
-        chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
-        return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
+        """Check the server.
+
+        A server that does not answer is not an error: `next_step` says what to do.
+        """
+        candidates = await self._probe()
+        chosen = choose(candidates, model=self._model, remembered=_NO_MEMORY).candidate
+        if chosen is not None:
+            return chosen
+        servers = [candidate for candidate in candidates if candidate.verdict.is_server]
+        return servers[0] if servers else candidates[0]
 
     async def detect(self) -> tuple[Candidate, ...]:
         """Check all usual addresses at the same time; the best server comes first."""
         return await self._proxy.detect(expected=(self._named,) if self._named else ())
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
-        """List the models; the list is cached for ten minutes, `is_refresh=True` asks the server again."""
-        return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
+        """List the models.
+
+        The list is cached for ten minutes, `is_refresh=True` asks the server again.
+        """
+        return (await self._proxy.models(await self._endpoint(), is_refresh=is_refresh)).models
 
     async def load(
         self,
@@ -203,8 +213,9 @@ class Client:
     ) -> None:
         """Load a model and return when it is loaded, if the server supports that.
 
-        `context` is the size of the context window in tokens. `keep_loaded_s` is how many seconds the unused
-        model stays in memory. `on_progress` is called with a fraction from 0 to 1, if the server reports it.
+        `context` is the size of the context window in tokens. `keep_loaded_s` is how many seconds
+        the unused model stays in memory. `on_progress` is called with a fraction from 0 to 1, if
+        the server reports it.
         """
         await self._proxy.load(
             await self._info(model),
@@ -225,10 +236,11 @@ class Client:
         tools: Sequence[Callable[..., Any]] = (),
         **options: Unpack[Options],
     ) -> Answer:
-        """Return the answer to a prompt or a list of messages. An answer that breaks off raises an error.
+        """Return the answer to a prompt or a list of messages.
 
-        `tools` are functions, also async ones, with type hints and a docstring. The model may call them, and
-        they run without asking; results and errors are sent back until it answers, at most 10 times.
+        An answer that breaks off raises an error. `tools` are functions, also async ones, with type
+        hints and a docstring. The model may call them, and they run without asking; results and
+        errors are sent back until it answers, at most 10 times.
         """
         request = await self._request(messages, model, options)
         return await (
@@ -246,18 +258,19 @@ class Client:
     ) -> JsonAnswer:
         """Return a JSON value that matches a JSON schema; without a schema, a JSON object.
 
-        lmchat uses the strictest method that the server accepts, and checks the answer. If the value does not
-        match, lmchat asks once more, then raises `AnswerUnfit`. `name` is a name for the value.
+        lmchat uses the strictest method that the server accepts, and checks the answer. If the
+        value does not match, lmchat asks once more, then raises `AnswerUnfit`. `name` is a name for
+        the value.
         """
-        from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - chats start without it
+        from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - slow
 
-        said, misfit = messages_of(messages), ""
+        sent = messages_of(messages)
+        misfit = ""
         wanted = WantedValue(schema, name=name)
         await wanted.require_valid()
         while True:
-            answer = await self._whole(
-                await self._request(said, model, options, wanted.output), model
-            )
+            request = await self._request(sent, model, options, wanted.output)
+            answer = await self._whole(request, model)
             try:
                 value = await wanted.value_in(
                     answer.text,
@@ -270,8 +283,9 @@ class Client:
                 if not again:
                     raise
                 misfit = error.message
-                first = (answer.message,) if answer.text.strip() else ()
-                said = (*said, *first, text_message(Role.USER, again))
+                if answer.text.strip():
+                    sent = (*sent, answer.message)
+                sent = (*sent, text_message(Role.USER, again))
             else:
                 return JsonAnswer(value=value, answer=answer, first_misfit=misfit)
 
@@ -286,7 +300,8 @@ class Client:
     ) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer; the last is a `StreamFinished`.
 
-        Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
+        Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
+        stops.
         """
         async with aclosing(self._stream(await self._request(messages, model, options))) as events:
             async for event in events:
@@ -309,7 +324,8 @@ class Client:
         context = target.model.context if target and target.model else None
         whole = WholeAnswer(request.model)
         await whole.read(self._stream(request))
-        growing, turn = whole.growing, whole.turn
+        growing = whole.growing
+        turn = whole.turn
         return Answer(
             text=growing.text("text", "refusal"),
             reasoning=growing.text("reasoning"),
@@ -324,25 +340,27 @@ class Client:
     async def _with_tools(
         self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
     ) -> Answer:
-        from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - chats start without it
+        from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - slow
 
-        known = {one.tool.name: one for one in map(FunctionTool, functions)}
-        runs: Mapping[str, Run] = {name: one.call for name, one in known.items()}
+        tools = {tool.tool.name: tool for tool in map(FunctionTool, functions)}
+        runs: Mapping[str, Run] = {name: tool.call for name, tool in tools.items()}
+        request = replace(request, tools=tuple(tool.tool for tool in tools.values()))
         steps: list[ChatMessage] = []
-        request = replace(request, tools=tuple(one.tool for one in known.values()))
-        for _ in range(ToolSettings().max_steps + 1):
+        max_steps = ToolSettings().max_steps
+        for _ in range(max_steps + 1):
             answer = await self._whole(request, model)
-            if not answer.tool_calls:
-                return replace(answer, steps=tuple(steps))
             calls = answer.tool_calls
-            made = (run_call(call_message(call), runs.get(call.name)) for call in calls)
-            results = await asyncio.gather(*made)
+            if not calls:
+                return replace(answer, steps=tuple(steps))
+            running = [run_call(call_message(call), runs.get(call.name)) for call in calls]
+            results = await asyncio.gather(*running)
             steps += results
-            asked = replace(answer.message, parts=(*answer.message.parts, *calls))
-            request = replace(request, messages=(*request.messages, asked, *results))
-        words = f"The model called tools {ToolSettings().max_steps} times without an answer."
+            message = replace(answer.message, parts=(*answer.message.parts, *calls))
+            request = replace(request, messages=(*request.messages, message, *results))
         raise LMChatError(
-            words, kind="tool_limit", hint="Change the prompt, or the results of the tools."
+            f"The model called tools {max_steps} times without an answer.",
+            kind="tool_limit",
+            hint="Change the prompt, or the results of the tools.",
         )
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -358,13 +376,13 @@ class Client:
     async def _request(
         self, messages: Messages, model: str, options: Options, output: Output | None = None
     ) -> ChatRequest:
-        said = messages_of(messages)
+        sent = messages_of(messages)
         target = await self._target(model or self._model)
         return ChatRequest(
             endpoint=target.endpoint,
             product=target.product,
             model=target.model_id,
-            messages=said,
+            messages=sent,
             sampling=Sampling(**options),
             output=output or AnyText(),
         )
@@ -377,47 +395,45 @@ class Client:
 
     async def _find(self, model: str) -> Target:
         """Choose server and model; wait while a server loads its model."""
-        arrival = choose_unasked(await self._look(), model=model, remembered=_NOTHING)
-        while (
-            arrival.target is not None
-            and arrival.target.model is None
-            and arrival.need is not Need.MODEL
-        ):
-            await asyncio.sleep(_LOOK_EVERY_S)
-            again = await self._proxy.check(arrival.target.endpoint)
-            arrival = choose_unasked((again,), model=model, remembered=_NOTHING)
-        if arrival.target is None or arrival.target.model is None:
-            raise why_no_model(arrival)
-        self._found = arrival.target.endpoint
-        return arrival.target
+        candidates = await self._probe()
+        choice = choose_unasked(candidates, model=model, remembered=_NO_MEMORY)
+        while choice.target is not None and choice.awaits_model:
+            await asyncio.sleep(_POLL_S)
+            candidate = await self._proxy.check(choice.target.endpoint)
+            choice = choose_unasked((candidate,), model=model, remembered=_NO_MEMORY)
+        if choice.target is None or choice.target.model is None:
+            raise why_no_model(choice)
+        self._found = choice.target.endpoint
+        return choice.target
 
-    async def _look(self) -> tuple[Candidate, ...]:
-        place = self._named or self._found
-        return (await self._proxy.check(place),) if place else await self.detect()
+    async def _probe(self) -> tuple[Candidate, ...]:
+        endpoint = self._named or self._found
+        if endpoint is None:
+            return await self.detect()
+        return (await self._proxy.check(endpoint),)
 
-    async def _place(self) -> Endpoint:
-        place = self._named or self._found
-        if place is None:
-            candidates = await self.detect()
-            chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
-            if chosen is None:
-                raise why_unusable(candidates)
-            place = self._found = chosen.endpoint
-        return place
+    async def _endpoint(self) -> Endpoint:
+        endpoint = self._named or self._found
+        if endpoint is not None:
+            return endpoint
+        candidates = await self.detect()
+        chosen = choose(candidates, model=self._model, remembered=_NO_MEMORY).candidate
+        if chosen is None:
+            raise why_unusable(candidates)
+        self._found = chosen.endpoint
+        return chosen.endpoint
 
-    async def _info(self, model: str) -> ModelInfo:
-        found = next(
-            (one for one in await self.models(is_refresh=True) if one.model_id == model), None
-        )
-        if found is None:
-            raise RequestInvalid(f"The server has no model {model!r}.", kind="model_missing")
-        return found
+    async def _info(self, name: str) -> ModelInfo:
+        for model in await self.models(is_refresh=True):
+            if model.model_id == name:
+                return model
+        raise RequestInvalid(f"The server has no model {name!r}.", kind="model_missing")
 
     def _key_for(self, endpoint: Endpoint) -> str | None:
-        is_meant = (
-            endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
-        )
-        return self._key or None if is_meant else None
+        is_own = endpoint.is_loopback
+        if self._named is not None:
+            is_own = endpoint.origin == self._named.origin
+        return self._key if is_own and self._key else None
 
 
 T = TypeVar("T")
@@ -441,8 +457,8 @@ _CLOSED = "This client is closed."
 class SyncClient:
     """`Client` with blocking calls; close it: `with SyncClient() as client`.
 
-    Its methods are those of `Client` without `await`; `on_progress` is called in another thread. Several
-    threads may share one client.
+    Its methods are those of `Client` without `await`; `on_progress` is called in another thread.
+    Several threads may share one client.
     """
 
     health = _blocking(Client.health)
@@ -454,8 +470,8 @@ class SyncClient:
     chat_json = _blocking(Client.chat_json)
     count_tokens = _blocking(Client.count_tokens)
 
-    def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
-        self._client = Client(endpoint, **how)
+    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        self._client = Client(endpoint, **settings)
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(

@@ -89,9 +89,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         is_limit_named = has_limit and re.search(rf"\b{self.limit}\b", words)
         if is_limit_named and _UNWANTED.search(words):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
-
-        sent = (fields or {}).items()
-        refused = {(name, str(value)) for name, value in sent if _is_named(name, words)}
+        refused = _refused_fields(fields or {}, words)
         if refused - self.dropped:
             return replace(self, dropped=self.dropped | refused)
         if self.has_thoughts and any(_is_named(name, words) for name in thought_fields):
@@ -126,6 +124,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 def _words_of(error: ServerRejected) -> str:
     return f"{error.message} {error.details} {error.param}"
+
+
+def _refused_fields(fields: Mapping[str, Any], words: str) -> set[tuple[str, str]]:
+    return {(name, str(value)) for name, value in fields.items() if _is_named(name, words)}
 
 
 def _is_named(field: str, words: str) -> bool:

@@ -1,7 +1,7 @@
 """Bulk reading of chunks that differ in their text alone.
 
-From one chunk to the next most servers repeat all but the text. Decoded one by one in Python, chunks
-of large reads would take more than three times the CPU time of reading them.
+From one chunk to the next most servers repeat all but the text. Decoded one by one in Python,
+chunks of large reads would take more than three times the CPU time of reading them.
 """
 
 from __future__ import annotations

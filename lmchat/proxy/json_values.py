@@ -1,4 +1,4 @@
-"""JSON from outside, decoded without trust: fast where it is strict, tolerant where servers are not."""
+"""JSON from outside, decoded without trust: fast if it is strict, tolerant if it is not."""
 
 from __future__ import annotations
 

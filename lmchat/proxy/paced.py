@@ -1,7 +1,7 @@
 """HTTP transport that reads a stream as often as a screen shows a frame.
 
-Each read wakes the event loop, anyio, httpcore, h11, httpx and our reader: a quarter of what a stream of
-100 tokens a second costs. So events wait in the socket until the next frame.
+Each read wakes the event loop, anyio, httpcore, h11, httpx and our reader: a quarter of what a
+stream of 100 tokens a second costs. So events wait in the socket until the next frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import httpcore
 import httpx
 
-_READS_AT_ONCE = 20  # of each response: its head and its first words do not wait
+_UNPACED_READS = 20  # of each response: its head and its first words do not wait
 _FULL_READ_BYTES = (
     16 << 10
 )  # after a read of so many bytes more are there: the next one does not wait
@@ -79,7 +79,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class PacedStream(httpcore.AsyncNetworkStream):
-    """Connection whose reads wait for the next frame, once a response has gone on for a while."""
+    """Connection whose reads wait for the next frame, after the first reads of a response."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream, reads_per_second: float) -> None:
         self._inner = inner
@@ -87,17 +87,25 @@ class PacedStream(httpcore.AsyncNetworkStream):
         self._reads = 0  # since the last request was written
         self._next_read_s = 0.0  # monotonic time
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - of httpcore
+    async def read(
+        self,
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
+    ) -> bytes:
         self._reads += 1
         pause_s = self._next_read_s - monotonic()
-        if self._reads > _READS_AT_ONCE and pause_s > 0:
+        if self._reads > _UNPACED_READS and pause_s > 0:
             await asyncio.sleep(pause_s)
         data = await self._inner.read(max_bytes, timeout)
         is_full = len(data) >= _FULL_READ_BYTES
         self._next_read_s = 0.0 if is_full else monotonic() + self._gap_s
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of httpcore
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
+    ) -> None:
         self._reads = 0
         await self._inner.write(buffer, timeout)
 

@@ -201,16 +201,20 @@ class Prober:
 
         if candidate.verdict is Verdict.NEEDS_KEY:
             candidate = await self._probe_with_key(api, probe, candidate, has_key=bool(key))
-        reason = api.withheld
-        if candidate.verdict is Verdict.NEEDS_KEY:
-            reason = reason or self.keys.reason(endpoint)
-            candidate = replace(candidate, next_step=reason or candidate.next_step)
         if candidate.verdict.is_server and (api.is_identified or candidate.models):
             self._prove(endpoint, candidate.product)
         else:
             # Another product may answer next time; until then this one gives the name.
             known.is_proven = False
-        return replace(candidate, key_withheld=reason)
+        return self._with_reason(candidate, api.withheld)
+
+    def _with_reason(self, candidate: Candidate, withheld: str) -> Candidate:
+        """Add why a key was not sent."""
+        if candidate.verdict is not Verdict.NEEDS_KEY:
+            return replace(candidate, key_withheld=withheld)
+        reason = withheld or self.keys.reason(candidate.endpoint)
+        step = reason or candidate.next_step
+        return replace(candidate, key_withheld=reason, next_step=step)
 
     def _api_for(self, probe: Probe, key: str | None) -> ServerApi:
         endpoint = probe.endpoint

@@ -41,13 +41,15 @@ class Rule(Struct, frozen=True):
 
 _STREAM = (0,)
 _OVERFLOW = (
-    r"exceed_context_size|context_length_exceeded|maximum context length|exceeds the available context"
-    r"|tokens to keep from the initial prompt|trying to keep the first|context size has been exceeded"
+    r"exceed_context_size|context_length_exceeded|maximum context length"
+    r"|exceeds the available context|tokens to keep from the initial prompt"
+    r"|trying to keep the first|context size has been exceeded"
     r"|context (length|window).*exceed|exceed.*context (length|window)|prompt is too long"
 )
 _MODEL_MISSING = (
-    r"model_not_found|model '[^']*' not found|model .*not found|model is not loaded|model name is missing"
-    r"|invalid model identifier|model .*does not exist|no such model|not a valid model"
+    r"model_not_found|model '[^']*' not found|model .*not found|model is not loaded"
+    r"|model name is missing|invalid model identifier|model .*does not exist|no such model"
+    r"|not a valid model"
     r"|models/\S+ is not found|not_found_error.*model: \S+|invalid model name passed in"
 )
 _NO_KEY = (
@@ -86,7 +88,8 @@ RULES: tuple[Rule, ...] = (
         "context_overflow",
         pattern=_OVERFLOW,
         message="The session is longer than the model's context window.",
-        hint="Shorten the prompt, start a new session, or load the model with a larger context window.",
+        hint="Shorten the prompt, start a new session, "
+        "or load the model with a larger context window.",
     ),
     Rule(
         "billing",
@@ -105,7 +108,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "model_not_loaded",
-        pattern="no models loaded|failed to load model|no running session found|no models are available",
+        pattern="no models loaded|failed to load model"
+        "|no running session found|no models are available",
         hint="Load a model, or a smaller one if memory is low.",
         has_product_hint=True,
     ),
@@ -307,39 +311,44 @@ def _error(
     searched = _searched(body, facts, headers.get("www-authenticate", ""))
     rule = next(rule for rule in RULES if rule.fits(status, searched))
     words = _words(status, headers, body, facts)
-    needed = _tokens(body, "n_prompt_tokens", _TOKENS_NEEDED)
-    room = _tokens(body, "n_ctx", _TOKENS_ROOM)
     wait_s = retry_after_s(headers, body.facts)
-
-    message = rule.message.format(**words)
-    if rule.kind == "context_overflow" and needed and room:
-        message = f"The session needs {needed} tokens; the context window has {room}."
-    if rule.kind == "bad_request" and body.param.lower() not in message.lower():
-        message = f"{message} ({body.param})"
-    if rule.kind == "server_error" and is_in_stream:
-        message = f"Streaming failed: {message}"
-
-    hint = rule.hint_for(facts.product)
-    if hint == KEY_REJECTED and not facts.key:
-        hint = KEY_MISSING
-    hint = hint.format(**_as_shell_words(words))
-    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
-        hint = f"Wait {span(wait_s)}, as the server asks, then try again."
-
+    message = _sentence(rule, words, body, is_in_stream=is_in_stream)
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     error = ServerRejected(
         without_secret(message, facts.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=hint,
+        hint=_next_step(rule, words, facts, wait_s),
         details=without_secret(details, facts.key),
         retry_after_s=wait_s,
     )
     error.param = without_secret(body.param, facts.key)
     if rule.kind == "context_overflow":
-        error.needed_tokens = needed
-        error.room_tokens = room
+        error.needed_tokens, error.room_tokens = _token_counts(body)
     return error
+
+
+def _sentence(rule: Rule, words: dict[str, str], body: ErrorBody, *, is_in_stream: bool) -> str:
+    message = rule.message.format(**words)
+    if rule.kind == "context_overflow":
+        needed, room = _token_counts(body)
+        if needed and room:
+            return f"The session needs {needed} tokens; the context window has {room}."
+    if rule.kind == "bad_request" and body.param.lower() not in message.lower():
+        return f"{message} ({body.param})"
+    if rule.kind == "server_error" and is_in_stream:
+        return f"Streaming failed: {message}"
+    return message
+
+
+def _next_step(rule: Rule, words: dict[str, str], facts: RequestFacts, wait_s: float | None) -> str:
+    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
+        return f"Wait {span(wait_s)}, as the server asks, then try again."
+    hint = rule.hint_for(facts.product)
+    if hint == KEY_REJECTED and not facts.key:
+        return KEY_MISSING
+    # it may hold a command
+    return hint.format(**words | {name: shell_word(words[name]) for name in ("model", "host")})
 
 
 def _searched(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
@@ -370,9 +379,10 @@ def _words(
     }
 
 
-def _as_shell_words(words: dict[str, str]) -> dict[str, str]:
-    """Return the words of a message for a hint, which may hold a command."""
-    return words | {name: shell_word(words[name]) for name in ("model", "host")}
+def _token_counts(body: ErrorBody) -> tuple[int | None, int | None]:
+    """Return the tokens that a prompt needs, and the room for them."""
+    needed = _tokens(body, "n_prompt_tokens", _TOKENS_NEEDED)
+    return needed, _tokens(body, "n_ctx", _TOKENS_ROOM)
 
 
 def _tokens(body: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:

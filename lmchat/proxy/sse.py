@@ -21,7 +21,7 @@ class MalformedStreamError(Exception):
 
 
 class SseEvent(Struct, frozen=True):
-    """One event, a comment, or events that came together and have data alone: nearly all of a stream."""
+    """One event, a comment, or a run of events that have data alone: nearly all of a stream."""
 
     data: list[bytes]  # payload of each event; none of a comment
     name: str = ""
@@ -39,9 +39,9 @@ class SseReader:
         self._name = b""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take more bytes and return the events that are complete now, or raise `MalformedStreamError`."""
+        """Take more bytes and return the complete events, or raise `MalformedStreamError`."""
         if self._skips_lf and chunk:
-            # CR has ended its line at once; waiting for a possible LF would delay every event by one
+            # CR has ended its line at once: waiting for a possible LF would delay every event
             self._skips_lf = False
             chunk = chunk.removeprefix(b"\n")
         if b"\r" in chunk:
@@ -62,7 +62,10 @@ class SseReader:
         return events
 
     def close(self) -> list[SseEvent]:
-        """Take the end of the stream; a last event without its blank line counts if it is whole (R-38)."""
+        """Take the end of the stream.
+
+        A last event without its blank line counts if it is whole (R-38).
+        """
         events: list[SseEvent] = []
         if self._partial:
             self._line(bytes(self._partial), events)
@@ -111,10 +114,11 @@ def _plain(text: bytes) -> tuple[list[bytes], bytes]:
     end = text.rfind(b"\n\n") + 2
     if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
         return [], text
-    # from the end, the search meets the rare byte first: half the time of `split`, for the same result
+    # from the end, the search meets the rare byte first: half the time of `split`
     data = text[len(_DATA) : end - 2].rsplit(b"\n\n" + _DATA)
-    # a line end in it belongs to a second line of an event, or to a field that is no data
-    return ([], text) if b"\n" in b"".join(data) else (data, text[end:])
+    if b"\n" in b"".join(data):  # an event has a second line, or a field that is no data
+        return [], text
+    return data, text[end:]
 
 
 def _end_of_event(text: bytes) -> int:

@@ -95,7 +95,11 @@ class Server:
             fields |= self.effort_fields(effort)
         return fields
 
-    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:  # noqa: ARG002 - see above
+    def takes_effort(
+        self,
+        effort: str,
+        model: ModelInfo | None,  # noqa: ARG002 - see above
+    ) -> bool:
         """Whether a request may name this effort; the server may still refuse it."""
         return effort in self.efforts
 

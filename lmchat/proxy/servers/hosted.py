@@ -86,7 +86,7 @@ class OpenRouter(Hosted):
     key_hint = "Create an API key at openrouter.ai/settings/keys"
 
     def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Take window and abilities; what gives no text cannot be chosen."""
+        """Return a model with window and abilities; one that makes no text cannot chat."""
         architecture = mapping(row.get("architecture"))
         inputs = architecture.get("input_modalities")
         outputs = architecture.get("output_modalities")
@@ -105,7 +105,7 @@ class OpenRouter(Hosted):
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """It says which models reason, and drops the effort for others without a word."""
+        """Whether the model reasons: for others the server drops the effort without an error."""
         known = model.capabilities if model is not None else ()
         can_reason = "reasoning" in known or not known
         return can_reason and super().takes_effort(effort, model)
@@ -113,5 +113,9 @@ class OpenRouter(Hosted):
     def effort_fields(self, effort: str) -> dict[str, Any]:
         return {"reasoning": {"effort": effort}}
 
-    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all
+    def _effort_note(
+        self,
+        effort: str,  # noqa: ARG002 - one reason for all
+        model: ModelInfo | None,  # noqa: ARG002
+    ) -> str:
         return "OpenRouter says that this model does not reason."

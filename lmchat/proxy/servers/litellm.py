@@ -36,7 +36,7 @@ class LiteLlm(Server):
         return any(name.startswith("x-litellm-") for name in reply.headers)
 
     def suspects(self, reply: Reply) -> bool:
-        """Its models share a date, and it fails in its own ways without a key or with a wrong one."""
+        """Its models share a date; without a key or with a wrong one, its errors are its own."""
         listed = rows(reply.object.get("data"))
         is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY

@@ -1,4 +1,4 @@
-"""LM Studio: native metadata and loading since 0.4, an older form since 0.3.6, the plain list before."""
+"""LM Studio: native metadata and loading since 0.4, an older form since 0.3.6."""
 
 from __future__ import annotations
 
