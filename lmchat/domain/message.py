@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import os
-import re
-from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
 
-from msgspec import MsgspecError, Struct, json
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.text import GAP, safe_line, size_words
@@ -162,19 +160,24 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         """Add the figures of the answer that this one continues."""
         if begun is None:
             return self
-        pieces = [(one.completion_tokens, one.tokens_per_second) for one in (begun, self)]
-        known = [(tokens, rate) for tokens, rate in pieces if tokens and rate]
-        spans_s = sum(tokens / rate for tokens, rate in known)
-        thoughts_ms = [one.reasoning_ms for one in (begun, self) if one.reasoning_ms is not None]
+        measured_tokens = 0
+        measured_s = 0.0
+        for receipt in (begun, self):
+            if receipt.completion_tokens and receipt.tokens_per_second:
+                measured_tokens += receipt.completion_tokens
+                measured_s += receipt.completion_tokens / receipt.tokens_per_second
+        tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
+        has_thought = begun.reasoning_ms is not None or self.reasoning_ms is not None
+        reasoning_ms = (begun.reasoning_ms or 0.0) + (self.reasoning_ms or 0.0)
         return replace(
             self,
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
-            tokens_per_second=sum(tokens for tokens, _ in known) / spans_s if known else None,
-            completion_tokens=sum(tokens or 0 for tokens, _ in pieces) or self.completion_tokens,
+            tokens_per_second=measured_tokens / measured_s if measured_tokens else None,
+            completion_tokens=tokens or self.completion_tokens,
             # the server rarely counts an answer that broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
-            reasoning_ms=sum(thoughts_ms) if thoughts_ms else None,
+            reasoning_ms=reasoning_ms if has_thought else None,
         )
 
     @property
@@ -185,15 +188,18 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def ending(self) -> str:
         """Why the answer ended, if it did not end normally."""
-        return self.limit or (
-            "" if self.finish_reason in _NORMAL_ENDS else self.finish_reason or _NO_REASON
-        )
+        if self.limit is not None:
+            return self.limit.value
+        if self.finish_reason in _NORMAL_ENDS:
+            return ""
+        return self.finish_reason or _NO_REASON
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Message of a session: a node of its tree.
 
-    A tool message holds one call and follows the answer that made it, or another tool message of that answer.
+    A tool message holds one call and follows the answer that made it, or another tool message of
+    that answer.
     It is `complete` with a result, and `failed` with an error or a refusal as the result.
     """
 
@@ -265,26 +271,28 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent: SentThoughts) -> lis
     thoughts = [""] * len(messages)
     if sent is SentThoughts.NONE:
         return thoughts
-    for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
         if message.role is Role.USER and sent is SentThoughts.SINCE_PROMPT:
             break
         if message.role is Role.ASSISTANT:
-            thoughts[place] = message.reasoning
+            thoughts[index] = message.reasoning
     return thoughts
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """End an answer or a tool call that was running; `cause` begins the sentence that says why."""
     state = AnswerState.INTERRUPTED
-    why, hint = f"{cause} while this answer was streaming.", "Continue it, or ask again."
+    reason = f"{cause} while this answer was streaming."
+    hint = "Continue it, or ask again."
     if message.role is Role.TOOL:
-        why, hint = f"{cause} before this tool call had a result.", "Press r to run it again."
+        reason = f"{cause} before this tool call had a result."
+        hint = "Press r to run it again."
     elif not (message.text or message.reasoning or message.tool_calls):
-        state, hint = AnswerState.FAILED, "Ask again."
-    return replace(
-        message, state=state, failure=Failure(kind="interrupted", message=why, hint=hint)
-    )
+        state = AnswerState.FAILED
+        hint = "Ask again."
+    failure = Failure(kind="interrupted", message=reason, hint=hint)
+    return replace(message, state=state, failure=failure)
 
 
 def new_id() -> str:
@@ -305,141 +313,4 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
         parts=(TextPart(text=text),),
         created_at=now(),
         parent_id=parent_id,
-    )
-
-
-_SIGN = " bytes):\n```"  # every prompt with a file has it
-_MOST_FILES = 100
-_LEAST_TICKS = 3
-_FILE_NAME = re.compile(r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):")
-_LONGEST_HEAD = 330  # characters; more than the pattern can match
-
-
-class AttachedFile(Struct, frozen=True, kw_only=True):
-    """A file in a prompt."""
-
-    name: str
-    size_bytes: int
-    source: str
-    text: str
-
-
-def fence_for(text: str) -> str:
-    """Return the marks of a fence that the text does not close."""
-    ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
-    return "`" * (ticks + 1)
-
-
-def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a file as text of a prompt."""
-    fence = fence_for(text)
-    return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
-
-
-_FILE_MARK = "\x10"
-"""Data link escape: begins the line of an attached file. What is typed or pasted cannot hold it."""
-_FILE_LINE = f'{_FILE_MARK}["file",'
-_DIGEST = re.compile("[0-9a-f]{64}")
-
-
-def file_line(part: FilePart) -> str:
-    """Return the line that stands for an attached file while a prompt is a draft, or waits."""
-    return f"{_FILE_MARK}{json.encode(part).decode()}\n"
-
-
-def without_file_lines(text: str, *, kept: Collection[str] = ()) -> str:
-    """Return text from outside, as of an editor or an earlier prompt, without lines of attached files.
-
-    `kept` are lines that may stay.
-    """
-    if _FILE_MARK not in text:
-        return text
-    lines = text.split("\n")
-    return "\n".join(line if line in kept else line.replace(_FILE_MARK, "") for line in lines)
-
-
-def take_files(draft: str) -> tuple[str, dict[str, FilePart]]:
-    """Return what was written of a draft, and the attached files by their lines."""
-    if _FILE_LINE not in draft:
-        return draft, {}
-    files: dict[str, FilePart] = {}
-    written: list[str] = []
-    *lines, last = draft.split("\n")
-    for line in (*(f"{line}\n" for line in lines), last):
-        text = line.removesuffix("\n")
-        if (part := files.get(text) or _part_of(text)) is None:
-            written.append(line)
-        else:
-            files[text] = part
-    return "".join(written), files
-
-
-def _part_of(line: str) -> FilePart | None:
-    """Return the attached file of a line of a draft, if it is one."""
-    if not (line.startswith(_FILE_LINE) and line.endswith("]")):
-        return None
-    try:
-        part = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
-    except (MsgspecError, RecursionError):
-        return None
-    return part if _DIGEST.fullmatch(part.digest) else None
-
-
-def has_files(prompt: str) -> bool:
-    """Whether a prompt seems to hold files."""
-    return 0 < prompt.count(_SIGN) <= _MOST_FILES
-
-
-def split_files(prompt: str) -> list[str | AttachedFile]:
-    """Return typed texts and files in order."""
-    if not has_files(prompt):
-        return [prompt]
-    fences = _closing_fences(prompt)
-    pieces: list[str | AttachedFile] = []
-    place = 0
-    sign = prompt.find(_SIGN)
-    while sign >= 0:
-        begin = prompt.rfind("\n", 0, sign) + 1
-        is_short = place <= begin and sign - begin < _LONGEST_HEAD
-        if is_short and (file := _file_at(prompt, begin, fences)) is not None:
-            if typed := prompt[place:begin]:
-                pieces.append(typed)
-            pieces.append(file)
-            place = begin + len(file.source)
-        sign = prompt.find(_SIGN, max(sign + 1, place))
-    return [*pieces, rest] if (rest := prompt[place:]) else pieces
-
-
-def _closing_fences(prompt: str) -> dict[str, list[int]]:
-    """Return where the lines begin that only hold backticks, by their number, each list ascending."""
-    begins: dict[str, list[int]] = {}
-    begin = 0
-    for line in prompt.split("\n"):
-        marks = line.rstrip(" \t")
-        if len(marks) >= _LEAST_TICKS and not marks.strip("`"):
-            begins.setdefault(marks, []).append(begin)
-        begin += len(line) + 1
-    return begins
-
-
-def _file_at(prompt: str, begin: int, fences: dict[str, list[int]]) -> AttachedFile | None:
-    """Return the file whose name begins here: its line, a fence, the text, and the same fence."""
-    name_end = prompt.find("\n", begin)
-    name = _FILE_NAME.fullmatch(prompt[begin:name_end])
-    text_begin = prompt.find("\n", name_end + 1) + 1
-    if name is None or not text_begin:
-        return None
-    opening = prompt[name_end + 1 : text_begin - 1]
-    info = opening.lstrip("`")
-    closing = fences.get(opening[: len(opening) - len(info)], [])
-    index = bisect_left(closing, text_begin)
-    if "`" in info or index == len(closing):
-        return None
-    text_end = closing[index]
-    end = prompt.find("\n", text_end) + 1
-    return AttachedFile(
-        name=name["name"],
-        size_bytes=int(name["size"]),
-        source=prompt[begin : end or len(prompt)],
-        text=prompt[text_begin:text_end].removesuffix("\n"),
     )

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from lmchat.domain.message import AttachedFile, ChatMessage, Role, split_files
+from lmchat.domain.attached_files import AttachedFile, split_files
+from lmchat.domain.message import ChatMessage, Role
 
 _LONGEST_TAG, _LONGEST_TITLE = 40, 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored

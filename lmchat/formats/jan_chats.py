@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lmchat.domain.message import ReasoningPart, as_attached
+from lmchat.domain.attached_files import as_attached
+from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     REPEATED,

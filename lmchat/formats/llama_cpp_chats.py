@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmchat.domain.message import ReasoningPart, Receipt, Role, as_attached
+from lmchat.domain.attached_files import as_attached
+from lmchat.domain.message import ReasoningPart, Receipt, Role
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,

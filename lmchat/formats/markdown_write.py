@@ -30,6 +30,7 @@ from html import escape
 
 from msgspec.structs import asdict
 
+from lmchat.domain.attached_files import fence_for
 from lmchat.domain.message import (
     ChatMessage,
     FilePart,
@@ -39,7 +40,6 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
-    fence_for,
 )
 from lmchat.domain.session import Session
 from lmchat.domain.tool import called

@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.domain.attached_files import fence_for
 from lmchat.domain.message import (
     ChatMessage,
     FilePart,
     Role,
     SentThoughts,
     ToolCallPart,
-    fence_for,
     text_message,
     thoughts_to_send,
 )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.message import FilePart, as_attached, file_line, take_files
+from lmchat.domain.attached_files import as_attached, file_line, take_files
+from lmchat.domain.message import FilePart
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import image_type, read_plain
 from lmchat.images import sized

@@ -8,7 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
-from lmchat.domain.message import Role, SentThoughts, take_files, text_message
+from lmchat.domain.attached_files import take_files
+from lmchat.domain.message import Role, SentThoughts, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse

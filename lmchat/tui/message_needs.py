@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lmchat.domain.attached_files import has_files
 from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 
 Need = tuple[Callable[[ChatMessage], bool], str]
 """A condition for a message, and the words for the user where it is not met."""

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.domain.attached_files import (
     AttachedFile,
-    FilePart,
     as_attached,
     file_line,
     has_files,
@@ -13,6 +12,7 @@ from lmchat.domain.message import (
     take_files,
     without_file_lines,
 )
+from lmchat.domain.message import FilePart
 from lmchat.domain.session import title_from
 from lmchat.text import safe_text
 

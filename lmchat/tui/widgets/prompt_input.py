@@ -12,7 +12,7 @@ from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.domain.message import split_files, take_files
+from lmchat.domain.attached_files import split_files, take_files
 from lmchat.text import match, safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command

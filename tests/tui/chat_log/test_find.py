@@ -5,15 +5,9 @@ import random
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.attached_files import as_attached
 from lmchat.domain.event import TextDelta
-from lmchat.domain.message import (
-    ReasoningPart,
-    Role,
-    TextPart,
-    ToolCallPart,
-    as_attached,
-    text_message,
-)
+from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log import finder as found

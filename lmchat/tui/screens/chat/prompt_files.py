@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lmchat.domain.message import take_files
+from lmchat.domain.attached_files import take_files
 from lmchat.files import path_of
 from lmchat.services.attachments import DraftFiles, files_outside
 from lmchat.services.file_finder import named_files

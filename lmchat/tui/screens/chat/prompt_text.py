@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from textual.timer import Timer
 
-from lmchat.domain.message import ChatMessage, file_line, without_file_lines
+from lmchat.domain.attached_files import file_line, without_file_lines
+from lmchat.domain.message import ChatMessage
 from lmchat.errors import LMChatError
 from lmchat.services.open_sessions import OpenSession, OpenSessions
 from lmchat.tui.screens.chat.background import Background

@@ -15,7 +15,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
-from lmchat.domain.message import now, take_files, without_file_lines
+from lmchat.domain.attached_files import take_files, without_file_lines
+from lmchat.domain.message import now
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from lmchat.domain.attached_files import fence_for
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
@@ -12,7 +13,6 @@ from lmchat.domain.message import (
     ReasoningPart,
     Role,
     ToolCallPart,
-    fence_for,
 )
 from lmchat.domain.tool import called
 from lmchat.text import safe_text

@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from lmchat.domain.message import AttachedFile, ReasoningPart, Role, split_files
+from lmchat.domain.attached_files import AttachedFile, split_files
+from lmchat.domain.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entry import Entry

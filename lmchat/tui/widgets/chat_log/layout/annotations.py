@@ -10,15 +10,9 @@ from functools import partial
 from rich.segment import Segment
 from rich.style import Style
 
+from lmchat.domain.attached_files import AttachedFile, split_files
 from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import (
-    AnswerState,
-    AttachedFile,
-    ChatMessage,
-    Failure,
-    Receipt,
-    split_files,
-)
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
 from lmchat.domain.tool import CHOICES, called
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
