@@ -58,7 +58,7 @@ class ValueExtract:
     @property
     def retry_prompt(self) -> str:
         """The prompt for a second answer; empty where asking again would not help."""
-        return self._schema.repair()
+        return self._schema.retry_prompt()
 
     async def read(self, answer: ChatMessage) -> LMChatError | None:
         """Read the value of an answer; return the reason why a complete one has none."""

@@ -279,7 +279,7 @@ class Client:
                     is_refusal=bool(answer.refusal),
                 )
             except AnswerUnfit as error:
-                again = "" if misfit else wanted.repair()
+                again = "" if misfit else wanted.retry_prompt()
                 if not again:
                     raise
                 misfit = error.message

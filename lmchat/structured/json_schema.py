@@ -26,6 +26,7 @@ CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever 
 _START_S = 20.0  # for a busy machine to start a process that checks
 _SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
 _SAID_CHARS = 200
+_MOST_ERRORS = 50  # of which the best is chosen
 
 
 class UncheckedError(UnfitError):
@@ -80,39 +81,34 @@ class WantedValue:
             return await _checked({"schema": self._schema, "text": text, "thought": thought})
         except UnfitError as error:
             if is_refusal:
-                raise AnswerUnfit(
-                    "The model refused, so there is no JSON value.",
-                    hint="Change the prompt, or use another model.",
-                ) from error
-            if finish_reason == "length":
+                message = "The model refused, so there is no JSON value."
+                hint = "Change the prompt, or use another model."
+            elif finish_reason == "length":
+                message = f"The answer was cut short, so it does not match: {error}."
                 hint = "Raise max_tokens, or use a model with a larger context window."
-                raise AnswerUnfit(
-                    f"The answer was cut short, so it does not match: {error}.", hint=hint
-                ) from error
-            tries, self._misfit = ", also at the second attempt" if self._misfit else "", str(error)
-            hint = "Simplify the prompt, or use another model; small models often fail."
-            asked = "request" if self._schema is None else "schema"
-            raise AnswerUnfit(
-                f"The answer does not match the {asked}{tries}: {error}.", hint=hint
-            ) from error
+            else:
+                message = self._misfit_words(error)
+                hint = "Simplify the prompt, or use another model; small models often fail."
+                self._misfit = str(error)
+            raise AnswerUnfit(message, hint=hint) from error
 
-    def repair(self) -> str:
+    def _misfit_words(self, error: UnfitError) -> str:
+        wanted = "request" if self._schema is None else "schema"
+        tries = ", also at the second attempt" if self._misfit else ""
+        return f"The answer does not match the {wanted}{tries}: {error}."
+
+    def retry_prompt(self) -> str:
         """Return the prompt for a second answer; empty where that would end in the same way."""
         if not self._misfit:
             return ""
-        form = (
-            "one JSON object"
-            if self._schema is None
-            else "one JSON value that matches the schema below"
-        )
-        schema = (
-            ""
-            if self._schema is None
-            else "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
-        )
+        form = "one JSON object"
+        schema = ""
+        if self._schema is not None:
+            form = "one JSON value that matches the schema below"
+            schema = "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
         return (
-            f"Your answer does not match: {self._misfit}. Answer again with {form}, and with nothing else: "
-            f"no explanation, no code fence.{schema}"
+            f"Your answer does not match: {self._misfit}. Answer again with {form}, "
+            f"and with nothing else: no explanation, no code fence.{schema}"
         )
 
 
@@ -133,7 +129,7 @@ class Schema:
             error = _first(meta.iter_errors(whole)) or _lost_reference(whole, draft)
             self._validator: Any = draft(whole, registry=Registry())
         except Exception as failure:  # noqa: BLE001 - of the library
-            error = _said(failure)
+            error = _words_of(failure)
         if error:
             raise InvalidSchemaError(error)
 
@@ -144,7 +140,7 @@ class Schema:
         except RecursionError:
             return "the schema refers to itself endlessly"
         except Exception as error:  # noqa: BLE001 - of the library
-            return f"it cannot be checked: {_said(error)}"
+            return f"it cannot be checked: {_words_of(error)}"
 
 
 async def misfit_of(schema: object, value: object) -> str:
@@ -188,9 +184,8 @@ def answer() -> None:
     import referencing  # noqa: F401, PLC0415
 
     order = json.load(sys.stdin)
-    faulthandler.dump_traceback_later(
-        order["limit_s"], exit=True
-    )  # also while a search keeps Python from running
+    # also ends a search that keeps Python from running
+    faulthandler.dump_traceback_later(order["limit_s"], exit=True)
     sys.stdout.write(json.dumps(_outcome(order)))
 
 
@@ -223,9 +218,10 @@ def _fitting(schema: Schema | None, text: str) -> Any:
             return schema.misfit(value)
         return "" if isinstance(value, dict) else "it is not a JSON object"
 
-    value = find_value(text, lambda one: not misfit(one))
-    if why := misfit(value):
-        raise UnfitError(why)
+    value = find_value(text, lambda candidate: not misfit(candidate))
+    reason = misfit(value)
+    if reason:
+        raise UnfitError(reason)
     return value
 
 
@@ -235,19 +231,20 @@ def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> dict[str, Any]:
+    """Return a schema as plain JSON; raises `InvalidSchemaError`."""
     try:
         text = json.dumps(value, allow_nan=False)
-        schema = strict_json(text) if len(text) <= MAX_SCHEMA_CHARS else {}
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidSchemaError(
-            str(error) if isinstance(error, UnfitError) else "it is not valid JSON"
-        ) from None
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidSchemaError("it is not valid JSON") from None
+    if len(text) > MAX_SCHEMA_CHARS:
+        reason = f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed"
+        raise InvalidSchemaError(reason)
+    try:
+        schema = strict_json(text)
+    except UnfitError as error:
+        raise InvalidSchemaError(str(error)) from None
     if not isinstance(schema, dict):
         raise InvalidSchemaError("it must be a JSON object")
-    if len(text) > MAX_SCHEMA_CHARS:
-        raise InvalidSchemaError(
-            f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed"
-        )
     return schema
 
 
@@ -263,28 +260,28 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
     while waiting:
         resource, resolver = waiting.pop()
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+        contents = resource.contents if isinstance(resource.contents, dict) else {}
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-            reference = (
-                resource.contents.get(keyword) if isinstance(resource.contents, dict) else None
-            )
+            reference = contents.get(keyword)
+            if not isinstance(reference, str):
+                continue
             try:
-                if isinstance(reference, str):
-                    resolver.lookup(reference)
+                resolver.lookup(reference)
             except Unresolvable:
                 return f"{keyword} {safe_line(repr(reference), limit=80)} does not exist in it"
     return ""
 
 
 def _first(errors: Iterator[Any]) -> str:
+    """Return the most telling error with its place; empty without one."""
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
-    error = best_match(islice(errors, 50))
-    return (
-        ""
-        if error is None
-        else f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_said(error)}"
-    )
+    error = best_match(islice(errors, _MOST_ERRORS))
+    if error is None:
+        return ""
+    return f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_words_of(error)}"
 
 
-def _said(error: Exception) -> str:
-    return safe_line(str(getattr(error, "message", "")) or type(error).__name__, limit=_SAID_CHARS)
+def _words_of(error: Exception) -> str:
+    words = str(getattr(error, "message", "")) or type(error).__name__
+    return safe_line(words, limit=_SAID_CHARS)

@@ -6,12 +6,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from lmchat.text import fence_of, safe_line
+from lmchat.text import Fence, fence_of, safe_line
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
 MAX_DEPTH = 64
@@ -21,9 +21,8 @@ _NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentenc
 _BRACKET = re.compile(r"[\[{]")
 _BEGUN = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
 """Rest of a value that is cut: a word, a figure, an escape."""
-_LEAD = re.compile(
-    r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?"
-)  # indentation and list marker before a fence
+_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+"""Indentation and list marker before a fence."""
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TOO_LARGE = "a number in it is too large"
 
@@ -33,7 +32,10 @@ class UnfitError(ValueError):
 
 
 def strict_json(text: str) -> Any:
-    """Read one JSON value; raises `UnfitError` if it is ambiguous or too large, else `JSONDecodeError`."""
+    """Read one JSON value; raises `UnfitError` if it is ambiguous or too large.
+
+    Raises `JSONDecodeError` for any other text.
+    """
     return _checked(_decoder.decode, text)
 
 
@@ -53,7 +55,9 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     values = _fenced(rest) or _in_prose(rest)
     if not values:
         raise UnfitError("it has no JSON value")
-    fitting = values if len(values) == 1 else [value for value in values if fits(value)]
+    if len(values) == 1:
+        return values[0]
+    fitting = [value for value in values if fits(value)]
     if len(fitting) != 1:
         raise UnfitError(f"it has {len(values)} JSON values, but must have one")
     return fitting[0]
@@ -87,13 +91,15 @@ def _in_prose(text: str) -> list[Any]:
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    rest = text[
-        error.pos :
-    ].strip()  # not by the pattern, which would try each way to share out the blanks
-    return "Unterminated string" in error.msg or _BEGUN.fullmatch(rest) is not None
+    if "Unterminated string" in error.msg:
+        return True
+    # a pattern for the blanks would try each way to divide them
+    rest = text[error.pos :].strip()
+    return _BEGUN.fullmatch(rest) is not None
 
 
 def _checked(read: Callable[[str], Any], text: str) -> Any:
+    """Return what a reader reads from a text, unless it is too deep or large for other programs."""
     try:
         value = read(text)
     except (json.JSONDecodeError, UnfitError):
@@ -102,36 +108,51 @@ def _checked(read: Callable[[str], Any], text: str) -> Any:
         raise UnfitError(_TOO_DEEP) from None
     except ValueError:  # Python refuses to read more than 4300 digits
         raise UnfitError(_TOO_LARGE) from None
-    level: list[Any] = [[value]]
-    for _ in range(MAX_DEPTH + 1):
-        inner = (
-            one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer)
-        )
-        level = [one for one in inner if isinstance(one, dict | list)]
-    if level:
+    if _is_too_deep(value):
         raise UnfitError(_TOO_DEEP)
     return value
 
 
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for container in level:
+            if isinstance(container, dict):
+                below += container.values()
+            elif isinstance(container, list):
+                below += container
+        level = below
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
 def code_blocks(text: str) -> list[str]:
-    """Return the non-empty fenced blocks without indentation; an open one goes to the end of the text."""
+    """Return the non-empty fenced blocks without indentation.
+
+    An open block ends with the text.
+    """
     blocks: list[str] = []
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     for line in lines:
         lead = _LEAD.match(line)
         width = lead.end() if lead else 0
-        if fence := fence_of(line[width:]):
-            code: list[str] = []
-            is_closed = False
-            for inner in lines:
-                if is_closed := fence.is_closed_by(inner.strip(" \t")):
-                    break
-                indent = len(inner) - len(inner.lstrip(" \t"))
-                code.append(inner[min(indent, width) :])
-            if not is_closed and code and code[-1] and not code[-1].strip().strip(fence.marks[0]):
-                code.pop()
-            blocks.append("\n".join(code))
+        fence = fence_of(line[width:])
+        if fence is not None:
+            blocks.append("\n".join(_lines_of(fence, lines, width)))
     return [block for block in blocks if block.strip()]
+
+
+def _lines_of(fence: Fence, lines: Iterator[str], width: int) -> list[str]:
+    """Take the lines of a block from a text, without the indentation of its fence."""
+    code: list[str] = []
+    for line in lines:
+        if fence.is_closed_by(line.strip(" \t")):
+            return code
+        indent = len(line) - len(line.lstrip(" \t"))
+        code.append(line[min(indent, width) :])
+    last = code[-1] if code else ""
+    is_cut_fence = bool(last) and not last.strip().strip(fence.marks[0])
+    return code[:-1] if is_cut_fence else code
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
