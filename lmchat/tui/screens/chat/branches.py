@@ -32,7 +32,6 @@ class Branches:
         turns: Turns,
     ) -> None:
         self._store = workspace.store
-        self._open_sessions = workspace.open_sessions
         self._widgets = widgets
         self._notices = notices
         self._background = background
@@ -71,7 +70,7 @@ class Branches:
         versions = await self._versions(message)
         if not versions:
             return
-        current = self._open_sessions.shown.conversation.current
+        current = self._sessions.conversation.current
         dialog = VersionsDialog(
             list(map(current, versions)), message.message_id, current, self._widgets.highlighter
         )
@@ -108,7 +107,7 @@ class Branches:
     async def _delete(self, message_id: str) -> None:
         """Hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
-        await self._turns.stop_and_hold(self._open_sessions.shown)
+        await self._turns.stop_and_hold(self._sessions.opened)
         self._sessions.show_path(await self._store.delete_message(session_id, message_id))
         self._status.show_action("deleted")
         key = "u or /undo" if self._widgets.has_log_focus else "/undo"
@@ -117,7 +116,7 @@ class Branches:
     async def undo(self) -> None:
         """Undo the last deletion, or else the last summary."""
         session_id = self._sessions.shown_id
-        conversation = self._open_sessions.shown.conversation
+        conversation = self._sessions.conversation
         await conversation.fill()
         tree = await self._store.tree(session_id)
         leaf_id, since = compacted_from(conversation.messages, tree) or ("", None)
@@ -144,7 +143,7 @@ class Branches:
         session_id = self._sessions.shown_id
 
         async def read() -> None:
-            conversation = self._open_sessions.shown.conversation
+            conversation = self._sessions.conversation
             messages = await self._store.tree(session_id)
             names = await self._store.branch_names(session_id)
             await conversation.fill()
@@ -173,7 +172,7 @@ class Branches:
         """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
         if not message_id:
             return
-        if self._open_sessions.shown.conversation.find(message_id) is None:
+        if self._sessions.conversation.find(message_id) is None:
             self._sessions.switch_to(self._sessions.shown_id, message_id=message_id)
         else:
             self._widgets.log.show_message(message_id)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, words_of
@@ -17,9 +16,11 @@ from lmchat.tui.screens.chat.message_contents import MessageContents
 from lmchat.tui.screens.chat.notices import Notices
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
-from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.widgets import ChatWidgets
+
+_Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
+"""Acts on a message, at once or in a worker."""
 
 _OF_LOG = ("copy_code", "fold", "source")
 """Done by the log, which also focuses the message: the user wants to see what changes."""
@@ -30,41 +31,38 @@ class MessageActions:
 
     def __init__(
         self,
-        workspace: Workspace,
         widgets: ChatWidgets,
         notices: Notices,
         background: Background,
-        status: StatusDisplay,
         sessions: ShownSession,
         prompt_text: PromptText,
         turns: Turns,
+        branches: Branches,
+        contents: MessageContents,
     ) -> None:
-        self._open_sessions = workspace.open_sessions
         self._widgets = widgets
         self._notices = notices
         self._background = background
+        self._sessions = sessions
         self._prompt_text = prompt_text
         self._turns = turns
-        self._branches = Branches(workspace, widgets, notices, background, status, sessions, turns)
-        self._contents = MessageContents(workspace, widgets, notices, background)
-        self._actions: Mapping[
-            str, Callable[[ChatMessage], Coroutine[object, object, None] | None]
-        ] = {
+        self._branches = branches
+        self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
             "edit": self._edit,
             "regenerate": turns.regenerate,
             "another_model": self._ask_another_model,
             "resume": turns.resume,
-            "fork": self._branches.fork,
-            "delete": self._branches.delete,
-            "previous_version": self._branches.show_previous_version,
-            "next_version": self._branches.show_next_version,
-            "compare": self._branches.compare_versions,
-            "tree": self._branches.show_tree,
-            "pager": self._contents.page,
-            "files": self._contents.show_files,
+            "fork": branches.fork,
+            "delete": branches.delete,
+            "previous_version": branches.show_previous_version,
+            "next_version": branches.show_next_version,
+            "compare": branches.compare_versions,
+            "tree": branches.show_tree,
+            "pager": contents.page,
+            "files": contents.show_files,
             "stop": self._stop,
-            "links": self._contents.list_links,
+            "links": contents.list_links,
         }
 
     def unavailable_reason(self, name: str) -> str:
@@ -93,7 +91,7 @@ class MessageActions:
 
     def act_on(self, name: str, message: ChatMessage) -> None:
         """Run a command on a message, or show why it makes no sense."""
-        message = self._open_sessions.shown.conversation.current(message)
+        message = self._sessions.conversation.current(message)
         reason = self._reason(name, message)
         action = self._actions.get(name)
         if reason:
@@ -105,12 +103,9 @@ class MessageActions:
             if work is not None:
                 self._background.attempt(lambda: work, group="message")
 
-    def open_link(self, address: str) -> None:
-        self._contents.open_link(address)
-
     def copy_part(self, part: str) -> None:
         """Copy the last answer, or its `code`."""
-        last = self._open_sessions.shown.last_answer
+        last = self._sessions.opened.last_answer
         if part == "code":
             self.act("copy_code")
         elif part:
@@ -123,10 +118,10 @@ class MessageActions:
 
     def _message_meant(self) -> ChatMessage | None:
         focused = self._widgets.log.focused_message if self._widgets.has_log_focus else None
-        return focused or self._open_sessions.shown.last_answer
+        return focused or self._sessions.opened.last_answer
 
     def _reason(self, name: str, message: ChatMessage) -> str:
-        shown = self._open_sessions.shown
+        shown = self._sessions.opened
         message = shown.conversation.current(message)
         return unavailable_reason(name, message, is_busy=shown.is_busy)
 
@@ -141,7 +136,7 @@ class MessageActions:
 
     async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer, which may not have been read yet."""
-        conversation = self._open_sessions.shown.conversation
+        conversation = self._sessions.conversation
         await conversation.fill()
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):

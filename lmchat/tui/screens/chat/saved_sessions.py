@@ -34,7 +34,6 @@ class SavedSessions:
     ) -> None:
         self._store = workspace.store
         self._library = workspace.library
-        self._open_sessions = workspace.open_sessions
         self._notices = notices
         self._background = background
         self._status = status
@@ -57,7 +56,7 @@ class SavedSessions:
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a command asks for; ask for what was not typed."""
         is_shown = session_id == self._sessions.shown_id
-        is_new = is_shown and not self._open_sessions.shown.conversation.messages
+        is_new = is_shown and not self._sessions.conversation.messages
         if is_new and name in ("rename", "tag"):
             self._notices.notify(NOTHING_YET)
             return
@@ -94,11 +93,11 @@ class SavedSessions:
         return "Restored" if await self._library.undo_delete() else "Nothing to undo"
 
     async def _delete(self, session_id: str, _: str) -> str:
-        shown = self._open_sessions.shown
+        shown = self._sessions.opened
         if session_id == self._sessions.shown_id:
             await self._turns.stop_and_hold(shown)
         await self._library.delete(session_id)
-        is_still_shown = shown is self._open_sessions.shown
+        is_still_shown = shown is self._sessions.opened
         if is_still_shown and session_id == self._sessions.shown_id:
             self._sessions.save()
             self._sessions.show_new()
@@ -115,7 +114,7 @@ class SavedSessions:
             return ""
         header = await self._library.rename(session_id, typed)
         if session_id == self._sessions.shown_id:
-            self._open_sessions.shown.conversation.rename(header.title)
+            self._sessions.conversation.rename(header.title)
             self._sessions.show_title()
         return "Renamed"
 

@@ -26,8 +26,10 @@ from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.screens.chat.background import Background
+from lmchat.tui.screens.chat.branches import Branches
 from lmchat.tui.screens.chat.key_hints import KeyHints
 from lmchat.tui.screens.chat.message_actions import MessageActions
+from lmchat.tui.screens.chat.message_contents import MessageContents
 from lmchat.tui.screens.chat.notices import Notices
 from lmchat.tui.screens.chat.prompt_files import PromptFiles
 from lmchat.tui.screens.chat.prompt_text import PromptText
@@ -78,15 +80,16 @@ class ChatScreen(PatchedScreen):
             self.sessions,
             self.prompt_text,
         )
+        self.contents = MessageContents(workspace, widgets, notices, background)
         self.messages = MessageActions(
-            workspace,
             widgets,
             notices,
             background,
-            status,
             self.sessions,
             self.prompt_text,
             self.turns,
+            Branches(workspace, widgets, notices, background, status, self.sessions, self.turns),
+            self.contents,
         )
         self.saved_sessions = SavedSessions(
             self, workspace, notices, background, status, self.sessions, self.turns
@@ -167,7 +170,7 @@ class ChatScreen(PatchedScreen):
         ]
         prompt_input = self.widgets.prompt_input
         draft = await self._earlier_draft()
-        is_new = not self.open_sessions.shown.conversation.messages
+        is_new = not self.sessions.conversation.messages
         if draft and is_new and not prompt_input.text:
             prompt_input.load_draft(draft)
         elif draft:  # the user was faster than the disk: ↑ restores it
@@ -184,7 +187,7 @@ class ChatScreen(PatchedScreen):
     async def _resume(self) -> None:
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
-        if self.open_sessions.shown.is_waiting and not self.open_sessions.has_to_wait:
+        if self.sessions.opened.is_waiting and not self.open_sessions.has_to_wait:
             self.turns.send_waiting()
 
     async def _check_daily(self) -> None:
@@ -275,7 +278,7 @@ class ChatScreen(PatchedScreen):
         await self._prompt_files.attach("", path)
 
     async def action_change_system_prompt(self, text: str) -> None:
-        message = await self.open_sessions.shown.conversation.set_system_prompt(text)
+        message = await self.sessions.conversation.set_system_prompt(text)
         self.widgets.log.append(message)
         self.status.show_action("system prompt changed")
 
@@ -307,7 +310,7 @@ class ChatScreen(PatchedScreen):
         if not event.text:
             self.messages.act_on(event.name, event.message)
         elif event.name == "links":
-            self.messages.open_link(event.text)
+            self.contents.open_link(event.text)
         else:
             self.background.copy(event.text, event.note)
 
@@ -338,16 +341,16 @@ class ChatScreen(PatchedScreen):
         self.messages.copy_part(part)
 
     def action_regenerate_last(self) -> None:
-        if last := self.open_sessions.shown.last_answer:
+        if last := self.sessions.opened.last_answer:
             self.turns.regenerate(last)
         else:
             self.notices.notify(NOTHING_YET)
 
     def action_compact(self) -> None:
-        self.turns.compact(self.open_sessions.shown)
+        self.turns.compact(self.sessions.opened)
 
     def action_fork_session(self) -> None:
-        if messages := self.open_sessions.shown.conversation.messages:
+        if messages := self.sessions.conversation.messages:
             self.messages.act_on("fork", messages[-1])
         else:
             self.notices.notify(NOTHING_YET)

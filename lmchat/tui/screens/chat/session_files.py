@@ -38,7 +38,6 @@ class SessionFiles:
     ) -> None:
         self._screen = screen
         self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
         self._notices = notices
         self._status = status
         self._sessions = sessions
@@ -49,7 +48,7 @@ class SessionFiles:
         """Export the shown session to the file that was typed, or ask for one."""
         from lmchat.tui.screens.ask_dialog import ExportDialog, parse_export
 
-        if not self._open_sessions.shown.conversation.messages:
+        if not self._sessions.conversation.messages:
             self._notices.notify("There is nothing to export yet.")
             return
         request = parse_export(typed)
@@ -70,7 +69,7 @@ class SessionFiles:
         """Export; return whether the file was written."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        await self._open_sessions.shown.conversation.fill()
+        await self._sessions.conversation.fill()
         contents = ExportAs(
             with_reasoning=request.with_reasoning, with_branches=request.with_branches
         )
@@ -88,7 +87,7 @@ class SessionFiles:
         return True
 
     def _shown(self) -> Session:
-        conversation = self._open_sessions.shown.conversation
+        conversation = self._sessions.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
     # Import

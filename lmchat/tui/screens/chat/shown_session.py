@@ -57,6 +57,14 @@ class ShownSession:
         self._has_searched_programs = False
 
     @property
+    def opened(self) -> OpenSession:
+        return self._open_sessions.shown
+
+    @property
+    def conversation(self) -> Conversation:
+        return self._open_sessions.shown.conversation
+
+    @property
     def shown_id(self) -> str:
         return self._open_sessions.shown.session_id
 
@@ -68,7 +76,7 @@ class ShownSession:
         self.show_list()
 
     def show_conversation(self) -> None:
-        self.show_messages(self._open_sessions.shown.conversation)
+        self.show_messages(self.conversation)
         self.mark_left_out()
         self.show_title()
         self._status.refresh()
@@ -94,7 +102,7 @@ class ShownSession:
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
         self._mark_timer = None
-        conversation = self._open_sessions.shown.conversation
+        conversation = self.conversation
         log = self._widgets.log
         if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
@@ -114,7 +122,7 @@ class ShownSession:
             self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        title = safe_line(self._open_sessions.shown.conversation.header.title)
+        title = safe_line(self.conversation.header.title)
         self._widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:

@@ -30,7 +30,6 @@ class ToolApprovals:
         sessions: ShownSession,
     ) -> None:
         self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
         self._widgets = widgets
         self._notices = notices
         self._background = background
@@ -43,7 +42,7 @@ class ToolApprovals:
         self._status.show_action("waiting for you")
         if asked.note:
             self._notices.notify(asked.note)
-        if opened is self._open_sessions.shown:
+        if opened is self._sessions.opened:
             self._widgets.focus_card()
         else:
             name = safe_line(asked.name, limit=_MAX_NAME)
@@ -54,7 +53,7 @@ class ToolApprovals:
 
     def decide(self, choice: Choice) -> None:
         """Take over the decision about the call that asks in the shown session."""
-        opened = self._open_sessions.shown
+        opened = self._sessions.opened
         asked = opened.asked
         if asked is not None:
             self._background.attempt(lambda: self._decide(opened, asked, choice), group="decision")

@@ -118,9 +118,9 @@ class Turns:
             return
         self._widgets.log.scroll_end()  # now; the user may be reading when a queued one is sent
         if not self._open_sessions.has_to_wait:
-            self._send(self._open_sessions.shown, text)
+            self._send(self._sessions.opened, text)
         elif self._next_turn.options.has_unseen_image(text):
-            self._give_back(self._open_sessions.shown, text)
+            self._give_back(self._sessions.opened, text)
             self._notices.notify(CANNOT_SEE)
         else:
             self._enqueue(text)
@@ -164,7 +164,7 @@ class Turns:
 
     def _answer_of(self, message: ChatMessage) -> ChatMessage:
         """Return the answer that follows a prompt; all other messages as they are."""
-        path = self._open_sessions.shown.conversation.messages
+        path = self._sessions.conversation.messages
         index = path.index_of(message.message_id)
         if message.role is not Role.USER or index is None:
             return message
@@ -200,7 +200,7 @@ class Turns:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
-        last = self._open_sessions.shown.last_answer
+        last = self._sessions.opened.last_answer
         failure = last.failure if last is not None else None
         if last is not None and failure is not None and failure.kind == "model_not_loaded":
             self.regenerate(last)
@@ -216,7 +216,7 @@ class Turns:
             return
         if not opened.conversation.messages:  # it is no draft of a new session any more
             drafts = self._open_sessions.drafts
-            is_shown = opened is self._open_sessions.shown
+            is_shown = opened is self._sessions.opened
             drafts.note("", "" if is_shown else drafts.text(""))
         words, files = self._open_sessions.files.split(text)
         self._begin_turn(
@@ -231,7 +231,7 @@ class Turns:
         self, begin: Begin, *, opened: OpenSession | None = None, text: str = ""
     ) -> bool:
         """Begin a turn in its worker; return whether it has begun. A refused `text` is kept."""
-        opened = opened or self._open_sessions.shown
+        opened = opened or self._sessions.opened
         if self._workspace.is_leaving:
             opened.hold(text)  # it is kept as a draft
             return False
@@ -252,7 +252,7 @@ class Turns:
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running."""
-        opened = self._open_sessions.shown
+        opened = self._sessions.opened
         if opened.phase is not TurnPhase.RUNNING:
             return False
         self._cancel(opened)
@@ -325,7 +325,7 @@ class Turns:
                 self._notices.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_NOTE_S)
             case ApprovalAsked():
                 self.approvals.ask(opened, event)
-            case _ if opened is self._open_sessions.shown:
+            case _ if opened is self._sessions.opened:
                 await self._show_in_log(opened.conversation, event)
             case _:
                 pass
@@ -351,7 +351,7 @@ class Turns:
     def _show_added(
         self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked
     ) -> None:
-        is_shown = opened is self._open_sessions.shown
+        is_shown = opened is self._sessions.opened
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
@@ -382,7 +382,7 @@ class Turns:
             return
         self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
         answer = opened.conversation.find(answer_id)
-        if opened is self._open_sessions.shown:
+        if opened is self._sessions.opened:
             self._show_end(opened, None if is_summary else answer)
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
@@ -475,7 +475,7 @@ class Turns:
     def _give_back(self, opened: OpenSession, text: str) -> None:
         """Put what was typed and not sent back into the prompt, or let it wait above it."""
         prompt_input = self._widgets.prompt_input
-        is_shown = opened is self._open_sessions.shown
+        is_shown = opened is self._sessions.opened
         if text and is_shown and not prompt_input.text:
             prompt_input.put(text)
         elif text:
@@ -492,7 +492,7 @@ class Turns:
 
     def take_back(self) -> bool:
         """Put what waits for a server or model back into the prompt; return whether any did."""
-        opened = self._open_sessions.shown
+        opened = self._sessions.opened
         if not opened.is_waiting:
             return False
         self.edit_queued(len(opened.queue) - 1)
