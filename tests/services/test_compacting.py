@@ -11,7 +11,7 @@ from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import compacted_from
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import SummaryAsked
-from tests.services.test_conversation import HOW, begin, on_disk, reading
+from tests.services.test_conversation import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
@@ -28,7 +28,7 @@ async def talked(store, *scripts, system_prompt: str = "", prompts=("a", "b", "c
     backend = ScriptedBackend(*(answer(f"{one.upper()}.") for one in prompts), *scripts)
     conversation = begin(backend, store, system_prompt=system_prompt)
     for one in prompts:
-        await read(conversation.send(one, HOW))
+        await read(conversation.send(one, SETTINGS))
     return conversation, backend
 
 
@@ -37,7 +37,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
         store, answer("They said a."), answer("D."), system_prompt="Be brief."
     )
     old = conversation.messages
-    events = await read(conversation.compact(PROMPT, HOW))
+    events = await read(conversation.compact(PROMPT, SETTINGS))
     assert isinstance(events[0], SummaryAsked)
     assert texts(backend.requests[-1].messages) == ["Be brief.", "a", "A.", PROMPT]
     assert texts(conversation.messages) == ["Be brief.", PROMPT, "They said a.", *TALK[2:]]
@@ -46,7 +46,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert ContextMeter().use(target(), conversation.messages).is_estimated
     tree = await store.tree(conversation.header.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}
-    await read(conversation.send("d", HOW))
+    await read(conversation.send("d", SETTINGS))
     assert texts(backend.requests[-1].messages) == [
         "Be brief.",
         PROMPT,
@@ -63,8 +63,8 @@ async def test_a_session_compacted_once_more_after_an_undo_goes_back_to_the_same
     conversation, _ = await talked(store)
     leaf_id = conversation.messages[-1].message_id
     for _ in range(2):
-        await read(conversation.compact(PROMPT, HOW))
-        await read(conversation.send("d", HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
+        await read(conversation.send("d", SETTINGS))
         found = compacted_from(
             conversation.messages, await store.tree(conversation.header.session_id)
         )
@@ -76,16 +76,16 @@ async def test_a_changed_system_prompt_holds_on_the_new_branch(store):
     conversation, backend = await talked(store, system_prompt="Be brief.", prompts=("a",))
     await conversation.set_system_prompt("Be kind.")
     for _ in range(3):
-        await read(conversation.send("more", HOW))
-    await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.send("more", SETTINGS))
+    await read(conversation.compact(PROMPT, SETTINGS))
     assert texts(conversation.messages)[:2] == ["Be kind.", PROMPT]
-    await read(conversation.send("d", HOW))
+    await read(conversation.send("d", SETTINGS))
     assert texts(backend.requests[-1].messages)[:2] == ["Be kind.", PROMPT]
 
 
 async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older(store):
     box = toolbox(ScriptedHost())
-    how = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
+    settings = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
     call = calls(("files__read_text", {"path": "a"}))
     backend = ScriptedBackend(
         *(call, answer("Read.", thought="Hm."), answer("B."), call, answer("C.")),
@@ -94,26 +94,26 @@ async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older
     )
     conversation = begin(backend, store)
     for text in ("notes.md (1 bytes):\n```\nx\n```\n", "b", "c"):
-        await read(conversation.send(text, how))
-    await read(conversation.compact(PROMPT, how))
+        await read(conversation.send(text, settings))
+    await read(conversation.compact(PROMPT, settings))
     assert [one.role for one in backend.requests[-1].messages] == [
         *(Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.USER)
     ]
     assert backend.requests[-1].tools == ()
     roles = [one.role for one in conversation.messages]
     assert roles[4:] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
-    await read(conversation.send("d", how))
+    await read(conversation.send("d", settings))
     assert conversation.messages[-1].text == "D."
 
 
 async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
-    how = TurnSettings(target=target(context_loaded=200), is_truncating=False)
+    settings = TurnSettings(target=target(context_loaded=200), is_truncating=False)
     long = [TextDelta(text="a " * 2000), StreamFinished(reason="stop")]
     backend = ScriptedBackend(long, answer("B."), answer("C."), answer("D."), answer("Some."))
     conversation = begin(backend, store)
     for text in "abcd":
-        await read(conversation.send(text, HOW))
-    await read(conversation.compact(PROMPT, how))
+        await read(conversation.send(text, SETTINGS))
+    await read(conversation.compact(PROMPT, settings))
     assert texts(backend.requests[-1].messages) == ["b", "B.", PROMPT]
     note = "(The first 2 messages did not fit into the context window and are not summarised.)"
     assert conversation.messages[1].text == f"Some.\n\n{note}"
@@ -122,26 +122,26 @@ async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store)
 async def test_without_older_messages_there_is_nothing_to_summarise(store):
     conversation, backend = await talked(store, prompts=("a", "b"))
     with pytest.raises(RequestInvalid, match="no older messages"):
-        await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
     assert len(backend.requests) == 2
 
 
 async def test_a_summary_that_would_make_no_room_is_refused(store):
     conversation, backend = await talked(store, answer("Long."))
-    await read(conversation.send("word " * 2000, HOW))
+    await read(conversation.send("word " * 2000, SETTINGS))
     with pytest.raises(RequestInvalid, match="would make no room"):
-        await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
     assert len(backend.requests) == 4
 
 
 async def test_a_summary_alone_is_not_summarised_again_until_there_is_more(store):
     conversation, _ = await talked(store)
-    await read(conversation.compact(PROMPT, HOW))
+    await read(conversation.compact(PROMPT, SETTINGS))
     with pytest.raises(RequestInvalid, match="no older messages"):
-        await read(conversation.compact(PROMPT, HOW))
-    await read(conversation.send("d", HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
+    await read(conversation.send("d", SETTINGS))
     last_id = conversation.messages[-1].message_id
-    await read(conversation.compact(PROMPT, HOW))
+    await read(conversation.compact(PROMPT, SETTINGS))
     tree = await store.tree(conversation.header.session_id)
     assert compacted_from(conversation.messages, tree)[0] == last_id
 
@@ -163,7 +163,7 @@ async def test_a_summary_that_fails_changes_nothing(store, script, words):
     conversation, _ = await talked(store, script)
     before, header = conversation.messages, conversation.header
     with pytest.raises(LMChatError) as failed:
-        await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
     assert failed.value.words.startswith(words)
     assert (conversation.messages, conversation.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
@@ -178,7 +178,7 @@ async def test_a_disk_that_takes_no_summary_changes_nothing(store):
 
     store.append_branch = full
     with pytest.raises(StoreUnavailable):
-        await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.compact(PROMPT, SETTINGS))
     assert conversation.messages == before
 
 
@@ -186,13 +186,13 @@ async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_i
     cut = [RequestSent(), TextDelta(text="Th"), asyncio.Event()]
     conversation, backend = await talked(store, cut, answer("D."))
     before = conversation.messages
-    task = await reading(conversation.compact(PROMPT, HOW), TextDelta)
+    task = await reading(conversation.compact(PROMPT, SETTINGS), TextDelta)
     assert texts(conversation.shown_messages) == [*TALK, PROMPT, "Th"]
     assert texts(await on_disk(store, conversation)) == list(TALK)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert conversation.messages == before
-    await read(conversation.send("d", HOW))
+    await read(conversation.send("d", SETTINGS))
     assert texts(await on_disk(store, conversation)) == [*TALK, "d", "D."]
     assert backend.stopped == 1

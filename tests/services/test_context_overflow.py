@@ -20,7 +20,7 @@ from tests.support.scripted_backend import ScriptedBackend, read, target
 
 WINDOW = 400
 DIGITS = "1234567 " * 50  # 100 tokens by our estimate, many more by most tokenizers
-HOW = TurnSettings(target=target(context_loaded=WINDOW))
+SETTINGS = TurnSettings(target=target(context_loaded=WINDOW))
 
 
 UNCOUNTED = [TextDelta(text="Yes."), StreamFinished(reason="stop")]
@@ -45,13 +45,13 @@ def too_long(needed: int | None = None, room: int | None = None) -> ServerReject
     return error
 
 
-async def say(sessions: OpenSessions, *texts: str, how: TurnSettings = HOW) -> None:
+async def say(sessions: OpenSessions, *texts: str, settings: TurnSettings = SETTINGS) -> None:
     for text in texts:
-        await read(sessions.shown.conversation.send(text, how))
+        await read(sessions.shown.conversation.send(text, settings))
 
 
-async def notes(sessions: OpenSessions, text: str, how: TurnSettings) -> list[str]:
-    events = await read(sessions.shown.conversation.send(text, how))
+async def notes(sessions: OpenSessions, text: str, settings: TurnSettings) -> list[str]:
+    events = await read(sessions.shown.conversation.send(text, settings))
     return [event.note for event in events if isinstance(event, RequestAdapted)]
 
 
@@ -110,13 +110,13 @@ async def test_what_cannot_be_made_shorter_goes_out_once(store, error):
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
-    how = TurnSettings(target=HOW.target, is_truncating=False)
+    settings = TurnSettings(target=SETTINGS.target, is_truncating=False)
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)])
     sessions = sit_down(backend, store)
-    await say(sessions, DIGITS, "And now?", DIGITS, how=how)
+    await say(sessions, DIGITS, "And now?", DIGITS, settings=settings)
     assert len(backend.requests) == 3
     with pytest.raises(RequestInvalid):  # what was learnt holds
-        await say(sessions, "Then?", how=how)
+        await say(sessions, "Then?", settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -137,19 +137,19 @@ async def test_a_prompt_beyond_the_window_is_told_before_it_is_sent_and_a_cut_on
     store, product, step
 ):
     sessions = sit_down(ScriptedBackend(counted(399), counted(400), counted(4000)), store)
-    how = replace(HOW, target=replace(HOW.target, product=product))
-    told = await notes(sessions, "1234567 " * 300, how)
+    settings = replace(SETTINGS, target=replace(SETTINGS.target, product=product))
+    told = await notes(sessions, "1234567 " * 300, settings)
     assert told[0].startswith("The prompt has about 604 tokens, the context window 400: ")
     assert step in told[0]
     assert len(told) == 1
     sessions = sit_down(ScriptedBackend(counted(4096)), store)
-    how = replace(how, target=target(context_loaded=None, context_max=131_072))
-    (late,) = await notes(sessions, "1234567 " * 6000, how)
+    settings = replace(settings, target=target(context_loaded=None, context_max=131_072))
+    (late,) = await notes(sessions, "1234567 " * 6000, settings)
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
 
 
 async def test_messages_left_out_are_told_at_first_and_when_their_number_has_doubled(store):
     sessions = sit_down(ScriptedBackend(*[UNCOUNTED] * 9), store)
-    told = [await notes(sessions, DIGITS, HOW) for _ in range(9)]
+    told = [await notes(sessions, DIGITS, SETTINGS) for _ in range(9)]
     assert [len(one) for one in told] == [0, 0, 1, 1, 0, 1, 0, 0, 0]
     assert told[2] == ["The context window is full: the oldest message is left out."]

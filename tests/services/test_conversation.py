@@ -33,7 +33,7 @@ def begin(
     )
 
 
-HOW = TurnSettings(target=target())
+SETTINGS = TurnSettings(target=target())
 
 
 async def reading(events, kind) -> asyncio.Task[None]:
@@ -65,7 +65,7 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
 
     backend = Curious(answer())
     conversation = begin(backend, store)
-    await read(conversation.send("What grows in shade?", HOW))
+    await read(conversation.send("What grows in shade?", SETTINGS))
     assert [message.text for message in backend.seen if message.role is Role.USER] == [
         "What grows in shade?"
     ]
@@ -76,7 +76,7 @@ async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_no
 ):
     backend = ScriptedBackend(answer())
     conversation = begin(backend, store)
-    async with aclosing(conversation.send("What grows in shade?", HOW)) as events:
+    async with aclosing(conversation.send("What grows in shade?", SETTINGS)) as events:
         assert isinstance(await anext(events), MessageAdded)
         assert not await store.list_sessions()
     assert [message.text for message in await on_disk(store, conversation)] == [
@@ -87,7 +87,7 @@ async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_no
 
 async def test_a_whole_answer_is_kept_with_its_figures(store):
     conversation = begin(ScriptedBackend(answer("Lettuce does well.", thought="hm")), store)
-    events = await read(conversation.send("What grows in shade?", HOW))
+    events = await read(conversation.send("What grows in shade?", SETTINGS))
     assert isinstance(events[0], MessageAdded)
     assert isinstance(events[1], AnswerBegun)
     assert isinstance(events[-1], StreamFinished)
@@ -107,8 +107,8 @@ async def test_a_whole_answer_is_kept_with_its_figures(store):
 async def test_the_history_goes_along_without_reasoning(store):
     backend = ScriptedBackend(answer("One.", thought="secret"), answer("Two."))
     conversation = begin(backend, store, system_prompt="Be brief.")
-    await read(conversation.send("a", HOW))
-    await read(conversation.send("b", HOW))
+    await read(conversation.send("a", SETTINGS))
+    await read(conversation.send("b", SETTINGS))
     assert [(m.role.value, m.text) for m in backend.requests[1].messages] == [
         ("system", "Be brief."),
         ("user", "a"),
@@ -122,7 +122,7 @@ async def test_stopping_keeps_what_came_as_stopped(store):
     gate = asyncio.Event()
     backend = ScriptedBackend([RequestSent(), TextDelta(text="Let"), gate])
     conversation = begin(backend, store)
-    task = await reading(conversation.send("x", HOW), TextDelta)
+    task = await reading(conversation.send("x", SETTINGS), TextDelta)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -152,7 +152,7 @@ async def test_stopping_keeps_what_came_as_stopped(store):
 )
 async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, state, text):
     conversation = begin(ScriptedBackend(script), store)
-    await read(conversation.send("x", HOW))
+    await read(conversation.send("x", SETTINGS))
     reply = (await on_disk(store, conversation))[-1]
     assert (reply.state, reply.text) == (state, text)
     assert reply.failure.message
@@ -163,16 +163,16 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, sta
 async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
     backend = ScriptedBackend([ServerUnavailable("away")], answer("There."))
     conversation = begin(backend, store)
-    await read(conversation.send("x", HOW))
-    await read(conversation.regenerate(conversation.messages[0].message_id, HOW))
+    await read(conversation.send("x", SETTINGS))
+    await read(conversation.regenerate(conversation.messages[0].message_id, SETTINGS))
     assert [m.text for m in conversation.messages] == ["x", "There."]
 
 
 async def test_editing_a_prompt_makes_a_sibling_and_answers_it(store):
     backend = ScriptedBackend(answer("One."), answer("Two."))
     conversation = begin(backend, store)
-    await read(conversation.send("first", HOW))
-    await read(conversation.edit(conversation.messages[0].message_id, "second", HOW))
+    await read(conversation.send("first", SETTINGS))
+    await read(conversation.edit(conversation.messages[0].message_id, "second", SETTINGS))
     prompt, reply = await on_disk(store, conversation)
     assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
     assert [m.text for m in backend.requests[1].messages] == ["second"]
@@ -183,10 +183,10 @@ async def test_two_turns_at_once_in_one_session_are_refused(store):
     gate = asyncio.Event()
     backend = ScriptedBackend([RequestSent(), gate, StreamFinished(reason="")])
     conversation = begin(backend, store)
-    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    task = asyncio.create_task(read(conversation.send("x", SETTINGS)))
     await backend.asked.wait()
     with pytest.raises(RequestInvalid):
-        await read(conversation.send("y", HOW))
+        await read(conversation.send("y", SETTINGS))
     gate.set()
     await task
     assert [m.text for m in conversation.messages if m.role is Role.USER] == ["x"]

@@ -12,7 +12,7 @@ from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
 from lmchat.services.save_queue import SaveQueue
-from tests.services.test_conversation import HOW, begin, on_disk
+from tests.services.test_conversation import SETTINGS, begin, on_disk
 from tests.support.chats import prompt
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
@@ -35,8 +35,8 @@ def picture(data: bytes = b"\x89PNG garden", *, digest: str = "", size: int = 0)
 async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(store, notes):
     backend = ScriptedBackend(answer("One."), answer("Two."))
     conversation = begin(backend, store)
-    await read(conversation.send("What grows?", HOW, [notes]))
-    await read(conversation.send("And in the sun?", HOW))
+    await read(conversation.send("What grows?", SETTINGS, [notes]))
+    await read(conversation.send("And in the sun?", SETTINGS))
     asked = (await on_disk(store, conversation))[0]
     assert asked.parts == (notes.part, TextPart(text="What grows?"))
     assert [request.files for request in backend.requests] == [{notes.part.digest: notes.data}] * 2
@@ -45,7 +45,7 @@ async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(st
 async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes):
     backend = ScriptedBackend(answer())
     conversation = begin(backend, store)
-    await read(conversation.send("", HOW, [notes]))
+    await read(conversation.send("", SETTINGS, [notes]))
     assert conversation.header.title == "notes.md"
     assert backend.requests[0].messages[0].parts == (notes.part,)
 
@@ -53,11 +53,11 @@ async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes
 async def test_another_version_keeps_the_files_unless_it_names_its_own(store, notes):
     backend = ScriptedBackend(*(answer() for _ in range(4)))
     conversation = begin(backend, store)
-    await read(conversation.send("a", HOW, [notes]))
+    await read(conversation.send("a", SETTINGS, [notes]))
     asked = conversation.messages[0].message_id
-    await read(conversation.edit(asked, "b", HOW))
-    await read(conversation.regenerate(conversation.messages[1].message_id, HOW))
-    await read(conversation.edit(conversation.messages[0].message_id, "c", HOW, []))
+    await read(conversation.edit(asked, "b", SETTINGS))
+    await read(conversation.regenerate(conversation.messages[1].message_id, SETTINGS))
+    await read(conversation.edit(conversation.messages[0].message_id, "c", SETTINGS, []))
     files = [
         (request.messages[-1].text, request.messages[-1].files) for request in backend.requests
     ]
@@ -67,7 +67,7 @@ async def test_another_version_keeps_the_files_unless_it_names_its_own(store, no
 async def test_a_missing_file_is_told_and_costs_the_file_alone(store, notes):
     backend = ScriptedBackend(answer())
     lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
-    events = await read(begin(backend, store).send("a", HOW, [lost, notes]))
+    events = await read(begin(backend, store).send("a", SETTINGS, [lost, notes]))
     assert [event.note for event in events if isinstance(event, RequestAdapted)] == [
         "lost.md is missing on this disk; its name is sent instead."
     ]
@@ -85,7 +85,7 @@ async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, no
     monkeypatch.setattr(store, "save_file", fail_once)
     backend, queue = ScriptedBackend(answer()), SaveQueue(store)
     conversation = begin(backend, store, save_queue=queue)
-    await read(conversation.send("a", HOW, [notes]))
+    await read(conversation.send("a", SETTINGS, [notes]))
     await queue.write_unsaved()
     assert backend.requests[0].files == {notes.part.digest: notes.data}
     assert (await on_disk(store, conversation))[0].files == (notes.part,)
@@ -98,7 +98,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     backend = ScriptedBackend(answer("Lettuce."), answer("Yes."))
     conversation = begin(backend, store)
     image = picture(digest=await store.save_file(b"\x89PNG garden"))
-    await read(conversation.send("What grows?", HOW, [image]))
+    await read(conversation.send("What grows?", SETTINGS, [image]))
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
         await read(conversation.send("And here?", BLIND, [image]))
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)
@@ -113,7 +113,7 @@ async def test_a_long_session_sends_its_newest_images_and_names_the_others(store
     for number in range(3):
         data = bytes([number]) * 9
         image = picture(data, digest=await store.save_file(data), size=10_000_000)
-        await read(conversation.send("a", HOW, [image]))
+        await read(conversation.send("a", SETTINGS, [image]))
     assert list(backend.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
 
 

@@ -24,7 +24,7 @@ REFUSED = ServerRejected(
 )
 
 
-def how(product: Product) -> TurnSettings:
+def settings_for(product: Product) -> TurnSettings:
     return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 
@@ -32,8 +32,8 @@ async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, Scri
     """Return a session whose first answer broke off and was gone on with."""
     backend = ScriptedBackend(*scripts)
     conversation = begin(backend, store)
-    await read(conversation.send("x", how(product)))
-    await read(conversation.resume(conversation.messages[-1].message_id, how(product)))
+    await read(conversation.send("x", settings_for(product)))
+    await read(conversation.resume(conversation.messages[-1].message_id, settings_for(product)))
     return conversation, backend
 
 
@@ -109,8 +109,10 @@ async def test_what_was_held_back_is_kept_where_the_user_stops(store):
         [TextDelta(text="Several"), asyncio.Event()],
     )
     conversation = begin(ScriptedBackend(begun, rest), store)
-    await read(conversation.send("x", how(Product.LM_STUDIO)))
-    again = conversation.resume(conversation.messages[-1].message_id, how(Product.LM_STUDIO))
+    await read(conversation.send("x", settings_for(Product.LM_STUDIO)))
+    again = conversation.resume(
+        conversation.messages[-1].message_id, settings_for(Product.LM_STUDIO)
+    )
     task = await reading(again, TextDelta)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -126,7 +128,9 @@ async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
     ]
     conversation, _ = await gone_on(store, Product.LLAMA_CPP, *parts)
     assert (await last_on_disk(store, conversation)).receipt.completion_tokens == 7
-    await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
+    await read(
+        conversation.resume(conversation.messages[-1].message_id, settings_for(Product.LLAMA_CPP))
+    )
     last = await last_on_disk(store, conversation)
     assert (last.text, last.receipt.completion_tokens) == ("One, two, ", 7)
 
@@ -143,7 +147,9 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
     ]
     conversation, _ = await gone_on(store, Product.LLAMA_CPP, *scripts)
     before = conversation.messages[-1].receipt
-    await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
+    await read(
+        conversation.resume(conversation.messages[-1].message_id, settings_for(Product.LLAMA_CPP))
+    )
     session = await store.open_session(conversation.header.session_id)
     last = session.messages[-1].receipt
     assert last.completion_tokens == 200

@@ -10,7 +10,7 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamF
 from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import RESET, GrowingAnswer
 from lmchat.errors import StreamInterrupted
-from tests.services.test_conversation import HOW, begin, on_disk, read
+from tests.services.test_conversation import SETTINGS, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
 
 END = StreamFinished(reason="stop")
@@ -30,7 +30,7 @@ NEVER = [ReasoningDelta(text="Fo"), ReasoningDelta(text="ur"), Rethought(is_thou
 )
 async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store, events, thought, text):
     conversation = begin(ScriptedBackend([*events, END]), store)
-    await read(conversation.send("x", HOW))
+    await read(conversation.send("x", SETTINGS))
     for reply in (conversation.messages[-1], (await on_disk(store, conversation))[-1]):
         assert (reply.reasoning, reply.text) == (thought, text)
         assert (reply.receipt.reasoning_ms is not None) == bool(thought)
@@ -48,7 +48,7 @@ async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
     store.add_pieces = noticing
     first, *rest = LATE
     conversation = begin(ScriptedBackend([first, gate, *rest, asyncio.Event()]), store)
-    task = asyncio.create_task(read(conversation.send("x", HOW)))
+    task = asyncio.create_task(read(conversation.send("x", SETTINGS)))
     assert await written.get() == [("text", "Let me see: 2+2")]
     gate.set()
     assert (await written.get())[0] == RESET
@@ -71,8 +71,8 @@ async def test_what_an_answer_went_on_with_stays_what_it_was(store):
         [TextDelta(text="I go on"), Rethought(), TextDelta(text="tuce"), END],
     )
     conversation = begin(backend, store)
-    await read(conversation.send("x", HOW))
-    await read(conversation.resume(conversation.messages[-1].message_id, HOW))
+    await read(conversation.send("x", SETTINGS))
+    await read(conversation.resume(conversation.messages[-1].message_id, SETTINGS))
     reply = (await on_disk(store, conversation))[-1]
     assert (reply.reasoning, reply.text) == ("planI go on", "Lettuce")
 
@@ -81,7 +81,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     conversation = begin(
         ScriptedBackend([RefusalDelta(text="I can"), RefusalDelta(text="not."), END]), store
     )
-    await read(conversation.send("x", HOW))
+    await read(conversation.send("x", SETTINGS))
     reply = (await on_disk(store, conversation))[-1]
     assert reply.parts == (RefusalPart(text="I cannot."),)
     assert (reply.text, reply.refusal, reply.state) == (

@@ -27,8 +27,8 @@ def sessions(backend, store):
     return sessions
 
 
-async def say(sessions, text, how=None):
-    await read(sessions.shown.conversation.send(text, how or sessions.next_turn.settings()))
+async def say(sessions, text, settings=None):
+    await read(sessions.shown.conversation.send(text, settings or sessions.next_turn.settings()))
 
 
 def said(request) -> list[str]:
@@ -42,9 +42,9 @@ DIGITS = "1234567 " * 50  # 100 tokens by our estimate
 async def near_the_window(sessions, backend, window, counts):
     """Say three times what is estimated at a quarter of the window, then once more with these counts."""
     sessions.next_turn.target = target(context_loaded=window)
-    how = sessions.next_turn.settings()
+    settings = sessions.next_turn.settings()
     for text in (DIGITS, DIGITS):
-        await say(sessions, text, how)
+        await say(sessions, text, settings)
     backend.counts.clear()
     replies = iter(counts)
 
@@ -53,7 +53,7 @@ async def near_the_window(sessions, backend, window, counts):
         return next(replies)
 
     backend.count_tokens = count_tokens
-    await say(sessions, DIGITS, how)
+    await say(sessions, DIGITS, settings)
     return said(backend.requests[-1])
 
 

@@ -29,7 +29,7 @@ _READ = "files__read_text"
 _CAN = target(capabilities=("tools",))
 
 
-def how(box) -> TurnSettings:
+def settings_with(box) -> TurnSettings:
     return TurnSettings(target=_CAN, toolbox=box)
 
 
@@ -43,7 +43,7 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
         calls((_READ, {"path": "a"}), (_READ, {"path": "b"})), answer("Both read.")
     )
     conversation = begin(backend, store)
-    await read(conversation.send("Read both", how(toolbox(host))))
+    await read(conversation.send("Read both", settings_with(toolbox(host))))
     assert [tool.wire_name for tool in backend.requests[0].tools] == [_READ]
     assert sorted(call["path"] for _, call in host.calls) == ["a", "b"]
     sent = [(one.role, one.sent_text) for one in backend.requests[1].messages[2:]]
@@ -68,7 +68,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_goes_on(ca
     host = ScriptedHost()
     backend = ScriptedBackend(calls(call), answer("I see."))
     conversation = begin(backend, store)
-    await read(conversation.send("Read", how(toolbox(host))))
+    await read(conversation.send("Read", settings_with(toolbox(host))))
     assert results(conversation) == [(AnswerState.FAILED, result)]
     assert host.calls == []
     assert conversation.messages[-1].text == "I see."
@@ -88,7 +88,7 @@ async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran,
     twice = [calls((_READ, {"path": "a"})), calls((_READ, {"path": "b"})), answer("Done.")]
     conversation = begin(ScriptedBackend(*twice), store)
     asked = 0
-    async with aclosing(conversation.send("Read", how(box))) as events:
+    async with aclosing(conversation.send("Read", settings_with(box))) as events:
         async for event in events:
             if isinstance(event, ApprovalAsked):
                 asked += 1
@@ -104,7 +104,7 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
     box = toolbox(approve="always", approval={"files/read_text": "never"})
     backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer())
     conversation = begin(backend, store)
-    await read(conversation.send("Read", how(box)))
+    await read(conversation.send("Read", settings_with(box)))
     assert backend.requests[0].tools == ()
     assert results(conversation)[0][0] is AnswerState.FAILED
 
@@ -126,10 +126,10 @@ async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, w
     box = toolbox(max_steps=2 if len({str(step) for step in steps}) > 1 else 10)
     scripts = [calls((_READ, step)) for step in steps]
     conversation = begin(ScriptedBackend(*scripts, answer("At last.")), store)
-    await read(conversation.send("Read", how(box)))
+    await read(conversation.send("Read", settings_with(box)))
     last = conversation.messages[-1]
     assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
-    await read(conversation.regenerate(last.message_id, how(box)))
+    await read(conversation.regenerate(last.message_id, settings_with(box)))
     assert conversation.messages[-1].text == "At last."
 
 
@@ -140,7 +140,7 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer("Read."))
     conversation = begin(backend, store)
     kind = ApprovalAsked if phase == "approval" else MessageAdded
-    turn = await reading(conversation.send("Read", how(box)), kind)
+    turn = await reading(conversation.send("Read", settings_with(box)), kind)
     if phase == "call":
         await host.asked.wait()
     turn.cancel()
@@ -150,7 +150,9 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     assert (await on_disk(store, conversation))[-1].state is AnswerState.STOPPED
     assert host.cancelled == (["read_text"] if phase == "call" else [])
     host.tools = {"read_text": lambda _: ToolResult(text="found")}
-    await read(conversation.regenerate(conversation.messages[-1].message_id, how(toolbox(host))))
+    await read(
+        conversation.regenerate(conversation.messages[-1].message_id, settings_with(toolbox(host)))
+    )
     assert results(conversation) == [(AnswerState.COMPLETE, "found")]
     assert conversation.messages[-1].text == "Read."
 
@@ -159,7 +161,7 @@ async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said
     host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
     backend = ScriptedBackend(answer())
     conversation = begin(backend, store)
-    events = await read(conversation.send("Read", how(toolbox(host))))
+    events = await read(conversation.send("Read", settings_with(toolbox(host))))
     assert len(backend.requests[0].tools) == 128
     assert "372 tools are left out. Switch off others with /tools." in [
         event.note for event in events if isinstance(event, RequestAdapted)
@@ -170,7 +172,7 @@ async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(sto
     host = ScriptedHost()
     host.error = HOST_SILENT
     conversation = begin(ScriptedBackend(answer("Hello.")), store)
-    events = await read(conversation.send("Hi", how(toolbox(host))))
+    events = await read(conversation.send("Hi", settings_with(toolbox(host))))
     assert HOST_SILENT in [event.note for event in events if isinstance(event, RequestAdapted)]
     assert conversation.messages[-1].text == "Hello."
 
@@ -182,7 +184,9 @@ async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows
     once = [calls((_READ, {"path": "a"})), answer("Read.")]
     backend = ScriptedBackend(*once, *once)
     conversation = begin(backend, store)
-    small = replace(how(toolbox(host)), target=target(capabilities=("tools",), context_loaded=1600))
+    small = replace(
+        settings_with(toolbox(host)), target=target(capabilities=("tools",), context_loaded=1600)
+    )
     for prompt in ("First", "Second"):
         await read(conversation.send(prompt, small))
     sent = [one.role for one in backend.requests[-1].messages]
@@ -211,7 +215,7 @@ async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_not
     said = chats.answer("You want lettuce.", parent=asking)
     host, backend = ScriptedHost(), ScriptedBackend(answer("Leeks."))
     conversation = await reopened(store, backend, asked, asking, said)
-    await read(conversation.regenerate(said.message_id, how(toolbox(host))))
+    await read(conversation.regenerate(said.message_id, settings_with(toolbox(host))))
     assert host.calls == []
     assert [one.role for one in conversation.messages] == [
         Role.USER,
@@ -227,7 +231,7 @@ async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, st
     cut = chats.answer("I look", *told_calls("secret"), parent=asked, state=state)
     host, backend = ScriptedHost(), ScriptedBackend(answer(" into it."))
     conversation = await reopened(store, backend, asked, cut)
-    await read(conversation.resume(cut.message_id, how(toolbox(host))))
+    await read(conversation.resume(cut.message_id, settings_with(toolbox(host))))
     assert host.calls == []
     assert conversation.messages[-1].text == "I look into it."
 
@@ -240,7 +244,7 @@ async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_
     conversation = await reopened(store, backend, asked, asking)
     other = await store.open_session(conversation.header.session_id)
     turn = await reading(
-        conversation.edit(asked.message_id, "Leeks?", how(toolbox(host))), AnswerBegun
+        conversation.edit(asked.message_id, "Leeks?", settings_with(toolbox(host))), AnswerBegun
     )
     conversation.show_path(other)
     gate.set()
@@ -256,7 +260,7 @@ async def test_a_tool_message_of_a_file_cannot_be_repeated(store):
     host, backend = ScriptedHost(), ScriptedBackend()
     conversation = await reopened(store, backend, asked, asking, failed)
     with pytest.raises(RequestInvalid, match="imported"):
-        await read(conversation.regenerate(failed.message_id, how(toolbox(host))))
+        await read(conversation.regenerate(failed.message_id, settings_with(toolbox(host))))
     assert host.calls == []
     assert conversation.messages[-1] == failed
 
@@ -272,11 +276,11 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
         calls(*((_READ, {"path": path}) for path in "abc")), answer("Two."), answer("Three.")
     )
     conversation = begin(backend, store)
-    await read(conversation.send("Read all", how(toolbox(host))))
+    await read(conversation.send("Read all", settings_with(toolbox(host))))
     failed = next(one for one in conversation.messages if one.state is AnswerState.FAILED)
     host.calls.clear()
     host.tools = {"read_text": read_text}
-    await read(conversation.regenerate(failed.message_id, how(toolbox(host))))
+    await read(conversation.regenerate(failed.message_id, settings_with(toolbox(host))))
     assert [call["path"] for _, call in host.calls] == ["b"]
     assert [result for _, result in results(conversation)] == [
         "text of a",
@@ -314,7 +318,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    await read(conversation.send("Read", how(toolbox(host))))
+    await read(conversation.send("Read", settings_with(toolbox(host))))
     ticking.cancel()
     words = "The tool did not run: its arguments could not be checked within 0.5 s."
     assert results(conversation) == [(AnswerState.FAILED, words)]
@@ -327,7 +331,7 @@ async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
     host = ScriptedHost()
     host.schema = {"type": "nothing"}
     conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
-    await read(conversation.send("Read", how(toolbox(host))))
+    await read(conversation.send("Read", settings_with(toolbox(host))))
     assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
 
 
@@ -338,7 +342,7 @@ async def asked_about(box, store) -> list[ApprovalAsked]:
     """Let the model call the tool once; return the questions, which are refused."""
     conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
     asked = []
-    async with aclosing(conversation.send("Read", how(box))) as events:
+    async with aclosing(conversation.send("Read", settings_with(box))) as events:
         async for event in events:
             if isinstance(event, ApprovalAsked):
                 asked.append(event)
@@ -389,11 +393,11 @@ async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, stor
     conversation = begin(ScriptedBackend(*[calls((_READ, {"path": "a"})), answer()] * 2), store)
     box.decide(conversation.header.session_id, box.tools[0], choice)
     assert first.fingerprint
-    await read(conversation.send("Read", how(box)))
+    await read(conversation.send("Read", settings_with(box)))
     assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
     for name, value in change.items():
         setattr(host, name, value)
-    async with aclosing(conversation.send("Read", how(box))) as events:
+    async with aclosing(conversation.send("Read", settings_with(box))) as events:
         asked = [
             event async for event in events if isinstance(event, ApprovalAsked) and refuse(event)
         ]
