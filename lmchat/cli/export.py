@@ -80,7 +80,7 @@ async def export_session(
 
 
 def _report(output: Output, exported: Exported) -> int:
-    failed = len(exported.refused) + exported.untried
+    failed = len(exported.refused) + exported.not_tried
     for session_id, error in exported.refused[:_MAX_REFUSALS]:
         output.note(f"{session_id}: {error.words}")
     if output.is_json:

@@ -1,8 +1,8 @@
 """Import of ChatGPT's data exports, as seen in exports up to 2026.
 
-The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its parent.
-Thoughts and tool calls are messages of their own; a call is an answer with another `recipient` than
-`all`.
+The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its
+parent. Thoughts and tool calls are messages of their own; a call is an answer with another
+`recipient` than `all`.
 """
 
 from __future__ import annotations

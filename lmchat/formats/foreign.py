@@ -118,8 +118,8 @@ class ForeignChat(Struct, kw_only=True):
     ) -> None:
         """Add a message; one that is damaged or has a known key is counted and left out.
 
-        An answer with tool results becomes a message up to them, one for each result, and one for the
-        rest, which has the key.
+        An answer with tool results becomes a message up to them, one for each result, and one for
+        the rest, which has the key.
         """
         if not isinstance(key, str) or not key:
             self.omitted[DAMAGED] += 1

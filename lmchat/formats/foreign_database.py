@@ -73,8 +73,8 @@ class ForeignDatabase:
         """Return a function for the rows by a column without an index; a missing table has none."""
         numbers: dict[Any, list[int]] = {}
         if table in self.tables:
-            # constants, no values of the file
-            query = f"select {owner} as owner, rowid as number from {table} order by {order}"  # noqa: S608
+            columns = f"{owner} as owner, rowid as number"
+            query = f"select {columns} from {table} order by {order}"  # noqa: S608 - constants
             for row in self.rows(query):
                 numbers.setdefault(row["owner"], []).append(row["number"])
         by_number = f"select * from {table} where rowid = :number"  # noqa: S608 - a constant

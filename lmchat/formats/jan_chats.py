@@ -1,7 +1,7 @@
 """Import of Jan's threads, checked with its sources of July 2026.
 
-A thread is a folder with `messages.jsonl` and `thread.json`. Its messages are a row, or a tree once one
-was edited or asked for again.
+A thread is a folder with `messages.jsonl` and `thread.json`. Its messages are a row, or a tree once
+one was edited or asked for again.
 """
 
 from __future__ import annotations

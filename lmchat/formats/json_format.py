@@ -24,9 +24,9 @@ _PARTS: dict[str, type[Part]] = {kind.__struct_config__.tag: kind for kind in ge
 def to_json(session: Session, _: WriteOptions | None = None) -> str:
     """Return a whole session as JSON, in ASCII, which no terminal interprets.
 
-    `messages` is the chosen path. `branches` holds the other messages; then each message has a `place`
-    in the order of writing. `branch_names` has the id of a branch's first message as key, and `files`
-    the digest of an attached file, its content being in Base64.
+    `messages` is the chosen path. `branches` holds the other messages; then each message has a
+    `place` in the order of writing. `branch_names` has the id of a branch's first message as key,
+    and `files` the digest of an attached file, its content being in Base64.
     """
     order = write_order(session)
     data: dict[str, object] = {

@@ -134,7 +134,7 @@ class JsonValues:
     def _measured_end(self) -> int | None:
         """Return the offset behind the next object if it is better known before it is decoded.
 
-        An error of decoding counts the lines of all text before it, which takes long for many errors.
+        An error of decoding counts the lines of all text before it, which takes long for many.
         """
         if self._broken < _MOST_UNMEASURED or self._is_line():
             return None

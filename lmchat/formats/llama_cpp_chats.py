@@ -1,7 +1,7 @@
 """Import of what llama.cpp's web UI exports, as of October 2026.
 
-A file has JSON Lines, a record `session` before the records `message` of each chat; before June 2026 it
-had a JSON list of `{"conv", "messages"}`.
+A file has JSON Lines, a record `session` before the records `message` of each chat.
+Before June 2026 it had a JSON list of `{"conv", "messages"}`.
 """
 
 from __future__ import annotations

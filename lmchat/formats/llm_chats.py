@@ -1,4 +1,7 @@
-"""Import of llm's database as its version 0.36 writes it: threads share the messages of one tree."""
+"""Import of llm's database, as its version 0.36 writes it.
+
+Its threads share the messages of one tree.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ def answer_facts(row: Record) -> MessageFacts:
 
 
 class _ResponseReader:
-    """Reader of responses, each with the prompt before it; several tables came in later versions."""
+    """Reader of responses, each with the prompt before it.
+
+    Several tables came in later versions.
+    """
 
     def __init__(self, database: ForeignDatabase) -> None:
         self._database = database

@@ -4,19 +4,19 @@ Every entry and every part begins with a comment line that renders as nothing:
 
     <!-- 3f9a12bc {"role": "user", …} -->
 
-Its first word, the frame, is in the front matter and in no text of the session, so that no text can be
-taken for such a mark. Exactly one blank line is before and after each text. Beyond the filter of
-`safe_text`, two things in texts are changed, and their marks say so: a code fence that is left open is
-closed (`added`), and a line that people would take for the heading of a turn gets a backslash
+Its first word, the frame, is in the front matter and in no text of the session, so that no text can
+be taken for such a mark. Exactly one blank line is before and after each text. Beyond the filter of
+`safe_text`, two things in texts are changed, and their marks say so: a code fence that is left open
+is closed (`added`), and a line that people would take for the heading of a turn gets a backslash
 (`escaped`):
 
     \## You · 2026-11-20 08:00:00 UTC
 
-The path comes first, then each branch under a heading; the mark of its first message names the parent.
-`place` is the number of a message in the order of writing.
+The path comes first, then each branch under a heading; the mark of its first message names the
+parent. `place` is the number of a message in the order of writing.
 
-A tool message is a folded block of a call and its result, each in a code block. A call in an answer that
-a tool message repeats is not shown: its mark holds the arguments.
+A tool message is a folded block of a call and its result, each in a code block. A call in an answer
+that a tool message repeats is not shown: its mark holds the arguments.
 """
 
 from __future__ import annotations

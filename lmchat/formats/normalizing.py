@@ -53,8 +53,8 @@ def refusing_changes(message: str) -> Iterator[None]:
 def normalized(session: Session, *, moment: datetime) -> Session:
     """Return a session with own ids, parents before children and no running answer.
 
-    Foreign ids are replaced by their hash, so the same file gives the same ids. Raises `FileRefused` if
-    ids are not unique or messages form a loop.
+    Foreign ids are replaced by their hash, so the same file gives the same ids. Raises
+    `FileRefused` if ids are not unique or messages form a loop.
     """
     header = session.header
     session_id = own_id(header.session_id)

@@ -42,8 +42,8 @@ AUTO = "auto"
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
 ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
 _WANTED = (
-    f"lmchat imports its own JSON and Markdown exports, JSON lists of {{role, content}}, and chats of "
-    f"{', '.join(row.program for row in IMPORT_FORMATS)}."
+    "lmchat imports its own JSON and Markdown exports, JSON lists of {role, content}, "
+    f"and chats of {', '.join(row.program for row in IMPORT_FORMATS)}."
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _ZIP_HEAD = b"PK\x03\x04"

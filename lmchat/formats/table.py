@@ -1,4 +1,7 @@
-"""Table of the programs whose chats can be imported. The command line reads it, so it imports little."""
+"""Table of the programs whose chats can be imported.
+
+The command line reads it, so it imports little.
+"""
 
 from __future__ import annotations
 

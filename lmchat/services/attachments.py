@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.attached_files import as_attached, file_line, take_files
 from lmchat.domain.message import FilePart
@@ -23,11 +24,12 @@ from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
-_MAX_READ_BYTES = 100_000_000
-_MAX_NAME = 200
+_MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
+_MAX_NAME = 200  # characters
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
-_PDF, _PDF_TYPE = b"%PDF-", "application/pdf"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_PDF_HEAD = b"%PDF-"
+_PDF_TYPE = "application/pdf"
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _REASONS = {
     errno.ENOENT: ("does not exist", "Check the path."),
     errno.EISDIR: ("is a folder", "Name a file in it."),
@@ -46,7 +48,10 @@ class Attachment(Struct, frozen=True, kw_only=True):
 
 
 class DraftFiles:
-    """Files of drafts and waiting prompts; there a text is fenced, and a line stands for an image."""
+    """Files of drafts and waiting prompts.
+
+    In their text, a text file is a fenced block, and an image one line.
+    """
 
     def __init__(self, store: ChatStore) -> None:
         self._store = store
@@ -62,8 +67,9 @@ class DraftFiles:
             except StoreUnavailable:  # it can be sent, and is written with its prompt
                 self._unsaved[part.digest] = file
             return file_line(part)
-        language = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
-        return as_attached(part.name, part.size, file.data.decode(), re.sub(r"[\s`]", "", language))
+        suffix = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
+        language = re.sub(r"[\s`]", "", suffix)
+        return as_attached(part.name, part.size, file.data.decode(), language)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
         """Return what was written, and the files to send with it."""
@@ -74,23 +80,25 @@ class DraftFiles:
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return where those of the paths lead that need consent, as they are outside a folder.
+    """Return the targets of those paths that need consent, because they are outside a folder.
 
-    Links are followed. In the home folder, and above it, hidden files count as outside: keys are there.
+    Links are followed. In the home folder, and above it, hidden files count as outside, since keys
+    are there.
     """
     return await run_abandonable(lambda: _outside(paths, folder))
 
 
 def _outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     inside = Path(os.path.realpath(folder))
-    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path raises without a home
+    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
+    has_home = home.is_relative_to(inside)
     found: list[Path] = []
     for path in paths:
         target = Path(os.path.realpath(folder / path))
         if not os.path.exists(target):  # noqa: PTH110 - Path raises for some names
             continue
         is_hidden = any(name.startswith(".") for name in target.parts)
-        if not target.is_relative_to(inside) or (is_hidden and home.is_relative_to(inside)):
+        if not target.is_relative_to(inside) or (is_hidden and has_home):
             found.append(target)
     return tuple(found)
 
@@ -108,59 +116,43 @@ def _read(path: Path) -> Attachment:
     try:
         data = read_plain(path, limit=_MAX_READ_BYTES)
     except OSError as error:
-        reason = (f"cannot be read: {error.strerror}", "Check the path.")
-        why, hint = _REASONS.get(error.errno or 0, reason)
-        raise FileRefused(f"{safe_line(str(path))} {why}.", hint=hint) from error
+        unknown_reason = (f"cannot be read: {error.strerror}", "Check the path.")
+        reason, hint = _REASONS.get(error.errno or 0, unknown_reason)
+        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
     if media_type := image_type(data):
-        return _image(name, media_type, data)
-    if data.startswith(_PDF):
-        return _text(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
-    if path.suffix.lower() in _SUFFIXES:
+        image = sized(name, data)
+        part = _part(name, media_type, image.data, tokens=image.tokens)
+        part = replace(part, width=image.width, height=image.height)
+        return Attachment(part=part, data=image.data)
+    if data.startswith(_PDF_HEAD):
+        return _text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
         words = f"{name} is not an image, although its name says so."
         raise FileRefused(words, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
-    return _text(name, "text/plain", data)
+    return _text_attachment(name, "text/plain", data)
 
 
-def _text(name: str, media_type: str, data: bytes) -> Attachment:
+def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
     if len(data) > MAX_TEXT_BYTES:
         words = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(words, hint="Save the part you need as a separate file.")
     text = text_of(data)
-    if b"\0" in data or (text.encode() != data and _CONTROLS.search(data)):
+    is_utf_8 = text.encode() == data
+    if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
         words = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(words, hint="Convert it to one of them.")
-    return _attachment(name, media_type, text.encode(), tokens=estimate_tokens(text))
+    content = text.encode()
+    part = _part(name, media_type, content, tokens=estimate_tokens(text))
+    return Attachment(part=part, data=content)
 
 
-def _attachment(
-    name: str, media_type: str, data: bytes, *, tokens: int, width: int = 0, height: int = 0
-) -> Attachment:
+def _part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
-    part = FilePart(
-        name=name,
-        media_type=media_type,
-        digest=sha256(data).hexdigest(),
-        size=len(data),
-        width=width,
-        height=height,
-        tokens=tokens,
-    )
-    return Attachment(part=part, data=data)
-
-
-def _image(name: str, media_type: str, data: bytes) -> Attachment:
-    image = sized(name, data)
-    return _attachment(
-        name,
-        media_type,
-        image.data,
-        tokens=image.tokens,
-        width=image.width,
-        height=image.height,
-    )
+    digest = sha256(data).hexdigest()
+    return FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=tokens)
 
 
 def _pdf_text(name: str, data: bytes) -> str:

@@ -28,10 +28,10 @@ from lmchat.threads import run_abandonable
 
 MOST_FILES = 5_000  # files that are looked at
 _MOST_LISTED = 50_000  # names of one folder that are read
-_MOST_FOUND = 20
-_FRESH_S = 5.0
-_LONGEST_PASTE = 10_000
+_MOST_FOUND = 20  # names that are offered
+_FRESH_S = 5.0  # for which a list of files is used
 _LONGEST_WALK_S = 2.0  # what has been found by then is offered
+_LONGEST_PASTE = 10_000  # characters that may be names of files
 
 
 class FileFinder:
@@ -40,19 +40,23 @@ class FileFinder:
     def __init__(
         self, folder: Path, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._folder, self._environ, self._clock = folder, environ, clock
+        self._folder = folder
+        self._environ = environ
+        self._clock = clock
         self._listing: asyncio.Future[Sequence[str]] | None = None
         self._listed_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
-        """Return the best matches as relative paths; the list of files is made again every few seconds.
+        """Return the best matches as relative paths.
 
-        A path from `/`, `~/` or `../` on is completed folder by folder.
+        The list of files is made again every few seconds. A path from `/`, `~/` or `../` on is
+        completed folder by folder.
         """
         if typed.startswith(("/", "~/", "../")):
             return await run_abandonable(partial(_completed, self._folder, typed))
         now_s = self._clock()
-        if self._listing is None or (self._listing.done() and now_s - self._listed_s > _FRESH_S):
+        is_old = now_s - self._listed_s > _FRESH_S
+        if self._listing is None or (self._listing.done() and is_old):
             self._listing = asyncio.ensure_future(run_abandonable(self._names))
             self._listed_s = now_s
         names = await asyncio.shield(self._listing)
@@ -63,10 +67,13 @@ class FileFinder:
         return [name for name in found if name.isprintable()]
 
     def _walked(self) -> Iterator[str]:
-        """Yield files, those of the upper folders first, without hidden folders and ignored files."""
-        until_s = self._clock() + _LONGEST_WALK_S
+        """Yield files, those of the upper folders first.
+
+        Hidden folders and ignored files are left out.
+        """
+        end_s = self._clock() + _LONGEST_WALK_S
         rules: list[IgnoreRules] = []
-        with suppress(OSError):
+        with suppress(OSError):  # the working folder was removed
             rules = rules_above(self._folder, self._environ)
         waiting = deque([("", rules)])
         seen = 0
@@ -78,7 +85,7 @@ class FileFinder:
                 own = IgnoreRules(self._folder / below / IGNORE_FILE, folder=below)
                 rules = with_rules(rules, own)
             for entry in entries:
-                if self._clock() > until_s:
+                if self._clock() > end_s:
                     return
                 name = below + entry.name
                 is_folder = entry.is_dir(follow_symlinks=False)
@@ -107,35 +114,46 @@ def _listed(folder: Path, limit: int) -> list[os.DirEntry[str]]:
 def _completed(folder: Path, typed: str) -> tuple[str, ...]:
     """Return what a folder holds that begins with the last part of a path, folders with a slash."""
     above, slash, start = typed.rpartition("/")
+    searched = folder / os.path.expanduser(above + slash)  # noqa: PTH111 - Path may raise
     names: list[str] = []
-    with suppress(OSError), os.scandir(folder / os.path.expanduser(above + slash)) as entries:  # noqa: PTH111 - Path raises for an unknown user
-        names = [one.name + "/" * one.is_dir() for one in islice(entries, MOST_FILES)]
-    found = (name for name in names if name.startswith(start) and (start or name[0] != "."))
-    return tuple(above + slash + name for name in sorted(found)[:_MOST_FOUND] if name.isprintable())
+    with suppress(OSError), os.scandir(searched) as entries:
+        for entry in islice(entries, MOST_FILES):
+            is_shown = bool(start) or not entry.name.startswith(".")
+            if is_shown and entry.name.startswith(start) and entry.name.isprintable():
+                names.append(entry.name + "/" if entry.is_dir() else entry.name)
+    return tuple(above + slash + name for name in sorted(names)[:_MOST_FOUND])
 
 
 def _best(names: Sequence[str], typed: str) -> tuple[str, ...]:
-    found = ((name, hit.score) for name in names if (hit := match(typed, name)) is not None)
-    best = nsmallest(_MOST_FOUND, found, key=lambda one: (-ceil(one[1]), len(one[0]), one[0]))
-    return tuple(name for name, _ in best)
+    ranks: dict[str, tuple[int, int, str]] = {}
+    for name in names:
+        if (hit := match(typed, name)) is not None:
+            ranks[name] = (-ceil(hit.score), len(name), name)
+    return tuple(nsmallest(_MOST_FOUND, ranks, key=lambda name: ranks[name]))
 
 
 def named_files(text: str) -> tuple[Path, ...]:
-    """Return the files that a text names, as a terminal pastes dropped ones; none if it says more. Blocks.
+    """Return the files that a text names, as a terminal pastes dropped ones. Blocks.
 
-    Names are absolute, and may be quoted, escaped, or `file://` addresses.
+    A text that says more names none. Names are absolute, and may be quoted, escaped, or `file://`
+    addresses.
     """
     words = [text.strip()]
     for _ in range(2):
-        paths = [_path(word) for word in words]
-        if paths and all(os.path.isabs(path) and os.path.isfile(path) for path in paths):  # noqa: PTH113, PTH117 - Path raises for some
-            return tuple(map(Path, paths))
-        with suppress(ValueError):  # a quote that is not closed
+        with suppress(ValueError):  # a broken address, or a quote that is not closed
+            paths = [_path(word) for word in words]
+            if paths and all(map(_is_absolute_file, paths)):
+                return tuple(map(Path, paths))
             words = shlex.split(text[:_LONGEST_PASTE])
     return ()
 
 
 def _path(word: str) -> str:
+    """Return a path; raises `ValueError` for a broken address."""
     if word.startswith("file://"):
         return unquote(urlsplit(word).path)
     return os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
+
+
+def _is_absolute_file(path: str) -> bool:
+    return os.path.isabs(path) and os.path.isfile(path)  # noqa: PTH113, PTH117 - Path may raise

@@ -1,4 +1,7 @@
-"""Rules of `.gitignore` files, read without git: git runs programs that a folder's `.git/config` names."""
+"""Rules of `.gitignore` files.
+
+They are read without git, which runs programs that a folder's `.git/config` names.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ _LONGEST_RULE = 500  # characters
 _MOST_STEPS = 1_000_000
 """Most steps of one comparison: a rule with n wildcards takes up to (length of the path) ** n."""
 _MOST_PARENTS = 64  # folders above the working folder
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Rule(Struct, frozen=True):
@@ -75,7 +79,7 @@ def with_rules(rules: Sequence[IgnoreRules], own: IgnoreRules) -> list[IgnoreRul
 
 
 def is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> bool:
-    """Return whether a path is ignored; the rules of deeper folders, which come last, decide first."""
+    """Return whether a path is ignored; of the rules, the last ones decide first."""
     for part in reversed(rules):
         verdict = part.verdict(path, is_folder=is_folder)
         if verdict is not None:
@@ -84,7 +88,10 @@ def is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> b
 
 
 def rules_above(folder: Path, environ: Mapping[str, str]) -> list[IgnoreRules]:
-    """Return the rules that hold in a folder before its own: of the user, and of its repository. Blocks."""
+    """Return the rules that hold in a folder before its own. Blocks.
+
+    They are those of the user, and of the repository that the folder is in.
+    """
     top = folder.absolute()
     parents = [top, *top.parents][:_MOST_PARENTS]
     root = next((parent for parent in parents if _has_repository(parent)), None)
@@ -116,7 +123,7 @@ def _rules_of(file: Path) -> list[_Rule]:
     with suppress(OSError):
         if file.is_file():  # a device or a pipe is not even opened
             data = read_plain(file, limit=_MOST_BYTES)
-    lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
+    lines = os.fsdecode(data.removeprefix(_BYTE_ORDER_MARK)).split("\n")
     rules: list[_Rule] = []
     for line in lines[:MOST_RULES]:
         rule = _rule(line.removesuffix("\r"))

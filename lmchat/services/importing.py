@@ -113,8 +113,8 @@ class Importer:
     ) -> ImportOutcome:
         """Import files and folders; a refused file does not stop the others.
 
-        `stdin` is the content of the file `-`. When cancelled, it keeps what was imported; `into` then
-        has the outcome so far.
+        `stdin` is the content of the file `-`. When cancelled, it keeps what was imported; then
+        `into` has the outcome so far.
         """
         outcome = ImportOutcome() if into is None else into
         known = await self._known_headers() if is_trial else None
@@ -339,8 +339,8 @@ async def _files_of(
 
 
 def _paths_of(path: Path) -> list[Path]:
-    """Return the files of a folder and of those in it that may have chats; any other path as it is."""
-    from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not before the first paint
+    """Return the files below a folder that may have chats; any other path as it is."""
+    from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not at the start
 
     if not path.is_dir():
         return [path]

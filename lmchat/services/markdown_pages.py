@@ -37,7 +37,8 @@ class MarkdownPages:
 
     async def aclose(self) -> None:
         """End the child."""
-        child, self._child = self._child, None
+        child = self._child
+        self._child = None
         if child is not None:
             await child.end()
 

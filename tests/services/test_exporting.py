@@ -181,6 +181,6 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
         "lmchat.services.exporting.write_new_file", NoRoomAfter(2).write
     )  # no full disk here
     exported = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
-    assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
+    assert (len(exported.paths), len(exported.refused), exported.not_tried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2

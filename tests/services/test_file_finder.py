@@ -308,5 +308,15 @@ def test_other_texts_are_not_taken_for_files(tmp_path, monkeypatch):
         f"see {tmp_path}/a.txt",
         f"{tmp_path}/b.txt",
     ]
-    strange = ["", "/", "'", "/" + "x" * 5_000, "/a\0b", "~nobody/x", "file://", "/* a */"]
-    assert [named_files(text) for text in [*others, *strange]] == [()] * 13
+    strange = [
+        "",
+        "/",
+        "'",
+        "/" + "x" * 5_000,
+        "/a\0b",
+        "~nobody/x",
+        "file://",
+        "file://[",
+        "/* a */",
+    ]
+    assert [named_files(text) for text in [*others, *strange]] == [()] * 14
