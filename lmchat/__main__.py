@@ -1,4 +1,4 @@
-"""Entry of `lmchat` and `python -m lmchat`; imports almost nothing, for a fast `lmchat --version`."""
+"""Entry of `lmchat` and `python -m lmchat`; imports almost nothing, for a fast `--version`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             code = run(argv)
     except BrokenPipeError:
-        code = 0  # who closed the pipe has read enough
+        code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
         code = 130
-    return _flushed(code)
+    _flush()
+    return code
 
 
-def _flushed(code: int) -> int:
-    """Flush stdout; avoid Python's complaint about a closed pipe at exit."""
+def _flush() -> None:
+    """Flush stdout; Python would complain about a closed pipe at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return code
 
 
 if __name__ == "__main__":

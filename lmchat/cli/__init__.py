@@ -1,3 +1,3 @@
-"""The command line: options, commands, exit codes, and the one place that puts the parts together."""
+"""The command line: commands, options, exit codes, and the assembly of the program."""
 
 from __future__ import annotations

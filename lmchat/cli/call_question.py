@@ -1,7 +1,7 @@
 """Question about a tool call on a terminal without a screen.
 
-The model writes the arguments, so they are cut and printed on indented lines of their own: they can neither
-scroll the name of the tool away nor look like the line that asks.
+The model writes the arguments, so they are cut and printed on indented lines of their own: they can
+neither scroll the name of the tool away nor look like the line that asks.
 """
 
 from __future__ import annotations
@@ -16,42 +16,47 @@ from lmchat.text import cut_at, plural, safe_line
 
 _CHOICES = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
 _INDENT = "    "
-_LEAST_COLUMNS = 40
-_MOST_ARGUMENTS = 6
-_MOST_LINES = 12  # of all arguments, so that the whole question fits on a screen of 24 lines
-_MOST_NAME_CELLS = 60
-_MOST_MARKS = 2  # on one letter; more of them would paint over the lines above and below
-_MOST_CHARS_PER_CELL = 4
+_MIN_COLUMNS = 40
+_MAX_ARGUMENTS = 6
+_MAX_LINES = 12  # of all arguments, so that the whole question fits on a screen of 24 lines
+_MAX_NAME_CELLS = 60
+_MAX_MARKS = 2  # on one letter; more of them would paint over the lines above and below
+_MAX_CHARS_PER_CELL = 4
 
 
 def call_question(call: ToolCallPart, columns: int) -> str:
     """Return the lines of the question; the last one begins with server and tool."""
-    width = max(columns, _LEAST_COLUMNS)
-    name, _ = cut_at(_few_marks(safe_line(call.name, limit=_MOST_NAME_CELLS)), _MOST_NAME_CELLS)
+    safe_name = _few_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
+    name, _ = cut_at(safe_name, _MAX_NAME_CELLS)
     arguments = arguments_of(call.arguments) or {}
-    lines = [f"{name} wants to run{'' if arguments else ', without arguments'}:"]
-    shown = list(arguments.items())[:_MOST_ARGUMENTS]
+    without = "" if arguments else ", without arguments"
+    lines = [f"{name} wants to run{without}:"]
+
+    width = max(columns, _MIN_COLUMNS) - len(_INDENT) - 1
+    shown = list(arguments.items())[:_MAX_ARGUMENTS]
     for key, value in shown:
-        lines += _argument_lines(key, value, width - len(_INDENT) - 1, _MOST_LINES // len(shown))
-    if (count := len(arguments) - _MOST_ARGUMENTS) > 0:
-        lines.append(f"{_INDENT}… and {plural(count, 'more argument')}")
-    lines.append(f"{name}{_CHOICES}")
-    return "\n".join(lines)
+        lines += _argument_lines(key, value, width, _MAX_LINES // len(shown))
+    hidden = len(arguments) - len(shown)
+    if hidden:
+        lines.append(f"{_INDENT}… and {plural(hidden, 'more argument')}")
+    return "\n".join([*lines, f"{name}{_CHOICES}"])
 
 
-def _argument_lines(key: str, value: object, width: int, most_lines: int) -> Iterator[str]:
-    """Yield the first lines of an argument, each of at most `width` cells, and how much more there is."""
-    shown_key = key if key.isascii() and key.isidentifier() else json.dumps(key, ensure_ascii=False)
+def _argument_lines(key: str, value: object, width: int, max_lines: int) -> Iterator[str]:
+    """Yield the first lines of an argument, each of at most `width` cells, and what is cut."""
+    is_plain_key = key.isascii() and key.isidentifier()
+    shown_key = key if is_plain_key else json.dumps(key, ensure_ascii=False)
     text = f"{shown_key} = {json.dumps(value, ensure_ascii=False)}"
-    most_chars = most_lines * width * _MOST_CHARS_PER_CELL
-    rest = _few_marks(safe_line(text[:most_chars]))
-    for _ in range(most_lines):
+    max_chars = max_lines * width * _MAX_CHARS_PER_CELL
+    rest = _few_marks(safe_line(text[:max_chars]))
+    for _ in range(max_lines):
         line, rest = cut_at(rest, width)
         yield f"{_INDENT}{line.rstrip()}"
         if not rest:
             break
-    if (count := len(rest) + max(len(text) - most_chars, 0)) > 0:
-        yield f"{_INDENT}… and {plural(count, 'more character')}"
+    hidden = len(rest) + max(len(text) - max_chars, 0)
+    if hidden:
+        yield f"{_INDENT}… and {plural(hidden, 'more character')}"
 
 
 def _few_marks(text: str) -> str:
@@ -62,6 +67,6 @@ def _few_marks(text: str) -> str:
     marks = 0
     for char in text:
         marks = marks + 1 if unicodedata.category(char)[0] == "M" else 0
-        if marks <= _MOST_MARKS:
+        if marks <= _MAX_MARKS:
             kept.append(char)
     return "".join(kept)

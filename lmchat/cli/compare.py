@@ -14,6 +14,7 @@ from lmchat.cli.output import Output, failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.model_names import cannot_chat
 from lmchat.domain.request import ChatRequest
@@ -139,14 +140,16 @@ async def _run(
         messages=(*opening, text_message(Role.USER, prompt)),
         sampling=sampling_of(chat),
     )
+
+    def show(event: StreamEvent) -> None:
+        # models are loaded before they are asked, as far as the server supports it
+        if printer is not None and not isinstance(event, ModelLoading):
+            printer.show(event)
+
     answer = WholeAnswer(request.model)
-    stream = runtime.backend.stream(request)
     failure = None
     try:
-        if printer is None:
-            await answer.read(stream)
-        else:
-            await answer.read(stream, printer.show)
+        await answer.read(runtime.backend.stream(request), show)
     except LMChatError as error:
         failure = error
     finally:

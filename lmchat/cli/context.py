@@ -21,7 +21,7 @@ from lmchat.paths import Paths
 
 
 class Context:
-    """One run of the program: its options, folders, settings and log, each read when first asked for."""
+    """One run of the program: options, folders, settings and log; files are read when needed."""
 
     def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
         self.options = options
@@ -52,13 +52,14 @@ class Context:
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:
-        """Environment of the programs that lmchat runs for the user: without the keys that lmchat sends."""
+        """Environment of the programs that lmchat runs for the user: without lmchat's API keys."""
         settings = self.loaded.settings
         keys = {endpoint.api_key_env for endpoint in settings.endpoints}
         for server in settings.mcp:
-            keys.update((server.headers_env or {}).values())
-        kept = environment_for_others(self.environ)
-        return {name: value for name, value in kept.items() if name not in keys}
+            if server.headers_env:
+                keys.update(server.headers_env.values())
+        environment = environment_for_others(self.environ)
+        return {name: value for name, value in environment.items() if name not in keys}
 
     @property
     def local_model(self) -> str:
@@ -83,12 +84,12 @@ class Context:
         return is_configured or self.paths.tools_file.is_file()
 
     def start_log(self) -> None:
-        level = (
-            self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
-        )
+        variable = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
+        level = self.options.log_level or variable or "warning"
         if level not in LEVELS:
+            reason = f"must be one of {', '.join(LEVELS)}, not {level!r}"
             raise ConfigError(
-                f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}.",
+                f"environment variable LMCHAT_LOG_LEVEL: {reason}.",
                 hint="Correct or unset LMCHAT_LOG_LEVEL.",
             )
         start_log(self.paths.log_file, level)
@@ -100,6 +101,7 @@ class Context:
         return error_id
 
     def unexpected(self, error: Exception) -> LMChatError:
+        """Log an unexpected error and return the one to print."""
         error_id = self.note_error(error)
         return LMChatError(
             f"lmchat had an internal error (id {error_id}).",

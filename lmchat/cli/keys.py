@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from threading import Lock
 
+from msgspec import Struct
+
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint, is_address
@@ -17,18 +19,30 @@ from lmchat.text import header_value
 
 log = logging.getLogger(__name__)
 
-_COMMAND_S = 60  # a command may have to ask its user for a password
 KEYRING = "the system keyring"
+_KEY_FILE = "credentials.toml"
+_COMMAND_S = 60  # a command may have to ask its user for a password
+_OPENAI = "https://api.openai.com:443"
 _NO_ADDRESS = "it is set without an address, and so is for this machine only"
 _SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
-_UNANSWERED = "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
-_OPENAI = "https://api.openai.com:443"
+_UNANSWERED = (
+    "The system keyring does not answer, so its API key was not sent. "
+    "Unlock it, then start lmchat again."
+)
+
+
+class _SetKey(Struct, frozen=True):
+    """An API key, and where it is set; both empty without one."""
+
+    key: str = ""
+    source: str = ""
 
 
 class Keys:
     """API keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
 
-    Order: accepted in this run, `[[endpoints]]`, `api_key`, keyring, `credentials.toml`; `OPENAI_API_KEY`.
+    Order: accepted in this run, `[[endpoints]]`, `api_key`, keyring, `credentials.toml`,
+    `OPENAI_API_KEY`.
     """
 
     def __init__(
@@ -43,13 +57,15 @@ class Keys:
         self._credentials = credentials
         self._keyring = keyring or KeyringKeys()
         self._accepted: dict[str, str] = {}
-        self._passing: set[str] = set()
-        self._own: dict[str, tuple[str, str]] = {}  # keys and their sources
+        self._passing: set[str] = set()  # origins of servers that end with this run
+        self._of_endpoints: dict[str, _SetKey] = {}
         self._is_separate = False
         self._lock = Lock()
         self._looked_up: set[str] = set()
-        self._unanswered: set[str] = set()  # origins whose key is in a keyring that does not answer
-        self.warnings: list[str] = []  # sentences about what could not be read; without keys
+        self._unanswered: set[str] = set()
+        """Origins whose key is in a keyring that does not answer."""
+        self.warnings: list[str] = []
+        """Sentences about what could not be read; without keys."""
 
     def load(self, *, is_separate: bool = False) -> None:
         """Read stored keys and run key commands, off the event loop.
@@ -57,61 +73,66 @@ class Keys:
         With `is_separate`, a separate process will read the keyring.
         """
         self._is_separate = is_separate
-        warning = self._credentials.load()
-        self.warnings += [warning] if warning else []
-        for own in self._loaded.settings.endpoints:
-            origin = _origin(own.url)
-            key, source = self._key_of(own)
-            if origin and key:
-                self._own[origin] = key, source
+        if warning := self._credentials.load():
+            self.warnings.append(warning)
+        for endpoint in self._loaded.settings.endpoints:
+            origin = _origin(endpoint.url)
+            found = self._key_of(endpoint)
+            if origin and found.key:
+                self._of_endpoints[origin] = found
 
     def look_up(self, endpoint: Endpoint) -> None:
-        """Ask the keyring for the key of a server that wants one, once; blocks for a few seconds at most.
+        """Ask the keyring for the key of a server that wants one; blocks for a few seconds at most.
 
-        It is asked about servers that were named, and those whose key was stored there.
+        It is asked once, about servers that were named and those whose key was stored there.
         """
         origin = endpoint.origin
         is_stored = origin in self._credentials.in_keyring()
-        settings = self._loaded.settings
-        is_named = origin in map(
-            _origin, (settings.endpoint, *(own.url for own in settings.endpoints))
-        )
-        if not (is_stored or is_named):
+        if not is_stored and origin not in self._named_origins():
             return
-        with self._lock:  # a second look at the server waits for the answer to the first
+        with self._lock:  # a second check of the server waits for the answer to the first
             if origin in self._looked_up:
                 return
             self._looked_up.add(origin)
-            if not self._keyring.load([origin], is_separate=self._is_separate) and is_stored:
+            has_answer = self._keyring.load([origin], is_separate=self._is_separate)
+            if is_stored and not has_answer:
                 self._unanswered.add(origin)
 
+    def _named_origins(self) -> set[str]:
+        settings = self._loaded.settings
+        return {_origin(settings.endpoint), *(_origin(own.url) for own in settings.endpoints)}
+
     def key_for(self, endpoint: Endpoint) -> str | None:
-        key, _ = self._found(endpoint)
         try:
-            return header_value(key) or None
+            return header_value(self._found(endpoint).key) or None
         except ValueError:
             return None  # `why_withheld` says so
 
     def source_of(self, endpoint: Endpoint) -> str:
-        return self._found(endpoint)[1] if self.key_for(endpoint) else ""
+        return self._found(endpoint).source if self.key_for(endpoint) else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to a server, and the next step; empty without one."""
-        key, source = self._found(endpoint)
+        """Return why a key that is set is not sent to a server, and the next step; else ""."""
+        found = self._found(endpoint)
         try:
-            header_value(key)
+            header_value(found.key)
         except ValueError as error:
-            return f"The API key from {source} was not sent: it {error}. Set it again without them."
-        if key:
+            words = f"The API key from {found.source} was not sent: it {error}."
+            return f"{words} Set it again without them."
+        if found.key:
             return ""
         if endpoint.origin in self._unanswered:
             return _UNANSWERED
-        if not self._loaded.settings.api_key:
-            return ""
-        own, named = self._loaded.key_endpoint, self._loaded.settings.endpoint
+        return self._why_for_others(endpoint) if self._loaded.settings.api_key else ""
+
+    def _why_for_others(self, endpoint: Endpoint) -> str:
+        """Return why `api_key` is not sent to a server."""
+        own = self._loaded.key_endpoint
         is_of_this_host = is_address(own) and Endpoint.parse(own).host == endpoint.host
-        if endpoint.is_loopback and not (is_of_this_host or _origin(named) == endpoint.origin):
-            return ""  # a server that was found here: its own hint says where its key is
+        is_named = _origin(self._loaded.settings.endpoint) == endpoint.origin
+        was_found = endpoint.is_loopback and not is_of_this_host and not is_named
+        if was_found:
+            return ""  # the server's own hint says where its key is
         reason = f"it is for {_origin(own) or 'another address'}" if own else _NO_ADDRESS
         return f"The API key in {self._place_of_key} was not sent: {reason}. {_SET_TOGETHER}"
 
@@ -121,23 +142,21 @@ class Keys:
         origin = self._loaded.origins.get("api_key", "")
         return origin.partition("(")[2].rstrip(")") or "the configuration"
 
-    def _found(self, endpoint: Endpoint) -> tuple[str, str]:
-        """Return the first key for a server and its source; both empty without one."""
-        found = ((key, source) for key, source in self._known(endpoint) if key)
-        return next(found, ("", ""))
+    def _found(self, endpoint: Endpoint) -> _SetKey:
+        """Return the first key for a server."""
+        return next((found for found in self._known(endpoint) if found.key), _SetKey())
 
-    def _known(self, endpoint: Endpoint) -> Iterator[tuple[str | None, str]]:
+    def _known(self, endpoint: Endpoint) -> Iterator[_SetKey]:
+        """Yield the keys for a server in their order; some are empty."""
         origin = endpoint.origin
-        yield self._accepted.get(origin), "the key dialog"
-        yield self._own.get(origin, (None, ""))
-        yield (
-            self._configured(endpoint),
-            f"api_key, {self._loaded.origins.get('api_key', 'configuration')}",
-        )
-        yield self._keyring.get(origin), KEYRING
-        yield self._credentials.get(origin), "credentials.toml"
+        configured = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
+        yield _SetKey(self._accepted.get(origin, ""), "the key dialog")
+        yield self._of_endpoints.get(origin, _SetKey())
+        yield _SetKey(self._configured(endpoint), configured)
+        yield _SetKey(self._keyring.get(origin) or "", KEYRING)
+        yield _SetKey(self._credentials.get(origin) or "", _KEY_FILE)
         if origin == _OPENAI:
-            yield self._environ.get("OPENAI_API_KEY"), "OPENAI_API_KEY"
+            yield _SetKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
         """Use a key until the end of this run without storing it."""
@@ -154,7 +173,7 @@ class Keys:
     def keep(self, endpoint: Endpoint, key: str) -> str:
         """Use and store a key, off the event loop; return where.
 
-        Raises `StoreUnavailable` if it could not be stored; it still works until the end of this run.
+        Raises `StoreUnavailable` if it could not be stored; it works until the end of this run.
         """
         origin = endpoint.origin
         self._accepted[origin] = key
@@ -162,33 +181,35 @@ class Keys:
             self._credentials.set(origin, "")
             return KEYRING
         self._credentials.set(origin, key)
-        return "credentials.toml"
+        return _KEY_FILE
 
-    def _configured(self, endpoint: Endpoint) -> str | None:
-        """Return `api_key` for the server it was set with.
+    def _configured(self, endpoint: Endpoint) -> str:
+        """Return `api_key` for the server it was set with, else "".
 
         Set without one, it is for this machine: for the server that is named here, else for each.
         """
-        key, own = self._loaded.settings.api_key, self._loaded.key_endpoint
-        named = self._loaded.settings.endpoint
+        key = self._loaded.settings.api_key
+        own = self._loaded.key_endpoint
         if own:
-            return key if _origin(own) == endpoint.origin else None
+            return key if _origin(own) == endpoint.origin else ""
         if not endpoint.is_loopback:
-            return None
+            return ""
+        named = self._loaded.settings.endpoint
         is_named_here = is_address(named) and Endpoint.parse(named).is_loopback
         is_for_another = is_named_here and _origin(named) != endpoint.origin
-        return None if is_for_another else key
+        return "" if is_for_another else key
 
-    def _key_of(self, own: EndpointSettings) -> tuple[str, str]:
-        """Return the key of an entry, and its source."""
-        if own.api_key_env and self._environ.get(own.api_key_env):
-            return self._environ[own.api_key_env], f"the environment variable {own.api_key_env}"
-        if own.api_key_cmd and (printed := self._printed_by(own)):
-            return printed, f"api_key_cmd of endpoint {own.name!r}"
-        return own.api_key, "[[endpoints]] in the configuration"
+    def _key_of(self, own: EndpointSettings) -> _SetKey:
+        """Return the key of an entry."""
+        if key := self._environ.get(own.api_key_env, ""):
+            return _SetKey(key, f"the environment variable {own.api_key_env}")
+        if own.api_key_cmd and (key := self._printed_by(own)):
+            return _SetKey(key, f"api_key_cmd of endpoint {own.name!r}")
+        return _SetKey(own.api_key, "[[endpoints]] in the configuration")
 
     def _printed_by(self, own: EndpointSettings) -> str:
-        key, reason = "", "printed nothing"
+        key = ""
+        reason = "printed nothing"
         try:
             printed = run_blocking(
                 ["/bin/sh", "-c", own.api_key_cmd],

@@ -1,7 +1,7 @@
 """Reader of the plain chat's lines; a paste of several lines is one text.
 
-A terminal with bracketed paste marks what is pasted; there, Enter sends it. Of other terminals, lines that
-arrive at the same moment count as a paste, since nothing tells them from typed ones.
+A terminal with bracketed paste marks what is pasted; there, Enter sends it. On other terminals,
+lines that arrive at the same moment count as a paste, since nothing tells them from typed ones.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 from lmchat.terminal.terminal_output import has_more_input
 
-_BRACKETS_ON, _BRACKETS_OFF = "\x1b[?2004h", "\x1b[?2004l"
-_MUTE = ("", "dumb", "unknown")  # terminals that print escape sequences
-_SAME_MOMENT_S = 0.05  # between two lines of one paste
+_BRACKETS_ON = "\x1b[?2004h"
+_BRACKETS_OFF = "\x1b[?2004l"
+_DUMB_TERMINALS = ("", "dumb", "unknown")  # they print escape sequences
+_PASTE_S = 0.05  # between two lines of one paste
 
 
 class LineReader:
@@ -35,19 +36,20 @@ class LineReader:
             return
         try:
             import readline
-        except ImportError:
+        except ImportError:  # Windows, or Python without it
             return
         self._readline = readline
+        is_gnu = "libedit" not in (readline.__doc__ or "")
+        has_screen = sys.stdout is not None and sys.stdout.isatty()  # else readline is not used
+        is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
+        self._has_brackets = is_gnu and has_screen and not is_dumb
+
         # readline marks pastes unless TERM is dumb, as lmchat sets it to keep readline from colours
         readline.parse_and_bind("set enable-bracketed-paste off")
         readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
         readline.set_auto_history(False)
         for text in reversed(list(history)):
             readline.add_history(text)
-        is_gnu = "libedit" not in (readline.__doc__ or "")
-        has_screen = sys.stdout is not None and sys.stdout.isatty()  # else readline is not used
-        is_mute = self._term in _MUTE or bool(os.environ.get("NO_COLOR"))
-        self._has_brackets = is_gnu and has_screen and not is_mute
 
     def read(self, prompt: str = "", *, begun: str = "") -> str:
         """Return a line, or a paste; raises `EOFError`. The user edits `begun`."""
@@ -59,8 +61,8 @@ class LineReader:
         finally:
             if self._readline is not None:
                 self._readline.set_startup_hook()
-        with suppress(EOFError):
-            while self.is_terminal and has_more_input(sys.stdin.fileno(), wait_s=_SAME_MOMENT_S):
+        with suppress(EOFError):  # Ctrl+D behind the last line
+            while self.is_terminal and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
         return text
 

@@ -27,8 +27,17 @@ from lmchat.machine.model_servers import (
 from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
 
-_MB = 1_000_000
-_SHOWN = ("path", "source", "quantization", "architecture", "context_max", "size_bytes", "parts")
+_BYTES_PER_MB = 1_000_000
+_JSON_FIELDS = (
+    "path",
+    "source",
+    "quantization",
+    "architecture",
+    "context_max",
+    "size_bytes",
+    "parts",
+)
+"""Fields of a model file that `--json` prints as they are."""
 
 
 async def serve(context: Context, runtime: Runtime) -> Settings:
@@ -39,7 +48,7 @@ async def serve(context: Context, runtime: Runtime) -> Settings:
     engine = await runtime.engine.ready()
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        model = await _fetched(context, engine)
+        model = await _download(context, engine)
     if words := await engine.warning(model):
         context.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
@@ -51,42 +60,46 @@ async def list_files(context: Context) -> int:
     files = await make_engine(context, context.settings).files()
     empty = "There is no model file on this disk; `lmchat --local` offers to download a small one."
     return context.output.listing(
-        [
-            {"id": file.name, "object": "model"}
-            | {name: getattr(file, name) or None for name in _SHOWN}
-            for file in files
-        ],
+        [_file_json(file) for file in files],
         lambda: _table(files),
         empty,
     )
 
 
-async def _fetched(context: Context, engine: Engine) -> ModelFile:
+def _file_json(file: ModelFile) -> dict[str, object]:
+    fields = {name: getattr(file, name) or None for name in _JSON_FIELDS}
+    return {"id": file.name, "object": "model", **fields}
+
+
+async def _download(context: Context, engine: Engine) -> ModelFile:
+    """Download the demo model, after confirmation."""
+    output = context.output
     await engine.check()
     offer = await engine.offer()
-    about = f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
-    why = "There is no model on this disk"
+    size = f"{_megabytes(offer.download_bytes)} MB"
+    about = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
+    reason = "There is no model on this disk"
     is_wanted = context.options.yes
     if not is_wanted and can_ask():
-        context.output.note(f"{why}. A demo model, only for trying lmchat:", f"{about}.")
+        output.note(f"{reason}. A demo model, only for trying lmchat:", f"{about}.")
         is_wanted = await consents("Download it?")
     if not is_wanted:
-        raise WrongUse(
-            f"{why}; you can download one: {about}.",
-            hint="Confirm with --yes, or name a file with -m FILE.gguf.",
-        )
+        hint = "Confirm with --yes, or name a file with -m FILE.gguf."
+        raise WrongUse(f"{reason}; you can download one: {about}.", hint=hint)
 
-    def tell(progress: FetchProgress) -> None:
-        done, total = (
-            round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes)
-        )
-        context.output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
+    def show(progress: FetchProgress) -> None:
+        done, total = _megabytes(progress.done_bytes), _megabytes(progress.total_bytes)
+        output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
 
-    context.output.note("Downloading the demo model …")
+    output.note("Downloading the demo model …")
     try:
-        return await engine.fetch(tell)
+        return await engine.fetch(show)
     finally:
-        context.output.live("")
+        output.live("")
+
+
+def _megabytes(size_bytes: int) -> int:
+    return round(size_bytes / _BYTES_PER_MB)
 
 
 def _table(files: tuple[ModelFile, ...]) -> list[str]:

@@ -40,7 +40,8 @@ class Runtime(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_runtime(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[Runtime]:
     """Open backend and store; save the counters."""
-    settings, keys = context.settings, keys_of(context)
+    settings = context.settings
+    keys = keys_of(context)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         context.output.note(f"lmchat: {warning}")
@@ -82,7 +83,10 @@ def keys_of(context: Context) -> Keys:
 def make_client(
     context: Context, settings: Settings, *, reads_per_second: float | None = None
 ) -> ServerClient:
-    """Return the proxy client; imports httpx. A screen has streams read as often as it shows frames."""
+    """Return the proxy client; imports httpx.
+
+    A screen has streams read as often as it shows frames.
+    """
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -104,9 +108,8 @@ def make_backend(
 ) -> tuple[Backend, Lazy[Engine]]:
     """Return all servers, and the built-in engine among them."""
     engine = Lazy(partial(make_engine, context, settings))
-    return Backend(
-        partial(make_client, context, settings), engine, used=remembered.endpoints
-    ), engine
+    client = partial(make_client, context, settings)
+    return Backend(client, engine, used=remembered.endpoints), engine
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
@@ -128,5 +131,6 @@ def make_store(context: Context, *, is_kept: bool | None = None) -> Store:
     Nothing is saved with `--temporary`, unless `is_kept` decides.
     """
     saved = SqliteStore(context.paths.sessions_file)
-    is_kept = not context.options.temporary if is_kept is None else is_kept
+    if is_kept is None:
+        is_kept = not context.options.temporary
     return saved if is_kept else UnsavedStore(saved)
