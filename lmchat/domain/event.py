@@ -1,4 +1,4 @@
-"""Events of a running answer; the last is `StreamFinished`, and errors are raised as `LMChatError`."""
+"""Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class RefusalDelta(Struct, frozen=True, kw_only=True):
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """The text so far changed its kind: reasoning became answer, or answer became reasoning (R-17)."""
+    """The text so far changed its kind, from reasoning to answer or back (R-17)."""
 
     is_thought: bool = True
     """True: all text so far was reasoning. False: all reasoning so far was text."""
@@ -93,7 +93,7 @@ class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent data, but nothing to show yet."""
 
     is_token: bool = False
-    """Whether it was the first token; it is shown when it is known to be reasoning or text (R-18)."""
+    """Whether it was the first token; it is shown when its kind is known (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from lmchat.domain.session import MessagePath, Session
 def as_imported(session: Session) -> Session:
     """Return a session as it is imported: without calls that have no result.
 
-    Nothing of a file may run, and such a call would look as if it waited to. An answer that is nothing else
-    is dropped. Tool messages name no server, which marks them as not run by lmchat.
+    Nothing of a file may run, and such a call would look as if it waited for that. An answer that
+    is nothing else is dropped. Tool messages name no server: lmchat did not run them.
     """
     whole = session.tree or session.messages
     answered = _answered_calls(whole)
@@ -22,12 +22,13 @@ def as_imported(session: Session) -> Session:
     replacements: dict[str | None, str | None] = {}  # ids of dropped messages and those before them
     for message in whole:  # parents come first
         parent_id = replacements.get(message.parent_id, message.parent_id)
-        fresh = _imported_message(message, answered.get(message.message_id, set()))
-        if fresh is None:
+        imported = _imported_message(message, answered.get(message.message_id, set()))
+        if imported is None:
             replacements[message.message_id] = parent_id
         else:
-            kept[message.message_id] = replace(fresh, parent_id=parent_id)
-    shown = (kept[one.message_id] for one in session.messages if one.message_id in kept)
+            kept[message.message_id] = replace(imported, parent_id=parent_id)
+    path = [message.message_id for message in session.messages]
+    shown = [kept[message_id] for message_id in path if message_id in kept]
     return replace(
         session,
         header=replace(session.header, message_count=len(kept)),
@@ -38,7 +39,7 @@ def as_imported(session: Session) -> Session:
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Return whether a tool message came with an imported chat: lmchat's own ones name their server."""
+    """Return whether a tool message was imported: lmchat's own ones name their server."""
     return message.role is Role.TOOL and not message.endpoint
 
 
@@ -67,7 +68,7 @@ def _imported_message(message: ChatMessage, answered: set[str]) -> ChatMessage |
 
 
 def _answered_calls(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
-    """Return the calls of each answer that tool messages after it have a result of, on any branch."""
+    """Return the calls of each answer that have a result in a tool message, on any branch."""
     answered: dict[str, set[str]] = {}
     answers: dict[
         str | None, str | None

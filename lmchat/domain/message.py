@@ -1,6 +1,6 @@
 """Messages of a chat, their parts, and the figures of an answer.
 
-`gc=False`: these values hold no cycles, so Python's collector does not have to visit 10,000 messages.
+`gc=False`: these values hold no cycles, so Python's garbage collector need not visit them.
 """
 
 from __future__ import annotations

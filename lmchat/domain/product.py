@@ -136,7 +136,8 @@ FACTS: Mapping[Product, ProductFacts] = {
     ),
     Product.LLAMA_CPP: ProductFacts(
         where_to_get="Get it at github.com/ggml-org/llama.cpp",
-        where_key_is="Use the API key set with --api-key or LLAMA_API_KEY when the server was started.",
+        where_key_is="Use the API key set with --api-key or LLAMA_API_KEY "
+        "when the server was started.",
         larger_window="Set it when you start the server: llama-server -c {context}",
         refusal_hints={"auth": "Use the API key that llama-server was started with (--api-key)."},
         traces=Traces(
@@ -168,8 +169,10 @@ FACTS: Mapping[Product, ProductFacts] = {
     ),
     Product.VLLM: ProductFacts(
         where_to_get="pip install vllm",
-        where_key_is="Use the API key set with --api-key or VLLM_API_KEY when the server was started.",
-        larger_window="Set it when you start the server: vllm serve MODEL --max-model-len {context}",
+        where_key_is="Use the API key set with --api-key or VLLM_API_KEY "
+        "when the server was started.",
+        larger_window="Set it when you start the server: "
+        "vllm serve MODEL --max-model-len {context}",
         traces=Traces(program="vllm", start_words="vllm serve MODEL"),
         thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
     ),

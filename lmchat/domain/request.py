@@ -50,7 +50,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     product: Product
     model: str
     messages: tuple[ChatMessage, ...]
-    """Oldest first; where the server takes it, reasoning of answers behind the last prompt is sent."""
+    """Oldest first; reasoning after the last prompt is sent if the server takes it."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model

@@ -10,7 +10,8 @@ from msgspec import Struct, field
 from lmchat.domain.attached_files import AttachedFile, split_files
 from lmchat.domain.message import ChatMessage, Role
 
-_LONGEST_TAG, _LONGEST_TITLE = 40, 60
+_MAX_TAG_CHARS = 40
+_MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
 STRETCH = 64  # messages of a long session that are read together
 HOLDERS = {
@@ -101,14 +102,17 @@ class ListFilter(Struct, frozen=True, kw_only=True):
         """Read a filter: `#word` is a tag, all else a part of the title."""
         found = text.casefold().split()
         return cls(
-            words=" ".join(one for one in found if not one.startswith("#")),
-            tags=tuple(one.removeprefix("#") for one in found if one.startswith("#")),
+            words=" ".join(word for word in found if not word.startswith("#")),
+            tags=tuple(word.removeprefix("#") for word in found if word.startswith("#")),
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
-        return self.words in title.casefold() and all(
-            any(tag.startswith(wanted) for tag in tags) for wanted in self.tags
-        )
+        has_tags = all(_has_tag(tags, beginning) for beginning in self.tags)
+        return has_tags and self.words in title.casefold()
+
+
+def _has_tag(tags: Collection[str], beginning: str) -> bool:
+    return any(tag.startswith(beginning) for tag in tags)
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):
@@ -130,7 +134,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
 
 def tags_from(text: str) -> tuple[str, ...]:
     """Read tags: words in small letters, each once, with `#` or without."""
-    words = (word.strip("#,")[:_LONGEST_TAG] for word in text.casefold().split())
+    words = (word.strip("#,")[:_MAX_TAG_CHARS] for word in text.casefold().split())
     return tuple(dict.fromkeys(word for word in words if word))
 
 
@@ -142,9 +146,9 @@ def title_from(prompt: str) -> str:
     lines = (line.strip() for line in (*typed.splitlines(), *names))
     line = next((line for line in lines if line), "")
     line = " ".join(line.lstrip("#>*-` ").split()) or "Untitled"
-    if len(line) <= _LONGEST_TITLE:
+    if len(line) <= _MAX_TITLE_CHARS:
         return line
-    cut = line[: _LONGEST_TITLE - 1].rsplit(" ", 1)[0]
+    cut = line[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
     return cut.rstrip(" ,;:.") + "…"
 
 
@@ -170,21 +174,22 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     tree = {message.message_id: message for message in messages}
     children: dict[str | None, list[ChatMessage]] = {}
     for message in tree.values():
-        children.setdefault(message.parent_id if message.parent_id in tree else None, []).append(
-            message
-        )
+        parent_id = message.parent_id if message.parent_id in tree else None
+        children.setdefault(parent_id, []).append(message)
+
     found: list[Branch] = []
     waiting = [(head, 0) for head in reversed(children.get(None, ()))]
     while waiting:
         head, depth = waiting.pop()
         run = _run(head, children)
         found.append(Branch(messages=tuple(run), depth=depth))
-        waiting += [(one, depth + 1) for one in reversed(children.get(run[-1].message_id, ()))]
+        below = children.get(run[-1].message_id, ())
+        waiting += [(child, depth + 1) for child in reversed(below)]
     return found
 
 
 def _run(head: ChatMessage, children: dict[str | None, list[ChatMessage]]) -> Sequence[ChatMessage]:
     run = [head]
-    while len(below := children.get(run[-1].message_id, [])) == 1:
+    while len(below := children.get(run[-1].message_id, [])) == 1:  # without a sibling
         run += below
     return run

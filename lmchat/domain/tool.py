@@ -99,7 +99,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
-    """Give each tool its name in requests: `SERVER__TOOL`, cut and numbered where it is not unique."""
+    """Give each tool its name in requests: `SERVER__TOOL`, cut, and numbered if not unique."""
     taken: set[str] = set()
 
     def named(tool: Tool) -> Tool:
@@ -116,11 +116,12 @@ def cut_result(text: str) -> str:
     """Return a result that is short enough, with a notice where it was cut."""
     if len(text) <= MAX_RESULT_CHARS:
         return text
-    return f"{text[:MAX_RESULT_CHARS]}\n[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
+    note = f"[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
+    return f"{text[:MAX_RESULT_CHARS]}\n{note}"
 
 
 def arguments_of(text: str) -> dict[str, Any] | None:
-    """Return the arguments of a call as an object, None where they are none; no text is an empty object."""
+    """Return the arguments of a call as an object, or None; no text is an empty object."""
     try:
         value = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):
@@ -129,7 +130,7 @@ def arguments_of(text: str) -> dict[str, Any] | None:
 
 
 def call_words(name: str, arguments: str) -> str:
-    """Return a call as one reads it: `files/read_text("notes.md")`; unsafe, and as long as its values."""
+    """Return a call for a reader: `files/read_text("notes.md")`; not safe for a terminal."""
     found = arguments_of(arguments)
     if found is None:
         return f"{name}({arguments})"
@@ -140,7 +141,7 @@ def call_words(name: str, arguments: str) -> str:
 
 
 def called(message: ChatMessage) -> str:
-    """Return the tool calls of a message as one reads them; unsafe, as `call_words`."""
+    """Return the tool calls of a message for a reader; not safe for a terminal."""
     return ", ".join(call_words(call.name, call.arguments) for call in message.tool_calls)
 
 
@@ -158,8 +159,9 @@ def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
 
 
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
-    """Return a tool message with the result of its call, or what went wrong; without `run` it is unknown."""
-    started_s, arguments = time.monotonic(), arguments_of(call.tool_calls[0].arguments)
+    """Return a tool message with the result of its call; without `run` the tool is unknown."""
+    started_s = time.monotonic()
+    arguments = arguments_of(call.tool_calls[0].arguments)
     if run is None:
         result = ToolResult(text="There is no tool of this name.", is_error=True)
     elif arguments is None:

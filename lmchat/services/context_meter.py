@@ -12,17 +12,15 @@ from lmchat.domain.server import Target
 from lmchat.text import shell_word
 
 _TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
-_KEPT_MESSAGES = 2
-_MOST_RESERVE = 1000
+_KEPT_MESSAGES = 2  # the last messages, which are sent in any case
+_MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 _WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
 _ASCII = bytes(range(128))
-_SMALL_TOKENS = (
-    24  # counts of smaller prompts tell more about the chat template than about the text
-)
-_MOST_FACTOR = 4.0
+_SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
+_MAX_FACTOR = 4.0
 _CUT_SHARE = 0.6  # a server that counts less than this share has left something out
 _FULL_SHARE = 0.98
-"""A prompt that fills this share of the window, without room for an answer, is the rest of a longer one."""
+"""A prompt that fills this share of the window, with no room for an answer, was cut."""
 _CUT_TOKENS = 1000  # smaller estimates are too rough for that
 
 
@@ -30,11 +28,10 @@ def raw_tokens(text: str) -> float:
     """Return 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each as one token."""
     if text.isascii():
         return len(text) / 4
-    rest = (
-        text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
-    )
-    wide = len(_WIDE.findall(rest))
-    return (len(text) - len(rest)) / 4 + (len(rest) - wide) / 2 + wide
+    encoded = text.encode(errors="surrogatepass")
+    letters = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
+    wide = len(_WIDE.findall(letters))
+    return (len(text) - len(letters)) / 4 + (len(letters) - wide) / 2 + wide
 
 
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
@@ -151,33 +148,32 @@ def plan_context(
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
 ) -> ContextPlan:
-    """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first.
+    """Choose what to send: the system prompt and the last messages; older ones are left out whole.
 
-    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window. `tool_tokens`
-    are for the tools that are offered. What follows the last prompt stays, and results go with their
-    calls. With `is_continued`, the last answer is sent though it may hold nothing but a thought.
+    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window.
+    `tool_tokens` are for the tools that are offered. What follows the last prompt stays, and
+    results are left out with their calls. With `is_continued`, the last answer is sent even if it
+    holds nothing but a thought.
     """
-    said = [message for message in messages if message.sent_text or message.files]
-    if is_continued and messages and not messages[-1].sent_text:
-        said.append(messages[-1])
-    talk = [message for message in said if message.role is not Role.SYSTEM]
-    systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
-    opening = [message for message in systems if message.text]
-    thoughts = thoughts_to_send(talk, sent_thoughts)
-    sizes = list(map(MessageSize.of, talk, thoughts))
+    opening = _system_prompt(messages)
+    talk = _sent_messages(messages, is_continued=is_continued)
+    sizes = list(map(MessageSize.of, talk, thoughts_to_send(talk, sent_thoughts)))
     tokens = [size.tokens(factor) for size in sizes]
     opening_sizes = list(map(MessageSize.of, opening))
     opening_tokens = sum(size.tokens(factor) for size in opening_sizes)
-    reserve = max_tokens or (0 if limit is None else min(_MOST_RESERVE, limit // 4))
-    needed = kept = tool_tokens + sum(tokens) + opening_tokens
-    prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
-    last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
+    needed = tool_tokens + sum(tokens) + opening_tokens
+
+    reserve = max_tokens or 0
+    if not reserve and limit is not None:
+        reserve = min(_MAX_RESERVE, limit // 4)
     first = 0
-    while first < last and (
-        talk[first].role is Role.TOOL or (limit is not None and kept + reserve > limit)
-    ):
-        kept -= tokens[first]
-        first += 1
+    kept = needed
+    for index in range(_first_kept(talk)):
+        is_too_long = limit is not None and kept + reserve > limit
+        if not is_too_long and talk[index].role is not Role.TOOL:
+            break
+        kept -= tokens[index]
+        first = index + 1
     return ContextPlan(
         messages=(*opening, *talk[first:]),
         size=PromptSize.of_sizes([*opening_sizes, *sizes[first:]]),
@@ -189,17 +185,43 @@ def plan_context(
     )
 
 
+def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the last system message, unless it is empty."""
+    systems = [message for message in messages if message.role is Role.SYSTEM]
+    return [message for message in systems[-1:] if message.text]
+
+
+def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
+    """Return the messages with content, without system messages."""
+    sent: list[ChatMessage] = []
+    for message in messages:
+        has_content = message.sent_text or message.files
+        if has_content and message.role is not Role.SYSTEM:
+            sent.append(message)
+    if is_continued and messages and not messages[-1].sent_text:
+        sent.append(messages[-1])
+    return sent
+
+
+def _first_kept(talk: Sequence[ChatMessage]) -> int:
+    """Return the index of the first message that is sent in any case."""
+    for index in range(len(talk) - 1, -1, -1):
+        if talk[index].role is Role.USER:
+            return min(index, len(talk) - _KEPT_MESSAGES)
+    return len(talk) - _KEPT_MESSAGES
+
+
 def cut_note(target: Target, tokens: int, window: int) -> str:
     """Return that a prompt is longer than the window, what the server does then, and what helps."""
     fate = "may refuse the prompt or drop a part of it"
     if target.product.facts.cuts_prompts:
         fate = "drops its beginning"
-    context = 1 << (tokens + _MOST_RESERVE).bit_length()
-    step = target.product.facts.larger_window
-    step = step or "Shorten it, or use a larger context window"
+    step = target.product.facts.larger_window or "Shorten it, or use a larger context window"
+    context = 1 << (tokens + _MAX_RESERVE).bit_length()
+    step = step.format(context=context, model=shell_word(target.model_id))
     return (
-        f"The prompt has about {tokens} tokens, the context window {window}: {target.product} {fate}. "
-        f"{step.format(context=context, model=shell_word(target.model_id))}."
+        f"The prompt has about {tokens} tokens, the context window {window}: "
+        f"{target.product} {fate}. {step}."
     )
 
 
@@ -230,17 +252,19 @@ class ContextMeter:
     ) -> None:
         """Learn from a count of a prompt; `is_exact` is one that was asked for.
 
-        A template may leave out thoughts, unless the server says that it keeps them: a count of such
-        a prompt tells nothing about later prompts.
+        A template may leave out thoughts, unless the server says that it keeps them: a count of
+        such a prompt tells nothing about later prompts.
         """
         if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
         is_unsure = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
         if not is_exact and (is_unsure or self.is_cut(target, prompt, counted)):
             return
-        fresh = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
-        old = self._factors.get(_key(target))
-        self._set(target, fresh if old is None or is_exact else (old + 2 * fresh) / 3)
+        factor = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
+        earlier = self._factors.get(_key(target))
+        if earlier is not None and not is_exact:
+            factor = (earlier + 2 * factor) / 3
+        self._set(target, factor)
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
         if sent:
@@ -268,22 +292,21 @@ class ContextMeter:
         last = (messages[-1].message_id, messages[-1].state) if messages else ()
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts, len(messages), last)
-        if (
-            self._last is None or self._last[0] != key
-        ):  # asked several times a second while an answer comes
-            counted, uncounted = _split(messages, model_id)
-            thoughts = thoughts_to_send(uncounted, sent_thoughts)
-            pairs = zip(uncounted, thoughts, strict=True)
-            estimates = [_estimate(message, thought, factor=factor) for message, thought in pairs]
-            tokens = counted + sum(estimates)
-            self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
-        return self._last[1]
+        if self._last is not None and self._last[0] == key:  # called several times a second
+            return self._last[1]
+        tokens, uncounted = _split(messages, model_id)
+        thoughts = thoughts_to_send(uncounted, sent_thoughts)
+        for message, thought in zip(uncounted, thoughts, strict=True):
+            tokens += _estimate(message, thought, factor=factor)
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
+        self._last = (key, use)
+        return use
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         return estimate_tokens(text, factor=self.factor(target))
 
     def _set(self, target: Target, factor: float) -> None:
-        self._factors[_key(target)] = min(max(factor, 1 / _MOST_FACTOR), _MOST_FACTOR)
+        self._factors[_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
 def _split(messages: Sequence[ChatMessage], model_id: str) -> tuple[int, Sequence[ChatMessage]]:
@@ -291,11 +314,11 @@ def _split(messages: Sequence[ChatMessage], model_id: str) -> tuple[int, Sequenc
 
     The counts of another model are of no use; without `model_id`, any count is taken.
     """
-    for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
         counted = _counted(message)
         if counted and model_id in ("", message.model):
-            return counted, messages[place + 1 :]
+            return counted, messages[index + 1 :]
     return 0, messages
 
 

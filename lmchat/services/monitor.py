@@ -26,49 +26,51 @@ class Monitor:
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._nudge = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._target: Target | None = None
         self.health = Health()
         self.is_focused = True
         self.is_streaming = False
-        self.next_look_s: float | None = (
-            None  # monotonic time of the next look; None while one is under way
-        )
+        self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
-        is_other = (
-            target is None or self._target is None or target.endpoint != self._target.endpoint
-        )
+        """Check the server of this target from now on."""
+        before = self._target
         self._target = target
-        if is_other:
+        if target is None:
             self.health = Health()
-        if target is not None:
-            facts = {"endpoint": target.endpoint, "product": target.product, "model": target.model}
-            self.health = replace(self.health, **facts)
-        self.look_now()
+        else:
+            is_same = before is not None and target.endpoint == before.endpoint
+            self.health = replace(
+                self.health if is_same else Health(),
+                endpoint=target.endpoint,
+                product=target.product,
+                model=target.model,
+            )
+        self.check_now()
 
-    def look_now(self) -> None:
-        self._nudge.set()
+    def check_now(self) -> None:
+        self._wanted.set()
 
     async def watch(self) -> AsyncGenerator[Health, None]:
-        """Check again and again, and yield the results."""
+        """Check repeatedly, and yield the results."""
         while True:
-            self._nudge.clear()
+            self._wanted.clear()
             health = None
             if self._target is not None and not self.is_streaming:
-                self.next_look_s = None
-                health = await self._look(self._target)
+                self.next_check_s = None
+                health = await self._check(self._target)
             pause_s = POLL_S if self.is_focused else AWAY_POLL_S
-            self.next_look_s = self._clock() + pause_s
+            self.next_check_s = self._clock() + pause_s
             if health is not None:
                 yield health
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._nudge.wait()
+                    await self._wanted.wait()
             except TimeoutError:
                 continue
 
-    async def _look(self, target: Target) -> Health:
+    async def _check(self, target: Target) -> Health:
         try:
             candidate = await self._backend.check(target.endpoint)
         except LMChatError as error:
@@ -102,11 +104,14 @@ class Monitor:
 
 
 def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
-    listed = next((info for info in candidate.models if info.model_id == target.model_id), None)
-    if listed is not None or target.model is None or not candidate.models:
-        return listed or target.model
-    only = candidate.models[0] if len(candidate.models) == 1 else None
-    answers_to_any = candidate.product.facts.ignores_model_name
-    if only is not None and answers_to_any and only.state in (LoadState.LOADED, LoadState.ASLEEP):
-        return only
+    """Return the model of the target as the server lists it."""
+    for model in candidate.models:
+        if model.model_id == target.model_id:
+            return model
+    if target.model is None or not candidate.models:
+        return target.model
+    if candidate.product.facts.ignores_model_name and len(candidate.models) == 1:
+        only = candidate.models[0]
+        if only.state in (LoadState.LOADED, LoadState.ASLEEP):
+            return only
     return replace(target.model, state=LoadState.UNKNOWN)

@@ -15,7 +15,7 @@ from lmchat.files import is_runnable
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
-_LOOK_S = 0.1
+_POLL_S = 0.1  # between two checks whether a program has ended
 _LINE_CHARS = 160
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
@@ -49,19 +49,23 @@ class ServerLauncher:
 
         `engine_command` installs the built-in engine; empty where it is installed.
         """
-        self._find, self._run, self._free_port = find, run, free_port
+        self._find = find
+        self._run = run
+        self._free_port = free_port
         self._started: dict[Product, Program] = {}
         self.engine_command = engine_command
         self.installed: tuple[Installed, ...] | None = (
-            None  # installed servers; None before the first look
+            None  # installed servers; None before the first search
         )
 
-    async def look(self) -> None:
+    async def find_installed(self) -> None:
+        """Find the installed servers."""
         self.installed = tuple(await run_abandonable(self._find))
 
     @property
     def running(self) -> tuple[Program, ...]:
-        return tuple(one for one in self._started.values() if one.exit_code is None)
+        started = self._started.values()
+        return tuple(program for program in started if program.exit_code is None)
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
         port = await asyncio.to_thread(self._free_port, candidate.endpoint.port)
@@ -82,20 +86,21 @@ class ServerLauncher:
 
     async def watch(self, program: Program) -> None:
         """Return when a command has ended well; raise `LMChatError` where a server has ended."""
-        while (code := program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
-            await asyncio.sleep(_LOOK_S)
+        while (code := program.exit_code) is None:  # noqa: ASYNC110 - no event on all systems
+            await asyncio.sleep(_POLL_S)
         has_failed = code != 0 or program.start.lifetime is not Lifetime.BRIEF
         if has_failed and program in self._started.values():  # else it was let go
             raise await _failure(program, code)
 
     async def aclose(self) -> None:
-        started, self._started = list(self._started.values()), {}
-        tied = (one for one in started if one.start.lifetime is Lifetime.TIED)
-        await asyncio.gather(*(one.end() for one in tied))
+        started = list(self._started.values())
+        self._started.clear()
+        tied = [program for program in started if program.start.lifetime is Lifetime.TIED]
+        await asyncio.gather(*(program.end() for program in tied))
 
 
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
-    """Return how to start a server that was not found running; None where lmchat cannot start it."""
+    """Return how to start a server that does not run; None if lmchat cannot start it."""
     lifetime = candidate.product.facts.lifetime
     can_start = is_startable(candidate) and is_runnable(installed.program) and bool(installed.start)
     if lifetime is None or not can_start:
@@ -114,9 +119,11 @@ def is_startable(candidate: Candidate) -> bool:
 
 
 async def _failure(program: Program, code: int) -> LMChatError:
-    line = safe_line(await program.last_line(), limit=_LINE_CHARS).rstrip(".")
+    message = f"{safe_line(program.start.short)} ended with exit code {code}"
+    if line := safe_line(await program.last_line(), limit=_LINE_CHARS).rstrip("."):
+        message += f": {line}"
     return LMChatError(
-        f"{safe_line(program.start.short)} ended with exit code {code}{f': {line}' if line else ''}.",
+        f"{message}.",
         hint=f"Its output: {safe_line(str(program.log_file))}",
         kind="program",
     )

@@ -16,6 +16,11 @@ from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
 
+KEPT_S = 32  # seconds that the speedometer shows
+_SHARED = [name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__]
+"""Figures of the ledger that a receipt has, too."""
+_log = logging.getLogger(__name__)
+
 
 class Spread(Struct, frozen=True, kw_only=True):
     """Median and 95th percentile."""
@@ -58,9 +63,11 @@ def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
     summed = [_summed(group) for group in groups.values()]
-    return tuple(
-        sorted(summed, key=lambda one: one.last.timestamp() if one.last else 0.0, reverse=True)
-    )
+    return tuple(sorted(summed, key=_last_used_s, reverse=True))
+
+
+def _last_used_s(figures: ModelFigures) -> float:
+    return figures.last.timestamp() if figures.last else 0.0
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
@@ -68,7 +75,7 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     measured = sorted(value for value in values if value is not None)
     if not measured:
         return None
-    from statistics import median  # noqa: PLC0415 - loads decimal and random: not before the first paint
+    from statistics import median  # noqa: PLC0415 - slow: loads decimal and random
 
     return Spread(p50=median(measured), p95=measured[math.ceil(0.95 * len(measured)) - 1])
 
@@ -95,18 +102,17 @@ def _summed(rows: Sequence[LedgerRow]) -> ModelFigures:
 
 
 def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
-    by_day: dict[date, list[float | None]] = {}
+    speeds_by_day: dict[date, list[float | None]] = {}
     for row in rows:
         if row.ended_at is not None:
-            by_day.setdefault(row.ended_at.astimezone().date(), []).append(row.tokens_per_second)
-    usual = {day: spread(speeds) for day, speeds in sorted(by_day.items())}
-    return tuple(
-        DayFigures(day=day, turns=len(by_day[day]), tokens_per_second=found.p50 if found else None)
-        for day, found in usual.items()
-    )
-
-
-KEPT_S = 32
+            day = row.ended_at.astimezone().date()
+            speeds_by_day.setdefault(day, []).append(row.tokens_per_second)
+    figures: list[DayFigures] = []
+    for day, speeds in sorted(speeds_by_day.items()):
+        usual = spread(speeds)
+        median_speed = usual.p50 if usual else None
+        figures.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median_speed))
+    return tuple(figures)
 
 
 class Speedometer:
@@ -124,27 +130,29 @@ class Speedometer:
     def values(self, now_s: float) -> tuple[float, ...]:
         second = int(now_s)
         first = max(min(self._counts, default=second), second - KEPT_S + 1)
-        return tuple(float(self._counts[one]) for one in range(first, second))
-
-
-log = logging.getLogger(__name__)
+        return tuple(float(self._counts[at_s]) for at_s in range(first, second))
 
 
 def failure_of(error: Exception) -> Failure:
     """Return an error as the failure of a message; the log has it under the same id."""
     failure_id = new_id()[:4]
     if isinstance(error, LMChatError):
-        log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
-        kind, message, hint, details = error.kind, error.message, error.hint, error.details
-    else:
-        log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
-        kind, message = "bug", "lmchat had an internal error."
-        hint = "Try again. The log file has details under this id."
-        details = type(error).__name__
-    return Failure(kind=kind, message=message, hint=hint, details=details, failure_id=failure_id)
-
-
-_SHARED = [name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__]
+        _log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        return Failure(
+            kind=error.kind,
+            message=error.message,
+            hint=error.hint,
+            details=error.details,
+            failure_id=failure_id,
+        )
+    _log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
+    return Failure(
+        kind="bug",
+        message="lmchat had an internal error.",
+        hint="Try again. The log file has details under this id.",
+        details=type(error).__name__,
+        failure_id=failure_id,
+    )
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:

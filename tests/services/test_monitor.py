@@ -18,7 +18,7 @@ async def looks(monitor: Monitor, count: int) -> list:
             seen.append(health)
             if len(seen) == count:
                 return seen
-            monitor.look_now()
+            monitor.check_now()
     return seen
 
 
@@ -42,7 +42,7 @@ async def test_a_server_that_went_away_is_down_and_comes_back():
             backend.candidates = () if len(seen) == 1 else up
             if len(seen) == 3:
                 break
-            monitor.look_now()
+            monitor.check_now()
     assert seen == [False, True, False]
     assert monitor.health.latencies_ms == (3.0, None, 3.0)
     assert monitor.health.seen_s is not None
@@ -60,7 +60,7 @@ async def test_nothing_is_asked_while_an_answer_streams():
             await asyncio.sleep(0)
         assert backend.checks == 0
         monitor.is_streaming = False
-        monitor.look_now()
+        monitor.check_now()
         await waiting
     assert backend.checks == 1
 

@@ -424,7 +424,7 @@ class Situation(Seen):
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
         self.app.connect._wake.set()
-        self.app.workspace.monitor.look_now()
+        self.app.workspace.monitor.check_now()
 
     async def types(self, text: str) -> None:
         await self.desk.type(text)
@@ -467,7 +467,7 @@ class Situation(Seen):
 
         def is_at_rest() -> bool:
             busy = {one.group for one in self.app.workers if not one.is_finished} - {while_busy}
-            return not busy & _PASSING and self.app.workspace.monitor.next_look_s is not None
+            return not busy & _PASSING and self.app.workspace.monitor.next_check_s is not None
 
         for _ in range(3):
             await self.until(is_at_rest, "rest")

@@ -88,7 +88,7 @@ class Connect:
             return
         self.start()
         self._wake.set()
-        self._workspace.monitor.look_now()
+        self._workspace.monitor.check_now()
         self._chat.status.show_action("checking")
 
     def check_if_none(self) -> None:

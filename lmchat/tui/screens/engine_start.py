@@ -97,7 +97,7 @@ class EngineStart:
             self._target.go_back_to(None if was_engine else before)
             raise
         self._status.show_action(f"loaded {name}")
-        self._workspace.monitor.look_now()
+        self._workspace.monitor.check_now()
 
     async def _wants_to_retry(self, error: LMChatError) -> bool:
         title = "The built-in engine cannot be started"

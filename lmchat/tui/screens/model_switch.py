@@ -145,7 +145,7 @@ class ModelSwitch:
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
         self._chat.status.show_action(f"stopped loading {_short_name(model)}")
-        self._workspace.monitor.look_now()
+        self._workspace.monitor.check_now()
 
     async def _unload(self, model: ModelInfo) -> None:
         self._chat.status.show_action(f"unloading {_short_name(model)}")
@@ -166,7 +166,7 @@ class ModelSwitch:
         self._show_new_states()
 
     def _show_new_states(self) -> None:
-        self._workspace.monitor.look_now()
+        self._workspace.monitor.check_now()
         if screens_of(self._app, "ModelPicker"):
             self.refresh_picker()
 

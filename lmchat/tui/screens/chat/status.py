@@ -121,7 +121,7 @@ class StatusDisplay:
             loading_since_s=self._loading_since_s,
             loading_fraction=next_turn.target.loading_fraction if next_turn.target else None,
             speeds=self.speedometer.values(speeds_until_s),
-            next_check_s=self._workspace.monitor.next_look_s,
+            next_check_s=self._workspace.monitor.next_check_s,
             warning=self._warning,
         )
 

@@ -427,7 +427,7 @@ class Turns:
         asleep = (LoadState.ASLEEP, LoadState.NOT_LOADED)
         was_woken = model is not None and model.state in asleep
         if has_failed or was_woken:
-            self._workspace.monitor.look_now()
+            self._workspace.monitor.check_now()
 
     def _show_end(self, opened: OpenSession, answer: ChatMessage | None) -> None:
         log = self._widgets.log

@@ -108,7 +108,7 @@ class ServerStarts:
         begin_work(self._page, partial(self._read_programs, launcher), "programs")
 
     async def _read_programs(self, launcher: ServerLauncher) -> None:
-        await launcher.look()
+        await launcher.find_installed()
         self._learn(
             installed=launcher.installed,
             running=launcher.running,
