@@ -9,8 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NewType
 
+SafeText = NewType("SafeText", str)
+"""Text that has passed the filter of `safe_text`."""
 GAP = "\u00a0"
 """Gap between a figure and its unit."""
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
@@ -40,7 +42,7 @@ _HOSTILE = re.compile(
 """Code points that must not reach a terminal; a table would take 0.5 MB and five times as long."""
 
 
-def safe_text(text: str) -> str:
+def safe_text(text: str) -> SafeText:
     """Return text without terminal commands: controls become visible, CRLF becomes LF.
 
     Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it shapes a
@@ -48,20 +50,25 @@ def safe_text(text: str) -> str:
     message.
     """
     if text.isascii() and text.isprintable():
-        return text
+        return SafeText(text)
     text = text.replace("\r\n", "\n")
     if text.isascii():
-        return text.translate(_PICTURES)
+        return SafeText(text.translate(_PICTURES))
     visible = _HOSTILE.sub(lambda found: _PICTURES.get(ord(found[0]), _SUBSTITUTE), text)
-    return _SHAPING.sub(_shaped, visible)
+    return SafeText(_SHAPING.sub(_shaped, visible))
 
 
-def safe_line(text: str, *, limit: int | None = None) -> str:
+def on_one_line(text: str) -> SafeText:
+    """Return safe text with blanks for line breaks and tabs; blanks around it stay."""
+    return SafeText(safe_text(text).replace("\n", " ").replace("\t", " "))
+
+
+def safe_line(text: str, *, limit: int | None = None) -> SafeText:
     """Return safe text on one line, for titles, names and errors; cut to `limit` with `…`."""
-    line = " ".join(safe_text(text).replace("\t", " ").split("\n")).strip()
+    line = on_one_line(text).strip()
     if limit is not None and len(line) > limit:
-        return line[: max(limit - 1, 0)].rstrip() + "…"
-    return line
+        line = line[: max(limit - 1, 0)].rstrip() + "…"
+    return SafeText(line)
 
 
 def shell_word(name: str) -> str:

@@ -143,7 +143,7 @@ class LMChatApp(PatchedApp):
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
-        from lmchat.tui.screens.palette import Palette, offers
+        from lmchat.tui.screens.palette import Palette, palette_entries
 
         below = self.screen
 
@@ -155,8 +155,8 @@ class LMChatApp(PatchedApp):
                     command.action, self if command.scope is Scope.APP else self.chat
                 )
 
-        found = offers(self.chat if below is self.chat else None)
-        self.push_screen(Palette(found, self.workspace.settings.keys), run)
+        entries = palette_entries(self.chat if below is self.chat else None)
+        self.push_screen(Palette(entries, self.workspace.settings.keys), run)
 
     def action_show_help(self) -> None:
         from lmchat.tui.screens.help_screen import HelpScreen

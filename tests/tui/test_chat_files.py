@@ -12,14 +12,8 @@ from textual.widgets import Input
 from lmchat.domain.message import Role
 from lmchat.machine.other_programs import chat_places
 from lmchat.services.importing import Importer
-from lmchat.tui.screens.ask_dialog import (
-    AskDialog,
-    ConfirmDialog,
-    ExportDialog,
-    ExportRequest,
-    WorkDialog,
-    parse_export,
-)
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
+from lmchat.tui.screens.export_dialog import ExportDialog, ExportRequest, parse_export
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 

@@ -8,8 +8,9 @@ from textual import events
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, KeyDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.text_dialog import LinksDialog, TextDialog
 from tests.support.tui_host import Host, drawn, screen_text
 

@@ -8,11 +8,11 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.server_dialog import AddressDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, hold, ready_desktop, shown

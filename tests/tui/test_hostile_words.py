@@ -19,19 +19,14 @@ from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.examination import Check, Examination
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.screens.ask_dialog import (
-    AddressDialog,
-    AllowDialog,
-    AskDialog,
-    ConfirmDialog,
-    KeyDialog,
-)
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
 from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog

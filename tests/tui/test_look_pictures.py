@@ -9,16 +9,12 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from lmchat.domain.product import Product
-from lmchat.tui.screens.ask_dialog import (
-    AskDialog,
-    ConfirmDialog,
-    ExportDialog,
-    ExportRequest,
-    KeyDialog,
-)
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.export_dialog import ExportDialog, ExportRequest
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.session_list import SessionList

@@ -215,7 +215,7 @@ def turn(**more) -> Turn:
     ],
 )
 def test_the_stage_is_told_in_a_word(value, word):
-    assert stage_words(value)[0] == word
+    assert stage_words(value).word == word
 
 
 def answering_with(model, **more):

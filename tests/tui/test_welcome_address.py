@@ -9,9 +9,9 @@ import pytest
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
-from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model

@@ -12,8 +12,8 @@ from lmchat.domain.product import Lifetime, Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
+from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.scripted_backend import file

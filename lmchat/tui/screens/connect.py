@@ -230,7 +230,7 @@ class Connect:
             self._wake.set()
 
     def _ask_for_key(self, candidate: Candidate) -> None:
-        from lmchat.tui.screens.ask_dialog import KeyDialog
+        from lmchat.tui.screens.server_dialog import KeyDialog
 
         endpoint, problem = candidate.endpoint, candidate.key_withheld
         if candidate.verdict is Verdict.KEY_REJECTED:

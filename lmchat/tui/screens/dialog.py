@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -23,11 +23,11 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
-from lmchat.tui.widgets.row_list import ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 
-_TALL = 30
-_AROUND = 4
+_TALL = 30  # rows from which a dialog keeps blank rows around it
+_AROUND = 4  # number of these rows
 _MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
 ResultT = TypeVar("ResultT")
 
@@ -36,7 +36,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     """Modal dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
     HEADING: ClassVar[str] = ""  # title in the first row
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
     LEAVE: ClassVar[str] = "close"  # word for Esc
@@ -45,13 +45,14 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
     ) -> None:
         super().__init__(classes="-small" if is_small else None)
-        self.heading, self.hints = safe_line(heading) or self.HEADING, hints or self.HINTS
+        self.heading = safe_line(heading or self.HEADING)
+        self.hints = hints or self.HINTS
         self._late_result: tuple[ResultT | None] | None = None
         """Result to leave with as soon as the dialog is on top."""
 
     @property
     def can_show(self) -> bool:
-        """Whether the top-level widgets exist; they are removed one at a time when the dialog is left."""
+        """Whether the top-level widgets exist; a dialog that is left removes them one by one."""
         return self.is_attached and bool(self.children) and self in self.app.screen_stack
 
     @property
@@ -75,28 +76,28 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield LineWidget([content(((self.heading, STRONG),))], id="dialog-title", classes="gap")
+            yield LineWidget([styled(self.heading, STRONG)], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield LineWidget(
-                _pieces(self.hints), _pieces((("Esc", self.LEAVE),))[0], id="dialog-keys"
-            )
+            yield LineWidget(_as_pieces(self.hints), self._way_out(), id="dialog-keys")
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
 
+    def _way_out(self) -> Content:
+        return content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
+
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        self.query_one("#dialog-keys", LineWidget).show(
-            _pieces(hints), _pieces((("Esc", self.LEAVE),))[0]
-        )
+        self.query_one("#dialog-keys", LineWidget).show(_as_pieces(hints), self._way_out())
 
     def show_title(self, *figures: str) -> None:
-        """Show figures to the right of the title; the last ones are dropped where there is no room."""
-        title, dot = self.query_one("#dialog-title", LineWidget), f" {icons_for(self).dot} "
+        """Show figures to the right of the title, as many of them as there is room for."""
+        title = self.query_one("#dialog-title", LineWidget)
+        dot = f" {icons_for(self).dot} "
         room = title.size.width - cell_len(self.heading) - 2
         kept = list(figures)
-        while kept and cell_len(dot.join(kept)) > room:
+        while kept and styled(dot.join(kept)).cell_length > room:
             kept.pop()
-        title.show([content(((self.heading, STRONG),))], content(((dot.join(kept), MUTED),)))
+        title.show([styled(self.heading, STRONG)], styled(dot.join(kept), MUTED))
 
     def fit(self, grown: Widget, wanted: int) -> None:
         """Resize a widget to the rows it wants, limited by the room that the others leave."""
@@ -104,7 +105,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         fit_height(grown, wanted, self.size.height - around)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow only `leave` while widgets are missing: unused keys of the chat can arrive at any moment."""
+        """Allow only `leave` while widgets are missing: keys of the chat can arrive late."""
         if not (self.can_act or action == "leave"):
             return False
         return super().check_action(action, parameters)
@@ -117,13 +118,13 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     """Dialog with a list that grows with its rows up to the screen's height and never shrinks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", show=False),
-        Binding("down", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "move(-1_000_000)", show=False),
-        Binding("end", "move(1_000_000)", show=False),
-        Binding("enter", "take", show=False),
+        ("up", "move(-1)"),
+        ("down", "move(1)"),
+        ("pageup", "page(-1)"),
+        ("pagedown", "page(1)"),
+        ("home", "move(-1_000_000)"),
+        ("end", "move(1_000_000)"),
+        ("enter", "take"),
     ]
     PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
     _list_height = 0
@@ -132,6 +133,25 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         if self.PLACEHOLDER:
             yield Field(placeholder=self.PLACEHOLDER)
         yield RowList()
+
+    def on_mount(self) -> None:
+        self.list.set_focused(has_keys=not self.AUTO_FOCUS)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.use_room)
+
+    def use_room(self) -> None:
+        """Draw for a new size, or for rows that have changed."""
+        if self.can_act:
+            self.fit_list()
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw the rows for the current width."""
+
+    @property
+    def list(self) -> RowList:
+        return self.query_one(RowList)
 
     @property
     def typed(self) -> str:
@@ -142,31 +162,30 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         event.stop()
         self.filter(event.value)
 
+    def filter(self, typed: str) -> None:  # noqa: ARG002 - for those that need it
+        """Show what matches the typed words."""
+        self.draw()
+
     @on(Input.Submitted)
     @on(RowList.Taken)
     def take_chosen(self, event: Message) -> None:
         event.stop()
         self.action_take()
 
-    def filter(self, typed: str) -> None:  # noqa: ARG002 - for those that need it
-        """Show what matches the typed words."""
-        self.draw()
-
     def action_take(self) -> None:
         """Act on the chosen row, after Enter or a click."""
 
-    def on_mount(self) -> None:
-        self.list.set_focused(has_keys=not self.AUTO_FOCUS)
+    def action_move(self, by: int) -> None:
+        self.list.move(by)
 
-    @property
-    def list(self) -> RowList:
-        return self.query_one(RowList)
+    def action_page(self, direction: int) -> None:
+        self.list.page(direction)
 
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
     ) -> None:
         """Show other rows, or the words for none, and figures about them in the title."""
-        rows = rows or words_as_rows(nothing, self.list.text_width)
+        rows = rows or wrapped_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
         self.fit_list(len(rows))
         self.show_title(*figures)
@@ -179,28 +198,11 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
             self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._use_room)
-
-    def _use_room(self) -> None:
-        if self.can_act:
-            self.fit_list()
-            self.draw()
-
-    def draw(self) -> None:
-        """Draw the rows for the current width."""
-
-    def action_move(self, by: int) -> None:
-        self.list.move(by)
-
-    def action_page(self, direction: int) -> None:
-        self.list.page(direction)
-
 
 def fit_height(grown: Widget, wanted: int, room: int) -> None:
     """Resize a widget to the rows it wants, so that it and its siblings fit into `room`."""
     height = max(min(wanted, free_height(grown, room)), 1)
-    given = grown.styles.inline.height  # `1fr` of the stylesheet is a share of the room, and no row
+    given = grown.styles.inline.height  # `1fr` of the stylesheet is a share of the room
     if given is None or given.value != height:
         grown.styles.height = height
 
@@ -215,12 +217,13 @@ def free_height(grown: Widget, room: int) -> int:
     return room - taken - grown.styles.margin.height - box.gutter.height
 
 
-def _pieces(hints: Sequence[Hint]) -> list[Content]:
+def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
     """Return keys and words as pieces that a `LineWidget` can drop whole."""
-    return [
-        content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
-        for index, (key, word) in enumerate(hints)
-    ]
+    pieces: list[Content] = []
+    for key, word in hints:
+        gap = "  " if pieces else ""
+        pieces.append(content(((gap, ""), (key, STRONG), (f" {word}", MUTED))))
+    return pieces
 
 
 class FetchDialog(Dialog[None]):
@@ -248,15 +251,14 @@ class FetchDialog(Dialog[None]):
         progress = self._progress
         if not self.can_act or progress is None:
             return
-        bar, icons = self.query_one("#bar", LineWidget), icons_for(self)
-        used = round(bar.size.width * progress.fraction)
-        rest = (icons.rule * (bar.size.width - used), FAINT)
-        bar.show([content(((icons.used * used, "$primary"), rest))])
-        done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
-        right: Parts = (
-            (f"{done} of {total} ", MUTED),
-            (formatting.percent(progress.fraction), STRONG),
-        )
+        bar = self.query_one("#bar", LineWidget)
+        icons = icons_for(self)
+        width = bar.size.width
+        used = round(width * progress.fraction)
+        bar.show([content(((icons.used * used, "$primary"), (icons.rule * (width - used), FAINT)))])
+        done = formatting.size(progress.done_bytes)
+        total = formatting.size(progress.total_bytes)
+        figures = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
         self.query_one("#figures", LineWidget).show(
-            [content((("downloading", MUTED),))], content(right)
+            [styled("downloading", MUTED)], content(figures)
         )

@@ -118,5 +118,5 @@ def _offer_words(offer: DemoOffer) -> str:
         f"{offer.name} is a small model, only for trying lmchat.\n\n"
         f"Size     {formatting.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
-        f"Folder   {offer.folder}"
+        f"Folder   {safe_line(str(offer.folder))}"
     )

@@ -6,10 +6,11 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from math import ceil
 from typing import Any, ClassVar
 
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
 
 from lmchat.domain.message import FilePart
@@ -56,8 +57,8 @@ class ImageDialog(Dialog[bool | None]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "open", show=False),
-        Binding("enter,right", "next", show=False),
+        ("o", "open"),
+        ("enter,right", "next"),
     ]
 
     def __init__(
@@ -66,14 +67,17 @@ class ImageDialog(Dialog[bool | None]):
         """Create the dialog; `left` images follow."""
         more = (("Enter", f"next, {left} left"),) if left else ()
         super().__init__(part.name, (("o", "open"), *more))
-        self._part, self._image, self.action_open = part, image, open_file
+        self._part = part
+        self._image = image
+        self.action_open = open_file
 
     def compose_content(self) -> Iterable[Widget]:
         from textual_image import renderable, widget
 
-        is_unknown = renderable.Image is renderable.UnicodeImage  # stdout is no terminal
-        make = widget.HalfcellImage if is_unknown else widget.Image
-        yield make(self._image, id="image", classes="gap")
+        image_widget: type[Widget] = widget.Image
+        if renderable.Image is renderable.UnicodeImage:  # stdout is no terminal
+            image_widget = widget.HalfcellImage
+        yield image_widget(self._image, id="image", classes="gap")
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._fit)
@@ -82,11 +86,16 @@ class ImageDialog(Dialog[bool | None]):
         """Use the width, as far as there is room for the height; a small image is not enlarged."""
         if not self.can_act:
             return
-        part, shown, (width, height) = self._part, self.query_one("#image"), self._image.size
-        pixels = (f"{part.width}×{part.height}",) if part.width else ()
-        self.show_title(formatting.size(part.size, is_exact=True), *pixels)
+        part = self._part
+        figures = [formatting.size(part.size, is_exact=True)]
+        if part.width:
+            figures.append(f"{part.width}×{part.height}")
+        self.show_title(*figures)
+
+        shown = self.query_one("#image")
+        width, height = self._image.size
         columns = min(self.query_one("#dialog-title").size.width, width)
-        self.fit(shown, -(-columns * height // (width * _CELL_RATIO)))
+        self.fit(shown, ceil(columns * height / (width * _CELL_RATIO)))
         rows = int(shown.styles.height.value) if shown.styles.height else 1
         shown.styles.width = min(columns, max(rows * _CELL_RATIO * width // height, 1))
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import ClassVar
 
 from msgspec import Struct
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Branch, branches
 from lmchat.domain.tool import called
-from lmchat.text import safe_line
+from lmchat.text import SafeText, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.line import MUTED, Parts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 _MOST_INDENT = 24
@@ -46,44 +46,56 @@ class MessageTree(ListDialog[str | None]):
         ("← →", "parent, child"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "go_there", show=False),
-        Binding("n", "act('name')", show=False),
-        Binding("d,delete", "act('prune')", show=False),
-        Binding("u", "act('undo')", show=False),
-        Binding("left", "to_parent", show=False),
-        Binding("right", "to_child", show=False),
+        ("enter", "go_there"),
+        ("n", "act('name')"),
+        ("d,delete", "act('prune')"),
+        ("u", "act('undo')"),
+        ("left", "to_parent"),
+        ("right", "to_child"),
     ]
 
     def __init__(self, act: Callable[[str, str], None]) -> None:
         super().__init__()
         self._act = act
-        self._branches: list[Branch] | None = None
+        self._branches: list[Branch] | None = None  # None until the tree is read
         self._shown = TreeShown()
 
     def show(self, shown: TreeShown) -> None:
-        """Show a tree; choose the end of the shown path at first, later the same branch or its parent."""
-        before, self._shown, self._branches = self._branches, shown, branches(shown.messages)
-        if before is None:
-            on_path = [one for one in self._branches if one.branch_id in shown.path]
-            choose = on_path[-1] if on_path else None
-        else:
-            chosen = next((one for one in before if one.branch_id == self.chosen_id), None)
-            choose = None if chosen is None else self._nearest(chosen.messages[0])
-        self.call_after_refresh(self.draw, None if choose is None else choose.branch_id)
+        """Show a tree; choose the end of the shown path at first, later the same branch."""
+        is_first = self._branches is None
+        chosen = None if is_first else self._chosen_branch()
+        self._shown = shown
+        self._branches = branches(shown.messages)
+        choose = self._end_of_path() if is_first else self._nearest(chosen)
+        self.call_after_refresh(self.draw, choose.branch_id if choose else None)
 
-    def _nearest(self, head: ChatMessage) -> Branch | None:
+    def _end_of_path(self) -> Branch | None:
+        on_path = [
+            branch for branch in self._branches or () if branch.branch_id in self._shown.path
+        ]
+        return on_path[-1] if on_path else None
+
+    def _chosen_branch(self) -> Branch | None:
+        index = self._chosen_index()
+        return self._branches[index] if self._branches and index is not None else None
+
+    def _nearest(self, old: Branch | None) -> Branch | None:
+        """Return the branch that now has the first message of an old one, or its parent."""
+        if old is None:
+            return None
+        head = old.messages[0]
         for wanted in (head.message_id, head.parent_id):
-            for one in self._branches or ():
-                if any(message.message_id == wanted for message in one.messages):
-                    return one
+            for branch in self._branches or ():
+                if wanted in [message.message_id for message in branch.messages]:
+                    return branch
         return None
 
     def draw(self, choose: str | None = None) -> None:
         if self._branches is None or not self.can_show:
             return
-        rows = list(tree_rows(self._branches, self._shown, icons_for(self)))
-        depths = [one.depth for one in self._branches]
-        ends = sum(after <= depth for depth, after in zip(depths, [*depths, 0][1:], strict=True))
+        rows = [branch_row(branch, self._shown, icons_for(self)) for branch in self._branches]
+        depths = [branch.depth for branch in self._branches]
+        ends = sum(after <= depth for depth, after in zip(depths, [*depths[1:], 0], strict=True))
         figures = (
             formatting.counted(ends, "branch", "es"),
             formatting.counted(len(self._shown.messages), "message"),
@@ -107,44 +119,51 @@ class MessageTree(ListDialog[str | None]):
             self._act(name, self.chosen_id)
 
     def action_to_parent(self) -> None:
-        place, found = self._place(), self._branches or []
-        above = (one for one in reversed(found[:place]) if one.depth < found[place].depth)
-        if (parent := next(above, None)) is not None:
-            self.list.choose(parent.branch_id)
+        index = self._chosen_index()
+        if index is None or self._branches is None:
+            return
+        depth = self._branches[index].depth
+        for branch in reversed(self._branches[:index]):
+            if branch.depth < depth:
+                self.list.choose(branch.branch_id)
+                return
 
     def action_to_child(self) -> None:
         """Choose the branch that the chosen one ends in: the shown one, else the first."""
-        place, found = self._place(), self._branches or []
-        deeper = takewhile(lambda one: one.depth > found[place].depth, found[place + 1 :])
-        below = [one for one in deeper if one.depth == found[place].depth + 1]
-        shown = [one for one in below if one.branch_id in self._shown.path]
-        if below:
-            self.list.choose((shown or below)[0].branch_id)
+        index = self._chosen_index()
+        if index is None or self._branches is None:
+            return
+        depth = self._branches[index].depth
+        below = takewhile(lambda branch: branch.depth > depth, self._branches[index + 1 :])
+        children = [branch for branch in below if branch.depth == depth + 1]
+        shown = [child for child in children if child.branch_id in self._shown.path]
+        if children:
+            self.list.choose((shown or children)[0].branch_id)
 
-    def _place(self) -> int:
-        ids = [one.branch_id for one in self._branches or ()]
-        return ids.index(self.chosen_id) if self.chosen_id in ids else len(ids)
+    def _chosen_index(self) -> int | None:
+        ids = [branch.branch_id for branch in self._branches or ()]
+        return ids.index(self.chosen_id) if self.chosen_id in ids else None
 
 
-def tree_rows(found: Iterable[Branch], shown: TreeShown, icons: Icons) -> Iterator[ListRow]:
-    """Return a row for each branch: name, first words, role and length."""
-    for branch in found:
-        opening = branch.opening
-        who = (
-            "you"
-            if opening.role is Role.USER
-            else safe_line(opening.model, limit=20) or str(opening.role)
-        )
-        words = (
-            safe_line(opening.text or called(opening), limit=_FIRST_WORDS) or f"({opening.state})"
-        )
-        name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
-        start = " " * min(2 * branch.depth, _MOST_INDENT)
-        left = ((start + (f"{icons.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
-        count = f"{who} {icons.dot} {formatting.counted(len(branch.messages), 'message')}"
-        yield ListRow(
-            (left, ((f"  {words}", ASIDE),)) if name else (left,),
-            ((count, MUTED),),
-            key=branch.branch_id,
-            is_open=branch.branch_id in shown.path,
-        )
+def branch_row(branch: Branch, shown: TreeShown, icons: Icons) -> ListRow:
+    """Return the row of a branch: name, first words, author and length."""
+    opening = branch.opening
+    author = safe_line(opening.model, limit=20) or str(opening.role)
+    if opening.role is Role.USER:
+        author = "you"
+    words = safe_line(opening.text or called(opening), limit=_FIRST_WORDS)
+    words = words or SafeText(f"({opening.state})")
+    name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
+    start = " " * min(2 * branch.depth, _MOST_INDENT)
+    if branch.depth:
+        start += f"{icons.fork} "
+    pieces: list[Parts] = [((start, MUTED), (name or words, NAME))]
+    if name:
+        pieces.append(((f"  {words}", ASIDE),))
+    count = formatting.counted(len(branch.messages), "message")
+    return ListRow(
+        tuple(pieces),
+        ((f"{author} {icons.dot} {count}", MUTED),),
+        key=branch.branch_id,
+        is_open=branch.branch_id in shown.path,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -16,46 +16,68 @@ from textual.widget import Widget
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.services.catalogue import ModelRow
-from lmchat.text import Match, match, safe_line
+from lmchat.text import Match, SafeText, match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LoadOrUnload, RefreshModels, ShowServers
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content, styled
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 
-
-def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
-    """Split a name into parts and mark the hits."""
-    runs = groupby(enumerate(name), key=lambda one: HIT if one[0] in offsets else style)
-    return tuple(("".join(char for _, char in run), wanted) for wanted, run in runs)
-
-
+# Widths in cells
 _LEAST_NAME = 16
 _MOST_NAME = 48
 _MOST_SERVER = 24
-_INDENT = 2
-_BESIDE = 2
+_SIGN = 2  # the sign of the state and a blank
+_GAP = 2  # between two columns
 
 
-_COLUMNS = {
-    "Params": (True, 2),
-    "Quant": (False, 4),
-    "Context": (True, 5),
-    "Disk": (True, 1),
-    "Can": (False, 0),
-    "tok/s": (True, 3),
-}
-"""Whether each column is aligned at the right, and when it is dropped: the lowest first."""
+class Column(Struct, frozen=True):
+    """Column beside the names of the models."""
+
+    title: str
+    rank: int  # where room is short, the lowest are dropped first
+    is_right: bool = False  # whether its texts are aligned at the right
+    width: int = 0  # of its widest text
+
+    def cell(self, text: str) -> str:
+        """Return a text with the gap before it, as wide as the column."""
+        padding = " " * (self.width - cell_len(text))
+        return " " * _GAP + (padding + text if self.is_right else text + padding)
+
+
+_COLUMNS = (
+    Column("Params", 2, is_right=True),
+    Column("Quant", 4),
+    Column("Context", 5, is_right=True),
+    Column("Disk", 1, is_right=True),
+    Column("Can", 0),
+    Column("tok/s", 3, is_right=True),
+)
+
+
+class TableRow(Struct, frozen=True, kw_only=True):
+    """Model with the texts of its row, which have passed the filter."""
+
+    row: ModelRow
+    name: SafeText
+    server: SafeText  # where two servers have the same recent model; else empty
+    group: str
+    cells: Mapping[str, Part]  # by title of their columns
+
+    @property
+    def title(self) -> str:
+        """Name and server."""
+        return f"{self.name}{' ' * _GAP}{self.server}" if self.server else self.name
 
 
 class ModelMatch(Struct, frozen=True):
     """Row that matches the filter."""
 
-    row: ModelRow
+    line: TableRow
     match: Match
 
 
@@ -65,15 +87,42 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
-        self._servers = Counter(
-            row.model.model_id for row in rows
-        )  # how many servers have each model
+        servers = Counter(row.model.model_id for row in rows)  # how many have each model
+        self._lines = [
+            self._line(row, names_server=servers[row.model.model_id] > 1) for row in rows
+        ]
+
+    def _line(self, row: ModelRow, *, names_server: bool) -> TableRow:
+        server = ""
+        if names_server and row.recent_index is not None:
+            server = row.server_name or row.model.endpoint.netloc
+        return TableRow(
+            row=row,
+            name=safe_line(row.model.model_id),
+            server=safe_line(server, limit=_MOST_SERVER),
+            group=self._group(row),
+            cells=_cells(row),
+        )
+
+    def _group(self, row: ModelRow) -> str:
+        """Return the heading of the group of a row."""
+        if row.model.only_for:
+            return f"For {row.model.only_for} only"
+        if row.recent_index is not None:
+            return "Recent"
+        if row.server_name:
+            return safe_line(row.server_name, limit=_MOST_NAME)
+        product = row.model.product
+        if self._products[product] > 1:
+            return f"{product} {row.model.endpoint.netloc}"
+        return product.value
 
     @property
     def server_count(self) -> int:
         return self._products.total()
 
     def with_model(self, model: ModelInfo) -> ModelTable:
+        """Return the table with another state of a model."""
         key = (model.server_id, model.model_id)
         return ModelTable(
             [replace(row, model=model) if row.key == key else row for row in self.rows]
@@ -84,104 +133,87 @@ class ModelTable:
 
     def recent(self, digit: str) -> ModelInfo | None:
         """Return the recent model of a digit: 1 is the one used last."""
-        recent = [row for row in self.rows if row.recent_index is not None and row.model.can_chat]
-        by_digit = dict(zip("123456789", recent, strict=False))
-        return by_digit[digit].model if digit in by_digit else None
+        recent = [row.model for row in self.rows if row.recent_index is not None]
+        usable = [model for model in recent if model.can_chat]
+        return dict(zip("123456789", usable, strict=False)).get(digit)
 
     def filtered(self, typed: str) -> list[ModelMatch]:
         """Return the rows where every word matches the name, server, quantization or capabilities."""
         words = typed.split()
-        found = [(row, _fit(words, row)) for row in self.rows]
-        return [ModelMatch(row, match) for row, match in found if match is not None]
+        matches = [(line, _match(words, line)) for line in self._lines]
+        return [ModelMatch(line, found) for line, found in matches if found is not None]
 
     def best(self, typed: str) -> tuple[str, str] | None:
         """Return the key of the best match; None where nothing is typed, or nothing fits."""
-        found = [one for one in self.filtered(typed) if one.row.model.can_chat]
-        return (
-            max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
-        )
+        if not typed.strip():
+            return None
+        usable = [found for found in self.filtered(typed) if found.line.row.model.can_chat]
+        best = max(usable, key=lambda found: found.match.score, default=None)
+        return None if best is None else best.line.row.key
 
     def laid_out(
         self, found: Sequence[ModelMatch], width: int, icons: Icons
     ) -> tuple[Parts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
-        titles, widths, name_width = self._columns(width)
-        lead = " " * (_INDENT + 1)
-        heads = "".join(_cell(title, title, widths) for title in titles)
+        columns = self._columns(width)
+        name_width = max(width - _SIGN - sum(map(_width_with_gap, columns)), 1)
+        lead = " " * (_SIGN + 1)
+        heads = "".join(column.cell(column.title) for column in columns)
         rows: list[ListRow] = []
-        group = ""
-        for one in found:
-            if (name := self._group(one.row)) != group:
-                group = name
-                rows += [ListRow()] if rows else []
-                rows.append(ListRow((((lead + name, MUTED),),), is_heading=True))
-            can_chat, texts = one.row.model.can_chat, _texts(one.row)
-            cells = [
-                (_cell(title, texts[title][0], widths), texts[title][1] if can_chat else MUTED)
-                for title in titles
-            ]
-            parts = (*_name(one, self._server(one.row), name_width, icons), *cells)
-            rows.append(ListRow((parts,), key=one.row.key if can_chat else None))
+        for group, members in groupby(found, key=lambda match: match.line.group):
+            if rows:
+                rows.append(ListRow())
+            rows.append(heading_row(lead + group))
+            rows += [_row(member, columns, name_width, icons) for member in members]
         return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
-    def _columns(self, width: int) -> tuple[list[str], dict[str, int], int]:
+    def _columns(self, width: int) -> list[Column]:
         """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
-        sizes = [
-            {title: cell_len(text) for title, (text, _) in _texts(row).items()} for row in self.rows
-        ]
-        kept = [title for title in _COLUMNS if any(row[title] for row in sizes)]
-        widths = {title: max([cell_len(title), *(row[title] for row in sizes)]) for title in kept}
-        names = (cell_len(safe_line(row.model.model_id) + self._server(row)) for row in self.rows)
-        room = width - _INDENT
-        wanted = min(max([_LEAST_NAME, *names]), _MOST_NAME, room)
-        while kept and room - sum(widths[title] + _BESIDE for title in kept) < wanted:
-            kept.remove(min(kept, key=lambda title: _COLUMNS[title][1]))
-        return kept, widths, max(room - sum(widths[title] + _BESIDE for title in kept), 1)
-
-    def _server(self, row: ModelRow) -> str:
-        """Return the server of a recent model that another server has too, with the gap before it."""
-        if row.recent_index is None or self._servers[row.model.model_id] == 1:
-            return ""
-        return " " * _BESIDE + safe_line(
-            row.server_name or row.model.endpoint.netloc, limit=_MOST_SERVER
-        )
-
-    def _group(self, row: ModelRow) -> str:
-        if row.model.only_for:
-            return f"For {row.model.only_for} only"
-        if row.recent_index is not None:
-            return "Recent"
-        if row.server_name:
-            return safe_line(row.server_name, limit=_MOST_NAME)
-        product = row.model.product
-        is_twice = self._products[product] > 1
-        return (
-            f"{product.value} {safe_line(row.model.endpoint.netloc)}" if is_twice else product.value
-        )
+        columns = []
+        for column in _COLUMNS:
+            widths = [cell_len(line.cells[column.title][0]) for line in self._lines]
+            if any(widths):
+                columns.append(replace(column, width=max(cell_len(column.title), *widths)))
+        room = width - _SIGN
+        names = (cell_len(line.title) for line in self._lines)
+        name_width = min(max([_LEAST_NAME, *names]), _MOST_NAME, room)
+        while columns and room - sum(map(_width_with_gap, columns)) < name_width:
+            columns.remove(min(columns, key=lambda column: column.rank))
+        return columns
 
 
-def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
-    name = safe_line(row.model.model_id)
-    model = row.model
-    server = (row.server_name, model.product, model.endpoint.netloc)
-    about = " ".join((*server, model.quantization, *model.capabilities)).lower()
-    score, offsets = 0.0, set[int]()
+def _width_with_gap(column: Column) -> int:
+    return column.width + _GAP
+
+
+def _match(words: Sequence[str], line: TableRow) -> Match | None:
+    """Match each word with the name, or find it in what else is known of the model."""
+    model = line.row.model
+    facts = (
+        *(line.row.server_name, model.product, model.endpoint.netloc, model.quantization),
+        *model.capabilities,
+    )
+    known = " ".join(facts).lower()
+    score = 0.0
+    offsets = set[int]()
     for word in words:
-        if (found := match(word, name)) is not None:
+        if (found := match(word, line.name)) is not None:
             score += found.score
             offsets.update(found.offsets)
-        elif word.lower() not in about:
+        elif word.lower() not in known:
             return None
     return Match(score=score, offsets=tuple(sorted(offsets)))
 
 
-def _texts(row: ModelRow) -> dict[str, Part]:
+def _cells(row: ModelRow) -> dict[str, Part]:
+    """Return the texts of the columns by their titles."""
     model = row.model
     context: Part = (context_text(model), "")
     if model.state is LoadState.LOADING:
         context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
-    has_speed = row.tokens_per_second is not None
-    speed = formatting.rate(row.tokens_per_second).split(formatting.GAP)[0] if has_speed else ""
+    speed = ""
+    if row.tokens_per_second is not None:
+        speed = formatting.rate(row.tokens_per_second).split(formatting.GAP)[0]
     return {
         "Params": (safe_line(model.params, limit=8), ""),
         "Quant": (safe_line(model.quantization, limit=10), ""),
@@ -192,33 +224,55 @@ def _texts(row: ModelRow) -> dict[str, Part]:
     }
 
 
-def _cell(title: str, text: str, widths: dict[str, int]) -> str:
-    padding = " " * (widths[title] - cell_len(text))
-    return " " * _BESIDE + (padding + text if _COLUMNS[title][0] else text + padding)
+def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: Icons) -> ListRow:
+    row, can_chat = found.line.row, found.line.row.model.can_chat
+    parts = [*_name(found, name_width, icons)]
+    for column in columns:
+        text, style = found.line.cells[column.title]
+        parts.append((column.cell(text), style if can_chat else MUTED))
+    return ListRow((tuple(parts),), key=row.key if can_chat else None)
 
 
-def _name(one: ModelMatch, server: str, width: int, icons: Icons) -> Iterator[Part]:
-    model, width = one.row.model, max(width - cell_len(server), 1)
-    yield {
+def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
+    """Yield sign, name and server in a width."""
+    line, model = found.line, found.line.row.model
+    signs: Mapping[LoadState, Part] = {
         LoadState.LOADED: (icons.ready, "$success"),
         LoadState.LOADING: (icons.degraded, "$warning"),
         LoadState.ASLEEP: (icons.asleep, MUTED),
         LoadState.NOT_LOADED: (icons.off, MUTED),
-    }.get(model.state, (" ", ""))
+    }
+    yield signs.get(model.state, (" ", ""))
     yield " ", ""
-    name = safe_line(model.model_id)
+    server = line.title.removeprefix(line.name)
+    width = max(width - cell_len(server), 1)
+    name = line.name
     if cell_len(name) > width:
-        name = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
-    yield from highlighted(name, one.match.offsets, NAME if model.can_chat else MUTED)
+        cut = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
+        name = SafeText(cut)
+    yield from highlighted(name, found.match.offsets, NAME if model.can_chat else MUTED)
     yield server, MUTED
     yield " " * (width - cell_len(name)), ""
 
 
+def highlighted(name: str, offsets: Sequence[int], style: str) -> Parts:
+    """Split a name into parts and mark the hits."""
+    runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
+    return tuple(
+        ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
+    )
+
+
 def show_matches(
-    dialog: ListDialog[Any], table: ModelTable, nothing: str, *figures: str, choose: Hashable = None
+    dialog: ListDialog[Any],
+    table: ModelTable,
+    nothing: str,
+    *figures: str,
+    choose: Hashable = None,
 ) -> None:
     """Show the rows that match the filter, or `nothing`, where `{typed}` is the filter."""
-    field, width = dialog.query_one(Field), dialog.list.text_width - 1
+    field = dialog.query_one(Field)
+    width = dialog.list.text_width - 1
     if width < 1:
         return
     typed = field.value
@@ -249,10 +303,12 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         reason: str = "",
         typed: str = "",
     ) -> None:
+        """Create the picker with `reason` as its title where it opens without a key of the user's."""
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
-        self.reason = reason  # why the picker opened unasked
+        self.reason = reason
         self._table = ModelTable(rows)
-        self._age_s, self._note = age_s, note
+        self._age_s = age_s
+        self._note = note
         self._current = current
         self._typed = typed
 
@@ -274,15 +330,34 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists; filter and choice stay. `note` names what a refresh could not reach."""
-        self._table = ModelTable(rows)
-        self._age_s, self._note = age_s, note
+        self._age_s = age_s
+        self._note = note
+        self._update(ModelTable(rows))
+
+    def update_model(self, model: ModelInfo) -> None:
+        self._update(self._table.with_model(model))
+
+    def _update(self, table: ModelTable) -> None:
+        self._table = table
         if self.can_show:
             self.draw()
 
-    def update_model(self, model: ModelInfo) -> None:
-        self._table = self._table.with_model(model)
-        if self.can_show:
-            self.draw()
+    def draw(self, choose: tuple[str, str] | None = None) -> None:
+        self.query_one(".legend", LineWidget).show([styled(self._legend(), MUTED)])
+        count = len(self._table.rows)
+        if not count:
+            nothing = "No models found. Enter shows the ways to a server; ^R checks again."
+            show_matches(self, self._table, self._note or nothing, choose=choose)
+            return
+        nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
+        if self._typed.strip() == "vision":
+            nothing = (
+                "No model is known to see images. Load one that can on its server, then press ^R."
+            )
+        servers = formatting.counted(self._table.server_count, "server")
+        models = f"{formatting.counted(count, 'model')} on {servers}"
+        age = self._note or f"updated {formatting.ago(self._age_s)} ago"
+        show_matches(self, self._table, nothing, models, age, choose=choose)
 
     def _legend(self) -> str:
         icons = icons_for(self)
@@ -291,36 +366,18 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             signs.insert(1, (icons.asleep, "asleep"))
         return "   ".join(f"{sign} {word}" for sign, word in signs)
 
-    def draw(self, choose: tuple[str, str] | None = None) -> None:
-        self.query_one(".legend", LineWidget).show([content(((self._legend(), MUTED),))])
-        count = len(self._table.rows)
-        nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
-        if self._typed.strip() == "vision":
-            nothing = (
-                "No model is known to see images. Load one that can on its server, then press ^R."
-            )
-        age = safe_line(self._note) if self._note else f"updated {formatting.ago(self._age_s)} ago"
-        servers = formatting.counted(self._table.server_count, "server")
-        figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)
-        if not count:
-            nothing = (
-                self._note or "No models found. Enter shows the ways to a server; ^R checks again."
-            )
-            figures = ()
-        show_matches(self, self._table, nothing, *figures, choose=choose)
+    def filter(self, typed: str) -> None:
+        """Draw the matches; a digit in an empty filter takes a recent model."""
+        before = self._typed
+        self._typed = typed
+        recent = None if before else self._table.recent(typed)
+        if recent is not None:
+            self.dismiss(recent)  # Textual gives digits to the input before any binding
+        else:
+            self.draw(choose=self._table.best(typed))
 
     def _chosen(self) -> ModelInfo | None:
         return self._table.model(self.list.key)
-
-    def filter(self, typed: str) -> None:
-        """Draw the matches; a digit in an empty filter takes a recent model."""
-        before, self._typed = self._typed, typed
-        if not before and (model := self._table.recent(typed)) is not None:
-            self.dismiss(
-                model
-            )  # Textual gives digits to the input before any binding of the screen
-        else:
-            self.draw(choose=self._table.best(typed))
 
     def action_take(self) -> None:
         if (model := self._chosen()) is not None:
@@ -349,11 +406,12 @@ class FilePicker(ListDialog[ModelFile | None]):
     def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
         super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
         self._files = {file.name: file for file in files}
-        rows = [
-            ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")
-            for file in files
-        ]
-        self._table = ModelTable(rows)
+        self._table = ModelTable(
+            [
+                ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")
+                for file in files
+            ]
+        )
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(placeholder="Type part of a name")
@@ -361,10 +419,11 @@ class FilePicker(ListDialog[ModelFile | None]):
         yield RowList()
 
     def draw(self) -> None:
-        count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
-        nothing = f"No file matches “{{typed}}”. Backspace shows all {count}."
-        figures = formatting.counted(count, "file"), formatting.size(total)
-        show_matches(self, self._table, nothing, *figures, choose=self._table.best(self.typed))
+        files = self._files.values()
+        nothing = f"No file matches “{{typed}}”. Backspace shows all {len(files)}."
+        count = formatting.counted(len(files), "file")
+        size = formatting.size(sum(file.size_bytes for file in files))
+        show_matches(self, self._table, nothing, count, size, choose=self._table.best(self.typed))
 
     def action_take(self) -> None:
         model = self._table.model(self.list.key)

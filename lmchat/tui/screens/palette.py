@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from lmchat.text import Match, match, safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_picker import highlighted
 from lmchat.tui.widgets.keys_row import written
-from lmchat.tui.widgets.line import MUTED, Parts
+from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow
 
-_OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
-_OF_ALL = ("message.tree", "message.undo")
-_WIDE = 70
+_IN_BOTH = ("message.copy", "message.regenerate", "message.fork")
+"""Commands that the chat has, too, under names of its own for the last answer."""
+_OF_THE_SESSION = ("message.tree", "message.undo")
+"""Commands of a focused message that do not depend on it."""
+_WIDE = 70  # columns from which a row has both the key and the slash command
 _NAME_LENGTH = 40
 
-Offer = tuple[Command, str]  # a command, and what it is called now
+
+class PaletteEntry(Struct, frozen=True):
+    """Command, and what it is called now."""
+
+    command: Command
+    title: str
 
 
 class Palette(ListDialog[Command | None]):
@@ -28,85 +38,93 @@ class Palette(ListDialog[Command | None]):
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
     PLACEHOLDER = "Type part of a name"
 
-    def __init__(self, offers: Sequence[Offer] = (), keys: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, entries: Sequence[PaletteEntry] = (), keys: Mapping[str, str] | None = None
+    ) -> None:
         """Create the palette; `keys` are the configuration's overrides by command id."""
         super().__init__()
-        self._offers = offers
+        self._entries = entries
         self._keys = keys or {}
 
     def draw(self) -> None:
         if not self.can_show:
             return
         typed = self.typed
-        matches = [(found, *offer) for offer in self._offers if (found := _match(typed, *offer))]
-        matches.sort(key=lambda row: -row[0].score)
-        rows = [
-            ListRow(
-                (((" ", ""), *highlighted(title, found.offsets, NAME)),),
-                self._help(command),
-                command,
-            )
-            for found, command, title in matches
-        ]
+        tried = [(entry, _match(typed, entry)) for entry in self._entries]
+        matches = [(entry, found) for entry, found in tried if found is not None]
+        matches.sort(key=lambda pair: -pair[1].score)
+        rows = [self._row(entry, found) for entry, found in matches]
         nothing = f"No command matches “{safe_line(typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)
 
-    def _help(self, command: Command) -> Parts:
-        words = (written(keys_of(command, self._keys)), command.slash)
-        shown = [word for word in words if word][: 2 if self.list.text_width >= _WIDE else 1]
-        return ((f"{'   '.join(shown)} ", MUTED),)
+    def _row(self, entry: PaletteEntry, found: Match) -> ListRow:
+        title = highlighted(entry.title, found.offsets, NAME)
+        keys = written(keys_of(entry.command, self._keys))
+        ways = [way for way in (keys, entry.command.slash) if way]
+        if self.list.text_width < _WIDE:
+            ways = ways[:1]
+        right = f"{'   '.join(ways)} "
+        return ListRow((((" ", ""), *title),), ((right, MUTED),), key=entry.command)
 
     def action_take(self) -> None:
         if isinstance(self.list.key, Command):
             self.dismiss(self.list.key)
 
 
-def _match(typed: str, command: Command, title: str) -> Match | None:
+def _match(typed: str, entry: PaletteEntry) -> Match | None:
     """Match the title, else the slash command, which is not highlighted."""
-    by_name = match(typed, command.name)
-    return match(typed, title) or (by_name and Match(score=by_name.score, offsets=()))
+    found = match(typed, entry.title)
+    if found is not None:
+        return found
+    by_name = match(typed, entry.command.name)
+    return None if by_name is None else Match(score=by_name.score, offsets=())
 
 
-def offers(chat: ChatScreen | None) -> list[Offer]:
-    """Return the commands that apply now, those of a focused message first; None: the chat is not shown."""
-    has_focus = (
-        chat is not None
-        and chat.widgets.has_log_focus
-        and chat.widgets.log.focused_message is not None
-    )
-    whose = "This message" if has_focus else "Last answer"
-    others = [
-        (command, command.title)
-        for scope in (Scope.CHAT, Scope.APP)
-        for command in COMMANDS
-        if command.scope is scope
-        and command.is_offered
-        and not (has_focus and command.command_id == "copy")
-    ]
-    acts = [
-        (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")
-        for command in COMMANDS
-        if command.scope is Scope.MESSAGE
-        and command.is_offered
-        # without the focus, the rows of the chat have these three under their own names
-        and (has_focus or command.command_id not in _OF_THE_LAST)
-        and chat is not None
-        and not chat.messages.unavailable_reason(command.command_id.partition(".")[2])
-    ]
-    named = [(command, command.title) for command in _configured(chat)] if chat is not None else []
-    return [*acts, *others, *named] if has_focus else [*others, *named, *acts]
+def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
+    """Return the commands that apply now, those of a focused message first.
+
+    Without `chat`, which is not shown, nothing can be done to a message.
+    """
+    log = chat.widgets.log if chat is not None and chat.widgets.has_log_focus else None
+    has_focus = log is not None and log.focused_message is not None
+    others = [*_entries_of(Scope.CHAT), *_entries_of(Scope.APP)]
+    if chat is None:
+        return others
+    others += [PaletteEntry(command, command.title) for command in _configured(chat)]
+    if not has_focus:
+        return [*others, *_message_entries(chat, "Last answer", excluded=_IN_BOTH)]
+    others = [entry for entry in others if entry.command.command_id != "copy"]
+    return [*_message_entries(chat, "This message"), *others]
+
+
+def _entries_of(scope: Scope) -> list[PaletteEntry]:
+    commands = [command for command in COMMANDS if command.scope is scope]
+    return [PaletteEntry(command, command.title) for command in commands if command.is_offered]
+
+
+def _message_entries(
+    chat: ChatScreen, message: str, *, excluded: Sequence[str] = ()
+) -> Iterator[PaletteEntry]:
+    """Yield the commands that do something to the focused message, or to the last answer."""
+    for entry in _entries_of(Scope.MESSAGE):
+        command_id = entry.command.command_id
+        act = command_id.partition(".")[2]
+        if command_id in excluded or chat.messages.unavailable_reason(act):
+            continue
+        is_general = command_id in _OF_THE_SESSION
+        yield entry if is_general else replace(entry, title=f"{message}: {entry.title}")
 
 
 def _configured(chat: ChatScreen) -> Iterator[Command]:
     """Yield a command for each preset and profile of the configuration."""
     settings = chat.workspace.settings
     for name in settings.prompts:
-        yield _row("preset", name, f"/p {name}", f"slash({f'/p {name} '!r})")
+        yield _command("preset", name, f"/p {name}", f"slash({f'/p {name} '!r})")
     for name in settings.profiles:
-        yield _row("profile", name, f"/profile {name}", f"use_profile({name!r})")
+        yield _command("profile", name, f"/profile {name}", f"use_profile({name!r})")
 
 
-def _row(kind: str, name: str, slash: str, action: str) -> Command:
+def _command(kind: str, name: str, slash: str, action: str) -> Command:
     title = f"{kind.capitalize()}: {safe_line(name, limit=_NAME_LENGTH)}"
     return Command(
         command_id=f"{kind}.{name}",

@@ -23,14 +23,14 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, content
-from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, styled
+from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
-_LIST_ROWS = 11
-_LEAST_AFTER = 3
-_FIRST_LIMIT = 20
+_LIST_ROWS = 11  # height of the list before anything was found
+_LEAST_AFTER = 3  # the words after a hit keep at least this part of the room
+_FIRST_LIMIT = 20  # hits of the first search
 _MORE = 5  # factor by which the limit grows near the end of the list
 _MOST_HITS = 2500
 
@@ -40,9 +40,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"), ("^E", "export session"))
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+e", "export_hit", show=False, priority=True)
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", priority=True)]
 
     def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
@@ -50,15 +48,13 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.is_export_wanted = False  # whether the hit's session is to be exported, not only shown
         self._query = query
         self._hits: dict[Hashable, SearchHit] = {}
-        self._is_cut = False
-        self._now: datetime | None = None
+        self._is_cut = False  # whether there may be more hits
         self._is_answered = False
+        self._now: datetime | None = None
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"')
-        yield LineWidget(
-            [content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap"
-        )
+        yield LineWidget([styled(f"  {name}", MUTED) for name in _FILTERS], classes="filters gap")
         yield RowList()
 
     def on_mount(self) -> None:
@@ -76,7 +72,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
             except LMChatError as error:
                 self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
             else:
-                self.show_hits(hits, (time.monotonic() - began_s) * 1e3, is_cut=len(hits) >= limit)
+                took_ms = (time.monotonic() - began_s) * 1e3
+                self.show_hits(hits, took_ms, is_cut=len(hits) >= limit)
 
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
@@ -92,14 +89,10 @@ class SearchDialog(ListDialog[SearchHit | None]):
         if not self.can_show:
             return
         self._hits = {_key(hit): hit for hit in hits}
-        self._now, self._is_answered, self._is_cut = now, True, is_cut
-        total, sessions = len(hits), len({hit.session_id for hit in hits})
-        hits_told = (
-            f"{formatting.tokens(total)}+ hits" if is_cut else formatting.counted(total, "hit")
-        )
-        self.show_title(
-            f"{hits_told} in {formatting.counted(sessions, 'session')}" if total else ""
-        )
+        self._now = now
+        self._is_answered = True
+        self._is_cut = is_cut
+        self.show_title(_figures(hits, is_cut=is_cut))
         self.query_one(Field).show_note(formatting.latency(took_ms))
         self.draw()
 
@@ -108,7 +101,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
             return
         self._hits = {}
         self.show_title("")
-        self.list.show(words_as_rows(safe_line(words), self.list.text_width, style))
+        self.list.show(wrapped_rows(words, self.list.text_width, style))
 
     def draw(self) -> None:
         width = self.list.text_width - 1
@@ -117,11 +110,12 @@ class SearchDialog(ListDialog[SearchHit | None]):
         now = self._now or datetime.now().astimezone()
         rows: list[ListRow] = []
         for hit in self._hits.values():
-            rows += [ListRow()] if rows else []
+            if rows:
+                rows.append(ListRow())
             rows += hit_rows(hit, width, now, icons_for(self))
         typed = self.typed.strip()
         if not rows and typed:
-            rows = words_as_rows(nothing_found(typed), width)
+            rows = wrapped_rows(nothing_found(typed), width)
         self.list.show(rows)
 
     def filter(self, typed: str) -> None:
@@ -147,29 +141,53 @@ class SearchDialog(ListDialog[SearchHit | None]):
             self._search(self.typed, limit)
 
 
+def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
+    if not hits:
+        return ""
+    count = formatting.counted(len(hits), "hit")
+    if is_cut:
+        count = f"{formatting.tokens(len(hits))}+ hits"
+    sessions = {hit.session_id for hit in hits}
+    return f"{count} in {formatting.counted(len(sessions), 'session')}"
+
+
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
-    """Return two rows: the place of a hit, and the words around it."""
-    who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
-    holder = HOLDERS.get(hit.kind, "")
-    has_author = hit.kind != "title" and not (holder and hit.role == Role.TOOL)
-    told = (who if has_author else "", holder, when(hit.created_at, now))
-    right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
-    title = ((f" {safe_line(hit.title)}", STRONG),)
-    tags = safe_line(" ".join(f"#{tag}" for tag in hit.tags))
-    left = (title, ((f"  {tags}", MUTED),)) if tags else (title,)
+    """Return two rows: session, author and time of a hit, and the words around it."""
+    title: list[Parts] = [((f" {hit.title}", STRONG),)]
+    if hit.tags:
+        tags = " ".join(f"#{tag}" for tag in hit.tags)
+        title.append(((f"  {tags}", MUTED),))
+    facts = (_author(hit), HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
+    right = f" {icons.dot} ".join(filter(None, facts))
     words = around(hit, width - 1, icons.cut)
-    return [ListRow(left, right, key=_key(hit)), ListRow((words,), key=_key(hit))]
+    key = _key(hit)
+    return [
+        ListRow(tuple(title), ((right, MUTED),), key=key),
+        ListRow((words,), key=key),
+    ]
+
+
+def _author(hit: SearchHit) -> str:
+    """Return who wrote the words; nobody is named for a title or a result of a tool."""
+    is_result = hit.kind in HOLDERS and hit.role == Role.TOOL
+    if hit.kind == "title" or is_result:
+        return ""
+    if hit.role == Role.USER:
+        return "you"
+    return safe_line(hit.model, limit=30) or hit.role
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
     """Return the words around a match, cut so that the match is in view."""
-    before, found, after = (_spaced(text) for text in (hit.before, hit.match, hit.after))
+    before, found, after = map(_spaced, (hit.before, hit.match, hit.after))
     room = width - cell_len(found)
-    if cell_len(before) + cell_len(after) > room:
-        kept = max(room - max(min(cell_len(after), room // _LEAST_AFTER), 0), 0)
-        if cell_len(before) > kept:
+    before_width = cell_len(before)
+    if before_width + cell_len(after) > room:
+        after_width = min(cell_len(after), room // _LEAST_AFTER)
+        kept = max(room - max(after_width, 0), 0)
+        if before_width > kept:
             left = max(kept - cell_len(ellipsis) - 1, 0)
-            before = f"{ellipsis} {cut_at(before, cell_len(before) - left)[1]}"
+            before = f"{ellipsis} {cut_at(before, before_width - left)[1]}"
     return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
 
 
@@ -187,9 +205,12 @@ def nothing_found(typed: str) -> str:
     """Return the text for a search without hits, with a suggestion."""
     filters = _FILTER.findall(typed)
     words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
-    hints = ["Try fewer words."] if " " in words else []
-    hints += [f"Try without {safe_line(filters[-1], limit=30)}."] if filters else []
-    return " ".join([f"No hits for “{words}”." if words else "No hits.", *hints])
+    sentences = [f"No hits for “{words}”." if words else "No hits."]
+    if " " in words:
+        sentences.append("Try fewer words.")
+    if filters:
+        sentences.append(f"Try without {safe_line(filters[-1], limit=30)}.")
+    return " ".join(sentences)
 
 
 def _spaced(text: str) -> str:

@@ -46,7 +46,7 @@ class ServerQuestions:
         return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 
     async def _try_other_machine(self, endpoint: Endpoint) -> Candidate | str:
-        from lmchat.tui.screens.ask_dialog import AllowDialog
+        from lmchat.tui.screens.server_dialog import AllowDialog
 
         dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
         if not await self._notices.ask(dialog):

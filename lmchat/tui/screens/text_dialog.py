@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread
-from lmchat.text import safe_line, safe_text
+from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog, ListDialog
-from lmchat.tui.widgets.line import MUTED, cut_middle
-from lmchat.tui.widgets.row_list import NAME, ListRow, fit_scrollbar
+from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
+from lmchat.tui.widgets.row_list import fit_scrollbar, text_row
 
 
 class TextDialog(Dialog[None]):
@@ -26,7 +25,7 @@ class TextDialog(Dialog[None]):
 
     AUTO_FOCUS = "VerticalScroll"
     HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
-    BINDINGS = [Binding("y", "copy_text", show=False), Binding("enter", "leave", show=False)]  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__(title)
@@ -34,7 +33,7 @@ class TextDialog(Dialog[None]):
 
     def compose_content(self) -> Iterable[Widget]:
         with VerticalScroll(classes="text gap"):
-            yield Static(Content(safe_text(self._text)))
+            yield Static(paragraphs(self._text))
 
     def on_mount(self) -> None:
         fit_scrollbar(self.query_one(VerticalScroll))
@@ -50,7 +49,8 @@ class TextDialog(Dialog[None]):
         self.app.copy_to_clipboard(self._text)
 
 
-_NAME, _VALUE = 24, 12
+_NAME_WIDTH = 24
+_VALUE_WIDTH = 12
 
 
 def run_text(metrics: Metrics, budget: Budget | None) -> str:
@@ -73,18 +73,19 @@ def run_text(metrics: Metrics, budget: Budget | None) -> str:
 
 def models_text(models: Sequence[ModelFigures]) -> str:
     """Return one paragraph of figures per model; empty where none has answered."""
-    return "\n\n".join(_model_text(one) for one in models)
+    return "\n\n".join(map(_model_text, models))
 
 
-def _model_text(one: ModelFigures) -> str:
+def _model_text(figures: ModelFigures) -> str:
     rows = _lines(
-        ("answers", f"{one.turns}, {one.complete} ok"),
-        ("first token", _pair(one.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
-        ("speed", _pair(one.tokens_per_second, formatting.rate)),
-        ("prompt speed", _pair(one.prompt_tokens_per_second, formatting.rate)),
-        ("time", _pair(one.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
+        ("answers", f"{figures.turns}, {figures.complete} ok"),
+        ("first token", _pair(figures.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
+        ("speed", _pair(figures.tokens_per_second, formatting.rate)),
+        ("prompt speed", _pair(figures.prompt_tokens_per_second, formatting.rate)),
+        ("time", _pair(figures.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
     )
-    return f"{safe_line(one.model)} · {safe_line(one.product)} · {safe_line(one.endpoint)}\n{rows}"
+    head = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
+    return f"{head}\n{rows}"
 
 
 def _pair(spread: Spread | None, write: Callable[[float], str]) -> str:
@@ -92,7 +93,7 @@ def _pair(spread: Spread | None, write: Callable[[float], str]) -> str:
 
 
 def _lines(*rows: tuple[str, str]) -> str:
-    return "\n".join(f"{name:<{_NAME}}{value:>{_VALUE}}" for name, value in rows)
+    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)
 
 
 class LinksDialog(ListDialog[str | None]):
@@ -101,21 +102,24 @@ class LinksDialog(ListDialog[str | None]):
     AUTO_FOCUS = ""
     HEADING = "Links"
     HINTS = (("Enter", "open"), ("y", "copy"))
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("y,c", "copy_link", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [("y,c", "copy_link")]
 
     def __init__(self, links: Mapping[str, str]) -> None:
         super().__init__()
         self._links = links
 
     def draw(self) -> None:
-        room, sign = self.list.text_width - 2, icons_for(self).cut
+        room = self.list.text_width - 2
+        ellipsis = icons_for(self).cut
         rows = []
         for address, words in self._links.items():
-            parts = [(cut_middle(safe_line(address), room, sign), NAME)]
+            shown = cut_middle(address, room, ellipsis)
             name = safe_line(words, limit=200)
             if name and name != safe_line(address):
-                parts = [(name, NAME), (parts[0][0], MUTED)]
-            rows += [ListRow(((part,),), key=address) for part in parts]
+                rows.append(text_row(name, key=address))
+                rows.append(text_row(shown, MUTED, key=address))
+            else:
+                rows.append(text_row(shown, key=address))
         self.show_rows(rows, f"{len(self._links)}")
 
     def action_take(self) -> None:

@@ -12,8 +12,7 @@ from lmchat.text import safe_line
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.theme_files import low_contrast
 from lmchat.tui.themes import short_name
-from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.tui.widgets.row_list import ListRow, RowList, text_row
 
 
 class ThemeDialog(ListDialog[str | None]):
@@ -30,14 +29,7 @@ class ThemeDialog(ListDialog[str | None]):
         self._before = chosen
 
     def draw(self) -> None:
-        rows = []
-        for theme in self._themes:
-            weak = low_contrast(theme)
-            about = "16 colours" if theme.ansi else "dark" if theme.dark else "light"
-            words = f"low contrast: {weak}   {about} " if weak else f"{about} "
-            name = safe_line(short_name(theme.name), limit=40)
-            rows.append(ListRow((((f" {name}", NAME),),), ((words, MUTED),), key=theme.name))
-        self.show_rows(rows, choose=self.app.theme)
+        self.show_rows(list(map(_row, self._themes)), choose=self.app.theme)
 
     def action_move(self, by: int) -> None:
         super().action_move(by)
@@ -61,3 +53,13 @@ class ThemeDialog(ListDialog[str | None]):
     def action_leave(self) -> None:
         self.app.theme = self._before
         super().action_leave()
+
+
+def _row(theme: Theme) -> ListRow:
+    words = "dark " if theme.dark else "light "
+    if theme.ansi:
+        words = "16 colours "
+    if weak := low_contrast(theme):
+        words = f"low contrast: {weak}   {words}"
+    name = safe_line(short_name(theme.name), limit=40)
+    return text_row(f" {name}", right=words, key=theme.name)

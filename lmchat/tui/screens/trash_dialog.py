@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from lmchat.domain.session import TRASH_DAYS, SessionHeader
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow
+from lmchat.tui.widgets.row_list import text_row
 
 _EMPTY = "The trash is empty."
 
@@ -26,9 +25,9 @@ class TrashDialog(ListDialog[None]):
     HEADING = "Trash"
     HINTS = (("Enter", "restore"), ("d", "delete permanently"), ("e", "empty the trash"))
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "restore", show=False),
-        Binding("d,delete", "purge", show=False),
-        Binding("e", "empty", show=False),
+        ("enter", "restore"),
+        ("d,delete", "purge"),
+        ("e", "empty"),
     ]
 
     def __init__(
@@ -51,8 +50,8 @@ class TrashDialog(ListDialog[None]):
             return
         now = self._clock()
         rows = [
-            ListRow((((_title(one), NAME),),), ((until(one, now), MUTED),), key=one.session_id)
-            for one in self._headers
+            text_row(_title(header), right=until(header, now), key=header.session_id)
+            for header in self._headers
         ]
         figures = [formatting.counted(len(rows), "session")] if rows else []
         self.show_rows(rows, *figures, nothing=_EMPTY)
@@ -60,8 +59,8 @@ class TrashDialog(ListDialog[None]):
 
     @property
     def _chosen(self) -> SessionHeader | None:
-        found = (header for header in self._headers or () if header.session_id == self.list.key)
-        return next(found, None)
+        by_id = {header.session_id: header for header in self._headers or ()}
+        return by_id.get(str(self.list.key))
 
     def action_restore(self) -> None:
         if (chosen := self._chosen) is not None:

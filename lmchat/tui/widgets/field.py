@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 from lmchat.text import safe_text
 from lmchat.tui.messages import LeaveFilter
 from lmchat.tui.quirks.keys import run_own_binding
-from lmchat.tui.widgets.line import MUTED, content
+from lmchat.tui.widgets.line import MUTED, styled
 
 
 class TextLine(Input):
@@ -56,7 +56,7 @@ class Field(Horizontal):
         return self.input.value
 
     def show_note(self, words: str) -> None:
-        self._note.update(content(((words, MUTED),)))
+        self._note.update(styled(words, MUTED))
 
 
 class SessionFilter(TextLine):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input
@@ -17,11 +19,11 @@ from lmchat.tui.widgets.field import Field
 class FindBar(Horizontal):
     """Find bar, created when first opened; Tab leaves it for the message of the hit."""
 
-    BINDINGS = [  # noqa: RUF012 - as Textual declares it
-        Binding("escape", "close", show=False),
-        Binding("shift+enter,up", "step(-1)", show=False),
-        Binding("down", "step(1)", show=False),
-        Binding("tab", "read", show=False),
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "close"),
+        ("shift+enter,up", "step(-1)"),
+        ("down", "step(1)"),
+        ("tab", "read"),
     ]
 
     _field = query_one(Field)
@@ -45,14 +47,18 @@ class FindBar(Horizontal):
 
     def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
         """Show the index of the current hit, 0 for none."""
+        query = self._field.value
+        if not query:
+            self._field.show_note("")
+            return
         found = f"{count}{'' if is_whole else '+'}"
-        if not self._field.value:
-            words = ""
-        elif not count:
-            words = "no hits" if is_whole else "…"
+        if place:
+            words = f"{place}/{found}"
+        elif count:
+            words = f"{found} hit{'' if count == 1 else 's'}"
         else:
-            words = f"{place}/{found}" if place else f"{found} hit{'' if count == 1 else 's'}"
-        if words and len(self._field.value) > MAX_CHARS:
+            words = "no hits" if is_whole else "…"
+        if len(query) > MAX_CHARS:
             words += f" for the first {MAX_CHARS} characters"
         self._field.show_note(words)
 

@@ -9,10 +9,12 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from lmchat.text import safe_line
+from lmchat.text import SafeText, safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
+
+Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
 
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
@@ -32,38 +34,41 @@ _WORDS: Mapping[str, str] = {
 }
 _NAMES: Mapping[str, str] = {word: name for name, word in _WORDS.items()}
 _MODIFIERS: Mapping[str, str] = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift"}
+_BETWEEN = "  "  # between two hints
+_LEAST_COLUMNS = 40  # smallest terminal that lmchat is made for
+_LEAST_ROWS = 12
+_TOO_SMALL: Hint = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")
 
 
-def written(keys: str) -> str:
+def written(keys: str) -> SafeText:
     """Write Textual's names, comma-separated, as people do: `ctrl+b,f2` as `^B, F2`."""
-    return safe_line(", ".join(_written(key.strip()) for key in keys.split(",") if key.strip()))
-
-
-def key_name(text: str) -> str:
-    """Return Textual's name of one written key; empty where the text stands for no key or for several."""
-    if text.startswith("^") and len(text) == 2:  # noqa: PLR2004 - ^ and a letter
-        return f"ctrl+{text[1].lower()}"
-    name = text.lower() if len(text) > 1 else text
-    return _NAMES.get(text) or (name if name.isalnum() else "")
+    names = [key.strip() for key in keys.split(",")]
+    return safe_line(", ".join(_written(name) for name in names if name))
 
 
 def _written(key: str) -> str:
     *modifiers, last = key.split("+")
-    word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
+    word = _WORDS.get(last, last)
+    if word == last and len(last) > 1 and last.isalnum():
+        word = last.title()
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"^{word.upper()}"
     return "+".join([*(_MODIFIERS.get(name, name) for name in modifiers), word])
 
 
-Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
-
-_BETWEEN = "  "
-_LEAST_COLUMNS, _LEAST_ROWS = 40, 12
-_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")  # hint on a terminal that is too small
+def key_name(text: str) -> str:
+    """Return Textual's name of one written key; empty where the text names no key or several."""
+    if text in _NAMES:
+        return _NAMES[text]
+    if text.startswith("^") and len(text) == 2:  # noqa: PLR2004 - ^ and a letter
+        return f"ctrl+{text[1].lower()}"
+    if not text.isalnum():
+        return ""
+    return text.lower() if len(text) > 1 else text
 
 
 class KeysRow(Widget):
-    """Hints that are dropped whole where room is short: the left ones from the end, then the right ones."""
+    """Hints; where room is short, the left ones are dropped from the end, then the right ones."""
 
     class CommandClicked(Post):
         """A slash command was clicked."""
@@ -72,56 +77,58 @@ class KeysRow(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._left: tuple[Hint, ...] = ()
-        self._right: tuple[Hint, ...] = ()
+        self._left: Sequence[Hint] = ()
+        self._right: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
-        new = (tuple(hints), tuple(right))
-        if new != (self._left, self._right):
-            self._left, self._right = new
+        left, right = tuple(hints), tuple(right)
+        if (left, right) != (self._left, self._right):
+            self._left = left
+            self._right = right
             self.refresh()
 
     def render(self) -> Content:
-        left, right = self._fitting(self.content_size.width)
-        return fit([_join(left)], _join(right), self.content_size.width, icons_for(self).cut)
+        width = self.content_size.width
+        columns, rows = self.app.size
+        left, right = self._left, self._right
+        if columns < _LEAST_COLUMNS or rows < _LEAST_ROWS:
+            left = (_TOO_SMALL, *left)
+        if columns < _LEAST_COLUMNS:
+            right = ()
+        left, right = fitting(left, right, width)
+        return fit([_join(left)], _join(right), width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
         hint = str(event.style.meta.get("hint", ""))
         if hint.startswith("/"):
             self.post_message(self.CommandClicked(hint))
-        elif key := key_name(hint.rsplit(" ", maxsplit=1)[-1]):  # of `[ ]` the one that goes on
+            return
+        last_key = hint.rsplit(" ", maxsplit=1)[-1]  # of `[ ]` the next one
+        if key := key_name(last_key):
             self.app.simulate_key(key)
-
-    def _fitting(self, width: int) -> tuple[list[Hint], list[Hint]]:
-        columns, rows = self.app.size
-        if columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS:
-            return fitting(self._left, self._right, width)
-        return fitting(
-            (_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width
-        )
 
 
 def fitting(
     left: Sequence[Hint], right: Sequence[Hint], width: int
 ) -> tuple[list[Hint], list[Hint]]:
     """Return the hints that fit."""
-    kept, last = list(left), list(right)
-    room = width - _length(last) - (len(_BETWEEN) if last else 0)
-    while kept and _length(kept) > room:
-        kept.pop()
-    while last and _length(last) > width:
-        last.pop(0)
-    return kept, last
-
-
-def _length(hints: Sequence[Hint]) -> int:
-    return _join(hints).cell_length
+    kept_left, kept_right = list(left), list(right)
+    room = width
+    if kept_right:
+        room -= _join(kept_right).cell_length + len(_BETWEEN)
+    while kept_left and _join(kept_left).cell_length > room:
+        kept_left.pop()
+    while kept_right and _join(kept_right).cell_length > width:
+        kept_right.pop(0)
+    return kept_left, kept_right
 
 
 def _join(hints: Sequence[Hint]) -> Content:
     """Return hints in a row; each carries its key for a click."""
-    pieces = [content(((key, STRONG), (f" {word}" if word else "", MUTED))) for key, word in hints]
-    keys = [Style.from_meta({"hint": key}) for key, _ in hints]
-    return Content(_BETWEEN).join(
-        piece.stylize(key) for piece, key in zip(pieces, keys, strict=True)
-    )
+    return Content(_BETWEEN).join(map(_as_content, hints))
+
+
+def _as_content(hint: Hint) -> Content:
+    key, word = hint
+    piece = content(((key, STRONG), (f" {word}" if word else "", MUTED)))
+    return piece.stylize(Style.from_meta({"hint": key}))

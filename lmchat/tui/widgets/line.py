@@ -1,4 +1,8 @@
-"""Styled row of text: left pieces are dropped whole, the right text is never cut."""
+"""Lines of styled text: left pieces are dropped whole, the right text is never cut.
+
+All text of widgets passes the filter here, in `content`, `styled` or `paragraphs`. A text whose width
+is measured before that is a `SafeText`.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,33 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.text import cut_at
+from lmchat.text import SafeText, cut_at, on_one_line, safe_text
 from lmchat.tui.icons import icons_for, in_ascii
 
-Part = tuple[str, str]  # safe text and its style, as `("ready", "$success")`
+Part = tuple[str, str]  # text and its style, as `("ready", "$success")`
 Parts = tuple[Part, ...]
 
 MUTED = "$muted"  # style of secondary text
 FAINT = "$text-disabled"  # style of rules and sparks, never of words
 STRONG = "bold"  # style of titles, heads and keys
 HIT = "bold underline $primary"  # style of search hits
-_GAP = 2
+_GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
 
 def content(parts: Sequence[Part]) -> Content:
-    """Join parts without reading them as markup."""
-    return Content.assemble(*parts)
+    """Join texts to one line; control characters become visible, and markup is not read."""
+    return Content.assemble(*((on_one_line(text), style) for text, style in parts))
+
+
+def styled(text: str, style: str = "") -> Content:
+    """Return one line in one style."""
+    return content(((text, style),))
+
+
+def paragraphs(text: str, style: str = "") -> Content:
+    """Return a text that may have several lines."""
+    return Content.styled(safe_text(text), style)
 
 
 def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
@@ -38,24 +52,22 @@ def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
     return text.truncate(room).extend_right(len(ellipsis), ellipsis[0])
 
 
-def plain(text: Content) -> Content:
-    """Return text with our icons in ASCII."""
-    return Content(in_ascii(text.plain), list(text.spans))
-
-
-def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
+def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
     """Shorten a path or an address in its middle: both ends are informative."""
+    text = on_one_line(text)
     if cell_len(text) <= width:
         return text
     room = width - cell_len(ellipsis)
     if room < _GAP:
-        return set_cell_size(text, max(width, 0))
-    head, tail = room - room // 2, room // 2
-    return cut_at(text, head)[0] + ellipsis + cut_at(text, cell_len(text) - tail)[1]
+        return SafeText(set_cell_size(text, max(width, 0)))
+    tail_width = room // 2
+    head, _ = cut_at(text, room - tail_width)
+    _, tail = cut_at(text, cell_len(text) - tail_width)
+    return SafeText(head + ellipsis + tail)
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
-    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is.
+    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays.
 
     An ellipsis in ASCII means that all of our icons are to be drawn in ASCII.
     """
@@ -66,7 +78,9 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
     left = cut(Content("").join(kept), room, ellipsis)
     gap = width - left.cell_length - right.cell_length
     line = left + " " * max(gap, 0) + right
-    return plain(line) if ellipsis.isascii() else line
+    if ellipsis.isascii():
+        return Content(in_ascii(line.plain), list(line.spans))
+    return line
 
 
 class LineWidget(Widget):
@@ -79,12 +93,16 @@ class LineWidget(Widget):
         self._pieces = [*left, right]
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
-        old, self._pieces = self._pieces, [*left, right]
-        if [(one.plain, one.spans) for one in old] != [
-            (one.plain, one.spans) for one in self._pieces
-        ]:
+        before = self._pieces
+        self._pieces = [*left, right]
+        if list(map(_looks, before)) != list(map(_looks, self._pieces)):
             self.refresh()
 
     def render(self) -> Content:
         *left, right = self._pieces
         return fit(left, right, self.content_size.width, icons_for(self).cut)
+
+
+def _looks(piece: Content) -> tuple[str, object]:
+    """Return text and styles: two contents are equal if their texts are."""
+    return piece.plain, piece.spans

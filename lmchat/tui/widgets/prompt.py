@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from msgspec import Struct
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -19,8 +20,9 @@ from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit
-from lmchat.tui.widgets.prompt_input import FoldedBlocks, PromptInput, SlashList
+from lmchat.tui.widgets.folded_blocks import FoldedBlocks
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit, styled
+from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList
 
 
@@ -30,9 +32,8 @@ class Pill(Widget):
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
-    new_lines: reactive[int | None] = reactive(
-        None
-    )  # None at the end of the log, 0 where it was only left
+    new_lines: reactive[int | None] = reactive(None)
+    """None at the end of the log; 0 where the end was left and nothing is new."""
 
     def render(self) -> Content:
         if self.new_lines is None:
@@ -58,24 +59,34 @@ class QueueCard(LineWidget, can_focus=True):
         self.show_entry(text, is_held=is_held)
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
-        self._text, self._is_held = safe_line(FoldedBlocks().fold_files(text)), is_held
+        self._text = safe_line(FoldedBlocks().fold_files(text))
+        self._is_held = is_held
         self.refresh()
 
     def action_queue(self, what: str) -> None:
         self.post_message(PromptInput.QueueActWanted(what, self._index))
 
     def render(self) -> Content:
-        """Drop the hint before the text is cut to nothing."""
-        icons, width = icons_for(self), self.content_size.width
-        word = ("held", "$warning") if self._is_held else ("next", MUTED)
-        left = content((word, ("  ", ""), (self._text, "")))
+        icons = icons_for(self)
+        width = self.content_size.width
+        state = ("held", "$warning") if self._is_held else ("next", MUTED)
+        left = content((state, ("  ", ""), (self._text, "")))
         key = f"bold {MUTED}"
         hint = content(
             ((icons.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED))
         )
-        return fit(
-            [left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, icons.cut
-        )
+        if width < 2 * hint.cell_length - 2:  # the text has the room before the hint
+            hint = Content("")
+        return fit([left], hint, width, icons.cut)
+
+
+class StatusLine(Struct, frozen=True):
+    """Content of the status row of the prompt."""
+
+    sign: Part = ("", "")  # of the server's state
+    names: Sequence[str] = ()  # model and server
+    figures: str = ""
+    narrow_figures: str = ""  # replace the figures on a narrow screen
 
 
 class PromptStatus(LineWidget):
@@ -83,23 +94,25 @@ class PromptStatus(LineWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._state: tuple[Part, tuple[str, ...], str, str] = (("", ""), (), "", "")
+        self._line = StatusLine()
 
-    def show_state(self, dot: Part, left: Sequence[str], right: str, narrow: str = "") -> None:
-        """Show state, model and server, and figures, which `narrow` replaces on a narrow screen."""
-        state = (dot, tuple(left), right, narrow or right)
-        if state != self._state:
-            self._state = state
+    def show_state(
+        self, sign: Part, names: Sequence[str], figures: str, narrow_figures: str = ""
+    ) -> None:
+        """Show state, model and server, and figures, which others replace on a narrow screen."""
+        line = StatusLine(sign, tuple(names), figures, narrow_figures or figures)
+        if line != self._line:
+            self._line = line
             self.refresh()
 
     def render(self) -> Content:
-        dot, left, right, narrow = self._state
-        icons = icons_for(self)
-        first = [dot, (" ", "")] if dot[0] else []
-        first += [(name, MUTED) for name in left[:1]]
-        others = [content(((f" {icons.dot} {name}", MUTED),)) for name in left[1:]]
-        shown = content(((narrow if self.screen.has_class("-narrow") else right, MUTED),))
-        return fit([content(first), *others], shown, self.content_size.width, icons.cut)
+        line, icons = self._line, icons_for(self)
+        first = [line.sign, (" ", "")] if line.sign[0] else []
+        first += [(name, MUTED) for name in line.names[:1]]
+        others = [styled(f" {icons.dot} {name}", MUTED) for name in line.names[1:]]
+        is_narrow = self.screen.has_class("-narrow")
+        figures = styled(line.narrow_figures if is_narrow else line.figures, MUTED)
+        return fit([content(first), *others], figures, self.content_size.width, icons.cut)
 
 
 class Prompt(Vertical):
@@ -119,7 +132,8 @@ class Prompt(Vertical):
         """Show the queued texts, each with whether it is held back after a failure."""
         cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
-        added, surplus = [], cards[len(entries) :]
+        surplus = cards[len(entries) :]
+        added = []
         for index, (text, is_held) in enumerate(entries):
             if index < len(cards):
                 cards[index].show_entry(text, is_held=is_held)
@@ -132,7 +146,8 @@ class Prompt(Vertical):
             await queue.remove_children(surplus)
             await queue.mount_all(added)
         if had_focus and not any(card.has_focus for card in cards[: len(entries)]):
-            (cards[len(entries) - 1] if entries else self.input).focus()
+            last = cards[len(entries) - 1] if entries else self.input
+            last.focus()
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:

@@ -12,75 +12,19 @@ from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.domain.attached_files import split_files, take_files
-from lmchat.text import match, safe_line, safe_text
+from lmchat.text import match, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import run_own_binding
+from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, cut_middle
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
-
-_LABEL_LENGTH = 60
-
-
-class FoldedBlocks:
-    """Long blocks by the line that replaces them; kept after deletion, since undo may bring a line back."""
-
-    def __init__(self) -> None:
-        self._blocks: dict[str, str] = {}
-
-    def fold(self, block: str, label: str) -> str:
-        """Return the line that replaces a block, as `[notes.md (3212 bytes)]`."""
-        name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
-        token, count = f"[{name}]", 1
-        while self._blocks.get(token, block) != block:
-            count += 1
-            token = f"[{name} #{count}]"
-        self._blocks[token] = block
-        return token
-
-    def fold_files(self, text: str) -> str:
-        """Return a text with a line for each of its files."""
-        return self.fold_texts(self.fold_marked(text))
-
-    def fold_marked(self, text: str) -> str:
-        """Return a text with a readable line for each attached file."""
-        for line, part in take_files(text)[1].items():
-            text = text.replace(line, self.fold(line, part.words))
-        return text
-
-    def fold_texts(self, text: str) -> str:
-        """Return a text with a line for each file whose text it holds."""
-        return "".join(
-            piece
-            if isinstance(piece, str)
-            else self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
-            + "\n" * piece.source.endswith("\n")
-            for piece in split_files(text)
-        )
-
-    def ends(self, text: str) -> str:
-        """Return the line of a block with which a text ends; empty if there is none."""
-        return next((token for token in self._blocks if text.endswith(token)), "")
-
-    def unfold(self, text: str) -> str:
-        """Return a text with its blocks, each on lines of its own, whatever is written beside its line."""
-        for token, block in self._blocks.items():
-            if token in text:
-                before, *behind = text.split(token)
-                text = before
-                for piece in behind:
-                    text = f"{text}\n" if text and not text.endswith("\n") else text
-                    text += (
-                        block.rstrip("\n") + ("\n" if piece[:1] not in ("", "\n") else "") + piece
-                    )
-        return text
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """Commands or paths of files that match the typed word, best or first ones first, and the chosen one."""
+    """Commands or paths of files that match the typed word, best first, and the chosen one."""
 
     rows: tuple[Command | str, ...] = ()
     chosen: int = 0
@@ -97,20 +41,21 @@ CLOSED = Completion()
 
 
 def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with a word, else those that contain it; or a command with each name.
+    """Return the commands that begin with a word, else those that contain it.
 
-    `names` are those that can follow a command.
+    Behind a command in `names`, return it with each of its names.
     """
-    command, space, typed = text.partition(" ")
-    if space and command in names:
-        return Completion(
-            rows=tuple(f"{command} {name}" for name in names[command] if name.startswith(typed))
-        )
+    word, space, typed = text.partition(" ")
+    if space and word in names:
+        fitting = [name for name in names[word] if name.startswith(typed)]
+        return Completion(rows=tuple(f"{word} {name}" for name in fitting))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
-    rows = [command for command in COMMANDS if command.slash]
-    begun = tuple(command for command in rows if command.name.startswith(text))
-    return Completion(rows=begun or tuple(command for command in rows if text[1:] in command.name))
+    commands = [command for command in COMMANDS if command.slash]
+    found = [command for command in commands if command.name.startswith(text)]
+    if not found:
+        found = [command for command in commands if text[1:] in command.name]
+    return Completion(rows=tuple(found))
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
@@ -222,25 +167,36 @@ class PromptInput(TextArea):
     def action_delete_left(self) -> None:
         """Delete the letter before the cursor, or a folded block as a whole."""
         row, column = self.cursor_location
-        token = self._blocks.ends(self.document[row][:column]) if self.selection.is_empty else ""
+        token = (
+            self._blocks.line_at_end(self.document[row][:column]) if self.selection.is_empty else ""
+        )
         if token:
             self.move_cursor((row, column - len(token)), select=True)
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
         """Put files above the line that names them as `typed`; a sentence keeps `name`."""
-        text, cursor = self.text, len(self.get_text_range((0, 0), self.cursor_location))
-        at = text.rfind(typed, 0, cursor) if typed else cursor
-        at, end = (cursor, cursor) if at < 0 else (at, at + len(typed))
-        start = text.rfind("\n", 0, at) + 1
-        is_alone = not (text[start:at] + text[end:].partition("\n")[0]).strip()
-        tokens = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
-        name = "" if is_alone else name
+        text = self.text
+        cursor = len(self.get_text_range((0, 0), self.cursor_location))
+        start = text.rfind(typed, 0, cursor) if typed else -1
+        end = start + len(typed)
+        if start < 0:
+            start = end = cursor
+        line_start = text.rfind("\n", 0, start) + 1
+        sentence = text[line_start:start] + text[end:].partition("\n")[0]
+        if not sentence.strip():
+            name = ""
+
+        blocks = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
+        new = text[:line_start] + blocks + text[line_start:start] + name + text[end:]
         self._begin(text)
         self.history.checkpoint()
-        new = text[:start] + tokens + text[start:at] + name + text[end:]
         self.replace(new, (0, 0), self.document.end, maintain_selection_offset=False)
-        before = new[: cursor + len(tokens) + (len(name) + at - end if cursor >= end else 0)]
+
+        new_cursor = cursor + len(blocks)
+        if cursor >= end:
+            new_cursor += len(name) - (end - start)
+        before = new[:new_cursor]
         self.move_cursor((before.count("\n"), len(before) - before.rfind("\n") - 1))
 
     def put(self, text: str) -> None:
@@ -256,7 +212,8 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _begin(self, text: str) -> None:
-        self._place, self._edited = _DRAFT, {}
+        self._place = _DRAFT
+        self._edited = {}
         self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
@@ -314,11 +271,17 @@ class PromptInput(TextArea):
         typed = self._typed_file()
         if typed is None and not self.text.startswith("/"):
             self._is_list_dismissed = False
-        if self._is_list_dismissed or typed is None:
-            self._show(CLOSED if self._is_list_dismissed else complete(self.text, self.names))
-            return
-        known = (row for row in self.completion.rows if isinstance(row, str) and match(typed, row))
-        self._show(Completion(rows=tuple(known)))  # until those that match best are found
+        if self._is_list_dismissed:
+            self._show(CLOSED)
+        elif typed is None:
+            self._show(complete(self.text, self.names))
+        else:
+            self._offer_files(typed)
+
+    def _offer_files(self, typed: str) -> None:
+        """Show the listed files that still match, until those that match best are found."""
+        files = [row for row in self.completion.rows if isinstance(row, str)]
+        self._show(Completion(rows=tuple(file for file in files if match(typed, file))))
         self.run_worker(self._find(typed), "files", "files", exclusive=True)
 
     async def _find(self, typed: str) -> None:
@@ -339,48 +302,60 @@ class PromptInput(TextArea):
         return found[1] if found else None
 
     def _take_list_key(self, key: str) -> bool:
+        """Handle a key of the list of commands or files; return whether it was one."""
         self._offer_rows()  # keys can be quicker than the message that tells a change
-        is_file = self._typed_file() is not None and not self._is_list_dismissed
-        self._is_completing = key == "tab" and is_file and not self.completion.rows
+        names_file = self._typed_file() is not None and not self._is_list_dismissed
+        self._is_completing = key == "tab" and names_file and not self.completion.rows
         if not self.completion.rows:
             return self._is_completing
-        row = self.completion.row
-        is_argument = isinstance(row, str) and (
-            self._typed_file() is None or self.text.startswith(_FILE_COMMAND)
-        )
+        if key == "enter":
+            return self._take_row()
         if key in _STEPS:
             self._show(self.completion.moved(-_STEPS[key]))
         elif key == "escape":
             self._is_list_dismissed = True
             self._show(CLOSED)
-        elif key == "enter" and isinstance(row, Command) and not row.needs_argument:
-            self.put("")
-            self._tell_parent(self.Submitted(row.name))
-        elif key == "tab" or (key == "enter" and not is_argument):
-            if key == "enter" and isinstance(row, Command) and self.text == row.name:
-                self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
+        elif key == "tab":
             self._complete()
         else:
             return False
         return True
 
+    def _take_row(self) -> bool:
+        """Send the chosen command, or complete what it lacks; return False to send the text."""
+        row = self.completion.row
+        if isinstance(row, Command):
+            if not row.needs_argument:
+                self.put("")
+                self._tell_parent(self.Submitted(row.name))
+                return True
+            if self.text == row.name:
+                self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
+        elif self._typed_file() is None or self.text.startswith(_FILE_COMMAND):
+            return False
+        self._complete()
+        return True
+
     def _take_key(self, key: str) -> bool:
-        is_at_end = self.selection.is_empty and self.cursor_location == self.document.end
         if key == "enter":
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif (
-            (key in _PAGES and not self.max_scroll_y)
-            or (key == "end" and is_at_end)
-            or (key == "home" and not self.text)
-        ):
+        elif self._scrolls_log(key):
             self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], -1))
         else:
             return key in _STEPS and self._recall(_STEPS[key])
         return True
+
+    def _scrolls_log(self, key: str) -> bool:
+        """Return whether a key has nothing to scroll in the prompt."""
+        if key in _PAGES:
+            return not self.max_scroll_y
+        if key == "end":
+            return self.selection.is_empty and self.cursor_location == self.document.end
+        return key == "home" and not self.text
 
     def _insert(self, text: str) -> None:
         start, end = self.selection
@@ -413,20 +388,21 @@ class PromptInput(TextArea):
 
     def _recall(self, by: int) -> bool:
         """Recall an earlier or later prompt; return False where the key only moves the cursor."""
-        is_browsing = self._place != _DRAFT
-        place = self._place + by
-        row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        is_at_edge = row == (0 if by > 0 else self.wrapped_document.height - 1)
-        if not (is_browsing or (by > 0 and not self.text)) or not is_at_edge:
+        can_begin = by > 0 and not self.text
+        if self._place == _DRAFT and not can_begin:
             return False
+        row = self.wrapped_document.location_to_offset(self.cursor_location).y
+        edge = 0 if by > 0 else self.wrapped_document.height - 1
+        if row != edge:
+            return False
+        place = self._place + by
         if not _DRAFT <= place < len(self.history_of_prompts):
             return True
         self._edited[self._place] = self.text
         self._place = place
         self._is_list_dismissed = True
-        self._replace_all(
-            self._edited.get(place, self.history_of_prompts[place] if place >= 0 else "")
-        )
+        earlier = "" if place == _DRAFT else self.history_of_prompts[place]
+        self._replace_all(self._edited.get(place, earlier))
         if by > 0:
             self.move_cursor((0, len(self.document[0])))
         return True
@@ -442,15 +418,16 @@ class SlashList(RowList):
 
     def show_completion(self, completion: Completion) -> None:
         self.display = bool(completion.rows)
+        if not completion.rows:
+            return
         commands = [row for row in completion.rows if isinstance(row, Command)]
         width = max((len(command.slash) for command in commands), default=0)
         rows = []
         for row in completion.rows:
             if isinstance(row, Command):
-                parts = (f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED)
+                parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
                 rows.append(ListRow((parts,), key=row))
             else:
-                name = cut_middle(safe_line(row), self.screen.size.width // 2, icons_for(self).cut)
-                rows.append(ListRow((((f" {name}", NAME),),), key=row))
-        if rows:
-            self.show(rows, choose=completion.row)
+                name = cut_middle(row, self.screen.size.width // 2, icons_for(self).cut)
+                rows.append(text_row(f" {name}", key=row))
+        self.show(rows, choose=completion.row)

@@ -16,7 +16,16 @@ from textual.widget import Widget
 
 from lmchat.tui.icons import ASCII, icons_for
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
+from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit, styled
+
+NAME = "name"  # style of a part that is bold in the chosen row
+ASIDE = "aside"  # style of a part that is muted except in the chosen row
+WHEN_CHOSEN = "when-chosen"  # style of a part that only the chosen row shows, in bold
+UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in bold
+_STYLES_OF_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
+_STYLES_OF_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
+_OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
+_PAGES_AHEAD = 3  # how many pages before the end more rows are asked for
 
 
 class PlainScrollBar(ScrollBarRender):
@@ -32,16 +41,6 @@ def fit_scrollbar(widget: Widget) -> None:
         widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
 
 
-NAME = "name"  # style of a part that is bold in the chosen row
-ASIDE = "aside"  # style of a part that is muted except in the chosen row
-WHEN_CHOSEN = "when-chosen"  # style of a part that only the chosen row shows, in bold
-UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in bold
-_PAGES_AHEAD = 3
-_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
-_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
-_SOMETIMES = frozenset({WHEN_CHOSEN, UNLESS_CHOSEN})
-
-
 class ListRow(Struct, frozen=True):
     """One row; neighbours with the same key are chosen together."""
 
@@ -49,15 +48,44 @@ class ListRow(Struct, frozen=True):
     right: Parts = ()  # never cut
     key: Hashable = None
     is_heading: bool = False  # whether the row begins in the column of the bars
-    is_open: bool = (
-        False  # whether the row has a grey bar and a bold name although it is not chosen
+    is_open: bool = False  # whether the row is marked although it is not chosen
+
+
+def text_row(
+    text: str,
+    style: str = NAME,
+    *,
+    right: str = "",
+    right_style: str = MUTED,
+    key: Hashable = None,
+) -> ListRow:
+    """Return a row with one text, and maybe another one at its right."""
+    return ListRow(
+        pieces=(((text, style),),),
+        right=((right, right_style),) if right else (),
+        key=key,
     )
+
+
+def heading_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
+    """Return a row that cannot be chosen."""
+    return ListRow(
+        pieces=(((text, style),),),
+        right=((right, MUTED),) if right else (),
+        is_heading=True,
+    )
+
+
+def wrapped_rows(text: str, width: int, style: str = MUTED) -> list[ListRow]:
+    """Wrap a text into rows that cannot be chosen."""
+    lines = styled(text).wrap(max(width, 1))
+    return [heading_row(line.plain.rstrip(), style) for line in lines]
 
 
 class RowList(ScrollView):
     """Rows with a bar at the chosen one: blue while the keys go to the list, else grey."""
 
-    COMPONENT_CLASSES = {"row-list--chosen"}  # noqa: RUF012 - as Textual declares it
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen"}
 
     class Taken(Post):
         """A row was clicked."""
@@ -69,16 +97,18 @@ class RowList(ScrollView):
         """The last rows are about to come into view."""
 
     def __init__(self, *, hides_choice: bool = False) -> None:
+        """`hides_choice`: no row is marked as chosen unless the keys go to the list."""
         super().__init__()
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
-        self._chosen = 0
+        self._chosen = 0  # index in `keys`
         self._hides_choice = hides_choice
         self._has_keys = False
 
     @property
     def key(self) -> Hashable:
+        """Key of the chosen row; None without one."""
         return self.keys[self._chosen] if self.keys else None
 
     @property
@@ -90,9 +120,11 @@ class RowList(ScrollView):
         """Show other rows; choose `choose`, else the same key, else the same index."""
         wanted = self.key if choose is None else choose
         self.rows = rows
-        self.keys = [key for key in dict.fromkeys(row.key for row in rows) if key is not None]
-        last = max(len(self.keys) - 1, 0)
-        self._chosen = self.keys.index(wanted) if wanted in self.keys else min(self._chosen, last)
+        self.keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
+        if wanted in self.keys:
+            self._chosen = self.keys.index(wanted)
+        else:
+            self._chosen = min(self._chosen, max(len(self.keys) - 1, 0))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
         self._reveal()
@@ -109,7 +141,7 @@ class RowList(ScrollView):
             self.scroll_relative(y=by, animate=False)
 
     def page(self, direction: int) -> None:
-        height = max(self._place()[1], 1)
+        height = max(self._chosen_rows()[1], 1)
         self.move(direction * max(self.size.height // height - 1, 1))
 
     def settle(self) -> None:
@@ -120,7 +152,8 @@ class RowList(ScrollView):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Post `EndNear` early when scrolling down."""
         super().watch_scroll_y(old_value, new_value)
-        if new_value > old_value and new_value + _PAGES_AHEAD * self.size.height >= len(self.rows):
+        is_near = new_value + _PAGES_AHEAD * self.size.height >= len(self.rows)
+        if new_value > old_value and is_near:
             self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
@@ -131,22 +164,22 @@ class RowList(ScrollView):
     def _set_chosen(self, index: int) -> None:
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen:
-            self.refresh_lines(*self._place())
+            self.refresh_lines(*self._chosen_rows())
             self._chosen = index
-            self.refresh_lines(*self._place())
+            self.refresh_lines(*self._chosen_rows())
             self._reveal()
 
-    def _place(self) -> tuple[int, int]:
-        """Return the first of the chosen rows, and how many they are."""
-        places = [
-            y for y, row in enumerate(self.rows) if row.key is not None and row.key == self.key
-        ]
-        return (places[0], len(places)) if places else (0, 0)
+    def _chosen_rows(self) -> tuple[int, int]:
+        """Return the first of the chosen rows, and their number."""
+        if self.key is None:
+            return 0, 0
+        numbers = [y for y, row in enumerate(self.rows) if row.key == self.key]
+        return numbers[0], len(numbers)
 
     def _reveal(self) -> None:
-        start, height = self._place()
+        start, height = self._chosen_rows()
         if height and self.size.height:
-            top = start if self._chosen else 0
+            top = start if self._chosen else 0  # the first one is shown with its heading
             region = Region(0, top, 1, start + height - top)
             self.scroll_to_region(region, animate=False, force=True)
 
@@ -159,39 +192,45 @@ class RowList(ScrollView):
 
     def on_click(self, event: events.Click) -> None:
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
-        if 0 <= y < len(self.rows) and (key := self.rows[y].key) is not None:
+        key = self.rows[y].key if 0 <= y < len(self.rows) else None
+        if key is not None:
             self.choose(key)
             self.post_message(self.Taken(self, key))
 
     def render_line(self, y: int) -> Strip:
-        number, width = y + self.scroll_offset.y, self.outer_size.width
-        base, text = self.visual_style, Content(" " * width)
+        width = self.outer_size.width
+        base = self.visual_style
+        line = Content(" " * width)
+        number = y + self.scroll_offset.y
         if number < len(self.rows):
             row = self.rows[number]
-            is_chosen = row.key is not None and row.key == self.key
-            is_chosen = is_chosen and (self._has_keys or not self._hides_choice)
+            is_chosen = self._is_marked_as_chosen(row)
             if is_chosen:
                 base = self.get_visual_style("row-list--chosen")
-            text = self._text(row, is_chosen=is_chosen)
-        return Strip(text.render_segments(base)).adjust_cell_length(width, base.rich_style)
+            line = self._line(row, is_chosen=is_chosen)
+        return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
-    def _text(self, row: ListRow, *, is_chosen: bool) -> Content:
-        icons, bar = icons_for(self), Content("" if row.is_heading else " ")
+    def _is_marked_as_chosen(self, row: ListRow) -> bool:
+        is_shown = self._has_keys or not self._hides_choice
+        return is_shown and row.key is not None and row.key == self.key
+
+    def _line(self, row: ListRow, *, is_chosen: bool) -> Content:
+        icons = icons_for(self)
         is_marked = is_chosen or row.is_open
-        if is_marked and not row.is_heading:
-            bar = content(((icons.bar, "$primary" if is_chosen and self._has_keys else MUTED),))
-        styles = _CHOSEN if is_marked else _OTHERS
-        pieces = [content(_styled(piece, styles)) for piece in row.pieces]
-        right = content(_styled(row.right, styles))
+        if row.is_heading:
+            bar = Content("")
+        elif is_marked:
+            has_focus = is_chosen and self._has_keys
+            bar = styled(icons.bar, "$primary" if has_focus else MUTED)
+        else:
+            bar = Content(" ")
+        styles = _STYLES_OF_CHOSEN if is_marked else _STYLES_OF_OTHERS
+        pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
+        right = content(_with_styles(row.right, styles))
         return bar + fit(pieces, right, self.text_width - len(bar), icons.cut)
 
 
-def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
-    """Wrap a sentence into rows that cannot be chosen."""
-    lines = content(((words, ""),)).wrap(max(width, 1))
-    return [ListRow((((line.plain.rstrip(), style),),), is_heading=True) for line in lines]
-
-
-def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
-    shown = (part for part in parts if part[1] not in _SOMETIMES or part[1] in styles)
+def _with_styles(parts: Parts, styles: Mapping[str, str]) -> Parts:
+    """Return the parts that are shown, with styles of Textual's."""
+    shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
     return tuple((text, styles.get(style, style)) for text, style in shown)

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from typing import ClassVar
 
+from msgspec import Struct
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.services.library import SessionGroup
-from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LeaveFilter, Post
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, styled
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
 
 _EMPTY = "No sessions. Your next message starts one."
-_FAR = 1_000_000
-_MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
+_LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _COUNTED = 10  # headings show a count from this many sessions
+_FAR = 1_000_000  # rows; more than a list has
+
+
+class SessionListState(Struct, frozen=True, kw_only=True):
+    """Sessions of the list with their marks."""
+
+    groups: tuple[SessionGroup, ...] = ()
+    open_id: str | None = None
+    streaming: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
+    with_question: frozenset[str] = frozenset()
 
 
 class SessionList(Vertical, can_focus=True):
     """Groups of sessions; posts what the user wants to do with one."""
 
-    BINDINGS = [  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Scope.SESSIONS),
-        Binding("slash", "filter", "search", show=False),
-        *(Binding(key, f"move({by})", show=False) for key, by in _MOVES),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
+        ("slash", "filter"),
+        ("up", "move(-1)"),
+        ("down", "move(1)"),
+        ("home", f"move({-_FAR})"),
+        ("end", f"move({_FAR})"),
+        ("pageup", "page(-1)"),
+        ("pagedown", "page(1)"),
     ]
 
     class Opened(Post):
@@ -59,16 +73,13 @@ class SessionList(Vertical, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="sessions")
-        self._groups: tuple[SessionGroup, ...] = ()
-        self._open_id: str | None = None
-        self._streaming: frozenset[str] = frozenset()
-        self._unread: frozenset[str] = frozenset()
-        self._with_question: frozenset[str] = frozenset()
-        self._typed = self._offer = ""
+        self._state = SessionListState()
+        self._typed = ""  # text of the filter
+        self._offer = ""
 
     def compose(self) -> ComposeResult:
-        yield LineWidget([content((("lmchat", STRONG),))], classes="heading")
-        yield LineWidget([content((("/ search", MUTED),))], id="session-filter-hint")
+        yield LineWidget([styled("lmchat", STRONG)], classes="heading")
+        yield LineWidget([styled("/ search", MUTED)], id="session-filter-hint")
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
@@ -83,18 +94,16 @@ class SessionList(Vertical, can_focus=True):
         with_question: Collection[str] = (),
     ) -> None:
         """Show other sessions, or other marks."""
-        new = (
-            tuple(groups),
-            open_id,
-            frozenset(streaming),
-            frozenset(unread),
-            frozenset(with_question),
+        before = self._state
+        self._state = SessionListState(
+            groups=tuple(groups),
+            open_id=open_id,
+            streaming=frozenset(streaming),
+            unread=frozenset(unread),
+            with_question=frozenset(with_question),
         )
-        if new != (self._groups, self._open_id, self._streaming, self._unread, self._with_question):
-            choose = open_id if open_id != self._open_id else None
-            self._groups, self._open_id, self._streaming, self._unread, self._with_question = new
-            if self.is_mounted:
-                self._draw(choose)
+        if self._state != before and self.is_mounted:
+            self._draw(choose=open_id if open_id != before.open_id else None)
 
     def offer(self, words: str) -> None:
         """Show what can be done while there are no sessions."""
@@ -107,40 +116,51 @@ class SessionList(Vertical, can_focus=True):
 
     def _draw(self, choose: str | None = None) -> None:
         typed = self._typed.strip()
-        rows = list(self._listed(ListFilter.typed(typed), icons_for(self)))
+        rows = self._listed(ListFilter.typed(typed))
         if not rows:
-            words = (
-                f"No title has “{safe_line(typed)}”. Enter searches messages."
-                if typed
-                else f"{_EMPTY} {self._offer}".rstrip()
-            )
-            rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
+            words = f"{_EMPTY} {self._offer}".rstrip()
+            if typed:
+                words = f"No title has “{typed}”. Enter searches messages."
+            rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))
         self._rows.show(rows, choose=choose)
 
-    def _listed(self, wanted: ListFilter, icons: Icons) -> Iterator[ListRow]:
-        gap: tuple[ListRow, ...] = ()
-        for group in self._groups:
+    def _listed(self, wanted: ListFilter) -> list[ListRow]:
+        icons = icons_for(self)
+        rows: list[ListRow] = []
+        for group in self._state.groups:
             shown = [header for header in group.headers if wanted.fits(header.title, header.tags)]
             if not shown:
                 continue
-            yield from gap
-            gap = (ListRow(),)
+            if rows:
+                rows.append(ListRow())
             count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED else ""
-            yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
-            yield from (self._row(header, icons) for header in shown)
+            rows.append(heading_row(group.name, right=count))
+            rows += [self._row(header, icons) for header in shown]
+        return rows
 
     def _row(self, header: SessionHeader, icons: Icons) -> ListRow:
-        session_id = header.session_id
-        fork: Parts = () if header.parent_id is None else ((f"{icons.fork} ", MUTED),)
-        pieces = [(*fork, (safe_line(header.title), NAME))]
+        title: Parts = ((header.title, NAME),)
+        if header.parent_id is not None:
+            title = ((f"{icons.fork} ", MUTED), *title)
+        pieces = [title]
         if header.tags:
-            tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
+            tags = " ".join(f"#{tag}" for tag in header.tags)
             pieces.append(((f" {tags}", MUTED),))
-        mark = icons.fresh if session_id in self._unread else ""
-        mark = icons.down_arrow if session_id in self._streaming else mark
-        right: Parts = ((mark, ""),) if mark else ()
-        right = ((icons.warning, "$warning"),) if session_id in self._with_question else right
-        return ListRow(tuple(pieces), right, key=session_id, is_open=session_id == self._open_id)
+        return ListRow(
+            tuple(pieces),
+            self._marks(header.session_id, icons),
+            key=header.session_id,
+            is_open=header.session_id == self._state.open_id,
+        )
+
+    def _marks(self, session_id: str, icons: Icons) -> Parts:
+        if session_id in self._state.with_question:
+            return ((icons.warning, "$warning"),)
+        if session_id in self._state.streaming:
+            return ((icons.down_arrow, ""),)
+        if session_id in self._state.unread:
+            return ((icons.fresh, ""),)
+        return ()
 
     def action_session(self, name: str) -> None:
         if name == "open":

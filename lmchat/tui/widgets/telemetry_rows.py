@@ -12,7 +12,6 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.domain.telemetry import Budget, Health, Metrics
 from lmchat.domain.turn import Stage, Turn
-from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.formatting import UNKNOWN
 from lmchat.tui.icons import Icons
@@ -53,9 +52,7 @@ class TextRow(Struct, frozen=True, kw_only=True):
     short: Parts = ()  # replacement of `right` where that has no room
     sign: str = ""  # name of the field of `Icons` drawn before `left`
     sign_style: str = ""
-    loses_middle: bool = (
-        False  # whether `left` is cut in its middle: addresses and names differ at both ends
-    )
+    loses_middle: bool = False  # whether `left`, an address or a name, is cut in its middle
     is_detail: bool = False  # whether the row is dropped first on a short screen
 
 
@@ -72,31 +69,42 @@ class SparkRow(Struct, frozen=True, kw_only=True):
     at_least: float = 0.0  # minimum value of a full bar, so that small values look small
 
 
-Row = TextRow | MeterRow | SparkRow
-Section = tuple[Row, ...]
+TelemetryRow = TextRow | MeterRow | SparkRow
+SectionRows = Callable[["TelemetrySnapshot", float], Iterator[TelemetryRow]]
 
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _SIGNS: Mapping[str, str] = {_OK: "ready", _WARN: "degraded", _BAD: "down"}
-_VERDICTS: Mapping[Verdict, tuple[str, str, str]] = {
-    Verdict.READY: (_OK, "ready", ""),
-    Verdict.LOADING: (_WARN, "loading", ""),
-    Verdict.NO_MODEL: (_WARN, "no model", ""),
-    Verdict.NEEDS_KEY: (_WARN, "needs key", ""),
-    Verdict.KEY_REJECTED: (_BAD, "key", "rejected"),
-    Verdict.HOST_BLOCKED: (_BAD, "blocked", "host"),
-    Verdict.SERVER_OFF: (_BAD, "down", "server off"),
-    Verdict.SERVER_ERROR: (_BAD, "down", "error"),
-    Verdict.NOT_AN_LLM: (_BAD, "down", "not an LLM"),
-    Verdict.REFUSED: (_BAD, "down", "refused"),
-    Verdict.TIMED_OUT: (_BAD, "down", "timed out"),
-}
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
-_CALM_LATENCY_MS = 8.0
+_CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
+
+
+class StateWords(Struct, frozen=True):
+    """State as a word in a style, and what is added to it or replaces it."""
+
+    word: str
+    style: str = ""
+    reason: str = ""  # replaces the latency
+    short: str = ""  # replaces the word where that has no room
+
+
+_VERDICTS: Mapping[Verdict, StateWords] = {
+    Verdict.READY: StateWords("ready", _OK),
+    Verdict.LOADING: StateWords("loading", _WARN),
+    Verdict.NO_MODEL: StateWords("no model", _WARN),
+    Verdict.NEEDS_KEY: StateWords("needs key", _WARN),
+    Verdict.KEY_REJECTED: StateWords("key", _BAD, "rejected"),
+    Verdict.HOST_BLOCKED: StateWords("blocked", _BAD, "host"),
+    Verdict.SERVER_OFF: StateWords("down", _BAD, "server off"),
+    Verdict.SERVER_ERROR: StateWords("down", _BAD, "error"),
+    Verdict.NOT_AN_LLM: StateWords("down", _BAD, "not an LLM"),
+    Verdict.REFUSED: StateWords("down", _BAD, "refused"),
+    Verdict.TIMED_OUT: StateWords("down", _BAD, "timed out"),
+}
 
 
 def server_sign(verdict: Verdict | None, icons: Icons) -> Part:
     """Return the sign of a server's state with its style."""
-    style = _VERDICTS[verdict][0] if verdict else MUTED
+    style = _VERDICTS[verdict].style if verdict else MUTED
     return getattr(icons, _SIGNS.get(style, "off")), style
 
 
@@ -104,60 +112,74 @@ def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:
     return TextRow(left=((name, STRONG),), right=((word, style),), **more)
 
 
-def _figure(
-    label: str, value: str, *, style: str = "", is_detail: bool = False, **more: Any
-) -> TextRow:
-    right: Part = (value, MUTED if value == UNKNOWN else style)
-    return TextRow(left=((label, MUTED),), right=(right,), is_detail=is_detail, **more)
+def _figure(label: str, value: str, style: str = "", **more: Any) -> TextRow:
+    if value == UNKNOWN:
+        style = MUTED
+    return TextRow(left=((label, MUTED),), right=((value, style),), **more)
 
 
-def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
+def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
     health = snapshot.health
-    name = safe_line(health.product.value) if health.product else "Server"
-    unknown = (MUTED, "not found" if snapshot.lacks_server else "checking", "")
-    style, word, reason = _VERDICTS[health.verdict] if health.verdict else unknown
-    yield _head(name, word, style, sign=_SIGNS.get(style, "off"), sign_style=style)
-    address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
-    told = reason or formatting.latency(health.latency_ms)
-    yield TextRow(left=((address, MUTED),), right=((told, ""),), loses_middle=True)
+    name = health.product.value if health.product else "Server"
+    state = StateWords("not found" if snapshot.lacks_server else "checking", MUTED)
+    if health.verdict:
+        state = _VERDICTS[health.verdict]
+    sign = _SIGNS.get(state.style, "off")
+    yield _head(name, state.word, state.style, sign=sign, sign_style=state.style)
+    address = health.endpoint.netloc if health.endpoint else UNKNOWN
+    figure = state.reason or formatting.latency(health.latency_ms)
+    yield TextRow(left=((address, MUTED),), right=((figure, ""),), loses_middle=True)
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
 
-def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    health, model = snapshot.health, _current_model(snapshot)
-    word, style = "unknown", MUTED
-    if health.is_down:
-        pass
-    elif snapshot.loading_since_s is not None:
-        elapsed = f" {formatting.ago(now_s - snapshot.loading_since_s)}"
-        word, style = f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN
-    elif model is not None and model.state is LoadState.LOADING:
-        word, style = f"loading{formatting.so_far(model.load_fraction)}", _WARN
-    elif model is not None and model.state is not LoadState.UNKNOWN:
-        word, style = model.state.value, "" if model.state is LoadState.LOADED else MUTED
-    yield _head("Model", word, style)
-    name, quantization = (
-        (safe_line(model.model_id), safe_line(model.quantization)) if model else (UNKNOWN, "")
+def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
+    health = snapshot.health
+    model = _current_model(snapshot)
+    state = _model_state(snapshot, model, now_s)
+    yield _head("Model", state.word, state.style)
+    name = model.model_id if model else UNKNOWN
+    quantization = model.quantization if model else ""
+    is_known = model is not None and not health.is_down
+    yield TextRow(
+        left=((name, "" if is_known else MUTED),),
+        right=((quantization, MUTED),),
+        loses_middle=True,
     )
-    style = MUTED if health.is_down or not model else ""
-    yield TextRow(left=((name, style),), right=((quantization, MUTED),), loses_middle=True)
     if health.is_down:
-        seen = UNKNOWN if health.seen_s is None else f"{formatting.ago(now_s - health.seen_s)} ago"
+        seen = UNKNOWN
+        if health.seen_s is not None:
+            seen = f"{formatting.ago(now_s - health.seen_s)} ago"
         yield TextRow(left=(("last seen", MUTED),), right=((seen, ""),), is_detail=True)
     else:
         window = context_text(model) or UNKNOWN
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
     if snapshot.profile:
-        yield _figure("profile", safe_line(snapshot.profile), is_words=True)
+        yield _figure("profile", snapshot.profile, is_words=True)
+
+
+def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
+    unknown = StateWords("unknown", MUTED)
+    if snapshot.health.is_down:
+        return unknown
+    if snapshot.loading_since_s is not None:
+        elapsed = f" {formatting.ago(now_s - snapshot.loading_since_s)}"
+        return StateWords(
+            f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN
+        )
+    if model is None or model.state is LoadState.UNKNOWN:
+        return unknown
+    if model.state is LoadState.LOADING:
+        return StateWords(f"loading{formatting.so_far(model.load_fraction)}", _WARN)
+    return StateWords(model.state.value, "" if model.state is LoadState.LOADED else MUTED)
 
 
 def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
     """Return the model as it is now: while it answers, the server is not asked for its state."""
-    model, turn = snapshot.health.model, snapshot.turn
-    is_cold = model is not None and model.state in (LoadState.ASLEEP, LoadState.NOT_LOADED)
-    if model is None or turn is None or not is_cold:
+    model = snapshot.health.model
+    turn = snapshot.turn
+    if model is None or model.state not in (LoadState.ASLEEP, LoadState.NOT_LOADED):
         return model
-    if not turn.is_running or turn.model != model.model_id:
+    if turn is None or not turn.is_running or turn.model != model.model_id:
         return model
     if turn.stage is Stage.LOADING:
         return replace(model, state=LoadState.LOADING, load_fraction=turn.fraction)
@@ -170,11 +192,14 @@ def context_text(model: ModelInfo | None) -> str:
     """Return `8k of 32k`, the one that is known, or nothing."""
     if model is None:
         return ""
-    loaded, most = formatting.window(model.context_loaded), formatting.window(model.context_max)
-    return f"{loaded} of {most}" if loaded and most and loaded != most else loaded or most
+    loaded = formatting.window(model.context_loaded)
+    most = formatting.window(model.context_max)
+    if loaded and most and loaded != most:
+        return f"{loaded} of {most}"
+    return loaded or most
 
 
-def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
+def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
@@ -187,73 +212,80 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
         short = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
-        yield TextRow(
-            left=((f"! {formatting.counted(snapshot.left_out, 'message')} left out", _WARN),)
-        )
+        left_out = formatting.counted(snapshot.left_out, "message")
+        yield TextRow(left=((f"! {left_out} left out", _WARN),))
     if snapshot.can_compact:
         yield TextRow(left=(("/compact makes room", _WARN),))
 
 
-def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
+def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
     turn = snapshot.turn
-    word, style, short = stage_words(turn)
+    stage = stage_words(turn)
     if snapshot.is_asking:
-        word, style, short = "waiting for you", _WARN, "waiting for you"
-    yield _head("Turn", word, style, short=((short, style),))
-    yield _figure("elapsed", UNKNOWN if turn is None else formatting.elapsed(turn.elapsed_s(now_s)))
-    yield _figure("first token", formatting.first_token(turn.ttft_s if turn else None))
-    yield _figure("speed", formatting.rate(turn.tokens_per_second if turn else None))
-    if snapshot.speeds or turn is None or turn.is_running:
-        yield SparkRow(values=() if turn is None else snapshot.speeds)
-
-
-def stage_words(turn: Turn | None) -> tuple[str, str, str]:
-    """Return the word for the stage of a turn, its style, and a shorter word."""
+        stage = StateWords("waiting for you", _WARN)
+    yield _head("Turn", stage.word, stage.style, short=((stage.short or stage.word, stage.style),))
     if turn is None:
-        return UNKNOWN, MUTED, UNKNOWN
+        yield _figure("elapsed", UNKNOWN)
+        yield _figure("first token", UNKNOWN)
+        yield _figure("speed", UNKNOWN)
+        yield SparkRow(values=())
+        return
+    yield _figure("elapsed", formatting.elapsed(turn.elapsed_s(now_s)))
+    yield _figure("first token", formatting.first_token(turn.ttft_s))
+    yield _figure("speed", formatting.rate(turn.tokens_per_second))
+    if snapshot.speeds or turn.is_running:
+        yield SparkRow(values=snapshot.speeds)
+
+
+def stage_words(turn: Turn | None) -> StateWords:
+    """Return the stage of a turn, or how it ended."""
+    if turn is None:
+        return StateWords(UNKNOWN, MUTED)
     if not turn.is_running:
-        return turn.state.value, _BAD if turn.state in _FAILURES else "", turn.state.value
-    word, stage = turn.stage_word, turn.stage
-    if stage in (Stage.LOADING, Stage.READING):
-        share = formatting.so_far(turn.fraction)
-        style = _WARN if share and stage is Stage.LOADING else ""
-        return f"{word}{share}", style, f"{word.split()[0]}{share}"
-    if stage is Stage.STALLED:
-        word = f"stalled {formatting.elapsed(turn.silent_s)}"
-        return word, _WARN, word
-    if stage is Stage.RETRYING and turn.retry is not None:
-        short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
-        return f"{short} in {formatting.elapsed(turn.retry.wait_s)}", _WARN, short
-    return word, "", word
+        return StateWords(turn.state.value, _BAD if turn.state in _FAILURES else "")
+    word = turn.stage_word
+    match turn.stage:
+        case Stage.LOADING | Stage.READING:
+            share = formatting.so_far(turn.fraction)
+            style = _WARN if share and turn.stage is Stage.LOADING else ""
+            return StateWords(f"{word}{share}", style, short=f"{word.split()[0]}{share}")
+        case Stage.STALLED:
+            return StateWords(f"stalled {formatting.elapsed(turn.silent_s)}", _WARN)
+        case Stage.RETRYING if turn.retry is not None:
+            short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
+            wait = formatting.elapsed(turn.retry.wait_s)
+            return StateWords(f"{short} in {wait}", _WARN, short=short)
+    return StateWords(word)
 
 
-def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
+def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
-    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}/min"
-    yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
+    if budget is None:
+        yield _head("Requests", UNKNOWN)
+    else:
+        left = f"{budget.left} of {budget.limit}/min"
+        yield _head("Requests", left, _BAD if budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in _FAILURES
-    yield _figure(
-        "failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else ""
-    )
+    failed = formatting.tokens(metrics.failed_requests)
+    yield _figure("failed", failed, _BAD if has_failed else "")
     yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)
     yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
 
 
-def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
+def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
     yield _head("Activity", "tools" if snapshot.has_tools else "chat", is_detail=True)
     if snapshot.has_tools:
-        yield _figure("steps", str(snapshot.turn.steps if snapshot.turn else 0), is_detail=True)
+        steps = snapshot.turn.steps if snapshot.turn else 0
+        yield _figure("steps", str(steps), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next check", f"in {wait}", is_detail=True)
     else:
-        yield _figure(
-            "last", safe_line(snapshot.last_action) or UNKNOWN, is_words=True, is_detail=True
-        )
+        yield _figure("last", snapshot.last_action or UNKNOWN, is_words=True, is_detail=True)
 
 
-_SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
+_SECTIONS: Mapping[str, SectionRows] = {
     "server": _server_rows,
     "model": _model_rows,
     "context": _context_rows,
@@ -266,23 +298,25 @@ SECTIONS = tuple(_SECTIONS)  # names for `ui.sections`, in their default order
 
 def telemetry_rows(
     snapshot: TelemetrySnapshot, now_s: float, *, sections: Sequence[str], height: int
-) -> tuple[Row | None, ...]:
-    """Return the rows that fit a height, None for blank ones; details go first, then the last sections."""
-    every = [tuple(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
-    if _height(every) > height:
-        main = [tuple(row for row in section if not _is_detail(row)) for section in every]
-        every = [section for section in main if section]
-    while len(every) > 1 and _height(every) > height:
-        every.pop()
-    rows: list[Row | None] = []
-    for section in every:
+) -> list[TelemetryRow | None]:
+    """Return the rows that fit a height, None for blank ones.
+
+    Where room is short, details go first, then the last sections.
+    """
+    shown = [list(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
+    if _height(shown) > height:
+        shown = list(filter(None, map(_without_details, shown)))
+    while len(shown) > 1 and _height(shown) > height:
+        shown.pop()
+    rows: list[TelemetryRow | None] = []
+    for section in shown:
         rows += [None, *section] if rows else section
-    return tuple(rows[: max(height, 0)])
+    return rows[: max(height, 0)]
 
 
-def _is_detail(row: Row) -> bool:
-    return isinstance(row, TextRow) and row.is_detail
+def _without_details(section: Sequence[TelemetryRow]) -> list[TelemetryRow]:
+    return [row for row in section if not (isinstance(row, TextRow) and row.is_detail)]
 
 
-def _height(sections: Sequence[Section]) -> int:
+def _height(sections: Sequence[Sequence[TelemetryRow]]) -> int:
     return sum(len(section) + 1 for section in sections) - 1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.ask_dialog import KeyDialog
+from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan

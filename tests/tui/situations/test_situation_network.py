@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.proxy_calls import ScriptedProxy

@@ -46,7 +46,7 @@ class SessionFiles:
 
     async def export(self, typed: str = "") -> None:
         """Export the shown session to the file that was typed, or ask for one."""
-        from lmchat.tui.screens.ask_dialog import ExportDialog, parse_export
+        from lmchat.tui.screens.export_dialog import ExportDialog, parse_export
 
         if not self._sessions.conversation.messages:
             self._notices.notify("There is nothing to export yet.")

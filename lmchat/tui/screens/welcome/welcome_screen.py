@@ -29,9 +29,9 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
-from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.dialog import fit_height, free_height
+from lmchat.tui.screens.server_dialog import AddressDialog
 from lmchat.tui.screens.welcome.server_starts import ServerStarts, StartDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.keys_row import KeysRow

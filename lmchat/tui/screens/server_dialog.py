@@ -1,0 +1,92 @@
+"""Dialogs about a server: its address, whether its host is allowed, and its API key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed
+from lmchat.text import safe_line
+from lmchat.tui.screens.ask_dialog import AskDialog, Attempt, ConfirmDialog
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.line import MUTED, styled
+
+
+class AddressDialog(AskDialog):
+    """Dialog that tries each address that is typed; returns the server that answers."""
+
+    TRYING = "Checking"
+
+    def __init__(self, attempt: Attempt, typed: str = "") -> None:
+        super().__init__(
+            "Server address",
+            text="Host and port, for example 127.0.0.1:9931; http:// and /v1 are optional.",
+            value=typed,
+            verb="check it",
+            check=_problem_of,
+            attempt=attempt,
+        )
+
+
+def _problem_of(typed: str) -> str:
+    try:
+        Endpoint.parse(typed)
+    except EndpointNotAllowed as error:
+        return error.message
+    return ""
+
+
+class AllowDialog(ConfirmDialog):
+    """Dialog that returns True if a host beyond this machine may be used in this run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_line")]
+
+    def __init__(self, endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> None:
+        """Create the dialog; `allowed` are the hosts that the configuration already allows."""
+        hosts = dict.fromkeys((*allowed, endpoint.netloc))
+        listed = ", ".join(f'"{host}"' for host in hosts)
+        self._line = f"allowed_hosts = [{listed}]"
+        unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
+        super().__init__(
+            "Connect to another machine?",
+            text=f"{safe_line(endpoint.netloc)} is not this machine. Your prompts will be sent there"
+            f"{unencrypted}. Allowed until you quit lmchat.\n\n"
+            f"To allow it permanently, add this line to config.toml:\n{safe_line(self._line)}",
+            verb="allow for this run",
+            hints=(("y", "copy the line"),),
+        )
+
+    def action_copy_line(self) -> None:
+        self.app.copy_to_clipboard(self._line)
+
+
+class KeyDialog(AskDialog):
+    """Dialog that tries each key that is typed; returns the server that accepts it."""
+
+    EMPTY = "Type the API key, or press Esc."
+    TRYING = "Checking the API key"
+
+    def __init__(
+        self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
+    ) -> None:
+        """Create the dialog; `problem` says why the last key was not accepted."""
+        where = styled(product.facts.where_key_is)
+        super().__init__(
+            f"{product.subject} needs an API key",
+            text=Content("\n").join((where, styled(endpoint.url, MUTED))),
+            verb="check and save",
+            attempt=attempt,
+        )
+        self._problem = problem
+
+    def field(self) -> Field:
+        return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
+
+    def on_mount(self) -> None:
+        if self._problem:
+            self.show_problem(self._problem)

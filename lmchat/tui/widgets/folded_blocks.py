@@ -1,0 +1,67 @@
+"""Long blocks of a prompt, each shown as one line."""
+
+from __future__ import annotations
+
+from lmchat.domain.attached_files import split_files, take_files
+from lmchat.text import safe_line
+
+_LABEL_LENGTH = 60
+
+
+class FoldedBlocks:
+    """Long blocks by the line that replaces them.
+
+    They are kept after deletion, since undo may bring a line back.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, str] = {}
+
+    def fold(self, block: str, label: str) -> str:
+        """Return the line that replaces a block, as `[notes.md (3212 bytes)]`."""
+        name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
+        line = f"[{name}]"
+        number = 1
+        while self._blocks.get(line, block) != block:
+            number += 1
+            line = f"[{name} #{number}]"
+        self._blocks[line] = block
+        return line
+
+    def fold_files(self, text: str) -> str:
+        """Return a text with a line for each of its files."""
+        return self.fold_texts(self.fold_marked(text))
+
+    def fold_marked(self, text: str) -> str:
+        """Return a text with a readable line for each attached file."""
+        for mark, part in take_files(text)[1].items():
+            text = text.replace(mark, self.fold(mark, part.words))
+        return text
+
+    def fold_texts(self, text: str) -> str:
+        """Return a text with a line for each file whose text it holds."""
+        pieces = []
+        for piece in split_files(text):
+            if isinstance(piece, str):
+                pieces.append(piece)
+                continue
+            line = self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
+            pieces.append(f"{line}\n" if piece.source.endswith("\n") else line)
+        return "".join(pieces)
+
+    def line_at_end(self, text: str) -> str:
+        """Return the line of a block with which a text ends; empty if there is none."""
+        return next((line for line in self._blocks if text.endswith(line)), "")
+
+    def unfold(self, text: str) -> str:
+        """Return a text with its blocks, each on lines of its own."""
+        for line, block in self._blocks.items():
+            text, *others = text.split(line)
+            for behind in others:
+                if text and not text.endswith("\n"):
+                    text += "\n"
+                text += block.rstrip("\n")
+                if behind and not behind.startswith("\n"):
+                    text += "\n"
+                text += behind
+        return text
