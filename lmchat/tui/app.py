@@ -15,6 +15,7 @@ from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
 from lmchat.errors import WrongUse
@@ -33,9 +34,7 @@ from lmchat.tui.screens.current_target import CurrentTarget
 from lmchat.tui.screens.model_switch import ModelSwitch
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
-_FIRST_KEY_S = (
-    0.03  # what is typed right after the first paint is shown before anything else begins
-)
+_FIRST_KEY_S = 0.03  # in which keys typed right after the first paint are shown before other work
 _BACKGROUND_S = 0.1  # how long the terminal may take to tell its background
 _COPY_S = 2.5  # how long quitting waits for the worker that copies
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
@@ -83,7 +82,7 @@ class LMChatApp(PatchedApp):
         return WelcomeScreen(self.workspace, self.connect)
 
     def on_ready(self) -> None:
-        """Begin what neither the first paint nor the first key shall wait for: imports, network and disk."""
+        """Begin what the first paint and the first key do not wait for: network and disk."""
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self._wanted_theme:
             self.call_after_refresh(self._ask_background)
@@ -91,13 +90,13 @@ class LMChatApp(PatchedApp):
             begin_work(self, self._use_wanted_theme, "theme")
 
     def _begin(self) -> None:
-        gc.freeze()  # what was imported stays: the collector need not go through it again and again
+        gc.freeze()  # the collector need not visit what was imported
         gc.enable()
         self.connect.start()
         self.chat.start()
 
     async def stop_and_save(self) -> None:
-        """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
+        """Stop all answers, and wait until they and the draft are on the disk."""
         self.workspace.is_leaving = True
         await self.chat.turns.stop_all()
         await self.open_sessions.save_all()
@@ -119,21 +118,22 @@ class LMChatApp(PatchedApp):
                     await self.workers.wait_for_complete(copying)
         self.exit()
 
-    def notify(self, message: str, *, severity: SeverityLevel = "information", **more: Any) -> None:
+    def notify(
+        self, message: str, *, severity: SeverityLevel = "information", **options: Any
+    ) -> None:
+        """Show words from anywhere as plain text, in place of the last information."""
         if severity == "information":
             self.clear_notifications()
-            for screen in self.screen_stack[
-                -1:
-            ]:  # Textual leaves an empty row for each that is replaced
+            for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each
                 screen.query("ToastHolder").remove()
-        super().notify(message, severity=severity, **more)
+        options["markup"] = False
+        super().notify(safe_line(message), severity=severity, **options)
 
     def tell_failure(self, error: BaseException) -> None:
         error_id = self.workspace.platform.note_error(error)
         self.notify(
             f"lmchat had an internal error (id {error_id}). The log file has the details.",
             severity="error",
-            markup=False,
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -148,12 +148,14 @@ class LMChatApp(PatchedApp):
         below = self.screen
 
         async def run(command: Command | None) -> None:
-            if command is not None and command.scope is not Scope.APP and below is not self.chat:
+            if command is None:
+                return
+            if command.scope is Scope.APP:
+                await self.run_action(command.action, self)
+                return
+            if below is not self.chat:
                 self.connect.leave_page()
-            if command is not None:
-                await self.run_action(
-                    command.action, self if command.scope is Scope.APP else self.chat
-                )
+            await self.run_action(command.action, self.chat)
 
         entries = palette_entries(self.chat if below is self.chat else None)
         self.push_screen(Palette(entries, self.workspace.settings.keys), run)
@@ -170,9 +172,7 @@ class LMChatApp(PatchedApp):
         if has_shell():
             super().action_suspend_process()
         else:
-            self.notify(
-                "lmchat was not started from a shell, so it cannot be suspended.", markup=False
-            )
+            self.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
@@ -180,20 +180,23 @@ class LMChatApp(PatchedApp):
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
-        log = self.chat.widgets.log
-        typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
-        if selected := typed or self.screen.get_selected_text():
+        selected = ""
+        if isinstance(self.focused, Input | TextArea):
+            selected = self.focused.selected_text
+        selected = selected or self.screen.get_selected_text() or ""
+        if selected:
             self.copy_to_clipboard(selected)
             self.screen.clear_selection()
             return
-        if (self.screen is self.chat and log.copy_selection()) or self.chat.turns.stop():
+        has_copied = self.screen is self.chat and self.chat.widgets.log.copy_selection()
+        if has_copied or self.chat.turns.stop():
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
             begin_work(self, self.action_quit, "quit")
         else:
             self._last_ctrl_c_s = now_s
-            self.notify("Press Ctrl+C again to quit.", timeout=_TWICE_WITHIN_S, markup=False)
+            self.notify("Press Ctrl+C again to quit.", timeout=_TWICE_WITHIN_S)
 
     def copy_to_clipboard(self, text: str) -> None:
         self.chat.background.copy(text)
@@ -206,7 +209,7 @@ class LMChatApp(PatchedApp):
         if not name:
             ours = [theme.name for theme in THEMES]
             others = sorted(self.available_themes.keys() - set(ours))
-            themes = [self.available_themes[one] for one in (*ours, *others)]
+            themes = [self.available_themes[known] for known in (*ours, *others)]
             self.push_screen(ThemeDialog(themes, self.theme), self._use_theme)
         elif found := theme_named(name, self.available_themes):
             self._use_theme(found)
@@ -218,7 +221,7 @@ class LMChatApp(PatchedApp):
         if name is not None:
             self.theme = name
             self.chat.background.remember(replace(self.workspace.remembered, theme=name))
-            self.notify(f"Theme: {safe_line(short_name(name))}.", markup=False)
+            self.notify(f"Theme: {short_name(name)}.")
 
     async def _read_own_themes(self) -> None:
         """Register the themes in files, and fit Textual's to our styles."""
@@ -248,32 +251,28 @@ class LMChatApp(PatchedApp):
         write_to_terminal(self, ASK_BACKGROUND)
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Follow the terminal where no theme is set; a late answer is ignored."""
+        """Use the light theme on a light terminal if none is set; a late answer is ignored."""
         is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
-        if (
-            is_in_time
-            and not self._wanted_theme
-            and self.theme == THEMES[0].name
-            and not event.is_dark
-        ):
+        is_unset = not self._wanted_theme and self.theme == THEMES[0].name
+        if is_in_time and is_unset and not event.is_dark:
             self.theme = LIGHT.name
 
     def on_resize(self, event: events.Resize) -> None:
-        """Paint all where a size comes back before anything was laid out for another.
+        """Paint everything if the old size is back before another one was laid out.
 
-        The terminal has cut its rows meanwhile; for Textual nothing has changed.
+        The terminal has cut its rows, but for Textual nothing has changed.
         """
         if self.screen_stack and self.screen.outer_size == event.size:
             self.screen.refresh()
 
     def on_app_focus(self) -> None:
-        """Look more often, at once where there is no server, and at what another lmchat has written."""
+        """Check more often, and read what another lmchat has written to the session."""
         self.workspace.monitor.is_focused = True
         self.connect.check_if_none()
         begin_work(self.chat, self.chat.sessions.reload, "reload")
 
     def on_app_blur(self) -> None:
-        """Look less often; another lmchat may go on where one was reading here."""
+        """Check less often, and save where the session is read, for another lmchat."""
         self.workspace.monitor.is_focused = False
         if self.chat.is_mounted:
             self.chat.sessions.save()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,18 +47,24 @@ def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
     themes: list[Theme] = []
     problems: list[str] = []
     for file in sorted(folder.glob("*.toml")):
-        try:
-            table = {"name": file.stem} | tomllib.loads(read_plain(file).decode("utf-8-sig"))
-        except OSError as error:
-            problem = f"it cannot be read: {error.strerror or error}"
-        except (ValueError, RecursionError) as error:  # also what is no UTF-8
-            problem = f"it is not valid TOML: {error}"
-        else:
-            problem = _problem(table)
-            themes += [] if problem else [fitted(Theme(**table))]
+        table, problem = _read(file)
+        problem = problem or _problem(table)
         if problem:
             problems.append(safe_line(f"Theme {file.parent.name}/{file.name}: {problem}."))
+        else:
+            themes.append(fitted(Theme(**table)))
     return themes, problems
+
+
+def _read(file: Path) -> tuple[dict[str, Any], str]:
+    """Return the table in a file, or why it has none."""
+    try:
+        text = read_plain(file).decode("utf-8-sig")
+        return {"name": file.stem} | tomllib.loads(text), ""
+    except OSError as error:
+        return {}, f"it cannot be read: {error.strerror or error}"
+    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8
+        return {}, f"it is not valid TOML: {error}"
 
 
 def _problem(table: Mapping[str, Any]) -> str:
@@ -72,11 +78,14 @@ def _problem(table: Mapping[str, Any]) -> str:
         if fault := _ROWS[name].fault(value):
             return f"{name} {fault}"
     colours = {name: table[name] for name in _COLOURS if name in table}
-    colours |= {f"variables.{name}": value for name, value in table.get("variables", {}).items()}
-    wrong = next((name for name, value in colours.items() if not _is_colour(value)), "")
-    if wrong:
-        return f'{wrong} must be a colour, such as "#8fb8ff"'
-    return "" if _NAME.fullmatch(table["name"]) else "name may have only letters, digits, - and _"
+    for name, value in table.get("variables", {}).items():
+        colours[f"variables.{name}"] = value
+    for name, value in colours.items():
+        if not _is_colour(value):
+            return f'{name} must be a colour, such as "#8fb8ff"'
+    if not _NAME.fullmatch(table["name"]):
+        return "name may have only letters, digits, - and _"
+    return ""
 
 
 def _is_colour(value: str) -> bool:
@@ -88,30 +97,34 @@ def _is_colour(value: str) -> bool:
 
 
 def low_contrast(theme: Theme) -> str:
-    """Return what is hard to read in a theme, as `states, code`; nothing for the terminal's own colours."""
+    """Return what is hard to read, as `states, code`; the terminal's own colours are not judged."""
     if theme.ansi:
         return ""
-    names = theme.to_color_system().generate() | theme.variables
-    grounds = [Color.parse(names[name]) for name in _GROUNDS]
-    weak = [
-        word
-        for word, colours in _WORDS.items()
-        if any(
-            contrast(Color.parse(names[c]), one) < _LEAST_CONTRAST
-            for c in colours
-            for one in grounds
-        )
-    ]
+    colours = theme.to_color_system().generate() | theme.variables
+    grounds = [Color.parse(colours[name]) for name in _GROUNDS]
+    weak = []
+    for words, names in _WORDS.items():
+        contrasts = [_least_contrast(Color.parse(colours[name]), grounds) for name in names]
+        if min(contrasts) < _LEAST_CONTRAST:
+            weak.append(words)
     return ", ".join(weak)
 
 
-def contrast(one: Color, other: Color) -> float:
+def _least_contrast(colour: Color, grounds: Iterable[Color]) -> float:
+    return min(contrast(colour, ground) for ground in grounds)
+
+
+def contrast(colour: Color, other: Color) -> float:
     """Return the ratio of two luminances (WCAG), 1 to 21."""
-    dark, light = sorted((_luminance(one), _luminance(other)))
+    dark, light = sorted((_luminance(colour), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 
-def _luminance(color: Color) -> float:
-    channels = [channel / 255 for channel in color.rgb]
-    linear = [c / 12.92 if c <= _LINEAR_BELOW else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def _luminance(colour: Color) -> float:
+    red, green, blue = (_linear(channel / 255) for channel in colour.rgb)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(share: float) -> float:
+    """Return the light of a channel of sRGB, from 0 to 1."""
+    return share / 12.92 if share <= _LINEAR_BELOW else ((share + 0.055) / 1.055) ** 2.4

@@ -92,25 +92,29 @@ def short_name(name: str) -> str:
 def fitted(theme: Theme) -> Theme:
     """Return a theme with the variables of ours that it lacks, made of its colours.
 
-    Textual's themes have a colour of the chosen row that our text cannot be read on: it is always ours.
+    Textual's themes have a colour of the chosen row that our text cannot be read on: it is always
+    ours.
     """
-    if theme.ansi:
-        more, chosen = ANSI.variables, "ansi_default"
-    else:
-        names = theme.to_color_system().generate()
-        text, ground, panel, primary = (
-            Color.parse(names[name]) for name in ("foreground", "background", "panel", "primary")
-        )
-        chosen = panel.blend(primary, 0.1).hex
-        muted = ground.blend(text, 0.85).hex
-        more = {
-            "muted": muted,
-            "text": text.hex,
-            "text-muted": muted,
-            "text-disabled": ground.blend(text, 0.45).hex,
-            "scrollbar": ground.blend(text, 0.2).hex,
-            "scrollbar-background": ground.hex,
-        }
-    given = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
-    variables = more | theme.variables | {"block-cursor-background": chosen}
-    return Theme(**given | {"variables": variables})
+    ours = ANSI.variables if theme.ansi else _variables_from(theme)
+    chosen = ours["block-cursor-background"]
+    fields = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
+    fields["variables"] = ours | theme.variables | {"block-cursor-background": chosen}
+    return Theme(**fields)
+
+
+def _variables_from(theme: Theme) -> dict[str, str]:
+    """Return our variables, mixed from the colours of a theme."""
+    colours = theme.to_color_system().generate()
+    text = Color.parse(colours["foreground"])
+    ground = Color.parse(colours["background"])
+    panel = Color.parse(colours["panel"])
+    muted = ground.blend(text, 0.85).hex
+    return {
+        "block-cursor-background": panel.blend(Color.parse(colours["primary"]), 0.1).hex,
+        "muted": muted,
+        "text": text.hex,
+        "text-muted": muted,
+        "text-disabled": ground.blend(text, 0.45).hex,
+        "scrollbar": ground.blend(text, 0.2).hex,
+        "scrollbar-background": ground.hex,
+    }

@@ -12,7 +12,6 @@ from textual.worker import Worker
 from lmchat.domain.remembered import Remembered
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied
 from lmchat.tui.screens.chat.notices import Notices
 from lmchat.tui.widgets.prompt import Prompt
@@ -79,7 +78,7 @@ class Background:
 
         async def copy() -> None:
             try:
-                words = safe_line(await self._workspace.platform.copy(text))
+                words = await self._workspace.platform.copy(text)
             except LMChatError as error:
                 self._notices.show_error(error)
                 return

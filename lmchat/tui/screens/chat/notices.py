@@ -9,7 +9,6 @@ from textual.screen import Screen
 
 from lmchat.errors import LMChatError
 from lmchat.services.workspace import Platform
-from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 
 CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
@@ -23,11 +22,11 @@ class Notices:
         self._platform = platform
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
-        """Show a notification; `words` have passed the filter."""
-        self._screen.app.notify(words, markup=False, timeout=timeout_s)
+        """Show a notification."""
+        self._screen.app.notify(words, timeout=timeout_s)
 
     def warn(self, words: str) -> None:
-        self._screen.app.notify(safe_line(words), severity="warning", markup=False)
+        self._screen.app.notify(words, severity="warning")
 
     def show_error(self, error: LMChatError) -> None:
         self.warn(error.words)
