@@ -95,7 +95,8 @@ class MessageTree(ListDialog[str | None]):
             return
         rows = [branch_row(branch, self._shown, icons_for(self)) for branch in self._branches]
         depths = [branch.depth for branch in self._branches]
-        ends = sum(after <= depth for depth, after in zip(depths, [*depths[1:], 0], strict=True))
+        next_depths = [*depths, 0][1:]
+        ends = sum(after <= depth for depth, after in zip(depths, next_depths, strict=True))
         figures = (
             formatting.counted(ends, "branch", "es"),
             formatting.counted(len(self._shown.messages), "message"),
