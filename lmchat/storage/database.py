@@ -1,6 +1,6 @@
 """Threads that run jobs on a database: on `sessions.db`, or on one in memory.
 
-A job is a function of the connection. `reading` and `writing` make methods of such functions.
+A job is a function of the connection. `@reading` and `@writing` run methods as jobs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Jobs(Protocol):
     """Thread that runs jobs, one after the other."""
 
     async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job that changes nothing."""
+        """Run a job without a transaction; its queries end if the caller is cancelled."""
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """Run a job in a transaction; cancelling the caller does not stop it."""
@@ -63,28 +63,34 @@ OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 
 
 def reading(
-    job: Callable[Concatenate[OwnerT, Connection, P], T],
+    method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a method of a function that reads with the connection, on the thread of the database."""
+    """Run a method on the thread of its database; callers await it and omit the connection.
 
-    @wraps(job)
+    Its queries end if the caller is cancelled. What it writes is in transactions of its own.
+    """
+
+    @wraps(method)
     async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
         return await owner.database.read(
-            lambda connection: job(owner, connection, *args, **options)
+            lambda connection: method(owner, connection, *args, **options)
         )
 
     return run
 
 
 def writing(
-    job: Callable[Concatenate[OwnerT, Connection, P], T],
+    method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a method of a function that writes with the connection, in one transaction."""
+    """Run a method on the thread of its database, in a transaction; callers omit the connection.
 
-    @wraps(job)
+    Cancelling the caller does not stop it.
+    """
+
+    @wraps(method)
     async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
         return await owner.database.write(
-            lambda connection: job(owner, connection, *args, **options)
+            lambda connection: method(owner, connection, *args, **options)
         )
 
     return run
@@ -115,7 +121,7 @@ class Database:
         self._is_closed = False
 
     async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job that changes nothing; cancelling the caller ends it."""
+        """Run a job without a transaction; its queries end if the caller is cancelled."""
         is_unwanted = threading.Event()
 
         def cancellable(connection: Connection) -> T:
