@@ -47,7 +47,8 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
     guard_terminal(app, end)
     backend = workspace.backend
-    async with aclosing(store), counters_saved(backend.metrics, add_metrics), aclosing(backend):
+    closing = aclosing(workspace.store)
+    async with closing, counters_saved(backend.metrics, add_metrics), aclosing(backend):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:

@@ -23,6 +23,7 @@ from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.importing import Importer
+from lmchat.services.late_store import LateStore
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -58,7 +59,7 @@ def make_workspace(
     notices = [problem.sentence for problem in context.problems]
     engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
     backend = _make_backend(context, settings, engine, remembered, notices)
-    store: ChatStore = late.port
+    store: ChatStore = LateStore(late)
 
     open_sessions = OpenSessions(
         chat=settings.chat, backend=backend, store=store, profile_name=options.profile or ""

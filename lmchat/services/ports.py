@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.event import StreamEvent
@@ -259,7 +259,7 @@ MadeT = TypeVar("MadeT")
 
 
 class Lazy(Generic[MadeT]):
-    """Object that is made once, in a thread, when one of its coroutine methods is first called."""
+    """Object that is made once, in a thread, when it is first needed."""
 
     def __init__(self, make: Callable[[], MadeT]) -> None:
         self._make = make
@@ -271,21 +271,3 @@ class Lazy(Generic[MadeT]):
             if self.made is None:
                 self.made = await asyncio.to_thread(self._make)
             return self.made
-
-    @property
-    def port(self) -> MadeT:
-        """The stand-in, typed as the object that it stands in for."""
-        return cast("MadeT", self)
-
-    def __getattr__(self, name: str) -> Any:
-        if self.made is not None:
-            return getattr(self.made, name)
-
-        async def call(*arguments: object, **options: object) -> Any:
-            return await getattr(await self.ready(), name)(*arguments, **options)
-
-        return call
-
-    async def aclose(self) -> None:
-        if self.made is not None:
-            await cast("Any", self.made).aclose()
