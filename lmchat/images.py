@@ -14,8 +14,9 @@ from lmchat.files import image_type
 MAX_IMAGE_BYTES = 10_000_000
 LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
-_PIXELS_PER_TOKEN, _LEAST_TOKENS, _MOST_TOKENS = 750, 85, 1600
-"""Figures of Anthropic (width × height / 750, about 1,600 at most) and OpenAI (85 for a small image)."""
+_PIXELS_PER_TOKEN = 750  # of Anthropic
+_MOST_TOKENS = 1600  # of Anthropic, about
+_LEAST_TOKENS = 85  # of OpenAI, for a small image
 _PNG_END = b"IEND\xaeB`\x82"
 _WEBP_CANVAS = b"VP8X"  # at byte 12; libwebp takes memory for the canvas when it opens the file
 
@@ -41,7 +42,7 @@ class SizedImage(NamedTuple):
 
 @contextmanager
 def opened(name: str, data: bytes) -> Iterator[Any]:
-    """Open an image with Pillow; raises `FileRefused` before one with too many pixels is decoded."""
+    """Open an image with Pillow; raises `FileRefused` before too many pixels are decoded."""
     from PIL import Image  # noqa: PLC0415 - an extra
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS

@@ -139,7 +139,7 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
         "--no-user",
     )
     if importlib.util.find_spec("pip") is not None:
-        # `-P`: no pip.py of the current folder; unlike `-I`, it leaves the user's settings of pip alone
+        # `-P`: no pip.py of the current folder; `-I` would drop the user's settings of pip
         return (sys.executable, "-P", "-m", "pip", *wheel_only, *quiet, "--target")
     if uv := find_program("uv", environ.get("PATH", "")):
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")

@@ -14,12 +14,14 @@ from contextlib import suppress
 from typing import Any
 
 _BATCH = 256
-"""Tokens read in one go; only between two of them does the server notice a stop and report progress."""
+"""Tokens read at once; the server notices a stop and reports progress only between two batches."""
 _CACHE_MIB = 512  # for earlier prompts, beyond the window
 _LOG_TAIL_BYTES = 512
 _LAST_WORDS = b"exiting due to"
 _LAST_WORDS_S = 2.0
 _FAR_S = 86_400.0
+_OOM_SCORE = "/proc/self/oom_score_adj"
+_kept: list[Any] = []  # the server, which ends with its object
 
 
 def main() -> None:
@@ -46,12 +48,12 @@ def _serve(config: dict[str, Any]) -> dict[str, str]:
     if not config["model"]:  # only the import was to be tried
         return {"address": "nowhere"}
     try:
-        # kept in a global, since the server ends with its object; returns once the model is loaded
-        globals()["server"] = xllamacpp.Server(_params(xllamacpp, config))
-    except Exception as error:  # noqa: BLE001 - of the library, whatever it is: the parent reports it
+        server = xllamacpp.Server(_params(xllamacpp, config))  # returns with the model loaded
+    except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
         _await_last_words()
         return {"problem": "start", "words": f"{type(error).__name__}: {error}"}
-    return {"address": globals()["server"].listening_address}
+    _kept.append(server)
+    return {"address": server.listening_address}
 
 
 def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
@@ -97,7 +99,8 @@ def _await_last_words() -> None:
 
 def _offer_to_out_of_memory() -> None:
     """Let Linux kill this process first when memory runs out."""
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - saves pathlib
+    # only Linux has this file; `open` saves the import of pathlib
+    with suppress(OSError), open(_OOM_SCORE, "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("500")
 
 

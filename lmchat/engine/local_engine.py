@@ -64,7 +64,7 @@ class LocalEngine:
         return EngineState.READY if self._child.exit_code is None else EngineState.CRASHED
 
     async def check(self) -> None:
-        """Test the engine in a child process, which a fault may kill; raises `EngineUnavailable`."""
+        """Test the engine in a child process, which may crash; raises `EngineUnavailable`."""
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
         child = await self._run(ServeOrder(model=""), None, log_file)
         await child.stop()
@@ -95,7 +95,7 @@ class LocalEngine:
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the named model, else the last used or best one; None if it must be downloaded first.
+        """Return the named model, else the last used or best one; None if there is none yet.
 
         Raises `WrongUse` for an unknown name.
         """
@@ -111,7 +111,7 @@ class LocalEngine:
         return await asyncio.to_thread(warning, model)
 
     def reserve(self) -> Endpoint:
-        """Return the address, the same until `stop`; raises `EngineUnavailable` if no port is free."""
+        """Return the address, the same until `stop`; raises `EngineUnavailable` without a port."""
         if self.endpoint is None:
             try:
                 with socket.create_server((_HOST, 0)) as probe:

@@ -9,13 +9,13 @@ from lmchat.domain.engine import ModelFile
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OVERHEAD = 1.15
-"""Memory for file, window and computing per file size; measured 1.3 for the smallest, 1.1 for 8B."""
+"""Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""
 _GB = 1e9
 
 
 def available_bytes() -> int:
     """Return the free memory without swapping, within a container's limit."""
-    import psutil  # noqa: PLC0415 - where only the list of models is wanted, memory is not looked at
+    import psutil  # noqa: PLC0415 - a list of models does without it
 
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # without a limit, memory.max is a word

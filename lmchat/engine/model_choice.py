@@ -1,4 +1,4 @@
-"""Choice of a model file: unique names, the file that a name means, and the best one for this machine."""
+"""Choice of a model file: unique names, the file that a name means, and the best one here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def listed(found: Iterable[ModelFile], demo: DemoModel, folder: Path) -> tuple[M
 
 
 def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model with this file or name; raises `WrongUse` if it is missing or cannot chat."""
+    """Return the model with this file or name; raises `WrongUse` if none can chat."""
     for model in models:
         if named.casefold() == model.name.casefold():
             return model
@@ -54,7 +54,10 @@ def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
 
 
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
-    """Return the last used model, else the largest with room, else the smallest; the demo model last."""
+    """Return the last used model, else the largest fast one, else the smallest.
+
+    The demo model comes last.
+    """
     for model in models:
         if model.name == last:
             return model

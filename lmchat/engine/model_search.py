@@ -1,4 +1,4 @@
-"""Search for models on this disk: GGUF files in the folders of other programs, and Ollama's blobs."""
+"""Search for models on this disk: GGUF files in folders of other programs, and Ollama's blobs."""
 
 from __future__ import annotations
 

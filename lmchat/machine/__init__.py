@@ -1,3 +1,3 @@
-"""This machine: who listens at its ports, which model servers are installed on it, and how one is started."""
+"""This machine: child processes, model servers, ports, temporary folders, other programs' files."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Highlighter: colours of code from a child process, which is ended where a lexer takes too long."""
+"""Highlighter: colours of code from a child process, ended where a lexer is too slow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Highlighter:
         self._too_slow: defaultdict[str, list[str]] = defaultdict(list)  # code by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return a place in `lexer.NAMES` for each character of a code; None where it stays plain."""
+        """Return an index of `lexer.NAMES` for each character; None where the code stays plain."""
         async with self._turn:
             if self._is_closed or self._stays_plain(language, code):
                 return None

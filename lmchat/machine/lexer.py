@@ -1,8 +1,8 @@
 """Program of the child process that highlights code. It is run by path, without lmchat.
 
-Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds Python's
-lock: only a process of its own can be stopped. A request is a line with limits and language, and the
-code; an answer is a line with its state, and the colours.
+Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
+Python's lock: only a process of its own can be stopped. A request is a line with limits and
+language, and the code; an answer is a line with its state, and the colours.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
         while request := _next_request():
             header, _, code = request.decode().partition("\n")
             cpu_s, wall_s, language = header.split(" ", 2)
-            # both end this process also while a lexer holds the lock, and although the parent is gone
+            # both also end a process whose lexer holds the lock, and one without a parent
             faulthandler.dump_traceback_later(float(wall_s), exit=True, file=nowhere)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
@@ -79,14 +79,15 @@ def colours_of(language: str, code: str) -> tuple[str, bytes]:
         return UNKNOWN, b""
     try:
         return FOUND, _painted(lexer.get_tokens(code + "\n"), code)
-    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
+    except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
         return FAILED, b""
 
 
 def _painted(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
     """Return the colours of tokens that are all of a code.
 
-    Lexers for consoles drop a last line without an end, others add one: they are given one, which goes.
+    Lexers for consoles drop a last line without an end, others add one: they are given one, which
+    goes.
     """
     colours = bytearray()
     for kind, part in tokens:

@@ -1,4 +1,4 @@
-"""Folders of other programs on this machine: their chats, and the models of some. Everything blocks."""
+"""Folders of other programs on this machine: their chats, and models of some. All of it blocks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Every other process that lmchat starts: its start, its messages and its end.
 
-Programs in the background have a session of their own: neither Ctrl+C nor the closed terminal is meant for
-them. Work on untrusted data is done in a child process, which can be ended at any time. A thread could not
-be ended: a pattern or a decoder holds Python's lock until it is done.
+Programs in the background have a session of their own: neither Ctrl+C nor the closed terminal is
+meant for them. Work on untrusted data is done in a child process, which can be ended at any time. A
+thread could not be ended: a pattern or a decoder holds Python's lock until it is done.
 """
 
 from __future__ import annotations

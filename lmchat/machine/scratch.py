@@ -1,4 +1,4 @@
-"""Private temporary folders, which the next lmchat removes where this one could not. Everything blocks."""
+"""Private temporary folders; the next lmchat removes those that this one could not. Blocks."""
 
 from __future__ import annotations
 

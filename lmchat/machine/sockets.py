@@ -30,10 +30,10 @@ class _Listener(Struct, frozen=True, kw_only=True):
 
 
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
-    """Return the user who holds a port of this machine; empty for this user, root, and where unknown.
+    """Return the user who holds a local port; empty for this user, root, and where unknown.
 
-    It is unknown on other systems than Linux, and for a port where nothing listens: only root can forward
-    that to a container or another machine. `host` is `localhost` or an IP address.
+    It is unknown on other systems than Linux, and for a port where nothing listens: only root can
+    forward that to a container or another machine. `host` is `localhost` or an IP address.
     """
     if sys.platform != "linux":
         return ""
@@ -46,7 +46,7 @@ def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
 
 
 def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) -> list[_Listener]:
-    """Return the sockets that take a connection: those of the address itself go before those of all."""
+    """Return the sockets that take a connection: of the address itself, else of all addresses."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     listeners = _read(tables / "tcp6")

@@ -25,7 +25,10 @@ ENDING = tuple(
 
 
 def interrupt_at_end() -> list[int]:
-    """Make these signals interrupt the program as Ctrl+C does; return the list that gets their numbers."""
+    """Make these signals interrupt the program as Ctrl+C does.
+
+    The returned list gets their numbers.
+    """
     ended: list[int] = []
 
     def end(number: int, _: FrameType | None) -> None:
@@ -41,8 +44,8 @@ def interrupt_at_end() -> list[int]:
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     """Lock an open file without waiting; return whether no other process has it.
 
-    The system releases the lock when the process ends, however it ends. Raises `OSError` where the file
-    system has no locks.
+    The system releases the lock when the process ends, however it ends. Raises `OSError` where the
+    file system has no locks.
     """
     try:
         if fcntl is None:

@@ -1,8 +1,8 @@
 """Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
-`watched` returns the command line, which runs this file as a script without lmchat. The end of the pipe that
-the parent holds is noticed on every system. Then, or on SIGTERM, the command and its children are ended.
-The exit code is the command's, as shells report it.
+`watched` returns the command line, which runs this file as a script without lmchat. The end of the
+pipe that the parent holds is noticed on every system. Then, or on SIGTERM, the command and its
+children are ended. The exit code is the command's, as shells report it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main() -> int:
     has_input = stdin == ALL_INPUT or bool(line)
     source = subprocess.PIPE if has_input else subprocess.DEVNULL
     try:
-        command = subprocess.Popen(argv, stdin=source, process_group=0)  # noqa: S603 - the user has agreed to it
+        # the user has agreed to the command
+        command = subprocess.Popen(argv, stdin=source, process_group=0)  # noqa: S603
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error.strerror or error}\n")
         return _CANNOT_RUN

@@ -31,7 +31,10 @@ Paint = Callable[[str, Grade | None], str]
 
 
 class Check(Struct, frozen=True):
-    """Row of the table of checks. One that fails or hangs is a row of the report and stops no other."""
+    """Row of the table of checks.
+
+    A check that fails or hangs is a row of the report and stops no other.
+    """
 
     check: str  # name for scripts
     group: Group
@@ -49,7 +52,10 @@ class Examination(Struct, frozen=True, kw_only=True):
     home: str = ""  # the user's folder, which a report writes as `~`
 
     async def run(self) -> AsyncGenerator[tuple[Check, Findings], None]:
-        """Run all checks at once and yield each with its rows as it ends; close it with `aclosing`."""
+        """Run all checks at once and yield each with its rows as it ends.
+
+        Close it with `aclosing`.
+        """
         tasks = [
             asyncio.create_task(self._run(check), name=f"check {check.check}")
             for check in self.checks

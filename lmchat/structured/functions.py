@@ -1,4 +1,4 @@
-"""Python functions as tools: name, description and JSON schema from the signature, and checked calls."""
+"""Python functions as tools: name, description and JSON schema, and checked calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class FunctionTool:
         except Exception as error:
             raise RequestInvalid(
                 f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
-                hint="It needs a docstring and type hints such as str, int, list[str] or a dataclass.",
+                hint="It needs a docstring and type hints such as str, int, list[str] "
+                "or a dataclass.",
             ) from error
         self.tool = Tool(
             server=FUNCTIONS,
@@ -48,7 +49,10 @@ class FunctionTool:
         )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Return the result as text; raises its errors, and `RequestInvalid` for wrong arguments."""
+        """Return the result as text.
+
+        Raises errors of the function, and `RequestInvalid` for wrong arguments.
+        """
         try:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:

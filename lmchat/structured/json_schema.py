@@ -46,7 +46,7 @@ class InvalidSchemaError(RequestInvalid):
 
 
 class WantedValue:
-    """A value that fits a schema, or any JSON object; `RequestInvalid` for a schema that is no JSON."""
+    """A value that fits a schema, or any JSON object; raises `RequestInvalid` for no schema."""
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else _plain(schema)
@@ -152,7 +152,7 @@ async def misfit_of(schema: object, value: object) -> str:
 
 
 async def _checked(order: dict[str, Any]) -> Any:
-    """Return the result of a check in a process of its own: Python cannot stop a search for a pattern."""
+    """Return the result of a check in another process: Python cannot stop a pattern search."""
     try:
         out = await run_abandonable(partial(_run_child, order | {"limit_s": CHECK_S}))
     except OSError as error:
@@ -206,7 +206,7 @@ def _outcome(order: dict[str, Any]) -> dict[str, Any]:
 
 def _value(schema: Schema | None, text: str, thought: str) -> Any:
     if thought and not text.strip():
-        # a model that is held to a schema cannot think: LM Studio and vLLM take its answer for thought
+        # with a schema, a model does not think: LM Studio and vLLM take its answer for thought
         with suppress(UnfitError):
             return _fitting(schema, thought)
     return _fitting(schema, text)

@@ -16,7 +16,7 @@ from lmchat.machine.process import run_tool
 from lmchat.text import safe_text
 
 OSC_52_LIMIT = 74_994
-"""Longest base64 text that terminals take (https://chromium.googlesource.com/apps/libapps, hterm)."""
+"""Longest base64 text of terminals (hterm in https://chromium.googlesource.com/apps/libapps)."""
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 _SCREEN_CHUNK = 512  # GNU screen passes on at most 768 bytes at once
 _SSH = "SSH_CONNECTION"  # the variable that tmux keeps up to date
@@ -93,8 +93,8 @@ class WayChecked(Struct, frozen=True, kw_only=True):
 class Clipboard:
     """Clipboard of this terminal.
 
-    `write` sends a control sequence and returns False without a terminal. `file` is the last resort; a
-    temporary chat has none.
+    `write` sends a control sequence and returns False without a terminal. `file` is the last
+    resort; a temporary chat has none.
     """
 
     def __init__(
@@ -235,11 +235,11 @@ def is_over_ssh(environ: Mapping[str, str]) -> bool:
 
 
 def osc_52(data: str, environ: Mapping[str, str]) -> str:
-    """Return the sequence that sets a terminal's clipboard, in the form that multiplexers let through.
+    """Return the sequence that sets a terminal's clipboard, as multiplexers let it through.
 
-    GNU screen needs pieces. tmux before 3.2 takes the sequence only if configured, and passes on a wrapped
-    one. Over ssh only $TERM shows them: `screen.*` is GNU screen; `screen-256color` may be either, so each
-    form is sent.
+    GNU screen needs pieces. tmux before 3.2 takes the sequence only if configured, and passes on a
+    wrapped one. Over ssh only $TERM shows them: `screen.*` is GNU screen; `screen-256color` may be
+    either, so each form is sent.
     """
     plain = f"\x1b]52;c;{data}\x07"
     starts = range(0, max(len(data), 1), _SCREEN_CHUNK)

@@ -1,7 +1,7 @@
 """Colour codes of a frame, written only where they change.
 
-Textual resets all colours behind each piece of text and sets them again before the next one. In a frame of
-an answer that streams, three bytes of four are colour codes.
+Textual resets all colours behind each piece of text and sets them again before the next one. In a
+frame of an answer that streams, three bytes of four are colour codes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PLAIN = CellStyle()
 
 
 def rows_of(text: str) -> list[str]:
-    """Return the rows of a frame and, between them, the moves to them; each begins without colours."""
+    """Return the rows of a frame and the moves between them; each begins without colours."""
     return [text] if _STRINGS.search(text) else _NEXT_ROW.split(text)
 
 

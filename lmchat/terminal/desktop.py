@@ -58,8 +58,8 @@ async def open_file(
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
     """Return the bytes of a notification: `bell`, `desktop` (OSC 9 or 777) or `none`.
 
-    Unknown terminals get both sequences and skip one; known ones would notify twice. tmux passes them on
-    only if configured, so the bell is added.
+    Unknown terminals get both sequences and skip one; known ones would notify twice. tmux passes
+    them on only if configured, so the bell is added.
     """
     if kind == "none":
         return ""

@@ -24,8 +24,8 @@ async def edit_text(
 ) -> str:
     """Return a text edited by the user; the caller has suspended the screen.
 
-    The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises `LMChatError`
-    if no editor could be run, it failed, or it left no text.
+    The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises
+    `LMChatError` if no editor could be run, it failed, or it left no text.
     """
     argv = editor_command(environ)
     scratch = scratch or ScratchFolders()
@@ -64,7 +64,7 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
 def _command(
     variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the command in the first variable that is set, else an installed program; or nothing."""
+    """Return the command of the first variable that is set, else an installed program."""
     for name in variables:
         value = environ.get(name, "").strip()
         if value:

@@ -23,8 +23,8 @@ _OURS = 255  # in the pipe, too: lmchat has the terminal again
 class SignalGuard:
     """Thread that ends the program on a signal, even if the main thread hangs.
 
-    Signals write their number into a pipe, from C. The thread restores the terminal, asks the program
-    to end, and exits after `timeout_s`.
+    Signals write their number into a pipe, from C. The thread restores the terminal, asks the
+    program to end, and exits after `timeout_s`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Thread that writes to the terminal, so that one that stops reading does not block the event loop."""
+"""Thread that writes to the terminal: one that stops reading must not block the event loop."""
 
 from __future__ import annotations
 

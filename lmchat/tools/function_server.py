@@ -20,7 +20,7 @@ from lmchat.tools.tool_host import START_S, SendReport, ToolReport
 
 
 class FunctionServer:
-    """Server of the functions of a file, which is executed at the start; again if that has failed."""
+    """Server of the functions of a file, which runs at the start; again if that has failed."""
 
     def __init__(self, path: Path, send: SendReport) -> None:
         self._path = path

@@ -1,7 +1,7 @@
 """Program of the tool host: MCP servers and the functions of `tools.py`, in a child process.
 
-Speaks lines of JSON with its parent over stdin and stdout; all other output goes to stderr, the log. The
-end of stdin ends it and its servers.
+Speaks lines of JSON with its parent over stdin and stdout; all other output goes to stderr, the
+log. The end of stdin ends it and its servers.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class _Log(io.TextIOWrapper):
     """The log, without secrets of the settings."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
-        raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open until the process ends
+        # open until the process ends
+        raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self._secrets = secrets
 

@@ -202,7 +202,8 @@ class McpServer:
 def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
     """Return the path of a program; raises `FileNotFoundError`.
 
-    A name is looked for in the absolute folders of `PATH`; a path is relative to the server's folder.
+    A name is looked for in the absolute folders of `PATH`; a path is relative to the server's
+    folder.
     """
     if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
         path = str(folder / command)
@@ -225,7 +226,7 @@ def _is_lost(error: Exception) -> bool:
 
 
 async def _is_connected(client: Any) -> bool:
-    """Return whether a server still answers, with an error too; one that is silent has not ended."""
+    """Return whether a server still answers, if with an error; a silent one has not ended."""
     try:
         async with asyncio.timeout(_PROBE_S):
             await client.list_tools()

@@ -50,7 +50,10 @@ class Orders(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """Call of a tool, or its end. Without a server: start all servers, also failed ones if `again`."""
+    """Call of a tool, or its end.
+
+    Without a server, all servers are started, also failed ones if `again`.
+    """
 
     number: int
     server: str = ""
@@ -147,7 +150,7 @@ class McpHost:
                 await self._reader
 
     async def _running_child(self) -> ChildProcess | None:
-        """Return the child, started if it does not run; None where it has nothing to run, or cannot."""
+        """Return the child, started if it does not run; None where nothing can run."""
         async with self._starting:
             if self._child is not None:
                 return self._child

@@ -33,7 +33,7 @@ _LEAST = 8
 
 
 class DoctorScreen(ListDialog[None]):
-    """Results of all checks; `r` repeats them, `y` copies a report without folder names and keys."""
+    """Results of all checks; `r` repeats them, `y` copies a report without private names."""
 
     AUTO_FOCUS = ""
     HEADING = "Doctor"
@@ -96,7 +96,7 @@ class DoctorScreen(ListDialog[None]):
         self.show_rows(rows, f"{done} of {len(checks)} checked" if pending else summary(findings))
 
     def _finding_rows(self, finding: Finding, width: int, column: int) -> Iterator[ListRow]:
-        """Yield the rows of a finding, with the words beside a column for names, or below the name."""
+        """Yield the rows of a finding, with the words beside the name, or below it."""
         style = _STYLES.get(finding.grade, MUTED)
         sign = (f"{self._icon_of(finding.grade)} ", style)
         name = safe_line(finding.name)
