@@ -23,9 +23,23 @@ from tests.formats.test_foreign_databases import source
 
 JAN = "jan/messages.jsonl"
 WRONG = (5, "x", None, [], {}, 1e308, [5], {"a": []})
+WRONG_SQL = ("null", "5", "x'ff'", "'{'", "1e999", "''", "'[1, {}]'")
+BROKEN_LINES = ('{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000)
 _LINKS = ("conversation_id", "chat_id", "hash", "parent_hash", "tip_message_hash")
 _KEYS = (("chat", "id"), ("conversations", "id"), ("threads", "id"))
 _DATABASES = ("elia.sql", "oterm.sql", "llm.sql", "llm-upgraded.sql", "open-webui.sql")
+
+
+def each_pair(names, values):
+    """Pair each name with each value; about a third are quick, at least two values of each name."""
+    step = min(3, len(values) // 2)
+    pairs = []
+    for row, name in enumerate(names):
+        for column, value in enumerate(values):
+            is_quick = (row + column) % step == 0
+            marks = [] if is_quick else [pytest.mark.slow]
+            pairs.append(pytest.param(name, value, marks=marks, id=f"{name}-{str(value)[:20]}"))
+    return pairs
 
 
 def lines_of(name):
@@ -36,10 +50,7 @@ def texts_of(session):
     return [message.text for message in session.tree]
 
 
-@pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
-@pytest.mark.parametrize(
-    "broken", ['{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000]
-)
+@pytest.mark.parametrize(("name", "broken"), each_pair([JAN, LLAMA_CPP], BROKEN_LINES))
 def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name, broken):
     good = lines_of(name)
     path = tmp_path / "messages.jsonl"
@@ -97,9 +108,9 @@ def test_hundreds_of_broken_lines_are_named_and_the_others_counted(tmp_path):
     path = tmp_path / "messages.jsonl"
     path.write_text("\n".join([*good[:2], *["{"] * 1500, *good[2:]]))
     assert len(chats_of(path)[0].tree) >= len(good)
-    told = left_out(path)
-    assert "line 3: it is damaged" in told
-    assert "600 more records: they are damaged" in told
+    omissions = left_out(path)
+    assert "line 3: it is damaged" in omissions
+    assert "600 more records: they are damaged" in omissions
 
 
 def test_a_message_of_jan_may_be_a_plain_text(tmp_path):
@@ -134,14 +145,12 @@ def test_hidden_messages_of_chatgpt_are_left_out(tmp_path):
 def _places(value, path=()):
     """Return the paths to all values in a value."""
     yield path
-    rows = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, below in rows:
+    items = []
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, below in items:
         yield from _places(below, (*path, key))
 
 
@@ -174,8 +183,7 @@ def value_of(name):
     return {"conv": session, "messages": [record["message"] for record in messages]}
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize(("name", "wrong"), each_pair(CONTAINERS, WRONG))
 def test_a_wrong_value_of_a_message_costs_that_message_only(tmp_path, name, wrong):
     value = value_of(name)
     container = CONTAINERS[name]
@@ -186,13 +194,12 @@ def test_a_wrong_value_of_a_message_costs_that_message_only(tmp_path, name, wron
             path.write_text(json.dumps(_changed(value, place, wrong)))
             (session,) = chats_of(path)
             assert len(session.tree) >= len(whole.tree) - 4, place  # with its calls and results
-            is_told = bool(wrong) and wrong != WRONG[-1] and place[-1] != "root"
-            if is_told and len(place) == len(container) + 1:
+            is_message = len(place) == len(container) + 1 and place[-1] != "root"
+            if is_message and wrong and wrong != WRONG[-1]:
                 assert any("damaged message" in words for words in left_out(path)), place
 
 
-@pytest.mark.parametrize("name", [*CONTAINERS, JAN])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("name", "shape"), each_pair([*CONTAINERS, JAN], SHAPES))
 def test_a_text_of_another_shape_is_read_or_counted(tmp_path, name, shape):
     value = [json.loads(line) for line in lines_of(name)] if name == JAN else value_of(name)
     container = CONTAINERS.get(name, ())
@@ -214,9 +221,11 @@ def _is_hidden(value, place):
     for key in place:
         value = value[key]
         row = value if isinstance(value, dict) else {}
-        metadata, kind = row.get("metadata") or {}, row.get("content_type")
-        is_hidden_message = "is_visually_hidden_from_conversation" in metadata
-        if is_hidden_message or kind == "reasoning_recap" or row.get("isStructural"):
+        metadata = row.get("metadata") or {}
+        is_recap = row.get("content_type") == "reasoning_recap"
+        if is_recap or "is_visually_hidden_from_conversation" in metadata:
+            return True
+        if row.get("isStructural"):
             return True
         if "output" in row and place[-1] == "content" and row.get("role"):
             return key == place[-2]  # the output has the text once more
@@ -276,10 +285,9 @@ def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(
     path.write_text(json.dumps(_changed(value_of(CHATGPT), place, content)))
     assert len(chats_of(path)[0].tree) == 5
     counted = ", ".join(["1 image", words] if words else ["1 image"])
-    (told,) = left_out(path)
-    assert {*counted.split(", ")} == {
-        *told.partition(": ")[2].removesuffix(" left out").split(", ")
-    }
+    (omission,) = left_out(path)
+    kinds = omission.partition(": ")[2].removesuffix(" left out")
+    assert {*counted.split(", ")} == {*kinds.split(", ")}
 
 
 def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
@@ -298,8 +306,7 @@ def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
         chats_of(path)
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize(("name", "wrong"), each_pair(CONTAINERS, WRONG))
 def test_a_wrong_value_beside_the_messages_costs_no_message(tmp_path, name, wrong):
     value = value_of(name)
     container = CONTAINERS[name]
@@ -313,8 +320,7 @@ def test_a_wrong_value_beside_the_messages_costs_no_message(tmp_path, name, wron
             assert len(session.tree) >= len(whole.tree) - 1, place  # a system prompt is a message
 
 
-@pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize(("name", "wrong"), each_pair([JAN, LLAMA_CPP], WRONG))
 def test_a_wrong_value_of_a_line_costs_that_line_only(tmp_path, name, wrong):
     records = [json.loads(line) for line in lines_of(name)]
     path = tmp_path / "messages.jsonl"
@@ -328,8 +334,7 @@ def test_a_wrong_value_of_a_line_costs_that_line_only(tmp_path, name, wrong):
         assert is_whole or left_out(path) or not wrong, place
 
 
-@pytest.mark.parametrize("name", _DATABASES)
-@pytest.mark.parametrize("wrong", ["null", "5", "x'ff'", "'{'", "1e999", "''", "'[1, {}]'"])
+@pytest.mark.parametrize(("name", "wrong"), each_pair(_DATABASES, WRONG_SQL))
 def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, name, wrong):
     made = source(tmp_path, name)
     count = sum(len(session.tree) for session in chats_of(made))
