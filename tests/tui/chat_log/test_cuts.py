@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, PIECE_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import cut_place
@@ -91,7 +91,7 @@ def test_a_giant_heading_is_a_heading_to_its_end():
 def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
     entry = Entry(streaming(), is_streaming=True)
     document = document_with(entry)
-    entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
+    entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * PIECE_LINES))
     document.grow(0)
     assert not document.unhighlighted
     entry.feed(TextDelta(text="```\n"))

@@ -10,7 +10,7 @@ from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log import finder as found
+from lmchat.tui.widgets.chat_log import hits
 from tests.support.chat_log_app import (
     LogApp,
     answer,
@@ -440,7 +440,7 @@ async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
 
 
 async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monkeypatch):
-    monkeypatch.setattr(found, "SLICE", 1_000)
+    monkeypatch.setattr(hits, "SLICE", 1_000)
     log.load([answer(f"{n} fern") for n in range(300)])
     log.scroll_home()
     await pilot.pause()
@@ -456,7 +456,7 @@ async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monk
 
 
 async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, log, monkeypatch):
-    monkeypatch.setattr(found, "SLICE", 100)
+    monkeypatch.setattr(hits, "SLICE", 100)
     for change in (
         log.finder.clear,
         lambda: log.load([]),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.machine.lexer import colours_of
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, PIECE_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.layout import code as coding
 from lmchat.tui.widgets.chat_log.layout.code import coloured, whole_colours
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
@@ -27,7 +27,7 @@ from tests.support.chat_log_app import (
 from tests.support.programs import is_running, until
 
 pytestmark = pytest.mark.timeout(120)
-STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * SEGMENT_LINES + '"""\n'
+STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * PIECE_LINES + '"""\n'
 CODE = f"x = 1\ny = {STRING}z = 2  # note\n"
 HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
 

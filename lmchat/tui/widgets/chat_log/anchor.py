@@ -19,20 +19,17 @@ _HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the
 class Anchor(Struct):
     """A position in the text of a message.
 
-    `relocate` always finds a row for it; `found_again` finds the exact character, or None where it is gone.
+    `relocate` always finds a row for it; `found_again` finds the exact character, or returns None.
+    Non-blank characters are counted, because padding and line ends change with the width.
     """
 
     index: int  # message
     number: int = -1  # block; -1 before all of them, `END` after all of them
-    row: int = (
-        0  # row in the block; -1 for the blank row above it. In a block without lines, any row
-    )
+    row: int = 0  # row in the block; -1 for the blank row above it
     offset: int = 0  # rows between the top of the screen and this position
-    block: Block | None = None  # the block itself; None where it was not laid out
-    at: int = (
-        0  # characters of the block before it; a line end that is no mere wrapping counts as one
-    )
-    solid: int = 0  # non-blank characters of the block before it. Padding and line ends change with the width
+    block: Block | None = None  # the block itself; None if it was not laid out
+    at: int = 0  # characters of the block before it, with line ends that are no wrapping
+    solid: int = 0  # non-blank characters of the block before it
     blanks: int = 0  # blank characters between the last of those and the position
     total: int = 0  # non-blank characters of the block
     size: int = 0  # all its characters
@@ -46,14 +43,14 @@ class Anchor(Struct):
 
 def anchor_at(document: Document, place: Place, offset: int = 0) -> Anchor:
     """Return an anchor for a row that is `offset` rows below the top of the screen."""
-    index, number, line = place
-    entry = document.entries[index]
-    lines = entry.blocks[number].lines if 0 <= number < len(entry.blocks) else None
-    if lines is None:
-        return Anchor(index, number, line, offset)
-    row = line - (entry.heights[number] - len(lines))
-    before = _solid_before(entry.blocks[number])
-    return _in_block(entry, (index, number), row=row, offset=offset, solid=before[max(row, 0)])
+    entry = document.entries[place.message]
+    is_in_block = 0 <= place.block < len(entry.blocks)
+    block = entry.blocks[place.block] if is_in_block else None
+    if block is None or block.lines is None:
+        return Anchor(*place, offset)
+    row = place.row - (entry.heights[place.block] - len(block.lines))
+    before = _solid_before(block)[max(row, 0)]
+    return _in_block(entry, place.message, place.block, row=row, offset=offset, solid=before)
 
 
 def anchor_in_text(document: Document, index: int, number: int, at: int) -> Anchor:
@@ -61,18 +58,23 @@ def anchor_in_text(document: Document, index: int, number: int, at: int) -> Anch
     entry = document.entries[index]
     before = text_of(entry.blocks[number])[: max(at, 0)]
     blanks = len(before) - len(before.rstrip())
-    return _in_block(entry, (index, number), at=len(before), solid=solid(before), blanks=blanks)
+    return _in_block(entry, index, number, at=len(before), solid=solid(before), blanks=blanks)
 
 
-def _in_block(entry: Entry, place: tuple[int, int], **fields: int) -> Anchor:
-    index, number = place
-    fold, block = number, entry.blocks[number]
+def _in_block(entry: Entry, index: int, number: int, **fields: int) -> Anchor:
+    block = entry.blocks[number]
+    fold = number
     while fold > 0 and entry.blocks[fold].is_thought:
         fold -= 1
-    said = sum(len(block.source) for block in entry.blocks[:number])
-    total, size = _solid_before(block)[-1], starts(block)[-1]
     return Anchor(
-        index, number, block=block, total=total, size=size, said=said, fold=fold, **fields
+        index,
+        number,
+        block=block,
+        total=_solid_before(block)[-1],
+        size=starts(block)[-1],
+        said=sum(len(above.source) for above in entry.blocks[:number]),
+        fold=fold,
+        **fields,
     )
 
 
@@ -85,27 +87,33 @@ def found_again(document: Document, anchor: Anchor) -> Anchor | None:
     number = _number_now(entry, anchor.number, anchor.block)
     if number is None:
         return None
+
     block = document.laid_out(anchor.index, number)
-    if block.source != anchor.block.source:
-        number, behind = _carried(document, (anchor.index, number), anchor.solid)
-        at = _behind(text_of(entry.blocks[number]), behind, anchor.blanks)
-        return None if at is None else anchor_in_text(document, anchor.index, number, at)
-    has_other_rows = starts(block)[-1] != anchor.size  # as a table at another width
-    return None if has_other_rows else replace(anchor, number=number, block=block)
+    if block.source == anchor.block.source:
+        has_other_rows = starts(block)[-1] != anchor.size  # as a table at another width
+        return None if has_other_rows else replace(anchor, number=number, block=block)
+    number, count = _carried(document, anchor.index, number, anchor.solid)
+    at = _place_after(text_of(entry.blocks[number]), count, anchor.blanks)
+    return None if at is None else anchor_in_text(document, anchor.index, number, at)
 
 
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone."""
-    if anchor.number < 0 or anchor.block is None:
-        return anchor.index, anchor.number, anchor.row
+    was = anchor.block
     index = anchor.index
+    if anchor.number < 0 or was is None:
+        return Place(index, anchor.number, anchor.row)
+
     document.build(index)
     entry = document.entries[index]
-    number = _number_now(entry, anchor.number, anchor.block)
-    number = _nearest(entry, anchor, anchor.block) if number is None else number
-    chars, is_same = anchor.solid, entry.blocks[number].source == anchor.block.source
+    number = _number_now(entry, anchor.number, was)
+    if number is None:
+        number = _nearest(entry, anchor, was)
+    chars = anchor.solid
+    is_same = entry.blocks[number].source == was.source
     if not is_same:
-        number, chars = _carried(document, (index, number), chars, is_row=True)
+        number, chars = _carried(document, index, number, chars, is_row=True)
+
     height = document.prepare(index, number)
     block = entry.blocks[number]
     before = _solid_before(block)
@@ -113,23 +121,25 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         chars = chars * before[-1] // anchor.total  # a table may become a list of values
     row = _row_of(before, chars, anchor.row)
     if number != anchor.number or not is_same:
-        anchor.number, anchor.row, anchor.solid, anchor.total = number, row, chars, before[-1]
+        anchor.number = number
+        anchor.row = row
+        anchor.solid = chars
+        anchor.total = before[-1]
     anchor.block = block
-    return index, number, row + height - (len(before) - 1)
+    return Place(index, number, row + height - (len(before) - 1))
 
 
 def _number_now(entry: Entry, number: int, was: Block) -> int | None:
+    """Return the number that a block has now; None where it is gone."""
     blocks = entry.blocks
     if number < len(blocks) and blocks[number] is was:
         return number
     same = [at for at, block in enumerate(blocks) if block is was]
-    has_grown = (
-        number < len(blocks) and _is_alike(blocks[number], was) and _begins_as(blocks[number], was)
-    )
-    # for a while the open end of an answer may look like another block
-    if was.source and not same and not (has_grown and entry.is_streaming):
-        equal = (at for at, block in enumerate(blocks) if block.source == was.source)
-        same = [at for at in equal if _is_alike(blocks[at], was)]
+    has_grown = number < len(blocks) and _is_grown(blocks[number], was)
+    # while an answer streams, its open end may look like an earlier block
+    is_open_end = has_grown and entry.is_streaming
+    if was.source and not same and not is_open_end:
+        same = [at for at, block in enumerate(blocks) if _is_equal(block, was)]
     nearest = min(same, key=lambda at: abs(at - number), default=None)
     return number if nearest is None and has_grown else nearest
 
@@ -138,34 +148,40 @@ def _is_alike(block: Block, was: Block) -> bool:
     return block.kind is was.kind and block.is_thought == was.is_thought
 
 
-def _begins_as(block: Block, was: Block) -> bool:
-    source, other = block.source, was.source
-    size = min(len(source.rstrip()), len(other.rstrip()), _HEAD_CHARS)
-    return size > 0 and source[:size] == other[:size]
+def _is_equal(block: Block, was: Block) -> bool:
+    return block.source == was.source and _is_alike(block, was)
+
+
+def _is_grown(block: Block, was: Block) -> bool:
+    """Whether a block is likely another one with more text at its end."""
+    size = min(len(block.source.rstrip()), len(was.source.rstrip()), _HEAD_CHARS)
+    begins_alike = size > 0 and block.source[:size] == was.source[:size]
+    return begins_alike and _is_alike(block, was)
 
 
 def _carried(
-    document: Document, block: tuple[int, int], count: int, *, is_row: bool = False
+    document: Document, index: int, number: int, count: int, *, is_row: bool = False
 ) -> tuple[int, int]:
-    """Return the block that now holds the `count`-th character of an open end, and its count in there.
+    """Return the block that now holds the `count`-th character of an open end, and its count there.
 
-    An open end is cut into blocks while it grows. A character at a border belongs to the block before, a row
-    to the block after it.
+    An open end is cut into blocks while it grows. A character at a border belongs to the block
+    before it, a row to the block after it.
     """
-    index, number = block
     blocks = document.entries[index].blocks
     while True:
         size = _solid_before(document.laid_out(index, number))[-1]
         is_inside = count < size or count == (0 if is_row else size)
-        if is_inside or number + 1 == len(blocks) or not blocks[number + 1].source:
+        is_last = number + 1 == len(blocks) or not blocks[number + 1].source
+        if is_inside or is_last:
             return number, count
-        number, count = number + 1, count - size
+        number += 1
+        count -= size
 
 
-def _behind(text: str, count: int, blanks: int) -> int | None:
-    """Return the place after `count` non-blank characters and some blanks; None if the text is shorter."""
+def _place_after(text: str, count: int, blanks: int) -> int | None:
+    """Return the place after some non-blank characters and blanks; None if the text is shorter."""
     counts = accumulate((not char.isspace() for char in text), initial=0)
-    place = next((place for place, one in enumerate(counts) if one == count), None)
+    place = next((place for place, before in enumerate(counts) if before == count), None)
     if place is None:
         return None
     rest = text[place : place + blanks]
@@ -174,16 +190,18 @@ def _behind(text: str, count: int, blanks: int) -> int | None:
 
 def _nearest(entry: Entry, anchor: Anchor, was: Block) -> int:
     """Return the block at the place of one that is gone."""
-    number = min(anchor.number, len(entry.blocks) - 1)
+    last = len(entry.blocks) - 1
+    number = min(anchor.number, last)
     if not was.source:
         return number
     if was.is_thought:
         return min(anchor.fold, number)
     ends = accumulate(len(block.source) for block in entry.blocks)
-    return next((at for at, end in enumerate(ends) if end > anchor.said), len(entry.blocks) - 1)
+    return next((at for at, end in enumerate(ends) if end > anchor.said), last)
 
 
 def _solid_before(block: Block) -> list[int]:
+    """Return the number of non-blank characters before each row of a block, and in all."""
     return list(accumulate((solid(line.text) for line in block.lines or ()), initial=0))
 
 
@@ -204,7 +222,7 @@ def solid(text: str) -> int:
 
 def text_of(block: Block) -> str:
     """Return the unwrapped text of a block."""
-    return "".join(line.text if line.is_wrapped else line.text + "\n" for line in block.lines or ())
+    return "".join(line.text if line.is_wrapped else f"{line.text}\n" for line in block.lines or ())
 
 
 def starts(block: Block) -> list[int]:

@@ -15,6 +15,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+PIECE_LINES = 32  # lines of code or plain text in one block; laying one out takes about 1 ms
+PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
+MOST_CLUSTER = 64  # characters that are drawn as one
+HEAD_LINES = 2  # lines of the head of a table
+TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
+MOST_COLUMNS = 32  # a table with more is shown as text: its short rows would be empty cells
+GLUE = "\ufdd0"  # put before the rest of a cut line, so that it does not begin a block; never shown
+_JOINER = "\u200d"
+_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")  # the first and the last
+
 Span = tuple[str, Style]  # a piece of text in one style
 
 
@@ -25,32 +35,14 @@ class Line(Struct):
     text: str = ""  # text that a selection copies: without prefix and padding
     start: int = 0  # characters before the text
     is_wrapped: bool = False  # whether the next line continues this one
-    # of a row of a table: where in the text each cell begins and ends
-    cells: tuple[tuple[int, int], ...] = ()
-    # text between each cell and its rest on the next row; empty where the row of a table ends
-    tails: tuple[str, ...] = ()
+    cells: tuple[tuple[int, int], ...] = ()  # in a table: start and end of each cell in the text
+    tails: tuple[str, ...] = ()  # in a table: text between each cell and its rest on the next line
     tint: str = "base"  # style of the ground at its left edge
-    bar: str = ""  # style of the bar at the left; empty where there is none
+    bar: str = ""  # style of the bar at the left; empty for no bar
     action: str = ""  # name of the message command that a click runs
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus
-    painted: Strip | None = None  # the row at full width, as long as nothing is marked in it
-    # the look that it was painted with: another width or other colours make another object
-    look: object = None
-
-
-# code and plain text are laid out in pieces of so many lines: a line costs the same at any length
-SEGMENT_LINES = 32
-PIECE_CHARS = 4_000  # a paragraph or a line of plain text that is longer goes on as another piece
-MOST_CLUSTER = 64  # characters that are drawn as one
-_JOINER = "\u200d"
-HEAD_LINES = 2  # lines of the head of a table
-TABLE_ROWS = (
-    24  # rows that decide about the widths of a table; those that follow are cut off one by one
-)
-# a table with more is shown as plain text: short rows of it would be thousands of empty cells
-MOST_COLUMNS = 32
-# before the rest of a cut line, so that it is not read as the beginning of one; never shown
-GLUE = "\ufdd0"
+    painted: Strip | None = None  # the row at full width, unless something is marked in it
+    look: object = None  # the look it was painted with; it is painted again with any other
 
 
 class Kind(StrEnum):
@@ -67,40 +59,37 @@ class Code(Struct):
     """State that the pieces of one fence share."""
 
     pieces: list[str] = field(default_factory=list)  # their texts
-    inner: tuple[int, ...] = ()  # those that begin in the middle of a line
+    inner: tuple[int, ...] = ()  # numbers of the pieces that begin in the middle of a line
     is_whole: bool = False  # whether the fence has ended
     is_read: bool = False  # whether highlighting it as a whole was requested
-    # colours of each piece, once the fence was highlighted as a whole
-    colours: list[bytes] = field(default_factory=list)
+    colours: list[bytes] = field(default_factory=list)  # of each piece, once it was highlighted
 
     def add(self, block: Block) -> None:
-        block.code, block.piece = self, len(self.pieces)
+        block.code = self
+        block.piece = len(self.pieces)
         if block.head:
             self.inner += (block.piece,)
         self.pieces.append(block.source)
 
 
 class Block(Struct, gc=False):
-    """A piece of a message that is laid out on its own. No references lead back to it: `gc=False`."""
+    """A piece of a message that is laid out on its own. It has no reference cycles: `gc=False`."""
 
-    kind: Kind  # how
-    source: str = ""  # markdown, bare code, or plain text
-    info: str = ""  # the language of a fence; head and first rows of a table that goes on
+    kind: Kind
+    source: str = ""  # Markdown, bare code, or plain text
+    info: str = ""  # language of a fence; head and first rows of a table that continues
     is_first: bool = True  # false where it continues its predecessor without a blank row
-    is_attached: bool = (
-        False  # whether it follows its predecessor without a blank row for another reason
-    )
-    head: str = ""  # start of a line that went before; it is parsed and not shown
-    number: int | None = None  # of the first item where it continues a list
+    is_attached: bool = False  # whether it has no blank row above it for another reason
+    head: str = ""  # start of the line that it continues; it is parsed and not shown
+    number: int | None = None  # number of its first item where it continues a list
     code: Code | None = None  # the fence that it is a piece of
-    piece: int = 0  # which one
-    continues_line: bool = False  # whether its last line goes on in the block that follows
+    piece: int = 0  # the number of that piece
+    continues_line: bool = False  # whether the next block continues its last line
     is_thought: bool = False  # whether it is a part of the reasoning
-    has_cursor: bool = False  # whether text goes on arriving behind its last word
-    # makes the lines of a block that is `MADE`, given a `Page`
-    make: Callable[[Any], list[Line]] | None = None
-    lines: list[Line] | None = None  # its rows; None where it is not laid out
-    height: int | None = None  # number of lines at this width; None where it was never laid out
+    has_cursor: bool = False  # whether more text arrives after its last word
+    make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
+    lines: list[Line] | None = None  # its rows; None until it is laid out
+    height: int | None = None  # number of lines at this width; None if it was never laid out
 
     @property
     def gap(self) -> int:
@@ -113,10 +102,11 @@ class Block(Struct, gc=False):
         return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
 
     def forget(self) -> None:
-        self.lines = self.height = None
+        self.lines = None
+        self.height = None
 
 
-def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
+def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
     """Return a block whose lines are made by the log itself."""
     return Block(Kind.MADE, is_attached=is_attached, make=make)
 
@@ -124,42 +114,50 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
 def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of limited lines and characters."""
     lines: list[str] = []
-    size, is_first = 0, True
+    size = 0
+    is_first = True
     for line in text.split("\n"):
-        if lines and (len(lines) >= SEGMENT_LINES or size + len(line) > PIECE_CHARS):
+        is_full = len(lines) >= PIECE_LINES or size + len(line) > PIECE_CHARS
+        if lines and is_full:
             yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
-            lines, size, is_first = [], 0, False
+            lines = []
+            size = 0
+            is_first = False
+
         start = 0
         while len(line) - start > PIECE_CHARS:
             end = _end_of_piece(line, start)
             yield Block(Kind.PLAIN, line[start:end], is_first=is_first, continues_line=True)
-            start, is_first = end, False
+            start = end
+            is_first = False
         lines.append(line[start:])
         size += len(line) - start
     yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
 
 
 def _end_of_piece(line: str, start: int) -> int:
-    """Return where to cut a long line: behind a blank, or between two characters."""
+    """Return where to cut a long line: after a blank, or between two characters."""
     end = start + PIECE_CHARS
     blank = line.rfind(" ", end - PIECE_CHARS // 2, end)
-    if blank >= 0:
-        return blank + 1
-    while end > start + PIECE_CHARS - MOST_CLUSTER and is_inner(line, end):
-        end -= 1
-    return end
+    return blank + 1 if blank >= 0 else before_cluster(line, end)
+
+
+def before_cluster(text: str, place: int) -> int:
+    """Return the nearest place up to one that is not within what is drawn as one character."""
+    first = place - MOST_CLUSTER
+    while place > first and is_inner(text, place):
+        place -= 1
+    return place
 
 
 def is_inner(text: str, place: int) -> bool:
-    """Whether a place is within what is drawn as one character, or behind a backslash."""
+    """Whether a place is within what is drawn as one character, or after a backslash."""
     if text[place - 1] in (_JOINER, "\\"):
         return True
     char = text[place]
-    return (
-        char == _JOINER
-        or unicodedata.category(char)[0] == "M"
-        or "\U0001f3fb" <= char <= "\U0001f3ff"
-    )
+    if char == _JOINER or unicodedata.category(char)[0] == "M":
+        return True
+    return _SKIN_TONES[0] <= char <= _SKIN_TONES[1]
 
 
 class Heights:
@@ -186,14 +184,15 @@ class Heights:
         self._values.append(height)
 
     def truncate(self, count: int) -> None:
-        del self._values[count:], self._tops[count + 1 :]
+        del self._values[count:]
+        del self._tops[count + 1 :]
 
     def top(self, index: int) -> int:
-        """Return the sum of the heights before one."""
+        """Return the sum of the heights before an index."""
         known = len(self._tops) - 1
         if index > known:
-            rest = accumulate(islice(self._values, known, index), initial=self._tops[-1])
-            self._tops.extend(islice(rest, 1, None))
+            sums = accumulate(islice(self._values, known, index), initial=self._tops[-1])
+            self._tops.extend(islice(sums, 1, None))
         return self._tops[index]
 
     @property
@@ -201,7 +200,8 @@ class Heights:
         return self.top(len(self._values))
 
     def find(self, y: int) -> tuple[int, int]:
-        """Return the element at a position, and how far into it; after the end, the last one."""
-        total = self.total
-        index = len(self._values) - 1 if y >= total else bisect_right(self._tops, max(y, 0)) - 1
+        """Return the element at a position and how far into it; after the end, the last one."""
+        index = len(self._values) - 1
+        if y < self.total:
+            index = bisect_right(self._tops, max(y, 0)) - 1
         return index, y - self._tops[index]

@@ -12,18 +12,17 @@ from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-RESTS_S = (
-    0.5  # for which a card must be visible before it takes keys: they were meant for something else
-)
+# a card must be visible for so long before it takes keys: earlier keys were meant for something else
+REST_S = 0.5
 
 
 class RunningCalls:
-    """How the calls of the running turn stand. A card takes keys once it has been visible for a while."""
+    """States of the calls of the running turn, and the time from which a card takes keys."""
 
     def __init__(self, viewport: Viewport, changed: Callable[[int], None]) -> None:
         """Create it; `changed` shows another state of a message."""
         self.card_id = ""  # the tool message that asks
-        self.ready_s = inf  # from when on the card takes keys, by the monotonic clock
+        self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
         self._viewport = viewport
         self._changed = changed
         self._began_s = 0.0  # when the calls began to run
@@ -31,8 +30,8 @@ class RunningCalls:
     @property
     def has_focus(self) -> bool:
         """Whether the card is the focused message."""
-        cursor, entries = self._viewport.cursor, self._viewport.document.entries
-        return cursor is not None and entries[cursor].call == ASKS
+        cursor = self._viewport.cursor
+        return cursor is not None and self._viewport.document.entries[cursor].call == ASKS
 
     def show(
         self,
@@ -43,25 +42,30 @@ class RunningCalls:
         is_on_top: bool,
     ) -> None:
         """Show calls without a result; they run once the user has decided about all of them."""
-        document, is_seen = self._viewport.document, False
-        self._began_s = self._began_s if calls and asked is None else now_s
+        if not calls or asked is not None:
+            self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
+        waiting = "waiting" if asked else f"running {formatting.elapsed(now_s - self._began_s)}"
         for call in calls:
-            index = document.entries.index_of(call.message_id)
-            if index is None:
-                continue
-            state = f"running {formatting.elapsed(now_s - self._began_s)}"
-            if asked is not None and call.message_id == card_id:
-                state = ASKS
-                top, rows = document.heights.top(index), document.heights[index]
-                is_seen = is_on_top and self._viewport.shows(top, rows)
-            elif asked is not None:
-                state = "waiting"
-            if document.entries[index].call != state:
-                document.entries[index].call = state
-                self._changed(index)
-        ready_s = self.ready_s if card_id == self.card_id else inf
-        self.card_id, self.ready_s = (
-            card_id,
-            min(ready_s, monotonic() + RESTS_S) if is_seen else inf,
-        )
+            is_card = call.message_id == card_id
+            self._set_state(call.message_id, ASKS if is_card else waiting)
+
+        if card_id != self.card_id:
+            self.card_id = card_id
+            self.ready_s = inf
+        is_visible = is_on_top and self._is_visible(card_id)
+        self.ready_s = min(self.ready_s, monotonic() + REST_S) if is_visible else inf
+
+    def _set_state(self, message_id: str, state: str) -> None:
+        entries = self._viewport.document.entries
+        index = entries.index_of(message_id)
+        if index is not None and entries[index].call != state:
+            entries[index].call = state
+            self._changed(index)
+
+    def _is_visible(self, message_id: str) -> bool:
+        document = self._viewport.document
+        index = document.entries.index_of(message_id) if message_id else None
+        if index is None:
+            return False
+        return self._viewport.shows(document.heights.top(index), document.heights[index])

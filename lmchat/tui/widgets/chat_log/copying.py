@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lmchat.domain.attached_files import fence_for
 from lmchat.domain.message import (
@@ -19,6 +19,7 @@ from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.matching import Range
@@ -28,14 +29,19 @@ _PADDING = re.compile(r"[ \t]+\n")
 
 
 def copied(document: Document, selected: Selected) -> str:
-    """Return the selected text, with a blank line between messages; rows of the log only if alone."""
+    """Return the selected text, with a blank line between messages.
+
+    Rows that the log adds are copied only if nothing else is selected.
+    """
     if is_annotation_alone(document, selected):
-        rows = (
+        rows = [
             text_of(block)[slice(*span)].strip()
             for block, span in _selected_blocks(document, selected)
-        )
+        ]
         return "\n".join(rows).strip("\n")
-    first, last = selected.start, selected.end
+
+    first = selected.start
+    last = selected.end
     texts = []
     for index in range(first.index, min(last.index, len(document) - 1) + 1):
         is_whole = first.order <= (index, -1, 0) and last.order >= (index, END, 0)
@@ -45,40 +51,46 @@ def copied(document: Document, selected: Selected) -> str:
 
 def _whole(document: Document, index: int) -> str:
     """Return the text of a message, with its reasoning if that is shown."""
-    entry, message = document.entries.known(index), document.entries.message(index)
-    if message is not None and message.role is Role.TOOL and (entry is None or entry.is_folded):
-        return called(message)
-    if entry is None:
-        return document.entries.source(index).strip("\n")
-    texts = [entry.source]
+    entry = document.entries.known(index)
+    message = document.entries.message(index)
     if message is not None and message.role is Role.TOOL:
-        texts = [text for _, text, _ in call_texts(message)]
-    if (
-        message is not None
-        and message.role is Role.ASSISTANT
-        and entry.blocks
-        and not entry.is_source
-    ):
-        thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        calls = [
-            one.text
-            for one in entry.parts
-            if one.kind is ToolCallPart and not entry.has_tool_messages
-        ]
-        texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
-    return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
+        texts = [called(message)]
+        if entry is not None and not entry.is_folded:
+            texts = [text.text for text in call_texts(message)]
+    elif entry is None:
+        texts = [document.entries.source(index)]
+    elif message is not None and message.role is Role.ASSISTANT:
+        texts = _answer_texts(entry)
+    else:
+        texts = [entry.source]
+    stripped = [text.strip("\n") for text in texts]
+    return "\n\n".join(text for text in stripped if text)
+
+
+def _answer_texts(entry: Entry) -> list[str]:
+    if entry.is_source or not entry.blocks:
+        return [entry.source]
+    texts = []
+    if not entry.is_folded:
+        texts += [part.text for part in entry.parts if part.kind is ReasoningPart]
+    texts.append(entry.source)
+    if not entry.has_tool_messages:
+        texts += [part.text for part in entry.parts if part.kind is ToolCallPart]
+    return texts
 
 
 def is_annotation_alone(document: Document, selected: Selected) -> bool:
     """Whether only rows that the log adds are selected, as a receipt."""
-    is_short = selected.end.index - selected.start.index <= 1
-    return is_short and not any(block.source for block, _ in _selected_blocks(document, selected))
+    if selected.end.index - selected.start.index > 1:
+        return False
+    return not any(block.source for block, _ in _selected_blocks(document, selected))
 
 
 def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[Block, Range]]:
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
         for number in range(document.build(index)):
-            if span := selected.span(index, number):
+            span = selected.span(index, number)
+            if span is not None:
                 yield document.laid_out(index, number), span
 
 
@@ -87,37 +99,51 @@ def _part(document: Document, index: int, selected: Selected) -> str:
     count = document.build(index)
     blocks = document.entries[index].blocks
     numbers = [number for number in range(count) if blocks[number].source]
-    chosen = {
-        number: span for number in numbers if (span := selected.span(index, number)) is not None
-    }
-    whole = {number for number, span in chosen.items() if _is_whole(document, index, number, span)}
-    if numbers and len(whole) == len(numbers) and selected.unit is not Unit.WORD:
+    chosen: dict[int, Range] = {}
+    whole: set[int] = set()  # blocks whose source is copied; words are copied as they are shown
+    for number in numbers:
+        span = selected.span(index, number)
+        if span is None:
+            continue
+        chosen[number] = span
+        if selected.unit is not Unit.WORD and _is_whole(document, index, number, span):
+            whole.add(number)
+    if numbers and len(whole) == len(numbers):
         return _whole(document, index)
+
     text = ""
     for group in _groups(blocks, numbers):
         inside = [number for number in group if number in chosen]
         if not inside:
             continue
-        is_all = len(whole & set(group)) == len(group) and selected.unit is not Unit.WORD
-        if is_all and (len(chosen) > len(group) or not _is_code(blocks[group[0]])):
+        is_lone_code = _is_code(blocks[group[0]]) and len(chosen) == len(inside)
+        if whole.issuperset(group) and not is_lone_code:
             part = _source([blocks[number] for number in group])
         else:
-            within = range(
-                inside[0], inside[-1] + 1
-            )  # with blank lines that are pieces of their own
-            parts = [
-                _words(document, (index, at), chosen[at]) if at in chosen else "" for at in within
-            ]
-            part = _pieces([blocks[at] for at in within], parts)
+            part = _shown(document, index, inside, chosen)
         text = _joined(text, part, blocks[inside[0] - 1], blocks[inside[0]])
     return text.strip("\n")
+
+
+def _shown(
+    document: Document, index: int, numbers: Sequence[int], chosen: Mapping[int, Range]
+) -> str:
+    """Return what is selected of some pieces of a whole, as it is shown."""
+    blocks = document.entries[index].blocks
+    pieces = []
+    parts = []
+    for number in range(numbers[0], numbers[-1] + 1):  # with blank lines that are pieces
+        pieces.append(blocks[number])
+        span = chosen.get(number)
+        parts.append(_words(document, index, number, span) if span is not None else "")
+    return _pieces(pieces, parts)
 
 
 def _is_code(block: Block) -> bool:
     return block.kind is not Kind.MARKDOWN and block.kind is not Kind.TABLE
 
 
-def _is_whole(document: Document, index: int, number: int, span: tuple[int, int]) -> bool:
+def _is_whole(document: Document, index: int, number: int, span: Range) -> bool:
     if span == (0, END):
         return True
     text = text_of(document.laid_out(index, number))
@@ -149,10 +175,9 @@ def _source(group: Sequence[Block]) -> str:
 
 def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
     """Join the pieces of a whole; a line may continue in the next piece."""
-    text = "".join(
-        part if block.continues_line else part + "\n"
-        for block, part in zip(blocks, parts, strict=True)
-    )
+    text = ""
+    for block, part in zip(blocks, parts, strict=True):
+        text += part if block.continues_line else f"{part}\n"
     return text.removesuffix("\n")
 
 
@@ -160,49 +185,55 @@ def _joined(text: str, part: str, before: Block, block: Block) -> str:
     if not text or before.continues_line:
         return text + part
     if block.is_first:
-        return text.rstrip("\n") + ("\n" if block.is_attached else "\n\n") + part.lstrip("\n")
+        gap = "\n" if block.is_attached else "\n\n"
+        return text.rstrip("\n") + gap + part.lstrip("\n")
     return text + part if text.endswith((" ", "\n", "\t")) else f"{text}\n{part}"
 
 
-def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) -> str:
-    block = document.laid_out(*place)
+def _words(document: Document, index: int, number: int, span: Range) -> str:
+    block = document.laid_out(index, number)
     if any(line.cells for line in block.lines or ()):
         return "\n".join(_cells(block, span))
     text = text_of(block)
-    span = span[0], min(span[1], len(text))
+    start, end = span
+    end = min(end, len(text))
     if _is_code(block):
-        return _with_tabs(safe_text(block.source), text, span)
-    return _PADDING.sub("\n", text[slice(*span)]).rstrip("\n")
+        return _with_tabs(safe_text(block.source), text, (start, end))
+    return _PADDING.sub("\n", text[start:end]).rstrip("\n")
 
 
-def _cells(block: Block, span: tuple[int, int]) -> Iterator[str]:
-    for line, at in zip(block.lines or (), starts(block), strict=False):
-        start, end = max(span[0] - at, 0), max(span[1] - at, 0)
-        if line.text[start:end].strip():
-            spans = [
-                (max(first, start), min(last, end))
-                for first, last in line.cells or [(0, len(line.text))]
-                if first < end and last > start
-            ]
-            yield "\t".join(line.text[slice(*one)].strip() for one in spans).rstrip("\t")
+def _cells(block: Block, span: Range) -> Iterator[str]:
+    """Yield the selected rows of a table, with tabs between the cells."""
+    for line, before in zip(block.lines or (), starts(block), strict=False):
+        start = max(span[0] - before, 0)
+        end = max(span[1] - before, 0)
+        if not line.text[start:end].strip():
+            continue
+        cells = [
+            line.text[max(first, start) : min(last, end)].strip()
+            for first, last in line.cells or [(0, len(line.text))]
+            if first < end and last > start
+        ]
+        yield "\t".join(cells).rstrip("\t")
 
 
-def _with_tabs(source: str, text: str, span: tuple[int, int]) -> str:
+def _with_tabs(source: str, text: str, span: Range) -> str:
     """Return a part of code, with the tabs that are shown as blanks."""
     sources = source.split("\n")
     shown = text.removesuffix("\n").split("\n")
     skipped = len(shown) - len(sources)  # a row of its own above, as that of a tool call
-    parts, at = [], 0
-    for place, line in enumerate(shown):
-        begin, end = max(span[0] - at, 0), span[1] - at
-        if end > 0 and begin <= len(line) and place >= skipped:
-            line_source = sources[place - skipped]
-            first, last = (
-                _unexpanded(line_source, begin),
-                _unexpanded(line_source, min(end, len(line))),
-            )
-            parts.append(line_source[first:last])
-        at += len(line) + 1
+    parts = []
+    before = 0
+    for row, line in enumerate(shown):
+        begin = max(span[0] - before, 0)
+        end = span[1] - before
+        before += len(line) + 1
+        if row < skipped or begin > len(line) or end <= 0:
+            continue
+        line_source = sources[row - skipped]
+        first = _unexpanded(line_source, begin)
+        last = _unexpanded(line_source, min(end, len(line)))
+        parts.append(line_source[first:last])
     return "\n".join(parts)
 
 
@@ -225,9 +256,12 @@ def code_number(document: Document, place: Place) -> int:
     heads = 0
     for number, block in enumerate(entry.blocks[: last + 1]):
         document.prepare(index, number)
-        lines = [] if block.is_thought else block.lines or []
-        if number == last:  # the blank row before it is no line of it
-            lines = lines[: row - (entry.heights[number] - len(lines))]
+        if block.is_thought:
+            continue
+        lines = block.lines or []
+        if number == last:
+            blank_rows = entry.heights[number] - len(lines)
+            lines = lines[: row - blank_rows]
         heads += sum(line.hint is not None for line in lines)
     return heads
 
@@ -243,27 +277,34 @@ class CopyTurns:
     """The next thing to copy: pressing a copy key again for a message takes the next one."""
 
     def __init__(self) -> None:
-        self._last = "", 0
+        self._last_key = ""
+        self._last_place = 0
 
     def next_text(self, message: ChatMessage, source: str) -> str:
+        """Return the details of a failure, then the text."""
         choices = [source] if message.text else []
         if message.failure is not None and message.state is not AnswerState.COMPLETE:
             choices.insert(0, failure_text(message.failure))
-        return choices[self._next("copy", message, len(choices))] if choices else source
+        if not choices:
+            return source
+        return choices[self._next(f"copy {message.message_id}", len(choices))]
 
     def next_code(
         self, message: ChatMessage, blocks: Sequence[str], number: int | None = None
     ) -> tuple[str, str]:
-        """Return a block of code and its number in words; empty if there is none."""
+        """Return a block of code, by number or the next one, and which of them it is in words."""
         if not blocks:
             return "", ""
+        key = f"code {message.message_id}"
         if number is not None:
-            self._last = f"code {message.message_id}", min(number, len(blocks) - 1) - 1
-        place = self._next("code", message, len(blocks))
-        return blocks[place], f"Block {place + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+            self._last_key = key
+            self._last_place = min(number, len(blocks) - 1) - 1
+        place = self._next(key, len(blocks))
+        note = f"Block {place + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        return blocks[place], note
 
-    def _next(self, kind: str, message: ChatMessage, count: int) -> int:
-        key = f"{kind} {message.message_id}"
-        place = (self._last[1] + 1) % count if self._last[0] == key else 0
-        self._last = key, place
-        return place
+    def _next(self, key: str, count: int) -> int:
+        is_again = key == self._last_key
+        self._last_key = key
+        self._last_place = (self._last_place + 1) % count if is_again else 0
+        return self._last_place

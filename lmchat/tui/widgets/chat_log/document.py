@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
+from typing import NamedTuple
 
 from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart
 from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Kind, Line
@@ -12,9 +13,15 @@ from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
 KEPT_LINES = 20_000  # laid-out lines that stay in memory: 10 to 20 MB
+_DEFAULT_WIDTH = 80  # for estimates until there is a page
 
-# message, block (-1: the blank row above the message), and row in the block with the blank row above
-Place = tuple[int, int, int]
+
+class Place(NamedTuple):
+    """A row of the log, by the numbers of its message and its block."""
+
+    message: int
+    block: int  # -1 for the blank row above the message
+    row: int  # row in the block; the blank row above the block is one of them
 
 
 class Entries:
@@ -30,8 +37,9 @@ class Entries:
         item = self._items[index]
         if isinstance(item, Entry):
             return item
-        self._items[index] = entry = Entry(item, switch=self._switch(index, item))
+        entry = Entry(item, switch=self._switch(index, item))
         entry.has_tool_messages = self._has_tool_messages(index)
+        self._items[index] = entry
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -47,32 +55,29 @@ class Entries:
         """Find the changes of model again; return which messages look different now."""
         changed = []
         for index, entry in self.made():
-            was = entry.switch
-            if entry.message is not None:
-                entry.switch = self._switch(index, entry.message)
-            changed += [index] if entry.switch != was else []
+            if entry.message is None:
+                continue
+            switch = self._switch(index, entry.message)
+            if switch != entry.switch:
+                entry.switch = switch
+                changed.append(index)
         return changed
 
     def _switch(self, index: int, message: ChatMessage) -> str:
+        """Return the model of an answer if the answer before it is of another one."""
         if message.role is not Role.ASSISTANT or not message.model:
             return ""
-        before = map(self.message, range(index - 1, -1, -1))
-        models = (
-            one.model
-            for one in before
-            if one is not None and one.role is Role.ASSISTANT and one.model
-        )
-        return message.model if next(models, message.model) != message.model else ""
+        for before in map(self.message, range(index - 1, -1, -1)):
+            if before is not None and before.role is Role.ASSISTANT and before.model:
+                return message.model if before.model != message.model else ""
+        return ""
 
     def _has_tool_messages(self, index: int) -> bool:
-        message, following = (
-            self.message(index),
-            self.message(index + 1) if index + 1 < len(self) else None,
-        )
-        has_calls = (
-            message is not None and message.role is Role.ASSISTANT and bool(message.tool_calls)
-        )
-        return has_calls and following is not None and following.role in (Role.TOOL, Role.ASSISTANT)
+        message = self.message(index)
+        if message is None or message.role is not Role.ASSISTANT or not message.tool_calls:
+            return False
+        following = self.message(index + 1) if index + 1 < len(self) else None
+        return following is not None and following.role in (Role.TOOL, Role.ASSISTANT)
 
     def made(self) -> Iterator[tuple[int, Entry]]:
         return ((index, item) for index, item in enumerate(self._items) if isinstance(item, Entry))
@@ -86,36 +91,37 @@ class Entries:
         return item.message if isinstance(item, Entry) else item
 
     def forget(self, index: int) -> None:
-        """Reduce an entry to its message, unless it is shown in another way than that alone would be."""
+        """Reduce an entry to its message, unless it is shown in another way than others."""
         entry = self[index]
         entry.unbuild()
         if entry.message is not None and not entry.is_changed:
             self._items[index] = entry.message
 
     def texts(self, index: int) -> tuple[list[str], bool]:
-        """Return all texts of a message, also reasoning and calls, and whether they are plain text."""
-        entry, message = self.known(index), self.message(index)
+        """Return all texts of a message, with reasoning and calls, and whether they are plain."""
+        entry = self.known(index)
+        message = self.message(index)
         if message is None:
             return [], True
         is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
         if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
-        parts = [
-            one
-            for one in message.parts
-            if not (isinstance(one, ToolCallPart) and self._has_tool_messages(index))
-        ]
-        texts = (part for part in parts if not isinstance(part, FilePart))
-        return [
-            part.arguments if isinstance(part, ToolCallPart) else part.text for part in texts
-        ], is_plain
+
+        texts = []
+        for part in message.parts:
+            if isinstance(part, ToolCallPart):
+                if not self._has_tool_messages(index):
+                    texts.append(part.arguments)
+            elif not isinstance(part, FilePart):
+                texts.append(part.text)
+        return texts, is_plain
 
     def source(self, index: int) -> str:
         item = self._items[index]
         return item.source if isinstance(item, Entry) else item.text
 
     def message_from(self, index: int, step: int) -> int | None:
-        """Return the next message from a place on, in steps of 1 or -1; what only made calls is skipped."""
+        """Return the first message from an index on, in steps of 1 or -1, that has words."""
         while 0 <= index < len(self):
             if self.message(index) is not None and not self[index].is_blank:
                 return index
@@ -140,9 +146,9 @@ class Document:
         self.layout: Layout | None = None
         # complete code fences of several blocks with their languages, to be highlighted as a whole
         self.unhighlighted: list[tuple[Code, str]] = []
-        self._behind: list[Entry] = []  # of which a part is still to be parsed
         self.kept_lines = KEPT_LINES
-        self._laid_out = 0
+        self._behind: list[Entry] = []  # entries of which a part is not parsed yet
+        self._laid_out = 0  # number of lines that are laid out
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -153,7 +159,7 @@ class Document:
 
     @property
     def width(self) -> int:
-        return self.layout.page.text_width if self.layout else 80
+        return self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
         self.entries = Entries(messages)
@@ -182,9 +188,10 @@ class Document:
 
     def _estimate(self) -> None:
         """Estimate the heights of all messages."""
-        texts = enumerate(map(self.entries.source, range(len(self))))
+        sources = map(self.entries.source, range(len(self)))
         self.heights = Heights(
-            likely_height(text, self.width) + self.above(index) for index, text in texts
+            likely_height(source, self.width) + self.above(index)
+            for index, source in enumerate(sources)
         )
         for index, _ in self.entries.made():
             self._measure(index)
@@ -192,46 +199,55 @@ class Document:
     # Rows and places
 
     def above(self, index: int) -> int:
-        """Return the number of blank rows above a message; tool calls stand directly below their answer."""
+        """Return the number of blank rows above a message: none above a call of a tool."""
         message = self.entries.message(index)
         return int(index > 0 and (message is None or message.role is not Role.TOOL))
 
     def locate(self, y: int) -> Place:
-        index, line = self.heights.find(y)
+        index, row = self.heights.find(y)
         entry = self.entries.known(index)
         above = self.above(index)
-        if line < above or entry is None or not len(entry.heights):
-            return index, -1, line
-        return index, *entry.heights.find(line - above)
+        if row < above or entry is None or not len(entry.heights):
+            return Place(index, -1, row)
+        return Place(index, *entry.heights.find(row - above))
 
-    def position(self, place: Place) -> int:
-        index, number, line = place
+    def position(self, place: tuple[int, int, int]) -> int:
+        index, number, row = place
         top = self.heights.top(index)
         if number < 0:
-            return top + line
+            return top + row
         heights = self.entries[index].heights
-        return top + self.above(index) + heights.top(min(number, len(heights))) + line
+        return top + self.above(index) + heights.top(min(number, len(heights))) + row
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows; None for blank rows."""
         if not self.entries or y >= self.total:
             return
-        index, number, row = self.locate(y)
+        index, number, first = self.locate(y)
         while count > 0 and index < len(self.entries):
             entry = self.entries[index]
-            height = self.above(index) if number < 0 else entry.heights[number]
-            lines = (entry.blocks[number].lines or []) if number >= 0 else []
-            for line in range(row, min(height, row + count)):
-                place = line - height + len(lines)
-                yield (index, number, line), lines[place] if place >= 0 and lines else None
-            count -= max(height - row, 0)
-            number, row = number + 1, 0
+            height = self.above(index)
+            lines: list[Line] = []
+            if number >= 0:
+                height = entry.heights[number]
+                lines = entry.blocks[number].lines or []
+
+            blank_rows = height - len(lines) if lines else height
+            for row in range(first, min(height, first + count)):
+                line = lines[row - blank_rows] if row >= blank_rows else None
+                yield Place(index, number, row), line
+            count -= max(height - first, 0)
+
+            first = 0
+            number += 1
             if number >= len(entry.heights):
-                index, number = index + 1, -1
+                index += 1
+                number = -1
 
     # Blocks and their heights
 
     def build(self, index: int) -> int:
+        """Make the blocks of a message unless they are made; return how many there are."""
         entry = self.entries[index]
         if not entry.blocks:
             self._parse(entry)
@@ -246,9 +262,11 @@ class Document:
 
     @property
     def unparsed(self) -> int | None:
-        """The newest message of which a part is still to be parsed."""
+        """The newest message of which a part is not parsed yet."""
         self._behind = [entry for entry in self._behind if entry.is_behind and entry.blocks]
-        for index in range(len(self.entries) - 1, -1, -1) if self._behind else ():
+        if not self._behind:
+            return None
+        for index in range(len(self.entries) - 1, -1, -1):
             if any(self.entries.known(index) is entry for entry in self._behind):
                 return index
         return None
@@ -256,9 +274,12 @@ class Document:
     def rebuild(self, index: int) -> tuple[int, bool]:
         """Make the blocks of a message again.
 
-        Returns the first that is another one, and whether those above look different: a link was defined.
+        Return the number of the first block that changed, and whether a new link definition changed
+        those above it.
         """
-        entry, first, is_linked = self.entries[index], 0, False
+        entry = self.entries[index]
+        first = 0
+        is_linked = False
         if entry.blocks or entry.is_streaming:
             first = self._parse(entry)
             is_linked = self._relink(entry)
@@ -270,23 +291,21 @@ class Document:
         entry = self.entries[index]
         was = entry.blocks
         first, is_linked = self.rebuild(index)
-        for block in entry.blocks[
-            max(first - 2, 0) : first
-        ]:  # the last one of Markdown is among them
-            self._want_colours(block)
+        for block in entry.blocks[max(first - 2, 0) : first]:  # one of them may end a fence
+            self._request_colours(block)
         if is_linked:
-            return index, 0, 0  # blocks above are laid out again when they come near the screen
+            return Place(index, 0, 0)  # blocks above are laid out again when they are shown
+
         old = was[first].lines if first < len(was) else None
         if old is None or not entry.blocks or self.layout is None:
-            return index, first, 0
+            return Place(index, first, 0)
         if was[first].kind is not Kind.MADE:
-            was[first].lines = None  # it is gone: its colours are not waited for
+            was[first].lines = None  # its colours are no longer waited for
         self.prepare(index, first)
         new = entry.blocks[first].lines or []
-        pairs = enumerate(zip(old, new, strict=False))
-        same = next((row for row, pair in pairs if not _is_same(*pair)), min(len(old), len(new)))
+        same = _same_lines(old, new)
         new[:same] = old[:same]  # these are painted already
-        return index, first, entry.heights[first] - len(new) + same
+        return Place(index, first, entry.heights[first] - len(new) + same)
 
     def _measure(self, index: int) -> None:
         entry = self.entries[index]
@@ -308,7 +327,7 @@ class Document:
             entry.heights[number] = _with_gap(block, number, block.height)
             self.heights[index] = entry.heights.total + self.above(index)
             self._laid_out += block.height
-            self._want_colours(block)
+            self._request_colours(block)
         return entry.heights[number]
 
     def laid_out(self, index: int, number: int) -> Block:
@@ -317,35 +336,42 @@ class Document:
 
     def surround(self, place: Place, above: int, below: int) -> None:
         """Lay out the rows around a place."""
-        index, number, line = place
-        number = min(max(number, 0), self.build(index) - 1)
-        height = self.prepare(index, number)
-        self.sweep(index, number, 1, below + line)
-        self.sweep(index, number, -1, above + height)
+        number = min(max(place.block, 0), self.build(place.message) - 1)
+        height = self.prepare(place.message, number)
+        self.sweep(place.message, number, 1, below + place.row)
+        self.sweep(place.message, number, -1, above + height)
 
-    def sweep(self, index: int, number: int | None, step: int, lines: int) -> None:
-        """Lay out blocks from a place on, forwards or backwards, until they fill so many rows."""
+    def sweep(self, index: int, number: int | None, step: int, rows: int) -> None:
+        """Lay out blocks in steps of 1 or -1 until they fill a number of rows.
+
+        The first is block `number` of a message; None: its first block, or its last one backwards.
+        """
         while 0 <= index < len(self.entries):
             count = self.build(index)
-            start = number if number is not None else (0 if step > 0 else count - 1)
-            for block in range(start, count if step > 0 else -1, step):
-                if lines <= 0:
+            if number is None:
+                number = 0 if step > 0 else count - 1
+            end = count if step > 0 else -1
+            for block in range(number, end, step):
+                if rows <= 0:
                     return
-                lines -= self.prepare(index, block)
-            index, number = index + step, None
+                rows -= self.prepare(index, block)
+            index += step
+            number = None
 
     def trim(self, top: int, bottom: int) -> None:
         """Keep only the lines between two rows once too many are laid out."""
         if self._laid_out <= self.kept_lines:
             return
-        self._laid_out, first, last = 0, self.locate(top)[:2], self.locate(bottom)[:2]
+        self._laid_out = 0
+        first = self.locate(top)
+        last = self.locate(bottom)
         for index, entry in list(self.entries.made()):
             for number, block in enumerate(entry.blocks):
-                if first <= (index, number) <= last:
+                if first[:2] <= (index, number) <= last[:2]:
                     self._laid_out += len(block.lines or ())
                 else:
                     block.lines = None
-            if not (first[0] <= index <= last[0] or entry.is_streaming):
+            if not (first.message <= index <= last.message or entry.is_streaming):
                 self.entries.forget(index)
 
     def _relink(self, entry: Entry) -> bool:
@@ -360,31 +386,25 @@ class Document:
 
     # Colours of code
 
-    def _want_colours(self, block: Block) -> None:
-        """Note a complete fence of several blocks."""
+    def _request_colours(self, block: Block) -> None:
+        """Request the colours of a complete fence of several blocks."""
         code = block.code
-        if (
-            code is not None
-            and code.is_whole
-            and not code.is_read
-            and block.info
-            and len(code.pieces) > 1
-        ):
+        if code is None or code.is_read or not code.is_whole:
+            return
+        if block.info and len(code.pieces) > 1:
             code.is_read = True
             self.unhighlighted.append((code, block.info))
 
     def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
         """Take the colours of a fence; return its blocks."""
         code.colours = colours
-        return [
-            block
-            for _, entry in self.entries.made()
-            for block in entry.blocks
-            if block.code is code
-        ]
+        blocks: list[Block] = []
+        for _, entry in self.entries.made():
+            blocks += [block for block in entry.blocks if block.code is code]
+        return blocks
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
-        """Drop the lines of blocks that look different now; return the first row of those still shown."""
+        """Drop the lines of blocks that look different now; return the first of their rows."""
         wanted = {id(block) for block in blocks if block.lines is not None}
         first: Place | None = None
         for index in range(len(self.entries) - 1, -1, -1):  # mostly, the newest is meant
@@ -395,14 +415,20 @@ class Document:
                 if id(block) in wanted:
                     wanted.discard(id(block))
                     block.lines = None
-                    first = min(first or (index, number, 0), (index, number, 0))
+                    place = Place(index, number, 0)
+                    first = place if first is None else min(first, place)
         return first
 
 
-def _is_same(old: Line, new: Line) -> bool:
-    return (
-        old.segments == new.segments and old.text == new.text and old.is_wrapped == new.is_wrapped
-    )
+def _same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:
+    """Return how many lines at the beginning look the same."""
+    count = 0
+    for before, after in zip(old, new, strict=False):
+        has_same_text = before.text == after.text and before.is_wrapped == after.is_wrapped
+        if not has_same_text or before.segments != after.segments:
+            break
+        count += 1
+    return count
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:

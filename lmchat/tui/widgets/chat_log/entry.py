@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from math import inf
@@ -24,9 +24,9 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.turn import Turn
-from lmchat.text import safe_line, safe_text
+from lmchat.text import plural, safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made_block, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.annotations import (
     call_lines,
     call_texts,
@@ -43,16 +43,17 @@ from lmchat.tui.widgets.chat_log.layout.annotations import (
 from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
-# share of a core that following a stream may take; frames become rarer before typing suffers
-LOAD_LIMIT = 0.25
-_SHORT = 300
-_SAID = (TextPart, RefusalPart)
+LOAD_LIMIT = (
+    0.25  # share of a core that streaming may take; frames become rarer before typing suffers
+)
 ASKS = "asks"  # state of the call about which the user decides
-_STATE = ("state",)
+_PROMPT_CHARS = 300  # of a folded system prompt that are shown
+_MODEL_CHARS = 80
+_SAID = (TextPart, RefusalPart)
+_STATE = ("state",)  # key of the row with the state
 
-Delta = (
-    TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
-)  # events that the log shows as text
+# events that the log shows as text
+Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _KINDS: dict[type[Delta], type[Part]] = {
     TextDelta: TextPart,
     ReasoningDelta: ReasoningPart,
@@ -67,18 +68,23 @@ class Inflow:
         self.frames_per_second = 15  # most frames a second while text arrives
         self.timer: TimerHandle | None = None  # runs to the next frame
         self.pending: list[Delta] = []
-        self._shown_s = 0.0
-        self._costs_s = (0.0, 0.0)
+        self._shown_s = 0.0  # when the last frame was begun
+        self._costs_s = (0.0, 0.0)  # of the last two frames
 
     def drain(self) -> list[Delta]:
-        deltas, self.pending = self.pending, []
+        """Return the text that waits, and cancel the frame."""
+        deltas = self.pending
+        self.pending = []
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
         return deltas
 
     def pause_s(self) -> float:
-        # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
+        """Return the time until the next frame.
+
+        The cheaper of two frames counts: one that starts a lexer must not hold up the next.
+        """
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), 0.0)
 
@@ -96,12 +102,12 @@ class LivePart(Struct):
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
     tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
     name: str = ""  # name of the tool
-    index: int = 0  # the number of the call in the answer
-    is_ended: bool = False
-    _taken: int = 0  # chunks that are parsed or in `_rest`
-    _rest: str = ""  # text that is not parsed yet, but for its first `_fed` characters
+    index: int = 0  # number of the call in the answer
+    is_ended: bool = False  # whether no more text follows
+    _taken: int = 0  # number of chunks that are parsed or in `_rest`
+    _rest: str = ""  # text that is not parsed yet, except its first `_fed` characters
     _fed: int = 0
-    _is_final: bool = False  # whether all is parsed as all there will be
+    _is_final: bool = False  # whether all text was parsed and its end is known
 
     @property
     def text(self) -> str:
@@ -113,7 +119,7 @@ class LivePart(Struct):
         return bool(self._rest)
 
     def blocks(self, until_s: float = inf) -> list[Block]:
-        """Parse what came since the last time, up to a time of this thread; return all blocks."""
+        """Parse what came since the last time, until a CPU time of this thread; return all blocks."""
         text = "".join(self.chunks[self._taken :])
         if text:
             self.chunks[self._taken :] = [text]  # tokens come in hundreds
@@ -127,49 +133,56 @@ class LivePart(Struct):
         return self.tail.closed + self.tail.open
 
     def parse(self, until_s: float) -> None:
-        """Parse a part of the rest, at least a piece, up to a time of this thread."""
+        """Parse at least one piece of the rest, and more until a CPU time of this thread."""
         while True:
             piece = self._rest[self._fed : self._fed + PIECE_CHARS]
             self._fed += len(piece)
             is_all = self._fed >= len(self._rest)
             self.tail.feed(piece, is_final=self.is_ended and is_all)
             if is_all:
-                self._rest, self._fed, self._is_final = "", 0, self.is_ended
+                self._rest = ""
+                self._fed = 0
+                self._is_final = self.is_ended
             if is_all or thread_time() >= until_s:
                 return
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     """Return the unparsed parts of a message; the last of an open one may grow."""
-    found: list[LivePart] = []
+    live_parts: list[LivePart] = []
     for part in parts:
+        if isinstance(part, FilePart):
+            continue
         if isinstance(part, ToolCallPart):
-            index = sum(live.kind is ToolCallPart for live in found)
-            found.append(LivePart(ToolCallPart, name=part.name, index=index))
-            found[-1].chunks.append(part.arguments)
-        elif not isinstance(part, FilePart):
-            if not (found and found[-1].kind is type(part)):
-                found.append(LivePart(type(part)))
-            found[-1].chunks.append(part.text)
-    for live in found:
-        if not (is_streaming and (live is found[-1] or live.kind is ToolCallPart)):
-            live.is_ended = True
-    return found
+            index = sum(live.kind is ToolCallPart for live in live_parts)
+            live_parts.append(LivePart(ToolCallPart, name=part.name, index=index))
+            live_parts[-1].chunks.append(part.arguments)
+            continue
+        if not live_parts or live_parts[-1].kind is not type(part):
+            live_parts.append(LivePart(type(part)))
+        live_parts[-1].chunks.append(part.text)
+
+    for live in live_parts:
+        may_grow = live is live_parts[-1] or live.kind is ToolCallPart
+        live.is_ended = not (is_streaming and may_grow)
+    return live_parts
 
 
 def _call_blocks(message: ChatMessage) -> Iterator[Block]:
     """Yield what a call unfolds to: as code, never as Markdown."""
-    for heading, text, language in call_texts(message):
-        yield remark(heading)
-        yield from _code_blocks(text, language)
+    for text in call_texts(message):
+        yield remark(text.heading)
+        yield from _code_blocks(text.text, text.language)
 
 
 def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
     """Return the card that asks whether a tool may run."""
     if is_folded:
         return [question_block(message)]
-    pieces = [_code_blocks(text, language) for _, text, language in call_texts(message)]
-    return question_blocks(message, list(chain.from_iterable(pieces)))
+    pieces: list[Block] = []
+    for text in call_texts(message):
+        pieces += _code_blocks(text.text, text.language)
+    return question_blocks(message, pieces)
 
 
 def _code_blocks(text: str, language: str) -> list[Block]:
@@ -184,31 +197,23 @@ class Entry(Struct):
 
     message: ChatMessage | None  # the message; None for a notice
     note: str = ""  # the words of a notice
-    switch: str = ""  # the model that answers from here on, where it is another one than before
-    left_out: int = 0  # messages before it that the next request leaves out
+    switch: str = ""  # the model that answers from here on, if another one did before
+    left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
-    is_folded: bool = (
-        True  # whether reasoning, a system prompt, a file or a tool call is only one row
-    )
+    is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
     is_source: bool = False  # whether it is shown as source
-    call: str = ""  # how a call of the running turn stands
-    has_tool_messages: bool = (
-        False  # whether it is an answer whose calls were run: they follow as messages
-    )
+    call: str = ""  # state of a call of the running turn
+    has_tool_messages: bool = False  # whether its calls were run: they follow as messages
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
-    is_behind: bool = False  # whether a part of its text is still to be parsed
-    known_links: int = 0  # link definitions that its lines were laid out with
-    parts: list[LivePart] = field(default_factory=list)  # its parts; empty until they are needed
-    blocks: list[Block] = field(
-        default_factory=list
-    )  # all its blocks, in order; empty until they are needed
-    heights: Heights = field(
-        default_factory=Heights
-    )  # height of each block with the blank row before it
+    is_behind: bool = False  # whether a part of its text is not parsed yet
+    known_links: int = 0  # number of link definitions that its lines were laid out with
+    parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
+    blocks: list[Block] = field(default_factory=list)  # in order; empty until they are needed
+    heights: Heights = field(default_factory=Heights)  # of each block with the blank row above it
     _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
-    _retried_s: float = 0.0
-    _until_s: float = inf
+    _retried_s: float = 0.0  # when the last retry began
+    _until_s: float = inf  # CPU time of this thread until which text is parsed
 
     @property
     def source(self) -> str:
@@ -219,25 +224,25 @@ class Entry(Struct):
     @property
     def is_changed(self) -> bool:
         """Whether it is shown in another way than its message alone would be."""
-        return self.is_streaming or self.is_source or not self.is_folded or bool(self.left_out)
+        is_opened = self.is_source or not self.is_folded
+        return self.is_streaming or is_opened or bool(self.left_out)
 
     @property
     def is_blank(self) -> bool:
         """Whether it has nothing to read: an answer without a word, whose calls follow."""
-        return (
-            self.has_tool_messages
-            and self.message is not None
-            and self.message.versions == 1
-            and not (self.source + self.message.reasoning).strip()
-        )
+        if self.message is None or not self.has_tool_messages or self.message.versions > 1:
+            return False
+        return not (self.source + self.message.reasoning).strip()
 
     @property
     def references(self) -> References:
-        return next(
-            (part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {}
-        )
+        for part in reversed(self.parts):
+            if part.kind is TextPart:
+                return part.tail.references
+        return {}
 
     def forget(self) -> None:
+        """Drop all lines and heights: the page is another one."""
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
@@ -245,23 +250,25 @@ class Entry(Struct):
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
-        self.parts, self.blocks = [], []
+        """Drop all parts and blocks, which are made again when they are needed."""
+        self.parts = []
+        self.blocks = []
         self._rows.clear()
         self.heights.truncate(0)
 
     def build(self, most_s: float = inf) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
-        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same. After
-        `most_s` of parsing, a row stands for the rest.
+        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
+        After `most_s` of parsing, one row stands for the rest.
         """
-        self.is_behind, self._until_s = False, thread_time() + most_s
-        none = made(lambda _: []) if self.has_tool_messages else rule("")
-        old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [none]
-        pairs = enumerate(zip(old, self.blocks, strict=False))
-        first = next(
-            (at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks))
-        )
+        self.is_behind = False
+        self._until_s = thread_time() + most_s
+        old = self.blocks
+        self.blocks = [*self._heads(), *self._body(), *self._foot()]
+        if not self.blocks:
+            self.blocks = [made_block(lambda _: []) if self.has_tool_messages else rule("")]
+        first = _first_change(old, self.blocks)
         self.heights.truncate(first)
         return first
 
@@ -278,46 +285,52 @@ class Entry(Struct):
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
-            calls = (
-                part
-                for part in self.parts
-                if part.kind is ToolCallPart and part.index == delta.index
-            )
-            part = next(calls, None) or self._new_part(LivePart(ToolCallPart, index=delta.index))
+            part = self._call_part(delta.index)
             part.name = part.name or delta.name
             part.chunks.append(delta.arguments)
-        else:
-            kind = _KINDS[type(delta)]
-            is_same = bool(self.parts) and self.parts[-1].kind is kind
-            part = self.parts[-1] if is_same else self._new_part(LivePart(kind))
-            part.chunks.append(delta.text)
+            return
+        kind = _KINDS[type(delta)]
+        if not self.parts or self.parts[-1].kind is not kind:
+            self._add_part(LivePart(kind))
+        self.parts[-1].chunks.append(delta.text)
 
-    def _new_part(self, part: LivePart) -> LivePart:
-        if self.parts and self.parts[-1].kind is not ToolCallPart:  # calls go on while others come
+    def _call_part(self, index: int) -> LivePart:
+        for part in self.parts:
+            if part.kind is ToolCallPart and part.index == index:
+                return part
+        part = LivePart(ToolCallPart, index=index)
+        self._add_part(part)
+        return part
+
+    def _add_part(self, part: LivePart) -> None:
+        if self.parts and self.parts[-1].kind is not ToolCallPart:  # calls grow beside others
             self.parts[-1].is_ended = True
         self.parts.append(part)
-        return part
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Take the parts of another form of the message; those with the same text keep their blocks."""
         known = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
         for part in _live_parts(parts, is_streaming=self.is_streaming):
-            keys = ((kind, part.name, part.text) for kind in (part.kind, TextPart, ReasoningPart))
+            kinds = (part.kind, TextPart, ReasoningPart)
+            keys = [(kind, part.name, part.text) for kind in kinds]
             same = next((known.pop(key) for key in keys if key in known), part)
             if same.kind is not part.kind:
                 same.kind = part.kind
                 for block in same.tail.closed + same.tail.open:
                     block.is_thought = False
                     block.forget()
-            self._new_part(same)
+            self._add_part(same)
         if not self.is_streaming:
             for part in self.parts:
                 part.is_ended = True
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message."""
-        self.is_streaming, self.message, self.turn, self.call = False, message, None, ""
+        self.is_streaming = False
+        self.message = message
+        self.turn = None
+        self.call = ""
         if self.parts:
             self.set_parts(message.parts)
 
@@ -325,7 +338,8 @@ class Entry(Struct):
         """Take the figures of the running turn."""
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s
-        self.turn, self.now_s = turn, now_s
+        self.turn = turn
+        self.now_s = now_s
         self._rows.pop(_STATE, None)
 
     def _row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
@@ -337,10 +351,10 @@ class Entry(Struct):
     def _heads(self) -> list[Block]:
         heads = []
         if self.left_out:
-            words = f"! {self.left_out} message{'' if self.left_out == 1 else 's'} left out"
+            words = f"! {plural(self.left_out, 'message')} left out"
             heads.append(self._row((words,), partial(rule, words, style="warning")))
         if self.switch:
-            words = f"{safe_line(self.switch, limit=80)} answers from here"
+            words = f"{safe_line(self.switch, limit=_MODEL_CHARS)} answers from here"
             heads.append(self._row((words,), partial(rule, words)))
         return heads
 
@@ -350,19 +364,17 @@ class Entry(Struct):
             return [rule(self.note)]
         match message.role:
             case Role.SYSTEM:
-                words = safe_line(message.text, limit=_SHORT)
+                words = safe_line(message.text, limit=_PROMPT_CHARS)
                 blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
-                return (
-                    blocks
-                    if self.is_folded
-                    else blocks + list(plain_blocks(safe_text(message.text)))
-                )
+                if not self.is_folded:
+                    blocks += plain_blocks(safe_text(message.text))
+                return blocks
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
                 if self.call == ASKS:
                     return _question_blocks(message, is_folded=self.is_folded)
-                row = made(partial(call_lines, message, self.call, self.is_folded))
+                row = made_block(partial(call_lines, message, self.call, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:
                 return self._answer(message)
@@ -372,65 +384,82 @@ class Entry(Struct):
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
             return list(plain_blocks(safe_text(self.source)))
-        words, blocks = self._thought_words(), []
+        blocks: list[Block] = []
         for number, part in enumerate(self.parts):
-            is_thought = part.kind is ReasoningPart
-            if part.kind is ToolCallPart and self.has_tool_messages:
-                continue
-            if is_thought:
-                row = partial(thought, words, is_folded=self.is_folded)
-                blocks.append(self._row((number, words, self.is_folded), row))
-            elif part.kind is RefusalPart:
-                blocks.append(self._row((number,), partial(remark, "! refused", "warning")))
-            elif part.kind is ToolCallPart:
-                blocks.append(self._row((number, part.name), partial(tool_block, part.name)))
-            if is_thought and self.is_folded:
-                continue
-            blocks += (own := part.blocks(self._until_s))
-            for block in own if is_thought else ():
-                block.is_thought = True
-            self.is_behind = self.is_behind or part.is_behind
+            blocks += self._part_blocks(number, part)
         if self.is_behind:
             blocks.append(self._row(("behind",), partial(remark, "…")))
-        if (
-            self.is_streaming
-            and self.parts
-            and self.parts[-1].kind in _SAID
-            and self.parts[-1].tail.open
-        ):
-            self.parts[-1].tail.open[-1].has_cursor = True
+        last = self.parts[-1] if self.parts else None
+        if self.is_streaming and last is not None and last.kind in _SAID:
+            for block in last.tail.open[-1:]:
+                block.has_cursor = True
+        return blocks
+
+    def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
+        """Return the blocks of a part of an answer, most kinds below a row with their name."""
+        if part.kind is ReasoningPart:
+            words = self._thought_words()
+            row = partial(thought, words, is_folded=self.is_folded)
+            head = self._row((number, words, self.is_folded), row)
+            if self.is_folded:
+                return [head]
+            blocks = self._parsed(part)
+            for block in blocks:
+                block.is_thought = True
+            return [head, *blocks]
+        if part.kind is RefusalPart:
+            head = self._row((number,), partial(remark, "! refused", "warning"))
+            return [head, *self._parsed(part)]
+        if part.kind is ToolCallPart:
+            if self.has_tool_messages:
+                return []
+            head = self._row((number, part.name), partial(tool_block, part.name))
+            return [head, *self._parsed(part)]
+        return self._parsed(part)
+
+    def _parsed(self, part: LivePart) -> list[Block]:
+        blocks = part.blocks(self._until_s)
+        self.is_behind = self.is_behind or part.is_behind
         return blocks
 
     def _foot(self) -> list[Block]:
         if self.is_streaming:
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
-            return [
-                self._row(
-                    _STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s)
-                )
-            ]
+            state = partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s)
+            return [self._row(_STATE, state)]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
             return []
-        if self.message.state is AnswerState.STREAMING:  # no key stops it here
+        if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
             return [remark("another lmchat is writing this")]
         return end_blocks(self.message)
 
     def _thought_words(self) -> str:
-        if self.is_streaming:
-            thought_s = self.turn.thought_s(self.now_s) if self.turn else None
-            has_ended = self.turn is not None and self.turn.thought_to_s is not None
-            if self.parts and self.parts[-1].kind is ReasoningPart and not has_ended:
-                seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
-                return f"Thinking…{seconds}"
-        else:
+        if not self.is_streaming:
             receipt = self.message.receipt if self.message else None
-            thought_s = (
-                receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
-            )
-        return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
+            reasoning_ms = receipt.reasoning_ms if receipt else None
+            return _thought_for(None if reasoning_ms is None else reasoning_ms / 1e3)
+
+        thought_s = self.turn.thought_s(self.now_s) if self.turn else None
+        has_ended = self.turn is not None and self.turn.thought_to_s is not None
+        if has_ended or self.parts[-1].kind is not ReasoningPart:
+            return _thought_for(thought_s)
+        seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
+        return f"Thinking…{seconds}"
+
+
+def _thought_for(thought_s: float | None) -> str:
+    return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
+
+
+def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
+    """Return the number of the first block that is another one."""
+    for number, (was, now) in enumerate(zip(old, new, strict=False)):
+        if was is not now:
+            return number
+    return min(len(old), len(new))
 
 
 def likely_height(text: str, width: int) -> int:

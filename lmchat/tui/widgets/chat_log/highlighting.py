@@ -21,11 +21,12 @@ class Highlighting:
     def __init__(
         self, document: Document, highlighter: Highlighter | None, show: Callable[[], object]
     ) -> None:
+        """Create it; `show` shows a frame."""
         self.colours = Colours()
         self.is_streaming = False  # whether more text will arrive
         self._document = document
         self._highlighter = highlighter
-        self._show = show  # shows a frame
+        self._show = show
         self._changed: list[Block] = []  # blocks whose colours have arrived
         self._timer: TimerHandle | None = None
 
@@ -36,23 +37,28 @@ class Highlighting:
         return has_code and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits; complete fences of several blocks also as a whole."""
+        """Get the colours of all code that waits; fences of several blocks also as a whole."""
         highlighter = self._highlighter
         while highlighter is not None and self.is_needed:
-            if (wanted := self.colours.wanted) is not None:
-                blocks = self.colours.put(wanted, await highlighter.colours(*wanted))
-            else:
-                code, info = self._document.unhighlighted.pop()
-                found = await whole_colours(highlighter, code, language_of(info))
-                blocks = self._document.set_colours(code, found) if found is not None else []
+            blocks = await self._next_colours(highlighter)
             self._changed += blocks
             if self._changed and self._timer is None:
                 wait_s = STREAM_WAIT_S if self.is_streaming else 0.0
                 self._timer = asyncio.get_running_loop().call_later(wait_s, self._show)
 
+    async def _next_colours(self, highlighter: Highlighter) -> list[Block]:
+        """Get the colours of the next code; return the blocks that look different now."""
+        wanted = self.colours.wanted
+        if wanted is not None:
+            return self.colours.put(wanted, await highlighter.colours(*wanted))
+        code, info = self._document.unhighlighted.pop()
+        colours = await whole_colours(highlighter, code, language_of(info))
+        return self._document.set_colours(code, colours) if colours is not None else []
+
     def drain(self) -> list[Block]:
         """Return the blocks that look different now."""
-        blocks, self._changed = self._changed, []
+        blocks = self._changed
+        self._changed = []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

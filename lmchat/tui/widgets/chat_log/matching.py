@@ -8,21 +8,22 @@ from itertools import pairwise
 
 from lmchat.text import graphemes, normalized, safe_text, unescaped
 
-Range = tuple[int, int]  # first character, and the one after the last
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
 _CODE_OR_TARGET = re.compile(rf"(`[^`\n\x01]*`)|{_TARGET.pattern}")
 _MARKUP = "*_`~\\[]<>"
 _FENCE = "```"
-_LINE_END = "\x01"  # while blanks are made alike: no hit goes over it
+_LINE_END = "\x01"  # stands for a line end while blanks are made alike: no hit goes over it
+
+Range = tuple[int, int]  # first character, and the one after the last
 
 
 def folded(text: str) -> str:
     """Return text in which what a reader takes for the same is the same.
 
-    The four letters i of Turkish become one: only then is each found in the other case. A sign that chooses
-    between two looks of a character goes.
+    The four letters i of Turkish become one: only then is each found in the other case. Signs that
+    choose between two looks of a character are removed.
     """
     if text.isascii():
         return text.lower()
@@ -30,53 +31,45 @@ def folded(text: str) -> str:
     return _SELECTORS.sub("", text) if "\ufe0f" in text or "\ufe0e" in text else text
 
 
-def _keep_code(found: re.Match[str]) -> str:
-    return found[1] or "]"  # what looks like an address is shown in code
-
-
-def _shown_pattern(needle: str) -> str:
-    """Return a pattern in which a blank stands for any blanks."""
-    pattern = r"\s+".join(map(re.escape, needle.split(" ")))
-    # the blanks that a needle begins with are not looked through again from each of them
-    return rf"(?<!\s){pattern}" if needle.startswith(" ") else pattern
-
-
 class Query:
     """A search for any of some words, as they are shown."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        wanted = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words} - {""}
-        # what is within another word would be counted twice
-        alone = [
-            word for word in wanted if not any(word in other and word != other for other in wanted)
-        ]
-        self.needles = sorted(alone, key=len, reverse=True)  # folded, the longest first
+        self.needles = _needles(words)  # folded, the longest first
+        letters = "".join(self.needles)
+        self._has_blank = " " in letters
+        self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(letters)
+        self._has_ticks = "`" in letters
+        # no markup can be within a single letter
+        is_short = all(len(needle) < 2 for needle in self.needles)  # noqa: PLR2004
+        self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in letters)
         self._pattern = re.compile("|".join(map(_shown_pattern, self.needles)))
-        together = "".join(self.needles)
-        self._has_blank = " " in together
-        is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can be within one letter
-        self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
-        self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
-        self._has_ticks = "`" in together
-        # a needle with the markup that may be between two of its letters, and is not shown; blanks are a part
-        # of it: one between two gaps could be any of a run of blanks, which takes quadratic time
+        self._loose = re.compile("|".join(map(self._loose_pattern, self.needles)))
+
+    def _loose_pattern(self, needle: str) -> str:
+        """Return a pattern of a needle with the markup that may be between its letters.
+
+        Blanks are a part of that markup: a blank between two gaps could match any of a run of
+        blanks, which takes quadratic time.
+        """
         gap = f"(?:{_TARGET.pattern}|[\\s{re.escape(self._marks)}])*"
-        letters = (needle.replace(" ", "") for needle in self.needles)
-        self._loose = re.compile("|".join(gap.join(map(re.escape, word)) for word in letters))
+        return gap.join(map(re.escape, needle.replace(" ", "")))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
         """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
         text = folded(source)
-        if not ("&" in text or self._loose.search(text)):
-            return 0  # quick for most texts; only entities hide letters
+        # most texts are ruled out here; only entities hide letters from the pattern
+        may_match = "&" in text or self._loose.search(text)
+        if not may_match:
+            return 0
         if is_plain:
             return self._sum(self._with_one_blank(text))
-        parts = (
-            [text] if self._has_ticks else text.split(_FENCE)
-        )  # each second one is code as it is shown
-        code = "\0".join(part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
+
+        parts = [text] if self._has_ticks else text.split(_FENCE)
         prose = self._with_one_blank("\0".join(parts[::2]))
-        return self._sum(self._shown(prose, is_exact=True)) + self._sum(self._with_one_blank(code))
+        fences = [part.partition("\n")[2] if "\n" in part else part for part in parts[1::2]]
+        code = self._with_one_blank("\0".join(fences))
+        return self._sum(self._without_markup(prose)) + self._sum(code)
 
     def _sum(self, text: str) -> int:
         return sum(map(text.count, self.needles))
@@ -85,19 +78,14 @@ class Query:
         """Make blanks alike, if they matter."""
         return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
 
-    def _shown(self, text: str, *, is_exact: bool = False) -> str:
+    def _without_markup(self, text: str) -> str:
         """Remove markup that is not shown from folded Markdown."""
         if "](" in text and not self._has_targets:
-            text = (
-                _CODE_OR_TARGET.sub(_keep_code, text)
-                if is_exact and "`" in text
-                else _TARGET.sub("]", text)
-            )
+            pattern = _CODE_OR_TARGET if "`" in text else _TARGET
+            text = pattern.sub(_keep_code, text)
         for mark in self._marks:
             text = text.replace(mark, "")
-        if "&" in text:
-            text = self._with_one_blank(unescaped(text))
-        return text
+        return self._with_one_blank(unescaped(text)) if "&" in text else text
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the hits in a text as it is shown; none begins or ends within a character."""
@@ -117,11 +105,36 @@ class Query:
             match = self._pattern.search(letters, last)
 
 
+def _needles(words: Iterable[str]) -> list[str]:
+    """Return the folded words, the longest first, without those that others contain.
+
+    Hits of a word within another word would be counted twice.
+    """
+    needles: list[str] = []
+    found = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
+    for needle in sorted(found, key=len, reverse=True):
+        if needle and not any(needle in longer for longer in needles):
+            needles.append(needle)
+    return needles
+
+
+def _shown_pattern(needle: str) -> str:
+    """Return a pattern in which a blank matches any run of blanks."""
+    pattern = r"\s+".join(map(re.escape, needle.split(" ")))
+    # the blanks that a needle begins with are not searched again from each of them
+    return rf"(?<!\s){pattern}" if needle.startswith(" ") else pattern
+
+
+def _keep_code(found: re.Match[str]) -> str:
+    return found[1] if found.lastindex else "]"  # in code, what looks like an address is shown
+
+
 def _with_places(text: str) -> tuple[str, dict[int, int]]:
     """Return folded text, and where each of its characters is in the text."""
     starts = [*(start for start, _ in graphemes(text)), len(text)]
     letters = [folded(text[start:end]) for start, end in pairwise(starts)]
-    places, at = {0: 0}, 0
+    places = {0: 0}
+    at = 0
     for start, letter in zip(starts[1:], letters, strict=True):
         at += len(letter)
         places[at] = start

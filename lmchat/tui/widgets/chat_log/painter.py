@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.strip import Strip
+from textual.widget import Widget
 
+from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.chat_log.anchor import END, starts
-from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Line
 from lmchat.tui.widgets.chat_log.copying import is_annotation_alone
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.finder import Finder
-from lmchat.tui.widgets.chat_log.layout.page import Page
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
+from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
+MEASURE = 94  # most columns of a page
 # styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
-    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
-    "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
+    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning",
+    "error", "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin",
+    "hit", "hit-now",
 )  # fmt: skip
 _NULL = Style.null()
 
 
-# width, left margin, colour filters and background: what a painted row depends on beside its line
-Look = tuple[int, int, Sequence[LineFilter], Color]
+class Look(NamedTuple):
+    """State that a painted row depends on beside its line."""
+
+    width: int
+    left: int  # cells to the left of the page
+    filters: Sequence[LineFilter]
+    background: Color
 
 
 class Painter:
@@ -38,99 +50,128 @@ class Painter:
     def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
         self.page: Page | None = None
         self.left = 0  # cells to the left of the page
-        self.selected_style = _NULL
+        self._selected_style = _NULL
         self._viewport = viewport
         self._finder = finder
         self._selection = selection
-        self._look: Look = (0, 0, (), Color(0, 0, 0))
+        self._look = Look(0, 0, (), Color(0, 0, 0))
+
+    def fit(self, log: Widget, *, today: date | None, colours: Colours, is_saved: bool) -> bool:
+        """Make the page for the width and theme of the log; return whether it is another one."""
+        styles = {
+            name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
+            for name in PARTIAL_STYLES
+        }
+        panel = log.get_component_rich_style("chat-log--panel", partial=True)
+        styles |= {"base": log.rich_style, "panel": log.rich_style + panel}
+        margin = log.get_component_styles("chat-log--margin").padding
+        # the scrollbar always has its column
+        room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width
+        self.left = margin.left + max((room - MEASURE) // 2, 0)
+        self._selected_style = log.get_component_rich_style("chat-log--selected")
+        page = Page(
+            max(min(room, MEASURE), MIN_WIDTH),
+            styles,
+            icons_for(log),
+            has_tints=not log.app.current_theme.ansi,
+            today=today,
+            colours=colours,
+            is_saved=is_saved,
+        )
+        is_other = page != self.page
+        self.page = page
+        return is_other
 
     def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
-        page, viewport = self.page, self._viewport
+        page = self.page
+        viewport = self._viewport
         if page is None:
-            return [Strip.blank(look[0])] * count
+            return [Strip.blank(look.width)] * count
         if look != self._look:
             self._look = look  # another object: rows painted with the old one are painted again
         look = self._look
-        blank = self._finish(Strip.blank(look[0], page.styles["base"]))
+
+        blank = self._finish(Strip.blank(look.width, page.styles["base"]))
         focused = viewport.cursor if has_focus else None
-        selected = self._selection.current()
-        has_marks = self._finder.is_active or selected is not None
+        has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for place, line in viewport.document.rows(viewport.top + y, count):
-            is_focused = place[0] == focused and place[1] >= 0
+            is_focused = place.message == focused and place.block >= 0
             if line is None:
-                strips.append(
-                    self._finish(self._paint(page, None, is_focused=True)) if is_focused else blank
-                )
+                strips.append(self._paint_blank(page) if is_focused else blank)
             elif is_focused or has_marks:
                 strip = self._paint(page, line, is_focused=is_focused)
-                strips.append(self._finish(self._marked(page, place, line, selected, strip)))
+                strips.append(self._finish(self._marked(page, place, line, strip)))
             else:
                 if line.painted is None or line.look is not look:
-                    line.painted, line.look = (
-                        self._finish(self._paint(page, line, is_focused=False)),
-                        look,
-                    )
+                    line.painted = self._finish(self._paint(page, line, is_focused=False))
+                    line.look = look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
 
     def _finish(self, strip: Strip) -> Strip:
-        _, _, filters, background = self._look
-        for line_filter in filters:
-            strip = strip.apply_filter(line_filter, background)
+        for line_filter in self._look.filters:
+            strip = strip.apply_filter(line_filter, self._look.background)
         return strip
 
-    def _paint(self, page: Page, line: Line | None, *, is_focused: bool) -> Strip:
+    def _paint_blank(self, page: Page) -> Strip:
+        """Return a blank row of the focused message."""
         base = page.styles["base"]
-        bar = "focus" if is_focused else line.bar if line else ""
-        ground = page.styles[line.tint] if line else base
-        segments = [Segment(" " * self.left, base)]
-        segments.append(
-            Segment(page.icons.bar, ground + page.styles[bar]) if bar else Segment(" ", ground)
-        )
-        if line is not None:
-            segments += line.hint if is_focused and line.hint else line.segments
-        return Strip(segments).adjust_cell_length(self._look[0], base)
+        bar = Segment(page.icons.bar, base + page.styles["focus"])
+        strip = Strip([Segment(" " * self.left, base), bar])
+        return self._finish(strip.adjust_cell_length(self._look.width, base))
 
-    def _marked(
-        self, page: Page, place: Place, line: Line, selected: Selected | None, strip: Strip
-    ) -> Strip:
+    def _paint(self, page: Page, line: Line, *, is_focused: bool) -> Strip:
+        base = page.styles["base"]
+        ground = page.styles[line.tint]
+        bar = "focus" if is_focused else line.bar
+        segments = [Segment(" " * self.left, base)]
+        if bar:
+            segments.append(Segment(page.icons.bar, ground + page.styles[bar]))
+        else:
+            segments.append(Segment(" ", ground))
+        segments += line.hint if is_focused and line.hint else line.segments
+        return Strip(segments).adjust_cell_length(self._look.width, base)
+
+    def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
         if not line.text:
             return strip
-        index, number, row = place
-        entry = self._viewport.document.entries[index]
-        block = entry.blocks[number]
-        row -= entry.heights[number] - len(block.lines or [])
+        entry = self._viewport.document.entries[place.message]
+        block = entry.blocks[place.block]
+        row = place.row - (entry.heights[place.block] - len(block.lines or []))
         start = self.left + 1 + line.start
-        for first, last, is_now in self._finder.marks(place, block, row):
-            strip = mark(
-                strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"]
-            )
-        chosen = self._chosen(selected, place, row, line) if selected is not None else None
-        if chosen:
-            strip = mark(strip, start + chosen[0], start + chosen[1], self.selected_style)
+        for hit in self._finder.marks(place, block, row):
+            style = page.styles["hit-now" if hit.is_current else "hit"]
+            strip = mark(strip, start + hit.start, start + hit.end, style)
+        selected = self._selection.selected
+        chosen = self._chosen(selected, place, block, row) if selected is not None else None
+        if chosen is not None:
+            strip = mark(strip, start + chosen[0], start + chosen[1], self._selected_style)
         return strip
 
-    def _chosen(self, selected: Selected, place: Place, row: int, line: Line) -> Range | None:
+    def _chosen(self, selected: Selected, place: Place, block: Block, row: int) -> Range | None:
         """Return which characters of a row are selected and would be copied."""
-        index, number, _ = place
-        span = selected.span(index, number)
-        document = self._viewport.document
-        block = document.entries[index].blocks[number]
-        if span is None or not (block.source or is_annotation_alone(document, selected)):
+        span = selected.span(place.message, place.block)
+        if span is None:
             return None
+        if not block.source and not is_annotation_alone(self._viewport.document, selected):
+            return None
+        size = len(block.lines[row].text) if block.lines else 0
         if span == (0, END):
-            return 0, len(line.text)
-        at = starts(block)[row]
-        first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
+            return 0, size
+        before = starts(block)[row]
+        first = max(span[0] - before, 0)
+        last = min(span[1] - before, size)
         return (first, last) if first < last else None
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
     """Return a row with a style added to the characters from `start` to `end`."""
-    segments, position = [], 0
+    segments = []
+    position = 0
     for text, look, _ in strip:
-        first, last = max(start - position, 0), max(end - position, 0)
+        first = max(start - position, 0)
+        last = max(end - position, 0)
         # the style comes last: it must win over the colours of the row
         marked = Segment(text[first:last], (look or _NULL) + style)
         segments += [Segment(text[:first], look), marked, Segment(text[max(first, last) :], look)]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
+from typing import NamedTuple
 from unicodedata import category
 
 from msgspec import Struct
@@ -25,13 +26,24 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AGAIN_S = 0.5  # presses on one cell that follow each other so fast select a word, then a paragraph
-Ends = tuple[Anchor, Anchor]  # where something begins and ends
-_MARK = "\u0301"
+AGAIN_S = 0.5  # within it, a second press on a cell selects a word, a third one the paragraph
+_MARK = "\u0301"  # stands for any combining mark
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
 _JOINERS = "\u200c\u200d"
-_NO_PRESS = (-1, -1), 0.0, 0
+
+Ends = tuple[Anchor, Anchor]  # where something begins and ends
+
+
+class Press(NamedTuple):
+    """A press of the mouse button."""
+
+    cell: tuple[int, int]
+    time_s: float
+    presses: int  # on this cell that followed each other quickly
+
+
+_NO_PRESS = Press((-1, -1), 0.0, 0)
 
 
 class Unit(IntEnum):
@@ -46,8 +58,8 @@ class Unit(IntEnum):
 class Selected(Struct):
     """A selection from where it began to where the pointer is."""
 
-    origin: Ends  # where it was begun
-    head: Ends  # where it has got to
+    origin: Ends  # what the first press selected
+    head: Ends  # what is under the pointer now
     unit: Unit = Unit.CHARACTER  # unit that it grows by
 
     @property
@@ -59,11 +71,14 @@ class Selected(Struct):
         return max(self.origin[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
-        start, end, place = self.start, self.end, (index, number)
-        if (start.index, start.number) > place or (end.index, end.number) < place:
+        """Return which characters of a block are selected; up to `END` where it goes beyond it."""
+        block = (index, number)
+        start = (self.start.index, self.start.number)
+        end = (self.end.index, self.end.number)
+        if not start <= block <= end:
             return None
-        first = start.at if (start.index, start.number) == place else 0
-        last = end.at if (end.index, end.number) == place else END
+        first = self.start.at if start == block else 0
+        last = self.end.at if end == block else END
         return (first, last) if first < last else None
 
     def found_again(self, document: Document) -> Selected | None:
@@ -76,7 +91,8 @@ class Selected(Struct):
                 return None
 
     def moved(self, by: int) -> None:
-        for anchor in {id(anchor): anchor for anchor in (*self.origin, *self.head)}.values():
+        anchors = {id(anchor): anchor for anchor in (*self.origin, *self.head)}
+        for anchor in anchors.values():  # one may be in both
             anchor.index += by
 
 
@@ -94,9 +110,11 @@ class Selection:
         self._last_press = _NO_PRESS
 
     def drop(self) -> None:
-        self.selected, self.pressed, self.is_extending = None, None, False
+        self.selected = None
+        self.pressed = None
+        self.is_extending = False
 
-    def current(self) -> Selected | None:
+    def find_again(self) -> Selected | None:
         """Return the selection as the log is laid out now."""
         if self.selected is not None:
             self.selected = self.selected.found_again(self._document)
@@ -104,36 +122,42 @@ class Selection:
 
     def moved(self, by: int) -> None:
         """Shift all positions after messages were put before all others."""
-        for one in (self.selected, self.pressed):
-            if one is not None:
-                one.moved(by)
+        for selected in (self.selected, self.pressed):
+            if selected is not None:
+                selected.moved(by)
 
     def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
         """Begin a selection; the second press on a cell takes the word, the third the paragraph."""
-        cell, last_s, count = self._last_press
-        is_again = cell == (x, y) and time_s - last_s < AGAIN_S and not is_extended
-        unit = Unit(count % Unit.PARAGRAPH + 1 if is_again else 1)
-        self._last_press = (x, y), time_s, unit.value
-        self.pointer = x, y
+        last = self._last_press
+        is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_extended
+        unit = Unit(last.presses % Unit.PARAGRAPH + 1) if is_again else Unit.CHARACTER
+        self._last_press = Press((x, y), time_s, unit.value)
+        self.pointer = (x, y)
+
         ends = self._ends_under(x, y, unit)
-        was, self.was_dragged = self.selected, is_extended and self.selected is not None
+        was = self.selected
         self.drop()
-        self.pressed = Selected(ends, ends, unit)
+        self.was_dragged = is_extended and was is not None
         if was is not None and is_extended:
             self.pressed = Selected(was.origin, ends, was.unit)
+        else:
+            self.pressed = Selected(ends, ends, unit)
         if self.was_dragged or unit is not Unit.CHARACTER:
             self.selected = self.pressed
 
     def drag(self, x: int, y: int) -> None:
-        self.pointer = x, y
-        self.pressed = pressed = self.pressed.found_again(self._document) if self.pressed else None
-        if pressed is not None:
-            self.was_dragged, self._last_press = True, _NO_PRESS
-            pressed.head = self._ends_under(x, y, pressed.unit)
-            self.selected = pressed
+        self.pointer = (x, y)
+        if self.pressed is not None:
+            self.pressed = self.pressed.found_again(self._document)
+        if self.pressed is not None:
+            self.was_dragged = True
+            self._last_press = _NO_PRESS
+            self.pressed.head = self._ends_under(x, y, self.pressed.unit)
+            self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        document, viewport = self._document, self._viewport
+        document = self._document
+        viewport = self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
         if row >= document.total:
             return ends_at(document, document.locate(document.total - 1), END, unit)
@@ -146,13 +170,15 @@ class Selection:
             self.drop()
         elif cursor is not None:
             ends = message_ends(cursor)
-            self.is_extending, self.selected = True, Selected(ends, ends, Unit.MESSAGE)
+            self.is_extending = True
+            self.selected = Selected(ends, ends, Unit.MESSAGE)
 
     def extend(self, step: int) -> None:
-        viewport, selected = self._viewport, self.selected
-        is_begun = selected is not None and selected.unit is Unit.MESSAGE
-        first = selected.origin[0].index if selected is not None and is_begun else viewport.cursor
-        last = viewport.extend_cursor(step)
+        """Extend a selection of messages to the next one, or begin it at the focused message."""
+        first = self._viewport.cursor
+        if self.selected is not None and self.selected.unit is Unit.MESSAGE:
+            first = self.selected.origin[0].index
+        last = self._viewport.extend_cursor(step)
         if first is not None and last is not None:
             self.selected = Selected(message_ends(first), message_ends(last), Unit.MESSAGE)
 
@@ -164,24 +190,29 @@ def message_ends(index: int) -> Ends:
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     """Return what a press on a cell selects; cells are counted from the one after the bar."""
-    index, number, row = place
-    entry = document.entries[index]
-    number = min(max(number, 0), document.build(index) - 1)
+    index = place.message
+    number = min(max(place.block, 0), document.build(index) - 1)
     block = document.laid_out(index, number)
     lines = block.lines or []
-    row -= entry.heights[number] - len(lines)
-    if place[1] < 0 or row < 0 or not lines:  # a blank row above
-        return (begin := anchor_in_text(document, index, number, 0)), begin
+    row = place.row - (document.entries[index].heights[number] - len(lines))
+    if place.block < 0 or row < 0 or not lines:  # a blank row above
+        begin = anchor_in_text(document, index, number, 0)
+        return begin, begin
+
     row = min(row, len(lines) - 1)
-    before = starts(block)
-    first, last = (before[row] + at for at in _cluster(lines[row], cell))
+    before = starts(block)[row]
+    first, last = _cluster(lines[row], cell)
+    first += before
+    last += before
     if unit is not Unit.CHARACTER:
-        text, at = text_of(block), first
+        text = text_of(block)
+        at = first
         first, last = paragraph(text, at)
         if unit is Unit.WORD:
             first, last = word(text, at, (first, last))
-    return anchor_in_text(document, index, number, first), anchor_in_text(
-        document, index, number, last
+    return (
+        anchor_in_text(document, index, number, first),
+        anchor_in_text(document, index, number, last),
     )
 
 

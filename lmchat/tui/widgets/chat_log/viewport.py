@@ -1,26 +1,29 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. `_move` alone changes it, and
-`reset` for other messages; `update_anchor` and `lay_out` at most describe the same position by another
-anchor. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever changes
-around it. These methods move, each with its callers:
+The position is an anchor in the text, or None while the end is followed. `_move` changes it, and
+`reset` for other messages. Only `lay_out` computes the first row `top` from it: what is read keeps
+its row whatever changes around it. Whoever changes the document, or lays out blocks of it, does so
+within `anchored`. These methods move, each with its callers:
 
-- `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
-- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, scrolling at the end.
+- `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge
+  (`ChatLog.watch_scroll_y`).
+- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, scrolling at
+  the end.
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
 - `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
 - `return_to`: back to what was remembered before a search or an unfolding.
 - `stop_following`: the position stays, but new text no longer moves it.
 
-`ChatLog.settle` calls `lay_out` after every change, and copies `top` to Textual.
+`ChatLog.settle` copies `top` to Textual after every change.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, relocate
@@ -29,44 +32,61 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
-COUNTED_LINES = 600  # new lines that are laid out to be counted; the rest is estimated
-_STATE_ROWS = (
-    2  # of the state under an answer, with the blank row above: they move down, they are not new
-)
+COUNTED_ROWS = 600  # new rows that are laid out to be counted; the rest is estimated
+_STATE_ROWS = 2  # rows of the state under an answer: they move down, so they are not new
 
 
 class Viewport:
-    """The window on a document: its height, its first row `top`, and `cursor`, the message with the focus."""
+    """The window on a document: its height, its first row, and the message with the focus."""
 
     def __init__(self, document: Document, is_focused: Callable[[], bool] = lambda: False) -> None:
         self.document = document
         self.height = 1
         self.top = 0
-        self.cursor: int | None = None  # the message that the message keys act on
         self._is_focused = is_focused
         self.reset()
 
     def reset(self) -> None:
-        self.cursor = None
+        """Follow the end of other messages."""
+        self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
-        self._seen: Anchor | None = None
+        self._seen: Anchor | None = None  # the last row that was on the screen
         self._remembered: dict[str, Anchor | None] = {}
-        self._unfolded: Entry | None = None
+        self._unfolded: Entry | None = None  # the message that was unfolded off the screen
+        self.lay_out()
 
     # Layout
 
+    @contextmanager
+    def anchored(self) -> Iterator[None]:
+        """Change the document or lay out blocks; what is read keeps its row on the screen."""
+        self._update_anchor()
+        yield
+        self.lay_out()
+
+    def _update_anchor(self) -> None:
+        """Anchor what is on the screen."""
+        document = self.document
+        anchor = self._anchor
+        if anchor is None or not len(document) or document.layout is None:
+            return
+        if document.position(relocate(document, anchor)) - anchor.offset != self.top:
+            self._anchor = self._anchor_at_top()
+
     def lay_out(self) -> None:
         """Lay out the screen and a screenful around it, without moving what is read."""
-        document, height = self.document, self.height
-        if not len(document):
+        document = self.document
+        height = self.height
+        anchor = self._anchor
+        if not len(document) or document.layout is None:
             self.top = 0
             return
-        anchor = self._anchor
         if anchor is None:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             self.top = self.last_top
         else:
-            place, offset = relocate(document, anchor), min(anchor.offset, height - 1)
+            place = relocate(document, anchor)
+            offset = min(anchor.offset, height - 1)
             document.surround(place, height + offset, 2 * height)
             self._lay_out_unseen()
             self.top = max(min(document.position(place) - offset, self.last_top), 0)
@@ -74,7 +94,14 @@ class Viewport:
                 self._anchor = self._anchor_at_top()
         document.trim(self.top - height, self.top + 2 * height)
 
-    def set_page(self, page: Page) -> None:
+    def resize(self, height: int) -> None:
+        if height != self.height:
+            self.height = height
+            self.lay_out()
+
+    def set_page(self, page: Page, height: int) -> None:
+        """Lay out all messages for another page; what was new stays new."""
+        self.height = height
         has_new = self.count_new_lines() > 0
         self.document.set_page(page)
         self.lay_out()
@@ -97,39 +124,20 @@ class Viewport:
     def shows(self, y: int, rows: int) -> bool:
         return y < self.top + self.height and y + rows > self.top
 
-    # Anchors
-
-    def update_anchor(self) -> None:
-        """Anchor what is on the screen; to be called before the document changes."""
-        document, anchor = self.document, self._anchor
-        if anchor is None or not len(document) or document.layout is None:
-            return
-        if document.position(relocate(document, anchor)) - anchor.offset != self.top:
-            self._anchor = self._anchor_at_top()
-
     def _anchor_at_top(self) -> Anchor:
         return anchor_at(self.document, self.document.locate(self.top))
 
-    def remember(self, name: str) -> None:
-        """Remember what is read now, for `return_to`."""
-        self._remembered[name] = None if self.is_following else self._anchor_at_top()
-
-    def return_to(self, name: str) -> None:
-        """Show what was remembered, or follow the end again."""
-        anchor = self._remembered.get(name)
-        if anchor is None:
-            self.scroll_to_end()
-        else:
-            self._show_anchor(anchor)
+    # Messages
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        self.update_anchor()
-        if self.cursor is not None:
-            self.cursor += len(earlier)
-        for anchor in (self._anchor, self._seen, *self._remembered.values()):
-            if anchor is not None:
-                anchor.index += len(earlier)
-        self.document.prepend(earlier)
+        count = len(earlier)
+        with self.anchored():
+            if self.cursor is not None:
+                self.cursor += count
+            for anchor in (self._anchor, self._seen, *self._remembered.values()):
+                if anchor is not None:
+                    anchor.index += count
+            self.document.prepend(earlier)
 
     async def parse_rest(self, changed: Callable[[Place], None]) -> None:
         """Parse what is left of long messages, step by step between keys and frames."""
@@ -138,14 +146,11 @@ class Viewport:
             entry = self.document.entries.known(index)
             if entry is not None and entry.parse(self.document.step_s):
                 continue
-            index = self.document.unparsed  # messages may have come before it meanwhile
+            index = self.document.unparsed  # while it slept, messages may have come before it
             if index is not None:
-                self.update_anchor()
-                changed(self.document.grow(index))
-
-    def rebuild(self, index: int) -> None:
-        self.update_anchor()
-        self.document.rebuild(index)
+                with self.anchored():
+                    first_row = self.document.grow(index)
+                changed(first_row)
 
     # Scrolling
 
@@ -158,9 +163,8 @@ class Viewport:
 
     def scroll_to_row(self, y: int) -> None:
         """Bring a row to the top of the screen; at the end, follow it."""
-        self._move(
-            None if y >= self.last_top else anchor_at(self.document, self.document.locate(y))
-        )
+        is_end = y >= self.last_top
+        self._move(None if is_end else anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
     def scroll_to_end(self) -> None:
@@ -171,12 +175,12 @@ class Viewport:
         self._move(self._anchor_at_top())
 
     def scroll_to_place(self, place: Place, offset: int = 0) -> None:
-        """Bring a place so many rows below the top of the screen; at the end, follow it."""
-        index, number, line = place
+        """Bring a place `offset` rows below the top of the screen; at the end, follow it."""
+        index, number, row = place
         if number >= 0:
             number = min(number, self.document.build(index) - 1)
-            line = min(line, self.document.prepare(index, number) - 1)
-        self._move(anchor_at(self.document, (index, number, line), offset))
+            row = min(row, self.document.prepare(index, number) - 1)
+        self._move(anchor_at(self.document, Place(index, number, row), offset))
         if self.is_at_end:
             self._move(None)
 
@@ -186,14 +190,27 @@ class Viewport:
     def scroll_to_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible."""
         document = self.document
-        document.sweep(index, 0, 1, self.height)
-        document.sweep(index - 1, None, -1, self.height)
-        self.lay_out()
-        top, rows = document.heights.top(index), document.heights[index]
+        with self.anchored():
+            document.sweep(index, 0, 1, self.height)
+            document.sweep(index - 1, None, -1, self.height)
+        top = document.heights.top(index)
+        rows = document.heights[index]
         if top < self.top or rows >= self.height:
-            self.scroll_to_place((index, -1, 0))
+            self.scroll_to_place(Place(index, -1, 0))
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
+
+    def remember(self, name: str) -> None:
+        """Remember what is read now, for `return_to`."""
+        self._remembered[name] = None if self.is_following else self._anchor_at_top()
+
+    def return_to(self, name: str) -> None:
+        """Show what was remembered, or follow the end again."""
+        anchor = self._remembered.get(name)
+        if anchor is None:
+            self.scroll_to_end()
+        else:
+            self._show_anchor(anchor)
 
     # New lines below the screen
 
@@ -210,24 +227,26 @@ class Viewport:
         return max(self._text_end - max(end, on_screen), 0)
 
     def _see_up_to(self, end: int) -> Anchor:
-        place = self.document.locate(end - 1) if end > 0 else (0, -1, -1)
-        self._seen = anchor = anchor_at(self.document, place)
-        return anchor
+        place = self.document.locate(end - 1) if end > 0 else Place(0, -1, -1)
+        self._seen = anchor_at(self.document, place)
+        return self._seen
 
     def _lay_out_unseen(self) -> None:
         if self._seen is not None:
             index, number, _ = relocate(self.document, self._seen)
-            self.document.sweep(index, max(number, 0), 1, COUNTED_LINES)
+            self.document.sweep(index, max(number, 0), 1, COUNTED_ROWS)
 
     @property
     def _text_end(self) -> int:
-        """The row after the last text: the state under the last answer does not count."""
+        """The row after the last text, without the state under the last answer."""
+        total = self.document.total
         last = self.document.entries[-1]
-        if last.message is None or last.message.role is not Role.ASSISTANT or not len(last.heights):
-            return self.document.total
+        is_answer = last.message is not None and last.message.role is Role.ASSISTANT
+        if not is_answer or not len(last.heights):
+            return total
         rows = last.heights[len(last.heights) - 1]
         is_state = last.blocks[-1].kind is Kind.MADE and rows <= _STATE_ROWS
-        return self.document.total - (rows if is_state else 0)
+        return total - rows if is_state else total
 
     # Focus
 
@@ -241,106 +260,133 @@ class Viewport:
             self._move(None)
 
     def focus_last(self) -> None:
-        """Focus the last message if none has the focus."""
+        """Focus the last message if no message has the focus."""
         if self.cursor is None:
             self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, is_here: bool) -> bool:
-        """Move the focus to a neighbour, or, when the log gets the focus, to the last message in view.
+        """Move the focus to a neighbour, or to the last message in view when the log gets it.
 
-        That moves no row; the next step up goes to where the message begins. False below the last one.
+        Getting the focus moves no row; the next step up goes to where the message begins. Return
+        False below the last message.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
         if first is None or (step > 0 and not is_here):
             return False
         if self.cursor is None or not is_here:
-            last = self.document.locate(self.top + self.height - 1)[0]
-            found = entries.message_from(len(entries) - 1 if self.is_following else last, -1)
-        elif step < 0 and self._begins_within(self.cursor):
-            found = self.cursor
+            target = self._last_in_view()
+        elif step < 0 and self._begins_above(self.cursor):
+            target = self.cursor
         else:
-            found = entries.message_from(self.cursor + step, step)
-            if found is None and step > 0:
+            target = entries.message_from(self.cursor + step, step)
+            if target is None and step > 0:
                 if self.is_at_end:
                     self._move(None)
                 return False
-        found = first if found is None else found
-        self.set_cursor(found)
-        if is_here or not self._begins_within(found):
-            self.scroll_to_message(found)
+
+        if target is None:
+            target = first
+        self.set_cursor(target)
+        if is_here or not self._begins_above(target):
+            self.scroll_to_message(target)
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by a step, a large one to the end, and bring its message into view; return it."""
+        """Move the focus by a step, a large one to the end, and show its message; return it."""
         if self.cursor is None:
             return None
-        target = min(max(self.cursor + step, 0), len(self.document) - 1)
-        direction, message_from = 1 if step > 0 else -1, self.document.entries.message_from
-        found = message_from(target, direction)
-        if found is None:
-            found = message_from(target, -direction)
-        if found is not None:
-            self.set_cursor(found)
-            self.scroll_to_message(found)
+        direction = 1 if step > 0 else -1
+        nearest = min(max(self.cursor + step, 0), len(self.document) - 1)
+        target = self.document.entries.message_from(nearest, direction)
+        if target is None:
+            target = self.document.entries.message_from(nearest, -direction)
+        if target is not None:
+            self.set_cursor(target)
+            self.scroll_to_message(target)
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins, if it is there."""
+        """Return the row of the screen on which a message begins; None if it is elsewhere."""
         index = self.document.entries.index_of(message_id)
-        row = -1 if index is None else self.document.heights.top(index) - self.top
+        if index is None:
+            return None
+        row = self.document.heights.top(index) - self.top
         return row if 0 <= row < self.height else None
 
-    def _begins_within(self, index: int) -> bool:
+    def _last_in_view(self) -> int | None:
+        entries = self.document.entries
+        if self.is_following:
+            return entries.message_from(len(entries) - 1, -1)
+        bottom = self.document.locate(self.top + self.height - 1)
+        return entries.message_from(bottom.message, -1)
+
+    def _begins_above(self, index: int) -> bool:
+        """Whether a message begins above the screen and ends on it or below."""
         top = self.document.heights.top(index)
-        return top + self.document.above(index) < self.top < top + self.document.heights[index]
+        first = top + self.document.above(index)
+        return first < self.top < top + self.document.heights[index]
 
     def _keep_cursor_in_view(self) -> None:
-        """Focus the nearest message on the screen: what keys do elsewhere is not seen."""
+        """Focus the nearest message on the screen: keys must not act on what is not seen."""
         document = self.document
         if self.cursor is None or not len(document) or not self._is_focused():
             return
+        first = document.locate(self.top).message
         last, number, _ = document.locate(self.top + self.height - 1)
-        first, last = document.locate(self.top)[0], last - int(number < 0)
+        if number < 0:  # only the blank row above it is seen
+            last -= 1
+
+        target = None
         if self.cursor < first:
-            found = document.entries.message_from(first, 1)
-        else:
-            found = document.entries.message_from(last, -1) if self.cursor > last else None
-        self.cursor = self.cursor if found is None else found
+            target = document.entries.message_from(first, 1)
+        elif self.cursor > last:
+            target = document.entries.message_from(last, -1)
+        if target is not None:
+            self.cursor = target
 
     # Folding
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Change how the focused message is shown; its first row on the screen stays where it is.
+        """Change how the focused message is shown; its first row keeps its place on the screen.
 
-        What unfolds off the screen is brought into view, and folding it again brings back what was read.
+        What unfolds off the screen is brought into view; folding it again shows what was read.
         """
-        index, document = self.cursor, self.document
+        index = self.cursor
         if index is None:
             return
-        entry = document.entries[index]
-        offset = document.heights.top(index) - self.top
-        place = document.locate(self.top) if offset < 0 else (index, -1, 0)
-        anchor = anchor_at(document, place, max(offset, 0))
+        entry = self.document.entries[index]
         is_in_view = attribute == "is_source" or self._fold_in_view(index)
-        is_back = (
-            attribute == "is_folded"
-            and is_in_view
-            and self._unfolded is entry
-            and not entry.is_folded
-        )
-        if not is_in_view and entry.is_folded:
+        unfolds = attribute == "is_folded" and entry.is_folded
+        folds = attribute == "is_folded" and not entry.is_folded
+        if unfolds and not is_in_view:
             self._unfolded = entry
             self.remember("unfolding")
-        setattr(entry, attribute, not getattr(entry, attribute))
-        document.rebuild(index)
-        if not is_in_view and not entry.is_folded:
+            self._flip(index, attribute)
             self.scroll_to_place(self._fold_rows(index)[0])
-        elif is_back:
+        elif folds and is_in_view and self._unfolded is entry:
             self._unfolded = None
+            self._flip(index, attribute)
             self.return_to("unfolding")
-        elif not (entry.is_streaming and self.is_following):
+        elif entry.is_streaming and self.is_following:
+            self._flip(index, attribute)
+            self.lay_out()
+        else:
+            anchor = self._anchor_of(index)
+            self._flip(index, attribute)
             self._show_anchor(anchor)
+
+    def _flip(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
+        entry = self.document.entries[index]
+        setattr(entry, attribute, not getattr(entry, attribute))
+        self.document.rebuild(index)
+
+    def _anchor_of(self, index: int) -> Anchor:
+        """Return an anchor for the first row of a message that is on the screen."""
+        offset = self.document.heights.top(index) - self.top
+        if offset < 0:
+            return self._anchor_at_top()
+        return anchor_at(self.document, Place(index, -1, 0), offset)
 
     def _fold_rows(self, index: int) -> list[Place]:
         """Return the rows that reasoning and files fold into; a system prompt has none."""
@@ -351,17 +397,19 @@ class Viewport:
             if not block.source:
                 height = document.prepare(index, number)
                 if any(line.action == "fold" for line in block.lines or ()):
-                    found.append((index, number, height - 1))
+                    found.append(Place(index, number, height - 1))
         return found
 
     def _fold_in_view(self, index: int) -> bool:
-        """Whether a fold row, or unfolded reasoning at the top, is on the screen, or there is no such row."""
-        rows = [self.document.position(place) for place in self._fold_rows(index)]
-        at, number, _ = self.document.locate(self.top)
-        is_within = (
-            at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
-        )
-        return is_within or not rows or any(self.shows(row, 1) for row in rows)
+        """Whether a fold row or its unfolded reasoning is on the screen, or there is no such row."""
+        with self.anchored():
+            places = self._fold_rows(index)
+        top = self.document.locate(self.top)
+        if top.message == index and top.block >= 0:
+            block = self.document.entries[index].blocks[top.block]
+            if block.is_thought:
+                return True
+        return not places or any(self.shows(self.document.position(row), 1) for row in places)
 
     # The reading position over restarts
 
@@ -376,15 +424,28 @@ class Viewport:
 
     def go_to_bookmark(self, mark: str) -> bool:
         """Bring a bookmark to the top of the screen; return whether its message is there."""
-        message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
-        index = self.document.entries.index_of(message_id)
-        if index is not None:
-            self.scroll_to_place((index, max(number, -1), max(row, 0)))
-        return index is not None
+        bookmark = parse_bookmark(mark)
+        if bookmark is None:
+            return False
+        index = self.document.entries.index_of(bookmark.message_id)
+        if index is None:
+            return False
+        self.scroll_to_place(Place(index, max(bookmark.number, -1), max(bookmark.row, 0)))
+        return True
 
 
-def parse_bookmark(mark: str) -> tuple[str, int, int] | None:
-    """Return message id, block and row; None for anything else. Older versions stored two more numbers."""
+class Bookmark(NamedTuple):
+    """A reading position that is saved with its session."""
+
+    message_id: str
+    number: int  # block
+    row: int
+
+
+def parse_bookmark(mark: str) -> Bookmark | None:
+    """Return the bookmark that a text holds; None for anything else."""
     message_id, *numbers = mark.split(" ")
-    is_one = len(numbers) in (2, 4) and all(one.removeprefix("-").isdecimal() for one in numbers)
-    return (message_id, int(numbers[0]), int(numbers[1])) if is_one and message_id else None
+    are_numbers = all(number.removeprefix("-").isdecimal() for number in numbers)
+    if not message_id or len(numbers) != 2 or not are_numbers:  # noqa: PLR2004 - block and row
+        return None
+    return Bookmark(message_id, int(numbers[0]), int(numbers[1]))

@@ -1,4 +1,4 @@
-"""The chat log: the widget that shows the messages of a session as rows, with its keys and mouse."""
+"""The chat log: the widget for the messages of a session as rows, with its keys and mouse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date
 from functools import partial
-from math import ceil
 from typing import Any, ClassVar, Literal
 
 from textual import events
@@ -15,7 +14,6 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
-from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -28,7 +26,6 @@ from lmchat.domain.tool import CHOICES, Choice
 from lmchat.domain.turn import Turn
 from lmchat.machine.highlighter import Highlighter
 from lmchat.tui.commands import Scope, bindings, unavailable_reason
-from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.calls import RunningCalls
@@ -37,21 +34,16 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.highlighting import Highlighting
-from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Look, Painter
+from lmchat.tui.widgets.chat_log.scrollbar import Thumb
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
-MEASURE = 94  # columns of a page at most
-# while the pointer is held above or below, the log scrolls so often, by more lines the farther it is
-SCROLL_EVERY_S = 0.05
+SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
-_MOST_PARSED_CHARS = (
-    5_000  # parsed at once: twice as many may take 50 ms, for which no key is served
-)
+_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
 _LEFT = 1
-_EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
 
 
 class ChatLog(ScrollView, can_focus=True):
@@ -71,7 +63,7 @@ class ChatLog(ScrollView, can_focus=True):
 
         place: int  # the number of the current hit; 0 for none
         count: int  # how many there are so far
-        is_whole: bool  # whether all was searched
+        is_whole: bool  # whether all messages were searched
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.HitsCounted)
@@ -82,12 +74,12 @@ class ChatLog(ScrollView, can_focus=True):
     class NewLines(Post):
         """The number of unseen lines below the screen changed, or the end was left or reached."""
 
-        count: int  # how many have not been on the screen
+        count: int  # lines that have not been on the screen
 
     class ActionWanted(Post):
         """A message key was pressed whose work is done by the screen."""
 
-        name: str  # which: the last part of the command's id
+        name: str  # the last part of the command's id
         message: ChatMessage  # the message that has the focus
         text: str = ""  # text to copy, or the links, one a line
         note: str = ""  # which part of the message it is, as `Block 2 of 3`
@@ -100,22 +92,19 @@ class ChatLog(ScrollView, can_focus=True):
     class FocusMoved(Post):
         """Another message has the focus."""
 
-    # without the layout of the screen that Textual does for each new line: half the work of streaming
+    # Textual would lay out the screen for each new line: half the work of streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
-        # where text goes that is typed or pasted while a message has the focus
-        self.typed_into: Widget | None = None
+        self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
         self.is_saved = True  # whether its messages are on the disk
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document(step_s=PARSE_S)
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
-        self.finder = Finder(
-            self.viewport, self._repaint, self._post_hits, partial(self._run, "find")
-        )
+        self.finder = Finder(self.viewport, self._repaint)
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
@@ -126,38 +115,55 @@ class ChatLog(ScrollView, can_focus=True):
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copies = CopyTurns()
         self._streaming: int | None = None  # index of the answer that streams
-        self._wants_top = False
+        self._wants_top = False  # whether to go to the first message as soon as it is loaded
         self._settled_size = Size(0, 0)
         self._is_settling = False
-        self._thumb: tuple[object, ...] = ()
-        self._told: tuple[object, ...] = (0, True, None, False)
+        self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
+        self._posted_lines = (0, True)
+        self._posted_cursor: int | None = None
+        self._posted_selection = False
+        self._posted_hits = (0, 0, 0, False)
 
     # Bringing the screen up to date
 
     def settle(self, changed: Place | None = None) -> None:
-        """Bring everything up to date after a change; the only place that knows the order.
+        """Bring the screen up to date after a change; the only place that knows the order.
 
         `changed` is the first row that may look different; what only moves needs none.
         """
         if self.painter.page is None and len(self.document):
             self._fit_page()
         self._settled_size = self.outer_size
-        self.viewport.height = max(self.size.height, 1)
-        if self.painter.page is not None:
-            self.viewport.lay_out()
-        if self.is_attached and self.document.unparsed is not None:
-            self._run("parse", partial(self.viewport.parse_rest, self.settle))
-        if self.is_attached and self.highlighting.is_needed:
-            self._run("colours", self.highlighting.run)
-        if changed is not None and changed[1] <= 0:
-            self.finder.recount(changed[0])
+        self.viewport.resize(max(self.size.height, 1))
+        if self.selection.selected is not None:
+            with self.viewport.anchored():
+                self.selection.find_again()
+        if self.is_attached:
+            self._start_work()
         self._copy_viewport(changed)
-        self._tell()
+        self._post_changes()
+
+    def _start_work(self) -> None:
+        """Start what is to be done between keys and frames."""
+        if self.document.unparsed is not None:
+            self._run("parse", partial(self.viewport.parse_rest, self.settle))
+        if self.highlighting.is_needed:
+            self._run("colours", self.highlighting.run)
+        if self.finder.is_counting:
+            self._run("find", self.finder.count_rest)
+
+    def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a worker of this name unless it is running."""
+        for worker in self.workers:
+            if worker.node is self and worker.name == name and not worker.is_finished:
+                return
+        _: Worker[None] = self.run_worker(work, name=name, group=name)
 
     def _copy_viewport(self, changed: Place | None) -> None:
         """Copy size and position of the viewport to Textual, and repaint what changed."""
-        total, top = self.document.total, self.viewport.top
+        total = self.document.total
+        top = self.viewport.top
         self._is_settling = True
         self.virtual_size = Size(1, total) if total else Size(0, 0)
         if top != round(self.scroll_y):
@@ -166,93 +172,56 @@ class ChatLog(ScrollView, can_focus=True):
             first = self.document.position(changed)
             self.refresh(_rows_of(self, first - top, max(top + self.size.height - first, 1)))
         self._is_settling = False
-        self._move_thumb()
+        is_growing = self._streaming is not None and self.viewport.is_following
+        self._thumb.move(is_growing=is_growing)
 
-    def _tell(self) -> None:
-        viewport, was = self.viewport, self._told
-        count, is_selected = viewport.count_new_lines(), self.selection.selected is not None
-        self._told = now = count, viewport.is_at_end, viewport.cursor, is_selected
-        if now[:2] != was[:2]:
-            self.post_message(self.NewLines(count))
-        if now[2] != was[2]:
+    def _post_changes(self) -> None:
+        lines = (self.viewport.count_new_lines(), self.viewport.is_at_end)
+        if lines != self._posted_lines:
+            self._posted_lines = lines
+            self.post_message(self.NewLines(lines[0]))
+
+        if self.viewport.cursor != self._posted_cursor:
+            self._posted_cursor = self.viewport.cursor
             self.post_message(self.FocusMoved())
-        if now[3] != was[3]:
+
+        has_selection = self.selection.selected is not None
+        if has_selection != self._posted_selection:
+            self._posted_selection = has_selection
             self.post_message(self.SelectionChanged())
+
+        finder = self.finder
+        hits = (finder.searches, *finder.standing, finder.is_complete)
+        if hits != self._posted_hits:
+            self._posted_hits = hits
+            self.post_message(self.HitsCounted(*hits[1:]))
 
     def _repaint(self) -> None:
         self.settle()
         self.refresh()
-
-    def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run work between keys and frames, unless it is running."""
-        if all(
-            worker.is_finished
-            for worker in self.workers
-            if worker.node is self and worker.name == name
-        ):
-            _: Worker[None] = self.run_worker(work, name=name, group=name)
-
-    def _post_hits(self) -> None:
-        finder = self.finder
-        self.post_message(self.HitsCounted(*finder.standing, finder.is_complete))
 
     def watch_virtual_size(self, size: Size) -> None:
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
         self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
-    def _move_thumb(self) -> None:
-        """Repaint the scrollbar where its thumb looks different: it costs half as much as the text."""
-        height, total = self.container_size.height, self.virtual_size.height
-        if not 0 < height < total:
-            return
-        bar, size = self.vertical_scrollbar, max(height * height / total, 1)
-        start = (height - size) * self.scroll_y / (total - height)
-        is_growing = self._streaming is not None and self.viewport.is_following
-        steps = 1 if is_growing else _EIGHTHS
-        thumb = int(start * steps), ceil(size * steps)
-        bar.set_reactive(ScrollBar.window_virtual_size, total)
-        bar.set_reactive(ScrollBar.window_size, height)
-        bar.set_reactive(ScrollBar.position, self.scroll_y)
-        if thumb != self._thumb:
-            self._thumb = thumb
-            bar.refresh()
-
     # Page and rows
 
     def on_mount(self) -> None:
         fit_scrollbar(self)
 
-    def _make_page(self) -> Page:
-        """Return the page for this width and theme; the scrollbar always has its column."""
-        styles = {
-            name: self.get_component_rich_style(f"chat-log--{name}", partial=True)
-            for name in PARTIAL_STYLES
-        }
-        panel = self.get_component_rich_style("chat-log--panel", partial=True)
-        styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
-        margin = self.get_component_styles("chat-log--margin").padding
-        room = self.outer_size.width - self.styles.scrollbar_size_vertical - margin.width
-        self.painter.left = margin.left + max((room - MEASURE) // 2, 0)
-        self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
-        width = max(min(room, MEASURE), MIN_WIDTH)
-        has_tints = not self.app.current_theme.ansi
-        return Page(
-            width,
-            styles,
-            icons_for(self),
-            has_tints,
-            self.today(),
-            self.highlighting.colours,
-            self.is_saved,
-        )
-
     def _fit_page(self) -> None:
         """Lay out again if width or styles changed."""
-        page = self._make_page() if self.outer_size.width else None
-        if page is not None and page != self.painter.page:
-            self.painter.page, self.viewport.height = page, max(self.size.height, 1)
-            self.viewport.set_page(page)
+        if not self.outer_size.width:
+            return
+        is_other = self.painter.fit(
+            self,
+            today=self.today(),
+            colours=self.highlighting.colours,
+            is_saved=self.is_saved,
+        )
+        if is_other and self.painter.page is not None:
+            self.viewport.set_page(self.painter.page, max(self.size.height, 1))
             self.refresh()
 
     def on_resize(self) -> None:
@@ -267,37 +236,36 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows; there is no border or opacity that would need Textual's own."""
-        filters, background = tuple(self.get_line_filters()), self.background_colors[1]
-        look = self.size.width, self.painter.left, filters, background
+        look = Look(
+            self.size.width,
+            self.painter.left,
+            tuple(self.get_line_filters()),
+            self.background_colors[1],
+        )
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
         if crop.x or crop.right < self.size.width:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
-    # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer, `scroll_to`,
-    # `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also `scroll_end`. While a selection is
-    # extended, the keys extend it.
+    # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
+    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also
+    # `scroll_end`. While a selection is extended, the keys extend it.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling."""
         y = round(new_value)
         if round(old_value) != y:
             self.refresh(_rows_of(self, 0, self.size.height))
-        if (
-            self._is_settling
-            or y == self.viewport.top
-            or not len(self.document)
-            or self.painter.page is None
-        ):
+        if self._is_settling or y == self.viewport.top:
             return
-        if (
-            self._settled_size == self.outer_size
-        ):  # else a larger screen pushed it; `on_resize` corrects that
+        if not len(self.document) or self.painter.page is None:
+            return
+        if self._settled_size == self.outer_size:  # else a resize scrolled; `on_resize` corrects it
             self.viewport.scroll_to_row(y)
             self.settle()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
-        """Scroll at once: a height corrected on the way would end an animation short of its target."""
+        """Scroll at once: an animation would miss a target whose height changes on the way."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top and self.viewport.is_at_end:
             self.scroll_end()
@@ -328,7 +296,7 @@ class ChatLog(ScrollView, can_focus=True):
         else:
             super().action_scroll_down()
 
-    # Messages
+    # Messages and their text
 
     def load(
         self,
@@ -344,17 +312,18 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.drain()
         self.highlighting.reset()
         self._streaming = None
-        self.has_all_messages, self._wants_top = has_all_messages, False
+        self._wants_top = False
+        self.has_all_messages = has_all_messages
         self.document.load(messages)
-        self.viewport.reset()
-        self.selection.drop()
-        is_ours = is_ours and bool(messages) and messages[-1].role is Role.ASSISTANT
-        if is_ours and messages[-1].state is AnswerState.STREAMING:
+        if is_ours and messages and _is_streaming(messages[-1]):
             self._streaming = len(self.document) - 1
             self.document.entries[-1].is_streaming = True
+        self.viewport.reset()
+        self.selection.drop()
         if self.has_focus:
             self.viewport.focus_last()
         self.finder.restart()
+        self._repaint()
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
@@ -387,9 +356,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         self.flush()
-        self.viewport.update_anchor()
-        index = self.document.append(entry)
-        self.settle((index, -1, 0))
+        with self.viewport.anchored():
+            index = self.document.append(entry)
+        self.finder.recount(index)
+        self.settle(Place(index, -1, 0))
         return index
 
     async def apply(self, event: StreamEvent) -> None:
@@ -399,22 +369,25 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.pending.append(event)
         if self.inflow.timer is None:
             pause_s = self.inflow.pause_s()
-            self.inflow.timer = asyncio.get_running_loop().call_later(pause_s, self._show_frame)
+            loop = asyncio.get_running_loop()
+            self.inflow.timer = loop.call_later(pause_s, self._show_frame)
 
     def flush(self) -> None:
         """Show the text and the colours that have arrived."""
-        deltas, recoloured = self.inflow.drain(), self.highlighting.drain()
+        deltas = self.inflow.drain()
+        recoloured = self.highlighting.drain()
         self.highlighting.is_streaming = self._streaming is not None
         if self._streaming is None and not recoloured:
             return
-        self.viewport.update_anchor()
         changed = []
-        if self._streaming is not None:
-            for delta in deltas:
-                self.document.entries[self._streaming].feed(delta)
-            changed.append(self.document.grow(self._streaming))
-        if (place := self.document.drop_lines(recoloured)) is not None:
-            changed.append(place)
+        with self.viewport.anchored():
+            if self._streaming is not None:
+                for delta in deltas:
+                    self.document.entries[self._streaming].feed(delta)
+                changed.append(self.document.grow(self._streaming))
+            place = self.document.drop_lines(recoloured)
+            if place is not None:
+                changed.append(place)
         self.settle(min(changed, default=None))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
@@ -425,27 +398,33 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
+        """Show the answer that streams with its text in other parts."""
         self.flush()
-        if self._streaming is not None:
-            entry, heights = self.document.entries[self._streaming], self.document.heights
-            is_seen = self.viewport.shows(heights.top(self._streaming), heights[self._streaming])
-            if is_seen and not self.viewport.is_following:
-                entry.is_folded = False  # it is being read
-            entry.set_parts(message.parts)
-            self._rebuild([self._streaming])
+        index = self._streaming
+        if index is None:
+            return
+        entry = self.document.entries[index]
+        heights = self.document.heights
+        is_seen = self.viewport.shows(heights.top(index), heights[index])
+        if is_seen and not self.viewport.is_following:
+            entry.is_folded = False  # it is being read
+        entry.set_parts(message.parts)
+        self._rebuild([index])
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
         self.flush()
-        index, self._streaming = self._streaming, None
+        index = self._streaming
+        self._streaming = None
         if index is not None:
             self.document.entries[index].has_tool_messages = has_tool_messages
         if not self.replace(message, index):
             self.append(message)
 
     def replace(self, message: ChatMessage, index: int | None = None) -> bool:
-        """Show another form of a message, by place or id; return whether it is in the log."""
+        """Show another form of a message, by index or id; return whether it is in the log."""
         entries = self.document.entries
-        index = entries.index_of(message.message_id) if index is None else index
+        if index is None:
+            index = entries.index_of(message.message_id)
         if index is None:
             return False
         if index == self._streaming:
@@ -458,18 +437,21 @@ class ChatLog(ScrollView, can_focus=True):
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Say above a message how many before it the next request leaves out."""
         entries = self.document.entries
-        place = entries.index_of(before_id) if before_id and count else None
-        marked = [index for index, entry in entries.made() if entry.left_out]
-        for index in {*marked, *([] if place is None else [place])}:
-            wanted = count if index == place else 0
-            if entries[index].left_out != wanted:
-                entries[index].left_out = wanted
+        marked = entries.index_of(before_id) if before_id and count else None
+        wanted = {index: 0 for index, entry in entries.made() if entry.left_out}
+        if marked is not None:
+            wanted[marked] = count
+        for index, left_out in wanted.items():
+            if entries[index].left_out != left_out:
+                entries[index].left_out = left_out
                 self._rebuild([index])
 
     def _rebuild(self, indexes: Sequence[int]) -> None:
-        for index in indexes:
-            self.viewport.rebuild(index)
-            self.settle((index, -1, 0))
+        with self.viewport.anchored():
+            for index in indexes:
+                self.document.rebuild(index)
+                self.finder.recount(index)
+        self.settle(Place(min(indexes), -1, 0))
 
     # Focus of messages
 
@@ -492,9 +474,9 @@ class ChatLog(ScrollView, can_focus=True):
     def show_message(
         self, message_id: str, *, row: int | None = None, takes_focus: bool = True
     ) -> bool:
-        """Bring a message into view, on a given row of the screen, and focus it; False if it is not there.
+        """Bring a message into view, on a given row of the screen; return whether it is there.
 
-        Unless the log `takes_focus`, it is focused when the log gets the focus.
+        It has the focus at once if the log `takes_focus`, else when the log gets the focus.
         """
         index = self.document.entries.index_of(message_id)
         if index is None:
@@ -503,14 +485,14 @@ class ChatLog(ScrollView, can_focus=True):
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
-            self.viewport.scroll_to_place((index, -1, 0), row)
+            self.viewport.scroll_to_place(Place(index, -1, 0), row)
         self._repaint()
         if takes_focus:
             self.focus(scroll_visible=False)
         return True
 
     def focus_hit(self) -> None:
-        if self.finder.index >= 0:
+        if self.finder.index is not None:
             self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)
         self._repaint()
@@ -532,8 +514,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def selected_text(self) -> str:
-        selected = self.selection.current()
-        return "" if selected is None else copied(self.document, selected)
+        with self.viewport.anchored():
+            selected = self.selection.find_again()
+            return "" if selected is None else copied(self.document, selected)
 
     def drop_selection(self) -> bool:
         """Drop the selection; return whether there was one."""
@@ -552,7 +535,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Begin a selection; with Shift, extend it."""
-        if event.button != _LEFT or not len(self.document) or self.painter.page is None:
+        has_rows = bool(self.document.total) and self.painter.page is not None
+        if event.button != _LEFT or not has_rows:
             return
         self.on_mouse_up()  # the button may have been released outside the terminal
         x = event.x - self.painter.left - 1
@@ -562,7 +546,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        pointer = event.x - self.painter.left - 1, event.y
+        pointer = (event.x - self.painter.left - 1, event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
         if event.button != _LEFT:  # it was released outside the terminal
@@ -606,49 +590,51 @@ class ChatLog(ScrollView, can_focus=True):
             hand_over(event, focused)
         elif self.calls.has_focus and event.is_printable:
             event.stop()
-            if event.key not in CHOICES:
+            if event.key in CHOICES:
+                self._decide(event.key, event.time)
+            else:
                 self.on_paste(event)
-            elif event.time >= self.calls.ready_s:
-                self.post_message(self.Decided(CHOICES[event.key]))
-        elif event.key == "slash" or (
-            event.is_printable
-            and event.key != "space"
-            and event.key not in self.screen.active_bindings
-        ):
+        elif self._is_for_prompt(event):
             self.on_paste(event)
+
+    def _is_for_prompt(self, event: events.Key) -> bool:
+        if event.key == "slash":
+            return True
+        is_bound = event.key == "space" or event.key in self.screen.active_bindings
+        return event.is_printable and not is_bound
+
+    def _decide(self, key: str, time_s: float) -> None:
+        """Decide about the call that asks, if its card has been visible long enough."""
+        if time_s >= self.calls.ready_s:
+            self.post_message(self.Decided(CHOICES[key]))
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
 
+    # Acts on messages
+
     def action_hit(self, step: int) -> None:
-        if not self.finder.is_active and self.finder.last_words:
-            self.finder.find(*self.finder.last_words)
-        if not self.finder.is_active:
+        finder = self.finder
+        if not finder.is_active and finder.last_words:
+            finder.find(*finder.last_words)
+        if not finder.is_active:
             self.call_next(self.run_action, "screen.find")
-        elif not self.finder.step(step)[1]:
+        elif not finder.step(step).hits:
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
         if name == "undo":
             self.call_next(self.run_action, "screen.message('undo')")
             return
-        message, index = self.focused_message, self.viewport.cursor
-        if message is None or index is None:
+        index = self.viewport.cursor
+        message = self.focused_message
+        if index is None or message is None:
             return
-        is_streaming = self.document.entries[
-            index
-        ].is_streaming  # it has more than its message tells
         match name:
-            case "fold" | "source" if not is_streaming and unavailable_reason(
-                name, message, is_busy=False
-            ):
-                self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
-                if name == "fold" and message.files:
-                    self.post_message(self.ActionWanted("files", message))
-                self.toggle("is_folded" if name == "fold" else "is_source")
+                self._fold_or_show_source(name, index, message)
             case "copy":
                 if not self.copy_selection():
                     text = self._copies.next_text(message, self.document.entries[index].source)
@@ -658,10 +644,24 @@ class ChatLog(ScrollView, can_focus=True):
             case _:
                 self.post_message(self.ActionWanted(name, message))
 
+    def _fold_or_show_source(self, name: str, index: int, message: ChatMessage) -> None:
+        is_streaming = self.document.entries[index].is_streaming  # its message is not up to date
+        if not is_streaming and unavailable_reason(name, message, is_busy=False):
+            self.post_message(self.ActionWanted(name, message))  # the screen says why not
+        elif name == "source":
+            self.toggle("is_source")
+        else:
+            if message.files:
+                self.post_message(self.ActionWanted("files", message))
+            self.toggle("is_folded")
+
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
+        """Change how the focused message is shown."""
         self.viewport.toggle(attribute)
-        self.settle((self.viewport.cursor or 0, -1, 0))
-        self.refresh()
+        if self.viewport.cursor is not None:
+            with self.viewport.anchored():
+                self.finder.recount(self.viewport.cursor)
+        self._repaint()
 
     async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
@@ -676,29 +676,36 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the action or open the link there."""
-        rows = (
-            self.document.rows(self.viewport.top + event.y, 1)
-            if self.painter.page is not None
-            else ()
-        )
-        place, line = next(iter(rows), (None, None))
-        if place is None or self.document.entries[place[0]].message is None:
+        if self.painter.page is None:
             return
-        self.viewport.set_cursor(place[0])
+        row = next(self.document.rows(self.viewport.top + event.y, 1), None)
+        if row is None:
+            return
+        place, line = row
+        message = self.document.entries.message(place.message)
+        if message is None:
+            return
+        self.viewport.set_cursor(place.message)
         self._repaint()
-        message = self.focused_message
-        link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
-        if act == "copy_code" and message is not None:
-            self.call_next(self._copy_code, place[0], message, code_number(self.document, place))
+
+        act = str(event.style.meta.get("act", ""))
+        link = str(event.style.meta.get("link", ""))
+        if act == "copy_code":
+            with self.viewport.anchored():
+                number = code_number(self.document, place)
+            self.call_next(self._copy_code, place.message, message, number)
         elif act in CHOICES:
-            if event.time >= self.calls.ready_s:
-                self.post_message(self.Decided(CHOICES[act]))
+            self._decide(act, event.time)
         elif act:
             self.action_message(act)
         elif line is not None and line.action:
             self.action_message(line.action)
-        elif link and message is not None:
-            self.post_message(self.ActionWanted("links", message, str(link)))
+        elif link:
+            self.post_message(self.ActionWanted("links", message, link))
+
+
+def _is_streaming(message: ChatMessage) -> bool:
+    return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING
 
 
 def _rows_of(log: ChatLog, y: int, count: int) -> Region:

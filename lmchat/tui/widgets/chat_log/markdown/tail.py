@@ -13,7 +13,7 @@ from lmchat.tui.widgets.chat_log.blocks import (
     HEAD_LINES,
     MOST_CLUSTER,
     PIECE_CHARS,
-    SEGMENT_LINES,
+    PIECE_LINES,
     TABLE_ROWS,
     Block,
     Code,
@@ -119,7 +119,7 @@ class OpenFence(Struct):
             self.cut(line[:PIECE_CHARS])
             line = line[PIECE_CHARS:]
         self._lines.append(self._dedented(line))
-        if len(self._lines) >= SEGMENT_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
+        if len(self._lines) >= PIECE_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
             self._close()
 
     def _close(self, *, continues_line: bool = False) -> None:
@@ -281,7 +281,7 @@ class MarkdownTail(Struct):
                     and inner.level == 1
                     and start <= span(inner)[0] < end
                 ):
-                    inside += range(span(inner)[0] + SEGMENT_LINES, span(inner)[1], SEGMENT_LINES)
+                    inside += range(span(inner)[0] + PIECE_LINES, span(inner)[1], PIECE_LINES)
             inside = [line for line in inside if lines[line].startswith(">")]
         elif token.type == "table_open":
             inside = list(
