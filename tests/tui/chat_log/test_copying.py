@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, starts
 from lmchat.tui.widgets.chat_log.copying import copied
-from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
 from tests.support.chat_log_app import answer, plain_page
 
@@ -16,7 +16,7 @@ def document_of(*texts):
 
 
 def word_at(document, number, cell):
-    ends = ends_at(document, (0, number, int(number > 0)), cell, Unit.WORD)
+    ends = ends_at(document, Place(0, number, int(number > 0)), cell, Unit.WORD)
     return copied(document, Selected(ends, ends, Unit.WORD))
 
 
@@ -70,5 +70,5 @@ def test_an_empty_cell_at_the_end_of_a_row_is_no_tab_in_a_copy():
 
 def test_a_press_on_the_blank_row_above_a_message_selects_from_its_beginning():
     document = document_of("first", "second")
-    start, end = ends_at(document, (1, -1, 0), 3, Unit.CHARACTER)
+    start, end = ends_at(document, Place(1, -1, 0), 3, Unit.CHARACTER)
     assert (start.index, start.number, start.at, end.at) == (1, 0, 0, 0)

@@ -9,8 +9,7 @@ from lmchat.domain.attached_files import as_attached
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.session import MessagePath
-from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log import hits
+from lmchat.tui.widgets.chat_log import ChatLog, hits
 from tests.support.chat_log_app import (
     LogApp,
     answer,

@@ -47,30 +47,31 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
-_MARKS = frozenset("\n!$&*<[\\]_`~")
-"""Without one of these, and an address, a text is just text: most cells and items need no parser."""
-_MARK = re.compile(r"[!$&*<\[\\\]_`~]")
-_MOST_MARKS = (
-    4_000  # in a text that is parsed: each costs up to 12 µs, and keys wait until it is done
-)
+# without one of these signs and without an address, a text needs no parser: most cells and items
+_SIGNS = frozenset("\n!$&*<[\\]_`~")
+_SIGN = re.compile(r"[!$&*<\[\\\]_`~]")
+_MOST_SIGNS = 4_000  # in a text that is parsed: each takes up to 12 µs, and keys wait for it
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
-_MOST_SHOWN = (
-    200  # characters of an address that are shown behind words which do not tell where they lead
-)
+_TASK = r"\[([ xX])\](?:[ \t]+|$)"
+_MOST_SHOWN = 200  # characters of an address that are shown beside words that name another
+_INDENT = "  "
+_LEAST_ROOM = MIN_WIDTH + 3
+# blocks whose last line may hold marks without an end; in code and the like they are letters
+_OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
-    """Return the pieces of a paragraph; its text is made harmless here."""
-    if _MARKS.isdisjoint(text) and "://" not in text:
+    """Return the spans of a paragraph, without terminal commands."""
+    if _SIGNS.isdisjoint(text) and "://" not in text:
         return [(safe_span(text), style)] if text else []
-    if len(_MARK.findall(text)) > _MOST_MARKS:
+    if len(_SIGN.findall(text)) > _MOST_SIGNS:
         return _plain_spans(text, style)
     return _Writer(page, style).write(parse_inline(text, references))
 
 
 def _plain_spans(text: str, style: Style) -> list[Span]:
-    """Return the lines of a text, each as it is."""
+    """Return the lines of a text as they are written."""
     spans: list[Span] = []
     for line in text.split("\n"):
         spans += [(safe_span(line), style), (BREAK, _NULL)]
@@ -89,30 +90,32 @@ class _Writer:
     def __init__(self, page: Page, style: Style) -> None:
         self.page = page
         self.spans: list[Span] = []
-        self._stack = [style]
-        self._target = ""
-        self._begin = 0
+        self._stack = [style]  # styles of the open tokens
+        self._target = ""  # address of the open link
+        self._begin = 0  # number of spans before its words
 
     def write(self, tokens: list[Token]) -> list[Span]:
         for token in tokens:
-            is_break = token.type == "html_inline" and re.match(_LINE_BREAK, token.content)
             if token.nesting == 1:
                 self._open(token)
             elif token.nesting == -1:
                 self._close(token)
-            elif token.type in ("softbreak", "hardbreak") or is_break:
+            elif _is_break(token):
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
                 self._image(token)
-            elif (
-                token.type == "code_inline"
-            ):  # where no tint tells it from other words, its marks stay
-                mark = "" if self.page.has_tints else "`"
-                for text, name in ((mark, "muted"), (token.content, "code"), (mark, "muted")):
-                    self._put(text, self._style(name))
+            elif token.type == "code_inline":
+                self._code(token.content)
             else:
                 self._put(token.content, self._style(_STYLES.get(token.type, "")))
         return self.spans
+
+    def _code(self, text: str) -> None:
+        # where no tint tells it from other words, its marks stay
+        mark = "" if self.page.has_tints else "`"
+        self._put(mark, self._style("muted"))
+        self._put(text, self._style("code"))
+        self._put(mark, self._style("muted"))
 
     def _style(self, name: str) -> Style:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
@@ -127,7 +130,8 @@ class _Writer:
     def _open(self, token: Token) -> None:
         style = self._style(token.type.removesuffix("_open"))
         if token.type == "link_open":
-            self._target, self._begin = str(token.attrs.get("href", "")), len(self.spans)
+            self._target = str(token.attrs.get("href", ""))
+            self._begin = len(self.spans)
             style = self._link(self._target)
         self._stack.append(style)
 
@@ -154,7 +158,15 @@ class _Writer:
         return self._style("link" if can_be_opened(target) else "") + _leading_to(target)
 
     def _shortened(self, target: str) -> str:
-        return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.icons.cut
+        if len(target) <= _MOST_SHOWN:
+            return target
+        return target[:_MOST_SHOWN] + self.page.icons.cut
+
+
+def _is_break(token: Token) -> bool:
+    if token.type in ("softbreak", "hardbreak"):
+        return True
+    return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
 
 
 @lru_cache(maxsize=256)
@@ -166,22 +178,16 @@ def _leading_to(target: str) -> Style:
     return Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
 
-_INDENT = "  "
-_LEAST_ROOM = MIN_WIDTH + 3
-_OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
-"""Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
-_TASK = r"\[([ xX])\](?:[ \t]+|$)"
-
-
 class Layout:
     """Turns blocks into lines of one page."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._frames: dict[tuple[str, int], Columns] = {}
+        self._frames: dict[tuple[str, int], Columns] = {}  # columns of the tables that continue
+        # state of the block that is laid out
         self._references: References = {}
-        self._source: list[str] = []
-        self._number: int | None = None
+        self._source: list[str] = []  # its lines
+        self._number: int | None = None  # number of the next list's first item
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block."""
@@ -190,22 +196,33 @@ class Layout:
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
-            rows = harmless(block.source).split("\n")
-            lines = [line for row in rows for line in self.page.wrap([(row, _NULL)])]
-            lines[-1].is_wrapped = lines[-1].is_wrapped or block.continues_line
-            return lines
+            return self._plain_lines(block)
         if block.kind is Kind.FENCE:
             return piece_lines(self.page, block, prefix)
         self._references = dict(references)  # half a definition in the block must not stay
-        base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
-        self._number = block.number
-        lines = list(self._walk(self._tokens(block), (prefix, prefix), base))
-        if block.continues_line and lines:
+        return self._markdown_lines(block, prefix)
+
+    def _plain_lines(self, block: Block) -> list[Line]:
+        lines: list[Line] = []
+        for row in harmless(block.source).split("\n"):
+            lines += self.page.wrap([(row, _NULL)])
+        if block.continues_line:
             lines[-1].is_wrapped = True
-            lines[-1].text += " " if block.source[-1:].isspace() else ""
-        if block.has_cursor and lines:
+        return lines
+
+    def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
+        self._number = block.number
+        style = self.page.styles["muted"] if block.is_thought else _NULL
+        lines = list(self._walk(self._tokens(block), (prefix, prefix), style))
+        if not lines:
+            return lines
+        if block.continues_line:
+            lines[-1].is_wrapped = True
+            if block.source[-1:].isspace():
+                lines[-1].text += " "
+        if block.has_cursor:
             self._put_cursor(lines[-1])
         return lines
 
@@ -214,72 +231,87 @@ class Layout:
         text = block.head + block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
-            kind, source = last_leaf(tokens), block.source
-            if kind in _OF_WORDS:
-                source = as_it_will_look(source)
-            elif kind == "fence":
-                source = without_end_of_code(source)
+            source = self._completed(block.source, last_leaf(tokens))
             if source != block.source:
                 text = block.head + source
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
         return tokens
 
+    def _completed(self, source: str, kind: str) -> str:
+        """Return the source of an open block, whose innermost block at the end is of a kind."""
+        if kind in _OF_WORDS:
+            return as_it_will_look(source)
+        return without_end_of_code(source) if kind == "fence" else source
+
     def _put_cursor(self, line: Line) -> None:
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free and not line.cells:
-            line.segments[-1:] = [
-                Segment(" ", self.page.style("base", "cursor")),
-                Segment(padding.text[1:], padding.style),
-            ]
+            line.segments[-1] = Segment(" ", self.page.style("base", "cursor"))
+            line.segments.append(Segment(padding.text[1:], padding.style))
 
-    def _walk(self, tokens: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
+    def _walk(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines of all blocks of a level."""
+        prefix, rest = prefixes
         position = 0
-        first, rest = prefixes
         above: Token | None = None
         while position < len(tokens):
-            token, end = tokens[position], closing(tokens, position)
+            token = tokens[position]
+            end = closing(tokens, position)
             if above and not self._is_joined(above, token):
                 yield self.page.line([], prefix=rest)
-            yield from self._block(token, tokens[position + 1 : end], (first, rest), base)
-            first, position, above = rest, end + 1, token
+            yield from self._block(token, tokens[position + 1 : end], (prefix, rest), style)
+            prefix = rest
+            position = end + 1
+            above = token
 
     def _is_joined(self, above: Token, token: Token) -> bool:
+        """Whether no blank row is between two blocks."""
         is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-        can_join = is_list or above.type == token.type == "definition"
-        return can_join and not self._is_behind_blank(token)
+        are_definitions = above.type == token.type == "definition"
+        return (is_list or are_definitions) and not self._is_below_blank(token)
 
-    def _is_behind_blank(self, token: Token) -> bool:
+    def _is_below_blank(self, token: Token) -> bool:
         """Whether there is a blank line above a token in the source."""
         line = token.map[0] - 1 if token.map else -1
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
     def _block(
-        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style
+        self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
+        lines: Iterator[Line]
         match token.type:
-            case "paragraph_open" | "heading_open":
+            case "paragraph_open":
+                lines = self._inline(inner[0], prefixes, style)
+            case "heading_open":
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
-                style = self.page.styles[heading] if token.type == "heading_open" else _NULL
-                return self._inline(inner[0], prefixes, base + style)
-            case "fence" | "code_block":
-                code = token.content
-                code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
-                return code_lines(self.page, code, token.info, prefixes)
+                lines = self._inline(inner[0], prefixes, style + self.page.styles[heading])
+            case "fence":
+                code = token.content.removesuffix("\n")
+                lines = code_lines(self.page, code, token.info, prefixes)
+            case "code_block":
+                lines = code_lines(self.page, token.content.rstrip("\n"), token.info, prefixes)
             case "blockquote_open":
                 mark = (self.page.icons.column + " ", self.page.styles["faint"])
                 deeper = self._deeper(prefixes, mark, mark)
-                empty = iter((self.page.line([], prefix=deeper[0]),))
-                return (
-                    self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
-                )
+                lines = self._inside(inner, deeper, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
-                return self._list(token, inner, prefixes, base)
+                lines = self._list(token, inner, prefixes, style)
             case "table_open":
-                return self._table(inner, prefixes)
+                lines = self._table(inner, prefixes)
+            case "hr":
+                lines = self._rule(prefixes)
             case _:
-                return self._raw(token, prefixes)
+                lines = self._raw(token, prefixes)
+        return lines
+
+    def _inside(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines of a quote or an item; an empty one is a row with its mark."""
+        if inner:
+            yield from self._walk(inner, prefixes, style)
+        else:
+            yield self.page.line([], prefix=prefixes[0])
 
     def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
         """Return prefixes with one more mark; where no room is left for text, restart at the edge."""
@@ -287,65 +319,74 @@ class Layout:
             return [mark], [below]
         return [*prefixes[0], mark], [*prefixes[1], below]
 
+    def _rule(self, prefixes: Prefixes) -> Iterator[Line]:
+        prefix, rest = prefixes
+        rule = self.page.icons.rule * (self.page.text_width - width_of(rest))
+        yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
+
     def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        first, rest = prefixes
-        if token.type == "hr":
-            rule = self.page.icons.rule * (self.page.text_width - width_of(rest))
-            yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
-            return
-        is_math = token.type == "math_block"
-        style = self.page.styles["builtin" if is_math else "muted"]
-        if is_math:
-            first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
+        """Yield the lines of a block that is shown as source, as mathematics or HTML."""
+        style = self.page.styles["muted"]
+        if token.type == "math_block":
+            style = self.page.styles["builtin"]
+            prefixes = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
+        prefix, rest = prefixes
         for text in token.content.removesuffix("\n").split("\n"):
-            yield from self.page.wrap(addressed(safe_span(text), style), first=first, rest=rest)
-            first = rest
+            yield from self.page.wrap(addressed(safe_span(text), style), first=prefix, rest=rest)
+            prefix = rest
 
     def _list(
-        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style
+        self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        first, rest = prefixes
-        number = int(token.attrs.get("start", 1)) if self._number is None else self._number
+        prefix, rest = prefixes
+        number = self._number
         self._number = None
+        if number is None:
+            number = int(token.attrs.get("start", 1))
         position = 0
         while position < len(inner):
             end = closing(inner, position)
-            if position and self._is_behind_blank(inner[position]):
+            if position and self._is_below_blank(inner[position]):
                 yield self.page.line([], prefix=rest)
             item = inner[position + 1 : end]
             mark = " " * self._indent(token, inner[position])
-            is_ordered = token.type == "ordered_list_open"
-            mark += f"{number}{token.markup} " if is_ordered else ""
-            mark += self._task(item) or ("" if is_ordered else self.page.icons.fresh + " ")
-            deeper = self._deeper(
-                (first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL)
-            )
-            yield from (
-                self._walk(item, deeper, base) if item else (self.page.line([], prefix=deeper[0]),)
-            )
-            first, position, number = rest, end + 1, number + 1
+            task = self._task(item)
+            if token.type == "ordered_list_open":
+                mark += f"{number}{token.markup} {task}"
+            else:
+                mark += task or self.page.icons.fresh + " "
+            muted = self.page.styles["muted"]
+            deeper = self._deeper((prefix, rest), (mark, muted), (" " * len(mark), _NULL))
+            yield from self._inside(item, deeper, style)
+            prefix = rest
+            position = end + 1
+            number += 1
 
     def _indent(self, token: Token, item: Token) -> int:
-        """Return the blanks before an item of an outermost list: too few to nest it, but meant so by many."""
+        """Return the blanks before an item of an outermost list, which many mean as nesting."""
         line = self._source[item.map[0]] if item.map and not token.level else ""
         return len(line) - len(line.lstrip(" "))
 
     def _task(self, item: list[Token]) -> str:
-        is_text = len(item) > 1 and item[0].type == "paragraph_open"
-        found = re.match(_TASK, item[1].content) if is_text else None
+        """Take the box of a task from an item; return it, or nothing for other items."""
+        if len(item) < 2 or item[0].type != "paragraph_open":  # noqa: PLR2004 - with its text
+            return ""
+        found = re.match(_TASK, item[1].content)
         if found is None:
             return ""
         item[1].content = item[1].content[found.end() :]
         return f"[{found[1].lower()}] "
 
     def _inline(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        first, rest = prefixes
+        prefix, rest = prefixes
         for spans in split_lines(self._spans(token, style)):
-            yield from self.page.wrap(spans, first=first, rest=rest)
-            first = rest
+            yield from self.page.wrap(spans, first=prefix, rest=rest)
+            prefix = rest
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
         return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
+
+    # Tables
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         rows: list[list[Cell]] = []
@@ -366,16 +407,16 @@ class Layout:
         return table_lines(self.page, rows, columns, prefixes)
 
     def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
+        """Yield the rows that continue a table, in the columns of its head."""
         room = self.page.text_width - width_of(prefix)
-        head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
-            self._frames[key] = measured(
-                *self._cells(parse_blocks(block.info, self._references)), room
-            )
-        columns = self._frames[key]
+            cells, aligns = self._cells(parse_blocks(block.info, self._references))
+            self._frames[key] = measured(cells, aligns, room)
         source = block.source
         if block.has_cursor:
             source = as_it_will_look(source, is_table=True)
-        rows, _ = self._cells(parse_blocks(head + source, self._references))
-        return continued_lines(self.page, rows, columns, prefix)
+        head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
+        text = "\n".join([*head, source])
+        rows, _ = self._cells(parse_blocks(text, self._references))
+        return continued_lines(self.page, rows, self._frames[key], prefix)

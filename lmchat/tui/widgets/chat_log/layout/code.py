@@ -14,7 +14,11 @@ from lmchat.text import safe_line
 from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
 
-MOST_WHOLE_CHARS = 1_000_000
+MOST_WHOLE_CHARS = 1_000_000  # of a fence that is highlighted as one text
+_INFO_CHARS = 1_000
+_MORE_INDENT = 2  # cells by which the rest of a long line is indented more than its start
+_PAD_CELLS = 3  # beside the code of a line
+_NULL = Style.null()
 
 
 async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> list[bytes] | None:
@@ -25,30 +29,30 @@ async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> 
     for piece in code.pieces:
         pieces.append(harmless(piece))
         await asyncio.sleep(0)  # filtering a long fence takes longer than a key may wait
-    text = pieces[0] + "".join(
-        ("" if number in code.inner else "\n") + piece for number, piece in enumerate(pieces[1:], 1)
-    )
-    colours = await highlighter.colours(language, text)
+    joined: list[str] = []
+    starts: list[int] = []  # where each piece begins in the whole text
+    size = 0
+    for number, piece in enumerate(pieces):
+        if number and number not in code.inner:
+            joined.append("\n")
+            size += 1
+        starts.append(size)
+        joined.append(piece)
+        size += len(piece)
+    colours = await highlighter.colours(language, "".join(joined))
     if colours is None:
         return None
-    found, place = [], 0
-    for number, piece in enumerate(pieces):
-        place += number > 0 and number not in code.inner
-        found.append(colours[place : place + len(piece)])
-        place += len(piece)
-    return found
+    return [
+        colours[start : start + len(piece)] for start, piece in zip(starts, pieces, strict=True)
+    ]
 
 
 def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield a code in its colours, a byte for each character; what has none is plain."""
+    """Yield code with the names of its colours, which are a byte for each character."""
     for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):
         yield NAMES[run[1][0]], code[run.start() : run.end()]
     if len(colours) < len(code) or not code:
         yield "", code[len(colours) :]
-
-
-_MORE = 2  # cells by which the rest of a long line is indented more than the line
-_NULL = Style.null()
 
 
 def code_lines(
@@ -61,41 +65,50 @@ def code_lines(
     is_first: bool = True,
     is_inner: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a piece of code, those that are too long folded.
+    """Yield the lines of a piece of code; those that are too long are folded.
 
-    `colours` are those of the whole fence where they are known. `is_first` asks for a head with the
-    language, and `is_inner` says that the piece begins in the middle of a line.
+    `colours` are those of a fence that was highlighted as a whole. `is_first` asks for a head with
+    the language, and `is_inner` says that the piece begins in the middle of a line.
     """
-    first, rest = prefixes
+    prefix, rest = prefixes
     if is_first:
-        yield head_line(page, safe_line(info, limit=1_000) or "code", first)
-        first = rest
+        yield head_line(page, safe_line(info, limit=_INFO_CHARS) or "code", prefix)
+        prefix = rest
         if not code:
             return
-    width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
+    width = max(page.text_width - _PAD_CELLS - width_of(rest), MIN_WIDTH)
     code = harmless(code)
     if colours is None:
         colours = page.colours.of(language_of(info), code)
     for spans in _split(page, coloured(code, colours)):
         text = "".join(part for part, _ in spans)
-        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE
+        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
         rest_width = max(width - indent, MIN_WIDTH // 2)
         parts = list(fold(spans, rest_width if is_inner else width, rest_width))
-        for index, part in enumerate(parts):
-            line = _code_line(page, part, first, indent=indent if index or is_inner else 0)
-            line.is_wrapped = index < len(parts) - 1
+        for number, part in enumerate(parts):
+            is_rest = number > 0 or is_inner
+            line = _code_line(page, part, prefix, indent=indent if is_rest else 0)
+            line.is_wrapped = number < len(parts) - 1
             yield line
-            first = rest
+            prefix = rest
         is_inner = False
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
     """Return the lines of a piece of a fence that is a block of its own."""
-    whole = block.code.colours if block.code else ()
-    colours = whole[block.piece] if whole else None
-    ends = {"is_first": block.is_first, "is_inner": bool(block.head)}
+    colours = None
+    if block.code is not None and block.code.colours:
+        colours = block.code.colours[block.piece]
     lines = list(
-        code_lines(page, block.source, block.info, (prefix, prefix), colours=colours, **ends)
+        code_lines(
+            page,
+            block.source,
+            block.info,
+            (prefix, prefix),
+            colours=colours,
+            is_first=block.is_first,
+            is_inner=bool(block.head),
+        )
     )
     if lines and block.continues_line:
         lines[-1].is_wrapped = True
@@ -110,12 +123,16 @@ def language_of(info: str) -> str:
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
     """Return the row above code; its `hint` also shows the key that copies the code."""
-    muted, strong = page.styles["muted"], page.styles["strong"]
-    room = max(page.text_width - 3 - width_of(prefix), MIN_WIDTH)
+    muted = page.styles["muted"]
+    room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
     if has_key:
         act = Style(meta={"act": "copy_code"})
-        keys: list[Span] = [("  ", _NULL), ("c", muted + strong + act), (" copy", muted + act)]
+        keys: list[Span] = [
+            ("  ", _NULL),
+            ("c", muted + page.styles["strong"] + act),
+            (" copy", muted + act),
+        ]
         left = page.fit([(words, muted)], max(room - width_of(keys), 1))
         line.hint = page.line([*_pad(page), *left, *keys], prefix=prefix, tint="panel").segments
     return line

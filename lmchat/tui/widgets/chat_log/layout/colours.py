@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lmchat.tui.widgets.chat_log.blocks import Block
 
-_MOST_CHARS = 500_000  # of code whose colours stay known
+_MOST_CHARS = 500_000  # of code whose colours are kept
 
-CodeRequest = tuple[str, str]  # language, and code without anything that a terminal obeys
+CodeRequest = tuple[str, str]  # language, and code without terminal commands
 
 
 class Colours:
@@ -64,7 +64,7 @@ class Colours:
         blocks = self._waiting.pop(wanted, [])
         last = self.wanted
         if last is not None and last[0] == language and code.startswith(last[1]):
-            # likely the same code, which has grown; a block that does need the shorter one requests it again
+            # likely the same code, which has grown; a block that needs the shorter one asks again
             blocks += self._waiting.pop(last)
         if self.block is not None:
             blocks.append(self.block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from msgspec import Struct, field
 from rich.cells import cell_len, set_cell_size
@@ -17,44 +17,48 @@ from lmchat.tui.icons import UNICODE, Icons
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
 
+MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
+TAB_CELLS = 4
+BREAK = "\n"  # text of a span that ends a line
+
+# Chinese and Japanese letters, between which a line may end; Korean words stay whole
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
 )
-"""Chinese and Japanese letters, between which a line may end; Korean words stay whole."""
+# characters that may not end a line
 _OPENING = (
     "\u2018\u201c\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\u301d"
     "\uff08\uff3b\uff5b\uff5f\uff62(\\[{"
 )
-"""Characters that may not end a line."""
+# characters that may not begin a line: they stay with the ideograph before them
 _CLOSING = (
-    "\u2019\u201d\u2014\u2026\u2025\u00b7\u3001\u3002\u3005\u3009\u300b\u300d\u300f\u3011\u3015\u3017\u3019\u301b"
-    "\u301e\u301f\u303b\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087\u308e\u3095\u3096\u3099-\u309e"
-    "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7\u30ee\u30f5\u30f6\u30fb-\u30fe\u31f0-\u31ff"
-    "\uff01\uff05\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f"
-    ")\\]},.!?:;%\u2030\u2103"
+    "\u2019\u201d\u2014\u2026\u2025\u00b7\u3001\u3002\u3005\u3009\u300b\u300d\u300f\u3011\u3015"
+    "\u3017\u3019\u301b\u301e\u301f\u303b\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087"
+    "\u308e\u3095\u3096\u3099-\u309e\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7\u30ee"
+    "\u30f5\u30f6\u30fb-\u30fe\u31f0-\u31ff\uff01\uff05\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d"
+    "\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f)\\]},.!?:;%\u2030\u2103"
 )
-"""Characters that may not begin a line: they stay with the ideograph before."""
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+# blanks at which a line may end; those that hold two words together are not among them
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
-"""Blanks at which a line may end; those that hold two words together are not among them."""
-_IDEOGRAPH = f"[{_IDEOGRAPHS}]"
+
+# Both patterns take linear time: they begin with no blank, and try no shorter run of the same signs.
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
+_IDEOGRAPH = f"[{_IDEOGRAPHS}]"
+_OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
+# a unit of text with ideographs: one of them, or a word, with its brackets and stops
 _ATOM = (
     f"(?:[{_OPENING}]*+"
-    f"(?:(?![{_OPENING}{_CLOSING}])[{_IDEOGRAPHS}][{_MARKS}]*|[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}])"
+    f"(?:(?![{_OPENING}{_CLOSING}]){_IDEOGRAPH}[{_MARKS}]*|{_OTHER_WORD})"
     f"[{_CLOSING}]*+|[{_OPENING}{_CLOSING}]++)[{_BLANKS}]*+"
 )
-"""Unit of text with ideographs: one of them, or a word, with its brackets and stops.
-
-Both patterns take linear time: they begin with no blank, and try no shorter run of the same signs.
-"""
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return the characters at which lines but the first begin; only a word that no line holds is cut.
+    """Return where lines but the first begin; only a word that no line holds is cut.
 
-    Blanks at which a line ends stay at its end, also where there is no room for them.
+    Blanks at which a line ends stay at its end, even where there is no room for them.
     """
     if len(text) <= width and text.isascii():
         return []
@@ -79,20 +83,16 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
-    """Return where a text is cut that has no better place; lines but the first may have another width."""
+    """Return where to cut a text without blanks; lines but the first may have another width."""
     points: list[int] = []
     used = 0
     for start, size in graphemes(text):
         if used + size > width and start:
             points.append(start)
-            used, width = 0, rest_width or width
+            used = 0
+            width = rest_width or width
         used += size
     return points
-
-
-MIN_WIDTH = 12  # narrower than this nothing is laid out; it is cut instead
-BREAK = "\n"
-TAB_CELLS = 4
 
 
 class Page(Struct):
@@ -101,10 +101,8 @@ class Page(Struct):
     width: int
     styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
     icons: Icons = UNICODE
-    has_tints: bool = True  # whether a tint tells code from text; without one there is a rule
-    today: date | None = (
-        None  # messages of other days are shown with their date; None: with their time alone
-    )
+    has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
+    today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # those of code
     is_saved: bool = True  # whether the messages are on the disk
 
@@ -127,24 +125,25 @@ class Page(Struct):
         tint: str = "base",
         lead: str = "base",
     ) -> Line:
-        back, room = self.styles[lead], self.width - 1
-        segments = [
-            Segment(" ", back),
-            *(Segment(part, back + style) for part, style in prefix if part),
-        ]
-        used = 1 + width_of(prefix)
+        """Return a line as wide as the page: `lead` tints its prefix, `tint` the rest."""
+        ground = self.styles[lead]
+        segments = [Segment(" ", ground)]
+        segments += [Segment(part, ground + style) for part, style in prefix if part]
         start = 1 + sum(len(part) for part, _ in prefix)
-        back = self.styles[tint]
-        for part, style in spans:
+
+        ground = self.styles[tint]
+        room = self.width - 2 - width_of(prefix)
+        for text_part, style in spans:
+            part = text_part
             size = cell_len(part)
-            if size > room - used:
-                size = max(room - used, 0)
-                part = set_cell_size(part, size)  # noqa: PLW2901 - blanks at the end of a line may not fit
+            if size > room:  # blanks at the end of a line may not fit
+                size = max(room, 0)
+                part = set_cell_size(part, size)
             if part:
-                segments.append(Segment(part, back + style))
-                used += size
-        if used < room:
-            segments.append(Segment(" " * (room - used), back))
+                segments.append(Segment(part, ground + style))
+                room -= size
+        if room > 0:
+            segments.append(Segment(" " * room, ground))
         return Line(segments, text, start, tint=lead)
 
     def wrap(
@@ -155,15 +154,17 @@ class Page(Struct):
         rest: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
+        """Yield the lines of a paragraph, with a prefix for the first and one for the others."""
         text = "".join(part for part, _ in spans)
         width = max(self.text_width - width_of(rest), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
+        prefix = first
         for end, part in zip(bounds[1:], split(spans, bounds), strict=True):
-            line = self.line(part, prefix=first, tint=tint, lead=tint)
-            line.text = "".join(text for text, _ in part)
+            line = self.line(part, prefix=prefix, tint=tint, lead=tint)
+            line.text = "".join(words for words, _ in part)
             line.is_wrapped = end < len(text)
             yield line
-            first = rest
+            prefix = rest
 
     def row(
         self,
@@ -173,44 +174,57 @@ class Page(Struct):
         tint: str = "base",
         kept: int = 0,
     ) -> Line:
-        """Return a row: pieces at the left, those before the `kept` last may go, and a right part."""
+        """Return a row of pieces at the left and a part at the right.
+
+        Without room, pieces are dropped from the end; the last `kept` ones are dropped after them.
+        """
         room = self.text_width - width_of(right) - (2 if right else 0)
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
             pieces.pop(-1 - kept if len(pieces) > kept + 1 else -1)
-        spans = self.fit([span for piece in pieces for span in piece], max(room, 1))
+        spans = self.fit(list(chain.from_iterable(pieces)), max(room, 1))
         text = "".join(part for part, _ in spans).rstrip()
         if right:
             spans += [("  ", Style.null()), *right]
         return self.line(spans, text=text, tint=tint, lead=tint)
 
     def rule(self, words: str, style: str = "muted") -> Line:
-        sign, faint, room = self.icons.rule, self.styles["faint"], max(self.text_width - 4, 1)
+        """Return a thin rule across the page with words in it."""
+        sign = self.icons.rule
+        faint = self.styles["faint"]
+        room = max(self.text_width - 4, 1)
         if cell_len(words) > room:
-            words = (
-                set_cell_size(words, max(room - len(self.icons.cut), 0)).rstrip() + self.icons.cut
-            )
+            shown = set_cell_size(words, max(room - len(self.icons.cut), 0))
+            words = shown.rstrip() + self.icons.cut
         lead = [(sign * 2 + " ", faint), (words, self.styles[style])]
         fill = self.text_width - width_of(lead) - 1
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        size = width_of(spans)
-        if size > width:
-            kept: list[Span] = []
-            room = width - len(self.icons.cut)
-            for text, style in spans:
-                part = (
-                    text if cell_len(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
-                )
-                kept.append((part, style))
-                room -= cell_len(text)
-                if room < 0:
-                    break
-            return self.fit([*kept, (self.icons.cut, kept[-1][1])], width) if width > 1 else []
-        blanks, null = " " * (width - size), Style.null()
-        before = {"right": len(blanks), "center": len(blanks) // 2}.get(align, 0)
-        return [(blanks[:before], null), *spans, (blanks[before:], null)]
+        """Return spans that take exactly a width: padded, or cut with a sign."""
+        room = width - width_of(spans)
+        if room < 0:
+            return self.fit(self._cut(spans, width), width) if width > 1 else []
+        before = 0
+        if align == "right":
+            before = room
+        elif align == "center":
+            before = room // 2
+        null = Style.null()
+        return [(" " * before, null), *spans, (" " * (room - before), null)]
+
+    def _cut(self, spans: list[Span], width: int) -> list[Span]:
+        """Return the spans that fit into a width with the sign of a cut behind them."""
+        kept: list[Span] = []
+        room = width - len(self.icons.cut)
+        for text, style in spans:
+            size = cell_len(text)
+            part = text if size <= room else set_cell_size(text, max(room, 0)).rstrip()
+            kept.append((part, style))
+            room -= size
+            if room < 0:
+                break
+        return [*kept, (self.icons.cut, kept[-1][1])]
 
 
 def broken(text: str, width: int) -> list[str]:
@@ -224,23 +238,25 @@ def width_of(spans: Iterable[Span]) -> int:
 
 
 def split(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
-    """Yield the spans between neighbouring bounds, in one go over all of them."""
-    rest = iter(spans)
-    text, style = next(rest, ("", Style.null()))
+    """Yield the spans between neighbouring bounds; each span is read once."""
+    unread = iter(spans)
+    text, style = next(unread, ("", Style.null()))
     for start, end in pairwise(bounds):
         part: list[Span] = []
         size = end - start
         while size > 0:
             if text:
-                part.append((text[:size], style))
-                text, size = text[size:], size - min(len(text), size)
+                taken = text[:size]
+                part.append((taken, style))
+                text = text[size:]
+                size -= len(taken)
             else:
-                text, style = next(rest, (" " * size, style))
+                text, style = next(unread, (" " * size, style))
         yield part
 
 
 def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]:
-    """Break code where the room ends, not between words; the first line may be longer than the others."""
+    """Break code where the room ends, not between words; the first line may be longer."""
     text = "".join(part for part, _ in spans)
     if cell_len(text) <= width:
         yield spans
@@ -249,10 +265,10 @@ def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]
 
 
 def harmless(text: str) -> str:
-    """Return lines as they are shown: without anything that a terminal obeys, and without tabs."""
+    """Return lines as they are shown: without terminal commands and without tabs."""
     return safe_text(text).expandtabs(TAB_CELLS)
 
 
 def safe_span(text: str) -> str:
-    """Return text as it may stand within a line."""
+    """Return text as it may be shown within a line."""
     return safe_text(text).replace("\t", " ").replace("\n", " ")

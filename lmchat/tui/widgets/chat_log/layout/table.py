@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from operator import add
 
 from msgspec import Struct
 from rich.cells import cell_len
@@ -15,15 +16,14 @@ from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of
 Cell = list[Span]
 Prefix = Sequence[Span]
 Prefixes = tuple[Prefix, Prefix]
-NO_WORDS = "\0"  # stands between the lines of a cell that are lines in the source, too: no words go over it
+
+NO_WORDS = "\0"  # between the lines of a cell that are lines in the source: no hit goes over it
 _NULL = Style.null()
-_GAPS = (3, 2, 1)
+_GAPS = (3, 2, 1)  # cells between two columns; the widest gap that fits is taken
 _HANGING = "  "
-_LONGEST_WORD = (
-    14  # a column is as wide as its longest word, but no wider than this: what is longer is cut
-)
-_LEAST = 6
-_TO_COME = 4  # cells for longer numbers and names further down, where the first rows of a long table decide
+_LONGEST_WORD = 14  # cells of a word that widen its column; longer words are cut
+_LEAST_CELLS = 6
+_MORE_CELLS = 4  # for longer numbers and names below the rows that determine the widths
 
 
 class Columns(Struct):
@@ -32,41 +32,50 @@ class Columns(Struct):
     widths: list[int]
     aligns: list[str]  # `left`, `center` or `right`, or nothing
     gap: int = _GAPS[0]
-    is_apart: bool = (
-        False  # whether there is a blank row between rows, because some have several lines
-    )
+    is_apart: bool = False  # whether there are blank rows between rows, because some are wrapped
 
 
 def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
-    """Return columns with the widest shrunk first, so far as their words allow."""
-    columns = [[row[place] for row in rows] for place in range(len(rows[0]))]
-    words = [[_text(cell).split() for cell in column] for column in columns]
+    """Return columns with the widest shrunk first, as far as their words allow."""
+    columns = list(zip(*rows, strict=False))
     wanted = [max(map(_width, column)) or 1 for column in columns]
-    longest = [max(map(cell_len, chain(*column)), default=0) for column in words]
-    least = [
-        min(width, max(_LEAST, min(_LONGEST_WORD, word)))
-        for width, word in zip(wanted, longest, strict=True)
-    ]
-    is_long = len(rows) > TABLE_ROWS  # single words and numbers look bad when they are broken
-    more = [_TO_COME * (is_long and max(map(len, column[1:])) <= 1) for column in words]
-    roomy, roomy_least = (
-        [width + added for width, added in zip(sizes, more, strict=True)]
-        for sizes in (wanted, least)
-    )
-    for sizes, widest, narrowest in (
+    least = [_least(column, width) for column, width in zip(columns, wanted, strict=True)]
+    more = [0] * len(columns)
+    if len(rows) > TABLE_ROWS:
+        more = [_MORE_CELLS if _has_single_words(column) else 0 for column in columns]
+    roomy = list(map(add, wanted, more))
+    roomy_least = list(map(add, least, more))
+
+    # widths that must fit, from the best to the worst, and the limits between which columns are
+    attempts = (
         (roomy, roomy, roomy_least),
         (wanted, wanted, least),
         (roomy_least, roomy, roomy_least),
         (least, wanted, least),
-    ):
+    )
+    for needed, widest, narrowest in attempts:
         for gap in _GAPS:
             space = room - gap * (len(columns) - 1)
-            if sum(sizes) <= space:
-                is_apart = sum(widest) > space or any(
-                    BREAK in _text(cell) for cell in chain(*columns)
-                )
-                return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_apart)
+            if sum(needed) <= space:
+                is_wrapped = sum(widest) > space or any(map(_has_lines, columns))
+                return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_wrapped)
     return Columns([], aligns)
+
+
+def _least(column: Sequence[Cell], width: int) -> int:
+    """Return the least width of a column that would like to have a width."""
+    words = chain.from_iterable(_text(cell).split() for cell in column)
+    longest = max(map(cell_len, words), default=0)
+    return min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest)))
+
+
+def _has_single_words(column: Sequence[Cell]) -> bool:
+    """Whether all cells below the head are single words or numbers, which should not be broken."""
+    return all(len(_text(cell).split()) <= 1 for cell in column[1:])
+
+
+def _has_lines(column: Sequence[Cell]) -> bool:
+    return any(BREAK in _text(cell) for cell in column)
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
@@ -131,46 +140,55 @@ def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
-    gap = _gap(page, columns.gap)
     prefix = prefixes[0]
     last = max(map(len, cells), default=1) - 1
     for number in range(last + 1):
-        spans: list[Span] = []
-        places: list[tuple[int, int]] = []
-        end = 0
-        for column, parts in enumerate(cells):
-            spans += [gap] if column else []
-            begin = end + len(gap[0]) * bool(column)
-            part = parts[number][0] if number < len(parts) else []
-            fitted = page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
-            end = begin + sum(len(text) for text, _ in fitted)
-            spans += fitted
-            places.append((begin, end))
-        line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
-        line.cells = tuple(places)
+        parts = [cell[number] if number < len(cell) else ([], NO_WORDS) for cell in cells]
+        line = _row_line(page, [part for part, _ in parts], columns, prefix)
         if number < last:
-            line.tails = tuple(
-                parts[number][1] if number < len(parts) else NO_WORDS for parts in cells
-            )
+            line.tails = tuple(tail for _, tail in parts)
         yield line
         prefix = prefixes[1]
 
 
+def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -> Line:
+    """Return one line of a row, given the part of each cell."""
+    gap = _gap(page, columns.gap)
+    spans: list[Span] = []
+    places: list[tuple[int, int]] = []
+    size = 0
+    for column, part in enumerate(parts):
+        if column:
+            spans.append(gap)
+            size += len(gap[0])
+        fitted = page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
+        spans += fitted
+        begin = size
+        size += sum(len(text) for text, _ in fitted)
+        places.append((begin, size))
+    line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
+    line.cells = tuple(places)
+    return line
+
+
 def _gap(page: Page, width: int) -> Span:
-    """Return what stands between two columns: one blank alone would join their words."""
-    return (page.icons.column, page.styles["faint"]) if width == 1 else (" " * width, _NULL)
+    """Return the gap between two columns; a single blank would join their words."""
+    if width == 1:
+        return page.icons.column, page.styles["faint"]
+    return " " * width, _NULL
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    first, rest = prefixes
+    prefix, rest = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
             yield page.line([], prefix=rest)
         for name, value in zip(rows[0], row, strict=False):
-            label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
-            for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
-                yield from page.wrap(spans, first=first, rest=[*rest, (_HANGING, _NULL)])
-                first = rest
+            muted = page.styles["muted"]
+            label = [(text.replace(BREAK, " "), muted) for text, _ in name]
+            for spans in split_lines([*label, (": ", muted), *value]):
+                yield from page.wrap(spans, first=prefix, rest=[*rest, (_HANGING, _NULL)])
+                prefix = rest
 
 
 def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
@@ -179,8 +197,9 @@ def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
         text = "".join(part for part, _ in line)
         bounds = [0, *wrap_points(text, width), len(text)]
         for part, (start, end) in zip(split(line, bounds), pairwise(bounds), strict=True):
+            is_last = end == len(text)
             words = text[start:end]
-            yield part, words[len(words.rstrip()) :] if end < len(text) else NO_WORDS
+            yield part, NO_WORDS if is_last else words[len(words.rstrip()) :]
 
 
 def _trimmed(cell: Cell) -> Cell:
