@@ -11,22 +11,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple, NewType
 
-SafeText = NewType("SafeText", str)
-"""Text that has passed the filter of `safe_text`."""
-GAP = "\u00a0"
-"""Gap between a figure and its unit."""
+GAP = "\u00a0"  # gap between a figure and its unit
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # cutting shorter ones out of a text would leave nothing of it
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
 _KEYCAPS = "0123456789#*"
 _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {
-    0x7F: "\u2421"
-}
-_NO_CHARACTERS = "".join(
-    chr(plane | last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
-)
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+del _PICTURES[ord("\t")], _PICTURES[ord("\n")]
+_NO_CHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]  # U+FFFE of each plane
+_NO_CHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
+# code points that must not reach a terminal; a table would take 0.5 MB and five times as long
 _HOSTILE = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f"
@@ -35,11 +31,28 @@ _HOSTILE = re.compile(
     "\u180b-\u180f\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # bidi and invisible
     "\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-    f"\ufdd0-\ufdef{_NO_CHARACTERS}"  # YAML refuses a file that holds one of them
+    f"\ufdd0-\ufdef{''.join(_NO_CHARACTERS)}"  # YAML refuses a file that holds one of them
     "\ud800-\udfff"  # lone surrogates cannot be written at all
     "]"
 )
-"""Code points that must not reach a terminal; a table would take 0.5 MB and five times as long."""
+
+_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
+_CODE_INDENT = 4  # blanks from which on a line is code, not the end of a fence
+_SPACING = "\u0e33\u0eb3"  # letters by category that are drawn as marks on the previous letter
+_HIDING = ("\u200d", "\ufe0f")
+_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")  # the first and the last
+
+# combining marks of alphabets; in other scripts they distinguish letters
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
+# possible runs of marks: Python sorts them in quadratic time
+_MOST_MARKS = 64
+_MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
+# longer than the number of any character; Python refuses to read one of thousands of digits
+_LONG_REFERENCE = re.compile("&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))")
+_SIMILARITY = 0.65  # of a word that is offered for a misspelt one
+
+SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_text`
 
 
 def safe_text(text: str) -> SafeText:
@@ -100,16 +113,18 @@ def without_secret(words: str, secret: str) -> str:
 
 
 def _shaped(found: re.Match[str]) -> str:
-    text, (start, end) = found.string, found.span()
-    char, before, after = found[0], text[max(start - 1, 0) : start], text[end : end + 1]
+    """Return a shaping character where it shapes something, else the substitute."""
+    char = found[0]
+    start, end = found.span()
+    before = found.string[max(start - 1, 0) : start]
+    after = found.string[end : end + 1]
     if char in _JOINERS:
-        return char if _is_joinable(before) and _is_joinable(after) else _SUBSTITUTE
-    is_base = (
-        before in _KEYCAPS
-        if before.isascii()
-        else _is_joinable(before) and not _SHAPING.match(before)
-    )
-    return char if before and is_base else _SUBSTITUTE
+        is_useful = _is_joinable(before) and _is_joinable(after)
+    elif before.isascii():
+        is_useful = before != "" and before in _KEYCAPS
+    else:
+        is_useful = _is_joinable(before) and not _SHAPING.match(before)
+    return char if is_useful else _SUBSTITUTE
 
 
 def _is_joinable(char: str) -> bool:
@@ -135,16 +150,15 @@ def size_words(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
     if value_bytes is None:
         return ""
-    value, units = float(value_bytes), ["B", "kB", "MB", "GB", "TB"]
+    value = float(value_bytes)
+    units = ["B", "kB", "MB", "GB", "TB"]
     while value >= 999.5 and len(units) > 1:  # noqa: PLR2004 - rounds to 1000
-        value, units = value / 1000, units[1:]
-    is_whole = units[0] == "B" or (units[0] in ("kB", "MB") and not (is_exact and value < 9.95))  # noqa: PLR2004 - rounds to 10.0
-    return f"{value:.0f}{GAP}{units[0]}" if is_whole else f"{value:.1f}{GAP}{units[0]}"
-
-
-_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
-_SPACING = "\u0e33\u0eb3"  # letters by category that are drawn as marks on the previous letter
-_HIDING = ("\u200d", "\ufe0f")
+        value /= 1000
+        del units[0]
+    unit = units[0]
+    has_decimal = is_exact and value < 9.95  # noqa: PLR2004 - rounds to 10.0
+    is_whole = unit == "B" or (unit in ("kB", "MB") and not has_decimal)
+    return f"{value:.0f}{GAP}{unit}" if is_whole else f"{value:.1f}{GAP}{unit}"
 
 
 class Fence(NamedTuple):
@@ -157,7 +171,9 @@ class Fence(NamedTuple):
     def is_closed_by(self, line: str) -> bool:
         marks = line.rstrip(" \t").lstrip(" ")
         depth = len(line) - len(line.lstrip(" "))
-        return depth < 4 and len(marks) >= len(self.marks) and not marks.strip(self.marks[0])  # noqa: PLR2004 - more is code
+        if depth >= _CODE_INDENT:
+            return False
+        return len(marks) >= len(self.marks) and not marks.strip(self.marks[0])
 
 
 def fence_of(line: str) -> Fence | None:
@@ -182,25 +198,21 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands that draw no screen start without rich
 
     spans, _ = split_graphemes(text)
-    begin, total, is_half_flag = 0, 0, False
+    begin = 0
+    cells = 0
+    is_half_flag = False
     for start, _end, size in spans:
-        is_flag = "\U0001f1e6" <= text[start] <= "\U0001f1ff"
+        is_flag = _FLAG_LETTERS[0] <= text[start] <= _FLAG_LETTERS[1]
         is_mark = text[start] in _SPACING or unicodedata.category(text[start])[0] == "M"
-        if start and not (is_mark or (is_flag and is_half_flag)):
-            yield begin, total
-            begin, total = start, 0
-        total += size
+        continues_flag = is_flag and is_half_flag
+        if start and not is_mark and not continues_flag:
+            yield begin, cells
+            begin = start
+            cells = 0
+        cells += size
         is_half_flag = is_flag and not is_half_flag
     if text:
-        yield begin, total
-
-
-_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
-"""Combining marks of alphabets; in other scripts they distinguish letters."""
-_MOST_MARKS = 64
-_MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
-_MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
-"""Possible runs of marks: Python sorts them in quadratic time."""
+        yield begin, cells
 
 
 def fold(text: str) -> str:
@@ -227,10 +239,6 @@ def _is_mark(char: str) -> bool:
     return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
 
 
-_LONG_REFERENCE = re.compile("&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))")
-"""No character has a number so long, and Python refuses to read one of thousands of digits."""
-
-
 def unescaped(text: str) -> str:
     """Return text with the characters that HTML references name; those that name none stay."""
     from html import unescape  # noqa: PLC0415 - not before the first paint
@@ -247,15 +255,19 @@ class Match(NamedTuple):
 
 def match(typed: str, name: str) -> Match | None:
     """Find the typed letters in order; adjacent letters and starts of words score best."""
-    query, text = _lower(typed), _lower(name)
+    query = _lower(typed)
+    text = _lower(name)
     whole = text.find(query)
-    offsets = tuple(range(whole, whole + len(query))) if whole >= 0 else _letters(query, text)
+    is_whole = whole >= 0
+    offsets = tuple(range(whole, whole + len(query))) if is_whole else _letters(query, text)
     if len(offsets) < len(query):
         return None
     together = sum(after == before + 1 for before, after in pairwise(offsets))
     starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
     place = offsets[0] / (len(text) + 1) if offsets else 0
-    score = len(offsets) + together + starts - place + 2 * len(query) * (whole >= 0)
+    score = len(offsets) + together + starts - place
+    if is_whole:
+        score += 2 * len(query)
     return Match(score=score, offsets=offsets)
 
 
@@ -266,13 +278,15 @@ def _lower(text: str) -> str:
 
 
 def _letters(query: str, text: str) -> tuple[int, ...]:
-    """Return where letters are found in their order, as far as all of them are."""
+    """Return where letters are found in their order, up to the first that is not."""
     offsets: list[int] = []
+    start = 0
     for letter in query:
-        at = text.find(letter, offsets[-1] + 1 if offsets else 0)
+        at = text.find(letter, start)
         if at < 0:
             break
         offsets.append(at)
+        start = at + 1
     return tuple(offsets)
 
 
@@ -303,4 +317,4 @@ def similar(word: str, words: tuple[str, ...]) -> str:
     """Return the most similar word, or ""."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
-    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.65)), "")
+    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)), "")

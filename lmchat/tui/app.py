@@ -129,7 +129,7 @@ class LMChatApp(PatchedApp):
         options["markup"] = False
         super().notify(safe_line(message), severity=severity, **options)
 
-    def tell_failure(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         error_id = self.workspace.platform.note_error(error)
         self.notify(
             f"lmchat had an internal error (id {error_id}). The log file has the details.",

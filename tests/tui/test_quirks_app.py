@@ -36,7 +36,7 @@ class Paced(PatchedApp):
     def compose(self) -> ComposeResult:
         yield Static("first")
 
-    def tell_failure(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         self.failures.append(error)
 
     def post_display_hook(self) -> None:

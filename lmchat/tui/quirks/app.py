@@ -39,7 +39,7 @@ class PatchedApp(App[None]):
     def begin_with_theme(self, name: str) -> None:
         """Set the theme before the app runs.
 
-        Assigning `theme` parses all styles, and again when the app runs: 20 ms until the first key is shown.
+        Assigning `theme` parses all styles, which the app does again when it runs: 20 ms.
         """
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
@@ -48,8 +48,8 @@ class PatchedApp(App[None]):
         self._refresh_truecolor_filter(self.ansi_theme)
         self.stylesheet.set_variables(self.get_css_variables())
 
-    def tell_failure(self, error: BaseException) -> None:
-        """Report the exception of a worker; this ends the app as Textual does, a subclass may go on."""
+    def report_failure(self, error: BaseException) -> None:
+        """Report the exception of a worker; unless a subclass continues, this ends the app."""
         super()._handle_exception(WorkerFailed(error))
 
     @property
@@ -61,7 +61,7 @@ class PatchedApp(App[None]):
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
-        """Deliver keys in order; ignore input that would end the app: its widget or screen is gone."""
+        """Deliver keys in order; ignore input for a widget or screen that is gone."""
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
@@ -105,12 +105,12 @@ class PatchedApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         if isinstance(error, WorkerFailed):
-            self.tell_failure(error.error)
+            self.report_failure(error.error)
         else:
             super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """End without a traceback: Textual's shows all local variables, API keys and chats among them."""
+        """End without a traceback: Textual's shows all local variables, with keys and chats."""
         self._close_messages_no_wait()
 
     def _print_error_renderables(self) -> None:
@@ -120,8 +120,8 @@ class PatchedApp(App[None]):
 class _CroppedCompositor(Compositor):
     """Compositor that renders only changed rows, and no widget behind another.
 
-    Textual 8.2.8 renders all widgets that touch the changed region in full; a stream then takes more than 0.8
-    times the CPU time of a bare `Log`.
+    Textual 8.2.8 renders all widgets that touch the changed region in full; a stream then takes
+    more than 0.8 times the CPU time of a bare `Log`.
     """
 
     def _get_renders(
@@ -134,7 +134,8 @@ class _CroppedCompositor(Compositor):
         for widget, (region, clip) in self.visible_widgets.items():
             shown = region.intersection(clip)
             part = shown.intersection(crop)
-            if part and not any(one.contains_region(part) for one in in_front):
+            is_hidden = any(region_in_front.contains_region(part) for region_in_front in in_front)
+            if part and not is_hidden:
                 rows = Region(shown.x, part.y, shown.width, part.height)
                 yield region, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
                 in_front.append(shown)
@@ -143,8 +144,8 @@ class _CroppedCompositor(Compositor):
 class PatchedScreen(Screen[None]):
     """Screen that paints only what has changed, below a dialog too.
 
-    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also asks the
-    dialog to refresh itself, and a screen that does so forgets its widgets that wait to be painted.
+    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also
+    asks the dialog to refresh itself, which then forgets its widgets that wait to be painted.
     """
 
     def __init__(self) -> None:
@@ -167,7 +168,7 @@ def _stop_style_leak() -> None:
 
     https://github.com/Textualize/textual/issues/6665
     """
-    setattr(StylesCache, "get_inner_outer", lambda _, base, ground: _backgrounds(base, ground))  # noqa: B010 - mypy
+    setattr(StylesCache, "get_inner_outer", staticmethod(_backgrounds))  # noqa: B010 - for mypy
 
 
 @lru_cache(1024)

@@ -43,23 +43,21 @@ SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
-_ROWS_KEPT = (
-    512  # of several screens: most rows of a frame were in the frame before, higher or lower
-)
+_ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
+# resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
-"""Resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape."""
 _LAST_WORDS = (
-    f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l\x1b[?7h"
-    f"{_KITTY_POP}\x1b[?1049l\x1b[?25h"
+    f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
+    f"\x1b[?7h{_KITTY_POP}\x1b[?1049l\x1b[?25h"
 )
 
 
 def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
     """Let an app that does not run yet use `TerminalDriver`.
 
-    On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual leaves it raw.
-    Then `on_terminate` has a second to save, and the app exits with 128 + the signal's number in any case.
+    On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual
+    leaves it raw. Then `on_terminate` has a second to save; the app exits with 128 + the signal.
     """
     mend_keys()
     if termios is None:
@@ -79,7 +77,7 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Give the terminal to another program; `App.suspend` does not take it back after an exception.
+    """Lend the terminal; after an exception, `App.suspend` does not take it back.
 
     https://github.com/Textualize/textual/issues/6692
     """
@@ -109,7 +107,7 @@ _kept_row = lru_cache(_ROWS_KEPT)(_as_written)
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver with an own writer and reader."""
+    """Textual's driver with a writer and a reader of its own."""
 
     def __init__(
         self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
@@ -131,8 +129,8 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         if self._has_terminal and self._writer is not None:
             rows = rows_of(data)
-            drawn = map(_kept_row, rows) if len(rows) > 1 else map(_as_written, rows)
-            self._writer.write("".join(drawn))
+            written = _kept_row if len(rows) > 1 else _as_written
+            self._writer.write("".join(map(written, rows)))
 
     @property
     def is_behind(self) -> bool:
@@ -140,7 +138,7 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         if self._guard.ended_by is not None or self._has_terminal:
-            return  # taken twice, the modes to give back would be those of the app
+            return  # a second start would save the modes of the app as those to restore
         self._output.begin()
         self._has_terminal = True
         self._writer = TerminalWriter(self._output)
@@ -156,9 +154,9 @@ class TerminalDriver(LinuxDriver):
         """Read the size on the event loop; of two nested signal handlers the older posts last."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._tell_size)
+                self._loop.call_soon_threadsafe(self._post_size)
 
-    def _tell_size(self) -> None:
+    def _post_size(self) -> None:
         size = Size(*self._get_terminal_size())
         self._app.post_message(events.Resize(size, size))
 
@@ -180,11 +178,8 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        if (
-            self._stop_reading is not None
-            and self._key_thread is not None
-            and self._key_thread.is_alive()
-        ):
+        is_reading = self._key_thread is not None and self._key_thread.is_alive()
+        if self._stop_reading is not None and is_reading:
             os.write(self._stop_reading[1], b"x")
         super().disable_input()
 
@@ -203,7 +198,8 @@ class TerminalDriver(LinuxDriver):
         """Read until stopped or hung up."""
         if self._stop_reading is None:
             return
-        stream, decode = KeyStream(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        stream = KeyStream(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
@@ -213,10 +209,14 @@ class TerminalDriver(LinuxDriver):
                 if self._stop_reading[0] in ready:
                     os.read(self._stop_reading[0], 1)
                     return
-                if ready and not (data := self._read()):
+                if not ready:
+                    self._pass_on(stream.tick())
+                    continue
+                data = self._read()
+                if not data:
                     self._guard.hang_up()
                     return
-                self._pass_on(stream.feed(decode(data)) if ready else stream.tick())
+                self._pass_on(stream.feed(decode(data)))
 
     def _pass_on(self, messages: Iterator[Message]) -> None:
         """Post messages; keys wait until widgets are mounted, else they are lost."""
@@ -226,19 +226,20 @@ class TerminalDriver(LinuxDriver):
             else:
                 self.process_message(message)
         if self._app._dom_ready:
-            early, self._early = self._early, []
-            for key in early:
+            for key in self._early:
                 self.process_message(key)
+            self._early.clear()
 
     def _read(self) -> bytes:
-        try:
+        with suppress(OSError):  # the terminal hung up
             return os.read(self.fileno, _READ_SIZE)
-        except OSError:
-            return b""
+        return b""
 
     def _claim(self) -> bool:
+        """Take the duty to restore the terminal; return False for all but the first."""
         with self._claiming:
-            had_terminal, self._has_terminal = self._has_terminal, False
+            had_terminal = self._has_terminal
+            self._has_terminal = False
             return had_terminal
 
     def _ask_to_end(self, number: int) -> None:

@@ -17,6 +17,37 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widget import Widget
 
+ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks part sequences, people are slower
+SEQUENCE_DELAY_S = 0.25  # wait after the second byte: half a mouse report must not be typed
+BURST_DELAY_S = 0.05  # time within which more lines belong to a paste without brackets
+BULK = 1000  # characters in one read that are a paste
+BULK_OF_ANSWER = 32  # characters in one read that continue a reply; fewer may be keys
+ASK_BACKGROUND = "\x1b]11;?\x1b\\"
+_BACKGROUND = re.compile(r"(?i)\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})")
+_BACKGROUND_CHARS = 64  # of a reply that are kept
+_LIGHT_FROM = 0.5  # brightness of a light background
+_PASTE_START = "\x1b[200~"
+_PASTE_END = "\x1b[201~"
+_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply (OSC, DCS …), and of no key
+_ANSWER_END = re.compile("[\x00-\x1f\x7f]")
+_UNIT = re.compile(
+    rf"(?P<answer>{_ANSWER})"
+    r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a cursor key
+    r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, old mouse, Linux's F1 to F5
+    r"|\x1bO[ -~]"
+    r"|\x1b[^\x1b\[O]"
+    r"|[^\x1b]+"
+    r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
+    re.DOTALL,
+)
+_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
+_CONTINUES_ESCAPE = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
+_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
+_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
+_META = re.compile(r"\x1b\[1;9([A-Z])\Z")
+_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
+_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
+
 
 async def run_own_binding(widget: Widget, key: str) -> bool:
     """Run the action of a key of the focused widget at once; return whether it has one.
@@ -44,42 +75,6 @@ def is_prefix(key: str) -> bool:
     return key == "ctrl+b" and "TMUX" in os.environ
 
 
-ESCAPE_DELAY_S = 0.03
-"""Wait for the rest of a sequence after a lone ESC: networks part its halves, people are slower."""
-SEQUENCE_DELAY_S = 0.25
-"""Wait after the second byte: a mouse report that is cut must not be typed into the prompt."""
-BURST_DELAY_S = 0.05  # time within which more lines belong to a paste without brackets
-BULK = 1000  # characters in one read that are a paste
-
-_PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
-BULK_OF_ANSWER = 32  # characters in one read that continue a reply; fewer may be keys
-_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply of the terminal (OSC, DCS …), and of no key
-_ANSWER_END = re.compile("[\x00-\x1f\x7f]")
-ASK_BACKGROUND = "\x1b]11;?\x1b\\"
-_BACKGROUND = re.compile(
-    r"\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})", re.IGNORECASE
-)
-_BACKGROUND_LENGTH = 64
-_LIGHT_FROM = 0.5
-_UNIT = re.compile(
-    rf"(?P<answer>{_ANSWER})"
-    r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
-    r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, with old mouse reports and Linux's F1 to F5
-    r"|\x1bO[ -~]"
-    r"|\x1b[^\x1b\[O]"
-    r"|[^\x1b]+"
-    r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
-    re.DOTALL,
-)
-_UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
-_GOES_ON = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
-_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
-_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
-_META = re.compile(r"\x1b\[1;9([A-Z])\Z")
-_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
-_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
-
-
 class BackgroundReported(Message):
     """The terminal has answered `ASK_BACKGROUND`."""
 
@@ -91,23 +86,22 @@ class BackgroundReported(Message):
 class KeyStream(XTermParser):
     """Textual's parser, fed with one complete sequence at a time.
 
-    By itself it delays Esc by 100 ms and takes the next key for Alt with that key, line ends of a paste
-    without brackets for Enter, and replies of the terminal for text.
+    Textual's own stream delays Esc by 100 ms and takes the next key for Alt with that key, line
+    ends of a paste without brackets for Enter, and replies of the terminal for text.
     """
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
         self._clock = clock
-        self._held = ""
+        self._held = ""  # the beginning of a sequence
         self._held_until = 0.0
         self._is_pasting = False
-        self._is_answering = False
-        self._answer = ""
-        self._pieces: list[str] = []
+        self._pieces: list[str] = []  # of the paste
         self._burst_until = 0.0
-        self._escape_delay_s = (
-            constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
-        )
+        self._is_answering = False
+        self._answer = ""  # the beginning of the terminal's reply
+        is_set = "ESCDELAY" in os.environ
+        self._escape_delay_s = constants.ESCAPE_DELAY if is_set else ESCAPE_DELAY_S
 
     def wait_s(self) -> float | None:
         """Return the seconds until `tick`; None when only more bytes can help."""
@@ -118,7 +112,9 @@ class KeyStream(XTermParser):
     def tick(self) -> Iterator[Message]:
         """Yield what was held back too long."""
         if self.wait_s() == 0:
-            held, self._held, self._is_answering = self._held, "", False
+            held = self._held
+            self._held = ""
+            self._is_answering = False
             if held:
                 yield from self._complete(held)
 
@@ -127,15 +123,18 @@ class KeyStream(XTermParser):
         if not data:
             yield from super().feed("")
             return
-        # Bytes may lie in the kernel while this thread has no turn: only a sequence goes on after a late ESC.
-        if self._held.strip("\x1b") == "" and not _GOES_ON.match(data):
+        # a late ESC may belong to this read, which waited in the kernel, but only before a sequence
+        if self._held.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
             yield from self.tick()
-        text, self._held = self._held + data, ""
+        text = self._held + data
+        self._held = ""
         while text:
             if self._is_answering:
                 text = yield from self._answered(text)
+            elif self._is_pasting:
+                text = yield from self._pasted(text)
             else:
-                text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
+                text = yield from self._units(text)
 
     def _units(self, text: str) -> Generator[Message, None, str]:
         """Yield sequences and text; return what follows the start of a paste or a reply."""
@@ -143,22 +142,26 @@ class KeyStream(XTermParser):
         end = unfinished.start() if unfinished else len(text)
         for match in _UNIT.finditer(text, 0, end):
             if match["answer"]:
-                self._is_answering, self._held_until = True, self._clock() + SEQUENCE_DELAY_S
+                self._is_answering = True
+                self._held_until = self._clock() + SEQUENCE_DELAY_S
                 self._answer = match[0]
                 return text[match.end() :]
             if match[0] == _PASTE_START:
                 self._is_pasting = True
                 return text[match.end() :]
-            yield from self._complete(match[0]) if match[0][0] == "\x1b" else self._run(match[0])
+            if match[0].startswith("\x1b"):
+                yield from self._complete(match[0])
+            else:
+                yield from self._run(match[0])
         self._hold(text[end:])
         return ""
 
     def _answered(self, text: str) -> Generator[Message, None, str]:
-        """Drop a reply, but for the background; return the text behind it."""
+        """Drop a reply, except the background; return the text after it."""
         if len(text) >= BULK_OF_ANSWER:
             self._held_until = self._clock() + SEQUENCE_DELAY_S
         end = _ANSWER_END.search(text)
-        self._answer = (self._answer + text[: end.start() if end else None])[:_BACKGROUND_LENGTH]
+        self._answer = (self._answer + text[: end.start() if end else None])[:_BACKGROUND_CHARS]
         if end is None:
             return ""
         rest = text[end.start() :]
@@ -170,25 +173,23 @@ class KeyStream(XTermParser):
             red, green, blue = (
                 int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups()
             )
-            yield BackgroundReported(
-                is_dark=0.299 * red + 0.587 * green + 0.114 * blue < _LIGHT_FROM
-            )
-        over = next((mark for mark in ("\x1b\\", "\x07") if rest.startswith(mark)), "")
-        return rest[len(over) :]
+            brightness = 0.299 * red + 0.587 * green + 0.114 * blue
+            yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
+        return rest[2:] if rest.startswith("\x1b\\") else rest.removeprefix("\x07")
 
     def _hold(self, held: str) -> None:
         delay_s = SEQUENCE_DELAY_S if held.strip("\x1b]P_^X") else self._escape_delay_s
-        self._held, self._held_until = held, self._clock() + delay_s
+        self._held = held
+        self._held_until = self._clock() + delay_s
 
     def _pasted(self, text: str) -> Generator[Message, None, str]:
         """Collect a paste up to its closing bracket; return what follows."""
         body, end, rest = text.partition(_PASTE_END)
         if not end:
-            begun = next(
-                (count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0
-            )
-            self._pieces.append(text[: len(text) - begun])
-            self._held = text[len(text) - begun :]
+            starts = (_PASTE_END[:count] for count in range(5, 0, -1))
+            begun = next((start for start in starts if text.endswith(start)), "")
+            self._pieces.append(text.removesuffix(begun))
+            self._held = begun
             return ""
         yield _paste("".join([*self._pieces, body]))
         self._pieces.clear()
@@ -199,7 +200,8 @@ class KeyStream(XTermParser):
         """Yield keys, or a paste of more than anyone types at once."""
         is_text = bool(_TYPED.match(run))
         is_lines = "\r" in run[:-1] and not run.isspace()
-        if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
+        is_burst = len(run) >= BULK or self._clock() < self._burst_until
+        if is_text and (is_lines or is_burst):
             self._burst_until = self._clock() + BURST_DELAY_S
             yield _paste(run)
         else:

@@ -1,8 +1,8 @@
 """Cells of characters that terminals disagree about, and cuts that lose no cell.
 
-Joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts differ: tmux 3.3a gives ⚠️ one cell where
-rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the row would be in the wrong column.
-So after each such character the cursor is moved to where rich counts it.
+Joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts differ: tmux 3.3a gives ⚠️ one
+cell where rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the row would be
+in the wrong column, so after each such character the cursor is moved to where rich counts it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from rich.segment import Segment
 
 from lmchat.text import cut_at, graphemes
 
+# start and end of the ranges that have the same width everywhere: no marks, joiners or emoji
 _AGREED = (
     *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427, 0x2500, 0x27C0),
     *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
-"""Start and end of the ranges with the same width everywhere: no combining marks, joiners or emoji."""
-_SIGNS = 0x2010  # words of lower code points, letters, are placed as a whole: fewer bytes
+_FIRST_SIGN = 0x2010  # words of lower code points are placed as a whole, in fewer bytes
 _SEQUENCE = (
     r"\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes
@@ -29,11 +29,11 @@ _SEQUENCE = (
     r"|[PX^_](?:[^\x1b]|\x1b\x1b)*"  # DCS, SOS, PM, APC: images, and what tmux passes on
     r"|[ -/]*[0-~])"
 )
-_CUTS_KEPT = 16 * 1024
+_CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
 
 
 def with_sure_widths(text: str) -> str:
-    """Set the cursor behind each character of unsure width, drawn over blanks against old characters."""
+    """Set the cursor after each character of unsure width; blanks below it erase old ones."""
     return text if _is_sure(text) else _runs().sub(_placed, text)
 
 
@@ -59,7 +59,7 @@ def _placed(match: re.Match[str]) -> str:
     run = match[0]
     if match["sequence"] is not None:
         return run
-    if all(ord(char) < _SIGNS for char in run):
+    if all(ord(char) < _FIRST_SIGN for char in run):
         return _at_its_place(run)
     begins = [begin for begin, _ in graphemes(run)]
     parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
@@ -67,11 +67,11 @@ def _placed(match: re.Match[str]) -> str:
 
 
 def _at_its_place(group: str) -> str:
+    """Return text with the cursor set behind it, drawn over blanks."""
     cells = cell_len(group)
     save, restore = "\x1b7", "\x1b8"
-    return f"{save}{' ' * cells}{restore}{save}{group}{restore}" + (
-        f"\x1b[{cells}C" if cells else ""
-    )
+    forward = f"\x1b[{cells}C" if cells else ""
+    return f"{save}{' ' * cells}{restore}{save}{group}{restore}{forward}"
 
 
 def mend_cuts() -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.markdown.inline import as_it_will_look
+from lmchat.tui.widgets.chat_log.markdown.inline import completed
 from tests.support.chat_log_app import picture, pictures, plain_page, tail_of
 from tests.support.markdown_corpus import CORPUS
 
@@ -44,7 +44,7 @@ def test_of_half_a_text_no_letter_is_missing_but_in_its_last_line(name):
     text = CORPUS[name]
     for end in range(1, min(len(text), 1_500), 7):
         before, line_end, last = text[:end].rpartition("\n")
-        changed = as_it_will_look(text[:end])
+        changed = completed(text[:end])
         assert changed.startswith(before)
         letters = re.sub(r"\]\([^)]*$", "", last)
         assert re.findall(r"\w", changed[len(before + line_end) :]) == re.findall(r"\w", letters)
@@ -97,4 +97,4 @@ def test_of_half_a_text_no_letter_is_missing_but_in_its_last_line(name):
     ],
 )
 def test_what_lacks_is_added(half, whole):
-    assert as_it_will_look(half) == whole
+    assert completed(half) == whole

@@ -16,7 +16,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
-from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by, rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.inline import names_target, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
 from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import (
@@ -148,7 +148,7 @@ def test_thousands_of_marks_in_one_text_are_shown_as_they_are(start, sign):
 
 @pytest.mark.parametrize("words", ["a" * CHARS, "a.1." * CHARS, "e" + "\u0301" * CHARS])
 def test_words_of_a_link_are_compared_with_its_host_in_linear_time(words):
-    assert cpu_s(is_told_by, "http://a.b", words) < MOST_S
+    assert cpu_s(names_target, "http://a.b", words) < MOST_S
 
 
 @pytest.mark.parametrize("end", [")", ").", "].", "?"])

@@ -12,7 +12,7 @@ from rich.style import Style
 from lmchat.machine.lexer import colours_of
 from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.layout.block import inline_spans
-from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by
+from lmchat.tui.widgets.chat_log.markdown.inline import names_target
 from lmchat.tui.widgets.chat_log.markdown.parser import links, parse_blocks, parse_inline
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
@@ -372,5 +372,5 @@ def test_a_table_of_more_columns_than_anybody_reads_is_shown_as_it_stands(column
     "words", ["bank\u3002example", "bank\uff0eexample", "bank\u2060.example", "\uff42ank.example"]
 )
 def test_words_that_a_browser_would_take_for_another_host_do_not_tell_where_a_link_leads(words):
-    assert not is_told_by("https://evil.example", words)
-    assert is_told_by("https://bank.example", words)
+    assert not names_target("https://evil.example", words)
+    assert names_target("https://bank.example", words)

@@ -30,9 +30,9 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     table_lines,
 )
 from lmchat.tui.widgets.chat_log.markdown.inline import (
-    as_it_will_look,
     can_be_opened,
-    is_told_by,
+    completed,
+    names_target,
     without_end_of_code,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
@@ -141,7 +141,7 @@ class _Writer:
             words = "".join(text for text, _ in self.spans[self._begin :]).strip()
             if not words:
                 self._put(self._target, style)
-            elif not is_told_by(self._target, words):
+            elif not names_target(self._target, words):
                 look = self._style("muted") + _leading_to(self._target)
                 self._put(f" ({self._shortened(self._target)})", look)
             self._target = ""
@@ -167,6 +167,13 @@ def _is_break(token: Token) -> bool:
     if token.type in ("softbreak", "hardbreak"):
         return True
     return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
+
+
+def _shown_source(source: str, kind: str) -> str:
+    """Return the source of an open block as it will look; `kind` is its innermost block."""
+    if kind in _OF_WORDS:
+        return completed(source)
+    return without_end_of_code(source) if kind == "fence" else source
 
 
 @lru_cache(maxsize=256)
@@ -231,18 +238,12 @@ class Layout:
         text = block.head + block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
-            source = self._completed(block.source, last_leaf(tokens))
+            source = _shown_source(block.source, last_leaf(tokens))
             if source != block.source:
                 text = block.head + source
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
         return tokens
-
-    def _completed(self, source: str, kind: str) -> str:
-        """Return the source of an open block, whose innermost block at the end is of a kind."""
-        if kind in _OF_WORDS:
-            return as_it_will_look(source)
-        return without_end_of_code(source) if kind == "fence" else source
 
     def _put_cursor(self, line: Line) -> None:
         padding = line.segments[-1]
@@ -415,7 +416,7 @@ class Layout:
             self._frames[key] = measured(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            source = as_it_will_look(source, is_table=True)
+            source = completed(source, is_table=True)
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))

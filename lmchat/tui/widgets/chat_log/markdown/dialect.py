@@ -1,4 +1,4 @@
-"""Markdown rules beyond the parser's: mathematics, addresses, whole tables, emphasis as models write it."""
+"""Markdown rules beyond the parser's: mathematics, addresses, tables, emphasis of models."""
 
 from __future__ import annotations
 
@@ -17,19 +17,40 @@ from markdown_it.rules_inline.state_inline import Delimiter
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 from lmchat.tui.widgets.chat_log.markdown.inline import end_of_math, rest_of_address
 
+# Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 _CODE = r"(`+)(?=[^`])(.*?[^`])\1(?!`)"
+_MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
+_MATH_END = r"\s*[.,;:]?\s*$"
+_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
+_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
+_DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
+_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"
+_IDEOGRAPH = (
+    "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
+)
+_STOPS = ".:!?,;)]%\u2026"
+_ASTERISK = ord("*")
+_CHAINS = ("paragraph", "reference", "blockquote", "list")
+_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
+_DASHES = "|:-"  # first signs of the line below the head of a table
+_LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
+_MOST_DELIMITERS = 60  # that are searched for the beginning of emphasis
+_MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through all of its lines
+MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; the parser drops it
 
 
 def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a table; the last cell of a row keeps the text that the parser would drop."""
-    begin, below = len(state.tokens), min(first + 1, last - 1)
+    begin = len(state.tokens)
+    below = min(first + 1, last - 1)
     if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
         return False
     if not table(state, first, last, silent):
         return False
-    columns = sum(token.type == "th_open" for token in state.tokens[begin:])
+    tokens = state.tokens[begin:]
+    columns = sum(token.type == "th_open" for token in tokens)
     cells: Iterator[str] = iter(())
-    for token in state.tokens[begin:]:
+    for token in tokens:
         if token.type == "tr_open" and token.map:
             line = token.map[0]
             text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
@@ -40,48 +61,28 @@ def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def _row_cells(text: str, columns: int) -> list[str]:
-    """Return the cells of a row; a bar within code only divides where there are too few cells without it."""
+    """Return the cells of a row; a bar within code divides cells only where too few are without."""
     cells = _split_cells(text)
     if len(cells) > columns:
         coded = _split_cells(re.sub(_CODE, lambda found: found[0].replace("|", "\\|"), text))
-        cells = coded if len(coded) >= columns else cells
+        if len(coded) >= columns:
+            cells = coded
     return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
 
 
 def _split_cells(text: str) -> list[str]:
     cells = escapedSplit(mdTrim(text))
-    cells = cells[1:] if cells and not cells[0] else cells
-    cells = cells[:-1] if cells and not cells[-1] else cells
+    if cells and not cells[0]:
+        del cells[0]
+    if cells and not cells[-1]:
+        del cells[-1]
     return [mdTrim(cell) for cell in cells]
-
-
-# Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
-_MOST_NESTED_LINES = 20_000  # lines, times their level
-_CHAINS = ("paragraph", "reference", "blockquote", "list")
-_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")
-"""First signs of lines that may begin another block, beside the head of a table."""
-_DASHES = "|:-"
-MOST_LEVELS = (
-    40  # deeper nesting (a list takes two levels) is shown as source; the parser would drop it
-)
-_MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
-_MATH_END = r"\s*[.,;:]?\s*$"
-_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
-_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
-_DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
-_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"
-_STOPS = ".:!?,;)]%\u2026"
-_ASTERISK = ord("*")
-_LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
-_MOST_LOOKED_AT = 60
-_IDEOGRAPH = (
-    "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
-)
 
 
 def teach(parser: MarkdownIt) -> MarkdownIt:
     """Give a parser these rules, and return it."""
-    block, inline = parser.block.ruler, parser.inline.ruler
+    block = parser.block.ruler
+    inline = parser.inline.ruler
     block.before("table", "deep", deep)
     block.before(
         "table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
@@ -99,11 +100,14 @@ def teach(parser: MarkdownIt) -> MarkdownIt:
 
 
 def _ask_once(parser: MarkdownIt) -> None:
-    """Ask one rule instead of eight whether a line ends the block above it: mostly, its first sign tells."""
+    """Ask one rule instead of eight whether a line ends the block above it.
+
+    Mostly, its first sign tells.
+    """
     block = parser.block.ruler
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        block.at(name, rule)  # no chain has it any more
+        block.at(name, rule)  # takes it out of all chains
     for chain, rules in ends.items():
         block.push(f"end of {chain}", partial(_ends, rules), {"alt": [chain]})
 
@@ -113,21 +117,21 @@ def _ends(
 ) -> bool:
     if not silent:
         return False
-    begin, below = state.bMarks[line] + state.tShift[line], line + 1
-    may_begin = begin < state.eMarks[line] and state.src[begin] in _BEGINNINGS
-    if not may_begin and below < last:
-        begin = state.bMarks[below] + state.tShift[below]
-        may_begin = (
-            begin < state.eMarks[below] and state.src[begin] in _DASHES
-        )  # below the head of a table
-    return may_begin and any(rule(state, line, last, True) for rule in rules)
+    may_begin = _first_sign(state, line) in _BEGINNINGS
+    may_be_head = not may_begin and line + 1 < last and _first_sign(state, line + 1) in _DASHES
+    if not may_begin and not may_be_head:
+        return False
+    return any(rule(state, line, last, True) for rule in rules)
+
+
+def _first_sign(state: StateBlock, line: int) -> str:
+    """Return the first sign of a line, or a blank."""
+    begin = state.bMarks[line] + state.tShift[line]
+    return state.src[begin] if begin < state.eMarks[line] else " "
 
 
 def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take what is nested too deep as one piece of text, also where so many lines are nested deep.
-
-    Each level goes through all of its lines.
-    """
+    """Take blocks that are nested too deep, or too many lines of nested ones, as one text."""
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
         return False
@@ -139,27 +143,34 @@ def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or to a blank line."""
     if state.is_code_block(first):
         return False
-    begin, stop = state.bMarks[first] + state.tShift[first], state.eMarks[first]
+    begin = state.bMarks[first] + state.tShift[first]
+    stop = state.eMarks[first]
     found = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
-    if not found:
+    if found is None:
         return False
-    end = "$$" if found[1] else "\\]" if found[2] else f"\\end{{{found[3]}}}"
+    end = _end_of_display(found)
     place = state.src.find(end, found.end(), stop)
-    if place >= 0 and not re.match(_MATH_END, state.src[place + len(end) : stop]):
+    is_over = place >= 0
+    if is_over and not re.match(_MATH_END, state.src[place + len(end) : stop]):
         return False
     line = first + 1
-    is_over = place >= 0
-    while (
-        not is_over
-        and line < last
-        and not state.isEmpty(line)
-        and state.sCount[line] >= state.blkIndent
-    ):
+    while not is_over and line < last and _continues_block(state, line):
         is_over = end in state.src[state.bMarks[line] : state.eMarks[line]]
         line += 1
     if not silent:
         _push(state, "math_block", first, line)
     return True
+
+
+def _end_of_display(begin: re.Match[str]) -> str:
+    """Return what ends the mathematics that a match begins."""
+    if begin[1]:
+        return "$$"
+    return "\\]" if begin[2] else f"\\end{{{begin[3]}}}"
+
+
+def _continues_block(state: StateBlock, line: int) -> bool:
+    return not state.isEmpty(line) and state.sCount[line] >= state.blkIndent
 
 
 def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
@@ -181,8 +192,11 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
 
 def math(state: StateInline, silent: bool) -> bool:
     """Take mathematics as they are."""
-    start, source = state.pos, state.src
-    stop = end_of_math(source, start, state.posMax) if source[start] in "$\\" else 0
+    start = state.pos
+    source = state.src
+    if source[start] not in "$\\":
+        return False
+    stop = end_of_math(source, start, state.posMax)
     if not stop:
         return False
     if not silent:
@@ -197,8 +211,10 @@ def address(state: StateInline, silent: bool) -> bool:
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
     scheme = re.search(_SCHEME, state.pending[-6:])  # as in `-https`
-    rest = rest_of_address(state.src[pos + 3 : state.posMax]) if scheme else ""
-    if not scheme or not rest:
+    if scheme is None:
+        return False
+    rest = rest_of_address(state.src[pos + 3 : state.posMax])
+    if not rest:
         return False
     shown = f"{scheme[1]}://{rest}"
     if not silent:
@@ -212,12 +228,12 @@ def address(state: StateInline, silent: bool) -> bool:
 
 
 def dunder(state: StateInline, silent: bool) -> bool:
-    """Take names like `__init__.py` as they stand."""
+    """Take names like `__init__.py` as text."""
     start = state.pos
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
-    pattern = re.compile(_DUNDER if not is_member else _DUNDER_MEMBER)
+    pattern = re.compile(_DUNDER_MEMBER if is_member else _DUNDER)
     found = pattern.match(state.src, start, state.posMax)
-    if not found:
+    if found is None:
         return False
     if not silent:
         state.pending += found[0]
@@ -226,57 +242,74 @@ def dunder(state: StateInline, silent: bool) -> bool:
 
 
 def likely_link(state: StateInline, silent: bool) -> bool:
-    """Take a link, where the text has what each link has."""
+    """Take a link, unless the rest of the text has no end of one."""
     return _has_target(state) and link(state, silent)
 
 
 def likely_image(state: StateInline, silent: bool) -> bool:
-    """Take an image, where the text has what each image has."""
+    """Take an image, unless the rest of the text has no end of one."""
     return _has_target(state) and image(state, silent)
 
 
 def _has_target(state: StateInline) -> bool:
-    """Whether an address or a name of a reference may follow: the parser looks for an end of each bracket."""
-    end = "]" if state.env.get("references") else "]("
+    """Whether the end of a link may follow: the parser would search an end for each bracket."""
     last = state.cache.get(_LAST_END)
     if last is None:
-        last = state.cache[_LAST_END] = state.src.rfind(end)
+        end = "]" if state.env.get("references") else "]("
+        last = state.src.rfind(end)
+        state.cache[_LAST_END] = last
     return state.pos < last
 
 
 def emphasis(state: StateInline, silent: bool) -> bool:
     """Take `*` and `_` as the parser does, except between operands and beside ideographs."""
-    start, marker = state.pos, state.src[state.pos]
+    start = state.pos
+    marker = state.src[start]
     if silent or marker not in "_*":
         return False
     scanned = state.scanDelims(start, marker == "*")
-    can_open, can_close = scanned.can_open, scanned.can_close
+    length = scanned.length
     before = state.src[start - 1 : start].strip()
-    after = state.src[start + scanned.length : start + scanned.length + 1].strip()
+    after = state.src[start + length : start + length + 1].strip()
+    can_open = scanned.can_open
+    can_close = scanned.can_close
     if marker == "*" and before and after:  # beside a blank the parser is right
-        if not (before + after).isascii() and re.search(_IDEOGRAPH, before + after):
-            can_open = can_close = True
-        elif re.match(_OPERANDS, before + after):
-            can_open, can_close = False, can_close and _is_open(state, scanned.length)
-        elif before in _STOPS and after.isalnum() and _is_open(state, scanned.length):
-            can_open, can_close = False, True  # as in `**Note:**text`
-    for _ in range(scanned.length):
+        can_open, can_close = _flanks(state, before, after, (can_open, can_close), length)
+    for _ in range(length):
         token = state.push("text", "", 0)
         token.content = marker
         place = len(state.tokens) - 1
-        state.delimiters.append(
-            Delimiter(ord(marker), scanned.length, place, -1, can_open, can_close)
-        )
-    state.pos += scanned.length
+        delimiter = Delimiter(ord(marker), length, place, -1, can_open, can_close)
+        state.delimiters.append(delimiter)
+    state.pos += length
     return True
 
 
+def _flanks(
+    state: StateInline, before: str, after: str, flanks: tuple[bool, bool], length: int
+) -> tuple[bool, bool]:
+    """Return whether asterisks between two signs can open and close emphasis.
+
+    `flanks` is what the parser thinks, which knows neither operands nor ideographs.
+    """
+    between = before + after
+    if not between.isascii() and re.search(_IDEOGRAPH, between):
+        return True, True
+    if re.match(_OPERANDS, between):
+        return False, flanks[1] and _is_open(state, length)
+    if before in _STOPS and after.isalnum() and _is_open(state, length):
+        return False, True  # as in `**Note:**text`
+    return flanks
+
+
 def _is_open(state: StateInline, length: int) -> bool:
+    """Whether emphasis of this many asterisks is open."""
     depth = 0
-    for one in state.delimiters[-_MOST_LOOKED_AT:]:
-        if one.marker == _ASTERISK and one.length == length:
-            if one.close and depth:
-                depth -= 1
-            elif one.open:
-                depth += 1
+    for delimiter in state.delimiters[-_MOST_DELIMITERS:]:
+        if delimiter.marker != _ASTERISK or delimiter.length != length:
+            continue
+        if delimiter.close and depth:
+            depth -= 1
+        elif delimiter.open:
+            depth += 1
     return depth > 0

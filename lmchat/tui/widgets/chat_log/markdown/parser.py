@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-References = MutableMapping[
-    str, Any
-]  # link reference definitions by name, in the parser's own form
+# core rules that only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
-"""Core rules that only matter for the text inside blocks: without them cutting costs half."""
-
 _LINK_SIGNS = ("[", "<", "://")  # a block without any of these holds no link
+_PARTS = ("inline", "thead_open", "tbody_open", "tr_open")  # tokens that are not blocks
+# blocks that a list may follow without a blank row
+ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
+
+# link reference definitions by name, in the parser's own form
+References = MutableMapping[str, Any]
 
 
 class Token(Protocol):
@@ -22,16 +24,11 @@ class Token(Protocol):
     tag: str
     level: int
     nesting: int  # 1 opens, -1 closes, 0 does neither
-    map: list[int] | None  # first line, and the line behind the last
+    map: list[int] | None  # first line, and the line after the last
     content: str
     markup: str
     info: str
     attrs: Mapping[str, Any]
-
-
-_PARTS = ("inline", "thead_open", "tbody_open", "tr_open")
-ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
-"""Blocks that a list may follow without a blank row."""
 
 
 @cache
@@ -60,7 +57,7 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the one behind it."""
+    """Return the first line of a block and the line after it."""
     start, end = token.map or (0, 0)
     return start, end
 
@@ -73,15 +70,13 @@ def last_leaf(tokens: list[Token]) -> str:
 
 
 def closing(tokens: list[Token], position: int) -> int:
-    """Return the place of the token that closes one."""
-    if tokens[position].nesting != 1:
+    """Return the place of the token that closes the one at a place, or that place."""
+    opening = tokens[position]
+    if opening.nesting != 1:
         return position
-    level = tokens[position].level
-    return next(
-        index
-        for index in range(position + 1, len(tokens))
-        if tokens[index].nesting == -1 and tokens[index].level == level
-    )
+    while tokens[position].nesting != -1 or tokens[position].level != opening.level:
+        position += 1
+    return position
 
 
 def code_blocks(text: str) -> list[str]:
@@ -102,10 +97,13 @@ def links(text: str) -> dict[str, str]:
 
 
 def _links(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    target, words = "", ""
+    """Yield the address and the words of each link and picture."""
+    target = ""
+    words = ""
     for token in tokens:
         if token.type == "link_open":
-            target, words = str(token.attrs.get("href", "")), ""
+            target = str(token.attrs.get("href", ""))
+            words = ""
         elif token.type == "link_close":
             if target:
                 yield target, words

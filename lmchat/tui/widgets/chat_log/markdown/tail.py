@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from itertools import islice, pairwise
+from collections.abc import Iterable
+from itertools import pairwise
 
 from msgspec import Struct, field
 
@@ -11,13 +12,13 @@ from lmchat.text import Fence, fence_of, safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
     GLUE,
     HEAD_LINES,
-    MOST_CLUSTER,
     PIECE_CHARS,
     PIECE_LINES,
     TABLE_ROWS,
     Block,
     Code,
     Kind,
+    before_cluster,
     is_inner,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
@@ -28,25 +29,24 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
     span,
 )
 
+_MOST_CHARS = 20_000  # of an item, a quote or HTML in one piece; the rest is read on its own
+_MOST_PLACES = 200  # at which a long paragraph may be cut that are compared
+_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")  # not cut within a line
+# blocks that end at a blank line; they are closed as soon as text follows
+_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
+# where a long paragraph may be cut, the best first
 _BREAKS = (
     re.compile(r"\n[ \t>]*(?=[^\W\d_])"),  # between lines, which stay lines on the page
     re.compile(r"[ \t](?=[^\W\d_])"),  # between words: what follows is a paragraph again
     re.compile(r"(?<=\w)(?=[^\W\d_])"),  # within a word, as in languages that know no blanks
 )
+# controls that the parser would take for line ends, or strip, although they are shown
 _CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-"""Controls that the parser would take for line ends, or strip, although they are to be seen."""
-_MOST_PLACES = 200
+# start of a list; three of its marks would be a rule
 _LIST = re.compile(
     r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE
 )
-"""Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
-_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")
-"""Blocks that are not cut within a line: an item or a quote is laid out in one piece."""
-_MOST_CHARS = 20_000
-"""Length of an item, a quote or HTML after which the rest is read as if it began there: its cost must end."""
-_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
-"""Blocks that end at a blank line; they are closed as soon as text follows."""
 
 
 def cut_place(text: str) -> tuple[int, bool]:
@@ -56,23 +56,24 @@ def cut_place(text: str) -> tuple[int, bool]:
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
-        ends = [match.end() for match in pattern.finditer(window, PIECE_CHARS // 2)]
-        fit = (
-            place
-            for place in reversed(ends)
-            if place <= PIECE_CHARS and not is_inner(window, place)
-        )
-        if places := list(islice(fit, _MOST_PLACES)):
-            return next((place for place in places if _is_outside(window[:place])), places[0]), True
-    place = PIECE_CHARS
-    while place > PIECE_CHARS - MOST_CLUSTER and is_inner(window, place):
-        place -= 1
-    return place, False
+        places = _last_breaks(pattern, window)
+        if places:
+            outside = (place for place in places if _is_outside(window[:place]))
+            return next(outside, places[0]), True
+    return before_cluster(window, PIECE_CHARS), False
+
+
+def _last_breaks(pattern: re.Pattern[str], text: str) -> list[int]:
+    """Return places after a pattern in the second half of a piece, the last first."""
+    ends = (match.end() for match in pattern.finditer(text, PIECE_CHARS // 2))
+    places = [end for end in ends if end <= PIECE_CHARS and not is_inner(text, end)]
+    return places[::-1][:_MOST_PLACES]
 
 
 def _is_outside(text: str) -> bool:
-    is_closed = not (text.count("*") % 2 or text.count("**") % 2 or text.count("`") % 2)
-    return is_closed and text.count("[") == text.count("]")
+    """Whether a text ends outside of emphasis, code and links."""
+    are_closed = all(text.count(mark) % 2 == 0 for mark in ("*", "**", "`"))
+    return are_closed and text.count("[") == text.count("]")
 
 
 class OpenFence(Struct):
@@ -81,9 +82,9 @@ class OpenFence(Struct):
     opening: Fence
     closed: list[Block]
     code: Code = field(default_factory=Code)
-    is_first: bool = True
-    is_inner: bool = False
-    _lines: list[str] = field(default_factory=list)
+    is_first: bool = True  # whether the next piece is the first one
+    is_inner: bool = False  # whether the next piece begins in the middle of a line
+    _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
         """Feed complete lines; return how many were taken, and whether the fence ended."""
@@ -100,7 +101,7 @@ class OpenFence(Struct):
         self.code.is_whole = True
 
     def cut(self, start: str) -> None:
-        """Take the beginning of a line that is too long to wait for its end."""
+        """Close a piece after the beginning of a line that is too long to wait for its end."""
         self._lines.append(self._dedented(start))
         self._close(continues_line=True)
 
@@ -112,6 +113,7 @@ class OpenFence(Struct):
 
     @property
     def _is_in_line(self) -> bool:
+        """Whether the next text continues a line."""
         return self.is_inner and not self._lines
 
     def _feed_line(self, line: str) -> None:
@@ -127,18 +129,36 @@ class OpenFence(Struct):
         block.continues_line = continues_line
         self.code.add(block)
         self.closed.append(block)
-        self._lines, self.is_first, self.is_inner = [], False, continues_line
+        self._lines = []
+        self.is_first = False
+        self.is_inner = continues_line
 
     def _block(self, lines: list[str]) -> Block:
         head = GLUE if self.is_inner else ""
         return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first, head=head)
 
     def _dedented(self, line: str) -> str:
-        """Take as many blanks from the start of a line as the opening of the fence has."""
+        """Return a line without the blanks that the opening of the fence also has."""
         depth = 0 if self._is_in_line else len(self.opening.indent)
         if "\t" in line[:depth]:
             line = line[:depth].expandtabs(4) + line[depth:]
         return line[min(depth, len(line) - len(line.lstrip(" "))) :]
+
+
+class CompleteLines(Struct):
+    """The complete lines of a tail and their block structure."""
+
+    lines: list[str]  # with their line ends
+    tokens: list[Token]
+    has_text_after_blank: bool  # whether the line that is not complete follows a blank one
+
+    def may_be_head(self, line: int) -> bool:
+        """Whether a line would be the head of a table with a line of dashes below it."""
+        return "|" in self.lines[line] and line == len(self.lines) - 1
+
+    def is_over(self, token: Token) -> bool:
+        """Whether the last block has ended."""
+        return self.has_text_after_blank and token.type in _OVER_AT_BLANK
 
 
 class MarkdownTail(Struct):
@@ -146,48 +166,47 @@ class MarkdownTail(Struct):
 
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # blocks that may still change
-    references: References = field(default_factory=dict)
-    """Link reference definitions so far; the text inside blocks needs them all."""
-    _tail: str = ""
-    _head: str = ""
-    """Head of a table, or start of a line, that began in closed blocks; it is parsed and not shown."""
-    _number: int | None = None  # number of the first item of a list that goes on
-    _held: str = ""
-    _looked_at: int = 0
+    references: References = field(default_factory=dict)  # link reference definitions so far
+    _tail: str = ""  # text that is not closed, after `_head`
+    _head: str = ""  # head of a table, or start of a line, of closed blocks: parsed, not shown
+    _held: str = ""  # a CR at the end, which may belong to a CRLF
+    _looked_at: int = 0  # characters of the tail that need not be cut
     _fence: OpenFence | None = None
-    _is_first: bool = True
-    _above: str = ""
-    _frame: str = ""  # head and first rows of a table that goes on
+    _number: int | None = None  # number of the first item of a list that continues
+    _is_first: bool = True  # whether the next block has a blank row above it
+    _above: str = ""  # type of the block directly above the next one
+    _frame: str = ""  # head and first rows of a table that continues
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
 
-        The cuts may not depend on how a text was split: a tail is looked at when it has a certain length,
-        even if more came at once.
+        The cuts may not depend on how a text was split: a tail is looked at when it has a certain
+        length, even if more came at once.
         """
         text = self._normal(text, is_final=is_final)
         if is_final and not (text or self._tail or "\n").endswith("\n"):
             text += "\n"
         while text:
             room = max(self._room, 1)
-            part, text = text[:room], text[room:]
-            is_behind_blank = self._tail.endswith("\n\n") and not part.isspace()
+            part = text[:room]
+            text = text[room:]
+            is_after_blank = self._tail.endswith("\n\n") and not part.isspace()
             self._tail += part
-            if "\n" in part or is_behind_blank:
-                while self._close_fence_lines(self._fence) if self._fence else self._close_blocks():
-                    pass
+            if "\n" in part or is_after_blank:
+                self._close_complete()
             if self._room <= 0:
                 self._cut_giant()
-        if is_final and self._fence:
+        if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
         self.open = self._open_blocks()
         if is_final:
             self.closed += self.open
-            self.open, self._tail = [], ""
+            self.open = []
+            self._tail = ""
 
     def open_code(self, language: str) -> None:
-        """Take all that comes for code, which nothing ends but the end."""
+        """Read all text that follows as code."""
         self._fence = OpenFence(Fence("", GLUE, language), self.closed, is_first=False)
 
     def _normal(self, text: str, *, is_final: bool) -> str:
@@ -195,53 +214,69 @@ class MarkdownTail(Struct):
         text = (self._held + text).replace("\r\n", "\n")
         self._held = ""
         if text.endswith("\r") and not is_final:
-            text, self._held = text[:-1], "\r"
+            text = text[:-1]
+            self._held = "\r"
         return _CONTROLS.sub(lambda found: safe_text(found[0]), text)
 
     @property
     def _room(self) -> int:
-        """Characters after which the tail is looked at."""
+        """Number of characters after which the tail is looked at."""
         return PIECE_CHARS + 1 + max(self._looked_at, len(self._head)) - len(self._tail)
 
+    def _close_complete(self) -> None:
+        """Close what the complete lines end."""
+        may_close_more = True
+        while may_close_more:
+            if self._fence is not None:
+                may_close_more = self._close_fence_lines(self._fence)
+            else:
+                may_close_more = self._close_blocks()
+
     def _close_blocks(self) -> bool:
-        """Close all blocks but the last, which more lines may still change."""
+        """Close all blocks but the last, which more lines may still change.
+
+        Return whether more may be closed now.
+        """
         *complete, begun = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
-        is_over = bool(begun.strip() and lines) and lines[-1].isspace()
+        has_text_after_blank = bool(begun.strip() and lines) and lines[-1].isspace()
+        text = "".join(lines)
+        tokens = parse_blocks(text, self.references)
         hidden = HEAD_LINES if self._frame else 0
-        tokens = parse_blocks("".join(lines), self.references)
-        top = [
-            token for token in tokens if token.level == 0 and token.map and token.map[1] > hidden
-        ]
+        done = self._close_top(CompleteLines(lines, tokens, has_text_after_blank), hidden)
+        if done > hidden:
+            self._restart(sum(map(len, lines[:done])), self._head)
+            return self._fence is not None or (bool(self._frame) and has_text_after_blank)
+        if not self._head and not text.strip():  # of blank lines only one is kept
+            self._restart(sum(map(len, lines[:-1])), "")
+        return False
+
+    def _close_top(self, complete: CompleteLines, hidden: int) -> int:
+        """Close blocks of the top level below hidden lines; return how many lines are done."""
+        lines = complete.lines
         done = hidden
+        top = [token for token in complete.tokens if token.level == 0 and span(token)[1] > hidden]
         for token in top:
-            start = span(token)[0]
+            start, end = span(token)
             if start and self._head and not self._frame:
                 self._leave()  # the line that was cut ends before it
-            opening = fence_of(lines[start]) if token.type == "fence" and start >= hidden else None
-            if opening:
-                if "|" in lines[start] and start == len(lines) - 1:
-                    break  # with a line of dashes below it, it would be the head of a table
-                if token is not top[-1] and self._close_fence(
-                    opening, lines[start + 1 : span(token)[1]]
-                ):
-                    done = span(token)[1]
-                    continue
-                self._fence, done = OpenFence(opening, self.closed), start + 1
-                break
-            if token is top[-1] and not (is_over and token.type in _OVER_AT_BLANK):
-                done = self._close_part(token, tokens, lines, done)
+            is_last = token is top[-1]
+            is_fence = token.type == "fence" and start >= hidden
+            opening = fence_of(lines[start]) if is_fence else None
+            if opening is not None:
+                if complete.may_be_head(start):
+                    return done
+                if is_last or not self._close_fence(opening, lines[start + 1 : end]):
+                    self._fence = OpenFence(opening, self.closed)
+                    return start + 1
+            elif is_last and not complete.is_over(token):
+                return self._close_part(token, complete, done)
             else:
-                self._close(self._cuts(token, tokens, lines, done), lines, token)
-                done = span(token)[1]
+                self._close(self._cuts(token, complete, done), lines, token)
                 self._leave()
-                self._above = "" if _is_blank(lines[done - 1]) else token.type
-        if done == hidden:
-            if not (self._head or "".join(lines).strip()):  # of blank lines only one is kept
-                self._restart(sum(map(len, lines[:-1])), "")
-            return False
-        self._restart(sum(map(len, lines[:done])), self._head)
-        return self._fence is not None or (bool(self._frame) and is_over)
+                self._above = "" if _is_blank(lines[end - 1]) else token.type
+            done = end
+        return done
 
     def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
         """Close a fence, given its lines and the line that ends it; return whether they end it."""
@@ -253,63 +288,67 @@ class MarkdownTail(Struct):
             self._leave()
         return has_ended
 
-    def _close_part(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> int:
+    def _close_part(self, token: Token, complete: CompleteLines, done: int) -> int:
         """Close what is certain of the last block: all items or rows but one."""
+        lines = complete.lines
         start = span(token)[0]
-        cuts = self._cuts(token, tokens, lines, done)[:-1]
+        cuts = self._cuts(token, complete, done)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
         self._number = self._close(cuts, lines, token)
+        self._head = ""
         if token.type == "table_open":
-            self._frame = self._frame or "".join(_framed(lines[start:]))
+            self._frame = self._frame or _framed(lines[start:])
             self._head = "".join(lines[start : start + HEAD_LINES])
-        else:
-            self._head = ""
-        self._is_first, self._above = _is_blank(lines[cuts[-1] - 1]), ""
+        self._is_first = _is_blank(lines[cuts[-1] - 1])
+        self._above = ""
         return cuts[-1]
 
-    def _cuts(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> list[int]:
+    def _cuts(self, token: Token, complete: CompleteLines, done: int) -> list[int]:
+        """Return the lines at which a block may be cut, with its own ends."""
         start, end = span(token)
-        inside: list[int] = []
+        inside: Iterable[int] = ()
         if token.type.endswith("_list_open"):
-            items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
-            inside = [span(item)[0] for item in items if start < span(item)[0] < end]
+            inside = _items_within(complete.tokens, start, end)
         elif token.type == "blockquote_open":
-            for inner in tokens:
-                if (
-                    inner.type == "paragraph_open"
-                    and inner.level == 1
-                    and start <= span(inner)[0] < end
-                ):
-                    inside += range(span(inner)[0] + PIECE_LINES, span(inner)[1], PIECE_LINES)
-            inside = [line for line in inside if lines[line].startswith(">")]
+            pieces = _pieces_of_paragraphs(complete.tokens, start, end)
+            inside = [line for line in pieces if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
-            inside = list(
-                range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end)
-            )
+            first = done + 1 if self._frame else start + HEAD_LINES + TABLE_ROWS
+            inside = range(first, end)
         return [done, *(line for line in inside if line > done), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
-        """Close the pieces between some lines; return the number of the item behind them."""
-        is_list = token.type.endswith("_list_open") or token.type == "definition"
-        frame = "".join(_framed(lines[span(token)[0] :])) if token.type == "table_open" else ""
-        frame = self._frame or frame
+        """Close the pieces between some lines; return the number of the item after them."""
+        frame = self._frame
+        if token.type == "table_open" and not frame:
+            frame = _framed(lines[span(token)[0] :])
         number = self._number
         if token.type == "ordered_list_open" and number is None:
             number = int(token.attrs.get("start", 1))
-        glue = 0 if self._frame else len(self._head)
+
         for index, (begin, end) in enumerate(pairwise(cuts)):
-            source = "".join(lines[begin:end])[0 if index else glue :]
-            block = Block(Kind.MARKDOWN, source, number=None if number is None else number + index)
+            block = Block(Kind.MARKDOWN, "".join(lines[begin:end]), number=number)
             if frame and (self._frame or index):
-                block.kind, block.info = Kind.TABLE, frame
+                block.kind = Kind.TABLE
+                block.info = frame
             if index:
                 block.is_first = _is_blank(lines[begin - 1])
                 self.closed.append(block)
             else:
-                self._put(block)
-                block.is_attached = block.is_attached and (is_list or bool(block.head))
-        return None if number is None else number + len(cuts) - 1
+                self._close_first(block, token)
+            if number is not None:
+                number += 1
+        return number
+
+    def _close_first(self, block: Block, token: Token) -> None:
+        """Close the first piece of a block, which may continue a line of a closed one."""
+        if not self._frame:
+            block.source = block.source[len(self._head) :]
+        self._put(block)
+        may_be_attached = token.type.endswith("_list_open") or token.type == "definition"
+        if not may_be_attached and not block.head:
+            block.is_attached = False
 
     def _close_fence_lines(self, fence: OpenFence) -> bool:
         *lines, rest = self._tail.split("\n")
@@ -317,7 +356,8 @@ class MarkdownTail(Struct):
         self._tail = "\n".join([*lines[count:], rest])
         self._looked_at = 0
         if has_ended:
-            self._fence, self._above = None, ""
+            self._fence = None
+            self._above = ""
             self._leave()
         return has_ended
 
@@ -331,11 +371,23 @@ class MarkdownTail(Struct):
         return [self._begin(Block(kind, source, self._frame, number=self._number))]
 
     def _restart(self, chars: int, head: str) -> None:
-        """Take some characters from the beginning of the tail; `head` opens the rest again."""
-        self._tail, self._head, self._looked_at = head + self._tail[chars:], head, 0
+        """Drop some characters from the beginning of the tail; `head` is parsed before the rest."""
+        self._tail = head + self._tail[chars:]
+        self._head = head
+        self._looked_at = 0
 
     def _leave(self) -> None:
-        self._frame, self._number, self._is_first, self._head = "", None, True, ""
+        """Begin a block that continues nothing."""
+        self._frame = ""
+        self._head = ""
+        self._number = None
+        self._is_first = True
+
+    def _begin_rest(self) -> None:
+        """Begin a block that continues a text that was cut."""
+        self._number = None
+        self._is_first = False
+        self._above = ""
 
     def _put(self, block: Block) -> None:
         self._begin(block)
@@ -343,60 +395,99 @@ class MarkdownTail(Struct):
             self.closed.append(block)
 
     def _begin(self, block: Block) -> Block:
+        """Set how a block is joined to the one above it."""
         block.is_first = self._is_first
         if self._frame or not self._head:
-            pattern = _DEFINITION if self._above == "definition" else None
-            pattern = _LIST if self._above in ABOVE_LISTS else pattern
-            block.is_attached = pattern is not None and pattern.match(block.source) is not None
+            block.is_attached = self._is_attached(block.source)
         if not self._frame:
             block.head = self._head
         return block
 
+    def _is_attached(self, source: str) -> bool:
+        """Whether a list or a definition follows directly below its like or a paragraph."""
+        if self._above in ABOVE_LISTS:
+            return _LIST.match(source) is not None
+        return self._above == "definition" and _DEFINITION.match(source) is not None
+
     def _cut_giant(self) -> None:
         """Close the beginning of a giant paragraph, or of a line that does not end."""
-        if self._fence or not self._tail.strip(" \t"):
-            if self._fence:
-                self._fence.cut(self._tail[:PIECE_CHARS])
+        if self._fence is not None:
+            self._fence.cut(self._tail[:PIECE_CHARS])
             self._restart(PIECE_CHARS, "")
             return
-        tokens = parse_blocks(self._tail, {})
-        last = next((token for token in reversed(tokens) if token.level == 0 and token.map), None)
-        kind, first = (last.type, span(last)[0]) if last else ("", 0)
-        lines = self._tail.split("\n")
-        count = first if kind == "paragraph_open" else len(lines) - 1
-        begin = max(sum(len(line) + 1 for line in lines[:count]), len(self._head))
-        is_whole = kind in _WHOLE and len(self._tail) <= _MOST_CHARS
-        if is_whole or len(self._tail) - begin <= PIECE_CHARS:
-            self._looked_at = len(self._tail) if is_whole else begin
-            if not self._frame and begin - len(self._head) > _MOST_CHARS:
-                self._put(
-                    Block(Kind.MARKDOWN, self._tail[len(self._head) : begin], number=self._number)
-                )
-                self._restart(begin, "")
-                self._number, self._is_first, self._above = None, False, ""
+        if not self._tail.strip(" \t"):
+            self._restart(PIECE_CHARS, "")
             return
+
+        top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
+        last = top[-1] if top else None
+        begin = max(self._begin_of_last(last), len(self._head))
+        is_whole = last is not None and last.type in _WHOLE
+        if is_whole and len(self._tail) <= _MOST_CHARS:
+            self._looked_at = len(self._tail)
+        elif len(self._tail) - begin > PIECE_CHARS:
+            self._cut_last(last, begin)
+        else:
+            self._looked_at = begin
+            if not self._frame and begin - len(self._head) > _MOST_CHARS:
+                source = self._tail[len(self._head) : begin]
+                self._put(Block(Kind.MARKDOWN, source, number=self._number))
+                self._restart(begin, "")
+                self._begin_rest()
+
+    def _begin_of_last(self, last: Token | None) -> int:
+        """Return where the last paragraph begins in the tail, or else the last line."""
+        lines = self._tail.split("\n")
+        count = len(lines) - 1
+        if last is not None and last.type == "paragraph_open":
+            count = span(last)[0]
+        return sum(len(line) + 1 for line in lines[:count])
+
+    def _cut_last(self, last: Token | None, begin: int) -> None:
+        """Close the beginning of the last paragraph or line, which begins at a place."""
         if self._frame:
             rows = self._tail[len(self._head) : begin]
             if rows:
                 self._put(Block(Kind.TABLE, rows, self._frame))
                 self._is_first = False
             self._restart(begin, "")
-            self._frame, begin = "", 0
+            self._frame = ""
+            begin = 0
+
         place, is_word = cut_place(self._tail[begin:])
         head = "" if is_word else GLUE
-        if last and kind == "heading_open" and last.markup.startswith("#"):
+        if last is not None and last.type == "heading_open" and last.markup.startswith("#"):
             head = f"{last.markup} {GLUE}"
         source = self._tail[len(self._head) : begin + place]
         continues_line = not source.rstrip(" \t>").endswith("\n")
         self._put(Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line))
         self._restart(begin + place, head)
-        self._number, self._is_first, self._above = None, False, ""
+        self._begin_rest()
+
+
+def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
+    """Return the first lines of the items of a list, except its first one."""
+    items = [
+        span(token)[0] for token in tokens if token.type == "list_item_open" and token.level == 1
+    ]
+    return [line for line in items if start < line < end]
+
+
+def _pieces_of_paragraphs(tokens: list[Token], start: int, end: int) -> list[int]:
+    """Return the lines at which long paragraphs of a quote are cut."""
+    lines: list[int] = []
+    for token in tokens:
+        if token.type == "paragraph_open" and token.level == 1:
+            first, last = span(token)
+            if start <= first < end:
+                lines += range(first + PIECE_LINES, last, PIECE_LINES)
+    return lines
 
 
 def _is_blank(line: str) -> bool:
     return not line.strip("> \t\n")
 
 
-def _framed(lines: list[str]) -> list[str]:
-    """Return head and first rows of a table: those that decide about its widths."""
-    return lines[: HEAD_LINES + TABLE_ROWS]
+def _framed(lines: list[str]) -> str:
+    """Return head and first rows of a table, which determine its widths."""
+    return "".join(lines[: HEAD_LINES + TABLE_ROWS])
