@@ -75,7 +75,9 @@ class LogApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield ChatLog(highlighter=self.highlighter)
-        yield Input()
+        prompt = Input()
+        prompt.cursor_blink = False  # pictures are the same however long they take
+        yield prompt
 
     async def on_unmount(self) -> None:
         await self.highlighter.aclose()
