@@ -5,12 +5,10 @@ A job is a function of the connection. `@reading` and `@writing` run methods as 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from lmchat.domain.turn import Piece
 from lmchat.storage.connection import Connection, connect, connect_in_memory, is_intact
 from lmchat.storage.database_copies import DATABASE_ERRORS
-from lmchat.storage.file_errors import closed, explain, is_damage, name_of
+from lmchat.storage.file_errors import explain, is_damage, name_of
+from lmchat.storage.job_thread import JobThread
 from lmchat.storage.schema import renew_index, transaction
 
 log = logging.getLogger(__name__)
@@ -114,11 +113,10 @@ class Database:
         self.notice = ""  # sentence for the user about a replaced file
         self._after_opening = after_opening
         self._replace = replace
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
+        self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         self._opened_file: tuple[int, int] | None = None
         """Device and inode of the opened file: it may be replaced later."""
-        self._is_closed = False
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job without a transaction; its queries end if the caller is cancelled."""
@@ -129,7 +127,7 @@ class Database:
             return job(connection)
 
         try:
-            return await self._submit(cancellable)
+            return await self._thread.submit(lambda: self._run(cancellable))
         finally:
             is_unwanted.set()
 
@@ -141,20 +139,11 @@ class Database:
             with transaction(connection):
                 return job(connection)
 
-        return await asyncio.shield(self._submit(in_transaction))
+        return await self._thread.run(lambda: self._run(in_transaction))
 
     async def aclose(self) -> None:
         """Wait for what is pending and close the connection."""
-        if not self._is_closed:
-            self._is_closed = True
-            future = self._thread.submit(self._disconnect)
-            self._thread.shutdown(wait=False)
-            await asyncio.shield(asyncio.wrap_future(future))
-
-    def _submit(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
-        if self._is_closed:
-            raise closed()
-        return asyncio.wrap_future(self._thread.submit(self._run, job))
+        await self._thread.aclose(self._disconnect)
 
     def _run(self, job: Callable[[Connection], T]) -> T:
         try:
@@ -228,7 +217,7 @@ class MemoryDatabase:
     def __init__(self, pieces: Mapping[str, list[Piece]]) -> None:
         """`pieces` are those of running answers, by the ids of these."""
         self._pieces = pieces
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-memory")
+        self._thread = JobThread("lmchat-memory")
         self._connection: Connection | None = None
 
     async def read(self, job: Callable[[Connection], T]) -> T:
@@ -242,17 +231,15 @@ class MemoryDatabase:
                 return job(self._connection)
 
         try:
-            future = self._thread.submit(in_transaction)
-        except RuntimeError:  # the thread has ended
-            raise closed() from None
-        try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await self._thread.run(in_transaction)
         except sqlite3.Error as error:
             raise explain(error, Path("memory")) from error
 
     async def aclose(self) -> None:
         """Drop what is in memory, after what is pending."""
+        await self._thread.aclose(self._disconnect)
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
-            await asyncio.wrap_future(self._thread.submit(self._connection.close))
+            self._connection.close()
             self._connection = None
-        self._thread.shutdown(wait=False)

@@ -7,12 +7,10 @@ line does not count. The process locks its file; after a kill, the file has no l
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -27,7 +25,8 @@ from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.turn import RESET, Piece, call_pieces
 from lmchat.files import OPEN_FLAGS, ensure_folder, read_plain
 from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.storage.file_errors import closed, explain
+from lmchat.storage.file_errors import explain
+from lmchat.storage.job_thread import JobThread
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class RunningAnswers:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-answers")
+        self._thread = JobThread("lmchat-answers")
         self._files: dict[str, AnswerFile] = {}
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
@@ -130,12 +129,12 @@ class RunningAnswers:
         self._files[message.message_id] = file
         pieces = call_pieces(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # a full disk; `add` tries again
-            await self._run(partial(file.add, pieces))
+            await self._thread.run(partial(file.add, pieces))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
         """Append all pieces or none; raises `StoreUnavailable` where that fails."""
         try:
-            await self._run(partial(self._files[message_id].add, pieces))
+            await self._thread.run(partial(self._files[message_id].add, pieces))
         except OSError as error:
             raise explain(error, self._store) from error
 
@@ -143,21 +142,18 @@ class RunningAnswers:
         """Remove the file of an answer that is in the tables now."""
         file = self._files.pop(message_id, None)
         if file is not None:
-            await self._run(file.remove)
+            await self._thread.run(file.remove)
 
     async def aclose(self) -> None:
         """Release the files; those that remain are of answers that could not be saved."""
-        while self._files:
-            _, file = self._files.popitem()
-            await self._run(file.close)
-        self._thread.shutdown(wait=False)
+        files = list(self._files.values())
+        self._files.clear()
 
-    async def _run(self, job: Callable[[], T]) -> T:
-        try:
-            future = self._thread.submit(job)
-        except RuntimeError:  # the thread has ended
-            raise closed() from None
-        return await asyncio.shield(asyncio.wrap_future(future))
+        def close_files() -> None:
+            for file in files:
+                file.close()
+
+        await self._thread.aclose(close_files)
 
 
 class AnswerFile:

@@ -1,0 +1,38 @@
+"""Thread of a store: no call of it runs on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from lmchat.storage.file_errors import closed
+
+T = TypeVar("T")
+
+
+class JobThread:
+    """Thread that runs functions, one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._has_ended = False
+
+    def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Queue a function; raises `StoreUnavailable` after the end."""
+        if self._has_ended:
+            raise closed()
+        return asyncio.wrap_future(self._executor.submit(job))
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Run a function to its end, also if the caller is cancelled."""
+        return await asyncio.shield(self.submit(job))
+
+    async def aclose(self, last_job: Callable[[], None]) -> None:
+        """Run what is pending and a last function, unless the thread has ended."""
+        if not self._has_ended:
+            future = self.submit(last_job)
+            self._has_ended = True
+            self._executor.shutdown(wait=False)
+            await asyncio.shield(future)
