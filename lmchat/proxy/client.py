@@ -48,7 +48,6 @@ from lmchat.proxy.request_body import body_of, tool_fields
 from lmchat.proxy.scan import probe_all, usual_probes
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.stream import joined_events
 from lmchat.text import shell_word
 
@@ -110,8 +109,7 @@ class ProxyClient:
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self._admission.take_probe()
         await self._read_cache()
-        port = await asyncio.to_thread(hinted_port)
-        probes = usual_probes(expected, port, self._hinted)
+        probes = await asyncio.to_thread(usual_probes, expected, self._hinted)
         hinted = set(self._hinted.values())
         candidates: list[Candidate] = []
         for found in await probe_all(probes, self._probe_if_allowed):

@@ -23,14 +23,10 @@ _log = logging.getLogger(__name__)
 ProbeOne = Callable[[Probe], Awaitable[Candidate]]
 
 
-def usual_probes(
-    expected: Sequence[Endpoint],
-    hinted_port: int | None,
-    hinted: Mapping[Product, Endpoint] | None = None,
-) -> list[Probe]:
+def usual_probes(expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]) -> list[Probe]:
     """Return what to probe: own endpoints first, then the ports of the products in their order.
 
-    `hinted_port` is the last port of LM Studio. `hinted` are addresses from the environment.
+    `hinted` are addresses from the environment. Blocks: reads where products keep their last port.
     """
     probes = [
         Probe(endpoint=endpoint, server=server_at(endpoint), is_own=True, is_scan=True)
@@ -38,9 +34,10 @@ def usual_probes(
     ]
     for server in SERVERS:
         endpoints = [loopback(port) for port in server.ports]
-        if server.product is Product.LM_STUDIO and hinted_port is not None:
-            endpoints.insert(0, loopback(hinted_port))
-        if named := (hinted or {}).get(server.product):
+        last_port = server.last_port()
+        if last_port is not None:
+            endpoints.insert(0, loopback(last_port))
+        if named := hinted.get(server.product):
             if named.is_loopback and named.port in server.ports:
                 # the variable may name a host alone
                 endpoints = [replace(endpoint, host=named.host) for endpoint in endpoints]

@@ -1,6 +1,6 @@
 """The products as servers; a new one is a module here and a row of `lmchat.domain.product.FACTS`.
 
-Optional: a variable with its address (`cli/target.py`), its folders (`machine/model_servers.py`).
+Optional: a variable of the environment that holds its address (`cli/server_variables.py`).
 """
 
 from __future__ import annotations

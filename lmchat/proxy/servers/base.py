@@ -52,6 +52,10 @@ class Server:
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
 
+    def last_port(self) -> int | None:
+        """Return the port that it used last on this machine, if it keeps that. Blocks."""
+        return None
+
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether any reply can only come from this product."""
         return False

@@ -49,6 +49,9 @@ class LmStudio(Server):
     )
     empty_hint = "Discover tab: download a model, then load it"
 
+    def last_port(self) -> int | None:
+        return next(_ports("http-server-config.json"), None)
+
     def proves(self, reply: Reply) -> bool:
         error = reply.object.get("error")
         words = text(error) + text(mapping(error).get("message"))
@@ -152,11 +155,6 @@ APP_PORTS = (41343, 52993, 16141, 39414, 22931)
 """Ports of the program itself, also while its server is off."""
 _MAX_BYTES = 1 << 20
 _MAX_PORT = 65535
-
-
-def hinted_port() -> int | None:
-    """Return the port that its server used last; it may be off now."""
-    return next(_ports("http-server-config.json"), None)
 
 
 def app_ports() -> tuple[int, ...]:

@@ -16,12 +16,12 @@ async def for_ever() -> None:
 
 
 async def test_without_limits_nothing_is_told_and_nothing_ends():
-    told = []
+    posted = []
     settings = TimeoutSettings(first_token_s=0, stalled_after_s=0, give_up_after_s=0)
-    async with IdleTimeout(settings, told.append).watching() as patience:
-        patience.heard(has_token=False)
-        patience.heard(has_token=True)
-    assert told == []
+    async with IdleTimeout(settings, posted.append).watching() as timeout:
+        timeout.heard(has_token=False)
+        timeout.heard(has_token=True)
+    assert posted == []
 
 
 async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
@@ -30,26 +30,26 @@ async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
         async with IdleTimeout(settings, print).watching():
             await for_ever()
     passed = asyncio.Event()
-    async with IdleTimeout(settings, print).watching() as patience:
-        patience.heard(has_token=True)
+    async with IdleTimeout(settings, print).watching() as timeout:
+        timeout.heard(has_token=True)
         asyncio.get_running_loop().call_later(0.05, passed.set)
         await passed.wait()
 
 
 async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch):
     monkeypatch.setattr(module, "TICK_S", 0.02)
-    told = []
+    posted = []
 
     async def wait() -> None:
         settings = TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.1)
-        async with IdleTimeout(settings, told.append).watching() as patience:
-            patience.heard(has_token=False)
+        async with IdleTimeout(settings, posted.append).watching() as timeout:
+            timeout.heard(has_token=False)
             await for_ever()
 
     with pytest.raises(StreamInterrupted, match=r"no data for 0\.1 s"):
         await wait()
-    assert len(told) >= 2
-    assert [one.silent_s for one in told] == sorted(one.silent_s for one in told)
+    assert len(posted) >= 2
+    assert [event.silent_s for event in posted] == sorted(event.silent_s for event in posted)
 
 
 async def test_a_cancel_from_outside_stays_a_cancel():
@@ -69,8 +69,8 @@ async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
     passed = asyncio.Event()
     async with IdleTimeout(
         TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print
-    ).watching() as patience:
-        patience.heard(has_token=True)
+    ).watching() as timeout:
+        timeout.heard(has_token=True)
         time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
         asyncio.get_running_loop().call_later(0.05, passed.set)
         await passed.wait()
