@@ -69,7 +69,7 @@ class AnswerReport:
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return the object of `--json`; `sent_tokens` is an estimate for servers that count nothing."""
+    """Return the object of `--json`; `sent_tokens` is used for servers that count nothing."""
     receipt = answer.receipt or Receipt()
     prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
     completion_tokens = receipt.completion_tokens or 0

@@ -276,8 +276,8 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument("files FILE", "file, folder, zip or database, or - for stdin", nargs="*"),
         argument(
             "--from NAME",
-            "`auto` recognises the format; `all` looks for the chats of other programs on this machine, "
-            "and a name without FILE for those of one program: " + ", ".join(PROGRAMS),
+            "`auto` recognises the format; `all` looks for the chats of other programs on this "
+            "machine, and a name without FILE for those of one program: " + ", ".join(PROGRAMS),
             dest="source",
             choices=("auto", "all", *PROGRAMS),
             type=lambda name: "".join(filter(str.isalnum, decoded(name).lower())),  # LM-Studio

@@ -176,12 +176,14 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 def _entries(context: Context) -> list[_Entry]:
-    settings, origins = context.settings, context.loaded.origins
+    settings = context.settings
+    origins = context.loaded.origins
     entries: list[_Entry] = []
     for section in SECTIONS:
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows.values():
-            key, value = section.key(row.name), getattr(values, row.name)
+            key = section.key(row.name)
+            value = getattr(values, row.name)
             shown = _MASK if row.is_secret and value else _without_password(key, value)
             entries.append(_Entry(key=key, value=shown, origin=origins.get(key, "default")))
 

@@ -26,9 +26,11 @@ async def export(context: Context) -> int:
     )
     async with open_library(context) as library:
         if options.all_into:
-            folder, ids = path_of(options.all_into), await library.every_id()
             exported = await library.exporter.export_several(
-                ids, folder, export_as, is_forced=options.force
+                await library.every_id(),
+                path_of(options.all_into),
+                export_as,
+                is_forced=options.force,
             )
             return _report(output, exported)
         session_id = await library.store.find(options.id or options.resume or "last")

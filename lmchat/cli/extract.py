@@ -102,7 +102,8 @@ def _schema_in(name: str) -> object:
         data = read_plain(path_of(name), limit=_MAX_SCHEMA_BYTES, may_stream=True)
         return strict_json(data.decode("utf-8-sig"))
     except OSError as error:
-        reason, hint = f"cannot be read: {error.strerror or error}", "Check the path."
+        reason = f"cannot be read: {error.strerror or error}"
+        hint = "Check the path."
     except UnicodeDecodeError:
         reason = "is not UTF-8 text"
     except json.JSONDecodeError as error:

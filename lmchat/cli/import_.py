@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID
 from lmchat.cli.questions import can_ask, consents, from_stdin
@@ -21,41 +22,20 @@ from lmchat.threads import run_abandonable
 _STDIN = "-"
 _ALL = "all"
 _INTERRUPTED = 130
-_MOST_LISTED = 50  # sessions, or notes, that are listed one by one
+_MAX_LISTED = 50  # sessions, or notes, that are listed one by one
 
 
 async def import_files(context: Context) -> int:
     """Import each file, or what other programs have on this machine, and report the result."""
-    options, output = context.options, context.output
-    if options.temporary:
-        raise WrongUse(
-            "--temporary saves nothing, so it cannot import.",
-            hint="Use --dry-run to check the files.",
-        )
-    if options.source == (_ALL if options.files else "auto"):
-        hint = "Name files, or import the chats of other programs with --from all."
-        raise WrongUse("--from all takes no files." if options.files else "Which file?", hint=hint)
-
-    def find() -> list[ChatPlace]:
-        found = chat_places(context.environ, Path.home())
-        return [place for place in found if options.source in (_ALL, place.source)]
-
-    stdin = await run_abandonable(_piped) if _STDIN in options.files else None
-    outcome = ImportOutcome()
-    async with open_store(context) as store:
-        importer = Importer(store, find=find, report_progress=output.live)
-        try:
-            named = [(options.source, options.files)]
-            wanted = named if options.files else await _wanted(context, importer)
-            for source, names in wanted:
-                await importer.import_files(
-                    names, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
-                )
-        except asyncio.CancelledError:
-            outcome.is_stopped = True
+    output = context.output
+    _require_sources(context.options)
+    outcome = await _import(context)
     output.live("")
-    if not outcome.chats and len(outcome.refused) == 1 and not outcome.not_tried:
-        raise outcome.refused[0][1]
+
+    is_one_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
+    if is_one_refusal:
+        _, error = outcome.refused[0]
+        raise error
     if output.is_json:
         output.document(_json(context, outcome))
     else:
@@ -65,8 +45,45 @@ async def import_files(context: Context) -> int:
     return 1 if outcome.refused else 0
 
 
+def _require_sources(options: ParsedOptions) -> None:
+    """Raise `WrongUse` unless either files are named, or other programs."""
+    if options.temporary:
+        words = "--temporary saves nothing, so it cannot import."
+        raise WrongUse(words, hint="Use --dry-run to check the files.")
+    hint = "Name files, or import the chats of other programs with --from all."
+    if options.files and options.source == _ALL:
+        raise WrongUse("--from all takes no files.", hint=hint)
+    if not options.files and options.source == "auto":
+        raise WrongUse("Which file?", hint=hint)
+
+
+async def _import(context: Context) -> ImportOutcome:
+    """Import until the end, or until a signal."""
+    options = context.options
+
+    def find() -> list[ChatPlace]:
+        found = chat_places(context.environ, Path.home())
+        return [place for place in found if options.source in (_ALL, place.source)]
+
+    stdin = await run_abandonable(_piped) if _STDIN in options.files else None
+    outcome = ImportOutcome()
+    async with open_store(context) as store:
+        importer = Importer(store, find=find, report_progress=context.output.live)
+        sources: Sequence[tuple[str, Sequence[str]]] = [(options.source, options.files)]
+        try:
+            if not options.files:
+                sources = await _wanted(context, importer)
+            for source, names in sources:
+                await importer.import_files(
+                    names, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
+                )
+        except asyncio.CancelledError:
+            outcome.is_stopped = True
+    return outcome
+
+
 async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
-    """Tell what other programs have, and ask; return the format and the files of each program."""
+    """Show what other programs have, and ask; return the format and the files of each program."""
     found = await importer.survey()
     context.output.live("")
     if not found:
@@ -104,7 +121,7 @@ def _piped() -> bytes:
 
 def _report(context: Context, outcome: ImportOutcome) -> None:
     options, output = context.options, context.output
-    if len(outcome.chats) <= _MOST_LISTED:
+    if len(outcome.chats) <= _MAX_LISTED:
         for chat in outcome.chats:
             words = sentence(chat, is_trial=options.dry_run)
             output.lines([f"{chat.file}: {words}{_next_step(chat)}"])
@@ -127,10 +144,10 @@ def _note_losses(context: Context, outcome: ImportOutcome) -> None:
     notes: list[str] = []
     for chat in outcome.chats:
         notes += [f"{chat.file}, {left.where}: {left.reason}." for left in chat.skipped]
-    for words in notes[:_MOST_LISTED]:
+    for words in notes[:_MAX_LISTED]:
         output.note(words)
-    if len(notes) > _MOST_LISTED:
-        output.note(f"{len(notes) - _MOST_LISTED} more notes of this kind; --json has all.")
+    if len(notes) > _MAX_LISTED:
+        output.note(f"{len(notes) - _MAX_LISTED} more notes of this kind; --json has all.")
     if outcome.unknown:
         output.note(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
     for _, error in outcome.refused:

@@ -12,7 +12,7 @@ _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 
 
 def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
-    """Return unknown commands, unknown keys, and keys that two commands of one place would share."""
+    """Return unknown commands, unknown keys, and keys that two commands in one place share."""
     changed = loaded.settings.keys
     if not changed:
         return ()

@@ -46,7 +46,7 @@ def start_log(path: Path, level: str) -> LogFile:
 
 
 def as_line(record: logging.LogRecord) -> str:
-    """Return a record as JSON; of an exception type and places only, as its text may quote a chat."""
+    """Return a record as JSON, without the text of its exception, which may quote a chat."""
     import json  # 7 ms that a start without a fault does not need
 
     message = record.getMessage()

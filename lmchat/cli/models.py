@@ -121,7 +121,8 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     if requests:
         return _joined(await asyncio.gather(*requests))
 
-    cached, error = runtime.backend.cached_models(), why_unusable(candidates)
+    cached = runtime.backend.cached_models()
+    error = why_unusable(candidates)
     may_be_cached = not is_refresh and not runtime.settings.endpoint and error.kind == "no_server"
     if not cached.models or not may_be_cached:
         raise error
@@ -183,7 +184,8 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
 
 async def health(context: Context) -> int:
     """Print whether the server can answer; exit 1 if it cannot."""
-    candidate, model = None, None
+    candidate = None
+    model = None
     reason, code = "", 0
     try:
         async with open_runtime(context) as runtime:
@@ -224,7 +226,7 @@ def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
 
 
 def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
-    """Whether a model answers at once; that of a ready server that does not tell counts as loaded."""
+    """Whether a model answers at once, or may do so on a ready server that does not tell."""
     if model is None or candidate is None:
         return False
     is_probably_loaded = model.state is LoadState.UNKNOWN and candidate.verdict is Verdict.READY

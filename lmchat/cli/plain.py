@@ -39,7 +39,7 @@ _HINTS = {
 
 
 def run_plain(context: Context) -> int:
-    """Chat until the input ends; return 0, on a pipe the code of the first failure, or 128 + signal."""
+    """Chat until the input ends; return the exit code, on a pipe that of the first failure."""
     reader = LineReader(term=os.environ.get("TERM", ""))
     os.environ["TERM"] = "dumb"  # for readline, and for programs that are started
     if sys.stdin is not None:
@@ -97,27 +97,36 @@ class PlainChat:
         self._sessions = PlainSessions(turns)
         self._commands = PlainCommands(turns, self._sessions)
         self._reader = reader
+        self._has_begun = not turns.is_terminal
+        self._is_reading = False
 
     def talk(self, runner: asyncio.Runner, ended: Sequence[int]) -> None:
         """Do one line after the other; signals that end the program are in `ended`."""
         is_terminal = self._turns.is_terminal
-        has_begun = not is_terminal
         while not self._commands.is_leaving:
-            is_reading = has_begun
             try:
-                work = self._do(self._read()) if has_begun else self._begin()
-                has_begun, is_reading = True, False
-                runner.run(work)
+                self._do_next(runner)
             except KeyboardInterrupt:
                 if ended or not is_terminal:
                     raise
-                self._note_stopped(is_reading=is_reading)
+                self._note_interrupted()
             except LMChatError as error:
                 error.hint = _HINTS.get(error.kind, error.hint)
                 self._output.failure(error)
                 if not is_terminal:
                     self.exit_code = self.exit_code or error.exit_code
                     self._commands.is_leaving = isinstance(error, NoServerFound)
+
+    def _do_next(self, runner: asyncio.Runner) -> None:
+        """Begin at a terminal; then read a line and do it."""
+        if not self._has_begun:
+            self._has_begun = True
+            runner.run(self._begin())
+            return
+        self._is_reading = True
+        text = self._read()
+        self._is_reading = False
+        runner.run(self._do(text))
 
     async def _begin(self) -> None:
         """Prepare the terminal, and show the session and the model."""
@@ -162,9 +171,10 @@ class PlainChat:
         elif text.strip():
             await self._turns.send(text)
 
-    def _note_stopped(self, *, is_reading: bool) -> None:
+    def _note_interrupted(self) -> None:
         """Say what Ctrl+C did, and that a stopped function may still run."""
-        if is_reading:
+        if self._is_reading:
+            self._is_reading = False
             self._output.note("", "Ctrl+D quits.")
             return
         words = "Stopped."

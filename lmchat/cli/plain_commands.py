@@ -73,7 +73,8 @@ class PlainCommands:
             hint = "/help lists the commands. Begin with a space to send it as a message."
             raise WrongUse(f"Unknown command: {word}.", hint=hint)
 
-        name, argument = found.command.name, found.argument
+        name = found.command.name
+        argument = found.argument
         if name not in self._handlers:
             hint = found.command.plain_hint or "Start lmchat without --plain."
             raise WrongUse(f"{name} needs the screen.", hint=hint)
@@ -113,12 +114,14 @@ class PlainCommands:
         await self._turns.compact()
 
     async def _retry(self, _: str) -> None:
-        settings, answer = await self._turns.settings(), self._last_answer()
+        settings = await self._turns.settings()
+        answer = self._last_answer()
         conversation = self._turns.conversation
         await self._turns.print(conversation.regenerate(answer.message_id, settings))
 
     async def _continue(self, _: str) -> None:
-        settings, answer = await self._turns.settings(), self._last_answer()
+        settings = await self._turns.settings()
+        answer = self._last_answer()
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation

@@ -34,7 +34,7 @@ class PlainSessions:
 
     async def open(self, wanted: str) -> None:
         """List the newest sessions, or open one by its number in the list or its id."""
-        store, sessions = self._turns.runtime.store, self._turns.sessions
+        store = self._turns.runtime.store
         if not wanted:
             self._listed = (await store.list_sessions())[:_MAX_SESSIONS]
             lines = [
@@ -45,6 +45,7 @@ class PlainSessions:
             return
         if wanted.isdecimal() and 0 < int(wanted) <= len(self._listed):
             wanted = self._listed[int(wanted) - 1].session_id
+        sessions = self._turns.sessions
         sessions.show(await sessions.load(await store.find(wanted)))
         await self.show()
 
@@ -52,7 +53,7 @@ class PlainSessions:
         """At a terminal, print the end of the session and offer its draft."""
         if not self._turns.is_terminal:
             return
-        conversation, next_prompt = self._turns.conversation, self._turns.next
+        conversation = self._turns.conversation
         if conversation.messages:
             self._output.note(f"Session: {_session_words(conversation.header)}")
         for message in conversation.messages[-2:]:
@@ -61,6 +62,7 @@ class PlainSessions:
             self._output.text(message.text)
 
         sessions = self._turns.sessions
+        next_prompt = self._turns.next
         next_prompt.draft_id = conversation.header.session_id if conversation.messages else ""
         draft = await sessions.drafts.load(next_prompt.draft_id)
         next_prompt.text, files = sessions.files.split(draft)

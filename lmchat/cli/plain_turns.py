@@ -66,7 +66,8 @@ class PlainTurns:
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt, or another version of the one with this id."""
         settings = await self.settings()
-        next_turn, conversation = self.sessions.next_turn, self.conversation
+        next_turn = self.sessions.next_turn
+        conversation = self.conversation
         is_compacting = next_turn.options.chat.auto_compact and not edited_id
         if is_compacting and next_turn.can_compact(conversation, text):
             await self.compact()
@@ -151,7 +152,8 @@ class PlainTurns:
 
     async def connect(self) -> None:
         """Choose server and model unless they are chosen; at a terminal, wait for a server."""
-        runtime, next_turn = self.runtime, self.sessions.next_turn
+        runtime = self.runtime
+        next_turn = self.sessions.next_turn
         has_noted = False
         while next_turn.target is None:
             try:

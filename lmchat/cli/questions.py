@@ -30,6 +30,9 @@ async def consents(question: str, read: Callable[[], Awaitable[bytes]] = typed_l
 
 
 def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
-    """Read from a copy of stdin: a thread left with the lock of `sys.stdin` keeps Python from ending."""
+    """Read from a copy of stdin.
+
+    An abandoned thread that holds the lock of `sys.stdin` would keep Python from ending.
+    """
     with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
         return read(file)

@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         return output.failure(_interrupted())
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - users get an id, under which the log has the traceback
+    except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
         return output.failure(context.unexpected(error))
 
 

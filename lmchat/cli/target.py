@@ -28,7 +28,7 @@ _NOT_ASKED = (
 
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the servers that the user has named; raises `EndpointNotAllowed` for a wrong address."""
+    """Return the servers that the user named; raises `EndpointNotAllowed` for a wrong address."""
     named = (settings.endpoint, *(own.url for own in settings.endpoints))
     return tuple(Endpoint.parse(url) for url in named if url)
 

@@ -50,7 +50,7 @@ async def decide(
 async def _read_decision(
     call: ToolCallPart, context: Context, read: Callable[[], Awaitable[bytes]]
 ) -> Decision | None:
-    """Ask once; None for an answer that is none of the choices, or was pasted."""
+    """Ask once; return None for an unknown or a pasted answer."""
     drop_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
     sys.stderr.write(call_question(call, _columns()))
     sys.stderr.flush()

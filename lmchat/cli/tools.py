@@ -105,7 +105,8 @@ async def list_tools(context: Context) -> int:
 
 async def call(context: Context) -> int:
     """Run a tool; exit 1 if its result is an error."""
-    name, arguments = context.options.tool, context.options.arguments
+    name = context.options.tool
+    arguments = context.options.arguments
     if arguments_of(arguments) is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)

@@ -51,8 +51,8 @@ class LoadingNotes:
 class TurnPrinter:
     """Printer of the events of one turn.
 
-    The text goes to stdout while it arrives: as it is, or as one JSON object a piece. What happens
-    meanwhile goes to stderr.
+    The text goes to stdout while it arrives: as it is, or as one JSON object a piece. Notes about
+    the turn go to stderr.
     """
 
     def __init__(self, output: Output, *, asked_model: str = "", prints_text: bool = True) -> None:
@@ -120,7 +120,7 @@ class TurnPrinter:
             self._stream.write(text)
 
     def _correct(self, *, is_thought: bool) -> None:
-        """Say that the printed text was reasoning; or print what was wrongly taken for reasoning."""
+        """Say that the printed text was reasoning, or print what was mistaken for reasoning."""
         if not is_thought:
             self._print("".join(self._thoughts))
         elif self._output.is_lines:

@@ -272,7 +272,7 @@ class _Prefix(Struct, frozen=True):
     path: KeyPath
 
     def has_value(self, last: int) -> bool:
-        """Whether the value is in the lines up to `last`; a statement of many lines is completed."""
+        """Whether the lines up to `last`, and the rest of its statement, hold the value."""
         import tomllib  # noqa: PLC0415 - needed for a file with a problem only
 
         for end in range(last + 1, len(self.lines) + 1):

@@ -58,7 +58,8 @@ class Loaded(Secret, frozen=True, kw_only=True):
         """Return itself; raises `ConfigError` with the first problem."""
         if not self.problems:
             return self
-        sentence, hint = self.problems[0].sentence, "Correct it, then try again."
+        sentence = self.problems[0].sentence
+        hint = "Correct it, then try again."
         more = len(self.problems) - 1
         if more:
             sentence += f" (and {more} more)"

@@ -94,7 +94,7 @@ class Row(Struct, frozen=True):
         return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
 
     def fault(self, value: Any) -> str:
-        """Return what is wrong with a value, else ""; the values in a table have rows of their own."""
+        """Return what is wrong with a value, else ""; values in a table have their own rows."""
         is_table = self.type is TimeoutSettings
         if not (isinstance(value, dict) if is_table else _fits(value, self.type)):
             return f"must be {TYPE_WORDS[self.type]}"

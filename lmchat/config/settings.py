@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-"""How much a model may be asked to think, least first; server and model decide which they accept."""
+"""How much a model may be asked to think, least first; not every server and model takes all."""
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
 COMPACT_PROMPT = (
-    "Summarise our conversation so far. The summary takes the place of these messages, so keep all facts, "
-    "names, numbers, code, decisions and open questions that we may need again. Answer with the summary "
-    "alone, in the language of the conversation."
+    "Summarise our conversation so far. The summary takes the place of these messages, so keep "
+    "all facts, names, numbers, code, decisions and open questions that we may need again. "
+    "Answer with the summary alone, in the language of the conversation."
 )
 SECRET = {"is_secret": True}  # marks API keys in `Meta.extra`
 _DAY_S = 86_400
