@@ -123,14 +123,14 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+e",
         "export",
         "Export this session as Markdown",
-        "library('export')",
+        "manage_session('export')",
         slash="/export [FILE]",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
-        "library('import')",
+        "manage_session('import')",
         plain_hint="In a shell: lmchat import FILE",
     ),
     _key(
@@ -186,8 +186,10 @@ COMMANDS: tuple[Command, ...] = (
     _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
     _slash("effort", "Set the reasoning effort (thinking)", "/effort LEVEL", typed="use_effort"),
     _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
-    _slash("title", "Change the title of this session", "/title TEXT", typed="library('rename')"),
-    _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="library('tag')"),
+    _slash(
+        "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"
+    ),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="manage_session('tag')"),
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", "copy"),
     _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
@@ -195,7 +197,7 @@ COMMANDS: tuple[Command, ...] = (
         "trash",
         "Show and restore deleted sessions",
         "/trash",
-        "library('trash')",
+        "manage_session('trash')",
         plain_hint="In a shell: lmchat sessions --trash",
     ),
     _slash(

@@ -49,7 +49,7 @@ class Background:
     def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self._screen.set_timer(delay_s, callback)
 
-    def attempt(self, work: Work, group: str = "library", *, typed: str = "") -> None:
+    def attempt(self, work: Work, group: str, *, typed: str = "", is_only: bool = False) -> None:
         """Run work that may fail: its error is shown, and what was typed returns to the prompt."""
 
         async def run() -> None:
@@ -60,7 +60,7 @@ class Background:
                     self._prompt.input.put(typed)
                 self._notices.show_error(error)
 
-        self.begin(run, group, is_only=group == "open")
+        self.begin(run, group, is_only=is_only)
 
     def lend_terminal_to(self, work: Work) -> None:
         """Run another program on the terminal; a key pressed twice does not run two."""

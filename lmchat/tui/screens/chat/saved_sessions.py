@@ -74,7 +74,7 @@ class SavedSessions:
             if is_exported:
                 await self._files.export()
 
-        self._background.attempt(go, group="open")
+        self._background.attempt(go, group="open", is_only=True)
 
     async def _header(self, session_id: str) -> SessionHeader:
         return (await self._store.open_session(session_id, count=1)).header

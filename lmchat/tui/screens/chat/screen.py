@@ -155,7 +155,7 @@ class ChatScreen(PatchedScreen):
         self.sessions.show_list()
         self.background.attempt(self._open_store, group="history")
         if self.workspace.resume_id:
-            self.background.attempt(self._resume, group="open")
+            self.background.attempt(self._resume, group="open", is_only=True)
         check = partial(self.background.begin, self._check_daily, "look")
         self.set_timer(CHECK_AFTER_S, check)
 
@@ -408,7 +408,7 @@ class ChatScreen(PatchedScreen):
     def action_new_session(self) -> None:
         self.sessions.begin()
 
-    async def action_library(self, name: str, typed: str = "") -> None:
+    async def action_manage_session(self, name: str, typed: str = "") -> None:
         act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
         if typed:  # by a slash command, which goes back into the prompt if this fails
             await act()

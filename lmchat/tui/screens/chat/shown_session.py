@@ -200,7 +200,7 @@ class ShownSession:
         self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
     ) -> None:
         go = partial(self.go_to, session_id, message_id=message_id, words=words)
-        self._background.attempt(go, group="open")
+        self._background.attempt(go, group="open", is_only=True)
 
     async def go_to(
         self,
