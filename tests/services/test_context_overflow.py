@@ -133,7 +133,7 @@ async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
         (Product.OPENAI_COMPATIBLE, "Shorten it, or use a larger context window."),
     ],
 )
-async def test_a_prompt_beyond_the_window_is_told_before_it_is_sent_and_a_cut_one_after_it(
+async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cut_one_afterwards(
     store, product, step
 ):
     sessions = sit_down(ScriptedBackend(counted(399), counted(400), counted(4000)), store)
@@ -148,7 +148,7 @@ async def test_a_prompt_beyond_the_window_is_told_before_it_is_sent_and_a_cut_on
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
 
 
-async def test_messages_left_out_are_told_at_first_and_when_their_number_has_doubled(store):
+async def test_messages_left_out_are_reported_at_first_and_when_their_number_has_doubled(store):
     sessions = sit_down(ScriptedBackend(*[UNCOUNTED] * 9), store)
     told = [await notes(sessions, DIGITS, SETTINGS) for _ in range(9)]
     assert [len(one) for one in told] == [0, 0, 1, 1, 0, 1, 0, 0, 0]

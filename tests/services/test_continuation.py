@@ -76,7 +76,7 @@ def pieces_of(text: str, seed: int) -> list[str]:
 
 @pytest.mark.parametrize("is_prefilled", [True, False])
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_prefilled):
+def test_an_answer_that_continues_at_the_very_character_is_joined_as_it_is(text, is_prefilled):
     for cut in range(1, len(text)):
         assert joined(text[:cut], pieces_of(text[cut:], cut), is_prefilled=is_prefilled) == text, (
             text[:cut]
@@ -93,7 +93,7 @@ def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
 
 @pytest.mark.parametrize("text", UNIQUE.values(), ids=UNIQUE)
 @pytest.mark.parametrize("is_prefilled", [True, False])
-def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefilled):
+def test_an_answer_that_is_repeated_whole_is_shown_once(text, is_prefilled):
     for cut in range(30, len(text)):
         assert joined(text[:cut], pieces_of(text, cut), is_prefilled=is_prefilled) == text, text[
             :cut
@@ -132,7 +132,7 @@ def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefi
         ("Rose", "Sure", "RoseSure"),
     ],
 )
-def test_what_a_model_says_that_was_told_to_go_on(begun, said, whole):
+def test_an_answer_to_the_prompt_to_continue_is_joined(begun, said, whole):
     assert joined(begun, pieces_of(said, 1), is_prefilled=False) == whole
     assert joined(begun, [said], is_prefilled=False) == whole
 
@@ -185,7 +185,7 @@ def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
     assert joint.feed(TextDelta(text=" Several")) == (TextDelta(text=" Several"),)
 
 
-def test_a_second_thought_stands_apart_from_the_first_and_one_that_is_gone_on_with_does_not():
+def test_a_second_thought_is_set_apart_from_the_first_and_a_continued_one_is_not():
     told = Continuation(message("Several", thought="The user asks."), is_prefilled=False)
     assert told.feed(ReasoningDelta(text="So they ask.")) == (
         ReasoningDelta(text="\n\nSo they ask."),

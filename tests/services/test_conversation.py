@@ -71,7 +71,7 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
     ]
 
 
-async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_nobody_reads_on(
+async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_if_its_reader_leaves(
     store,
 ):
     backend = ScriptedBackend(answer())

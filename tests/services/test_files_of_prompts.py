@@ -64,7 +64,7 @@ async def test_another_version_keeps_the_files_unless_it_names_its_own(store, no
     assert files == [("a", (notes.part,)), ("b", (notes.part,)), ("b", (notes.part,)), ("c", ())]
 
 
-async def test_a_missing_file_is_told_and_costs_the_file_alone(store, notes):
+async def test_a_missing_file_is_reported_and_costs_the_file_alone(store, notes):
     backend = ScriptedBackend(answer())
     lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
     events = await read(begin(backend, store).send("a", SETTINGS, [lost, notes]))

@@ -79,7 +79,7 @@ async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(st
 
 
 @pytest.mark.parametrize("place", [1, COUNT - 1])
-async def test_an_answer_is_given_anew_where_it_stands(store, place):
+async def test_an_answer_is_regenerated_in_its_place(store, place):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
@@ -89,7 +89,7 @@ async def test_an_answer_is_given_anew_where_it_stands(store, place):
     assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
 
 
-async def test_an_old_prompt_is_edited_where_it_stands(store):
+async def test_an_old_prompt_is_edited_in_its_place(store):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
@@ -99,7 +99,7 @@ async def test_an_old_prompt_is_edited_where_it_stands(store):
     assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
 
 
-async def test_a_disk_that_fails_refuses_and_the_next_try_goes_on(store):
+async def test_a_failing_disk_refuses_and_the_next_try_continues(store):
     sessions, talk = await opened(store)
     store.gate.set()
     store.error = StoreUnavailable("The disk is away.")
@@ -123,7 +123,7 @@ async def test_many_who_wait_get_the_rest_once(store):
     assert list(conversation.messages) == talk
 
 
-async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_one(store):
+async def test_another_path_that_is_shown_while_reading_is_not_mixed_with_the_old_one(store):
     sessions, talk = await opened(store)
     conversation = sessions.shown.conversation
     reading = asyncio.create_task(conversation.fill())
@@ -136,7 +136,7 @@ async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_on
     assert conversation.has_all_messages
 
 
-async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):
+async def test_a_system_prompt_set_while_reading_stays_at_the_end(store):
     sessions, talk = await opened(store)
     conversation = sessions.shown.conversation
     message = await conversation.set_system_prompt("be brief")

@@ -41,7 +41,7 @@ async def last_on_disk(store, conversation):
     return (await store.open_session(conversation.header.session_id)).messages[-1]
 
 
-async def test_a_server_that_takes_answers_up_gets_the_answer_with_its_thought(store):
+async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
     begun = [ReasoningDelta(text="They ask."), TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(
         store, Product.LLAMA_CPP, begun, [TextDelta(text="bles."), END]
@@ -53,7 +53,7 @@ async def test_a_server_that_takes_answers_up_gets_the_answer_with_its_thought(s
     assert (answer.state, answer.version, answer.versions) == (AnswerState.COMPLETE, 2, 2)
 
 
-async def test_a_server_that_does_not_take_this_one_up_is_told_to_go_on(store):
+async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue(store):
     begun = [TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(
         store, Product.LLAMA_CPP, begun, [REFUSED], [TextDelta(text="Several vegetables."), END]
@@ -63,7 +63,7 @@ async def test_a_server_that_does_not_take_this_one_up_is_told_to_go_on(store):
     assert (await last_on_disk(store, conversation)).text == "Several vegetables."
 
 
-async def test_a_refusal_of_what_was_told_in_words_is_final(store):
+async def test_a_refusal_of_the_prompt_to_continue_is_final(store):
     begun = [TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], [REFUSED])
     assert len(backend.requests) == 3
@@ -72,7 +72,7 @@ async def test_a_refusal_of_what_was_told_in_words_is_final(store):
     assert answer.failure.kind == "bad_request"
 
 
-async def test_a_thought_is_gone_on_with_where_the_server_can(store):
+async def test_a_thought_is_continued_where_the_server_can(store):
     begun = [ReasoningDelta(text="They as"), CUT]
     rest = [ReasoningDelta(text="k."), TextDelta(text="Several."), END]
     conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, rest)
@@ -82,7 +82,7 @@ async def test_a_thought_is_gone_on_with_where_the_server_can(store):
     assert (answer.reasoning, answer.text) == ("They ask.", "Several.")
 
 
-async def test_a_thought_that_no_server_takes_up_is_kept_before_the_next_one(store):
+async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(store):
     begun = [ReasoningDelta(text="They as"), CUT]
     rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
     conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], rest)
@@ -121,7 +121,7 @@ async def test_what_was_held_back_is_kept_where_the_user_stops(store):
     assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.STOPPED)
 
 
-async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
+async def test_each_time_it_is_continued_the_tokens_before_are_known(store):
     parts = [
         [TextDelta(text=text, pieces=count), CUT]
         for text, count in (("One, ", 3), ("two, ", 4), ("", 0))
@@ -135,7 +135,7 @@ async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
     assert (last.text, last.receipt.completion_tokens) == ("One, two, ", 7)
 
 
-async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_its_requests(store):
+async def test_the_figures_of_a_continued_answer_are_those_of_all_its_requests(store):
     counts = [
         UsageReported(prompt_tokens=9, completion_tokens=tokens, tokens_per_second=rate)
         for tokens, rate in ((100, 50.0), (60, 20.0), (40, 40.0))

@@ -53,7 +53,7 @@ async def talk_to(tmp_path):
     await store.aclose()
 
 
-async def test_an_answer_is_gone_on_with_as_if_it_had_never_been_cut(real_server, talk_to):
+async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, talk_to):
     talk = talk_to(real_server)
     whole = await talk.answer(50)
     for tokens in (
@@ -67,7 +67,7 @@ async def test_an_answer_is_gone_on_with_as_if_it_had_never_been_cut(real_server
         assert joined.version == 2
 
 
-async def test_a_thought_is_gone_on_with_as_if_it_had_never_been_cut(start_real_server, talk_to):
+async def test_a_thought_is_continued_as_if_it_had_never_been_cut(start_real_server, talk_to):
     talk = talk_to(start_real_server(reasoning=24))
     whole = await talk.answer(40)
     assert whole.reasoning

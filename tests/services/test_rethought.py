@@ -37,7 +37,7 @@ async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store, events, thou
 
 
 @pytest.mark.rule("R-17")
-async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
+async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_streams(store):
     gate, written = asyncio.Event(), asyncio.Queue()
     add_pieces = store.add_pieces
 
@@ -93,7 +93,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     assert found.session_id == conversation.header.session_id
 
 
-def test_a_refusal_stands_behind_the_text_and_calls_behind_both():
+def test_a_refusal_follows_the_text_and_calls_follow_both():
     answer = GrowingAnswer()
     for event in (RefusalDelta(text="no"), TextDelta(text="well")):
         answer.add(event)

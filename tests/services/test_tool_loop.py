@@ -64,7 +64,9 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
         ),
     ],
 )
-async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_goes_on(call, result, store):
+async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
+    call, result, store
+):
     host = ScriptedHost()
     backend = ScriptedBackend(calls(call), answer("I see."))
     conversation = begin(backend, store)

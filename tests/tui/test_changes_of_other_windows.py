@@ -90,7 +90,7 @@ async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
         await desk.until(lambda: log_rows(desk) == before, "the same rows")
 
 
-async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
+async def test_a_session_that_no_other_window_changed_is_not_shown_again(tmp_path):
     async with ready_desktop(tmp_path, asked=["hello"]) as desk:
         opened = desk.app.open_sessions.shown
         focus(desk)
@@ -100,7 +100,7 @@ async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
         assert desk.app.open_sessions.shown is opened
 
 
-async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
+async def test_a_running_answer_of_this_window_is_not_replaced_on_focus(tmp_path):
     async with ready_desktop(tmp_path, half("Half of it")) as desk:
         await desk.say("hello", sees="Half of it")
         opened = desk.app.open_sessions.shown

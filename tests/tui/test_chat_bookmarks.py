@@ -43,7 +43,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
 
 
-async def test_where_one_reads_is_on_the_disk_when_the_terminal_loses_the_focus(tmp_path):
+async def test_the_reading_position_is_on_the_disk_when_the_terminal_loses_the_focus(tmp_path):
     async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
         save = desk.store.save_bookmark = AsyncMock(wraps=desk.store.save_bookmark)
         mark = await read_up_to(desk, "Paragraph 40 ")
@@ -62,7 +62,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
         assert desk.log_view.viewport.bookmark.startswith(talk[100].message_id)
 
 
-async def test_a_place_that_is_none_shows_the_end(tmp_path):
+async def test_an_invalid_bookmark_shows_the_end(tmp_path):
     async with ready_desktop(tmp_path, answer("Short."), asked=["Tell me"], size=(80, 24)) as desk:
         for mark in ("nonsense", "a b c d", "x -9 -9", "\x1b[2J 1 1", "m ² 0", "1 2 3", "gone 0 0"):
             assert not desk.log_view.go_to_bookmark(mark)

@@ -79,7 +79,7 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
         assert "not compacted" in screen_text(desk.app)
 
 
-async def test_a_summary_that_breaks_off_is_told_and_what_waits_is_held(tmp_path):
+async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_are_held(tmp_path):
     gate = asyncio.Event()
     broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
     async with ready_desktop(tmp_path, *ANSWERS, broken) as desk:

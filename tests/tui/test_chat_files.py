@@ -44,7 +44,7 @@ def list_file(folder, talk=TALK, name="talk.json"):
         ("my --reasoning notes.md", ExportRequest(name="my --reasoning notes.md")),
     ],
 )
-def test_what_is_to_be_in_an_export_stands_before_or_behind_its_name(words, wish):
+def test_options_of_an_export_come_before_or_after_its_name(words, wish):
     assert parse_export(words) == wish
 
 
@@ -113,7 +113,7 @@ async def test_import_without_a_name_asks_for_one(desk, tmp_path):
     await desk.press("enter", sees="Lettuce grows.")
 
 
-async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(desk, tmp_path):
+async def test_a_refused_import_is_reported_and_the_command_stays_in_the_prompt(desk, tmp_path):
     path = tmp_path / "cut.json"
     path.write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
     await desk.say(f"/import {path}", sees="was not imported")
@@ -136,7 +136,7 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(desk, tmp_pa
     assert len(await desk.store.list_sessions()) == 2
 
 
-async def test_rows_that_were_left_out_are_told(desk, tmp_path):
+async def test_rows_that_were_left_out_are_reported(desk, tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
     await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
     await shown(desk, "Lettuce grows.")

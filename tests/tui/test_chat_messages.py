@@ -46,7 +46,7 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
         assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
 
 
-async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
+async def test_a_prompt_is_edited_and_sent_again(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "alt+up", "e")
         assert desk.prompt_input.text == "one"
@@ -162,7 +162,7 @@ async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_pat
         await gone(desk, "cancel edit")
 
 
-async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
+async def test_after_a_deletion_the_end_of_the_rest_is_shown(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
     async with ready_desktop(tmp_path, answer(tall), answer("B."), asked=["one", "two"]) as desk:
         await desk.press("alt+up", "alt+up", "d", hides="B.")

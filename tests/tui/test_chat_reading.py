@@ -92,7 +92,7 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         assert desk.log_view.focused_message.text == "One way."
 
 
-async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(desk):
+async def test_the_row_of_keys_says_that_a_terminal_is_too_small_until_it_is_not(desk):
     for size in ((39, 30), (90, 11), (20, 6)):
         await desk.pilot.resize_terminal(*size)
         await shown(desk, "40 × 12 needed")
@@ -101,7 +101,7 @@ async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_
 
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
-async def test_the_size_may_change_while_something_lies_over_the_log(tmp_path, over):
+async def test_the_size_may_change_while_the_log_is_covered(tmp_path, over):
     async with ready_desktop(tmp_path, answer(LONG), asked=["First"]) as desk:
         await desk.press("pageup")
         await desk.pilot.pause()

@@ -16,7 +16,9 @@ END = StreamFinished(reason="stop")
 
 
 @pytest.mark.rule("R-17")
-async def test_who_comes_back_in_the_middle_sees_what_turns_out_to_be_thought_folded(tmp_path):
+async def test_text_that_turns_out_to_be_thought_is_folded_also_after_a_return_to_its_session(
+    tmp_path,
+):
     """What had come when the session was shown again is no older answer that is gone on with."""
     gates = [asyncio.Event(), asyncio.Event()]
     late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought()]
@@ -34,7 +36,7 @@ async def test_who_comes_back_in_the_middle_sees_what_turns_out_to_be_thought_fo
 
 
 @pytest.mark.rule("R-17")
-async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp_path):
+async def test_thought_and_text_are_separate_also_in_a_session_that_is_not_shown(tmp_path):
     gate, end = asyncio.Event(), asyncio.Event()
     backend = ScriptedBackend(
         [TextDelta(text="Let me see"), gate, Rethought(), TextDelta(text="Four"), end, END]

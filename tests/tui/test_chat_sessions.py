@@ -55,7 +55,7 @@ async def kept_as(desk, session_id: str, text: str) -> None:
     assert kept == text
 
 
-async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
+async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
         await desk.say("first", sees="Let")

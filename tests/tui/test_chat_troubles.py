@@ -37,7 +37,7 @@ def full_disk(store):
     return patch.multiple(store, append=full, begin_answer=full, finish=full)
 
 
-async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
+async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
     async with ready_desktop(
@@ -89,7 +89,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
-async def test_an_error_stands_in_the_log_at_every_size_and_is_tried_again(tmp_path, size):
+async def test_an_error_is_shown_in_the_log_at_every_size_and_can_be_retried(tmp_path, size):
     error = ServerRejected(
         "The model is not there.", kind="model_missing", hint="Ctrl+O lists models."
     )
@@ -148,7 +148,7 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
         assert sent(backend) == ["one"]
 
 
-async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
+async def test_a_prompt_that_the_server_cut_silently_is_reported(tmp_path):
     long = [TextDelta(text="word " * 1500), StreamFinished(reason="stop")]
     cut = [
         TextDelta(text="Yes."),
@@ -159,7 +159,7 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
         await shown(desk, "have cut the prompt")
 
 
-async def test_what_a_server_does_not_take_is_told(tmp_path):
+async def test_what_a_server_does_not_take_is_reported(tmp_path):
     note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
     taken = [
         RequestSent(),
@@ -192,7 +192,7 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         assert len(written) == 1
 
 
-async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
+async def test_notices_of_the_start_are_shown_once(tmp_path):
     (tmp_path / "sessions.db").write_bytes(
         b"this is no database, but it is long enough to be taken for one" * 40
     )

@@ -40,7 +40,7 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
         assert desk.prompt_input.text == ""
 
 
-async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
+async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Chives.")) as desk:
         await desk.say("one", sees="Let")
@@ -164,7 +164,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
+async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path, error):
     async with ready_desktop(tmp_path, [RequestSent(), error], asked=["one"]) as desk:
         failure = desk.conversation.messages[-1].failure
         await shown(desk, failure.message)

@@ -7,7 +7,7 @@ from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 
-async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path, monkeypatch):
+async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp_path, monkeypatch):
     backend = ScriptedBackend(answer("One."), answer("Two."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.ask("first")

@@ -138,7 +138,7 @@ async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_f
         await desk.press("2", leads_to=AddressDialog, sees="http://gpu-box:8000")
 
 
-async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(tmp_path):
+async def test_a_detection_that_fails_for_our_own_fault_is_reported_and_retried(tmp_path):
     backend = ScriptedBackend()
     detect, calls = backend.detect, []
 

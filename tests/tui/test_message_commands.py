@@ -141,7 +141,7 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
 @pytest.mark.parametrize(
     ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
 )
-async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(
+async def test_a_full_disk_is_reported_in_one_sentence_and_nothing_changes(
     tmp_path, monkeypatch, name, method
 ):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
@@ -154,7 +154,7 @@ async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(
         assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
 
 
-async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tmp_path):
+async def test_what_another_window_has_removed_is_reported_and_costs_nothing_else(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         session_id = desk.conversation.header.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})

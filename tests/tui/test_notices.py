@@ -10,7 +10,7 @@ from tests.support.tui_host import screen_text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
-async def test_what_is_told_next_stands_where_the_last_stood(tmp_path, size):
+async def test_a_notification_replaces_the_one_before_it(tmp_path, size):
     async with ready_desktop(tmp_path, size=size) as desk:
         for number in range(5):
             words = f"Number {number}"

@@ -84,7 +84,7 @@ async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
         assert (desk.conversation.header.title, desk.backend.stopped) == ("What grows?", 1)
 
 
-async def test_a_title_that_fails_is_not_told(tmp_path):
+async def test_a_title_that_fails_is_not_reported(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), [ServerUnavailable("It broke.")], answer("Mint."))
     async with ready_desktop(
         tmp_path, backend=backend, settings=TITLED, asked=["What grows?"]

@@ -107,9 +107,7 @@ async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_pa
 @pytest.mark.parametrize(
     ("key", "count"), [("y", 2), ("s", 1), ("a", 1)], ids=["once", "this session", "always"]
 )
-async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_told(
-    tmp_path, key, count
-):
+async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path, key, count):
     async with desk_with(tmp_path, call("a"), call("b")) as desk:
         for number in range(count):
             await (takes_keys(desk) if number else card(desk))
@@ -286,7 +284,7 @@ async def test_text_in_folded_calls_is_found(tmp_path):
         await shown(desk, "1/1")
 
 
-async def test_a_tool_that_waits_in_another_session_is_told_and_asks_there(tmp_path):
+async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(tmp_path):
     gate = asyncio.Event()
     async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read my notes")

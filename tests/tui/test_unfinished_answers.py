@@ -32,7 +32,7 @@ def broken(*events) -> list:
     return [RequestSent(), *events, CUT]
 
 
-async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp_path):
+async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_path):
     async with ready_desktop(
         tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]
     ) as desk:
@@ -55,7 +55,7 @@ async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
         await shown(desk, "Lettuce.")
 
 
-async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_anew(tmp_path):
+async def test_an_answer_that_failed_before_its_first_word_is_only_regenerated(tmp_path):
     backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer("There."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "▌ ^R regenerate")
@@ -80,7 +80,7 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
 
 
 @pytest.mark.parametrize("max_tokens", [5, None])  # without one the server has a limit of its own
-async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
+async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path, max_tokens):
     cut = [
         TextDelta(text="Let"),
         UsageReported(completion_tokens=5),
