@@ -11,7 +11,7 @@ come back to `Turns._show_event`, which gives them to `ChatLog` (`append`, `begi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
@@ -52,9 +52,6 @@ from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.tool_approvals import ToolApprovals
 from lmchat.tui.screens.chat.widgets import ChatWidgets
-
-Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
-"""Begins a turn of a conversation."""
 
 _LONG_ANSWER_S = 10.0
 """The end of an answer that took longer is notified if the terminal has no focus."""
@@ -126,12 +123,12 @@ class Turns:
             self._enqueue(text)
 
     def _submit_edit(self, text: str, edited_id: str) -> None:
-        words, files = self._open_sessions.files.split(text)
-        has_begun = self._begin_turn(
-            lambda conversation, settings: conversation.edit(edited_id, words, settings, files),
-            text=text,
-        )
-        if has_begun:
+        opened = self._sessions.opened
+        settings = self._settings_for(opened, text)
+        if settings is not None:
+            words, files = self._open_sessions.files.split(text)
+            events = opened.conversation.edit(edited_id, words, settings, files)
+            self._begin_turn(opened, events, text)
             self._prompt_text.leave_edit()
 
     def _enqueue(self, text: str) -> None:
@@ -150,17 +147,15 @@ class Turns:
                 "No tools are configured. /tools shows what to write in config.toml."
             )
             return
-        message = self._answer_of(message)
-
-        def begin(
-            conversation: Conversation, settings: TurnSettings
-        ) -> AsyncGenerator[ConversationEvent, None]:
-            if model is not None:
-                other = Target(endpoint=model.endpoint, product=model.product, model=model)
-                settings = replace(settings, target=other)
-            return conversation.regenerate(message.message_id, settings)
-
-        self._begin_turn(begin)
+        opened = self._sessions.opened
+        settings = self._settings_for(opened)
+        if settings is None:
+            return
+        if model is not None:
+            other = Target(endpoint=model.endpoint, product=model.product, model=model)
+            settings = replace(settings, target=other)
+        answer = self._answer_of(message)
+        self._begin_turn(opened, opened.conversation.regenerate(answer.message_id, settings))
 
     def _answer_of(self, message: ChatMessage) -> ChatMessage:
         """Return the answer that follows a prompt; all other messages as they are."""
@@ -175,19 +170,20 @@ class Turns:
 
     def resume(self, message: ChatMessage) -> None:
         """Continue an unfinished answer; where it has no words, answer once more."""
-        if has_words(message):
-            self._begin_turn(
-                lambda conversation, settings: conversation.resume(message.message_id, settings)
-            )
-        else:
+        if not has_words(message):
             self.regenerate(message)
+            return
+        opened = self._sessions.opened
+        settings = self._settings_for(opened)
+        if settings is not None:
+            self._begin_turn(opened, opened.conversation.resume(message.message_id, settings))
 
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages of a session."""
-        prompt = self._next_turn.options.compact_prompt
-        self._begin_turn(
-            lambda conversation, settings: conversation.compact(prompt, settings), opened=opened
-        )
+        settings = self._settings_for(opened)
+        if settings is not None:
+            prompt = self._next_turn.options.compact_prompt
+            self._begin_turn(opened, opened.conversation.compact(prompt, settings))
 
     def send_waiting(self) -> None:
         for opened, text in self._open_sessions.pop_waiting():
@@ -201,8 +197,7 @@ class Turns:
             self._sessions.show_queue()
             return
         last = self._sessions.opened.last_answer
-        failure = last.failure if last is not None else None
-        if last is not None and failure is not None and failure.kind == "model_not_loaded":
+        if last is not None and _lacked_model(last):
             self.regenerate(last)
         self.send_waiting()
 
@@ -218,37 +213,36 @@ class Turns:
             drafts = self._open_sessions.drafts
             is_shown = opened is self._sessions.opened
             drafts.note("", "" if is_shown else drafts.text(""))
-        words, files = self._open_sessions.files.split(text)
-        self._begin_turn(
-            lambda conversation, settings: conversation.send(words, settings, files),
-            opened=opened,
-            text=text,
-        )
+        settings = self._settings_for(opened, text)
+        if settings is not None:
+            words, files = self._open_sessions.files.split(text)
+            self._begin_turn(opened, opened.conversation.send(words, settings, files), text)
+
+    def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
+        """Return the settings of a turn that may begin now; else say why, and keep the text."""
+        if self._workspace.is_leaving:
+            opened.hold(text)  # it is kept as a draft
+            return None
+        try:
+            opened.require_idle()
+            return self._next_turn.settings()
+        except LMChatError as error:
+            self._refuse(opened, error, text)
+            return None
 
     # Workers
 
     def _begin_turn(
-        self, begin: Begin, *, opened: OpenSession | None = None, text: str = ""
-    ) -> bool:
-        """Begin a turn in its worker; return whether it has begun. A refused `text` is kept."""
-        opened = opened or self._sessions.opened
-        if self._workspace.is_leaving:
-            opened.hold(text)  # it is kept as a draft
-            return False
-        try:
-            opened.require_idle()
-            settings = self._next_turn.settings()
-        except LMChatError as error:
-            self._refuse(opened, error, text)
-            return False
+        self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str = ""
+    ) -> None:
+        """Begin a turn in its worker; `text` is given back if it is not sent."""
         opened.phase = TurnPhase.RUNNING
         self._screen.workers.cancel_group(self._screen, _NAMING)
 
         async def follow() -> None:
-            await self._show_turn(opened, begin(opened.conversation, settings), text)
+            await self._show_turn(opened, events, text)
 
         _: Worker[None] = self._screen.run_worker(follow, name="turn", group=_group(opened))
-        return True
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running."""
@@ -502,6 +496,10 @@ class Turns:
     def remove_queued(self, index: int) -> None:
         self._open_sessions.pop_queued(index)
         self._sessions.show_queue()
+
+
+def _lacked_model(message: ChatMessage) -> bool:
+    return message.failure is not None and message.failure.kind == "model_not_loaded"
 
 
 def _group(opened: OpenSession) -> str:
