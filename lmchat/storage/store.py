@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -155,24 +155,21 @@ class SqliteStore(SessionTables):
 
         put_session(connection, session.header)
         messages = session.tree or session.messages
-        new_ids: dict[str | None, str] = {}
-        for message in messages:  # an id that another session has is replaced
-            is_taken = number_of(connection, message.message_id) is not None
-            new_ids[message.message_id] = new_id() if is_taken else message.message_id
+        ids = _free_ids(connection, messages)
         for message in messages:
             if is_unwanted.is_set():  # raises an error, which undoes it all
                 raise StoreUnavailable("The import was stopped.", hint="Start it again.")
             renamed = replace(
                 message,
-                message_id=new_ids[message.message_id],
-                parent_id=new_ids.get(message.parent_id),
+                message_id=ids[message.message_id],
+                parent_id=ids.get(message.parent_id),
             )
             put_message(connection, session_id, renamed)
         for message_id, name in session.branch_names.items():
             query = "update messages set branch = ? where message_id = ?"
-            connection.execute(query, (stored(name), new_ids[message_id]))
+            connection.execute(query, (stored(name), ids[message_id]))
         if session.messages:
-            set_columns(connection, session_id, leaf_id=new_ids[session.messages[-1].message_id])
+            set_columns(connection, session_id, leaf_id=ids[session.messages[-1].message_id])
         return None
 
     @reading
@@ -235,3 +232,12 @@ class SqliteStore(SessionTables):
         for endpoint, model, speed in rows:
             found.setdefault((loaded(endpoint), loaded(model)), []).append(speed)
         return {key: median(values) for key, values in found.items()}
+
+
+def _free_ids(connection: Connection, messages: Iterable[ChatMessage]) -> dict[str | None, str]:
+    """Return an id for each message by its own: a new one if another session has that."""
+    ids: dict[str | None, str] = {}
+    for message in messages:
+        is_taken = number_of(connection, message.message_id) is not None
+        ids[message.message_id] = new_id() if is_taken else message.message_id
+    return ids

@@ -26,7 +26,7 @@ from lmchat.storage.session_rows import write_rows
 from lmchat.storage.session_tables import SessionTables
 from lmchat.storage.store import SqliteStore
 
-NO_IMPORT = "A temporary chat saves nothing, so it cannot import."
+_NO_IMPORT = "A temporary chat saves nothing, so it cannot import."
 _WITHOUT = "Start lmchat without --temporary."
 
 
@@ -41,9 +41,9 @@ class UnsavedStore:
         self._files: dict[str, bytes] = {}
         self._drafts: dict[str, str] = {}
         self._bookmarks: dict[str, str] = {}
-        self._opened: set[str] = set()  # ids of saved sessions that were opened
-        self._own: set[str] = set()  # ids of sessions in memory
-        self._copied: set[str] = set()  # those of them that are saved too
+        self._opened_ids: set[str] = set()  # of sessions that were opened
+        self._memory_ids: set[str] = set()  # of sessions in memory
+        self._copied_ids: set[str] = set()  # of those in memory that are saved too
         self._copying = asyncio.Lock()
 
     @property
@@ -68,26 +68,26 @@ class UnsavedStore:
 
     def _tables_of(self, session_id: str) -> SessionTables:
         """Return the tables that have a session."""
-        return self._memory if session_id in self._own else self._saved
+        return self._memory if session_id in self._memory_ids else self._saved
 
-    async def _begin(self, session_id: str) -> SessionTables:
-        """Return the tables in memory to write to; a saved session that was opened is copied there.
+    async def _tables_to_add_to(self, session_id: str) -> SessionTables:
+        """Return the tables in memory; a saved session is copied there if it was opened.
 
-        Any other session begins in memory, without a look at the disk.
+        Any other session begins in memory, without reading the disk.
         """
-        if session_id in self._opened:
-            await self._copy(session_id)
-        self._own.add(session_id)
+        if session_id in self._opened_ids:
+            await self._tables_with_copy(session_id)
+        self._memory_ids.add(session_id)
         return self._memory
 
-    async def _copy(self, session_id: str) -> SessionTables:
-        """Return the tables in memory to write to, with a copy of a saved session."""
+    async def _tables_with_copy(self, session_id: str) -> SessionTables:
+        """Return the tables in memory, with a copy of a saved session."""
         async with self._copying:
-            if session_id not in self._own:
+            if session_id not in self._memory_ids:
                 rows = await self._saved.session_rows(session_id)
                 await self._database.write(partial(write_rows, rows=rows))
-                self._own.add(session_id)
-                self._copied.add(session_id)
+                self._memory_ids.add(session_id)
+                self._copied_ids.add(session_id)
         return self._memory
 
     # Sessions
@@ -95,13 +95,15 @@ class UnsavedStore:
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
         saved = await self._saved.list_sessions(is_trash=is_trash)
         own = await self._memory.list_sessions(is_trash=is_trash)
-        found = [*own, *(header for header in saved if header.session_id not in self._own)]
+        not_copied = [header for header in saved if header.session_id not in self._memory_ids]
         order = _trash_order if is_trash else _list_order
-        return tuple(sorted(found, key=order, reverse=True))
+        return tuple(sorted([*own, *not_copied], key=order, reverse=True))
 
     async def find(self, id_or_prefix: str) -> str:
-        if id_or_prefix == "last" and (headers := await self.list_sessions()):
-            return max(headers, key=lambda header: header.updated_at).session_id
+        if id_or_prefix == "last":
+            headers = await self.list_sessions()
+            if headers:
+                return max(headers, key=lambda header: header.updated_at).session_id
         try:
             return await self._memory.find(id_or_prefix)
         except SessionNotFound:
@@ -109,34 +111,36 @@ class UnsavedStore:
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
         session = await self._tables_of(session_id).open_session(session_id, count=count)
-        self._opened.add(session_id)
+        self._opened_ids.add(session_id)
         return session
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         return await memory.update_session(session_id, changes)
 
     async def purge(self, *session_ids: str) -> None:
-        if not self._own - self._copied >= set(session_ids):
-            words = "A temporary chat cannot delete saved sessions permanently."
-            raise WrongUse(words, hint=_WITHOUT)
+        unsaved_ids = self._memory_ids - self._copied_ids
+        if not unsaved_ids.issuperset(session_ids):
+            raise WrongUse(
+                "A temporary chat cannot delete saved sessions permanently.", hint=_WITHOUT
+            )
         await self._database.write(partial(purge_sessions, session_ids=session_ids))
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         session = await memory.fork(session_id, message_id)
-        self._own.add(session.header.session_id)
+        self._memory_ids.add(session.header.session_id)
         return session
 
     async def import_session(self, session: Session) -> SessionHeader | None:  # noqa: ARG002
-        raise WrongUse(NO_IMPORT, hint=_WITHOUT)
+        raise WrongUse(_NO_IMPORT, hint=_WITHOUT)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         own = await self._memory.search(query, limit=limit)
         saved_limit = limit
         while True:
             found = await self._saved.search(query, limit=saved_limit)
-            saved = [hit for hit in found if hit.session_id not in self._own]
+            saved = [hit for hit in found if hit.session_id not in self._memory_ids]
             if len(saved) >= limit or len(found) < saved_limit:
                 return (*own, *saved)[:limit]
             saved_limit *= 2  # copies hide some of the saved ones
@@ -154,20 +158,20 @@ class UnsavedStore:
         return await self._saved.has_message(message_id)
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        memory = await self._begin(session.session_id)
+        memory = await self._tables_to_add_to(session.session_id)
         await memory.append(session, message)
 
     async def append_branch(
         self, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        memory = await self._begin(session.session_id)
+        memory = await self._tables_to_add_to(session.session_id)
         return await memory.append_branch(session, messages)
 
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
         if has_prompt:
-            memory = await self._begin(session_id)
+            memory = await self._tables_to_add_to(session_id)
             await memory.begin_answer(session_id, message)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
@@ -175,16 +179,16 @@ class UnsavedStore:
         self._pieces[message_id] = kept_pieces([*earlier, *pieces])
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        memory = await self._begin(session_id)
+        memory = await self._tables_to_add_to(session_id)
         await memory.finish(session_id, message)
         self._pieces.pop(message.message_id, None)
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         return await memory.delete_message(session_id, message_id)
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         return await memory.restore_message(session_id, message_id)
 
     async def last_deleted_message(
@@ -198,14 +202,14 @@ class UnsavedStore:
         return await self._tables_of(session_id).tree(session_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         return await memory.set_leaf(session_id, message_id)
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         return await self._tables_of(session_id).branch_names(session_id)
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        memory = await self._copy(session_id)
+        memory = await self._tables_with_copy(session_id)
         await memory.name_branch(session_id, message_id, name)
 
     # Attached files, prompts, drafts and figures
