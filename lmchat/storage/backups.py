@@ -29,7 +29,7 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 def back_up(path: Path, moment: datetime) -> None:
     """Copy the file, and remove older copies."""
-    if _has_copied(path, _copy_of_day(path, moment)):
+    if _try_to_copy(path, _copy_of_day(path, moment)):
         oldest = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
         for number, copy in enumerate(daily_copies(path)):
             if number >= _KEPT or copy.name < oldest:
@@ -41,7 +41,7 @@ def renew_copies(path: Path, moment: datetime) -> None:
     if not daily_copies(path) or not is_intact(path):
         return
     copy = _copy_of_day(path, moment)
-    if _has_copied(path, copy):
+    if _try_to_copy(path, copy):
         remove_copies(path, but=copy)
 
 
@@ -57,7 +57,8 @@ def remove_copies(path: Path, *, but: Path | None = None) -> None:
 def remove_leftovers(path: Path, *, days: int) -> None:
     """Remove incomplete copies and files of answers that a kill left long ago."""
     path = path.resolve()  # copies are beside the file, not beside a link to it
-    leftovers = (f".{path.name}.backup-", f".{path.name}-answer-")
+    hidden = f".{path.name}"
+    leftovers = (f"{hidden}.backup-", f"{hidden}.format-", f"{hidden}-answer-")
     with suppress(OSError):  # another process was faster
         for file in path.parent.iterdir():
             if file.name.startswith(leftovers):
@@ -75,7 +76,7 @@ def daily_copies(path: Path) -> list[Path]:
     return []
 
 
-def _has_copied(path: Path, copy: Path) -> bool:
+def _try_to_copy(path: Path, copy: Path) -> bool:
     """Copy the file; return whether that worked."""
     try:
         copy_database(path, copy)

@@ -134,8 +134,10 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
             await store.daily_check()
 
 
-def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path):
-    name = ".sessions.db.backup-2026-11-20.0a1b"
+@pytest.mark.parametrize(
+    "name", [".sessions.db.format-1.0a1b2c3d", ".sessions.db.backup-2026-11-20.0a1b"]
+)
+def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path, name):
     old = tmp_path / name
     fresh = tmp_path / f"{name}-journal"
     for file in (old, fresh):
