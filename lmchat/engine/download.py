@@ -120,7 +120,7 @@ async def fetch(
 
 def sweep_downloads(folder: Path) -> None:
     """Remove what a download that was killed has left, unless another one runs. Blocks."""
-    with suppress(OSError):
+    with suppress(OSError):  # the folder does not exist, or is read-only
         left = list(folder.glob(f"{_SCRATCH}*/"))
         if left:
             with (folder / "fetch.lock").open("a") as lock:
@@ -236,7 +236,7 @@ def _has_hash(path: Path, demo: DemoModel) -> bool:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
-    except OSError:
+    except OSError:  # it does not exist
         return False
 
 
@@ -245,6 +245,6 @@ def _largest(folder: Path) -> int:
     largest = 0
     for base, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):
+            with suppress(OSError):  # it was moved in between
                 largest = max(largest, Path(base, name).stat().st_size)
     return largest

@@ -92,7 +92,7 @@ def _await_last_words() -> None:
             os.lseek(2, max(0, size - _LOG_TAIL_BYTES), os.SEEK_SET)  # it is open for appending
             if _LAST_WORDS in os.read(2, _LOG_TAIL_BYTES):
                 return
-        except OSError:
+        except OSError:  # the log is no file
             return
         time.sleep(0.02)
 

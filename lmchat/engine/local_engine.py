@@ -88,7 +88,7 @@ class LocalEngine:
         """Return the models on this disk, those of other programs too; cached until a refresh."""
         if self._files is None or is_refresh:
             found: list[ModelFile] = []
-            with suppress(TimeoutError):
+            with suppress(TimeoutError):  # what is found by then counts
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: found.extend(found_on_disk(self._environ)))
             self._files = await run_abandonable(lambda: listed(tuple(found), SMOLLM2, self._folder))

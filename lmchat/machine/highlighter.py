@@ -92,7 +92,7 @@ class Highlighter:
             _log.warning("no colours: the highlighter cannot start: %s", error)
             self._can_start = False
             self._kill()
-        except BaseException:
+        except BaseException:  # cancelled
             self._kill()
             raise
         return self._child

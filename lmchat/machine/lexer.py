@@ -113,7 +113,10 @@ def _lexer(language: str) -> Any:
 def _names() -> frozenset[str]:
     from pygments.lexers import get_all_lexers  # noqa: PLC0415 - see above
 
-    return frozenset(name for lexer in get_all_lexers(plugins=False) for name in lexer[1])
+    names: set[str] = set()
+    for _, aliases, _, _ in get_all_lexers(plugins=False):
+        names.update(aliases)
+    return frozenset(names)
 
 
 @lru_cache(maxsize=256)

@@ -60,7 +60,7 @@ class StartedProgram:
     async def end(self) -> None:
         """End it with its children; kill what ignores that."""
         self._end(is_forced=False)
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired):  # it ignores the request
             await asyncio.to_thread(self._process.wait, END_S)
         if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
             self._end(is_forced=True)
@@ -139,7 +139,7 @@ def _last_line(path: Path) -> str:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
+    except OSError:  # the log was removed
         return ""
     for line in reversed(lines):
         if line.strip():
@@ -150,7 +150,7 @@ def _last_line(path: Path) -> str:
 def free_port(first: int) -> int:
     """Return the first free port from this one on; `first` if there is none."""
     for port in range(first, first + _TRIED_PORTS):
-        with socket.socket() as probe, suppress(OSError, OverflowError):
+        with socket.socket() as probe, suppress(OSError, OverflowError):  # taken, or above 65535
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port

@@ -37,7 +37,7 @@ def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
 def lm_studio_folders(home: Path) -> list[Path]:
     """Return the possible folders of LM Studio, existing or not; first the one it was moved to."""
     folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
-    with suppress(OSError):
+    with suppress(OSError):  # it does not exist
         named = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
         if named and "\0" not in named:
             folders.insert(0, Path(named))

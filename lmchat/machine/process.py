@@ -142,7 +142,7 @@ async def run_in_terminal(
         await process.communicate(data)
     finally:
         if process.returncode is None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):  # it has ended
                 process.kill()
         exit_code = await process.wait()
     return exit_code
@@ -234,7 +234,7 @@ class ChildProcess:
 
     def terminate(self) -> None:
         """Ask it to end."""
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it has ended
             self._process.terminate()
 
     def kill(self) -> None:

@@ -60,7 +60,7 @@ class ScratchFolders:
         shutil.rmtree(folder, ignore_errors=True)
         guard = self._guards.pop(folder, None)
         if guard is not None:
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired):  # the disk is slow
                 guard.communicate(timeout=_GUARD_S)
 
     def remove_all(self) -> None:
@@ -79,10 +79,10 @@ class ScratchFolders:
 
 def sweep_scratch_folders() -> None:
     """Remove the folders of killed processes: those that no process has locked."""
-    with suppress(OSError), os.scandir(gettempdir()) as entries:
+    with suppress(OSError), os.scandir(gettempdir()) as entries:  # there is no such folder
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):
+                with suppress(OSError):  # its owner removes it
                     _sweep(Path(entry.path))
 
 
@@ -121,9 +121,8 @@ def _locked_file(folder: Path) -> int:
             raise BlockingIOError
         if fresh != lock:
             fresh.replace(lock)
-    except (
-        OSError
-    ):  # a file system without locks: no other process removes a folder without this file
+    except OSError:
+        # a file system without locks: no other process removes a folder without this file
         os.close(descriptor)
         return -1
     return descriptor

@@ -86,5 +86,5 @@ def _name_of(user: int) -> str:
 
     try:
         return pwd.getpwuid(user).pw_name
-    except KeyError:
+    except KeyError:  # as in a container
         return str(user)

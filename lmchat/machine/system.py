@@ -53,7 +53,7 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         else:
             kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+    except (BlockingIOError, PermissionError):  # the second on Windows
         return False
     return True
 
@@ -69,7 +69,7 @@ def _lock_byte(descriptor: int) -> None:
 
 def end_program(pid: int, *, is_forced: bool = False) -> None:
     """Ask a program that leads a session, and those that it started, to end; or kill them."""
-    with suppress(ProcessLookupError, PermissionError):
+    with suppress(ProcessLookupError, PermissionError):  # it has ended; the second on macOS
         if hasattr(os, "killpg"):
             os.killpg(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
         else:

@@ -138,7 +138,7 @@ def _signal(group: int, number: int) -> bool:
         return ended.returncode == 0
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
+    except (ProcessLookupError, PermissionError):  # it has ended; the second on macOS
         return False
     return True
 

@@ -97,5 +97,5 @@ def _text(result: Any) -> str:
         return result
     try:
         return msgspec.json.encode(result).decode()
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):  # JSON cannot hold it
         return str(result)

@@ -105,6 +105,6 @@ def _open(address: str, environment: Mapping[str, str]) -> bool:
     process = start_in_background(command, environment=environment)
     try:
         return process.wait(_TIME_TO_FAIL_S) == 0
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:  # it has not failed by now
         process.returncode = 0  # the browser runs in it, and is not waited for
         return True

@@ -36,7 +36,7 @@ class TerminalOutput:
             try:
                 while data and self._is_open:
                     data = data[self._write_some(data) :]
-            except OSError:
+            except OSError:  # the terminal is gone
                 self._is_open = False
                 self._on_gone()
 
@@ -78,9 +78,9 @@ def write_soon(fileno: int, data: bytes, timeout_s: float) -> None:
 
 def _own_file(fileno: int) -> int:
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
-    with suppress(OSError):
+    with suppress(OSError):  # its device is not there, as in a container
         return os.open(os.ttyname(fileno), flags)
-    with suppress(OSError):
+    with suppress(OSError):  # no terminal controls this process
         return os.open("/dev/tty", flags)
     return fileno
 

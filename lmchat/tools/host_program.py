@@ -38,7 +38,7 @@ def main() -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     threading.Thread(target=bound_log, args=(_LOG_BYTES,), daemon=True).start()
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):  # the parent has ended
         asyncio.run(_serve(source, sink))
     os._exit(0)  # threads of functions must not delay the end
 

@@ -75,11 +75,8 @@ class DoctorScreen(ListDialog[None]):
         checks = self._examination.checks
         findings = self._examination.in_order(self._found)
         pending = [check for check in checks if check.check not in self._found]
-        column = 0
-        if width >= _WIDE:
-            names = [finding.name for finding in findings] + [check.name for check in pending]
-            widths = [cell_len(safe_line(name)) for name in names]
-            column = min(max(widths, default=0), _MOST_NAME)
+        names = [finding.name for finding in findings] + [check.name for check in pending]
+        column = _width_of_names(names) if width >= _WIDE else 0
 
         rows: list[ListRow] = []
         for group in Group:
@@ -135,6 +132,11 @@ class DoctorScreen(ListDialog[None]):
         icons = icons_for(self)
         shapes = {Grade.OK: icons.ready, Grade.WARNING: icons.degraded, Grade.FAULT: icons.down}
         return shapes.get(grade, icons.off)
+
+
+def _width_of_names(names: Sequence[str]) -> int:
+    widths = [cell_len(safe_line(name)) for name in names]
+    return min(max(widths, default=0), _MOST_NAME)
 
 
 def _wrapped(text: str, room: int) -> list[str]:
