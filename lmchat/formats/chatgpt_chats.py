@@ -8,6 +8,7 @@ parent. Thoughts and tool calls are messages of their own; a call is an answer w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lmchat.domain.message import FilePart, ReasoningPart, Role
 from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
@@ -102,15 +103,21 @@ class _ChatgptReader:
         if is_hidden or text_in(content, _KIND) in (*_THOUGHTS, *_HIDDEN):
             return
 
-        role = message["author"]["role"]
         text = _text(content, self._chat)
-        yield from self._images(content, role)
+        role = message["author"]["role"]
         recipient = text_in(message, "recipient") or _ALL
-        is_call = role == Role.ASSISTANT and recipient != _ALL
+        yield from self._images(content, role)
         if role == Role.TOOL:
             yield from self._tool_runs(key, text_in(message["author"], "name"), text)
-            return
-        if role == Role.ASSISTANT and (is_call or text.strip()):
+        elif role == Role.ASSISTANT:
+            yield from self._answer(key, recipient, text)
+        else:
+            yield text
+
+    def _answer(self, key: str, recipient: str, text: str) -> Iterator[MessagePiece]:
+        """Yield the thoughts before an answer, and the answer or tool call."""
+        is_call = recipient != _ALL
+        if is_call or text.strip():
             yield ReasoningPart(text=self._thoughts_above(key))
         yield call_of(key, recipient, text) if is_call else text
 
@@ -160,20 +167,23 @@ def _text(content: Record, chat: ForeignChat) -> str:
     parts = content.get("parts") or []
     if not isinstance(parts, list):
         raise TypeError
-    texts: list[str] = []
-    for part in parts:
-        text = part if isinstance(part, str) else text_in(part, "text")  # the latter of a recording
-        kind = text_in(part, _KIND)
-        if text:
-            texts.append(text)
-        elif kind in _RECORDINGS:
-            chat.omit("recording")
-        elif part and kind != _IMAGE:
-            chat.omit(kind)
+    texts = [text for part in parts if (text := _part_text(part, chat))]
     text = "\n".join(texts) or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
     shown = ("text", "result") if kind in _TEXTS else content.keys() - {_KIND, "parts"}
     if not text and any(content.get(name) for name in shown):
+        chat.omit(kind)
+    return text
+
+
+def _part_text(part: Any, chat: ForeignChat) -> str:
+    if isinstance(part, str):
+        return part
+    text = text_in(part, "text")  # of a recording
+    kind = text_in(part, _KIND)
+    if kind in _RECORDINGS and not text:
+        chat.omit("recording")
+    elif part and kind != _IMAGE and not text:
         chat.omit(kind)
     return text
 

@@ -10,12 +10,6 @@ from lmchat.formats.foreign import ChatReaders, DatabaseFormat, ForeignChat, Mes
 from lmchat.formats.foreign_database import ForeignDatabase
 
 
-def fits(database: ForeignDatabase) -> bool:
-    """Return whether a database is elia's."""
-    has_messages = database.has("message", "chat_id", "role", "content", "meta")
-    return has_messages and database.has("chat", "started_at")
-
-
 def read(database: ForeignDatabase) -> ChatReaders:
     """Read each chat; a message follows the one before it, unless it names its parent."""
     messages = database.rows_by("message", "chat_id")
@@ -41,4 +35,5 @@ def _chat(row: Record, messages: Iterator[Record]) -> Iterator[ForeignChat]:
     yield chat
 
 
-FORMATS = (DatabaseFormat(fits=fits, read=read),)
+_TABLES = {"message": ("chat_id", "role", "content", "meta"), "chat": ("started_at",)}
+FORMATS = (DatabaseFormat(tables=_TABLES, read=read),)

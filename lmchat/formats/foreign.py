@@ -9,7 +9,7 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
@@ -81,7 +81,9 @@ class ForeignMessage(Struct, frozen=True, kw_only=True):
     role: Role
     parts: list[Part]
     parent: str | None
-    facts: MessageFacts
+    created_at: datetime | None = None
+    model: str = ""
+    receipt: Receipt | None = None
 
 
 class ForeignChat(Struct, kw_only=True):
@@ -132,23 +134,25 @@ class ForeignChat(Struct, kw_only=True):
         if not messages:
             messages = [(Role.USER, [])]  # keeps its place in the tree
 
+        model = text_or_empty(facts.model)
+        receipt = _sound_receipt(facts.receipt)
         above = parent if isinstance(parent, str) else None
         for number, (author, parts) in enumerate(messages, 1):
             is_last = number == len(messages)
-            own_key = key if is_last else f"{key}.{number}"
-            own_facts = MessageFacts(created_at=facts.created_at)
-            if author is Role.ASSISTANT:
-                own_facts = MessageFacts(
-                    created_at=facts.created_at,
-                    model=text_or_empty(facts.model),
-                    receipt=_sound_receipt(facts.receipt) if is_last else None,
-                )
-            message = ForeignMessage(role=author, parts=parts, parent=above, facts=own_facts)
-            if own_key not in self.messages:
-                self.messages[own_key] = message
+            is_answer = author is Role.ASSISTANT
+            message = ForeignMessage(
+                role=author,
+                parts=parts,
+                parent=above,
+                created_at=facts.created_at,
+                model=model if is_answer else "",
+                receipt=receipt if is_answer and is_last else None,
+            )
+            above = key if is_last else f"{key}.{number}"
+            if above not in self.messages:
+                self.messages[above] = message
             elif parts:
                 self.omitted[REPEATED] += 1
-            above = own_key
 
     @contextmanager
     def damage_counted(self) -> Iterator[None]:
@@ -269,14 +273,14 @@ class ForeignChat(Struct, kw_only=True):
     def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
         """Return the messages with parts by their keys, and the path that the program shows."""
         parts = self._parts(text_or_empty(self.system), Role.SYSTEM)
-        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None, facts=NO_FACTS)
+        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
         every = {_SYSTEM: system, **self.messages}
         parents = _kept_parents(every)
-        times = filter(None, (message.facts.created_at for message in every.values()))
+        times = filter(None, (message.created_at for message in every.values()))
         time = next(times, self.created_at or self.updated_at or moment)
         tree: dict[str, ChatMessage] = {}
         for key, message in every.items():
-            time = message.facts.created_at or time
+            time = message.created_at or time
             if message.parts:
                 tree[key] = ChatMessage(
                     message_id=key,
@@ -284,8 +288,8 @@ class ForeignChat(Struct, kw_only=True):
                     parts=tuple(message.parts),
                     created_at=time,
                     parent_id=parents[key],
-                    model=message.facts.model,
-                    receipt=message.facts.receipt,
+                    model=message.model,
+                    receipt=message.receipt,
                 )
         current = text_or_empty(self.current)
         end = current if current in every else next(reversed(every))
@@ -333,7 +337,8 @@ ChatReaders = Iterator[Callable[[], Iterable[ForeignChat]]]
 class DatabaseFormat(Struct, frozen=True, kw_only=True):
     """Tables of an SQLite database."""
 
-    fits: Callable[[ForeignDatabase], bool]
+    tables: Mapping[str, Sequence[str]]
+    """Columns by table from which a database of this format is known."""
     read: Callable[[ForeignDatabase], ChatReaders]
 
 

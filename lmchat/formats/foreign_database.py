@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,12 @@ class ForeignDatabase:
             columns = self.rows(f'pragma table_info("{name}")')
             self.tables[table["name"]] = {column["name"] for column in columns}
 
-    def has(self, table: str, *columns: str) -> bool:
-        return {*columns} <= self.tables.get(table, set())
+    def has(self, tables: Mapping[str, Sequence[str]]) -> bool:
+        """Return whether there are these tables with these columns."""
+        return all(
+            name in self.tables and self.tables[name].issuperset(columns)
+            for name, columns in tables.items()
+        )
 
     def rows(self, query: str, **values: Any) -> list[Record]:
         """Return all rows; raises `sqlite3.OperationalError` for a query that takes too long."""

@@ -56,18 +56,11 @@ class _TurnFacts(Struct, frozen=True, kw_only=True):
         return self.of_threads.get((thread_id, message_hash), of_any)
 
 
-def fits(database: ForeignDatabase) -> bool:
-    """Return whether a database is one of llm, with tables of this version or before."""
-    has_threads = {"threads", "turns", "parts"} <= database.tables.keys()
-    return has_threads or database.has("responses", "conversation_id")
-
-
 def read(database: ForeignDatabase) -> ChatReaders:
     """Read each thread, then the conversations of older versions that it did not continue."""
-    if "turns" in database.tables:
-        facts = _turn_facts(database)
-        for thread in database.rows("select * from threads order by id"):
-            yield partial(_thread, database, thread, facts)
+    facts = _turn_facts(database)
+    for thread in database.rows("select * from threads order by id"):
+        yield partial(_thread, database, thread, facts)
     if "responses" in database.tables:
         yield from read_responses(database)
 
@@ -99,7 +92,7 @@ def _thread(database: ForeignDatabase, thread: Record, facts: _TurnFacts) -> Ite
                 parent=message["parent_hash"],
                 facts=facts.facts(thread_id, key),
             )
-    times = (message.facts.created_at for message in chat.messages.values())
+    times = (message.created_at for message in chat.messages.values())
     chat.created_at = next(filter(None, times), time_of(thread["datetime_utc"]))
     yield chat
 
@@ -138,4 +131,7 @@ def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
     return "".join(texts)
 
 
-FORMATS = (DatabaseFormat(fits=fits, read=read),)
+FORMATS = (
+    DatabaseFormat(tables={"threads": (), "turns": (), "parts": ()}, read=read),
+    DatabaseFormat(tables={"responses": ("conversation_id",)}, read=read_responses),
+)

@@ -70,20 +70,25 @@ def _pieces(version: Record, source: Source, chat: ForeignChat) -> Iterator[Mess
             chat.omit(step_kind)
         is_thought = text_in(step.get("style"), "type") == "thinking"
         for part in step.get("content") or ():
-            kind = text_in(part, "type")
-            call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
-            if kind == "toolCallResult":
-                yield ToolRun(call=call_id, result=part.get("content"))
-            elif kind == "toolCallRequest":
-                arguments = part.get("arguments", part.get("parameters"))
-                yield call_of(call_id, text_in(part, "name"), arguments)
-            elif text_in(part, "fileType") == "image":
-                yield from chat.images([source.stored(text_in(part, "fileIdentifier"))])
-            elif kind != "text":
-                chat.omit(kind)
+            if text_in(part, "type") != "text":
+                yield from _other_part(part, source, chat)
             elif not part.get("isStructural"):
                 text = chat.text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
+
+
+def _other_part(part: Record, source: Source, chat: ForeignChat) -> Iterator[MessagePiece]:
+    kind = text_in(part, "type")
+    call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
+    if kind == "toolCallResult":
+        yield ToolRun(call=call_id, result=part.get("content"))
+    elif kind == "toolCallRequest":
+        arguments = part.get("arguments", part.get("parameters"))
+        yield call_of(call_id, text_in(part, "name"), arguments)
+    elif text_in(part, "fileType") == "image":
+        yield from chat.images([source.stored(text_in(part, "fileIdentifier"))])
+    else:
+        chat.omit(kind)
 
 
 def _facts(version: Record) -> MessageFacts:

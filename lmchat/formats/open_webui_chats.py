@@ -76,11 +76,6 @@ def _chats(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignChat]:
     yield chat
 
 
-def fits_database(database: ForeignDatabase) -> bool:
-    """Return whether a database is Open WebUI's."""
-    return database.has("chat", "chat", "user_id", "updated_at")
-
-
 def read_database(database: ForeignDatabase) -> ChatReaders:
     """Read each chat; its rows of messages are newer than the messages in the chat."""
     messages = database.rows_by("chat_message", "chat_id", "created_at, rowid")
@@ -130,5 +125,5 @@ def _messages(value: Record) -> Any:
 
 FORMATS = (
     JsonFormat(fits=fits, read=read),
-    DatabaseFormat(fits=fits_database, read=read_database),
+    DatabaseFormat(tables={"chat": ("chat", "user_id", "updated_at")}, read=read_database),
 )

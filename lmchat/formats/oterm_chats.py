@@ -21,12 +21,6 @@ from lmchat.formats.foreign_database import ForeignDatabase
 from lmchat.formats.json_stream import NO_JSON
 
 
-def fits(database: ForeignDatabase) -> bool:
-    """Return whether a database is oterm's."""
-    has_messages = database.has("message", "chat_id", "author", "text")
-    return has_messages and database.has("chat", "system")
-
-
 def read(database: ForeignDatabase) -> ChatReaders:
     """Read each chat, a row of messages."""
     messages = database.rows_by("message", "chat_id")
@@ -57,4 +51,5 @@ def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
     yield message["text"]
 
 
-FORMATS = (DatabaseFormat(fits=fits, read=read),)
+_TABLES = {"message": ("chat_id", "author", "text"), "chat": ("system",)}
+FORMATS = (DatabaseFormat(tables=_TABLES, read=read),)

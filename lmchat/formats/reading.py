@@ -109,7 +109,7 @@ class Reader:
     def _database(self, path: Path) -> ReadItems:
         with opened_database(path) as database:
             for source, form in _formats():
-                if isinstance(form, DatabaseFormat) and form.fits(database):
+                if isinstance(form, DatabaseFormat) and database.has(form.tables):
                     self._expect(source)
                     yield from self._sessions(form.read(database), source)
                     return

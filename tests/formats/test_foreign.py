@@ -211,6 +211,6 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
             path = tmp_path / "left" / "chats.db"
         before = files_beside(path)
         with opened_database(path) as opened:
-            assert opened.has("chats", "title")
+            assert opened.has({"chats": ["title"]})
             assert [row["title"] for row in opened.rows("select title from chats")] == ["Garden"]
         assert files_beside(path) == before
