@@ -10,16 +10,16 @@ from contextlib import closing, suppress
 import pytest
 
 from lmchat.errors import FileRefused
-from tests.formats.test_foreign import (
+from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
     LLAMA_CPP,
     LM_STUDIO,
     chats_of,
+    foreign_file,
     left_out,
     outline,
 )
-from tests.formats.test_foreign_databases import source
 
 JAN = "jan/messages.jsonl"
 WRONG = (5, "x", None, [], {}, 1e308, [5], {"a": []})
@@ -291,7 +291,7 @@ def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(
 
 
 def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
-    path = source(tmp_path, "open-webui.sql")
+    path = foreign_file(tmp_path, "open-webui.sql")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("update chat set chat = null")
         connection.commit()
@@ -336,7 +336,7 @@ def test_a_wrong_value_of_a_line_costs_that_line_only(tmp_path, name, wrong):
 
 @pytest.mark.parametrize(("name", "wrong"), each_pair(_DATABASES, WRONG_SQL))
 def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, name, wrong):
-    made = source(tmp_path, name)
+    made = foreign_file(tmp_path, name)
     count = sum(len(session.tree) for session in chats_of(made))
     assert count
     path = tmp_path / "damaged.db"

@@ -16,8 +16,7 @@ from lmchat.errors import FileRefused
 from lmchat.formats import foreign_database
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
-from tests.formats.test_foreign import NOW, chats_of
-from tests.formats.test_foreign_databases import source
+from tests.support.foreign_chats import NOW, chats_of, foreign_file
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _MESSAGES = "create table message (id integer primary key, chat_id, author, text, images)"
@@ -187,7 +186,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, make, name):
 
 
 def test_each_page_may_be_damaged(tmp_path):
-    made_path = source(tmp_path, "oterm.sql")
+    made_path = foreign_file(tmp_path, "oterm.sql")
     data = made_path.read_bytes()
     for place in islice(range(100, len(data), 97), 300):
         path = tmp_path / "damaged.db"

@@ -18,10 +18,9 @@ from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.images import LONGEST_SIDE, MAX_IMAGE_BYTES, MAX_PIXELS
 from lmchat.tui.screens.image_dialog import decoded
-from tests.formats.test_foreign import CHATGPT, DATA, chats_of, left_out
-from tests.formats.test_foreign_databases import source
 from tests.support.chats import chat
 from tests.support.files_to_attach import image
+from tests.support.foreign_chats import CHATGPT, DATA, chats_of, foreign_file, left_out
 
 SIDE = 20_000
 assert SIDE * SIDE > MAX_PIXELS
@@ -98,7 +97,7 @@ def chatgpt(folder, data):
 
 
 def oterm(folder, data):
-    path = source(folder, "oterm.sql")
+    path = foreign_file(folder, "oterm.sql")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
             "update message set images = ?", (json.dumps([b64encode(data).decode()]),)

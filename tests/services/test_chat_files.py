@@ -16,8 +16,8 @@ from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.json_format import to_json
 from lmchat.formats.reading import Reader
 from lmchat.services.chat_files import ChatFiles
-from tests.formats.test_foreign_databases import CHATS, source
 from tests.support.chats import START, chat, chat_with_tools
+from tests.support.foreign_chats import FILES, foreign_file
 from tests.support.programs import children_of, is_running, until
 
 CHILD_ENDED = "The process that works on the file ended."
@@ -41,9 +41,9 @@ def endless(folder):
     return path
 
 
-@pytest.mark.parametrize("name", CHATS)
+@pytest.mark.parametrize("name", FILES)
 async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files, name):
-    path = source(tmp_path, name)
+    path = foreign_file(tmp_path, name)
     assert await read(files, path) == list(Reader(START).file(path))
 
 

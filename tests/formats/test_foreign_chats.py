@@ -5,32 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC
 
 import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.formats.table import OWN, PROGRAMS
-from tests.formats.test_foreign import (
+from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
     LLAMA_CPP,
     LM_STUDIO,
     chats_of,
-    facts,
+    foreign_file,
     left_out,
     outline,
 )
-
-
-def source(folder, name):
-    """A file of the test data; a database is made of its dump."""
-    if not name.endswith(".sql"):
-        return DATA / name
-    path = folder / name.replace(".sql", ".db")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((DATA / name).read_text())
-    return path
-
 
 COLOUR = ["*.assistant text You said: Name a colour"]
 CHATS = {
@@ -183,6 +173,14 @@ CHATS["open-webui.sql"] = (
 )
 
 
+def facts(session):
+    """Return title, model, tag and both times, which are in UTC."""
+    header = session.header
+    assert header.created_at.tzinfo is header.updated_at.tzinfo is UTC
+    times = [str(one).removesuffix("+00:00") for one in (header.created_at, header.updated_at)]
+    return header.title, header.model, *header.tags, *times
+
+
 def test_there_is_a_chat_of_each_program_that_the_command_line_offers():
     assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(PROGRAMS)
 
@@ -190,7 +188,7 @@ def test_there_is_a_chat_of_each_program_that_the_command_line_offers():
 @pytest.mark.parametrize("name", CHATS)
 def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     head, lines, lost = CHATS[name]
-    path = source(tmp_path, name)
+    path = foreign_file(tmp_path, name)
     session = chats_of(path)[0]
     assert facts(session) == head
     assert outline(session) == lines
@@ -207,7 +205,7 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     ],
 )
 def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
-    path = source(tmp_path, name)
+    path = foreign_file(tmp_path, name)
     whole = chats_of(path)[0].messages
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(damage)
@@ -218,7 +216,7 @@ def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
 
 @pytest.mark.parametrize("name", [name for name in CHATS if name.endswith(".sql")])
 def test_a_database_without_chats_is_refused(tmp_path, name):
-    path = source(tmp_path, name)
+    path = foreign_file(tmp_path, name)
     with closing(sqlite3.connect(path)) as connection, connection:
         tables = connection.execute(
             "select name from sqlite_master where type = 'table'"
@@ -230,7 +228,7 @@ def test_a_database_without_chats_is_refused(tmp_path, name):
 
 
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
-    chats = [outline(one) for one in chats_of(source(tmp_path, "llm.sql"))[1:]]
+    chats = [outline(one) for one in chats_of(foreign_file(tmp_path, "llm.sql"))[1:]]
     assert chats == [
         [
             "*user text Which version?",
@@ -259,7 +257,7 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
 
 
 def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
-    path = source(tmp_path, "llm-upgraded.sql")
+    path = foreign_file(tmp_path, "llm-upgraded.sql")
     upgraded = chats_of(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("drop table parts; drop table turns; drop table threads")
@@ -305,7 +303,7 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
 
 
 def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
-    path = source(tmp_path, "open-webui.sql")
+    path = foreign_file(tmp_path, "open-webui.sql")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             """update chat_message set content = '"Thank you"' where id like '%-m4'"""

@@ -1,4 +1,4 @@
-"""Files of other programs: packed, damaged, limited, in use. Whole chats are in test_foreign_databases.py."""
+"""Files of other programs: packed, damaged, limited, in use. Whole chats: test_foreign_chats.py."""
 
 from __future__ import annotations
 
@@ -8,61 +8,16 @@ import sqlite3
 import tracemalloc
 import zipfile
 from contextlib import closing
-from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
+from tests.support.foreign_chats import CHATGPT, DATA, LLAMA_CPP, LM_STUDIO, NOW, chats_of, left_out
 
-DATA = Path(__file__).parent / "data" / "foreign"
-NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-LM_STUDIO = "1763500000000.conversation.json"
-CHATGPT = "conversations-000.json"
-LLAMA_CPP = "llama_cpp.jsonl"
 CUT = "the rest of the file: it is damaged, or a chat in it is larger than 256 MB"
-
-
-def chats_of(path):
-    return [one for one in Reader(NOW).file(path) if isinstance(one, Session)]
-
-
-def left_out(path):
-    return [
-        f"{one.where}: {one.reason}" for one in Reader(NOW).file(path) if isinstance(one, Skipped)
-    ]
-
-
-def outline(session):
-    """The tree as lines: an asterisk for the path, the depth as points, the role, the parts."""
-    depths = {None: -1}
-    path = {message.message_id for message in session.messages}
-    lines = []
-    for message in session.tree:
-        depths[message.message_id] = depths[message.parent_id] + 1
-        parts = " | ".join(" ".join(map(str, _values(part))) for part in message.parts)
-        mark = "*" if message.message_id in path else " "
-        lines.append(f"{mark}{'.' * depths[message.message_id]}{message.role} {parts}")
-    return lines
-
-
-def _values(part):
-    values = (
-        getattr(part, name) for name in part.__struct_fields__ if name not in ("call_id", "digest")
-    )
-    return [type(part).__name__.removesuffix("Part")[:4].lower(), *filter(None, values)]
-
-
-def facts(session):
-    """Return title, model, tag and both times, which are in UTC."""
-    header = session.header
-    assert header.created_at.tzinfo is header.updated_at.tzinfo is UTC
-    times = [str(one).removesuffix("+00:00") for one in (header.created_at, header.updated_at)]
-    return header.title, header.model, *header.tags, *times
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):

@@ -1,0 +1,69 @@
+"""Files of other programs with chats, and what is read of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lmchat.domain.session import Session, Skipped
+from lmchat.formats.reading import Reader
+
+DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LM_STUDIO = "1763500000000.conversation.json"
+CHATGPT = "conversations-000.json"
+LLAMA_CPP = "llama_cpp.jsonl"
+FILES = (
+    LM_STUDIO,
+    CHATGPT,
+    LLAMA_CPP,
+    "elia.sql",
+    "llm.sql",
+    "llm-upgraded.sql",
+    "open-webui.json",
+    "open-webui.sql",
+    "oterm.sql",
+    "jan/messages.jsonl",
+    "parllama.json",
+)
+
+
+def foreign_file(folder, name):
+    """Return a file of the test data; a database is made of its dump."""
+    if not name.endswith(".sql"):
+        return DATA / name
+    path = folder / name.replace(".sql", ".db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((DATA / name).read_text())
+    return path
+
+
+def chats_of(path):
+    return [item for item in Reader(NOW).file(path) if isinstance(item, Session)]
+
+
+def left_out(path):
+    items = Reader(NOW).file(path)
+    return [f"{item.where}: {item.reason}" for item in items if isinstance(item, Skipped)]
+
+
+def outline(session):
+    """Return the tree as lines: an asterisk for the path, the depth as points, the role, the parts."""
+    depths = {None: -1}
+    path = {message.message_id for message in session.messages}
+    lines = []
+    for message in session.tree:
+        depths[message.message_id] = depths[message.parent_id] + 1
+        parts = " | ".join(" ".join(map(str, _values(part))) for part in message.parts)
+        mark = "*" if message.message_id in path else " "
+        lines.append(f"{mark}{'.' * depths[message.message_id]}{message.role} {parts}")
+    return lines
+
+
+def _values(part):
+    values = (
+        getattr(part, name) for name in part.__struct_fields__ if name not in ("call_id", "digest")
+    )
+    return [type(part).__name__.removesuffix("Part")[:4].lower(), *filter(None, values)]
