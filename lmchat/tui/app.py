@@ -34,6 +34,9 @@ from lmchat.tui.screens.current_target import CurrentTarget
 from lmchat.tui.screens.model_switch import ModelSwitch
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
+_WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
+_HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
+_STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
 _FIRST_KEY_S = 0.03  # in which keys typed right after the first paint are shown before other work
 _BACKGROUND_S = 0.1  # how long the terminal may take to tell its background
 _COPY_S = 2.5  # how long quitting waits for the worker that copies
@@ -43,11 +46,11 @@ _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 class LMChatApp(PatchedApp):
     """lmchat on the screen."""
 
-    CSS_PATH = [f"{name}.tcss" for name in ("lmchat", "chat", "chat_log", "prompt", "dialogs")]  # noqa: RUF012 - as Textual declares it
+    CSS_PATH: ClassVar = [f"{name}.tcss" for name in _STYLE_SHEETS]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = _WIDTH_CLASSES
+    VERTICAL_BREAKPOINTS = _HEIGHT_CLASSES
     TITLE = "lmchat"
 
     def __init__(self, workspace: Workspace) -> None:

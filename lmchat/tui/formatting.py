@@ -1,6 +1,6 @@
 """Formatting of figures: unit after a no-break space, fixed decimals.
 
-A limit such as 9.95 is the value from which the shorter form begins, since 9.96 would be written 10.0.
+A limit such as 9.95 is the value from which the shorter form begins, since 9.96 would become 10.0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keys in order: each is delivered when the one before it has had its whole effect.
 
-A key that the focused widget does not take passes through the queues of all widgets around it, up to the
-app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus in the meantime: letters typed
-right after Esc on a message ran its commands, or arrived in another order.
+A key that the focused widget does not take passes through the queues of all widgets around it, up to
+the app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus before that:
+letters typed right after Esc on a message ran its commands, or arrived in another order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 LONGEST_S = 2.0
-"""Time that a key may keep the next ones waiting; a handler may itself wait for what the user does next."""
+"""Time that a key may keep the next ones waiting: its handler may wait for what the user does."""
 
 Typed = events.Key | events.Paste
 
@@ -27,7 +27,7 @@ Typed = events.Key | events.Paste
 class KeyOrder:
     """Queue of keys and pastes, each of which is delivered and has its effect before the next one.
 
-    Text for one field needs no waiting, since the field has a queue itself: it can be drawn at once.
+    Text for one field need not wait: the field has a queue itself, and can draw it at once.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
@@ -58,13 +58,13 @@ class KeyOrder:
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
     def _way_from(self, receiver: Widget | None) -> list[MessagePump]:
-        """Return whose queues the event passes: other keys than text for a field may come to the app."""
+        """Return whose queues the event passes; text for a field does not reach the app."""
         if self._field is not None:
             return [self._field]
-        return [*receiver.ancestors_with_self] if receiver is not None else []
+        return list(receiver.ancestors_with_self) if receiver is not None else []
 
     def _follow(self, event: Typed, way: list[MessagePump]) -> None:
-        """Come back behind the event in each queue; the last one is the app's, with changes of the focus."""
+        """Pass each queue behind the event; the last one is the app's, which changes the focus."""
         while way:
             if way.pop(0).call_later(self._follow, event, way):
                 return
@@ -73,7 +73,8 @@ class KeyOrder:
     async def _end(self, event: Typed) -> None:
         if self._current is event:
             self._end_limit()
-            self._current = self._field = None
+            self._current = None
+            self._field = None
             await self._deliver_waiting()
 
     def _end_limit(self) -> None:

@@ -208,7 +208,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     assert "lmchat.tui.screens.connect" in modules
     unwanted = re.compile(r"lmchat\.machine\.programs\b")
     assert [
-        one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one
+        one for one in modules if unwanted.match(one) or "welcome" in one or "_dialog" in one
     ] == []
 
 

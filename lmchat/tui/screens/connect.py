@@ -14,7 +14,7 @@ from textual.screen import ModalScreen, Screen
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.target_choice import Need, TargetChoice, choose, choose_at
-from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
@@ -107,8 +107,6 @@ class Connect:
             self._wake.clear()
             try:
                 await self._search_once()
-            except EndpointNotAllowed:
-                self._ask_about_host(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.notices.show_error(error)
             is_loading = self._target.state is TargetState.LOADING
@@ -232,7 +230,8 @@ class Connect:
     def _ask_for_key(self, candidate: Candidate) -> None:
         from lmchat.tui.screens.server_dialog import KeyDialog
 
-        endpoint, problem = candidate.endpoint, candidate.key_withheld
+        endpoint = candidate.endpoint
+        problem = candidate.key_withheld
         if candidate.verdict is Verdict.KEY_REJECTED:
             problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Need.KEY))
@@ -312,8 +311,9 @@ class Connect:
 
     def close_page(self) -> None:
         """Close the welcome page: at once, or with the dialog above it."""
-        page, target = self._page, self._target.value
+        page = self._page
         if page is not None and not page.is_leaving and not page.leave():
+            target = self._target.value
             name = target.product.value if target else "A server"
             self._chat.notices.notify(
                 f"{name} answers now. Your text is kept; Esc returns to the chat."

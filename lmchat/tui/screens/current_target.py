@@ -36,7 +36,7 @@ class CurrentTarget:
 
     def use(self, target: Target) -> None:
         """Use a server from now on; its model is remembered, and gets the prompts that wait."""
-        self.go_back_to(target)
+        self.aim_at(target)
         if not target.model_id:
             return
         remembered = self._workspace.remembered.with_model(target.server_id, target.model_id)
@@ -46,14 +46,14 @@ class CurrentTarget:
             self._chat.turns.send_waiting()
         self._app.post_message(ModelUsed())
 
-    def go_back_to(self, target: Target | None) -> None:
-        """Use an earlier server again, or none."""
+    def aim_at(self, target: Target | None) -> None:
+        """Set the target, or none, and let the monitor check its server."""
         self._next_turn.target = target
         self._workspace.monitor.aim(target)
 
     def drop(self) -> None:
         """Use no server until another one is found."""
-        self.go_back_to(None)
+        self.aim_at(None)
         self._chat.status.show_health(Health())
 
     def take_over(self, health: Health) -> None:

@@ -94,7 +94,7 @@ class EngineStart:
             await engine.start(model)
         except LMChatError:
             was_engine = before is not None and before.product is Product.BUILT_IN
-            self._target.go_back_to(None if was_engine else before)
+            self._target.aim_at(None if was_engine else before)
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()

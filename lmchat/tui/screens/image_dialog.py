@@ -29,8 +29,8 @@ _CELL_RATIO = 2  # height of a cell by its width
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
     """Return an image of Pillow; raises `FileRefused`.
 
-    Before the first one, the terminal is asked what it can draw, and is lent for that: keys of the user would
-    be taken for its answer.
+    Before the first one, the terminal is asked what it can draw. It is lent for that, since keys of
+    the user would be taken for its answer.
     """
     try:
         image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)

@@ -138,7 +138,7 @@ class ModelTable:
         return dict(zip("123456789", usable, strict=False)).get(digit)
 
     def filtered(self, typed: str) -> list[ModelMatch]:
-        """Return the rows where every word matches the name, server, quantization or capabilities."""
+        """Return the rows where every word matches the name or another fact of the model."""
         words = typed.split()
         matches = [(line, _match(words, line)) for line in self._lines]
         return [ModelMatch(line, found) for line, found in matches if found is not None]
@@ -225,7 +225,8 @@ def _cells(row: ModelRow) -> dict[str, Part]:
 
 
 def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: Icons) -> ListRow:
-    row, can_chat = found.line.row, found.line.row.model.can_chat
+    row = found.line.row
+    can_chat = row.model.can_chat
     parts = [*_name(found, name_width, icons)]
     for column in columns:
         text, style = found.line.cells[column.title]
@@ -235,7 +236,8 @@ def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: I
 
 def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
     """Yield sign, name and server in a width."""
-    line, model = found.line, found.line.row.model
+    line = found.line
+    model = line.row.model
     signs: Mapping[LoadState, Part] = {
         LoadState.LOADED: (icons.ready, "$success"),
         LoadState.LOADING: (icons.degraded, "$warning"),
@@ -303,7 +305,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         reason: str = "",
         typed: str = "",
     ) -> None:
-        """Create the picker with `reason` as its title where it opens without a key of the user's."""
+        """Create the picker; `reason` is its title if it opens without a key of the user's."""
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason
         self._table = ModelTable(rows)

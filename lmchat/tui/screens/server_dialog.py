@@ -54,8 +54,8 @@ class AllowDialog(ConfirmDialog):
         unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
         super().__init__(
             "Connect to another machine?",
-            text=f"{safe_line(endpoint.netloc)} is not this machine. Your prompts will be sent there"
-            f"{unencrypted}. Allowed until you quit lmchat.\n\n"
+            text=f"{safe_line(endpoint.netloc)} is not this machine. "
+            f"Your prompts will be sent there{unencrypted}. Allowed until you quit lmchat.\n\n"
             f"To allow it permanently, add this line to config.toml:\n{safe_line(self._line)}",
             verb="allow for this run",
             hints=(("y", "copy the line"),),

@@ -21,11 +21,8 @@ class ServerQuestions:
         self._notices = notices
 
     async def try_address(self, typed: str) -> Candidate | str:
-        try:
-            endpoint = Endpoint.parse(typed)
-        except EndpointNotAllowed as error:
-            return error.message
-        return await self.try_server(endpoint)
+        """Check the server at an address, which `AddressDialog` has found to be valid."""
+        return await self.try_server(Endpoint.parse(typed))
 
     async def try_server(self, endpoint: Endpoint) -> Candidate | str:
         """Check a server. Before anything is sent to another machine, ask whether that is allowed.

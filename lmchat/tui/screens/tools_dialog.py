@@ -28,7 +28,8 @@ _DRAW_EVERY_S = 0.5  # while tool servers start
 
 def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
     """Return the list of the tools, or how to configure some."""
-    toolbox, target = open_sessions.next_turn.toolbox, open_sessions.next_turn.target
+    toolbox = open_sessions.next_turn.toolbox
+    target = open_sessions.next_turn.target
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(config_file))
     note = ""
@@ -67,11 +68,12 @@ class ToolsDialog(ListDialog[None]):
 
     def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:
         """Return the name of a server with its state, and its error below."""
-        state, style = server.state.value, _STYLES[server.state]
-        if is_off:
-            state, style = "off", MUTED
-        name = safe_line(server.name, limit=60)
-        head = text_row(name, right=state, right_style=style, key=server.name)
+        head = text_row(
+            safe_line(server.name, limit=60),
+            right="off" if is_off else server.state.value,
+            right_style=MUTED if is_off else _STYLES[server.state],
+            key=server.name,
+        )
         if not server.error:
             return [head]
         error = wrapped_rows(safe_line(server.error, limit=500), self.list.text_width - 3)

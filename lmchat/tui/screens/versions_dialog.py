@@ -90,7 +90,8 @@ class VersionsDialog(Dialog[str | None]):
         self._highlighter = highlighter
 
     def compose_content(self) -> Iterable[Widget]:
-        left, right = VersionPane(self._highlighter), VersionPane(self._highlighter)
+        left = VersionPane(self._highlighter)
+        right = VersionPane(self._highlighter)
         yield Container(left, right, id="panes")
 
     def on_mount(self) -> None:

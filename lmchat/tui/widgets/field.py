@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input, Static
@@ -32,14 +34,16 @@ class TextLine(Input):
 
 
 class Field(Horizontal):
-    """Input with a bar while focused and a short note at its right; posts Textual's `Input` messages."""
+    """Input with a bar while focused, and a short note at its right."""
 
     input = query_one(Input)
     _note = query_one(".note", Static)
 
     def __init__(self, value: str = "", *, placeholder: str = "", is_masked: bool = False) -> None:
         super().__init__()
-        self._value, self._placeholder, self._is_masked = value, placeholder, is_masked
+        self._value = value
+        self._placeholder = placeholder
+        self._is_masked = is_masked
 
     def compose(self) -> ComposeResult:
         yield TextLine(
@@ -62,10 +66,7 @@ class Field(Horizontal):
 class SessionFilter(TextLine):
     """Filter of the session list; Esc clears it."""
 
-    BINDINGS = [  # noqa: RUF012 - as Textual declares it
-        Binding("escape", "leave(False)", show=False),
-        Binding("down", "leave(True)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave(False)"), ("down", "leave(True)")]
 
     def __init__(self) -> None:
         super().__init__(compact=True, select_on_focus=False)

@@ -36,7 +36,7 @@ class FindBar(Horizontal):
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:
-        """Show the bar and focus its input; the last query is selected, so that typing replaces it."""
+        """Show the bar and focus its input; typing replaces the last query."""
         self.display = True
         if query:
             self._field.input.value = query

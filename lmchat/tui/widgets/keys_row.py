@@ -90,12 +90,12 @@ class KeysRow(Widget):
     def render(self) -> Content:
         width = self.content_size.width
         columns, rows = self.app.size
-        left, right = self._left, self._right
-        if columns < _LEAST_COLUMNS or rows < _LEAST_ROWS:
-            left = (_TOO_SMALL, *left)
-        if columns < _LEAST_COLUMNS:
-            right = ()
-        left, right = fitting(left, right, width)
+        is_too_small = columns < _LEAST_COLUMNS or rows < _LEAST_ROWS
+        left, right = fitting(
+            (_TOO_SMALL, *self._left) if is_too_small else self._left,
+            self._right if columns >= _LEAST_COLUMNS else (),
+            width,
+        )
         return fit([_join(left)], _join(right), width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
@@ -112,7 +112,8 @@ def fitting(
     left: Sequence[Hint], right: Sequence[Hint], width: int
 ) -> tuple[list[Hint], list[Hint]]:
     """Return the hints that fit."""
-    kept_left, kept_right = list(left), list(right)
+    kept_left = list(left)
+    kept_right = list(right)
     room = width
     if kept_right:
         room -= _join(kept_right).cell_length + len(_BETWEEN)

@@ -1,7 +1,7 @@
 """Lines of styled text: left pieces are dropped whole, the right text is never cut.
 
-All text of widgets passes the filter here, in `content`, `styled` or `paragraphs`. A text whose width
-is measured before that is a `SafeText`.
+All text of widgets passes the filter here, in `content`, `styled` or `paragraphs`. A text whose
+width is measured before that is a `SafeText`.
 """
 
 from __future__ import annotations

@@ -38,8 +38,10 @@ class Pill(Widget):
     def render(self) -> Content:
         if self.new_lines is None:
             return Content("")
-        arrow, count = icons_for(self).down_arrow, self.new_lines
-        words = formatting.counted(count, "new line") if count else "more below"
+        arrow = icons_for(self).down_arrow
+        words = "more below"
+        if self.new_lines:
+            words = formatting.counted(self.new_lines, "new line")
         text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", STRONG)))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
@@ -106,7 +108,8 @@ class PromptStatus(LineWidget):
             self.refresh()
 
     def render(self) -> Content:
-        line, icons = self._line, icons_for(self)
+        line = self._line
+        icons = icons_for(self)
         first = [line.sign, (" ", "")] if line.sign[0] else []
         first += [(name, MUTED) for name in line.names[:1]]
         others = [styled(f" {icons.dot} {name}", MUTED) for name in line.names[1:]]

@@ -76,8 +76,8 @@ _DRAFT = -1  # index of the text being written, before the newest earlier prompt
 class PromptInput(TextArea):
     """A text of one to ten rows.
 
-    Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that have
-    `priority`: Textual asks those, from the app down, before the widget that has the focus sees the key.
+    Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that
+    have `priority`: Textual asks those, from the app down, before the focused widget gets the key.
     """
 
     class Submitted(Post):
@@ -105,7 +105,7 @@ class PromptInput(TextArea):
         path: str  # empty for a pasted text
 
     class ScrollWanted(Post):
-        """Request to scroll the log: End behind the text, Home in an empty prompt, PageUp or PageDown."""
+        """Request to scroll the log with a key that has nothing to scroll in the prompt."""
 
         key: str
 
@@ -293,7 +293,7 @@ class PromptInput(TextArea):
         self._is_completing = False
 
     def _typed_file(self) -> str | None:
-        """Return what is typed of a file's name before the cursor: after `@`, or after the command."""
+        """Return what is typed of a file's name before the cursor, after `@` or the command."""
         row, column = self.cursor_location
         before = self.document[row][:column]
         if not row and before.startswith(_FILE_COMMAND):
@@ -363,23 +363,23 @@ class PromptInput(TextArea):
         self.move_cursor(result.end_location)
 
     def _complete(self) -> None:
-        row, typed = self.completion.row, self._typed_file()
+        row = self.completion.row
+        typed = self._typed_file()
         if isinstance(row, Command):
-            self.put(row.name + (" " if row.takes_argument else ""))
+            self.put(f"{row.name} " if row.takes_argument else row.name)
         elif typed is None:
             self.put(row)
         elif row.endswith("/"):  # its files are offered next
-            line, column = self.cursor_location
-            self.replace(
-                row, (line, column - len(typed)), (line, column), maintain_selection_offset=False
-            )
-            self.move_cursor((line, column - len(typed) + len(row)))
+            line, end = self.cursor_location
+            start = end - len(typed)
+            self.replace(row, (line, start), (line, end), maintain_selection_offset=False)
+            self.move_cursor((line, start + len(row)))
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
         else:
             self._is_list_dismissed = True
             self._show(CLOSED)
-            self._tell_parent(self.FileNamed(f"@{typed or ''}", row))
+            self._tell_parent(self.FileNamed(f"@{typed}", row))
 
     def _show(self, completion: Completion) -> None:
         if completion != self.completion:

@@ -38,7 +38,8 @@ class PlainScrollBar(ScrollBarRender):
 def fit_scrollbar(widget: Widget) -> None:
     """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
     if icons_for(widget) is ASCII:
-        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
+        # as Textual documents it
+        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]
 
 
 class ListRow(Struct, frozen=True):

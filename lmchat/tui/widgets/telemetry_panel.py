@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
+from typing import Any
 
 from textual.content import Content
 from textual.geometry import Region
@@ -73,8 +74,8 @@ def spark(
 class TelemetryPanel(Widget):
     """Telemetry rows in one widget; a snapshot redraws only the changed rows."""
 
-    def __init__(self, sections: Sequence[str] = SECTIONS, *, id: str | None = None) -> None:  # noqa: A002 - Textual's
-        super().__init__(id=id)
+    def __init__(self, sections: Sequence[str] = SECTIONS, **options: Any) -> None:
+        super().__init__(**options)
         self._sections = tuple(sections)
         self._snapshot = TelemetrySnapshot()
         self._now_s = 0.0
@@ -117,7 +118,7 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row: all of them for one changed figure would cost a tenth of a streaming answer."""
+        """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
         width = self.size.width
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:

@@ -259,14 +259,15 @@ def stage_words(turn: Turn | None) -> StateWords:
 
 
 def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
-    metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
+    metrics = snapshot.metrics
+    budget = snapshot.budget
     if budget is None:
         yield _head("Requests", UNKNOWN)
     else:
         left = f"{budget.left} of {budget.limit}/min"
         yield _head("Requests", left, _BAD if budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
-    has_failed = turn is not None and turn.state in _FAILURES
+    has_failed = snapshot.turn is not None and snapshot.turn.state in _FAILURES
     failed = formatting.tokens(metrics.failed_requests)
     yield _figure("failed", failed, _BAD if has_failed else "")
     yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)

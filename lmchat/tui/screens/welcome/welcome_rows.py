@@ -44,7 +44,8 @@ _LAST_DIGIT = 9
 # Widths in cells
 _INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
 _GAP = 3  # between port and result
-_LEAST_NAME, _MOST_NAME = 12, 28
+_LEAST_NAME = 12
+_MOST_NAME = 28
 _LEAST_PORT = 7
 _LEAST_RESULT = 8
 _MOST_STEP = 60  # a longer next step is cut where the table needs the room
