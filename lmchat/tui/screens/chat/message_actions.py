@@ -132,7 +132,7 @@ class MessageActions:
         self._turns.stop()
 
     def _ask_another_model(self, message: ChatMessage) -> None:
-        self._widgets.log.post_message(AskAnotherModel(message))
+        self._widgets.log.app.post_message(AskAnotherModel(message))
 
     async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer, which may not have been read yet."""
