@@ -58,9 +58,9 @@ SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_
 def safe_text(text: str) -> SafeText:
     """Return text without terminal commands: controls become visible, CRLF becomes LF.
 
-    Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it shapes a
-    grapheme. Elsewhere it is replaced, and so is a useless variation selector: a row of them can hide any
-    message.
+    Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it
+    shapes a grapheme. Elsewhere it is replaced, and so is a useless variation selector: a row of
+    them can hide any message.
     """
     if text.isascii() and text.isprintable():
         return SafeText(text)
@@ -94,7 +94,7 @@ def shell_word(name: str) -> str:
 def header_value(text: str) -> str:
     """Return text as the value of an HTTP header, without blanks and line ends around it.
 
-    Raises `ValueError` for control characters and for letters beyond ASCII, without quoting the text.
+    Raises `ValueError` for control characters and letters beyond ASCII, without quoting the text.
     """
     value = text.strip()
     if not (value.isascii() and (value.isprintable() or not value)):
@@ -132,7 +132,7 @@ def _is_joinable(char: str) -> bool:
 
 
 def text_of(data: bytes) -> str:
-    """Decode UTF-8, or Windows-1252 if no other bytes than ASCII are UTF-8; stray bytes become U+FFFD."""
+    """Decode UTF-8, or Windows-1252 if only ASCII is UTF-8; stray bytes become U+FFFD."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -195,7 +195,7 @@ def open_fence(text: str) -> Fence | None:
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
     """Yield the first character and the cells of each grapheme; flags and marks stay together."""
-    from rich.cells import split_graphemes  # noqa: PLC0415 - commands that draw no screen start without rich
+    from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
     spans, _ = split_graphemes(text)
     begin = 0

@@ -1,4 +1,4 @@
-"""Driver that restores the terminal on every way out and is not blocked by one that stops reading."""
+"""Driver that restores the terminal on every exit and is not blocked if it stops reading."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
 _ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
-# resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
+# resets what Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
 _LAST_WORDS = (
     f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
@@ -146,7 +146,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.lend(is_lent=False)
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
-        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual gives it no types
+        super().start_application_mode()  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGWINCH, self._resized)
         self._guard.watch()
 

@@ -52,7 +52,7 @@ _TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
 async def run_own_binding(widget: Widget, key: str) -> bool:
     """Run the action of a key of the focused widget at once; return whether it has one.
 
-    Textual inserts the characters typed after it first: of `abc`, Backspace and `d` it deletes the `d`.
+    Textual first inserts what is typed after it: of `abc`, Backspace and `d` it deletes the `d`.
     """
     for binding in widget._bindings.key_to_bindings.get(key, ()):
         if not binding.priority and await widget.app.run_action(binding.action, widget):

@@ -29,6 +29,8 @@ _SEQUENCE = (
     r"|[PX^_](?:[^\x1b]|\x1b\x1b)*"  # DCS, SOS, PM, APC: images, and what tmux passes on
     r"|[ -/]*[0-~])"
 )
+_SAVE = "\x1b7"  # saves the position of the cursor
+_RESTORE = "\x1b8"
 _CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
 
 
@@ -45,8 +47,9 @@ def _is_sure(text: str) -> bool:
 def _runs() -> re.Pattern[str]:
     """Return the pattern of control sequences, which stay as they are, and of runs of unsure width.
 
-    Each unsure character takes the one before it along, which may be its base. Without the sequences that
-    would be the last letter of a colour. Only one part can match at each place: the time is linear.
+    Each unsure character takes the one before it along, which may be its base. Without the
+    sequences that would be the last letter of a colour. Only one part can match at each place: the
+    time is linear.
     """
     ranges = zip(_AGREED[::2], _AGREED[1::2], strict=True)
     agreed = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
@@ -69,9 +72,8 @@ def _placed(match: re.Match[str]) -> str:
 def _at_its_place(group: str) -> str:
     """Return text with the cursor set behind it, drawn over blanks."""
     cells = cell_len(group)
-    save, restore = "\x1b7", "\x1b8"
     forward = f"\x1b[{cells}C" if cells else ""
-    return f"{save}{' ' * cells}{restore}{save}{group}{restore}{forward}"
+    return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
 
 
 def mend_cuts() -> None:
@@ -79,7 +81,7 @@ def mend_cuts() -> None:
 
     `Segment.split_cells` of rich 15.0.0 cuts flags and marks apart; within ✔️ the row loses a cell.
     """
-    setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - a method of a named tuple
+    setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - for mypy
 
 
 @lru_cache(_CUTS_KEPT)

@@ -12,8 +12,7 @@ from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-# a card must be visible for so long before it takes keys: earlier keys were meant for something else
-REST_S = 0.5
+REST_S = 0.5  # time a card is visible before it takes keys: earlier ones were meant for others
 
 
 class RunningCalls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,6 +26,7 @@ from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
+_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
 _PADDING = re.compile(r"[ \t]+\n")
 
 
@@ -289,10 +291,16 @@ class CopyTurns:
             return source
         return choices[self._next(f"copy {message.message_id}", len(choices))]
 
-    def next_code(
-        self, message: ChatMessage, blocks: Sequence[str], number: int | None = None
+    async def next_code(
+        self, message: ChatMessage, source: str, number: int | None = None
     ) -> tuple[str, str]:
         """Return a block of code, by number or the next one, and which of them it is in words."""
+        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
+
+        if len(source) > _MOST_PARSED_CHARS:
+            blocks = await asyncio.to_thread(code_blocks, source)
+        else:
+            blocks = code_blocks(source)
         if not blocks:
             return "", ""
         key = f"code {message.message_id}"

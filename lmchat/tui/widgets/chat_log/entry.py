@@ -119,7 +119,7 @@ class LivePart(Struct):
         return bool(self._rest)
 
     def blocks(self, until_s: float = inf) -> list[Block]:
-        """Parse what came since the last time, until a CPU time of this thread; return all blocks."""
+        """Parse new text until a CPU time of this thread; return all blocks."""
         text = "".join(self.chunks[self._taken :])
         if text:
             self.chunks[self._taken :] = [text]  # tokens come in hundreds
@@ -260,7 +260,7 @@ class Entry(Struct):
         """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        After `most_s` of parsing, one row stands for the rest.
+        After `most_s` of parsing, one row takes the place of the rest.
         """
         self.is_behind = False
         self._until_s = thread_time() + most_s
@@ -308,7 +308,7 @@ class Entry(Struct):
         self.parts.append(part)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Take the parts of another form of the message; those with the same text keep their blocks."""
+        """Take the parts of another form of the message; equal ones keep their blocks."""
         known = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
         for part in _live_parts(parts, is_streaming=self.is_streaming):

@@ -401,7 +401,7 @@ class Viewport:
         return found
 
     def _fold_in_view(self, index: int) -> bool:
-        """Whether a fold row or its unfolded reasoning is on the screen, or there is no such row."""
+        """Whether a fold row or its unfolded reasoning is in view, or there is no such row."""
         with self.anchored():
             places = self._fold_rows(index)
         top = self.document.locate(self.top)

@@ -42,7 +42,6 @@ from lmchat.tui.widgets.row_list import fit_scrollbar
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
-_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
 _LEFT = 1
 
 
@@ -172,8 +171,7 @@ class ChatLog(ScrollView, can_focus=True):
             first = self.document.position(changed)
             self.refresh(_rows_of(self, first - top, max(top + self.size.height - first, 1)))
         self._is_settling = False
-        is_growing = self._streaming is not None and self.viewport.is_following
-        self._thumb.move(is_growing=is_growing)
+        self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
     def _post_changes(self) -> None:
         lines = (self.viewport.count_new_lines(), self.viewport.is_at_end)
@@ -594,14 +592,10 @@ class ChatLog(ScrollView, can_focus=True):
                 self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
-        elif self._is_for_prompt(event):
-            self.on_paste(event)
-
-    def _is_for_prompt(self, event: events.Key) -> bool:
-        if event.key == "slash":
-            return True
-        is_bound = event.key == "space" or event.key in self.screen.active_bindings
-        return event.is_printable and not is_bound
+        elif event.is_printable:
+            is_bound = event.key == "space" or event.key in self.screen.active_bindings
+            if event.key == "slash" or not is_bound:
+                self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card has been visible long enough."""
@@ -664,14 +658,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
-
         source = self.document.entries[index].source
-        if len(source) > _MOST_PARSED_CHARS:
-            blocks = await asyncio.to_thread(code_blocks, source)
-        else:
-            blocks = code_blocks(source)
-        text, note = self._copies.next_code(message, blocks, number)
+        text, note = await self._copies.next_code(message, source, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
@@ -687,7 +675,6 @@ class ChatLog(ScrollView, can_focus=True):
             return
         self.viewport.set_cursor(place.message)
         self._repaint()
-
         act = str(event.style.meta.get("act", ""))
         link = str(event.style.meta.get("link", ""))
         if act == "copy_code":

@@ -9,6 +9,7 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
+from lmchat.text import on_one_line
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.layout.page import (
@@ -16,7 +17,6 @@ from lmchat.tui.widgets.chat_log.layout.page import (
     MIN_WIDTH,
     Page,
     harmless,
-    safe_span,
     width_of,
 )
 from lmchat.tui.widgets.chat_log.layout.table import (
@@ -64,7 +64,7 @@ _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
     """Return the spans of a paragraph, without terminal commands."""
     if _SIGNS.isdisjoint(text) and "://" not in text:
-        return [(safe_span(text), style)] if text else []
+        return [(on_one_line(text), style)] if text else []
     if len(_SIGN.findall(text)) > _MOST_SIGNS:
         return _plain_spans(text, style)
     return _Writer(page, style).write(parse_inline(text, references))
@@ -74,7 +74,7 @@ def _plain_spans(text: str, style: Style) -> list[Span]:
     """Return the lines of a text as they are written."""
     spans: list[Span] = []
     for line in text.split("\n"):
-        spans += [(safe_span(line), style), (BREAK, _NULL)]
+        spans += [(on_one_line(line), style), (BREAK, _NULL)]
     return spans[:-1]
 
 
@@ -125,7 +125,7 @@ class _Writer:
             if number:
                 self.spans.append((BREAK, _NULL))
             if line:
-                self.spans.append((safe_span(line), style))
+                self.spans.append((on_one_line(line), style))
 
     def _open(self, token: Token) -> None:
         style = self._style(token.type.removesuffix("_open"))
@@ -315,7 +315,7 @@ class Layout:
             yield self.page.line([], prefix=prefixes[0])
 
     def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
-        """Return prefixes with one more mark; where no room is left for text, restart at the edge."""
+        """Return prefixes with one more mark; without room for text, restart at the edge."""
         if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [below]
         return [*prefixes[0], mark], [*prefixes[1], below]
@@ -333,7 +333,7 @@ class Layout:
             prefixes = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, rest = prefixes
         for text in token.content.removesuffix("\n").split("\n"):
-            yield from self.page.wrap(addressed(safe_span(text), style), first=prefix, rest=rest)
+            yield from self.page.wrap(addressed(on_one_line(text), style), first=prefix, rest=rest)
             prefix = rest
 
     def _list(

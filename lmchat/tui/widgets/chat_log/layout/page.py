@@ -43,7 +43,7 @@ _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e0
 # blanks at which a line may end; those that hold two words together are not among them
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
 
-# Both patterns take linear time: they begin with no blank, and try no shorter run of the same signs.
+# Both patterns take linear time: they begin with no blank, and try no shorter run of signs.
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
 _OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
@@ -267,8 +267,3 @@ def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]
 def harmless(text: str) -> str:
     """Return lines as they are shown: without terminal commands and without tabs."""
     return safe_text(text).expandtabs(TAB_CELLS)
-
-
-def safe_span(text: str) -> str:
-    """Return text as it may be shown within a line."""
-    return safe_text(text).replace("\t", " ").replace("\n", " ")

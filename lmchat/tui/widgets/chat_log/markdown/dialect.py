@@ -140,7 +140,7 @@ def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or to a blank line."""
+    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or a blank line."""
     if state.is_code_block(first):
         return False
     begin = state.bMarks[first] + state.tShift[first]

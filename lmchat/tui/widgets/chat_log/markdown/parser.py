@@ -43,7 +43,7 @@ def _parsers() -> tuple[Any, Any]:
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the block structure with definitions as tokens, which are also added to `references`."""
+    """Return the block structure; definitions are tokens and are added to `references`."""
     tokens: list[Token] = _parsers()[0].parse(text, {"references": references})
     return tokens
 
