@@ -70,6 +70,9 @@ def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
         connection.execute("pragma writable_schema = on")
         there = _column_names(connection, table)
         columns = [name for name in _column_names(target, table) if name in there]
+        if not columns:  # the schema of the table is lost
+            return
+
         known: set[object] = set()
         if table == "parts":
             # A message that was written again has other parts in an older copy; those of one

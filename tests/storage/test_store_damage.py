@@ -166,6 +166,14 @@ async def test_bytes_that_are_no_text_cost_themselves_alone(damaged, path):
     assert second[1].text == "answer 1 " * 50
 
 
+async def test_a_name_with_damaged_bytes_costs_no_search(damaged, path):
+    change(path, "update sessions set title = cast(x'68ff69' as text) where title = 'prompt 0'")
+    change(path, "update messages set model = cast(x'68ff69' as text) where number = 2")
+    assert await damaged.search("prompt")
+    assert await damaged.search("title:prompt answer")
+    assert await damaged.search("model:qwen answer")
+
+
 async def test_a_damaged_header_costs_that_session_alone(damaged, path):
     change(path, "update sessions set updated_at = 'no time' where title = 'prompt 3'")
     assert len(await damaged.list_sessions()) == 19
