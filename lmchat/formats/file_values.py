@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ BAD_VALUE_ERRORS = (
     RecursionError,
 )
 """Errors of code that reads values of wrong types."""
+NO_JSON = (ValueError, RecursionError)  # errors of decoding; the latter of deep brackets
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 Record = dict[str, Any]
@@ -35,6 +37,13 @@ def record_in(record: Any, name: str) -> Record:
     """Return a record in a record, or an empty one."""
     value = record.get(name) if isinstance(record, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def json_of(text: Any) -> Any:
+    """Return the value of a text in JSON; None for any other value."""
+    with suppress(TypeError, *NO_JSON):
+        return json.loads(text)
+    return None
 
 
 def number_in(record: Any, name: str) -> float:

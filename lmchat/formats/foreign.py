@@ -367,7 +367,7 @@ def _sound_receipt(receipt: Receipt | None) -> Receipt | None:
     kept: dict[str, Any] = {}
     for name, value in asdict(receipt).items():
         is_figure = isinstance(value, int | float)
-        with suppress(msgspec.ValidationError):
+        with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
             if not is_figure or abs(value) < _LARGEST_FIGURE:
                 kept[name] = getattr(msgspec.convert({name: value}, Receipt), name)
     return Receipt(**kept)

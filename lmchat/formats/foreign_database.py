@@ -94,7 +94,7 @@ def opened_database(path: Path) -> Iterator[ForeignDatabase]:
             closing(_connection(path, Path(folder))) as connection,
         ):
             yield ForeignDatabase(connection)
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the latter of a name
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the latter of a table's name
         message = f"The database cannot be read: {error}."
         hint = "Close the program that uses it, and try again."
         raise FileRefused(message, hint=hint) from error

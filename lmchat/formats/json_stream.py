@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from lmchat.domain.session import Skipped
+from lmchat.formats.file_values import NO_JSON
 
-NO_JSON = (ValueError, RecursionError)
 _STEP = 1 << 20  # characters that are read at once
 _BEGIN = re.compile(r"[^\s,\[\]]")  # of a value in a list, or in JSON Lines
 _MARK = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # bracket or string

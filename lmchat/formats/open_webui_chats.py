@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from lmchat.formats.file_values import (
     BAD_VALUE_ERRORS,
     Record,
+    json_of,
     number_in,
     record_in,
     text_in,
-    text_or_empty,
     time_of,
 )
 from lmchat.formats.foreign import (
@@ -25,7 +24,6 @@ from lmchat.formats.foreign import (
     MessageFacts,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.json_stream import NO_JSON
 from lmchat.formats.open_webui_messages import message_pieces
 from lmchat.formats.sources import Source
 
@@ -87,25 +85,16 @@ def _stored_chat(
     database: ForeignDatabase, number: int, rows: Iterator[Record]
 ) -> Iterator[ForeignChat]:
     (row,) = database.rows("select * from chat where rowid = :number", number=number)
-    stored = _json_record(row["chat"])
-    row |= {"chat": stored or {}, "meta": _json_record(row.get("meta")) or {}}
-    messages = record_in(record_in(stored, "history"), "messages")
+    decoded = {name: json_of(row.get(name)) for name in ("chat", "meta")}
+    row |= {name: record_in(decoded, name) for name in decoded}
+    messages = record_in(record_in(row["chat"], "history"), "messages")
     for message in rows:
         key = str(message["id"]).removeprefix(f"{row['id']}-")
         messages[key] = record_in(messages, key) | _row_fields(message)
     by_time = sorted(messages.items(), key=lambda item: number_in(item[1], "timestamp"))
     for chat in _chats(row, dict(by_time)):
-        chat.omitted["damaged record"] += stored is None
+        chat.omitted["damaged record"] += not isinstance(decoded["chat"], dict)
         yield chat
-
-
-def _json_record(text: object) -> Record | None:
-    """Return the JSON object of a column; None if it is damaged."""
-    with suppress(*NO_JSON):
-        value = json.loads(text_or_empty(text))
-        if isinstance(value, dict):
-            return value
-    return None
 
 
 def _row_fields(row: Record) -> Record:

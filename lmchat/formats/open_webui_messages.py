@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 
 from msgspec import Struct
 
 from lmchat.domain.message import ReasoningPart, Role
-from lmchat.formats.file_values import Record, text_in
+from lmchat.formats.file_values import Record, json_of, text_in
 from lmchat.formats.foreign import ForeignChat, MessagePiece, ToolRun, call_of
 from lmchat.text import unescaped
 
@@ -129,8 +127,5 @@ def _attributes(text: str) -> dict[str, str]:
 
 def _unpacked(value: str) -> str:
     """Return a text that was packed in JSON; other JSON stays as it is."""
-    with suppress(ValueError):
-        text = json.loads(value)
-        if isinstance(text, str):
-            return text
-    return value
+    text = json_of(value)
+    return text if isinstance(text, str) else value

@@ -5,11 +5,10 @@ It has no times and no thoughts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 
-from lmchat.formats.file_values import Record
+from lmchat.formats.file_values import Record, json_of
 from lmchat.formats.foreign import (
     ChatReaders,
     DatabaseFormat,
@@ -18,7 +17,6 @@ from lmchat.formats.foreign import (
     MessagePiece,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.json_stream import NO_JSON
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
@@ -43,10 +41,7 @@ def _chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
 
 
 def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
-    try:
-        images = json.loads(message.get("images") or "[]")
-    except NO_JSON:
-        images = None
+    images = json_of(message.get("images") or "[]")
     yield from chat.images(images if isinstance(images, list) else [images])
     yield message["text"]
 

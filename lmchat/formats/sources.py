@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,14 +12,15 @@ from typing import IO, Any
 
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
-from lmchat.formats.file_values import Record
-from lmchat.formats.json_stream import NO_JSON, JsonValues
+from lmchat.formats.file_values import Record, json_of
+from lmchat.formats.json_stream import JsonValues
 
 LARGEST_BYTES = (
     256 << 20
 )  # over ten thousand long answers; reading takes several times as much memory
 _LARGEST_MEMBER = 12 << 20  # bytes; decoded JSON takes up to 35 times as much memory
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+"""Errors of damaged archives and members, of unknown compression, and of encryption."""
 _LINES = (".jsonl", ".ndjson")  # endings of files with a value in each line
 
 
@@ -41,7 +41,7 @@ class Source:
         raise FileNotFoundError(name)
 
     def stored(self, name: str) -> bytes:
-        """Return the image whose name begins so; empty if there is none."""
+        """Return the image whose name begins so, or nothing."""
         del name
         return b""
 
@@ -55,11 +55,10 @@ class Source:
         return data
 
     def json_beside(self, name: str) -> Record:
-        """Return the JSON object of a file in the same folder; an empty one if there is none."""
-        with suppress(OSError, KeyError, *BROKEN_ZIP, *NO_JSON):
-            value = json.loads(self.beside(name))
-            if isinstance(value, dict):
-                return value
+        """Return the JSON object of a file in the same folder, or an empty one."""
+        with suppress(OSError, KeyError, *BROKEN_ZIP):  # KeyError: no such member
+            value = json_of(self.beside(name))
+            return value if isinstance(value, dict) else {}
         return {}
 
     def values(self) -> Iterator[Any]:
@@ -89,7 +88,7 @@ class FileSource(Source):
         """Return an image beside a chat; those of LM Studio are beside the folder of all chats."""
         folders = [self._path.parent]
         folders += [above / "user-files" for above in self._path.parents[:4]]
-        with suppress(OSError):
+        with suppress(OSError):  # a folder or file that cannot be read
             for folder in folders:
                 files = sorted(folder.iterdir()) if folder.is_dir() else []
                 for file in files:
@@ -116,7 +115,7 @@ class MemberSource(Source):
         return self._read(self._folder + name)
 
     def stored(self, name: str) -> bytes:
-        with suppress(OSError, KeyError, *BROKEN_ZIP):
+        with suppress(OSError, *BROKEN_ZIP):
             for member in self._archive.namelist():
                 if _is_named(member.rpartition("/")[2], name):
                     return self._read(member)

@@ -137,7 +137,7 @@ class Exporter:
         files: dict[str, bytes] = {}
         for message in (*session.messages, *session.tree):
             for part in message.files:
-                with suppress(StoreUnavailable):
+                with suppress(StoreUnavailable):  # it was removed, or is damaged
                     files[part.digest] = await self._store.read_file(part.digest)
         return replace(session, files=files)
 

@@ -106,7 +106,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _listed(folder: Path, limit: int) -> list[os.DirEntry[str]]:
-    with suppress(OSError), os.scandir(folder) as entries:
+    with suppress(OSError), os.scandir(folder) as entries:  # removed, or not readable
         return nsmallest(limit, islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
     return []
 
@@ -116,7 +116,7 @@ def _completed(folder: Path, typed: str) -> tuple[str, ...]:
     above, slash, start = typed.rpartition("/")
     searched = folder / os.path.expanduser(above + slash)  # noqa: PTH111 - Path may raise
     names: list[str] = []
-    with suppress(OSError), os.scandir(searched) as entries:
+    with suppress(OSError), os.scandir(searched) as entries:  # no such folder, or not readable
         for entry in islice(entries, MOST_FILES):
             is_shown = bool(start) or not entry.name.startswith(".")
             if is_shown and entry.name.startswith(start) and entry.name.isprintable():

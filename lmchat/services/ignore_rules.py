@@ -120,7 +120,7 @@ def _with_slash(path: Path) -> str:
 def _rules_of(file: Path) -> list[_Rule]:
     """Return the rules of a file; none if it is missing, too long, or no regular file."""
     data = b""
-    with suppress(OSError):
+    with suppress(OSError):  # missing, not readable, or too long
         if file.is_file():  # a device or a pipe is not even opened
             data = read_plain(file, limit=_MOST_BYTES)
     lines = os.fsdecode(data.removeprefix(_BYTE_ORDER_MARK)).split("\n")

@@ -58,12 +58,12 @@ def test_all_sessions_of_one_user_become_those_of_another(full, empty):
     done = empty("import", str(full.home / "backup"))
     assert (done.returncode, done.stderr) == (0, "")
     listed = full.json("sessions", "--json")["data"]
-    assert set(done.stdout.splitlines()[-1].split()) == {one["id"] for one in listed}
-    assert {one["id"]: one["title"] for one in empty.json("sessions", "--json")["data"]} == {
-        one["id"]: one["title"] for one in listed
-    }
-    for one in listed:
-        theirs, ours = (cli("export", one["id"]).stdout for cli in (full, empty))
+    assert set(done.stdout.splitlines()[-1].split()) == {header["id"] for header in listed}
+    imported = empty.json("sessions", "--json")["data"]
+    titles = {header["id"]: header["title"] for header in listed}
+    assert {header["id"]: header["title"] for header in imported} == titles
+    for header in listed:
+        theirs, ours = (cli("export", header["id"]).stdout for cli in (full, empty))
         assert _without_tokens(ours) == _without_tokens(theirs)
 
 
@@ -138,7 +138,7 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
         *("messages", "pinned", "archived", "tags", "forked_from", "beside", "skipped"),
     ]
     assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
-    assert [one["where"] for one in row["skipped"]] == ["message 3", "message 4"]
+    assert [left["where"] for left in row["skipped"]] == ["message 3", "message 4"]
     (refused,) = value["refused"]
     assert (refused["file"], refused["error"]) == (bad, "file")
     assert empty.json("import", "--json", good)["data"][0]["outcome"] == "present"
@@ -206,7 +206,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert done.returncode == 0
     assert done.stdout.splitlines()[2] == "2 sessions, 13 messages imported from 2 programs."
     sessions = empty.json("sessions", "--json")["data"]
-    assert {one["title"]: one["tags"] for one in sessions} == {
+    assert {header["title"]: header["tags"] for header in sessions} == {
         "Shade garden": ["lmstudio"],
         "Sky": ["parllama"],
     }

@@ -110,6 +110,6 @@ def _log_bytes(cli):
 
 def _processor_s(pid):
     """Return the processor time of a process and of its children, which it waits for."""
-    processes = [psutil.Process(one) for one in (pid, *children_of(pid))]
+    processes = [psutil.Process(process_id) for process_id in (pid, *children_of(pid))]
     times = [process.cpu_times() for process in processes]
-    return sum(one.user + one.system for one in times)
+    return sum(cpu.user + cpu.system for cpu in times)

@@ -177,7 +177,7 @@ def facts(session):
     """Return title, model, tag and both times, which are in UTC."""
     header = session.header
     assert header.created_at.tzinfo is header.updated_at.tzinfo is UTC
-    times = [str(one).removesuffix("+00:00") for one in (header.created_at, header.updated_at)]
+    times = [str(time).removesuffix("+00:00") for time in (header.created_at, header.updated_at)]
     return header.title, header.model, *header.tags, *times
 
 
@@ -210,7 +210,9 @@ def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(damage)
     session = chats_of(path)[0]
-    assert [one.text for one in session.messages] == [one.text for one in (*whole[:2], *whole[3:])]
+    assert [message.text for message in session.messages] == [
+        message.text for message in (*whole[:2], *whole[3:])
+    ]
     assert "damaged message" in left_out(path)[0]
 
 
@@ -228,7 +230,7 @@ def test_a_database_without_chats_is_refused(tmp_path, name):
 
 
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
-    chats = [outline(one) for one in chats_of(foreign_file(tmp_path, "llm.sql"))[1:]]
+    chats = [outline(chat) for chat in chats_of(foreign_file(tmp_path, "llm.sql"))[1:]]
     assert chats == [
         [
             "*user text Which version?",
@@ -262,9 +264,9 @@ def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("drop table parts; drop table turns; drop table threads")
     old = chats_of(path)
-    assert [len(one.messages) for one in upgraded] == [7, 3, 4]
-    assert [len(one.messages) for one in old] == [5, 3, 4]
-    assert [one.header.session_id for one in upgraded] == [one.header.session_id for one in old]
+    assert [len(chat.messages) for chat in upgraded] == [7, 3, 4]
+    assert [len(chat.messages) for chat in old] == [5, 3, 4]
+    assert [chat.header.session_id for chat in upgraded] == [chat.header.session_id for chat in old]
     assert outline(old[1])[:2] == [
         "*system text A long fragment text that is borrowed.",
         "*.user text A long fragment text that is borrowed.\nSummarise it",
@@ -313,7 +315,7 @@ def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
         del chat["history"]["messages"]["m2"]
         connection.execute("update chat set chat = ? where id = 'chat-id-1'", (json.dumps(chat),))
     (session,) = chats_of(path)
-    assert [one.text for one in session.messages][-3:] == [
+    assert [message.text for message in session.messages][-3:] == [
         "Hosta and fern.",
         "Thank you",
         "Welcome.",
@@ -321,7 +323,7 @@ def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
     assert (session.header.is_archived, session.header.is_pinned) == (True, True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("drop table chat_message")
-    assert [one.text for one in chats_of(path)[0].messages] == [
+    assert [message.text for message in chats_of(path)[0].messages] == [
         "Be brief.",
         "Thanks a lot",
         "Welcome.",

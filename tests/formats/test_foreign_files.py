@@ -43,7 +43,7 @@ def test_the_older_export_of_llama_cpp_gives_the_same_chat(tmp_path):
         for line in (DATA / LLAMA_CPP).read_text().splitlines()
         if line.endswith("}")
     ]
-    messages = [one["message"] for one in records[1:]]
+    messages = [record["message"] for record in records[1:]]
     messages[3]["toolCalls"] = json.dumps(messages[3]["toolCalls"])
     path = tmp_path / "old.json"
     path.write_text(json.dumps([{"conv": records[0], "messages": messages}]))
@@ -59,7 +59,10 @@ def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
         31.5,
     )
     assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
-    assert next(one.model for one in session.branches if one.text == "Ferns.") == "qwen3-4b"
+    assert (
+        next(message.model for message in session.branches if message.text == "Ferns.")
+        == "qwen3-4b"
+    )
 
 
 def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
@@ -142,7 +145,9 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
 
 
 def files_beside(path):
-    return {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"}
+    return {
+        file.name: file.read_bytes() for file in path.parent.iterdir() if file.suffix != ".db-shm"
+    }
 
 
 @pytest.mark.rule("R-35")
@@ -160,9 +165,9 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
             writer.close()
         if state == "killed":
             (tmp_path / "left").mkdir()
-            for one in tmp_path.glob("chats.db*"):
-                if not one.name.endswith("-shm"):
-                    shutil.copy(one, tmp_path / "left")
+            for file in tmp_path.glob("chats.db*"):
+                if not file.name.endswith("-shm"):
+                    shutil.copy(file, tmp_path / "left")
             path = tmp_path / "left" / "chats.db"
         before = files_beside(path)
         with opened_database(path) as opened:

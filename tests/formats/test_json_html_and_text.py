@@ -62,7 +62,9 @@ def talk(text=EVIL, *more):
 
 def html_of(session, *, with_reasoning=False):
     """Return a page whose messages are converted from Markdown."""
-    pages = {one.message_id: markdown_html(safe_text(one.text)) for one in session.messages}
+    pages = {
+        message.message_id: markdown_html(safe_text(message.text)) for message in session.messages
+    }
     return render(session, "html", WriteOptions(with_reasoning=with_reasoning, pages=pages))
 
 

@@ -114,16 +114,16 @@ def test_an_export_without_messages_holds_nothing_to_import():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda one: one.pop("role"),
-        lambda one: one.update(role="alien"),
-        lambda one: one.update(created_at="0001-01-01T00:00:00+00:00"),
-        lambda one: one.update(created_at="9999-12-31T23:59:59+00:00"),
-        lambda one: one.update(parts=[{"type": "text", "text": 5}]),
-        lambda one: one.update(parts=[{"type": "movie"}]),
-        lambda one: one.update(parts="text"),
-        lambda one: one.update(message_id=None),
-        lambda one: one.update(receipt={"ttft_ms": "soon"}),
-        lambda one: one.clear(),
+        lambda message: message.pop("role"),
+        lambda message: message.update(role="alien"),
+        lambda message: message.update(created_at="0001-01-01T00:00:00+00:00"),
+        lambda message: message.update(created_at="9999-12-31T23:59:59+00:00"),
+        lambda message: message.update(parts=[{"type": "text", "text": 5}]),
+        lambda message: message.update(parts=[{"type": "movie"}]),
+        lambda message: message.update(parts="text"),
+        lambda message: message.update(message_id=None),
+        lambda message: message.update(receipt={"ttft_ms": "soon"}),
+        lambda message: message.clear(),
     ],
 )
 def test_a_broken_message_of_an_own_export_is_named(change):
@@ -255,18 +255,18 @@ def test_a_list_of_role_and_content_is_a_session():
         },
     )
     assert skipped == ()
-    assert [(one.role, one.text) for one in messages] == [
+    assert [(message.role, message.text) for message in messages] == [
         (Role.SYSTEM, "Be brief."),
         (Role.USER, "# Which\nvegetables?"),
         (Role.ASSISTANT, "Lettuce."),
     ]
     assert (messages[2].reasoning, messages[2].model) == ("Hmm.", "qwen3-8b")
-    assert [one.parent_id for one in messages] == [
+    assert [message.parent_id for message in messages] == [
         None,
         messages[0].message_id,
         messages[1].message_id,
     ]
-    assert {one.created_at for one in messages} == {NOW}
+    assert {message.created_at for message in messages} == {NOW}
 
 
 def test_a_list_may_stand_in_an_object_with_title_and_model():
@@ -305,15 +305,15 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
         (TextPart(text="Be kind."),),
     ]
     assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
-    assert [(one.where, one.reason) for one in skipped] == [
+    assert [(left.where, left.reason) for left in skipped] == [
         ("message 1", "1 of its parts is not text")
     ]
 
 
 def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers():
     calls = [
-        {"id": one, "function": {"name": name, "arguments": "{}"}}
-        for one, name in (("c1", "a"), ("c2", "b"))
+        {"id": call_id, "function": {"name": name, "arguments": "{}"}}
+        for call_id, name in (("c1", "a"), ("c2", "b"))
     ]
     unnamed = [{"function": {"name": name, "arguments": {"x": name}}} for name in "ab"]
     messages, skipped = read_rows(
@@ -326,8 +326,10 @@ def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers()
         {"role": "tool", "content": "of a"},
         {"role": "tool", "content": "of none"},
     )
-    ran = [one for one in messages if one.role is Role.TOOL]
-    assert [(called(one), one.tool_calls[0].call_id, one.tool_result) for one in ran] == [
+    ran = [message for message in messages if message.role is Role.TOOL]
+    assert [
+        (called(message), message.tool_calls[0].call_id, message.tool_result) for message in ran
+    ] == [
         ("b()", "c2", "two"),
         ("a()", "c1", "one"),
         ("files()", "c1", "again"),
@@ -358,7 +360,7 @@ def test_what_is_broken_in_a_list_is_left_out_and_counted():
         {"role": "assistant", "content": "kept too"},
     )
     assert [message.text for message in messages] == ["kept", "kept too"]
-    assert [(one.where, one.reason) for one in skipped] == [
+    assert [(left.where, left.reason) for left in skipped] == [
         ("message 2", "it is not an object"),
         ("message 3", "its role is not one of system, user, assistant, tool, developer, function"),
         ("message 4", "it has no text content"),
@@ -382,7 +384,9 @@ def test_the_same_list_is_the_same_session_whenever_and_however_it_is_written():
 
 
 def shape(messages):
-    return [(one.message_id, one.parent_id, one.role, one.parts) for one in messages]
+    return [
+        (message.message_id, message.parent_id, message.role, message.parts) for message in messages
+    ]
 
 
 @pytest.mark.parametrize("write", [to_json, to_markdown])
@@ -396,7 +400,7 @@ def test_any_tree_that_is_exported_is_the_same_after_its_import(write, rows, end
         parent = tree[above % len(tree)] if tree and above >= 0 else None
         words = text if write is to_json else safe_text(text)
         tree.append(answer(words, parent=parent) if is_answer and parent else prompt(words, parent))
-    by_id = {one.message_id: one for one in tree}
+    by_id = {message.message_id: message for message in tree}
     at = tree[end % len(tree)]
     while at is not None:
         path.insert(0, at)

@@ -31,7 +31,7 @@ async def files():
 
 async def read(files, content):
     chats = files.chats(content, source="auto", moment=START)
-    return [one async for one in chats]
+    return [item async for item in chats]
 
 
 def endless(folder):
@@ -54,7 +54,9 @@ async def test_a_session_arrives_with_each_character(files, session):
     data = to_json(session).encode()
     (arrived,) = await read(files, data)
     assert [arrived] == list(Reader(START).data(data))
-    assert [one.parts for one in arrived.messages] == [one.parts for one in session.messages]
+    assert [message.parts for message in arrived.messages] == [
+        message.parts for message in session.messages
+    ]
 
 
 async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(tmp_path, files):

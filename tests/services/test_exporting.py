@@ -122,7 +122,7 @@ async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, libr
 
 async def test_what_a_branch_is_called_stands_above_it(store, library):
     session_id = await branched(store)
-    old = next(one for one in await store.tree(session_id) if one.text == "old answer")
+    old = next(message for message in await store.tree(session_id) if message.text == "old answer")
     await store.name_branch(session_id, old.message_id, "First \x1b[31midea")
     for form in ("md", "txt", "html"):
         text = await library.exporter.export_text(
@@ -134,13 +134,13 @@ async def test_what_a_branch_is_called_stands_above_it(store, library):
 async def test_json_always_has_all_branches_and_the_path_apart(store, library):
     session = await store.open_session(await branched(store))
     data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
-    assert [one["parts"][0]["text"] for one in data["messages"]] == [
+    assert [message["parts"][0]["text"] for message in data["messages"]] == [
         *("first question", "new answer", "after the new one")
     ]
-    assert [one["parts"][0]["text"] for one in data["branches"]] == [
+    assert [message["parts"][0]["text"] for message in data["branches"]] == [
         *("old answer", "after the old one", "first question, edited")
     ]
-    places = [one["place"] for one in (*data["messages"], *data["branches"])]
+    places = [message["place"] for message in (*data["messages"], *data["branches"])]
     assert sorted(places) == list(range(6))
 
 

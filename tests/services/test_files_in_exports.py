@@ -60,7 +60,7 @@ async def test_json_brings_the_files_back(tmp_path, store):
         read = await brought(other, tmp_path / "plan.json", text)
         assert read.messages == session.messages
         image, notes, lost = read.messages[0].files
-        assert [await other.read_file(one.digest) for one in (image, notes)] == [IMAGE, NOTES]
+        assert [await other.read_file(part.digest) for part in (image, notes)] == [IMAGE, NOTES]
         with pytest.raises(StoreUnavailable):
             await other.read_file(lost.digest)
         assert await exported(other, read, "json") == text

@@ -31,7 +31,7 @@ async def slow_files(folder, contents):
             path.write_text(content)
             before_s = _child_s()
             with suppress(FileRefused):
-                _ = [one async for one in files.chats(path, source="auto", moment=START)]
+                _ = [item async for item in files.chats(path, source="auto", moment=START)]
             spent_s = _child_s() - before_s
             path.unlink()
             if spent_s > processor_limit_s(_MEGABYTE_S) * max(len(content) / 1e6, 1):
@@ -42,7 +42,7 @@ async def slow_files(folder, contents):
 def _child_s():
     """Return the processor time of the child that reads; none before it is there."""
     times = [psutil.Process(child).cpu_times() for child in children_of(psutil.Process().pid)]
-    return sum(one.user + one.system for one in times)
+    return sum(cpu.user + cpu.system for cpu in times)
 
 
 async def test_a_megabyte_of_any_text_is_read_in_two_seconds(tmp_path):
@@ -64,7 +64,7 @@ async def test_a_database_without_an_index_is_read_in_two_seconds(tmp_path):
     many_rows(tmp_path / "webui.db")
     async with aclosing(ChatFiles()) as files:
         chats = files.chats(tmp_path / "webui.db", source="auto", moment=START)
-        found = [one async for one in chats]
+        found = [item async for item in chats]
         assert _child_s() < processor_limit_s(_MEGABYTE_S + _START_S)
     assert len(found) > 1000
 

@@ -137,19 +137,15 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     (one,) = await import_all(Importer(other), str(path))
     read_back = await other.open_session(session_id)
     assert [message.message_id for message in read_back.messages] == [
-        one.message_id for one in session.messages
+        message.message_id for message in session.messages
     ]
     assert [message.state for message in read_back.messages] == [
-        one.state for one in session.messages
+        message.state for message in session.messages
     ]
     if with_branches:
-        assert [
-            (one.message_id, one.parent_id, one.version, one.versions)
-            for one in await other.tree(session_id)
-        ] == [
-            (one.message_id, one.parent_id, one.version, one.versions)
-            for one in await store.tree(session_id)
-        ]
+        assert versions_of(await other.tree(session_id)) == versions_of(
+            await store.tree(session_id)
+        )
         assert await other.branch_names(session_id) == await store.branch_names(session_id)
         assert one.branch_messages == len(await store.tree(session_id)) - len(session.messages)
     again = await library(other).exporter.export_text(
@@ -157,6 +153,13 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     )
     # The figures of answers are not in Markdown.
     assert _without_tokens(again) == _without_tokens(path.read_text())
+
+
+def versions_of(tree):
+    return [
+        (message.message_id, message.parent_id, message.version, message.versions)
+        for message in tree
+    ]
 
 
 def _without_tokens(text):
@@ -202,7 +205,7 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
         await store.open_session(session_id), tmp_path / "late.json"
     )
     elsewhere = Importer(other)
-    assert [one.was_known for one in await import_all(elsewhere, str(early), str(late))] == [
+    assert [chat.was_known for chat in await import_all(elsewhere, str(early), str(late))] == [
         False,
         True,
     ]
@@ -301,21 +304,24 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     assert error.message.endswith("cannot be used: the disk is full.")
     assert (0 < len(outcome.chats) < 50, outcome.not_tried) == (True, [other])
     kept = await store.list_sessions()
-    assert {one.session_id for one in kept} >= {one.header.session_id for one in outcome.chats}
-    assert {one.message_count for one in kept} == {2}
-    assert sum(not one.was_known for one in await import_all(importer, name)) == 50 - len(kept)
+    assert {header.session_id for header in kept} >= {
+        chat.header.session_id for chat in outcome.chats
+    }
+    assert {header.message_count for header in kept} == {2}
+    assert sum(not chat.was_known for chat in await import_all(importer, name)) == 50 - len(kept)
     assert faults_in(store.database.path) == ""
 
 
 async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
     name = file_of(tmp_path, LIST * 200)
     stores = [SqliteStore(tmp_path / "sessions.db") for _ in range(2)]
-    outcomes = await asyncio.gather(*(Importer(one).import_files([name]) for one in stores))
-    assert sorted(one.was_known for outcome in outcomes for one in outcome.chats) == [False, True]
+    outcomes = await asyncio.gather(*(Importer(opened).import_files([name]) for opened in stores))
+    ((first,), (second,)) = (outcome.chats for outcome in outcomes)
+    assert {first.was_known, second.was_known} == {False, True}
     (session,) = await stores[0].list_sessions()
     assert session.message_count == 400
-    for one in stores:
-        await one.aclose()
+    for opened in stores:
+        await opened.aclose()
 
 
 @pytest.mark.rule("R-35")
@@ -476,11 +482,13 @@ async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, s
     lines = [line for line in source.read_text().splitlines() if '"role": "tool"' not in line]
     lines = [line for line in lines if '"role":"tool"' not in line]
     imported = await import_all(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
-    saved = [await store.open_session(one.header.session_id) for one in imported]
+    saved = [await store.open_session(chat.header.session_id) for chat in imported]
     assert not [
         call for session in saved for message in session.messages for call in message.tool_calls
     ]
-    assert any("without a result" in skipped.reason for one in imported for skipped in one.skipped)
+    assert any(
+        "without a result" in skipped.reason for chat in imported for skipped in chat.skipped
+    )
 
 
 async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):
