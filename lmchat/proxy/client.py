@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 from msgspec.structs import replace
@@ -29,35 +28,21 @@ from lmchat.domain.server import (
     LoadState,
     ModelInfo,
     ModelList,
-    Verdict,
-    sent_thoughts_of,
 )
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
-from lmchat.machine.sockets import foreign_owner
+from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
 from lmchat.proxy.connections import Connections
-from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.exchange import Exchange
-from lmchat.proxy.json_values import encode
 from lmchat.proxy.model_cache import ModelCache
-from lmchat.proxy.probe import Probe, unanswered
 from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
-from lmchat.proxy.refusals import RequestFacts
-from lmchat.proxy.request_body import body_of, tool_fields
-from lmchat.proxy.scan import probe_all, usual_probes
+from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
-from lmchat.proxy.stream import joined_events
-from lmchat.text import shell_word
 
 COUNT_S = 2.0  # a slower count of tokens is of no use: an estimate is at hand
 SLEEP_CHECK_S = 15.0  # an older list may miss that the server put its model to sleep
 _NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
-_PROMPT_FIELDS = (
-    *("model", "messages", "tools", "response_format", "reasoning_effort", "chat_template_kwargs"),
-)
-"""Fields of a request that its prompt depends on."""
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +59,7 @@ class ProxyClient:
         cache_file: Path | None = None,
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
-        owner_of: Callable[[str, int], str] = foreign_owner,
+        owner_of: Callable[[str, int], str] | None = None,
         reads_per_second: float | None = None,
     ) -> None:
         """Create a client.
@@ -94,10 +79,11 @@ class ProxyClient:
         self._keys = KeySource(key_for=key_for, why_withheld=why_withheld, look_up=look_up)
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
-        self._prober = Prober(self._connections, self._keys, self._timeouts)
+        self._writer = RequestWriter(self._cache)
+        self._prober = Prober(
+            self._connections, self._keys, self._timeouts, check_allowed=self._admission.check
+        )
         self._hinted: Mapping[Product, Endpoint] = {}
-        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
-        self._notes: set[tuple[Endpoint, str, str]] = set()
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
@@ -109,10 +95,9 @@ class ProxyClient:
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self._admission.take_probe()
         await self._read_cache()
-        probes = await asyncio.to_thread(usual_probes, expected, self._hinted)
         hinted = set(self._hinted.values())
         candidates: list[Candidate] = []
-        for found in await probe_all(probes, self._probe_if_allowed):
+        for found in await self._prober.scan(expected, self._hinted):
             candidate = await self._keep_models(found)
             candidates.append(replace(candidate, is_hinted=candidate.endpoint in hinted))
         return tuple(candidates)
@@ -171,34 +156,30 @@ class ProxyClient:
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         server = server_of(request.product)
-        model = self._model(request)
+        model = self._writer.model(request)
         is_loaded = model is not None and model.state is LoadState.LOADED
         would_load = server.loads_on_demand and not is_loaded
         if not server.count_path or would_load or self._is_busy(request.endpoint):
             return None
         self._admission.admit(
-            request, self._encoded, is_listed=model is not None, purpose=Purpose.PROBE
+            request, self._writer.encoded, is_listed=model is not None, purpose=Purpose.PROBE
         )
         api = self._prober.api(
             request.endpoint, request.product, read_s=COUNT_S, requests=SCAN_REQUESTS
         )
-        prompt = {
-            name: value for name, value in self._body(request).items() if name in _PROMPT_FIELDS
-        }
         try:
             async with asyncio.timeout(COUNT_S):
-                return await server.count_tokens(api, prompt)
+                return await server.count_tokens(api, self._writer.prompt(request))
         except (TimeoutError, NoRequestsLeftError):
             return None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         await self._notice_sleep(request)
         exchange = self._admitted(request)
-        events = exchange.events
         task = asyncio.create_task(self._run(exchange), name="chat request")
-        task.add_done_callback(lambda _: events.put_nowait(None))
+        task.add_done_callback(lambda _: exchange.events.put_nowait(None))
         try:
-            async for event in joined_events(events):
+            async for event in exchange.joined_events():
                 yield event
             yield await task
         finally:
@@ -226,17 +207,6 @@ class ProxyClient:
             for model in self._cache.everything().models:
                 self._prober.expect(model.endpoint, model.product)
 
-    async def _probe_if_allowed(self, probe: Probe) -> Candidate:
-        try:
-            self._admission.check(probe.endpoint)
-        except (EndpointNotAllowed, RequestInvalid) as error:
-            step = error.hint
-            if error.kind == "not_allowed":
-                step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
-            refused = unanswered(probe, Verdict.REFUSED)
-            return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        return await self._prober.probe_one(probe)
-
     async def _keep_models(self, candidate: Candidate) -> Candidate:
         if not candidate.verdict.is_usable:
             return candidate
@@ -258,7 +228,7 @@ class ProxyClient:
         The answer then says that the model is loaded first.
         """
         endpoint = request.endpoint
-        model = self._model(request)
+        model = self._writer.model(request)
         if model is None or model.state is not LoadState.LOADED or self._is_busy(endpoint):
             return
         loads_on_demand = server_of(request.product).loads_on_demand
@@ -271,36 +241,29 @@ class ProxyClient:
     def _admitted(self, request: ChatRequest) -> Exchange:
         """Check a request and return what is needed to send it."""
         endpoint = request.endpoint
-        model = self._model(request)
+        model = self._writer.model(request)
         server = server_of(request.product)
-        size_bytes = self._admission.admit(request, self._encoded, is_listed=model is not None)
+        size_bytes = self._admission.admit(
+            request, self._writer.encoded, is_listed=model is not None
+        )
         self._prober.expect(endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
         is_unloaded = model is not None and model.state in _NOT_IN_MEMORY
         exchange = Exchange(
             request=request,
             server=server,
-            facts=RequestFacts(
-                product=request.product,
-                key=self._keys.key(endpoint) or "",
-                model=request.model,
-                host=endpoint.host,
-            ),
             connections=self._connections,
             settings=self._settings,
             timeouts=self._timeouts(endpoint),
-            dialect=self._dialect(request),
-            fields=self._fields(request),
-            sent_thoughts=sent_thoughts_of(request.product, model),
+            dialect=self._writer.dialect(request),
+            fields=self._writer.fields(request),
+            sent_thoughts=self._writer.sent_thoughts(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
             keys=self._keys,
             on_retry=lambda: self._admission.count(retries=1),
         )
-        for note in server.left_out(request.sampling, model):
-            key = (endpoint, request.model, note)
-            if key not in self._notes:
-                self._notes.add(key)
-                exchange.post(RequestAdapted(note=note))
+        for note in self._writer.new_notes(request):
+            exchange.post(RequestAdapted(note=note))
         return exchange
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
@@ -335,8 +298,7 @@ class ProxyClient:
             raise LMChatError(sentence, details=type(error).__name__) from None
 
         request = exchange.request
-        dialect = replace(exchange.dialect, unfit_modes=frozenset())  # those are about one schema
-        self._dialects[request.endpoint, request.model] = dialect
+        self._writer.learn(request, exchange.dialect)
         self._cache.mark_loaded(request.endpoint, request.model)
         response_ms = (time.perf_counter() - started_s) * 1e3
         self._admission.count(successful_requests=1, total_response_ms=response_ms)
@@ -350,24 +312,6 @@ class ProxyClient:
         api = self._prober.api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
         return background_task(exchange.server.follow_loading(api, request.model, report))
-
-    def _model(self, request: ChatRequest) -> ModelInfo | None:
-        return self._cache.model(request.endpoint, request.model)
-
-    def _dialect(self, request: ChatRequest) -> Dialect:
-        known = self._dialects.get((request.endpoint, request.model))
-        return known or server_of(request.product).dialect
-
-    def _fields(self, request: ChatRequest) -> dict[str, Any]:
-        fields = server_of(request.product).fields(request.sampling, self._model(request))
-        return fields | tool_fields(request)
-
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        sent_thoughts = sent_thoughts_of(request.product, self._model(request))
-        return body_of(request, self._fields(request), self._dialect(request), sent_thoughts)
-
-    def _encoded(self, request: ChatRequest) -> bytes:
-        return encode(self._body(request))
 
     def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for own in self._settings.endpoints:

@@ -82,16 +82,16 @@ class Connections:
         transport: httpx.AsyncBaseTransport | None = None,
         *,
         ca_file: str = "",
-        owner_of: Callable[[str, int], str] = foreign_owner,
+        owner_of: Callable[[str, int], str] | None = None,
         reads_per_second: float | None = None,
     ) -> None:
         """Create it; nothing is connected yet.
 
-        `owner_of` returns the user who holds a port, if that is another one; it blocks. With
+        `owner_of` blocks and takes the place of `foreign_owner`. With
         `reads_per_second`, streams of this machine are read at most so often.
         """
         self._transport = transport
-        self._owner_of = owner_of
+        self._owner_of = owner_of or foreign_owner
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
         self._trusted: ssl.SSLContext | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -23,7 +23,6 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, SentThoughts
 from lmchat.domain.request import ChatRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
@@ -38,11 +37,11 @@ from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.network_errors import reaching
 from lmchat.proxy.prober import KeySource
-from lmchat.proxy.refusals import RequestFacts, refusal, refusal_in_stream, shown_address
+from lmchat.proxy.refusals import RequestFacts, refusal, shown_address
 from lmchat.proxy.request_body import body_of, json_mode_note
 from lmchat.proxy.retries import RetryPlan, plan_for
 from lmchat.proxy.servers.base import Server
-from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, EventQueue
+from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, EventQueue, joined_events
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_machine_alive
 from lmchat.text import without_secret
@@ -57,7 +56,6 @@ class Exchange(Struct, kw_only=True):
 
     request: ChatRequest
     server: Server
-    facts: RequestFacts
     connections: Connections
     settings: Settings
     timeouts: TimeoutSettings
@@ -68,6 +66,7 @@ class Exchange(Struct, kw_only=True):
     keys: KeySource
     on_retry: Callable[[], None]
     events: EventQueue = field(default_factory=asyncio.Queue)
+    _key: str = ""  # the key that is sent
     _has_token: bool = False
     _tried: set[Dialect] = field(default_factory=set)
     _trace: RequestTrace = field(default_factory=RequestTrace)
@@ -75,9 +74,24 @@ class Exchange(Struct, kw_only=True):
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
 
+    def joined_events(self) -> AsyncIterator[StreamEvent]:
+        """Yield the events; texts that have arrived together are one event."""
+        return joined_events(self.events)
+
+    @property
+    def _facts(self) -> RequestFacts:
+        request = self.request
+        return RequestFacts(
+            product=request.product,
+            key=self._key,
+            model=request.model,
+            host=request.endpoint.host,
+        )
+
     async def run(self) -> StreamFinished:
         """Send the request, again after failures that may be temporary."""
         attempt = 1
+        self._key = self.keys.key(self.request.endpoint) or ""
         limits = self.settings.limits
         while True:
             try:
@@ -125,16 +139,15 @@ class Exchange(Struct, kw_only=True):
 
     async def _has_found_key(self, error: ServerRejected) -> bool:
         """Find the key for a server that lists its models without one, but answers no prompt."""
-        if error.kind != "auth" or self.facts.key:
+        if error.kind != "auth" or self._key:
             return False
         if self._trace.withheld:
             error.hint = self._trace.withheld
             return False
         endpoint = self.request.endpoint
-        key = await self.keys.key_after_refusal(endpoint)
-        self.facts = replace(self.facts, key=key or "")
+        self._key = await self.keys.key_after_refusal(endpoint) or ""
         error.hint = self.keys.reason(endpoint) or error.hint
-        return bool(key)
+        return bool(self._key)
 
     def _has_adapted(self, error: ServerRejected) -> bool:
         """Change what the server refused; return whether another request is worth it."""
@@ -168,7 +181,7 @@ class Exchange(Struct, kw_only=True):
         endpoint = self.request.endpoint
         url = f"{endpoint.root_url}{self.server.health_path}"
         timeout = httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
-        return await self.connections.ask(endpoint, "GET", url, key=self.facts.key, timeout=timeout)
+        return await self.connections.ask(endpoint, "GET", url, key=self._key, timeout=timeout)
 
     async def _is_alive(self) -> bool:
         """Whether the server answers other requests; True if that cannot be checked."""
@@ -199,7 +212,7 @@ class Exchange(Struct, kw_only=True):
             request = self._http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
             if self._trace.withheld:
-                self.facts = replace(self.facts, key="")
+                self._key = ""
             try:
                 return await self._read_answer(response, timeout)
             finally:
@@ -207,7 +220,7 @@ class Exchange(Struct, kw_only=True):
 
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
-        headers = request_headers(self.facts.key, has_body=True)
+        headers = request_headers(self._key, has_body=True)
         headers["Accept"] = "text/event-stream, application/json"
         headers["Accept-Encoding"] = "identity"
         body = body_of(self.request, self.fields, self.dialect, self.sent_thoughts)
@@ -231,20 +244,17 @@ class Exchange(Struct, kw_only=True):
         if self.settings.chat.think_tags:
             guess = self.dialect.starts_in_thought and not self._is_continued
             splitter = ThinkSplitter(starts_in_thought=guess)
-        chunks = ChunkReader(
-            lambda value: refusal_in_stream(value, self.facts), self.post, splitter=splitter
-        )
         reader = AnswerReader(
-            response=response,
-            facts=self.facts,
+            response,
+            facts=self._facts,
             events=self.events,
             timeout=timeout,
-            chunks=chunks,
+            splitter=splitter,
         )
         try:
             return await reader.read()
         finally:
-            self._has_token = chunks.has_token
+            self._has_token = reader.has_token
             if splitter is not None and not self._is_continued:
                 starts_in_thought = splitter.starts_in_thought
                 self.dialect = replace(self.dialect, starts_in_thought=starts_in_thought)
@@ -261,8 +271,8 @@ class Exchange(Struct, kw_only=True):
             body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
         target = _other_origin(httpx.URL(endpoint.base_url), response)
         if target is None:
-            return refusal(response.status_code, response.headers, body, self.facts)
-        where = shown_address(without_secret(str(target), self.facts.key))
+            return refusal(response.status_code, response.headers, body, self._facts)
+        where = shown_address(without_secret(str(target), self._key))
         return ServerRejected(  # a key would go with it (R-9)
             f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where}).",
             kind="not_allowed",

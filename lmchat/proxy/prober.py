@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import httpx
@@ -13,15 +13,17 @@ from msgspec.structs import replace
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.product import Product
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Verdict, loopback
-from lmchat.errors import LMChatError, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.identify import is_other_server, server_at
-from lmchat.proxy.probe import Probe, next_step, read_models, run_probe
+from lmchat.proxy.probe import Probe, next_step, read_models, run_probe, unanswered
 from lmchat.proxy.refusals import RequestFacts
+from lmchat.proxy.scan import probe_all, usual_probes
 from lmchat.proxy.server_api import ServerApi, ServerMemory
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
+from lmchat.text import shell_word
 from lmchat.threads import run_abandonable
 
 SCAN_REQUESTS = 3  # most requests to one port in one scan (R-2)
@@ -95,11 +97,36 @@ class Prober:
         connections: Connections,
         keys: KeySource,
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
+        *,
+        check_allowed: Callable[[Endpoint], None],
     ) -> None:
+        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid`."""
         self.keys = keys
         self._connections = connections
+        self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._known: dict[Endpoint, _Known] = {}
+
+    async def scan(
+        self, expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]
+    ) -> tuple[Candidate, ...]:
+        """Probe all usual addresses at once; best candidate first.
+
+        `expected` are the user's own addresses, `hinted` those of the environment.
+        """
+        probes = await asyncio.to_thread(usual_probes, expected, hinted)
+        return await probe_all(probes, self._probe_if_allowed)
+
+    async def _probe_if_allowed(self, probe: Probe) -> Candidate:
+        try:
+            self._check_allowed(probe.endpoint)
+        except (EndpointNotAllowed, RequestInvalid) as error:
+            step = error.hint
+            if error.kind == "not_allowed":
+                step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
+            refused = unanswered(probe, Verdict.REFUSED)
+            return replace(refused, detail=error.message, kind=error.kind, next_step=step)
+        return await self.probe_one(probe)
 
     async def probe_one(self, probe: Probe, *, key: str | None = None) -> Candidate:
         """Probe an address; `localhost` or a known port that refuses also by its literals (R-6)."""

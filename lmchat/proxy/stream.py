@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 import httpx
-from msgspec import Struct, field
 
 from lmchat.domain.event import LifeSign, ReasoningDelta, StreamEvent, StreamFinished, TextDelta
-from lmchat.errors import StreamInterrupted
+from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import read_up_to
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.network_errors import TRANSPORT_ERRORS, error_words
-from lmchat.proxy.refusals import RequestFacts, not_an_llm, refusal
+from lmchat.proxy.refusals import RequestFacts, not_an_llm, refusal, refusal_in_stream
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
@@ -28,19 +28,35 @@ _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
 
-class AnswerReader(Struct, kw_only=True):
+class AnswerReader:
     """Reader of one response; its events go into a queue."""
 
-    response: httpx.Response
-    facts: RequestFacts
-    events: EventQueue
-    timeout: IdleTimeout
-    chunks: ChunkReader
-    _sse: SseReader = field(default_factory=SseReader)
+    def __init__(
+        self,
+        response: httpx.Response,
+        *,
+        facts: RequestFacts,
+        events: EventQueue,
+        timeout: IdleTimeout,
+        splitter: ThinkSplitter | None,
+    ) -> None:
+        self._response = response
+        self._facts = facts
+        self._events = events
+        self._timeout = timeout
+        self._sse = SseReader()
+        self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
+
+    @property
+    def has_token(self) -> bool:
+        return self._chunks.has_token
+
+    def _refused(self, value: object) -> ServerRejected:
+        return refusal_in_stream(value, self._facts)
 
     async def read(self) -> StreamFinished:
         """Read to the end; raises `LMChatError` if the answer is not complete."""
-        content_type = self.response.headers.get("content-type", "").lower()
+        content_type = self._response.headers.get("content-type", "").lower()
         try:
             if content_type.startswith("text/event-stream"):
                 cut = await self._read_stream()
@@ -52,20 +68,20 @@ class AnswerReader(Struct, kw_only=True):
                 hint="The text so far is kept; check the server's log.",
             ) from error
         finally:
-            self.chunks.close()
-        return self.chunks.conclude(cut)
+            self._chunks.close()
+        return self._chunks.conclude(cut)
 
     async def _read_stream(self) -> str:
         """Read a stream; return how the transport broke, if it did."""
         try:
-            body = self.response.aiter_bytes()
+            body = self._response.aiter_bytes()
             async for chunk in body:
                 self._take(self._sse.feed(chunk))
-                self.timeout.heard(has_token=self.chunks.has_token)
-                if self.events.qsize() > MAX_WAITING:
-                    await self.events.join()
-                    self.timeout.heard(has_token=self.chunks.has_token)
-                if self.chunks.has_done:
+                self._timeout.heard(has_token=self._chunks.has_token)
+                if self._events.qsize() > MAX_WAITING:
+                    await self._events.join()
+                    self._timeout.heard(has_token=self._chunks.has_token)
+                if self._chunks.has_done:
                     await _drain(body)
                     return ""
             self._take(self._sse.close())
@@ -76,16 +92,16 @@ class AnswerReader(Struct, kw_only=True):
     def _take(self, events: Sequence[SseEvent]) -> None:
         for event in events:
             if not event.data:
-                self.events.put_nowait(LifeSign())
+                self._events.put_nowait(LifeSign())
             elif event.name:
-                self.chunks.read(event.data[0], event.name)
+                self._chunks.read(event.data[0], event.name)
             else:
-                self.chunks.read_run(event.data)
+                self._chunks.read_run(event.data)
 
     async def _read_whole(self) -> str:
         """Read a reply that is declared as no stream (R-23); official readers show nothing then."""
         try:
-            body = await read_up_to(self.response, MAX_WHOLE_BYTES)
+            body = await read_up_to(self._response, MAX_WHOLE_BYTES)
         except TRANSPORT_ERRORS as error:
             return error_words(error)
         if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
@@ -97,12 +113,14 @@ class AnswerReader(Struct, kw_only=True):
         except NotJsonError:
             value = None
         if is_error(value) or not mapping(value).get("choices"):
-            rejected = refusal(self.response.status_code, self.response.headers, body, self.facts)
+            rejected = refusal(
+                self._response.status_code, self._response.headers, body, self._facts
+            )
             if is_error(value) or rejected.kind == "not_an_llm":
                 raise rejected
             raise not_an_llm("the reply is not a model's answer.", rejected.details)
-        self.chunks.read_object(value)
-        self.chunks.has_done = True
+        self._chunks.read_object(value)
+        self._chunks.has_done = True
         return ""
 
 
