@@ -11,7 +11,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, Target
 from lmchat.domain.target_choice import (
-    Need,
+    Missing,
     TargetChoice,
     choose_unasked,
     require_model,
@@ -61,7 +61,7 @@ async def find_target(
     if not settings.endpoints:
         _note_unused(candidates, note)
     choice = choose(*candidates)
-    if choice.need is Need.MODEL and choice.candidate is not None:
+    if choice.missing is Missing.MODEL and choice.candidate is not None:
         # a scan may not tell which models can chat
         listed = await backend.models(choice.candidate.endpoint, is_refresh=True)
         choice = choose(replace(choice.candidate, models=listed.models))
@@ -95,5 +95,5 @@ def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -
 def _loading_target(choice: TargetChoice) -> Target | None:
     """Return the server of a choice if it is still loading its model."""
     target = choice.target
-    is_loading = target is not None and target.model is None and choice.need is not Need.MODEL
+    is_loading = target is not None and target.model is None and choice.missing is not Missing.MODEL
     return target if is_loading else None

@@ -40,7 +40,8 @@ class FittingValue(Struct, frozen=True, kw_only=True):
     name: str = "answer"  # name in the request
 
 
-Output = AnyText | AnyObject | FittingValue  # wanted form of an answer; the server may ignore it
+WantedOutput = AnyText | AnyObject | FittingValue
+"""Wanted form of an answer; the server may ignore it."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -52,7 +53,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     """Oldest first; reasoning after the last prompt is sent if the server takes it."""
     sampling: Sampling = field(default_factory=Sampling)
-    output: Output = field(default_factory=AnyText)
+    output: WantedOutput = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""

@@ -41,7 +41,7 @@ _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, Load
 """States of a model that is chosen without a question, best first."""
 
 
-class Need(Enum):
+class Missing(Enum):
     """The thing that is missing before a chat can begin."""
 
     NOTHING = auto()
@@ -53,14 +53,16 @@ class Need(Enum):
 class TargetChoice(Struct, frozen=True, kw_only=True):
     """The chosen server and model, and what is missing."""
 
-    need: Need
+    missing: Missing
     candidate: Candidate | None = None
     target: Target | None = None
 
     @property
     def awaits_model(self) -> bool:
         """Whether the server is loading its model, whose name is not known yet."""
-        return self.need is not Need.MODEL and self.target is not None and self.target.model is None
+        if self.target is None or self.missing is Missing.MODEL:
+            return False
+        return self.target.model is None
 
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:
@@ -86,8 +88,8 @@ def choose(
         return choose_at(best, model=model, remembered=remembered)
     for candidate in candidates:
         if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
-            return TargetChoice(need=Need.KEY, candidate=candidate)
-    return TargetChoice(need=Need.SERVER)
+            return TargetChoice(missing=Missing.KEY, candidate=candidate)
+    return TargetChoice(missing=Missing.SERVER)
 
 
 def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:
@@ -112,8 +114,8 @@ def choose_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Ta
         model=info,
         is_loading=is_loading,
     )
-    need = Need.MODEL if info is None and not is_loading else Need.NOTHING
-    return TargetChoice(need=need, candidate=candidate, target=target)
+    missing = Missing.MODEL if info is None and not is_loading else Missing.NOTHING
+    return TargetChoice(missing=missing, candidate=candidate, target=target)
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
@@ -175,19 +177,19 @@ def choose_unasked(
     Raises `NoServerFound`, or `ServerRejected` for an unusable server.
     """
     choice = choose(candidates, model=model, remembered=remembered)
-    if choice.candidate is None or choice.need in (Need.SERVER, Need.KEY):
+    if choice.candidate is None or choice.missing in (Missing.SERVER, Missing.KEY):
         raise why_unusable(candidates)
     if (mute := _mute_model(choice.candidate, model)) is not None:
         raise cannot_chat(mute)
-    if choice.need is not Need.MODEL or choice.target is None:
+    if choice.missing is not Missing.MODEL or choice.target is None:
         return choice
 
     if model:  # `require_model` or the server refuses it
         chosen: ModelInfo | None = _unlisted_model(model, choice.target)
     else:
         chosen = _last_used_or_only(choice.target, choice.chat_models, remembered)
-    need = Need.NOTHING if chosen else Need.MODEL
-    return replace(choice, need=need, target=replace(choice.target, model=chosen))
+    missing = Missing.NOTHING if chosen else Missing.MODEL
+    return replace(choice, missing=missing, target=replace(choice.target, model=chosen))
 
 
 def _last_used_or_only(

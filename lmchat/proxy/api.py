@@ -25,7 +25,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
+from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.target_choice import choose, choose_unasked, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
@@ -374,7 +374,7 @@ class Client:
             raise
 
     async def _request(
-        self, messages: Messages, model: str, options: Options, output: Output | None = None
+        self, messages: Messages, model: str, options: Options, output: WantedOutput | None = None
     ) -> ChatRequest:
         sent = messages_of(messages)
         target = await self._target(model or self._model)

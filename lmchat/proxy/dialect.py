@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.request import AnyObject, FittingValue, Output
+from lmchat.domain.request import AnyObject, FittingValue, WantedOutput
 from lmchat.errors import ServerRejected
 
 _FIELD_STATUSES = (400, 422)
@@ -96,7 +96,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
             return replace(self, has_thoughts=False)
         return None
 
-    def after_json(self, error: ServerRejected, output: Output) -> Dialect | None:
+    def after_json(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
         """Return the way to try after a refusal of how JSON was asked for, if it is one."""
         mode = self.json_mode(output)
         words = _words_of(error)
@@ -108,7 +108,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
             return replace(self, json_modes=others)
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
-    def json_mode(self, output: Output) -> JsonMode:
+    def json_mode(self, output: WantedOutput) -> JsonMode:
         """Return the first way left that can say what is wanted; words always can."""
         modes: tuple[JsonMode, ...] = ()
         if isinstance(output, AnyObject):

@@ -21,7 +21,7 @@ from lmchat.domain.message import (
     text_message,
     thoughts_to_send,
 )
-from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
+from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, WantedOutput
 from lmchat.domain.tool import arguments_of, called, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.dialect import Dialect, JsonMode
@@ -84,7 +84,7 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
     return fields
 
 
-def json_mode_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
+def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
     """Return why JSON is asked for in another way, and how."""
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
@@ -102,7 +102,7 @@ def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
+def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
     """Return the field that asks for JSON; none for words."""
     if isinstance(output, AnyText) or mode is JsonMode.WORDS:
         return {}
@@ -117,7 +117,7 @@ def _response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
 
 
 def _with_form_in_words(
-    messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode
+    messages: tuple[ChatMessage, ...], output: WantedOutput, mode: JsonMode
 ) -> tuple[ChatMessage, ...]:
     """Return the messages with the form that is wanted, in the system prompt.
 
@@ -132,7 +132,7 @@ def _with_form_in_words(
     return (text_message(Role.SYSTEM, words), *messages)
 
 
-def _form_in_words(output: Output, mode: JsonMode) -> str:
+def _form_in_words(output: WantedOutput, mode: JsonMode) -> str:
     if isinstance(output, AnyObject):
         return f"Answer with one JSON object, {_ALONE}"
     if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:

@@ -17,7 +17,7 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import ChatMessage, FilePart, Role, SentThoughts, text_message
-from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
+from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import MAX_TOOLS, Tool, wire_form
@@ -49,7 +49,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True
-    output: Output = field(default_factory=AnyText)
+    output: WantedOutput = field(default_factory=AnyText)
     toolbox: Toolbox | None = None  # tools that the model may call
 
 

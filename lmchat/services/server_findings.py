@@ -11,7 +11,7 @@ from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.domain.program import Installed, PortHolder
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
-from lmchat.domain.target_choice import Need, TargetChoice, choose
+from lmchat.domain.target_choice import Missing, TargetChoice, choose
 from lmchat.text import safe_line
 
 _UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
@@ -60,7 +60,7 @@ class Detected(Struct, frozen=True, kw_only=True):
 
     @property
     def has_chat(self) -> bool:
-        return self.choice.need in (Need.NOTHING, Need.MODEL)
+        return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
     def holder_of(self, candidate: Candidate) -> PortHolder | None:
         """Return the program at a port of this machine."""

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from lmchat.domain.request import AnyObject, FittingValue, Output
+from lmchat.domain.request import AnyObject, FittingValue, WantedOutput
 from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.files import needed_environment
 from lmchat.machine.process import own_program, run_blocking
@@ -54,7 +54,7 @@ class WantedValue:
         self._misfit = ""  # what is wrong with the first answer
 
     @property
-    def output(self) -> Output:
+    def output(self) -> WantedOutput:
         if self._schema is None:
             return AnyObject()
         return FittingValue(schema=_as_sent(self._schema), name=self._name)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.domain.target_choice import Need, choose, why_unusable
+from lmchat.domain.target_choice import Missing, choose, why_unusable
 from tests.support.scripted_backend import candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:8080")
@@ -42,20 +42,20 @@ CHOICES = {
     ("candidates", "model_id", "remembered", "chosen"), CHOICES.values(), ids=CHOICES
 )
 def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
-    arrival = choose(candidates, model=model_id, remembered=remembered)
-    assert arrival.need is Need.NOTHING
-    assert arrival.target is not None
-    assert arrival.target.model_id == chosen
+    choice = choose(candidates, model=model_id, remembered=remembered)
+    assert choice.missing is Missing.NOTHING
+    assert choice.target is not None
+    assert choice.target.model_id == chosen
 
 
 @pytest.mark.parametrize(
-    ("candidates", "need"),
+    ("candidates", "missing"),
     [
-        ([COLD], Need.MODEL),
-        ([candidate(Verdict.READY, model("embed", is_embedding=True))], Need.MODEL),
-        ([candidate(Verdict.NEEDS_KEY)], Need.KEY),
-        ([candidate(Verdict.REFUSED)], Need.SERVER),
-        ([], Need.SERVER),
+        ([COLD], Missing.MODEL),
+        ([candidate(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
+        ([candidate(Verdict.NEEDS_KEY)], Missing.KEY),
+        ([candidate(Verdict.REFUSED)], Missing.SERVER),
+        ([], Missing.SERVER),
     ],
     ids=[
         "nothing loaded",
@@ -65,17 +65,17 @@ def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
         "nothing there",
     ],
 )
-def test_what_is_needed_before_a_chat(candidates, need):
-    arrival = choose(candidates, model="", remembered=NEW)
-    assert arrival.need is need
-    assert (arrival.candidate is None) is (need is Need.SERVER)
-    assert arrival.target is None or arrival.target.model is None
+def test_what_is_needed_before_a_chat(candidates, missing):
+    choice = choose(candidates, model="", remembered=NEW)
+    assert choice.missing is missing
+    assert (choice.candidate is None) is (missing is Missing.SERVER)
+    assert choice.target is None or choice.target.model is None
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     named = replace(other(Verdict.REFUSED), is_own=True)
-    assert choose([named, READY], model="", remembered=NEW, is_named=True).need is Need.SERVER
-    assert choose([named, READY], model="", remembered=NEW).need is Need.NOTHING
+    assert choose([named, READY], model="", remembered=NEW, is_named=True).missing is Missing.SERVER
+    assert choose([named, READY], model="", remembered=NEW).missing is Missing.NOTHING
 
 
 @pytest.mark.parametrize(

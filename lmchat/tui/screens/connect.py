@@ -13,7 +13,7 @@ from textual.app import App
 from textual.screen import ModalScreen, Screen
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
-from lmchat.domain.target_choice import Need, TargetChoice, choose, choose_at
+from lmchat.domain.target_choice import Missing, TargetChoice, choose, choose_at
 from lmchat.errors import LMChatError
 from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
@@ -56,7 +56,7 @@ class Connect:
         self._engine = EngineStart(app, workspace, chat, target)
         self.questions = ServerQuestions(workspace, chat.notices)
         self._wake = asyncio.Event()  # ends the pause between two searches
-        self._asked: set[tuple[str, Need]] = set()  # what was asked about each URL
+        self._asked: set[tuple[str, Missing]] = set()  # what was asked about each URL
         self._has_asked_host = False
         self._has_told_to_type = False
         self._has_tried_engine = False
@@ -149,7 +149,7 @@ class Connect:
         choice = choose(
             candidates, model=settings.model, remembered=remembered, is_named=named is not None
         )
-        if self._target.value is not None and choice.need is not Need.NOTHING:
+        if self._target.value is not None and choice.missing is not Missing.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         if named is not None and not self._has_asked_host:
             found = [candidate for candidate in candidates if candidate.endpoint == named]
@@ -179,18 +179,18 @@ class Connect:
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
         if candidate is not None and target is not None:
             has_choice = any(server.has_model for server in (candidate, *candidates))
-            if choice.need is Need.NOTHING or (can_ask and has_choice):
+            if choice.missing is Missing.NOTHING or (can_ask and has_choice):
                 self._warn_of_withheld_key(candidate)
                 self._use(target)
                 return
-        lacks_key = choice.need is Need.KEY and can_ask
-        if candidate is not None and lacks_key and self._is_first(candidate.endpoint, Need.KEY):
+        lacks_key = choice.missing is Missing.KEY and can_ask
+        if candidate is not None and lacks_key and self._is_first(candidate.endpoint, Missing.KEY):
             self._ask_for_key(candidate)
             return
         self._show_page(candidates or self._workspace.catalogue.candidates)
 
     def _warn_of_withheld_key(self, candidate: Candidate) -> None:
-        if candidate.key_withheld and self._is_first(candidate.endpoint, Need.NOTHING):
+        if candidate.key_withheld and self._is_first(candidate.endpoint, Missing.NOTHING):
             self._chat.notices.warn(candidate.key_withheld)
 
     def _use(self, target: Target) -> None:
@@ -199,17 +199,17 @@ class Connect:
         self._target.use(target)
         self.close_page()
         is_missing = self._target.state is TargetState.NO_MODEL
-        if is_missing and self._is_first(target.endpoint, Need.MODEL):
+        if is_missing and self._is_first(target.endpoint, Missing.MODEL):
             named = safe_line(self._workspace.settings.model)
             missing = f"No server has a model {named}"
             if not named:
                 missing = f"{target.product} has no model loaded"
             self._models.open_picker(f"{missing}: choose one")
 
-    def _is_first(self, endpoint: Endpoint, need: Need) -> bool:
+    def _is_first(self, endpoint: Endpoint, missing: Missing) -> bool:
         """Return whether this was not asked before: a dialog that was left does not come again."""
-        is_first = (endpoint.url, need) not in self._asked
-        self._asked.add((endpoint.url, need))
+        is_first = (endpoint.url, missing) not in self._asked
+        self._asked.add((endpoint.url, missing))
         return is_first
 
     def _ask_about_host(self, endpoint: Endpoint) -> None:
@@ -234,7 +234,7 @@ class Connect:
         problem = candidate.key_withheld
         if candidate.verdict is Verdict.KEY_REJECTED:
             problem = "The previous API key was rejected."
-        self._asked.add((endpoint.url, Need.KEY))
+        self._asked.add((endpoint.url, Missing.KEY))
         if not screens_of(self._app, "KeyDialog"):
             try_key = partial(self.questions.try_key, endpoint)
             dialog = KeyDialog(candidate.product, endpoint, try_key, problem=problem)
