@@ -54,7 +54,7 @@ async def test_each_count_is_handed_on_once_while_the_program_runs_and_the_rest_
         now = _counted(1)
         await sums.changed.wait()
         now = _counted(4)
-    assert sum(one.total_requests for one in sums.added) == 4
+    assert sum(metrics.total_requests for metrics in sums.added) == 4
 
 
 async def test_an_end_in_the_middle_of_a_write_counts_nothing_twice(sums):

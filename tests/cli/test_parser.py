@@ -190,14 +190,14 @@ def _typed(line):
             found.append([])
         elif found and found[-1] is not None and typed[number - 1] != ">":
             found[-1].append(word)
-    return [one for one in found if one is not None]
+    return [words for words in found if words is not None]
 
 
 _EXAMPLES = [
     *(
         (f"lmchat {' '.join(words)}", example)
-        for words, one in _all(COMMANDS)
-        for example in one.shown_examples(f"lmchat {' '.join(words)}").splitlines()
+        for words, command in _all(COMMANDS)
+        for example in command.shown_examples(f"lmchat {' '.join(words)}").splitlines()
     ),
     *(
         ("lmchat", line)
@@ -219,7 +219,9 @@ def test_every_example_of_the_help_is_understood_and_is_of_its_command(prog, exa
 def _parser_of(words):
     parser = build_parser([], [])
     for word in words:
-        parser = next(one.choices[word] for one in parser._actions if isinstance(one.choices, dict))
+        parser = next(
+            action.choices[word] for action in parser._actions if isinstance(action.choices, dict)
+        )
     return parser
 
 

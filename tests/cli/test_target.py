@@ -35,7 +35,8 @@ class _Looks:
         """Tell more than a look: which models only make embeddings."""
         assert is_refresh
         listed = (
-            replace(one, is_embedding=one.model_id == "embed") for one in self.looks[0][0].models
+            replace(model, is_embedding=model.model_id == "embed")
+            for model in self.looks[0][0].models
         )
         return ModelList(models=tuple(listed))
 
@@ -114,7 +115,7 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
     listed = await list_of_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
-    assert [one.is_embedding for one in listed.models] == [True]
+    assert [model.is_embedding for model in listed.models] == [True]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ async def test_a_cached_list_does_not_say_what_is_loaded():
     listed = await list_of_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
-    assert [one.state for one in listed.models] == [LoadState.UNKNOWN]
+    assert [model.state for model in listed.models] == [LoadState.UNKNOWN]
 
 
 async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():

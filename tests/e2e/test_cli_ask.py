@@ -140,7 +140,7 @@ def test_a_session_that_fills_the_window_of_the_real_server_goes_on_after_each_r
     cli.configure("[chat]\ntemperature = 0.0\nmax_tokens = 16\n")
     done = [cli("ask", "--save", f"Keep these: {DIGITS}")]
     done += [cli("ask", "-r", "last", f"And {number}: {DIGITS}") for number in range(3)]
-    assert [one.returncode for one in done] == [0] * 4, [one.stderr for one in done]
+    assert [run.returncode for run in done] == [0] * 4, [run.stderr for run in done]
     assert done[-1].stderr.count("left out") == 1
 
 
@@ -197,7 +197,7 @@ def test_a_saved_answer_can_be_gone_on_with(cli, server):
     again = cli.json("-r", session_id[:4], "ask", "--json", "second")
     assert again["session_id"] == session_id
     sent = server.seen(CHAT)[-1].json["messages"]
-    assert [(one["role"], one["content"]) for one in sent] == [
+    assert [(message["role"], message["content"]) for message in sent] == [
         ("user", "first"),
         ("assistant", "Hello there."),
         ("user", "second"),

@@ -18,7 +18,7 @@ def two(server, cli):
 def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(two, server):
     done = two("compare", "-m", "small", "-m", "large", "Hi")
     assert done.returncode == 0, done.stderr
-    assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
+    assert [request.json["model"] for request in server.seen(CHAT)] == ["small", "large"]
     assert len(server.seen("POST /models/load")) == 1
     assert done.stderr == ""
     *answers, _, head, small, large = done.stdout.splitlines()
@@ -70,5 +70,5 @@ def test_both_models_of_a_real_router_answer(real_router, tmp_path):
     cli.configure("[chat]\nmax_tokens = 12\n")
     named = [word for model in real_router.models for word in ("-m", model)]
     value = cli.json("compare", *named, "--json", "Name a color.")
-    assert [one["model"] for one in value["models"]] == list(real_router.models)
-    assert all(one["completion_tokens"] for one in value["models"])
+    assert [model["model"] for model in value["models"]] == list(real_router.models)
+    assert all(model["completion_tokens"] for model in value["models"])

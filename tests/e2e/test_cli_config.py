@@ -127,7 +127,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     ]
     value = cli.json("config", "check", "--json", code=2)
     assert value["ok"] is False
-    assert [(one["line"], one["key"]) for one in value["problems"]] == [
+    assert [(problem["line"], problem["key"]) for problem in value["problems"]] == [
         (1, "modle"),
         (3, "chat.temperature"),
         (5, "keys.serch"),

@@ -40,7 +40,7 @@ def row(value: dict, check: str) -> dict:
 
 def own(value: dict, cli: Cli) -> dict:
     """The row of the server that was named."""
-    [found] = [one for one in rows(value, "server") if one["facts"]["url"] == cli.url]
+    [found] = [row for row in rows(value, "server") if row["facts"]["url"] == cli.url]
     return found
 
 
@@ -87,9 +87,9 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
     value = report(cli)
     assert row(value, "chat")["verdict"] == "ok"
     assert own(value, cli)["facts"]["verdict"] == "ready"
-    products = {one["facts"]["product"] for one in rows(value, "server")}
+    products = {row["facts"]["product"] for row in rows(value, "server")}
     assert {"LM Studio", "Jan", "llama.cpp", "Ollama", "vLLM", "SGLang", "LiteLLM"} <= products
-    groups = list(dict.fromkeys(one["group"] for one in value["checks"]))
+    groups = list(dict.fromkeys(row["group"] for row in value["checks"]))
     assert groups == [
         *(
             "Servers",
@@ -161,7 +161,7 @@ def test_no_configuration_keeps_the_doctor_from_its_report(cli, text):
     cli.configure(text)
     done = cli("doctor", "--json")
     assert done.returncode == 1
-    assert "fault" in {one["verdict"] for one in json.loads(done.stdout)["checks"]}
+    assert "fault" in {row["verdict"] for row in json.loads(done.stdout)["checks"]}
     assert done.stderr == ""
 
 
@@ -220,7 +220,7 @@ def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
 
 def test_doctor_clipboard_tells_each_way(cli):
     value = json.loads(cli("doctor", "clipboard", "--json", TERM="xterm").stdout)
-    names = [one["name"] for one in rows(value, "clipboard.way")]
+    names = [row["name"] for row in rows(value, "clipboard.way")]
     assert names == ["wl-copy", "xclip", "xsel", "pbcopy", "clip.exe", "tmux", "OSC 52", "file"]
     assert row(value, "clipboard")["facts"]["way"] in names
     assert cli("doctor", "clipboard").returncode == 0

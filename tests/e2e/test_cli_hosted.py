@@ -24,7 +24,7 @@ def named(home, server: ScriptedServer, provider: Provider, *, is_allowed: bool)
     hosts = [provider.host] if is_allowed else []
     env = {
         "SSL_CERT_FILE": AUTHORITY,
-        "TEST_NAMES_OF_THIS_MACHINE": " ".join(one.host for one in PROVIDERS),
+        "TEST_NAMES_OF_THIS_MACHINE": " ".join(provider.host for provider in PROVIDERS),
         "PROVIDER_KEY": KEY,
         "LMCHAT_API_KEY": "sk-of-this-machine",
     }
@@ -36,15 +36,15 @@ def named(home, server: ScriptedServer, provider: Provider, *, is_allowed: bool)
     return cli
 
 
-@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.product.value)
 def test_a_provider_answers_with_its_own_key_once_it_is_allowed(tmp_path, played, provider):
     cli = named(tmp_path, played, provider, is_allowed=True)
     told = cli.json("ask", "--json", "-m", "some-model", "Hello?")
     assert (told["reply"], told["reasoning"]) == ("Hello there.", provider.thought)
     assert [row["id"] for row in cli.json("models", "--json")["data"]] == ["some-model"]
     assert cli.json("stats", "--json")["data"][0]["product"] == provider.product
-    assert {one.headers["authorization"] for one in played.requests} == {f"Bearer {KEY}"}
-    assert {one.path for one in played.requests} == {
+    assert {request.headers["authorization"] for request in played.requests} == {f"Bearer {KEY}"}
+    assert {request.path for request in played.requests} == {
         f"{provider.path}/models",
         f"{provider.path}/chat/completions",
     }

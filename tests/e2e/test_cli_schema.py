@@ -75,7 +75,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person)
     assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
     assert done.stderr.startswith(f"lmchat: {MISFIT} Asking again.\nlmchat: saved; ")
     saved = cli.json("sessions", "show", "last", "--json")["messages"]
-    assert [one["role"] for one in saved] == ["user", "assistant", "user", "assistant"]
+    assert [message["role"] for message in saved] == ["user", "assistant", "user", "assistant"]
     repair = server.seen(CHAT)[-1].json["messages"][-1]["content"]
     assert repair.startswith("Your answer does not match: at $.age")
 

@@ -90,10 +90,10 @@ def test_detect_names_the_real_server_and_all_candidates(real, real_server):
     assert (value["endpoint"], value["detected"]) == (real_server.url, True)
     assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
     known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
-    assert all(list(one) == known for one in value["candidates"])
+    assert all(list(candidate) == known for candidate in value["candidates"])
     assert (value["candidates"][0]["next_step"], value["candidates"][0]["detail"]) == (None, None)
     assert value["candidates"][0]["url"] == real_server.url
-    ports = {one["url"].rpartition(":")[2] for one in value["candidates"]}
+    ports = {candidate["url"].rpartition(":")[2] for candidate in value["candidates"]}
     assert {"1234", "1337", "9931", "11434", "8000", "30000", "4000"} <= ports
 
 
@@ -114,7 +114,7 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     mine, *others = alone.json("detect")["candidates"]
     assert (mine["verdict"], mine["next_step"]) == ("needs key", "Enter the server's API key")
     assert mine["detail"] == "The server says: No key"
-    assert all(one["next_step"] for one in others if one["verdict"] == "refused")
+    assert all(candidate["next_step"] for candidate in others if candidate["verdict"] == "refused")
 
 
 def test_models_of_the_real_server_as_a_table(real, real_server):
@@ -150,10 +150,10 @@ def test_a_sleeping_model_is_told_as_such_by_every_command(sleeper, server):
     assert [health[name] for name in told] == [True, "degraded", "tiny.gguf", False, "asleep"]
     checks = json.loads(sleeper("doctor", "--json").stdout)["checks"]
     (found,) = [
-        one for one in checks if one["facts"].get("url") == server.url and one["check"] == "server"
+        row for row in checks if row["facts"].get("url") == server.url and row["check"] == "server"
     ]
     assert (found["verdict"], found["cause"].endswith("; tiny.gguf is asleep.")) == ("ok", True)
-    assert {one.path for one in server.seen()} <= {"/v1/models", "/props", "/health"}
+    assert {request.path for request in server.seen()} <= {"/v1/models", "/props", "/health"}
 
 
 def test_ask_says_that_a_sleeping_model_is_loaded_first(sleeper):
@@ -207,8 +207,8 @@ def loading_router(server, gate, *shares: float):
         {"stages": ["text_model"], "current": "text_model", "value": share} for share in shares
     ]
     events = [
-        f"data: {json.dumps({'model': 'large', 'data': {'progress': one}})}\n\n".encode()
-        for one in progress
+        f"data: {json.dumps({'model': 'large', 'data': {'progress': line}})}\n\n".encode()
+        for line in progress
     ]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     server.on("GET /models/sse", raw_reply(head, *events, Hold()))
@@ -218,7 +218,7 @@ def loading_router(server, gate, *shares: float):
 
 
 def is_watched(server) -> bool:
-    asked = [f"{one.method} {one.path}" for one in server.seen()]
+    asked = [f"{request.method} {request.path}" for request in server.seen()]
     return (
         "POST /models/load" in asked
         and "GET /v1/models" in asked[asked.index("POST /models/load") :]
@@ -245,7 +245,7 @@ def test_loading_that_is_given_up_is_stopped_at_the_router(tmp_path, server):
         wait_until(lambda: is_watched(server), "the router has taken it")
         program.type("\x03")
         assert program.wait_exit() == 130
-    assert [one.json for one in server.seen("POST /models/unload")] == [{"model": "large"}]
+    assert [request.json for request in server.seen("POST /models/unload")] == [{"model": "large"}]
 
 
 def test_loading_into_a_pipe_is_said_once(tmp_path, server):

@@ -24,7 +24,7 @@ def written(tmp_path_factory):
         cli = Cli(home=tmp_path_factory.mktemp("written"), url=plain(server, "tiny").url)
         prompts = ("Plan a garden", "Bake bread")
         return cli.folder, [
-            cli.json("ask", "--save", "--json", one)["session_id"] for one in prompts
+            cli.json("ask", "--save", "--json", prompt)["session_id"] for prompt in prompts
         ]
 
 
@@ -41,7 +41,7 @@ def test_the_list_is_newest_first(saved):
     cli, ids = saved
     head, *rows = cli("sessions").stdout.splitlines()
     assert head.split() == ["ID", "CHANGED", "MSGS", "MODEL", "TITLE"]
-    assert [row.split()[0] for row in rows] == [one[:8] for one in reversed(ids)]
+    assert [row.split()[0] for row in rows] == [session_id[:8] for session_id in reversed(ids)]
     assert rows[0].endswith("2     tiny   Bake bread")
 
 
@@ -56,7 +56,10 @@ def test_the_list_as_json(saved):
     ]
     asyncio.run(forked(cli.home, ids[1]))
     assert cli("sessions").stdout.count("Bake bread (fork)\n") == 1
-    assert {one["forked_from"] for one in cli.json("sessions", "--json")["data"]} == {ids[1], None}
+    assert {session["forked_from"] for session in cli.json("sessions", "--json")["data"]} == {
+        ids[1],
+        None,
+    }
 
 
 async def forked(home, session_id):

@@ -46,7 +46,7 @@ def calling(*calls: tuple[str, str]):
         for number, (name, arguments) in enumerate(calls)
     ]
     return sse(
-        "Let me see.", *(delta(tool_calls=[one]) for one in made), finish("tool_calls"), DONE
+        "Let me see.", *(delta(tool_calls=[call]) for call in made), finish("tool_calls"), DONE
     )
 
 
@@ -66,7 +66,7 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(wit
     assert [row.split()[:2] for row in rows] == [["python/add", "always"], ["python/fail", "ask"]]
     assert "\x1b" not in "".join(rows)
     servers = with_tools.json("tools", "--json")["data"]
-    assert [one["state"] for one in servers] == ["failed", "ready"]
+    assert [server["state"] for server in servers] == ["failed", "ready"]
     tool = servers[1]["tools"][0]
     assert (tool["name"], tool["wire_name"], tool["approval"]) == (
         "python/add",
@@ -136,13 +136,13 @@ def test_a_call_starts_no_other_server(with_tools):
 
 
 def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
-    assert [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"] == []
+    assert [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"] == []
     write_tools(cli)
-    [row] = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
+    [row] = [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"]
     assert (row["name"], row["verdict"], row["facts"]["tools"]) == ("python", "ok", 2)
     write_tools(cli, "def add(:\n")
     [row] = [
-        one for one in cli.json("doctor", "--json", code=1)["checks"] if one["group"] == "Tools"
+        row for row in cli.json("doctor", "--json", code=1)["checks"] if row["group"] == "Tools"
     ]
     assert (row["verdict"], row["facts"]["state"]) == ("fault", "failed")
     assert "tools.py, line 1: SyntaxError" in row["cause"]
@@ -158,8 +158,8 @@ def test_the_doctor_says_which_server_hangs_and_does_not_wait_for_it(cli):
     write_tools(cli)
     silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
     cli.configure(f"[[mcp]]\nname = 'silent'\n{silent}")
-    rows = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
-    assert [(one["name"], one["verdict"]) for one in rows] == [
+    rows = [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"]
+    assert [(row["name"], row["verdict"]) for row in rows] == [
         ("silent", "warning"),
         ("python", "ok"),
     ]
@@ -183,7 +183,7 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert step == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
     assert done.stderr == "lmchat: python/add(3)\n"
     first, second = server.seen(CHAT)
-    assert {one["function"]["name"] for one in first.json["tools"]} == {
+    assert {tool["function"]["name"] for tool in first.json["tools"]} == {
         "python__add",
         "python__fail",
     }
@@ -383,7 +383,9 @@ def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli
     assert own
     process.send_signal(number)
     process.communicate(timeout=WAIT_S)
-    wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")
+    wait_until(
+        lambda: not any(is_running(process.pid) for process in own), "the end of all processes"
+    )
 
 
 _SLEEPS = """
@@ -439,4 +441,6 @@ def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
     )  # the tool host, the server, a watchdog of each, and the server's own child
     process.kill()
     process.communicate(timeout=WAIT_S)
-    wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")
+    wait_until(
+        lambda: not any(is_running(process.pid) for process in own), "the end of all processes"
+    )

@@ -95,7 +95,7 @@ def test_ctrl_c_stops_the_answer_and_continue_goes_on_with_it(begin, server, cli
 
 
 def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
-    server.on(CHAT, *(answer(one) for one in ("A.", "B.", "C.", "They spoke.", "D.")))
+    server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.", "They spoke.", "D.")))
     talk = begin()
     for prompt, sees in (
         ("a", "A."),
@@ -133,7 +133,10 @@ def test_earlier_prompts_come_back_with_the_arrow(begin, server):
     again = begin()
     again.type("\x1b[A\r", sees="Two.\nYou:")
     leave(again)
-    assert [one.json["messages"][-1]["content"] for one in server.seen(CHAT)] == ["a\nb", "a\nb"]
+    assert [request.json["messages"][-1]["content"] for request in server.seen(CHAT)] == [
+        "a\nb",
+        "a\nb",
+    ]
 
 
 def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server, cli):
@@ -293,7 +296,7 @@ def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
     assert cli("--plain", stdin="first").returncode == 0
     assert cli("--plain", "-r", "last", stdin="second").returncode == 0
     assert texts(cli.home)[::2] == ["first", "second"]
-    assert [one.json["messages"][0]["content"] for one in server.seen(CHAT)] == [
+    assert [request.json["messages"][0]["content"] for request in server.seen(CHAT)] == [
         "secret",
         "first",
         "first",
@@ -308,7 +311,7 @@ BEGIN, END = "\x1b[200~", "\x1b[201~"
 
 
 def prompts(server):
-    return [one.json["messages"][-1]["content"] for one in server.seen(CHAT)]
+    return [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
 
 
 @pytest.fixture
