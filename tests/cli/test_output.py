@@ -23,6 +23,22 @@ def test_text_is_made_safe_and_ends_in_one_newline(capsys):
     assert "\x1b" not in out
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\x85", "\u2028", "\x1b[1E"])
+def test_a_name_in_a_line_begins_no_other_line(capsys, end):
+    name = f"model{end}\tlmchat: forged"
+    Output().lines([f"  {name} is loaded", "next"])
+    Output().result({}, f"{name}: loaded")
+    Output().note(f"lmchat: {name}", "hint")
+    Output().failure(LMChatError(f"{name} failed.", hint="Try again."))
+    captured = capsys.readouterr()
+    assert [line.strip()[:4] for line in captured.out.splitlines()] == ["mode", "next", "mode"]
+    assert [line[:13] for line in captured.err.splitlines()] == [
+        *("lmchat: model", "hint"),
+        *("lmchat: model", "Try again."),
+    ]
+    assert "\x1b" not in captured.out + captured.err
+
+
 def test_json_loses_nothing_and_acts_on_no_terminal():
     text = to_json({_HOSTILE: [_HOSTILE, "é 日本 🎉"]})
     assert safe_text(text) == text
