@@ -45,9 +45,7 @@ _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
     from path cross join messages m using (number) order by number desc"""
-DRAFT = "select text from drafts where session_id = ?"
-_STATE = MESSAGE_COLUMNS.index("state")
-_HIDDEN_BY = -3
+_HIDDEN_BY = -3  # index of the column in these rows, which end with the two counts
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
     left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
@@ -55,6 +53,8 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     window siblings as (partition by p.message_id, m.role order by m.number
         rows between unbounded preceding and unbounded following)
     order by m.number"""
+_STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
+DRAFT = "select text from drafts where session_id = ?"
 
 
 # Sessions

@@ -70,24 +70,19 @@ class SessionTables:
 
     @reading
     def find(self, connection: Connection, id_or_prefix: str) -> str:
-        newest_first = f"order by updated_at desc, rowid desc limit {_MOST_AMBIGUOUS}"
         if id_or_prefix == "last":
-            query = f"select session_id from sessions where deleted_at is null {newest_first}"
-            last = first_id(connection, query, ())
-            if last is None:
-                hint = (
-                    "Your first message starts one; `lmchat sessions --trash` lists deleted ones."
-                )
-                raise SessionNotFound("There are no saved sessions.", hint=hint)
-            return last
+            return _last_session_id(connection)
         if len(id_or_prefix) < _SHORTEST_PREFIX:
             raise SessionNotFound(
                 f"“{id_or_prefix}” is too short for a session id.",
                 hint="Type at least the first 4 characters.",
             )
 
-        query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
-        rows = connection.execute(query, (len(id_or_prefix), id_or_prefix.lower()))
+        rows = connection.execute(
+            """select session_id from sessions where substr(session_id, 1, ?) = ?
+                order by updated_at desc, rowid desc limit ?""",
+            (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS),
+        )
         found = [str(session_id) for (session_id,) in rows]
         if not found:
             raise SessionNotFound(
@@ -289,6 +284,18 @@ class SessionTables:
     @writing
     def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
         set_columns(connection, session_id, place=bookmark)
+
+
+def _last_session_id(connection: Connection) -> str:
+    query = """select session_id from sessions where deleted_at is null
+        order by updated_at desc, rowid desc"""
+    session_id = first_id(connection, query, ())
+    if session_id is None:
+        raise SessionNotFound(
+            "There are no saved sessions.",
+            hint="Your first message starts one; `lmchat sessions --trash` lists deleted ones.",
+        )
+    return session_id
 
 
 def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
