@@ -160,24 +160,18 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         """Add the figures of the answer that this one continues."""
         if begun is None:
             return self
-        measured_tokens = 0
-        measured_s = 0.0
-        for receipt in (begun, self):
-            if receipt.completion_tokens and receipt.tokens_per_second:
-                measured_tokens += receipt.completion_tokens
-                measured_s += receipt.completion_tokens / receipt.tokens_per_second
         tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
-        has_thought = begun.reasoning_ms is not None or self.reasoning_ms is not None
-        reasoning_ms = (begun.reasoning_ms or 0.0) + (self.reasoning_ms or 0.0)
+        thoughts_ms = [begun.reasoning_ms, self.reasoning_ms]
+        known_ms = [thought_ms for thought_ms in thoughts_ms if thought_ms is not None]
         return replace(
             self,
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
-            tokens_per_second=measured_tokens / measured_s if measured_tokens else None,
+            tokens_per_second=_joint_speed(begun, self),
             completion_tokens=tokens or self.completion_tokens,
             # the server rarely counts an answer that broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
-            reasoning_ms=reasoning_ms if has_thought else None,
+            reasoning_ms=sum(known_ms) if known_ms else None,
         )
 
     @property
@@ -193,6 +187,17 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         if self.finish_reason in _NORMAL_ENDS:
             return ""
         return self.finish_reason or _NO_REASON
+
+
+def _joint_speed(*receipts: Receipt) -> float | None:
+    """Return the tokens per second of answers together, as far as both are known."""
+    tokens = 0
+    seconds = 0.0
+    for receipt in receipts:
+        if receipt.completion_tokens and receipt.tokens_per_second:
+            tokens += receipt.completion_tokens
+            seconds += receipt.completion_tokens / receipt.tokens_per_second
+    return tokens / seconds if tokens else None
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -138,19 +138,11 @@ def next_step(
 def _step_after(
     error: LMChatError | None, probe: Probe, verdict: Verdict, server: Server, *, has_models: bool
 ) -> str:
-    """Return the one step that helps, from the error where that knows more than the verdict."""
+    """Return the one step that helps, from the error if that knows more than the verdict."""
+    step = _step_of_error(error, probe, verdict) if error else ""
+    if step:
+        return step
     endpoint = probe.endpoint
-    if isinstance(error, ProxyUnavailable) or (error and error.kind == "certificate"):
-        return error.hint
-    is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
-    is_wrong_path = error is not None and error.kind == "wrong_path"
-    if error and (is_unknown_name or (verdict is Verdict.SERVER_ERROR and is_wrong_path)):
-        return error.hint.removesuffix(".")
-    if verdict is Verdict.NOT_AN_LLM:
-        if endpoint.path != "/v1" and is_wrong_path:
-            return f"Leave the path out of the address: {endpoint.origin}"
-        if probe.is_own:
-            return _step_at_own_address(error, endpoint)
     step = next_step(verdict, server, endpoint, has_models=has_models)
     may_need_http = verdict is Verdict.TIMED_OUT and endpoint.scheme == "https"
     if may_need_http and not server.hosts:
@@ -158,13 +150,29 @@ def _step_after(
     return step
 
 
-def _step_at_own_address(error: LMChatError | None, endpoint: Endpoint) -> str:
+def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
+    """Return the step that only the error knows; empty if the verdict has it."""
+    is_wrong_path = error.kind == "wrong_path"
+    if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
+        return error.hint
+    if verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers):  # an unknown name
+        return error.hint.removesuffix(".")
+    if verdict is Verdict.SERVER_ERROR and is_wrong_path:
+        return error.hint.removesuffix(".")
+    if verdict is not Verdict.NOT_AN_LLM:
+        return ""
+    if is_wrong_path and probe.endpoint.path != "/v1":
+        return f"Leave the path out of the address: {probe.endpoint.origin}"
+    return _step_at_own_address(error, probe.endpoint) if probe.is_own else ""
+
+
+def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
     """Return the step if no model server answers at the address that the user named."""
     is_redirect = isinstance(error, ServerRejected) and error.status in _REDIRECTS
-    if error and (error.kind == "auth" or is_redirect):
+    if error.kind == "auth" or is_redirect:
         return error.hint.removesuffix(".")
     step = "Check the port and the path of the address"
-    if error and error.kind == "dropped" and endpoint.scheme == "http":
+    if error.kind == "dropped" and endpoint.scheme == "http":
         step += ", and whether it should begin with https://"
     return step
 

@@ -55,7 +55,7 @@ class Backend:
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
             return candidates
-        others = [one for one in candidates if one.endpoint != engine.endpoint]
+        others = [found for found in candidates if found.endpoint != engine.endpoint]
         return (await self._check_engine(engine, engine.endpoint), *others)
 
     async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
@@ -63,7 +63,7 @@ class Backend:
         client = await self._client.ready()
         found = await client.detect(expected=(*expected, *self._recent))
         probed = {candidate.endpoint.canonical for candidate in found}
-        unprobed = tuple(one for one in self._used if one.canonical not in probed)
+        unprobed = tuple(used for used in self._used if used.canonical not in probed)
         self._used = ()
         if unprobed:
             self._recent = unprobed
@@ -89,7 +89,8 @@ class Backend:
         return await (await self._client.ready()).models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
-        client, engine = self._client.made, self._engine.made
+        client = self._client.made
+        engine = self._engine.made
         listed = client.cached_models() if client else ModelList()
         if engine is None or engine.endpoint is None:
             return listed
@@ -216,13 +217,14 @@ class Backend:
 async def _unreachable(engine: Engine, endpoint: Endpoint) -> Candidate:
     """Return the candidate of an engine that does not answer requests."""
     reason = await engine.why_crashed()
-    return Candidate(
+    candidate = Candidate(
         endpoint=endpoint,
         product=Product.BUILT_IN,
         verdict=_VERDICTS.get(engine.state, Verdict.LOADING),
-        detail=reason.message if reason else "",
-        next_step=reason.hint or STARTS_AGAIN if reason else "",
     )
+    if reason is None:
+        return candidate
+    return replace(candidate, detail=reason.message, next_step=reason.hint or STARTS_AGAIN)
 
 
 def _serves(engine: Engine, name: str) -> bool:

@@ -85,8 +85,8 @@ class Catalogue:
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Ask all reachable servers; return the rows and the age of the oldest list."""
         await self.probe_all()
-        usable = [one.endpoint for one in self.candidates if one.verdict.is_usable]
-        lists = await asyncio.gather(*map(self._models_at, usable))
+        usable = [candidate for candidate in self.candidates if candidate.verdict.is_usable]
+        lists = await asyncio.gather(*(self._models_at(candidate.endpoint) for candidate in usable))
         try:
             self._speeds = await self._store.speeds()
         except LMChatError:

@@ -169,7 +169,8 @@ def headline(candidates: Sequence[Candidate]) -> str:
 def advice(candidates: Sequence[Candidate]) -> str:
     """Return the one step that is missing for a chat; empty if it is more than one."""
     candidate = _lacking(candidates)
-    if candidate is None and not any(one.verdict.is_usable for one in candidates):
+    has_usable = any(found.verdict.is_usable for found in candidates)
+    if candidate is None and not has_usable:
         candidate = _only_named(candidates)
     if candidate is None or not candidate.next_step:
         return ""
