@@ -150,7 +150,7 @@ class Importer:
     async def _run(
         self, outcome: ImportOutcome, known: Mapping[str, SessionHeader] | None
     ) -> AsyncIterator[_ImportRun]:
-        """Report the progress while the body runs, also before a large file has given a chat."""
+        """Start a run, and report its progress, also before a large file has given a chat."""
 
         async def report() -> None:
             await asyncio.sleep(self._quiet_s)
@@ -252,6 +252,7 @@ class _ImportRun:
     async def _import_session(
         self, file: str, session: Session, skipped: Iterable[Skipped]
     ) -> ImportedChat:
+        """Write a session that is not known, or look it up in a trial."""
         if self._known is not None:
             known = self._known.get(session.header.session_id)
         else:
@@ -273,15 +274,15 @@ class _ImportRun:
         """Note why a file was not imported, or not to its end."""
         chats = self._outcome.chats
         is_begun = bool(chats) and chats[-1].file == name
-        outcome = "was imported only in part" if is_begun else "was not imported"
-        reason = error.message
+        words = "stdin" if name == _STDIN else name
+        words += " was imported only in part: " if is_begun else " was not imported: "
         kind: type[LMChatError] = StoreUnavailable
-        if not isinstance(error, StoreUnavailable):
-            reason = reason[:1].lower() + reason[1:]
+        if isinstance(error, StoreUnavailable):
+            words += error.message
+        else:
             kind = FileRefused
-        message = f"{'stdin' if name == _STDIN else name} {outcome}: {reason}"
-        refusal = kind(message, hint=error.hint, details=error.details)
-        self._outcome.refused.append((name, refusal))
+            words += error.message[:1].lower() + error.message[1:]
+        self._outcome.refused.append((name, kind(words, hint=error.hint, details=error.details)))
 
 
 def sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
