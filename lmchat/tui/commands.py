@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage
 from lmchat.tui import message_needs as needs
-from lmchat.tui.message_needs import Need
+from lmchat.tui.message_needs import MessageNeed
 
 
 class Scope(StrEnum):
@@ -39,7 +39,7 @@ class Command(Struct, frozen=True, kw_only=True):
     typed: str = ""  # action of the slash command if it differs; takes the argument
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
-    needs: tuple[Need, ...] = ()  # what it needs of the message that it acts on
+    needs: tuple[MessageNeed, ...] = ()  # what it needs of the message that it acts on
     is_turn: bool = False  # whether it begins a turn, which no session has twice
     plain_help: str = ""  # line of the help in the plain chat, where it does other things
     plain_hint: str = ""  # what to do instead in the plain chat, which has no screen

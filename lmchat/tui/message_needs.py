@@ -8,7 +8,7 @@ from lmchat.domain.attached_files import has_files
 from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 
-Need = tuple[Callable[[ChatMessage], bool], str]
+MessageNeed = tuple[Callable[[ChatMessage], bool], str]
 """A condition for a message, and the words for the user where it is not met."""
 
 NOTHING_YET = "This session is empty."
@@ -95,16 +95,16 @@ def _can_page(message: ChatMessage) -> bool:
 
 
 # What each command needs. The first need that is not met is shown.
-TO_COPY: tuple[Need, ...] = ((_can_copy, "This message has nothing to copy yet."),)
-TO_COPY_CODE: tuple[Need, ...] = ((_has_code, "This message has no code block."),)
-TO_EDIT: tuple[Need, ...] = (
+TO_COPY: tuple[MessageNeed, ...] = ((_can_copy, "This message has nothing to copy yet."),)
+TO_COPY_CODE: tuple[MessageNeed, ...] = ((_has_code, "This message has no code block."),)
+TO_EDIT: tuple[MessageNeed, ...] = (
     (
         _is_not_system,
         "System prompts cannot be edited; /system sets a new one from here on.",
     ),
     (_is_prompt_or_answer, "Only a prompt can be edited."),
 )
-TO_REGENERATE: tuple[Need, ...] = (
+TO_REGENERATE: tuple[MessageNeed, ...] = (
     (_is_not_system, "Only prompts and answers can be regenerated."),
     (_can_run_again, "Only calls that failed or were stopped can be run again."),
     (
@@ -112,22 +112,22 @@ TO_REGENERATE: tuple[Need, ...] = (
         "This call came with an imported chat and cannot be run; r on the answer above asks again.",
     ),
 )
-TO_ASK_ANOTHER: tuple[Need, ...] = (
+TO_ASK_ANOTHER: tuple[MessageNeed, ...] = (
     (_is_prompt_or_answer, "Only prompts and answers can be answered by another model."),
 )
-TO_RESUME: tuple[Need, ...] = (
+TO_RESUME: tuple[MessageNeed, ...] = (
     (_is_answer, "Only answers can be continued."),
     (_has_ended, "This answer is still streaming."),
     (is_resumable, "This answer is complete; r regenerates it."),
 )
-TO_CHANGE_VERSION: tuple[Need, ...] = (
+TO_CHANGE_VERSION: tuple[MessageNeed, ...] = (
     (_is_not_only_prompt, "Only one version. e edits the prompt and makes another."),
     (
         _has_versions,
         "Only one version. r regenerates the answer, R asks another model for one.",
     ),
 )
-TO_SHOW_SOURCE: tuple[Need, ...] = ((_is_answer, "Only answers have a source view."),)
-TO_LIST_LINKS: tuple[Need, ...] = ((_has_link, "This message has no links."),)
-TO_FOLD: tuple[Need, ...] = ((_can_fold, "This message has nothing to unfold."),)
-TO_PAGE: tuple[Need, ...] = ((_can_page, "This message has nothing to read yet."),)
+TO_SHOW_SOURCE: tuple[MessageNeed, ...] = ((_is_answer, "Only answers have a source view."),)
+TO_LIST_LINKS: tuple[MessageNeed, ...] = ((_has_link, "This message has no links."),)
+TO_FOLD: tuple[MessageNeed, ...] = ((_can_fold, "This message has nothing to unfold."),)
+TO_PAGE: tuple[MessageNeed, ...] = ((_can_page, "This message has nothing to read yet."),)
