@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -94,26 +94,18 @@ def load(
             origins[section.key(name)] = f"file ({path.name})"
 
     environment = list(_from_environment(environ, problems))
-    key_endpoint = tables[""].get("endpoint")
-    if any(override.key == "api_key" for override in environment):
-        addresses = (override.value for override in environment if override.key == "endpoint")
-        key_endpoint = next(addresses, None)
-
-    profiles = file.values.get("profiles", {})
-    from_flags = _from_flags(flags, problems)
-    from_profile = _from_profile(flags.profile, profiles, problems)
-    for override in (*environment, *from_profile, *from_flags):
+    overrides = [
+        *environment,
+        *_from_profile(flags.profile, file.values.get("profiles", {}), problems),
+        *_from_flags(flags, problems),
+    ]
+    key_endpoint = _key_endpoint(environment, tables[""])
+    for override in overrides:
         table, _, name = override.key.rpartition(".")
         tables[table][name] = override.value
         origins[override.key] = override.origin
-
     if flags.allowed_hosts:
-        tables[""]["allowed_hosts"] = (
-            *tables[""].get("allowed_hosts", ()),
-            *flags.allowed_hosts,
-        )
-        of_file = [origins["allowed_hosts"]] if "allowed_hosts" in origins else []
-        origins["allowed_hosts"] = ", ".join([*of_file, "flag (--allow-host)"])
+        _add_allowed_hosts(flags.allowed_hosts, tables[""], origins)
 
     return Loaded(
         settings=_settings(tables, file.values),
@@ -122,8 +114,24 @@ def load(
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(key_endpoint or ""),
+        key_endpoint=key_endpoint,
     )
+
+
+def _key_endpoint(environment: Sequence[_Override], file: Values) -> str:
+    """Return the address that is set in the same place as `api_key`; empty without one."""
+    from_environment = {override.key: override.value for override in environment}
+    place = from_environment if "api_key" in from_environment else file
+    return str(place.get("endpoint") or "")
+
+
+def _add_allowed_hosts(hosts: tuple[str, ...], top: Values, origins: dict[str, str]) -> None:
+    """Add the hosts of flags to those of the file."""
+    top["allowed_hosts"] = (*top.get("allowed_hosts", ()), *hosts)
+    origin = "flag (--allow-host)"
+    if "allowed_hosts" in origins:
+        origin = f"{origins['allowed_hosts']}, {origin}"
+    origins["allowed_hosts"] = origin
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
