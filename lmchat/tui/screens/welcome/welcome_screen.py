@@ -87,7 +87,9 @@ class WelcomeScreen(Screen[None]):
 
     @property
     def can_show(self) -> bool:
-        return self.is_attached and bool(self.children) and self in self.app.screen_stack
+        """Whether all widgets exist, nested ones included."""
+        is_there = self.is_mounted and self.is_attached and bool(self.children)
+        return is_there and self in self.app.screen_stack
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
