@@ -14,7 +14,7 @@ from lmchat.cli.questions import can_ask, consents, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
 from lmchat.threads import run_abandonable

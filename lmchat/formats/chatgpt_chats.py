@@ -21,7 +21,7 @@ from lmchat.formats.foreign import (
     ToolRun,
     call_of,
 )
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 _ALL = "all"
 _KIND = "content_type"
@@ -46,17 +46,17 @@ def fits(value: Record) -> bool:
     return isinstance(value.get("mapping"), dict)
 
 
-def read(value: Record, source: Source) -> Iterator[ForeignChat]:
+def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
     """Read all branches; the path leads to `current_node`."""
-    yield _ChatgptReader(value, source).chat()
+    yield _ChatgptReader(value, file).chat()
 
 
 class _ChatgptReader:
     """Reader of one chat."""
 
-    def __init__(self, value: Record, source: Source) -> None:
+    def __init__(self, value: Record, file: TextFile) -> None:
         self._nodes: dict[str, Record] = {}
-        self._source = source
+        self._file = file
         self._used: set[str] = set()  # keys of the thoughts that an answer has
         self._chat = ForeignChat(
             key=text_in(value, "conversation_id")
@@ -125,7 +125,7 @@ class _ChatgptReader:
         for part in content.get("parts") or ():
             if text_in(part, _KIND) == _IMAGE:
                 name = text_in(part, "asset_pointer").rpartition("/")[2]
-                image = self._source.stored(name) if role == Role.USER else b""
+                image = self._file.stored(name) if role == Role.USER else b""
                 yield from self._chat.images([image])
 
     def _tool_runs(self, key: str, tool: str, text: str) -> Iterator[ToolRun]:

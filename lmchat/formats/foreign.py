@@ -37,7 +37,7 @@ from lmchat.files import image_type
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
 from lmchat.formats.foreign_database import ForeignDatabase
 from lmchat.formats.normalizing import hash_id, normalized, validated
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 from lmchat.images import imported
 from lmchat.text import plural
 
@@ -318,14 +318,14 @@ class JsonFormat(Struct, frozen=True, kw_only=True):
 
     fits: Callable[[Record], bool]
     """Whether a value of a file is of this format."""
-    read: Callable[[Record, Source], Iterable[ForeignChat]]
+    read: Callable[[Record, TextFile], Iterable[ForeignChat]]
 
 
 class RecordsFormat(Struct, frozen=True, kw_only=True):
     """Format of a text file whose values together are chats."""
 
     fits: Callable[[Record], bool]
-    read: Callable[[list[Record], Source], Iterable[ForeignChat]]
+    read: Callable[[list[Record], TextFile], Iterable[ForeignChat]]
     companions: tuple[str, ...] = ()
     """Names of files that are read with the one beside them."""
 

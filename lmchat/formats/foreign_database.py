@@ -13,7 +13,7 @@ from typing import Any
 
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import Record
-from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.formats.text_files import LARGEST_BYTES
 
 RecordsBy = Callable[[Any], Iterator[Record]]
 _TABLES = """

@@ -20,7 +20,7 @@ from lmchat.formats.foreign import (
     ToolRun,
     call_of,
 )
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 _THREAD = "thread.json"
 Parents = dict[str, str | None]
@@ -31,13 +31,13 @@ def fits(value: Record) -> bool:
     return "thread_id" in value and isinstance(value.get("content"), list | str)
 
 
-def read(records: list[Record], source: Source) -> Iterator[ForeignChat]:
+def read(records: list[Record], file: TextFile) -> Iterator[ForeignChat]:
     """Read the messages of a thread."""
     messages = {
         text_in(record, "id") or str(number): record for number, record in enumerate(records)
     }
     parents = _parents(messages)
-    thread = source.json_beside(_THREAD)
+    thread = file.json_beside(_THREAD)
     assistants = thread.get("assistants")
     assistant = assistants[0] if isinstance(assistants, list) and assistants else {}
     thread_ids = filter(None, (text_in(record, "thread_id") for record in records))

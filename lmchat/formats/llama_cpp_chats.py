@@ -22,7 +22,7 @@ from lmchat.formats.foreign import (
     ToolRun,
 )
 from lmchat.formats.message_list import tool_calls
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 
 def fits(value: Record) -> bool:
@@ -37,7 +37,7 @@ def fits_older(value: Record) -> bool:
     return "conv" in value and isinstance(value.get("messages"), list)
 
 
-def read(records: list[Record], _: Source) -> Iterator[ForeignChat]:
+def read(records: list[Record], _: TextFile) -> Iterator[ForeignChat]:
     """Read each chat of the records of a file."""
     chats: list[tuple[Record, list[Record]]] = []
     for record in records:
@@ -54,7 +54,7 @@ def read(records: list[Record], _: Source) -> Iterator[ForeignChat]:
         yield _chat(session, messages)
 
 
-def read_older(value: Record, _: Source) -> Iterator[ForeignChat]:
+def read_older(value: Record, _: TextFile) -> Iterator[ForeignChat]:
     """Read the chat of a value."""
     yield _chat(record_in(value, "conv"), value["messages"])
 

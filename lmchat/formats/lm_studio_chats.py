@@ -19,7 +19,7 @@ from lmchat.formats.foreign import (
     ToolRun,
     call_of,
 )
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 _WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
@@ -34,11 +34,11 @@ def fits(value: Record) -> bool:
     return any(isinstance(record.get("versions"), list) for record in records)
 
 
-def read(value: Record, source: Source) -> Iterator[ForeignChat]:
+def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
     """Read the versions of all messages; the next message follows the selected version."""
     created_at = value.get("createdAt")
     chat = ForeignChat(
-        key=source.name.removesuffix(".conversation.json") or str(created_at),
+        key=file.name.removesuffix(".conversation.json") or str(created_at),
         title=text_in(value, "name"),
         created_at=time_of(created_at),
         updated_at=time_of(value.get("assistantLastMessagedAt")),
@@ -47,23 +47,23 @@ def read(value: Record, source: Source) -> Iterator[ForeignChat]:
     )
     for number, message in enumerate(value["messages"]):
         with chat.damage_counted():
-            _add_versions(number, message, source, chat)
+            _add_versions(number, message, file, chat)
     yield chat
 
 
-def _add_versions(number: int, message: Record, source: Source, chat: ForeignChat) -> None:
+def _add_versions(number: int, message: Record, file: TextFile, chat: ForeignChat) -> None:
     parent = chat.current
     selected = message.get("currentlySelected", 0)
     for index, version in enumerate(message["versions"]):
         key = f"{number}.{index}"
         with chat.damage_counted():
-            pieces = _pieces(version, source, chat)
+            pieces = _pieces(version, file, chat)
             chat.add(key, text_in(version, "role"), pieces, parent=parent, facts=_facts(version))
         if index == selected and key in chat.messages:
             chat.current = key
 
 
-def _pieces(version: Record, source: Source, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _pieces(version: Record, file: TextFile, chat: ForeignChat) -> Iterator[MessagePiece]:
     for step in version.get("steps", [version]):
         step_kind = text_in(step, "type")
         if "content" not in step and step_kind not in _WITHOUT_CONTENT:
@@ -71,13 +71,13 @@ def _pieces(version: Record, source: Source, chat: ForeignChat) -> Iterator[Mess
         is_thought = text_in(step.get("style"), "type") == "thinking"
         for part in step.get("content") or ():
             if text_in(part, "type") != "text":
-                yield from _other_part(part, source, chat)
+                yield from _other_part(part, file, chat)
             elif not part.get("isStructural"):
                 text = chat.text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
 
 
-def _other_part(part: Record, source: Source, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[MessagePiece]:
     kind = text_in(part, "type")
     call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
     if kind == "toolCallResult":
@@ -86,7 +86,7 @@ def _other_part(part: Record, source: Source, chat: ForeignChat) -> Iterator[Mes
         arguments = part.get("arguments", part.get("parameters"))
         yield call_of(call_id, text_in(part, "name"), arguments)
     elif text_in(part, "fileType") == "image":
-        yield from chat.images([source.stored(text_in(part, "fileIdentifier"))])
+        yield from chat.images([file.stored(text_in(part, "fileIdentifier"))])
     else:
         chat.omit(kind)
 

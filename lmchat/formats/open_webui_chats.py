@@ -25,7 +25,7 @@ from lmchat.formats.foreign import (
 )
 from lmchat.formats.foreign_database import ForeignDatabase
 from lmchat.formats.open_webui_messages import message_pieces
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 # Links to a chat are copies of it.
 _CHATS = (
@@ -42,7 +42,7 @@ def fits(value: Record) -> bool:
     return isinstance(_messages(value), dict)
 
 
-def read(value: Record, _: Source) -> Iterator[ForeignChat]:
+def read(value: Record, _: TextFile) -> Iterator[ForeignChat]:
     """Read a chat, with or without the row of the database around it."""
     yield from _chats(value, _messages(value))
 

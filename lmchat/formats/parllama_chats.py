@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import Record, text_in, time_of
 from lmchat.formats.foreign import ForeignChat, JsonFormat, MessageFacts, MessagePiece
-from lmchat.formats.sources import Source
+from lmchat.formats.text_files import TextFile
 
 _LEFT_OUT = {"documents": "document", "tool_calls": "tool call"}  # fields, and names of their items
 
@@ -17,10 +17,10 @@ def fits(value: Record) -> bool:
     return "last_updated" in value and "llm_config" in value
 
 
-def read(value: Record, source: Source) -> Iterator[ForeignChat]:
+def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
     """Read a chat, a row of messages."""
     chat = ForeignChat(
-        key=text_in(value, "id") or source.name,
+        key=text_in(value, "id") or file.name,
         title=text_in(value, "name"),
         updated_at=time_of(value["last_updated"]),
         model=text_in(value["llm_config"], "model_name"),

@@ -33,12 +33,11 @@ from lmchat.formats.json_format import from_json
 from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.message_list import from_list, is_list
 from lmchat.formats.normalizing import normalized
-from lmchat.formats.sources import BROKEN_ZIP, FileSource, MemberSource, Source
-from lmchat.formats.table import IMPORT_FORMATS, OWN, PROGRAMS
+from lmchat.formats.table import AUTO, IMPORT_FORMATS, OWN, PROGRAMS
+from lmchat.formats.text_files import BROKEN_ZIP, PlainFile, TextFile, ZipMember
 from lmchat.images import checked
 from lmchat.text import plural
 
-AUTO = "auto"
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
 ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
 _WANTED = (
@@ -71,13 +70,13 @@ class Reader:
         elif head.startswith(_ZIP_HEAD):
             yield from self._zip(path)
         else:
-            yield from _refuse_empty(self._text(FileSource(path)))
+            yield from _refuse_empty(self._text(PlainFile(path)))
 
     def data(self, data: bytes) -> ReadItems:
         """Yield the chats of what was read from a pipe; raises `FileRefused`."""
         if data.startswith(_ZIP_HEAD):
             return self._zip(BytesIO(data))
-        return _refuse_empty(self._text(Source(data)))
+        return _refuse_empty(self._text(TextFile(data)))
 
     def _zip(self, file: Path | IO[bytes]) -> ReadItems:
         has_chats = False
@@ -85,7 +84,7 @@ class Reader:
             with ZipFile(file) as archive:
                 for name in archive.namelist():
                     if name.lower().endswith(_TEXTS):
-                        for item in self._member(MemberSource(archive, name)):
+                        for item in self._member(ZipMember(archive, name)):
                             has_chats = has_chats or isinstance(item, Session)
                             yield item
         except BROKEN_ZIP as error:
@@ -96,7 +95,7 @@ class Reader:
             self._expect(self._last_source)
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
 
-    def _member(self, member: MemberSource) -> ReadItems:
+    def _member(self, member: ZipMember) -> ReadItems:
         try:
             yield from _refuse_empty(self._text(member))
         except FormatUnknown:
@@ -115,9 +114,9 @@ class Reader:
                     return
         raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=_WANTED)
 
-    def _text(self, text: Source) -> ReadItems:
+    def _text(self, file: TextFile) -> ReadItems:
         """Yield each chat of a list or of lines, or the one chat of anything else."""
-        values = text.values()
+        values = file.values()
         first = list(islice(values, _PEEKED))
         records = [value for value in first if isinstance(value, dict)]
         for source, form in _formats():
@@ -125,10 +124,10 @@ class Reader:
                 continue
             self._expect(source)
             if isinstance(form, RecordsFormat):
-                yield from self._sessions(_records_reader(form, text), source)
+                yield from self._sessions(_records_reader(form, file), source)
             else:
                 readers = (
-                    value if isinstance(value, Skipped) else partial(form.read, value, text)
+                    value if isinstance(value, Skipped) else partial(form.read, value, file)
                     for value in chain(first, values)
                 )
                 yield from self._sessions(readers, source)
@@ -136,7 +135,7 @@ class Reader:
 
         has_lines = len(records) > 1
         del values, first, records  # the whole is decoded again
-        yield from self._own(text, has_lines=has_lines)
+        yield from self._own(file, has_lines=has_lines)
 
     def _sessions(
         self, readers: Iterable[Callable[[], Iterable[ForeignChat]] | Skipped], source: str
@@ -154,9 +153,9 @@ class Reader:
             except (*BAD_VALUE_ERRORS, FileRefused, sqlite3.DatabaseError):
                 yield Skipped(where=f"chat {number}", reason=_DAMAGED)
 
-    def _own(self, source: Source, *, has_lines: bool) -> ReadItems:
+    def _own(self, file: TextFile, *, has_lines: bool) -> ReadItems:
         """Yield the sessions of lmchat's own formats, and of lists of messages."""
-        text = _decoded(source.content()).lstrip()
+        text = _decoded(file.content()).lstrip()
         if not text:
             raise FileRefused("It is empty.", hint="Export the chats again.")
         is_json = text[0] == "[" or (text[0] == "{" and not has_lines)
@@ -221,12 +220,12 @@ def _head_of(path: Path) -> bytes:
 
 
 def _records_reader(
-    form: RecordsFormat, text: Source
+    form: RecordsFormat, file: TextFile
 ) -> Iterator[Callable[[], Iterable[ForeignChat]] | Skipped]:
     """Yield the reader of all records of a file, and what is no record."""
-    values = list(Source(text.content(), text.name).values())
+    values = list(TextFile(file.content(), file.name).values())
     records = [value for value in values if isinstance(value, dict)]
-    yield partial(form.read, records, text)
+    yield partial(form.read, records, file)
     for number, value in enumerate(values, 1):
         if isinstance(value, Skipped):
             yield value

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 OWN = "lmchat"
+AUTO = "auto"  # any format
 
 
 class ImportFormat(NamedTuple):

@@ -20,13 +20,13 @@ from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files import path_of
+from lmchat.formats.table import AUTO
 from lmchat.machine.other_programs import ChatPlace
 from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
 
 _STDIN = "-"
-_AUTO = "auto"
 _LONGEST_TITLE = 80  # characters of a title in a sentence
 _PROGRESS_S = 0.25  # between two reports of the progress
 
@@ -107,7 +107,7 @@ class Importer:
         names: Sequence[str],
         *,
         stdin: bytes | None = None,
-        source: str = _AUTO,
+        source: str = AUTO,
         is_trial: bool = False,
         into: ImportOutcome | None = None,
     ) -> ImportOutcome:

@@ -19,7 +19,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import Reader
-from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import chat_places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence

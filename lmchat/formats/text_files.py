@@ -1,4 +1,4 @@
-"""Read-only access to files and zip files with chats."""
+"""Read-only access to texts with chats: piped, in files, or in zip files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
 _LINES = (".jsonl", ".ndjson")  # endings of files with a value in each line
 
 
-class Source:
-    """Text with chats: what was piped, which has no name and no files beside it."""
+class TextFile:
+    """Text with chats: here what was piped, which has no files beside it."""
 
     limit = LARGEST_BYTES  # bytes of it, or characters of one chat
 
@@ -71,7 +71,7 @@ class Source:
             yield from JsonValues(stream, self.limit, has_lines=has_lines)
 
 
-class FileSource(Source):
+class PlainFile(TextFile):
     """Plain file."""
 
     def __init__(self, path: Path) -> None:
@@ -97,7 +97,7 @@ class FileSource(Source):
         return b""
 
 
-class MemberSource(Source):
+class ZipMember(TextFile):
     """Member of a zip file."""
 
     limit = _LARGEST_MEMBER
