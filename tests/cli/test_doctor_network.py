@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lmchat.cli.doctor import proxy_finding
+from lmchat.cli.network_checks import proxy_finding
 from lmchat.domain.finding import Grade
 from lmchat.domain.server import Endpoint
 from lmchat.proxy.network_errors import proxies_of, proxy_unavailable
