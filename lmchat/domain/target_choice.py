@@ -148,7 +148,7 @@ def _mute_model(candidate: Candidate, name: str) -> ModelInfo | None:
 
 
 def _lacks(candidate: Candidate, name: str) -> bool:
-    """Whether a server lists its models, and `name` is none of them.
+    """Whether a server lists its models without this one.
 
     Gateways and cloud providers take aliases and routes that they do not list.
     """

@@ -16,9 +16,7 @@ import httpcore
 import httpx
 
 _UNPACED_READS = 20  # of each response: its head and its first words do not wait
-_FULL_READ_BYTES = (
-    16 << 10
-)  # after a read of so many bytes more are there: the next one does not wait
+_FULL_READ_BYTES = 16 << 10  # after a read of this size, more data is there: do not wait
 _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,

@@ -46,7 +46,7 @@ def _raised() -> dict[str, set[str]]:
 
 
 def _named(node: ast.AST) -> list[tuple[str, str]]:
-    """Return the kinds that one piece of the source names: in a call, in a table of kinds, in a class."""
+    """Return the kinds that a node of the source names: in a call, a table of kinds or a class."""
     if isinstance(node, ast.Call):
         words = [one.value for one in node.keywords if one.arg == "kind"]
         name = getattr(node.func, "id", "")

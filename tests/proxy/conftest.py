@@ -25,7 +25,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., ProxyClient]]:
-    """Make clients that are closed at the end; LM Studio's hint files are looked for in an empty home.
+    """Make clients that are closed at the end, in an empty home without files of LM Studio.
 
     They read streams as the screen does; the tests of the Python API read them at once.
     """

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy: recognised without a key, and understood where it refuses; recorded, and the real one."""
+"""LiteLLM's proxy: recognised without a key, and its refusals; recorded, and the real one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_MODEL = (
 
 
 def guarded(reply):
-    """Refuse as version 1.106.2 does: it fails without a key, and has no database to look another one up."""
+    """Refuse as version 1.106.2 does: it fails without a key, and looks others up in no database."""
 
     def script(seen: Seen):
         key = seen.headers.get("authorization", "").removeprefix("Bearer ")

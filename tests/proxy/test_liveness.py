@@ -40,7 +40,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def connected(quick, monkeypatch):
-    """Where it is not about connecting, which takes longer than a look on a machine that is busy."""
+    """Do not test connecting, which takes longer than a probe on a busy machine."""
     monkeypatch.setattr(
         RequestTrace, "is_connecting", property(lambda _: False, lambda _, __: None), raising=False
     )
@@ -54,7 +54,7 @@ def hasty(quick, monkeypatch):
 
 @contextmanager
 def full_listener():
-    """A port at which the system does not answer any more: its queue is full, and nobody takes from it."""
+    """Yield a port at which the system does not answer: its queue of connections is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -1,4 +1,4 @@
-"""Who stands in the own network is treated as this machine is: one request at a time, no doubled work."""
+"""Servers of the own network are treated as this machine: one request at a time, no retries."""
 
 from __future__ import annotations
 

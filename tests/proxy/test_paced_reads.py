@@ -1,4 +1,4 @@
-"""Streams that are read at the pace of frames: what comes, and how often the network is asked for it."""
+"""Streams that are read at the pace of frames: their content and the number of reads."""
 
 from __future__ import annotations
 

@@ -34,7 +34,10 @@ by_root = pytest.mark.skipif(
 
 @contextmanager
 def of_another_user(host="127.0.0.1", *, user=NOBODY, is_open=False):
-    """Run a server of another user; yield its port and a function that ends it and returns what it got."""
+    """Run a server of another user; yield its port and a function that ends it.
+
+    The function returns what the server got.
+    """
     argv = [
         sys.executable,
         str(Path(foreign_server.__file__)),

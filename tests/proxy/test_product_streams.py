@@ -200,7 +200,7 @@ def ollama_tools() -> Form:
 
 
 def vllm() -> Form:
-    """The last piece of text and the reason in one chunk; continuous usage where it is asked for."""
+    """The last piece of text and the reason in one chunk; continuous usage if requested."""
     extra = {"logprobs": None, "stop_reason": None, "token_ids": None}
     return Form(
         (

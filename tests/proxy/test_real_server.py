@@ -31,7 +31,7 @@ def to(server, text="Say hi.", **more):
 
 @pytest.mark.rule("R-14")
 async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(client, real_server):
-    """The server listens only between two batches, so that their size is how long a stop can take."""
+    """The server listens only between two batches: their size is the time that a stop can take."""
     events, _ = await events_of(client, to(real_server, f"{time.time()} {LONG}", max_tokens=2))
     progress = [one for one in events if isinstance(one, PromptProgress)]
     assert progress[-1].total_tokens > 800
