@@ -97,12 +97,12 @@ async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
         await app.push_screen(Closed())
         await pilot.pause()
         painted = [
-            weakref.ref(one._styles_cache) for one in app.screen.walk_children(with_self=True)
+            weakref.ref(widget._styles_cache) for widget in app.screen.walk_children(with_self=True)
         ]
         await app.pop_screen()
         await pilot.pause()
         gc.collect()
-        assert [one() for one in painted] == [None] * 2
+        assert [widget() for widget in painted] == [None] * 2
 
 
 class Panes(PatchedApp):
@@ -161,7 +161,9 @@ async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
     async with drawn(Panes(), (50, 12)) as (app, pilot):
         rendered, render = set(), Widget.render_lines
         monkeypatch.setattr(
-            Widget, "render_lines", lambda one, crop: rendered.add(one) or render(one, crop)
+            Widget,
+            "render_lines",
+            lambda widget, crop: rendered.add(widget) or render(widget, crop),
         )
         right = app.query_one("#right", Static)
         right.refresh()
@@ -198,9 +200,11 @@ async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
         await desk.until(lambda: len(desk.app.screen.list.keys) == 1, "the row")
         together(desk, *(events.Key("enter", None) for _ in range(3)))
         await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
-        await desk.until(lambda: any(not one.has_telemetry for one in desk.remembered), "it")
+        await desk.until(
+            lambda: any(not remembered.has_telemetry for remembered in desk.remembered), "it"
+        )
         await desk.pilot.pause()
-        assert [one.has_telemetry for one in desk.remembered].count(False) == 1
+        assert [remembered.has_telemetry for remembered in desk.remembered].count(False) == 1
 
 
 async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):

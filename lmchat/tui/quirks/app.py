@@ -84,7 +84,7 @@ class PatchedApp(App[None]):
             return False
         try:
             widget = self.screen.get_widget_and_offset_at(event.x, event.y)[0]
-        except NoWidget:
+        except NoWidget:  # a click beside all widgets
             return False
         return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
 

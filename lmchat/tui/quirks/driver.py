@@ -173,7 +173,7 @@ class TerminalDriver(LinuxDriver):
         """Restore the terminal at once, from any thread; only the first call acts."""
         if self._claim():
             self._output.end(_LAST_WORDS)
-            with suppress(termios.error):
+            with suppress(termios.error):  # the terminal hung up
                 if self.attrs_before is not None:
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 

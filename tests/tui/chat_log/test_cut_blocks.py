@@ -69,11 +69,11 @@ def test_soft_words_are_not_torn_apart_where_another_place_is_near():
 
 @pytest.mark.parametrize("lead", range(3))
 @pytest.mark.parametrize(
-    "one", ["\\*", "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}", "e\u0301", "\U0001f44d\U0001f3fd"]
+    "cluster", ["\\*", "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}", "e\u0301", "\U0001f44d\U0001f3fd"]
 )
-def test_what_is_one_sign_to_a_reader_is_cut_nowhere(one, lead):
-    place, _ = cut_place("!" * lead + one * PIECE_CHARS)
-    assert (place - lead) % len(one) == 0
+def test_what_is_one_sign_to_a_reader_is_cut_nowhere(cluster, lead):
+    place, _ = cut_place("!" * lead + cluster * PIECE_CHARS)
+    assert (place - lead) % len(cluster) == 0
 
 
 def test_a_giant_heading_is_a_heading_to_its_end():

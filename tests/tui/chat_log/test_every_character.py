@@ -109,7 +109,7 @@ def recorded():
         body = b"".join(reads(name)).decode(errors="replace")
         lines = [line[5:].strip() for line in body.splitlines() if line.startswith("data:")]
         deltas = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-        choices = [choice for one in deltas for choice in one.get("choices") or ()]
+        choices = [choice for delta in deltas for choice in delta.get("choices") or ()]
         text = "".join(choice.get("delta", {}).get("content") or "" for choice in choices)
         if text:
             yield f"recorded {name}", text
@@ -141,7 +141,9 @@ def on_screen(document):
             continue
         painted = "".join(segment.text for segment in line.segments)
         parts = [painted[line.start + first : line.start + last] for first, last in line.cells]
-        cells = [one + two for one, two in zip(cells, parts, strict=True)] if cells else parts
+        cells = (
+            [before + part for before, part in zip(cells, parts, strict=True)] if cells else parts
+        )
         if not line.tails:
             seen += "".join(cells) or painted
             cells = []
@@ -228,7 +230,9 @@ def test_no_word_of_a_soup_of_markdown_is_swallowed_and_no_line_too_long(pieces,
         document.set_page(plain_page(room))
         seen = on_screen(document)
         lines = [line for _, line in document.rows(0, document.total) if line is not None]
-        assert {sum(cell_len(one.text) for one in line.segments) for line in lines} == {room - 1}
+        assert {sum(cell_len(segment.text) for segment in line.segments) for line in lines} == {
+            room - 1
+        }
     assert [word for _, words in parts for word in words if word not in seen] == []
 
 

@@ -167,7 +167,7 @@ _HAY = " ".join(f"word{n}" for n in range(2_000))
 
 
 @pytest.mark.parametrize(
-    ("one", "words", "hits"),
+    ("message", "words", "hits"),
     [
         (question("a [b](fern)"), "fern", 1),
         (question("a*b*c"), "abc", 0),
@@ -188,10 +188,10 @@ _HAY = " ".join(f"word{n}" for n in range(2_000))
 )
 @pytest.mark.parametrize("is_long", [False, True])
 async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
-    pilot, log, one, words, hits, is_long
+    pilot, log, message, words, hits, is_long
 ):
     more = [answer(f"{words} " + "hay " * 6_000) for _ in range(6 if is_long else 0)]
-    await load(pilot, one, *more, *(answer(f"{n}") for n in range(40)))
+    await load(pilot, message, *more, *(answer(f"{n}") for n in range(40)))
     log.finder.find(words)
     await all_counted(pilot, log)
     assert log.finder.standing == (0, hits + len(more))
@@ -335,9 +335,9 @@ async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
 
 
 async def test_of_words_of_a_search_what_was_said_comes_before_what_was_thought(pilot, log):
-    one = answer("A fern.", thought="No fern?")
-    log.load([one])
-    log.finder.mark_words(one.message_id, ("fern",))
+    message = answer("A fern.", thought="No fern?")
+    log.load([message])
+    log.finder.mark_words(message.message_id, ("fern",))
     assert "No fern?" not in screen_text(log)
     assert marked(log, "hit-now") == ["fern"]
 
@@ -392,7 +392,9 @@ async def test_each_change_of_the_count_is_told(pilot, log):
     log.notice("fern")
     await pilot.pause()
     assert [
-        (one.place, one.count) for one in pilot.app.facts if isinstance(one, ChatLog.HitsCounted)
+        (fact.place, fact.count)
+        for fact in pilot.app.facts
+        if isinstance(fact, ChatLog.HitsCounted)
     ] == [
         (0, 1),
         (0, 3),
@@ -420,20 +422,20 @@ async def test_other_messages_are_looked_through_for_the_same_words(pilot, log):
 
 
 async def test_words_of_a_search_are_not_marked_in_another_session(pilot, log):
-    one = answer("fern")
-    log.load([one])
-    log.finder.mark_words(one.message_id, ("fern",))
+    message = answer("fern")
+    log.load([message])
+    log.finder.mark_words(message.message_id, ("fern",))
     await load(pilot, answer("fern"))
     assert not log.finder.is_active
 
 
 async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
-    one = answer("fern fern")
-    log.load([one, answer("fern")])
+    message = answer("fern fern")
+    log.load([message, answer("fern")])
     log.finder.find("fern")
     log.finder.step(1)
     log.finder.step(1)
-    log.replace(replace(one, parts=(TextPart(text="no plant"),)))
+    log.replace(replace(message, parts=(TextPart(text="no plant"),)))
     assert log.finder.standing == (0, 1)
     assert log.finder.step(1) == (1, 1)
 
@@ -470,7 +472,8 @@ async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, 
         if log.finder.is_active:
             await all_counted(pilot, log)
             assert log.finder.standing[1] == sum(
-                "fern" in one for one in map(log.document.entries.source, range(len(log.document)))
+                "fern" in source
+                for source in map(log.document.entries.source, range(len(log.document)))
             )
         await pilot.pause()
 

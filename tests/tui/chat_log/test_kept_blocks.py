@@ -96,7 +96,7 @@ async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_
         kept = log.document.entries[-1].blocks
     assert len({id(block) for block in kept}) == len(kept)
     assert (
-        max(sum(one is block for one in laid) for block in kept[:-2]) <= 2
+        max(sum(laid_out is block for laid_out in laid) for block in kept[:-2]) <= 2
     )  # once while open under its last name
     assert max(parsed) < len(TEXT) / 3
 

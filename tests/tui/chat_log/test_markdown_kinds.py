@@ -191,9 +191,9 @@ def test_no_line_of_what_is_nested_beyond_all_measure_is_lost_or_too_wide():
             text = mark * depth + "deep words"
             for width in (40, 90):
                 lines = laid_out(tail_of(text), plain_page(width))
-                assert {sum(cell_len(one.text) for one in line.segments) for line in lines} == {
-                    width - 1
-                }
+                assert {
+                    sum(cell_len(segment.text) for segment in line.segments) for line in lines
+                } == {width - 1}
                 assert "deep words" in " ".join(" ".join(shown(line) for line in lines).split())
 
 
@@ -224,7 +224,7 @@ def test_rows_of_a_long_table_are_apart_from_the_first_to_the_last():
     text = "| a | b |\n|---|---|\n" + ("| c | " + "word " * 12 + "|\n") * 40 + "\nend"
     made = rows(text, 40)
     assert made.count("") == 40
-    assert all(one or other for one, other in pairwise(made))
+    assert all(above or other for above, other in pairwise(made))
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

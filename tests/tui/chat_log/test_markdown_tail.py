@@ -102,7 +102,7 @@ def test_closed_blocks_are_never_touched_again():
     tail, seen = tail_of(), []
     for piece in split(CORPUS["mixed"], [7]):
         tail.feed(piece)
-        assert all(one is other for one, other in zip(seen, tail.closed, strict=False))
+        assert all(block is other for block, other in zip(seen, tail.closed, strict=False))
         seen = list(tail.closed)
 
 

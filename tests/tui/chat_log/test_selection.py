@@ -211,15 +211,17 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
 
 
 @pytest.mark.usefixtures("_slow_presses")
-@pytest.mark.parametrize("one", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"])
-async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, one):
-    await load(pilot, answer(f"a {one}{one}z b"))
-    x, y = find(log, one)
-    await drag(pilot, log, (x, y), (x + cell_len(one), y))
-    assert log.selected_text == one * 2
+@pytest.mark.parametrize(
+    "cluster", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"]
+)
+async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, cluster):
+    await load(pilot, answer(f"a {cluster}{cluster}z b"))
+    x, y = find(log, cluster)
+    await drag(pilot, log, (x, y), (x + cell_len(cluster), y))
+    assert log.selected_text == cluster * 2
     await press(pilot, log, (0, 20))
     await press(pilot, log, (x, y), 2)
-    assert log.selected_text == (one if one[0] > "\uffff" else one * 2 + "z")
+    assert log.selected_text == (cluster if cluster[0] > "\uffff" else cluster * 2 + "z")
 
 
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
@@ -307,10 +309,10 @@ async def test_a_selection_that_ends_in_a_table_ends_where_its_rows_change(pilot
 
 
 async def test_a_selection_ends_with_its_message(pilot, log):
-    one = answer("one two three", thought="a riddle")
-    await load(pilot, one, answer("four"))
+    message = answer("one two three", thought="a riddle")
+    await load(pilot, message, answer("four"))
     await select(pilot, log, "two", "three")
-    log.replace(replace(one, parts=(TextPart(text="something else"),)))
+    log.replace(replace(message, parts=(TextPart(text="something else"),)))
     await pilot.pause()
     assert log.selected_text == ""
     assert chosen(log) == []

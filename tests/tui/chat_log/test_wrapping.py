@@ -46,8 +46,8 @@ def edges(pieces):
     """The places between graphemes."""
     places = [0]
     for piece in pieces:
-        for one in [piece] if piece in WHOLE else piece:
-            places.append(places[-1] + len(one))
+        for part in [piece] if piece in WHOLE else piece:
+            places.append(places[-1] + len(part))
     return places
 
 

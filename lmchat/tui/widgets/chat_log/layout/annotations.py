@@ -209,7 +209,7 @@ def _indented(text: str) -> str:
             room -= len(piece)
             if room < 0:
                 return ""
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
         return ""
     return "".join(pieces)
 

@@ -48,7 +48,7 @@ def host_of(address: str) -> str:
 
     try:
         return (urlsplit(address).hostname or "").rstrip(".")
-    except ValueError:
+    except ValueError:  # as `http://[`
         return ""
 
 
@@ -70,9 +70,11 @@ def names_target(address: str, words: str) -> bool:
 def page_host(address: str) -> str:
     """Return the host of a page in the letters of the network (IDNA)."""
     host = host_of(address)
+    if host.isascii():
+        return host
     try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
+        return host.encode("idna").decode()
+    except UnicodeError:  # a label that is too long, or has characters that no host may have
         return host
 
 
