@@ -63,13 +63,13 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.press("ctrl+n", hides="Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
-            lambda: first.header.session_id in desk.chat.widgets.session_list._streaming,
+            lambda: first.header.session_id in desk.chat.widgets.session_list._state.streaming,
             "the mark in the list",
         )
         gate.set()
         await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
-            lambda: first.header.session_id in desk.chat.widgets.session_list._unread,
+            lambda: first.header.session_id in desk.chat.widgets.session_list._state.unread,
             "the mark in the list",
         )
         saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
