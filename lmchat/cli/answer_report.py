@@ -48,11 +48,10 @@ class AnswerReport:
         if answer.refusal:
             self._output.document({"refused": True})
 
-        finish_reason = (answer.receipt.finish_reason or None) if answer.receipt else None
-        last: dict[str, Any] = {
-            "done": True,
-            "finish_reason": "cancelled" if is_stopped else finish_reason,
-        }
+        finish_reason = answer.receipt.finish_reason if answer.receipt else ""
+        if is_stopped:
+            finish_reason = "cancelled"
+        last: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
         if session_id:
             last["session_id"] = session_id
         self._output.document(last | self._extracted)

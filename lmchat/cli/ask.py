@@ -58,7 +58,9 @@ async def ask(context: Context) -> int:
                 await start_tools(context, toolbox, target)
             question = _Question(context, sessions, extract, is_saved=is_saved)
             error = await question.ask(prompt, files)
-    return 0 if error is None else context.output.failure(error)
+    if error is not None:
+        return context.output.failure(error)
+    return 0
 
 
 def _is_saved(options: ParsedOptions) -> bool:
@@ -119,7 +121,9 @@ class _Question:
                 self._printer.show(event)
                 if isinstance(event, ApprovalAsked):
                     await decide(event, self._context)
-        return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
+        if self._extract is None:
+            return None
+        return await self._extract.read(self._conversation.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:
         if self._output.is_lines:

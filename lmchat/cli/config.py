@@ -208,8 +208,10 @@ def _set_fields(values: Struct) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in fields(values):
         value = getattr(values, field.name)
-        if value != field.default:
-            found[field.name] = _set_fields(value) if isinstance(value, Struct) else value
+        if isinstance(value, Struct):
+            found[field.name] = _set_fields(value)
+        elif value != field.default:
+            found[field.name] = value
     return found
 
 

@@ -50,11 +50,14 @@ def _require_sources(options: ParsedOptions) -> None:
     if options.temporary:
         words = "--temporary saves nothing, so it cannot import."
         raise WrongUse(words, hint="Use --dry-run to check the files.")
-    hint = "Name files, or import the chats of other programs with --from all."
+    words = ""
     if options.files and options.source == _ALL:
-        raise WrongUse("--from all takes no files.", hint=hint)
-    if not options.files and options.source == "auto":
-        raise WrongUse("Which file?", hint=hint)
+        words = "--from all takes no files."
+    elif not options.files and options.source == "auto":
+        words = "Which file?"
+    if words:
+        hint = "Name files, or import the chats of other programs with --from all."
+        raise WrongUse(words, hint=hint)
 
 
 async def _import(context: Context) -> ImportOutcome:
@@ -65,7 +68,9 @@ async def _import(context: Context) -> ImportOutcome:
         found = chat_places(context.environ, Path.home())
         return [place for place in found if options.source in (_ALL, place.source)]
 
-    stdin = await run_abandonable(_piped) if _STDIN in options.files else None
+    stdin = None
+    if _STDIN in options.files:
+        stdin = await run_abandonable(_piped)
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=find, report_progress=context.output.live)

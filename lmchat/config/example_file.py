@@ -17,9 +17,11 @@ from lmchat.config.sections import (
 )
 
 _HEAD = """\
-# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
+# Configuration of lmchat. Every setting is optional; commented-out lines show the default or \
+an example.
 # `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
-# `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
+# `lmchat config show` prints the effective settings and where each comes from (flag, \
+environment, this file).
 """
 _HELP_COLUMN = 44
 _MAX_COLUMNS = 110
