@@ -17,7 +17,6 @@ from lmchat.domain.target_choice import Missing, TargetChoice, choose, choose_at
 from lmchat.errors import LMChatError
 from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.background import begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -200,7 +199,7 @@ class Connect:
         self.close_page()
         is_missing = self._target.state is TargetState.NO_MODEL
         if is_missing and self._is_first(target.endpoint, Missing.MODEL):
-            named = safe_line(self._workspace.settings.model)
+            named = self._workspace.settings.model
             missing = f"No server has a model {named}"
             if not named:
                 missing = f"{target.product} has no model loaded"

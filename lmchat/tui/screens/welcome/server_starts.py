@@ -19,13 +19,12 @@ from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.server_rows import MachineState, ServerRow
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.background import Work, begin_work
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.widgets.line import MUTED, STRONG, content
+from lmchat.tui.widgets.line import MUTED, STRONG, styled
 
 _LIFETIMES: Mapping[Lifetime, str] = {
     Lifetime.BRIEF: "The server keeps running when lmchat ends.",
@@ -43,9 +42,8 @@ class StartDialog(ConfirmDialog):
 
     def compose_content(self) -> Iterable[Widget]:
         lifetime = f"{_LIFETIMES[self._start.lifetime]} {self._start.product.facts.stop_words}"
-        command = safe_line(self._start.command)
-        yield Static(content(((command, STRONG),)), classes="words command gap")
-        yield Static(content(((lifetime.rstrip(), MUTED),)), classes="words gap")
+        yield Static(styled(self._start.command, STRONG), classes="words command gap")
+        yield Static(styled(lifetime.rstrip(), MUTED), classes="words gap")
 
 
 class ServerStarts:

@@ -35,7 +35,7 @@ from lmchat.tui.screens.server_dialog import AddressDialog
 from lmchat.tui.screens.welcome.server_starts import ServerStarts, StartDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList
 
 _HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
@@ -93,8 +93,8 @@ class WelcomeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
-            yield LineWidget([content((("lmchat", STRONG),))], classes="name gap")
-            yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
+            yield LineWidget([styled("lmchat", STRONG)], classes="name gap")
+            yield Static(styled(NOTHING, STRONG), id="welcome-headline")
             yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
@@ -151,7 +151,7 @@ class WelcomeScreen(Screen[None]):
         is_waiting = not (self._has_waited or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
             return
-        sentences = (*self._headline_and_advice(), safe_line(self.starts.problem))
+        sentences = (*self._headline_and_advice(), self.starts.problem)
         if sentences != self._sentences:
             self._sentences = sentences
             self._draw_sentences(*sentences)
@@ -174,10 +174,10 @@ class WelcomeScreen(Screen[None]):
         return _WAITING, ""  # a small screen has room for one sentence
 
     def _draw_sentences(self, headline: str, advice: str, problem: str) -> None:
-        self._headline.update(content(((safe_line(headline), STRONG),)))
-        self._advice.update(content(((safe_line(advice), MUTED),)))
+        self._headline.update(styled(headline, STRONG))
+        self._advice.update(styled(advice, MUTED))
         self._problem.display = bool(problem)
-        self._problem.update(content(((f"! {problem}", "$error"),)))
+        self._problem.update(styled(f"! {problem}", "$error"))
 
     def _draw_rows(self) -> None:
         """Draw the rows, without blank ones where there is no room for all."""
@@ -204,7 +204,7 @@ class WelcomeScreen(Screen[None]):
         return next((row.key for row in rows if row.key is not None), None)
 
     def _show_status(self) -> None:
-        pieces = [content(((piece, MUTED),)) for piece in self._status_pieces()]
+        pieces = [styled(piece, MUTED) for piece in self._status_pieces()]
         self._status.show(pieces, content((("F5", STRONG), (" now ", MUTED))))
 
     def _status_pieces(self) -> tuple[str, ...]:
