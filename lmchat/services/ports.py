@@ -170,7 +170,7 @@ class ServerClient(Protocol):
     def cached_models(self) -> ModelList: ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
+        """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return what the server counts; None if it cannot, is busy, or would load the model."""
@@ -235,7 +235,7 @@ class Engine(Protocol):
 
 
 class ToolHost(Protocol):
-    """Process that runs the tool servers. It is started when it is first needed, and again after a crash."""
+    """Process that runs the tool servers, started at its first use and again after a crash."""
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:

@@ -1,7 +1,7 @@
 """Keys in order: each is delivered when the one before it has had its whole effect.
 
-A key that the focused widget does not take passes through the queues of all widgets around it, up to
-the app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus before that:
+A key that the focused widget does not take passes through the queues of all widgets around it, up
+to the app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus before that:
 letters typed right after Esc on a message ran its commands, or arrived in another order.
 """
 

@@ -15,7 +15,7 @@ from lmchat.services.examination import NEXT, Check, Examination, report_text, s
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content
 from lmchat.tui.widgets.row_list import ListRow
 
 _STYLES: Mapping[Grade, str] = {
@@ -97,7 +97,7 @@ class DoctorScreen(ListDialog[None]):
         style = _STYLES.get(finding.grade, MUTED)
         sign = (f"{self._icon_of(finding.grade)} ", style)
         name = safe_line(finding.name)
-        label: Parts = ((finding.grade.label, MUTED if finding.grade in _QUIET else style),)
+        label: StyledTexts = ((finding.grade.label, MUTED if finding.grade in _QUIET else style),)
         if column:
             indent = _SIGN_WIDTH + column + _GAP
             lines = self._lines(finding, width - indent - _LABEL_WIDTH - _GAP)
@@ -110,11 +110,11 @@ class DoctorScreen(ListDialog[None]):
         for parts in lines:
             yield _line(((" " * indent, ""), *parts))
 
-    def _lines(self, finding: Finding, room: int) -> list[Parts]:
+    def _lines(self, finding: Finding, room: int) -> list[StyledTexts]:
         """Return the lines of the cause, and of the step where one is needed."""
         style = MUTED if finding.grade in _QUIET else ""
         cause, *steps = texts_of(finding, self._examination.home)
-        lines: list[Parts] = [((line, style),) for line in _wrapped(cause, room)]
+        lines: list[StyledTexts] = [((line, style),) for line in _wrapped(cause, room)]
         for step in steps:
             first, *rest = _wrapped(step, room)
             words = first.removeprefix(NEXT.rstrip()).lstrip()
@@ -144,5 +144,5 @@ def _wrapped(text: str, room: int) -> list[str]:
     return [line.plain.rstrip() for line in wrapped]
 
 
-def _line(parts: Parts, right: Parts = ()) -> ListRow:
+def _line(parts: StyledTexts, right: StyledTexts = ()) -> ListRow:
     return ListRow((parts,), right, is_heading=True)

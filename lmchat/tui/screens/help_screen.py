@@ -11,7 +11,7 @@ from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.keys_row import written
-from lmchat.tui.widgets.line import MUTED, STRONG, Parts
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts
 from lmchat.tui.widgets.row_list import ListRow, heading_row
 
 
@@ -111,7 +111,7 @@ def _row(entry: HelpEntry, *, width: int) -> ListRow:
     first = entry.keys or entry.slash
     key_width = _KEY_WIDTH if is_wide else _NARROW_KEY_WIDTH
     padding = " " * max(key_width - cell_len(first), 1)
-    right: Parts = ()
+    right: StyledTexts = ()
     if is_wide and entry.keys:
         right = ((entry.slash, MUTED),)
     return ListRow((((first + padding, STRONG), (entry.title, "")),), right, is_heading=True)

@@ -16,7 +16,7 @@ from lmchat.text import SafeText, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.widgets.line import MUTED, Parts
+from lmchat.tui.widgets.line import MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 _MOST_INDENT = 24
@@ -158,7 +158,7 @@ def branch_row(branch: Branch, shown: TreeShown, icons: Icons) -> ListRow:
     start = " " * min(2 * branch.depth, _MOST_INDENT)
     if branch.depth:
         start += f"{icons.fork} "
-    pieces: list[Parts] = [((start, MUTED), (name or words, NAME))]
+    pieces: list[StyledTexts] = [((start, MUTED), (name or words, NAME))]
     if name:
         pieces.append(((f"  {words}", ASIDE),))
     count = formatting.counted(len(branch.messages), "message")

@@ -23,7 +23,7 @@ from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LoadOrUnload, RefreshModels, ShowServers
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content, styled
+from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTexts, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 
@@ -66,7 +66,7 @@ class TableRow(Struct, frozen=True, kw_only=True):
     name: SafeText
     server: SafeText  # where two servers have the same recent model; else empty
     group: str
-    cells: Mapping[str, Part]  # by title of their columns
+    cells: Mapping[str, StyledText]  # by title of their columns
 
     @property
     def title(self) -> str:
@@ -153,7 +153,7 @@ class ModelTable:
 
     def laid_out(
         self, found: Sequence[ModelMatch], width: int, icons: Icons
-    ) -> tuple[Parts, list[ListRow]]:
+    ) -> tuple[StyledTexts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
         columns = self._columns(width)
         name_width = max(width - _SIGN - sum(map(_width_with_gap, columns)), 1)
@@ -205,10 +205,10 @@ def _match(words: Sequence[str], line: TableRow) -> Match | None:
     return Match(score=score, offsets=tuple(sorted(offsets)))
 
 
-def _cells(row: ModelRow) -> dict[str, Part]:
+def _cells(row: ModelRow) -> dict[str, StyledText]:
     """Return the texts of the columns by their titles."""
     model = row.model
-    context: Part = (context_text(model), "")
+    context: StyledText = (context_text(model), "")
     if model.state is LoadState.LOADING:
         context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
     speed = ""
@@ -234,11 +234,11 @@ def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: I
     return ListRow((tuple(parts),), key=row.key if can_chat else None)
 
 
-def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
+def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
     """Yield sign, name and server in a width."""
     line = found.line
     model = line.row.model
-    signs: Mapping[LoadState, Part] = {
+    signs: Mapping[LoadState, StyledText] = {
         LoadState.LOADED: (icons.ready, "$success"),
         LoadState.LOADING: (icons.degraded, "$warning"),
         LoadState.ASLEEP: (icons.asleep, MUTED),
@@ -257,7 +257,7 @@ def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
     yield " " * (width - cell_len(name)), ""
 
 
-def highlighted(name: str, offsets: Sequence[int], style: str) -> Parts:
+def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
     """Split a name into parts and mark the hits."""
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(

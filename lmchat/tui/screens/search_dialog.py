@@ -23,7 +23,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, styled
+from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
@@ -153,7 +153,7 @@ def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
     """Return two rows: session, author and time of a hit, and the words around it."""
-    title: list[Parts] = [((f" {hit.title}", STRONG),)]
+    title: list[StyledTexts] = [((f" {hit.title}", STRONG),)]
     if hit.tags:
         tags = " ".join(f"#{tag}" for tag in hit.tags)
         title.append(((f"  {tags}", MUTED),))
@@ -177,7 +177,7 @@ def _author(hit: SearchHit) -> str:
     return safe_line(hit.model, limit=30) or hit.role
 
 
-def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
+def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
     """Return the words around a match, cut so that the match is in view."""
     before, found, after = map(_spaced, (hit.before, hit.match, hit.after))
     room = width - cell_len(found)

@@ -16,8 +16,8 @@ from textual.widget import Widget
 from lmchat.text import SafeText, cut_at, on_one_line, safe_text
 from lmchat.tui.icons import icons_for, in_ascii
 
-Part = tuple[str, str]  # text and its style, as `("ready", "$success")`
-Parts = tuple[Part, ...]
+StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
+StyledTexts = tuple[StyledText, ...]
 
 MUTED = "$muted"  # style of secondary text
 FAINT = "$text-disabled"  # style of rules and sparks, never of words
@@ -27,7 +27,7 @@ _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
 
-def content(parts: Sequence[Part]) -> Content:
+def content(parts: Sequence[StyledText]) -> Content:
     """Join texts to one line; control characters become visible, and markup is not read."""
     return Content.assemble(*((on_one_line(text), style) for text, style in parts))
 

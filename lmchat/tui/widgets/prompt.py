@@ -21,7 +21,7 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
 from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList
 
@@ -85,7 +85,7 @@ class QueueCard(LineWidget, can_focus=True):
 class StatusLine(Struct, frozen=True):
     """Content of the status row of the prompt."""
 
-    sign: Part = ("", "")  # of the server's state
+    sign: StyledText = ("", "")  # of the server's state
     names: Sequence[str] = ()  # model and server
     figures: str = ""
     narrow_figures: str = ""  # replace the figures on a narrow screen
@@ -99,7 +99,7 @@ class PromptStatus(LineWidget):
         self._line = StatusLine()
 
     def show_state(
-        self, sign: Part, names: Sequence[str], figures: str, narrow_figures: str = ""
+        self, sign: StyledText, names: Sequence[str], figures: str, narrow_figures: str = ""
     ) -> None:
         """Show state, model and server, and figures, which others replace on a narrow screen."""
         line = StatusLine(sign, tuple(names), figures, narrow_figures or figures)

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from lmchat.tui.icons import ASCII, icons_for
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 
 NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
@@ -45,8 +45,8 @@ def fit_scrollbar(widget: Widget) -> None:
 class ListRow(Struct, frozen=True):
     """One row; neighbours with the same key are chosen together."""
 
-    pieces: tuple[Parts, ...] = ()  # left parts; dropped from the end
-    right: Parts = ()  # never cut
+    pieces: tuple[StyledTexts, ...] = ()  # left parts; dropped from the end
+    right: StyledTexts = ()  # never cut
     key: Hashable = None
     is_heading: bool = False  # whether the row begins in the column of the bars
     is_open: bool = False  # whether the row is marked although it is not chosen
@@ -231,7 +231,7 @@ class RowList(ScrollView):
         return bar + fit(pieces, right, self.text_width - len(bar), icons.cut)
 
 
-def _with_styles(parts: Parts, styles: Mapping[str, str]) -> Parts:
+def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
     """Return the parts that are shown, with styles of Textual's."""
     shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
     return tuple((text, styles.get(style, style)) for text, style in shown)

@@ -19,7 +19,7 @@ from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LeaveFilter, Post
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
 
 _EMPTY = "No sessions. Your next message starts one."
@@ -139,7 +139,7 @@ class SessionList(Vertical, can_focus=True):
         return rows
 
     def _row(self, header: SessionHeader, icons: Icons) -> ListRow:
-        title: Parts = ((header.title, NAME),)
+        title: StyledTexts = ((header.title, NAME),)
         if header.parent_id is not None:
             title = ((f"{icons.fork} ", MUTED), *title)
         pieces = [title]
@@ -153,7 +153,7 @@ class SessionList(Vertical, can_focus=True):
             is_open=header.session_id == self._state.open_id,
         )
 
-    def _marks(self, session_id: str, icons: Icons) -> Parts:
+    def _marks(self, session_id: str, icons: Icons) -> StyledTexts:
         if session_id in self._state.with_question:
             return ((icons.warning, "$warning"),)
         if session_id in self._state.streaming:

@@ -16,8 +16,8 @@ from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.widgets.line import (
     FAINT,
     MUTED,
-    Part,
-    Parts,
+    StyledText,
+    StyledTexts,
     content,
     cut,
     cut_middle,
@@ -41,7 +41,7 @@ _MOST_WARNING_ROWS = 7
 _GAP = 2  # cells between label and value
 
 
-def meter(fraction: float | None, width: int, icons: Icons) -> Parts:
+def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
     """Draw the bar; its colour shows only whether room is short."""
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
@@ -55,12 +55,12 @@ def meter(fraction: float | None, width: int, icons: Icons) -> Parts:
 
 def spark(
     values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0
-) -> Parts:
+) -> StyledTexts:
     """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     known = [value for value in shown if value is not None]
     full_bar = max([at_least, _SMALLEST_FULL_BAR, *known])
-    parts: list[Part] = [(" " * (width - len(shown)), FAINT)]
+    parts: list[StyledText] = [(" " * (width - len(shown)), FAINT)]
     for value in shown:
         if value is None:
             parts.append((icons.down, "$error"))

@@ -15,7 +15,7 @@ from lmchat.domain.turn import Stage, Turn
 from lmchat.tui import formatting
 from lmchat.tui.formatting import UNKNOWN
 from lmchat.tui.icons import Icons
-from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts
 
 
 class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
@@ -46,10 +46,10 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
 class TextRow(Struct, frozen=True, kw_only=True):
     """A label and a value."""
 
-    left: Parts  # shortened where room is short
-    right: Parts = ()  # never cut unless `is_words`
+    left: StyledTexts  # shortened where room is short
+    right: StyledTexts = ()  # never cut unless `is_words`
     is_words: bool = False  # whether `right` is shortened rather than `left`
-    short: Parts = ()  # replacement of `right` where that has no room
+    short: StyledTexts = ()  # replacement of `right` where that has no room
     sign: str = ""  # name of the field of `Icons` drawn before `left`
     sign_style: str = ""
     loses_middle: bool = False  # whether `left`, an address or a name, is cut in its middle
@@ -102,7 +102,7 @@ _VERDICTS: Mapping[Verdict, StateWords] = {
 }
 
 
-def server_sign(verdict: Verdict | None, icons: Icons) -> Part:
+def server_sign(verdict: Verdict | None, icons: Icons) -> StyledText:
     """Return the sign of a server's state with its style."""
     style = _VERDICTS[verdict].style if verdict else MUTED
     return getattr(icons, _SIGNS.get(style, "off")), style

@@ -15,7 +15,7 @@ from lmchat.services.server_rows import MachineState, RowAction, ServerRow
 from lmchat.text import SafeText, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons
-from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
+from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts, cut_middle
 from lmchat.tui.widgets.row_list import (
     NAME,
     UNLESS_CHOSEN,
@@ -182,7 +182,7 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
         ports_width = max(port_width, len(line.ports))
         left_width = name_width + port_width - ports_width
         name = cut_middle(line.name, name_width - 2, icons.cut)
-        parts: Parts = (
+        parts: StyledTexts = (
             (f" {line.sign} ", line.style),
             (set_cell_size(name, left_width), NAME),
             (f"{line.ports:>{ports_width}}   ", MUTED),
@@ -205,7 +205,7 @@ def _step_width(line: ServerLine) -> int:
 def _pairs(lines: Sequence[ServerLine]) -> Iterator[ListRow]:
     """Yield two rows a server: its name with the result, and the next step."""
     for line in lines:
-        name: Parts = ((f" {line.sign} ", line.style), (f"{line.name} ", NAME))
+        name: StyledTexts = ((f" {line.sign} ", line.style), (f"{line.name} ", NAME))
         port = "" if line.has_port_in_name else line.ports
         result = f"{line.result}: {line.seen}" if line.seen else line.result
         yield ListRow((name, ((port, MUTED),)), ((result, line.style),), key=line.key)
@@ -223,6 +223,6 @@ def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
             continue
         number = numbers[row.key] = len(numbers) + 1
         digit = f" {number} " if number <= _LAST_DIGIT else ""
-        keys: Parts = ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
+        keys: StyledTexts = ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
         written.append(replace(row, right=(*row.right, *keys)))
     return written
