@@ -230,7 +230,7 @@ async def test_a_huge_paste_is_folded_with_its_size_told(app, pilot) -> None:
 
 KEYS = (
     ("ctrl+k", ("search_sessions",)),
-    ("ctrl+e", ("library", "export")),
+    ("ctrl+e", ("manage_session", "export")),
     ("ctrl+f", ("find",)),
     ("ctrl+b", ("toggle_sessions",)),
     ("ctrl+t", ("toggle_telemetry",)),

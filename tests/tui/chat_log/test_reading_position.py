@@ -15,6 +15,7 @@ from tests.support.chat_log_app import (
     chance_of,
     load,
     load_focused,
+    parsed,
     pour,
     question,
     rows,
@@ -240,6 +241,7 @@ async def test_the_count_outlives_other_widths_with_all_that_came_meanwhile(pilo
     await pilot.pause()
     log.scroll_relative(y=-120)
     await pour(log, "\n\n" + text(chance_of(11), 12) + "\n\n" + "漢字と emoji🙂 " * 90)
+    await parsed(log)
     await pilot.pause()
     count = pilot.app.new_lines()[-1]
     for width in (50, 133, 80):
