@@ -118,13 +118,22 @@ def _shaped(found: re.Match[str]) -> str:
     start, end = found.span()
     before = found.string[max(start - 1, 0) : start]
     after = found.string[end : end + 1]
-    if char in _JOINERS:
-        is_useful = _is_joinable(before) and _is_joinable(after)
-    elif before.isascii():
-        is_useful = before != "" and before in _KEYCAPS
-    else:
-        is_useful = _is_joinable(before) and not _SHAPING.match(before)
+    is_useful = _joins(before, after) if char in _JOINERS else _takes_variant(before)
     return char if is_useful else _SUBSTITUTE
+
+
+def _joins(before: str, after: str) -> bool:
+    """Return whether a joiner has an effect, as between the parts of an emoji."""
+    return _is_joinable(before) and _is_joinable(after)
+
+
+def _takes_variant(before: str) -> bool:
+    """Return whether a variation selector has an effect, as behind `1` (a keycap) or ❤."""
+    if before == "":
+        return False
+    if before.isascii():
+        return before in _KEYCAPS
+    return _is_joinable(before) and not _SHAPING.match(before)
 
 
 def _is_joinable(char: str) -> bool:

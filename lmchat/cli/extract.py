@@ -50,9 +50,9 @@ class ValueExtract:
     name = "value"  # in JSON
 
     def __init__(self, schema: WantedValue) -> None:
-        self.output = schema.output
-        self.value: Any = None  # also where the value is JSON's `null`
-        self._has_value = False
+        self.output = schema.output  # what the request asks the server for
+        self.value: Any = None
+        self._has_value = False  # tells JSON's `null` from no value
         self._schema = schema
 
     @property

@@ -162,7 +162,7 @@ def _body(entry: MessageEntry, frame: str, *, with_reasoning: bool) -> Iterator[
                 yield _quoted(f"**{thought_heading(message)}**\n\n{safe_text(part.text)}")
         else:
             is_shown = is_tool_run(message) or part in entry.calls
-            yield from _other_part(part, frame, is_shown_call=is_shown)
+            yield from _part_besides_text(part, frame, is_shown_call=is_shown)
     if is_tool_run(message):
         yield _note(frame, "</details>")
     if end := ending(message):
@@ -170,9 +170,10 @@ def _body(entry: MessageEntry, frame: str, *, with_reasoning: bool) -> Iterator[
         yield _note(frame, _quoted(f"**{state}.** {reason}".rstrip()))
 
 
-def _other_part(
+def _part_besides_text(
     part: RefusalPart | FilePart | ToolCallPart | ToolResultPart, frame: str, *, is_shown_call: bool
 ) -> Iterator[str]:
+    """Yield the pieces of a part that is neither text nor thought."""
     match part:
         case RefusalPart(text=text):
             yield _note(frame, _quoted(f"**{REFUSED}.**"))
@@ -181,7 +182,7 @@ def _other_part(
             yield _mark(frame, {"part": "file", **asdict(part)})
             yield f"Attached: {part.words}"
         case ToolCallPart(call_id=call_id, name=name, arguments=arguments) if is_shown_call:
-            title = f"Tool call `{safe_line(name).replace('`', chr(39))}`"
+            title = f"Tool call `{_without_backticks(safe_line(name))}`"
             facts = {"part": "tool_call", "call_id": call_id, "name": name}
             yield from _fenced(title, arguments, frame, facts, language="json")
         case ToolCallPart():
@@ -250,3 +251,7 @@ def _unused_frame(session: Session) -> str:
 
 def _hashed_word(seed: str) -> str:
     return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:_FRAME_CHARS]
+
+
+def _without_backticks(name: str) -> str:
+    return name.replace("`", "'")

@@ -26,6 +26,7 @@ _CANNOT_RUN = 126
 _SIGNALLED = 128
 _KILL = 9
 _CHUNK_BYTES = 65_536
+_END_OF_INPUT = b""
 NO_INPUT = "none"
 ONE_LINE = "line"
 """The command gets the first line that the parent writes."""
@@ -76,9 +77,9 @@ def main() -> int:
         _start(partial(_write, command.stdin, waiting))
     if line:
         waiting.put(line)
-        waiting.put(b"")
+        waiting.put(_END_OF_INPUT)
     received = waiting if stdin == ALL_INPUT else None
-    _start(partial(_await_parent, is_ending, received, float(grace_s)))
+    _start(partial(_read_until_parent_ends, is_ending, received, float(grace_s)))
     _start(partial(_end, command.pid, is_ending, float(terminate_s)))
     _start(partial(bound_log, int(log_bytes)))
 
@@ -92,16 +93,16 @@ def _start(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
-def _await_parent(
-    is_ending: threading.Event, received: queue.SimpleQueue[bytes] | None, grace_s: float
+def _read_until_parent_ends(
+    is_ending: threading.Event, forward_to: queue.SimpleQueue[bytes] | None, grace_s: float
 ) -> None:
-    """Read what the parent writes until its end."""
+    """Pass on what the parent writes, or drop it; set `is_ending` once the parent is gone."""
     while data := os.read(0, _CHUNK_BYTES):
-        if received is not None:
-            received.put(data)
-    if received is not None:
-        received.put(b"")
-        time.sleep(grace_s)
+        if forward_to is not None:
+            forward_to.put(data)
+    if forward_to is not None:
+        forward_to.put(_END_OF_INPUT)
+        time.sleep(grace_s)  # a command may end when its input does
     is_ending.set()
 
 

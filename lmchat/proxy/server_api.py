@@ -77,9 +77,11 @@ class ServerApi(Struct, kw_only=True):
         return reply
 
     async def get_optional(self, path: str) -> Reply | None:
-        """Ask for what the server may lack; None if it does, or if no request is left."""
-        has_reply = self.url(path) in self.replies
-        if path in self.memory.missing_paths or (self.requests_left < 1 and not has_reply):
+        """GET a path that the server may not have; None if it has not, or if no request is left."""
+        if path in self.memory.missing_paths:
+            return None
+        is_cached = self.url(path) in self.replies
+        if not is_cached and self.requests_left < 1:
             return None
         return self._unless_missing(path, await self.get(path))
 

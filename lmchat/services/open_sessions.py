@@ -231,7 +231,7 @@ class OpenSessions:
         queue = self.shown.queue
         return queue.pop(index).text if queue and index < len(queue) else ""
 
-    def next_after(self, opened: OpenSession) -> str | None:
+    def take_next_after(self, opened: OpenSession) -> str | None:
         """Return the message to send after a turn; after a failure all of them are held."""
         turn = opened.conversation.turn
         if opened is not self.shown:

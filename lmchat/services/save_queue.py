@@ -133,16 +133,20 @@ class SaveQueue:
         for file in entry.files:
             await self.store.save_file(file.data)
         messages = [entry.message]
-        if await self._is_path_lost(entry):
+        if await self._are_ancestors_lost(entry):
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*entry.before, entry.message]
         for message in messages:
-            if message.role in (Role.ASSISTANT, Role.TOOL):
-                await self.store.finish(entry.header.session_id, message)
-            else:
-                await self.store.append(entry.header, message)
+            await self._write_message(entry.header, message)
 
-    async def _is_path_lost(self, entry: _Unsaved) -> bool:
+    async def _write_message(self, header: SessionHeader, message: ChatMessage) -> None:
+        has_running_row = message.role in (Role.ASSISTANT, Role.TOOL)  # since it began to stream
+        if has_running_row:
+            await self.store.finish(header.session_id, message)
+        else:
+            await self.store.append(header, message)
+
+    async def _are_ancestors_lost(self, entry: _Unsaved) -> bool:
         parent_id = entry.message.parent_id
         if not entry.before or parent_id is None:
             return False

@@ -149,7 +149,7 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
     return row if is_off else replace(row, next_step=installed.start_words or row.next_step)
 
 
-def headline(candidates: Sequence[Candidate]) -> str:
+def headline_of(candidates: Sequence[Candidate]) -> str:
     """Return the state of the servers in one sentence, which may hold words of a server."""
     if (lacking := _lacking(candidates)) is not None:
         sentence = _HEADLINES[lacking.verdict]
@@ -166,7 +166,7 @@ def headline(candidates: Sequence[Candidate]) -> str:
     return named.detail if has_host else f"{named.endpoint.netloc}: {named.detail}"
 
 
-def advice(candidates: Sequence[Candidate]) -> str:
+def advice_of(candidates: Sequence[Candidate]) -> str:
     """Return the one step that is missing for a chat; empty if it is more than one."""
     candidate = _lacking(candidates)
     has_usable = any(found.verdict.is_usable for found in candidates)

@@ -71,19 +71,27 @@ class SqliteStore(SessionTables):
         return self.notice
 
     async def daily_check(self) -> str:
+        """Check and copy the file once a day, and index the rest; return a new notice."""
         known_notice = self.notice
-        path = self.database.path
         if await self._is_check_due():
-            if await run_abandonable(lambda: is_intact(path)):
-                await self._remove_unnamed_files()
-            else:
-                await self.database.read(raise_if_damaged)
-            await run_abandonable(lambda: backups.back_up(path, self._clock()))
-        # another process may hold the file; what is not indexed is found too
+            await self._check_and_back_up()
+        await self._index_the_rest()
+        return "" if self.notice == known_notice else self.notice
+
+    async def _check_and_back_up(self) -> None:
+        path = self.database.path
+        if await run_abandonable(lambda: is_intact(path)):
+            await self._remove_unnamed_files()
+        else:
+            # the error that this raises makes the database replace its file
+            await self.database.read(raise_if_damaged)
+        await run_abandonable(lambda: backups.back_up(path, self._clock()))
+
+    async def _index_the_rest(self) -> None:
+        # another process may hold the file: a search works without the index, too, only slower
         with suppress(StoreUnavailable):
             while await self.database.write(search_index.index_batch):
                 pass
-        return "" if self.notice == known_notice else self.notice
 
     async def aclose(self) -> None:
         await self._running.aclose()

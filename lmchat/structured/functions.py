@@ -27,7 +27,7 @@ class FunctionTool:
         self._function = function
         try:
             if not description:
-                raise TypeError("it has no docstring")  # noqa: TRY301 - told as the others
+                raise TypeError("it has no docstring")  # noqa: TRY301 - reported like other errors
             parameters = inspect.signature(function, eval_str=True).parameters.values()
             self._arguments: type[Any] = msgspec.defstruct(
                 name, map(_field, parameters), kw_only=True, forbid_unknown_fields=True
@@ -45,7 +45,7 @@ class FunctionTool:
             wire_name=name,
             description=description,
             schema=schema,
-            outlives_stop=True,  # an async one too, until its next `await`
+            outlives_stop=True,  # an async function stops only at its next `await`
         )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

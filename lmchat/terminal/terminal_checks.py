@@ -322,7 +322,10 @@ async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
 
 
 def _try_file(clipboard: Clipboard) -> WayChecked:
-    """Write beside the file, to keep the last copy."""
+    """Check that the file can be written, with another one beside it: the last copy stays.
+
+    A file that works is still a way that was not tried: it is only the last resort.
+    """
     if clipboard.file is None:
         return clipboard.untried_file()
     trial = clipboard.file.with_name(f"{clipboard.file.name}-doctor")

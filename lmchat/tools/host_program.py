@@ -29,6 +29,11 @@ from lmchat.tools.tool_host import SERVERS_END_S, Order, Orders, ToolReport
 _LOG_BYTES = 1_000_000  # size at which the log is emptied
 
 
+def _without_surrogates(text: str) -> str:
+    """Replace what cannot be written as UTF-8: names of files may hold such bytes."""
+    return text.encode(errors="replace").decode()
+
+
 def main() -> None:
     """Run until stdin ends."""
     source = os.fdopen(os.dup(0), "rb")
@@ -90,9 +95,9 @@ class _Host:
     async def _answer(self, order: Order) -> None:
         result = await self._result_of(order)
         text = result.text
-        if result.is_error:
+        if result.is_error:  # an error may quote the settings of its server
             text = without_secrets(text, self._secrets)
-        text = cut_result(text).encode(errors="replace").decode()  # names of files may be no text
+        text = _without_surrogates(cut_result(text))
         self._send(ToolReport(number=order.number, result=replace(result, text=text)))
 
     async def _result_of(self, order: Order) -> ToolResult:

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.services.server_rows import NOTHING, advice, headline
+from lmchat.services.server_rows import NOTHING, advice_of, headline_of
 from tests.support.scripted_backend import candidate, model
 
 BOX = Endpoint.parse("http://gpu-box:1337")
@@ -24,21 +24,21 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step(verdict, words):
         candidate(Verdict.REFUSED, product=Product.JAN),
         candidate(verdict, next_step="Do this"),
     ]
-    assert headline(found) == words
-    assert advice(found) == "Next: Do this (this page then continues)"
+    assert headline_of(found) == words
+    assert advice_of(found) == "Next: Do this (this page then continues)"
 
 
 def test_a_blocked_host_is_named():
     blocked = candidate(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
-    assert headline([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
+    assert headline_of([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = candidate(
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
-    assert headline([away]) == "gpu-box:1337: Nothing answers."
-    assert advice([away]) == "Next: Go (this page then continues)"
+    assert headline_of([away]) == "gpu-box:1337: Nothing answers."
+    assert advice_of([away]) == "Next: Go (this page then continues)"
 
 
 def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_of_the_step():
@@ -51,8 +51,8 @@ def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_
         next_step="Go.",
         kind="certificate",
     )
-    assert headline([distrusted]) == told
-    assert advice([distrusted]) == "Next: Go. Then start lmchat again."
+    assert headline_of([distrusted]) == told
+    assert advice_of([distrusted]) == "Next: Go. Then start lmchat again."
 
 
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():
@@ -60,17 +60,17 @@ def test_another_server_that_answers_is_told_where_the_named_one_is_away():
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
     other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
-    assert headline([away, other]) == "The server you named does not answer. LM Studio does."
-    assert advice([away, other]) == ""
+    assert headline_of([away, other]) == "The server you named does not answer. LM Studio does."
+    assert advice_of([away, other]) == ""
 
 
 def test_where_nothing_is_near_to_a_chat_the_page_says_so():
-    assert (headline([]), advice([])) == (NOTHING, "")
-    assert headline([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NOTHING
+    assert (headline_of([]), advice_of([])) == (NOTHING, "")
+    assert headline_of([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NOTHING
 
 
 def test_a_server_that_waits_for_a_choice_is_not_held_against_a_name_that_nobody_gave():
     assert (
-        headline([candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+        headline_of([candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
         == "LM Studio answers."
     )

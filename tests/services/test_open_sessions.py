@@ -91,13 +91,13 @@ async def test_the_queue_goes_out_in_order_after_a_good_end_and_is_held_after_a_
     await run(opened, sessions, "one")
     sessions.enqueue("two")
     sessions.enqueue("three")
-    assert sessions.next_after(opened) == "two"
+    assert sessions.take_next_after(opened) == "two"
     await run(opened, sessions, "two")
     assert opened.conversation.turn.state is AnswerState.FAILED
-    assert sessions.next_after(opened) is None
+    assert sessions.take_next_after(opened) is None
     assert [(one.text, one.is_held) for one in opened.queue] == [("three", True)]
     await run(opened, sessions, "four")
-    assert sessions.next_after(opened) == "three"
+    assert sessions.take_next_after(opened) == "three"
 
 
 async def test_a_refused_text_waits_first(store):
@@ -123,7 +123,7 @@ async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_
     first = sessions.shown
     sessions.begin()
     await run(first, sessions, "one")
-    sessions.next_after(first)
+    sessions.take_next_after(first)
     session_id = first.conversation.header.session_id
     assert sessions.unread == {session_id}
     sessions.show(await sessions.load(session_id))

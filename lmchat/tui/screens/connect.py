@@ -305,7 +305,7 @@ class Connect:
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
         if (page := self._page) is not None:
-            page.has_waiting = self._workspace.open_sessions.shown.is_waiting
+            page.has_waiting_message = self._workspace.open_sessions.shown.is_waiting
             page.show(candidates, 0.0, self.pause_s)
 
     def close_page(self) -> None:

@@ -268,11 +268,12 @@ def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
 def show_matches(
     dialog: ListDialog[Any],
     table: ModelTable,
-    nothing: str,
-    *figures: str,
+    no_match: str,
+    *,
+    figures: Sequence[str] = (),
     choose: Hashable = None,
 ) -> None:
-    """Show the rows that match the filter, or `nothing`, where `{typed}` is the filter."""
+    """Show the rows that match the filter, or `no_match`, where `{typed}` is the filter."""
     field = dialog.query_one(Field)
     width = dialog.list.text_width - 1
     if width < 1:
@@ -281,8 +282,8 @@ def show_matches(
     found = table.filtered(typed)
     heads, rows = table.laid_out(found, width, icons_for(dialog))
     dialog.query_one(".columns", LineWidget).show([content(heads)])
-    nothing = nothing.replace("{typed}", safe_line(typed, limit=30))
-    dialog.show_rows(rows, *figures, choose=choose, nothing=nothing)
+    no_match = no_match.replace("{typed}", safe_line(typed, limit=30))
+    dialog.show_rows(rows, *figures, choose=choose, nothing=no_match)
     field.show_note(f"{len(found)} of {len(table.rows)}" if typed.strip() else "")
 
 
@@ -359,7 +360,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         servers = formatting.counted(self._table.server_count, "server")
         models = f"{formatting.counted(count, 'model')} on {servers}"
         age = self._note or f"updated {formatting.ago(self._age_s)} ago"
-        show_matches(self, self._table, nothing, models, age, choose=choose)
+        show_matches(self, self._table, nothing, figures=(models, age), choose=choose)
 
     def _legend(self) -> str:
         icons = icons_for(self)
@@ -422,10 +423,11 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     def draw(self) -> None:
         files = self._files.values()
-        nothing = f"No file matches “{{typed}}”. Backspace shows all {len(files)}."
+        no_match = f"No file matches “{{typed}}”. Backspace shows all {len(files)}."
         count = formatting.counted(len(files), "file")
         size = formatting.size(sum(file.size_bytes for file in files))
-        show_matches(self, self._table, nothing, count, size, choose=self._table.best(self.typed))
+        best = self._table.best(self.typed)
+        show_matches(self, self._table, no_match, figures=(count, size), choose=best)
 
     def action_take(self) -> None:
         model = self._table.model(self.list.key)

@@ -110,12 +110,18 @@ class PromptStatus(LineWidget):
     def render(self) -> Content:
         line = self._line
         icons = icons_for(self)
-        first = [line.sign, (" ", "")] if line.sign[0] else []
-        first += [(name, MUTED) for name in line.names[:1]]
+        # `fit` drops whole pieces from the end: sign and model stay longest
+        sign_and_model: list[StyledText] = []
+        sign_text, _ = line.sign
+        if sign_text:
+            sign_and_model += [line.sign, (" ", "")]
+        if line.names:
+            sign_and_model.append((line.names[0], MUTED))
         others = [styled(f" {icons.dot} {name}", MUTED) for name in line.names[1:]]
+
         is_narrow = self.screen.has_class("-narrow")
         figures = styled(line.narrow_figures if is_narrow else line.figures, MUTED)
-        return fit([content(first), *others], figures, self.content_size.width, icons.cut)
+        return fit([content(sign_and_model), *others], figures, self.content_size.width, icons.cut)
 
 
 class Prompt(Vertical):

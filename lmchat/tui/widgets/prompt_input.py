@@ -350,12 +350,13 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key has nothing to scroll in the prompt."""
+        """Return whether a key goes to the log, because it would do nothing in the prompt."""
         if key in _PAGES:
             return not self.max_scroll_y
-        if key == "end":
-            return self.selection.is_empty and self.cursor_location == self.document.end
-        return key == "home" and not self.text
+        if key == "home":
+            return not self.text
+        is_at_end = self.selection.is_empty and self.cursor_location == self.document.end
+        return key == "end" and is_at_end
 
     def _insert(self, text: str) -> None:
         start, end = self.selection

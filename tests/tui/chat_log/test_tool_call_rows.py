@@ -14,7 +14,7 @@ HIDDEN = re.compile(r"([\d,]+)(\+?) more lines?")
 
 
 def card(arguments, *, is_folded):
-    entry = Entry(call(arguments), call=ASKS, is_folded=is_folded)
+    entry = Entry(call(arguments), call_state=ASKS, is_folded=is_folded)
     document = document_with(entry, plain_page(60))
     return lines_of(document)
 

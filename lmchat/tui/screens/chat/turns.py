@@ -378,23 +378,28 @@ class Turns:
         answer = opened.conversation.find(answer_id)
         if opened is self._sessions.opened:
             self._show_end(opened, None if is_summary else answer)
-        waiting = self._open_sessions.next_after(opened)
+        next_prompt = self._open_sessions.take_next_after(opened)
         self._sessions.show_queue()
+        self._status.show_action(self._outcome(opened, answer, is_summary=is_summary))
         if is_summary:
-            words = "not compacted" if answer is None else "compacted"
             self._tell_of_summary(opened.conversation, answer)
-        else:
-            words = self._ended_words(opened, answer)
-        is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
-        self._status.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
+
         self._check_server_after(opened.conversation)
         if self._workspace.clock() - began_s > _LONG_ANSWER_S:
             self._notices.notify_if_unfocused("The answer has ended.")
-        if waiting is not None:
-            self._send(opened, waiting, may_compact=not is_summary)
+        if next_prompt is not None:
+            self._send(opened, next_prompt, may_compact=not is_summary)
         else:
             self._name_session(opened)
+
+    def _outcome(self, opened: OpenSession, answer: ChatMessage | None, *, is_summary: bool) -> str:
+        """Return how a turn ended, and whether that is on the disk."""
+        if is_summary:
+            return "not compacted" if answer is None else "compacted"
+        words = self._ended_words(opened, answer)
+        is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
+        return words.replace("saved", "not saved") if is_unsaved else words
 
     def _ended_words(self, opened: OpenSession, answer: ChatMessage | None) -> str:
         calls = opened.last_calls  # a call that was stopped, or failed

@@ -20,9 +20,9 @@ from lmchat.services.server_rows import (
     NOTHING,
     RowAction,
     ServerRow,
-    advice,
+    advice_of,
     first_step,
-    headline,
+    headline_of,
     server_rows,
 )
 from lmchat.services.workspace import Workspace
@@ -72,7 +72,7 @@ class WelcomeScreen(Screen[None]):
     def __init__(self, workspace: Workspace, connect: Connect) -> None:
         super().__init__()
         self._connect = connect
-        self.has_waiting = False  # whether a message waits for a server
+        self.has_waiting_message = False  # for a server
         self.is_leaving = False  # whether the page closes as soon as no dialog is over it
         self.starts = ServerStarts(self, workspace, connect)
         self._clock = workspace.clock
@@ -80,9 +80,11 @@ class WelcomeScreen(Screen[None]):
         self._servers: tuple[ServerRow, ...] = ()
         self._searched_at_s: float | None = None
         self._next_search_at_s = 0.0
-        self._drawn: Sequence[ListRow] = ()
-        self._sentences = ("", "", "")  # headline, advice and problem as they are drawn
-        self._has_waited = False  # whether the rows wait no longer for the disk
+
+        self._drawn_rows: Sequence[ListRow] = ()
+        self._drawn_sentences = ("", "", "")  # headline, advice and problem
+
+        self._is_disk_wait_over = False  # whether the rows are drawn without what the disk has
         self._is_touched = False  # whether the user moved; until then the best row is chosen
 
     @property
@@ -119,7 +121,7 @@ class WelcomeScreen(Screen[None]):
 
     def end_wait(self) -> None:
         """Draw what is known, even if the disk is still being read."""
-        self._has_waited = True
+        self._is_disk_wait_over = True
         self.draw()
 
     def tick(self) -> None:
@@ -148,30 +150,31 @@ class WelcomeScreen(Screen[None]):
     def draw(self) -> None:
         """Draw the sentences, then the rows, which get the room that is left."""
         self._servers = server_rows(self._candidates, self.starts.machine)
-        is_waiting = not (self._has_waited or self.starts.has_read_disk)
+        is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
             return
         sentences = (*self._headline_and_advice(), self.starts.problem)
-        if sentences != self._sentences:
-            self._sentences = sentences
+        if sentences != self._drawn_sentences:
+            self._drawn_sentences = sentences
             self._draw_sentences(*sentences)
             self.call_after_refresh(self._draw_rows)
         self._draw_rows()
 
     def _headline_and_advice(self) -> tuple[str, str]:
         servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
-        first = headline(servers)
-        second = advice(servers)
+        headline = headline_of(servers)
+        advice = advice_of(servers)
         is_usable = any(server.verdict.is_usable for server in servers)
-        if not second and not is_usable:
+        if not advice and not is_usable:
             has_engine = self.starts.machine.offer is not None
-            second = _ADVICE.format(_TRY_ENGINE if has_engine else _TYPE_ADDRESS)
+            advice = _ADVICE.format(_TRY_ENGINE if has_engine else _TYPE_ADDRESS)
 
-        if not self.has_waiting:
-            return first, second
-        if self._advice.display:
-            return first, f"{_WAITING} {second}"
-        return _WAITING, ""  # a small screen has room for one sentence
+        if not self.has_waiting_message:
+            return headline, advice
+        has_room_for_advice = self._advice.display  # the style sheet hides it on a small screen
+        if has_room_for_advice:
+            return headline, f"{_WAITING} {advice}"
+        return _WAITING, ""
 
     def _draw_sentences(self, headline: str, advice: str, problem: str) -> None:
         self._headline.update(styled(headline, STRONG))
@@ -188,8 +191,8 @@ class WelcomeScreen(Screen[None]):
         rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
         if len(rows) > free_height(self._rows, room):
             rows = [row for row in rows if row.pieces]
-        if rows != self._drawn:
-            self._drawn = rows
+        if rows != self._drawn_rows:
+            self._drawn_rows = rows
             self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
         self._show_status()
         fit_height(self._rows, len(rows), room)

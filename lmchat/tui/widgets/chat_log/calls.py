@@ -23,14 +23,14 @@ class RunningCalls:
         self.card_id = ""  # the tool message that asks
         self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
         self._viewport = viewport
-        self._changed = changed
+        self._on_change = changed
         self._began_s = 0.0  # when the calls began to run
 
     @property
     def has_focus(self) -> bool:
         """Whether the card is the focused message."""
         cursor = self._viewport.cursor
-        return cursor is not None and self._viewport.document.entries[cursor].call == ASKS
+        return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 
     def show(
         self,
@@ -58,9 +58,9 @@ class RunningCalls:
     def _set_state(self, message_id: str, state: str) -> None:
         entries = self._viewport.document.entries
         index = entries.index_of(message_id)
-        if index is not None and entries[index].call != state:
-            entries[index].call = state
-            self._changed(index)
+        if index is not None and entries[index].call_state != state:
+            entries[index].call_state = state
+            self._on_change(index)
 
     def _is_visible(self, message_id: str) -> bool:
         document = self._viewport.document

@@ -202,7 +202,7 @@ class Entry(Struct):
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
     is_source: bool = False  # whether it is shown as source
-    call: str = ""  # state of a call of the running turn
+    call_state: str = ""  # state of a call of the running turn
     has_tool_messages: bool = False  # whether its calls were run: they follow as messages
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
@@ -330,7 +330,7 @@ class Entry(Struct):
         self.is_streaming = False
         self.message = message
         self.turn = None
-        self.call = ""
+        self.call_state = ""
         if self.parts:
             self.set_parts(message.parts)
 
@@ -372,9 +372,9 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
-                if self.call == ASKS:
+                if self.call_state == ASKS:
                     return _question_blocks(message, is_folded=self.is_folded)
-                row = made_block(partial(call_lines, message, self.call, self.is_folded))
+                row = made_block(partial(call_lines, message, self.call_state, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:
                 return self._answer(message)

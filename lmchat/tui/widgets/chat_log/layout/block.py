@@ -340,10 +340,7 @@ class Layout:
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
         prefix, rest = prefixes
-        number = self._number
-        self._number = None
-        if number is None:
-            number = int(token.attrs.get("start", 1))
+        number = self._take_first_number(token)
         position = 0
         while position < len(inner):
             end = closing(inner, position)
@@ -351,7 +348,7 @@ class Layout:
                 yield self.page.line([], prefix=rest)
             item = inner[position + 1 : end]
             mark = " " * self._indent(token, inner[position])
-            task = self._task(item)
+            task = self._take_task_box(item)
             if token.type == "ordered_list_open":
                 mark += f"{number}{token.markup} {task}"
             else:
@@ -363,12 +360,18 @@ class Layout:
             position = end + 1
             number += 1
 
+    def _take_first_number(self, token: Token) -> int:
+        """Return the number of the first item; only the first list of a block continues one."""
+        number = self._number
+        self._number = None
+        return int(token.attrs.get("start", 1)) if number is None else number
+
     def _indent(self, token: Token, item: Token) -> int:
         """Return the blanks before an item of an outermost list, which many mean as nesting."""
         line = self._source[item.map[0]] if item.map and not token.level else ""
         return len(line) - len(line.lstrip(" "))
 
-    def _task(self, item: list[Token]) -> str:
+    def _take_task_box(self, item: list[Token]) -> str:
         """Take the box of a task from an item; return it, or nothing for other items."""
         if len(item) < 2 or item[0].type != "paragraph_open":  # noqa: PLR2004 - with its text
             return ""
