@@ -239,8 +239,13 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kill it, and what it has started."""
-        if self._process.returncode is None:
+        if self._process.returncode is not None:
+            return
+        if hasattr(os, "killpg"):
             end_program(self._process.pid, is_forced=True)
+        else:
+            with suppress(ProcessLookupError):  # it has ended
+                self._process.kill()  # on Windows; lmchat's own programs start no others
 
     async def wait(self) -> None:
         await self._process.wait()

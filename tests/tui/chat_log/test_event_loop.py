@@ -218,7 +218,7 @@ def test_a_call_of_a_tool_is_laid_out_without_holding_the_loop(name, state, is_f
     message = LONG_CALLS[name]
     if state:
         message = replace(message, state=AnswerState.STREAMING)
-    document = document_with(Entry(message, call=state, is_folded=is_folded), plain_page(90))
+    document = document_with(Entry(message, call_state=state, is_folded=is_folded), plain_page(90))
     assert cpu_s(document.build, 0) < MOST_S
     for block in range(len(document.entries[0].blocks[:40])):
         assert cpu_s(document.prepare, 0, block) < MOST_S / 2
