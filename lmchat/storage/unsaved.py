@@ -2,7 +2,7 @@
 
 What it writes is in memory only: an SQLite database without a file, and dictionaries. Saved
 sessions are read from the disk; the first change of one copies it into memory, where it keeps its
-id. Only the ledger, which holds figures and no text, is written to the disk.
+id. Only the ledger and the counters, which hold no text, are written to the disk.
 """
 
 from __future__ import annotations

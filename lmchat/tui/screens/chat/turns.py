@@ -2,7 +2,7 @@
 
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in
 a worker `Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue.save`,
-`SqliteStore.append`) and then asks the server (`Backend.stream`, `ProxyClient.stream`). All events
+`SessionTables.append`) and then asks the server (`Backend.stream`, `ProxyClient.stream`). Events
 come back to `Turns._show_event`, which gives them to `ChatLog` (`append`, `begin_answer`, `apply`);
 `Conversation` saves the answer while it streams. A prompt that has to wait is queued in
 `OpenSessions`; `send_waiting` and `_end_turn` send it later.
