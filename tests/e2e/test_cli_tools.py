@@ -435,10 +435,10 @@ def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
     cli.configure(f"[[mcp]]\nname = 'files'\n{server}")
     process = cli.start("tools", "call", "files/never", "{}")
     wait_until(lambda: processes(sign), "the server's own child")
-    own = psutil.Process(process.pid).children(recursive=True)
-    assert (
-        len(own) == 5
-    )  # the tool host, the server, a watchdog of each, and the server's own child
+    lmchat = psutil.Process(process.pid)
+    # the tool host, the server, a watchdog of each, and the server's own child
+    wait_until(lambda: len(lmchat.children(recursive=True)) == 5, "five processes and no other")
+    own = lmchat.children(recursive=True)
     process.kill()
     process.communicate(timeout=WAIT_S)
     wait_until(
