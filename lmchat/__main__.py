@@ -29,12 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Flush stdout; Python would complain about a closed pipe at exit."""
+    """Flush stdout; if its pipe is closed, discard what is left in its buffer.
+
+    Python flushes stdout once more when it exits, and would complain about the closed pipe.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        stdout_descriptor = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_descriptor)
 
 
 if __name__ == "__main__":

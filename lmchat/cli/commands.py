@@ -9,84 +9,108 @@ from typing import Any, NamedTuple
 from lmchat.formats.table import PROGRAMS
 
 LEVELS = ("debug", "info", "warning", "error")  # of the log
-_JSON = "print one JSON document"
-_JSON_ANYWAY = "no effect: the output is always JSON"
-_FILES = ("FILE", "DIR")  # names of arguments that are not decoded
+_JSON_HELP = "print one JSON document"
+_ALWAYS_JSON_HELP = "no effect: the output is always JSON"
+# values with these names are not decoded: the name of a file may have bytes that are not UTF-8
+_FILE_METAVARS = ("FILE", "DIR")
+# values that examples show, by the name of the value
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
 class Argument(NamedTuple):
-    """Names and keywords of `add_argument`.
+    """An option or a positional argument, as `add_argument` of argparse takes it.
 
     A `NamedTuple`, because importing dataclasses costs 16 ms.
     """
 
     names: tuple[str, ...]
-    form: dict[str, Any]
+    keywords: dict[str, Any]
 
 
 class Subcommand(NamedTuple):
-    """One command."""
+    """A command, such as `sessions`, or an action of a command, such as `sessions show`."""
 
     name: str
     help: str
     examples: str = ""  # one a line; by default the command with a sample of each argument
     arguments: tuple[Argument, ...] = ()
-    commands: tuple[Subcommand, ...] = ()
-    handler: str = ""  # `module:function` in `lmchat.cli`; an action is named like its function
-    json: str = _JSON  # help of `--json`; empty where there is no such option
+    commands: tuple[Subcommand, ...] = ()  # the actions of a command
+    handler: str = ""
+    """`module:function` in `lmchat.cli`, or `module:` for a command that needs an action.
+
+    Empty for an action: the function in the module of its command has the name of the action.
+    """
+    json: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
-    exclusive: tuple[tuple[str, ...], ...] = ()  # options of which only one may be used
+    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
 
     def shown_examples(self, prog: str) -> str:
         """Return the examples, one a line; `prog` is how the command is typed."""
         if self.examples:
             return self.examples
-        metavars = [argument.form.get("metavar") for argument in self.arguments]
+        metavars = [argument.keywords.get("metavar") for argument in self.arguments]
         samples = [_SAMPLES[metavar] for metavar in metavars if metavar in _SAMPLES]
         return " ".join([prog, *samples])
 
     @property
     def is_json_always(self) -> bool:
-        return self.json == _JSON_ANYWAY
+        """Whether the command prints JSON even without `--json`."""
+        return self.json == _ALWAYS_JSON_HELP
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
+        """The arguments, and `--json` where the command has it."""
         if not self.json:
             return self.arguments
         return (*self.arguments, argument("--json", self.json))
 
 
-def argument(spelling: str, help: str, **form: Any) -> Argument:  # noqa: A002 - argparse's word
-    """Return an argument, such as `-o --output FILE` or `id ID`; without a value it is a switch."""
-    *names, last = spelling.split()
-    if last.isupper():
-        form["metavar"] = last
-        if last not in _FILES:
-            form.setdefault("type", decoded)
+def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A002 - argparse's word
+    """Return an argument that is written as in a help text.
+
+    `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
+    switch, unless its keywords say otherwise. The keywords are those of `add_argument`.
+    """
+    *names, last_word = spelling.split()
+    is_metavar = last_word.isupper()
+    if is_metavar:
+        keywords["metavar"] = last_word
+        if last_word not in _FILE_METAVARS:
+            keywords.setdefault("type", decoded)
     else:
-        names.append(last)
-        if last.startswith("-") and not form:
-            form["action"] = "store_true"
-    return Argument(tuple(names), {**form, "help": help})
+        names.append(last_word)
+        is_switch = last_word.startswith("-") and not keywords
+        if is_switch:
+            keywords["action"] = "store_true"
+    return Argument(tuple(names), {**keywords, "help": help})
 
 
 def decoded(word: str) -> str:
-    """Replace bytes that are not UTF-8, which servers and stores refuse."""
+    """Return a word of the command line with `�` for bytes that are not UTF-8.
+
+    Servers and stores refuse such bytes. A word without them is returned as the same object, since
+    argparse passes its default `SUPPRESS` through this function and then tests it with `is`.
+    """
     if word.isascii():
-        return word  # argparse knows its `SUPPRESS` by identity
+        return word
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def positive_number(word: str) -> int:
-    """Return a number as a type of argparse, which names this function in its error message."""
+    """Return a whole number of at least 1, as a `type` of argparse; raises `ValueError`."""
     number = int(word)
     if not 0 < number <= sys.maxsize:
         raise ValueError
     return number
 
 
-positive_number.__name__ = "number"
+positive_number.__name__ = "number"  # argparse prints it: "invalid number value: 'x'"
+
+
+def _program_name(word: str) -> str:
+    """Return the name of a program as `PROGRAMS` has it: `LM-Studio` becomes `lmstudio`."""
+    letters = filter(str.isalnum, decoded(word).lower())
+    return "".join(letters)
 
 
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
@@ -198,8 +222,8 @@ _METRICS = Subcommand(
     "metrics",
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
-    commands=(Subcommand("reset", "set all counters to 0", json=_JSON_ANYWAY),),
-    json=_JSON_ANYWAY,
+    commands=(Subcommand("reset", "set all counters to 0", json=_ALWAYS_JSON_HELP),),
+    json=_ALWAYS_JSON_HELP,
     handler="stats:show",
 )
 _SESSIONS = Subcommand(
@@ -280,7 +304,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
             "machine, and a name without FILE for those of one program: " + ", ".join(PROGRAMS),
             dest="source",
             choices=("auto", "all", *PROGRAMS),
-            type=lambda name: "".join(filter(str.isalnum, decoded(name).lower())),  # LM-Studio
+            type=_program_name,
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "without FILE: do not ask"),
@@ -335,14 +359,14 @@ COMMANDS: tuple[Subcommand, ...] = (
         "health",
         "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
-        json=_JSON_ANYWAY,
+        json=_ALWAYS_JSON_HELP,
         handler="models:health",
     ),
     Subcommand(
         "detect",
         "find model servers, as JSON",
         "lmchat detect | jq -r .endpoint",
-        json=_JSON_ANYWAY,
+        json=_ALWAYS_JSON_HELP,
         handler="models:detect",
     ),
     _METRICS,
@@ -366,15 +390,16 @@ COMMANDS: tuple[Subcommand, ...] = (
 
 
 class ParsedOptions:
-    """Options and arguments; each attribute holds its value where nothing was typed.
+    """Options and arguments; the attributes of the class are the values of what was not typed.
 
-    A plain class: argparse fills it, and `lmchat` alone starts without argparse and dataclasses.
+    argparse sets them on an object. It is a plain class, because `lmchat` without arguments starts
+    without importing argparse and dataclasses.
     """
 
     handler = ""  # `module:function` of the command; empty for the chat screen
     is_json_always = False
 
-    # of every command
+    # options of every command
     endpoint: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     model: str | None = None
@@ -386,7 +411,7 @@ class ParsedOptions:
     log_level: str | None = None
     temporary = local = plain = json = False
 
-    # of some
+    # options and arguments of some commands
     code = stream_json = tools = yes = False
     schema: str | None = None
     preset: str | None = None

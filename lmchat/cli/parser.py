@@ -37,7 +37,7 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 3 no server found, 130 interrupted.
 """
 _LIST_MODELS = "To list the models: lmchat models"
-_COMMANDS_ELSEWHERE = {
+_COMMANDS_OF_OTHER_PROGRAMS = {
     "lmchat run": "To chat with a model: lmchat -m MODEL",
     "lmchat chat": "To chat: lmchat",
     "lmchat ls": _LIST_MODELS,
@@ -51,6 +51,8 @@ _COMMANDS_ELSEWHERE = {
     "lmchat version": "To print the version: lmchat --version",
 }
 """Commands of other programs such as Ollama, and what does the same here."""
+# "argument COMMAND: invalid choice: 'modles' (choose from 'ask', 'models')"; the names follow the
+# match, in later versions of Python without quotes
 _UNKNOWN_COMMAND = re.compile(
     r"argument (COMMAND|ACTION): invalid choice: '(?P<word>.*?)' \(choose( from)?", re.DOTALL
 )
@@ -62,35 +64,39 @@ _PLAIN_MESSAGES = {
     r"argument (\S+): expected one argument": r"\1 needs a value",
     r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
 }
-"""Messages of argparse, and plainer ones."""
+"""Patterns of argparse's messages, and plainer messages."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parser that raises instead of exiting."""
+    """Parser that raises `WrongUse` instead of exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
 
     def error(self, message: str) -> NoReturn:
+        """Raise `WrongUse` with a plainer message; argparse calls this method for each error."""
         if unknown := _UNKNOWN_COMMAND.match(message):
             commands = re.findall(r"\w+", message[unknown.end() :])
             message = self._unknown_command(unknown["word"], commands)
-        for pattern, plain in _PLAIN_MESSAGES.items():
-            message = re.sub(pattern, plain, message)
+        for pattern, plain_message in _PLAIN_MESSAGES.items():
+            message = re.sub(pattern, plain_message, message)
         sentence = message[:1].upper() + message[1:]
         if not sentence.endswith("?"):
             sentence += "."
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
     def _unknown_command(self, word: str, commands: Sequence[str]) -> str:
-        """Return the message without its full stop."""
-        if step := _COMMANDS_ELSEWHERE.get(f"{self.prog} {word}"):
-            return f"Unknown command {word!r}. {step}"
-        if "://" in word or "@" in word:  # an address may hold a password
+        """Return the message about a word that is no command, without its full stop.
+
+        It names what to type instead, or else all `commands` that are possible here.
+        """
+        if next_step := _COMMANDS_OF_OTHER_PROGRAMS.get(f"{self.prog} {word}"):
+            return f"Unknown command {word!r}. {next_step}"
+        if "://" in word or "@" in word:  # an address is not repeated: it may hold a password
             return "Unknown command. To connect to a server: lmchat --endpoint URL"
-        if meant := similar(word, tuple(commands)):
-            return f"Unknown command {word!r}; did you mean {meant}?"
+        if suggestion := similar(word, tuple(commands)):
+            return f"Unknown command {word!r}; did you mean {suggestion}?"
         return f"Unknown command {word!r}; commands: {', '.join(commands)}"
 
 
@@ -103,20 +109,23 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         options = build_parser(hosts, models).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        misplaced = _misplaced_option(argv)
-        raise misplaced or _unknown_option(argv, error) from None
+        raise _plainer_error(argv, error) from None
     options.allowed_hosts = tuple(hosts)
     options.models = tuple(models)
     return options
 
 
 def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser:
-    """Return the parser of everything; `hosts` receives each `--allow-host`, `models` each `-m`."""
-    # options that may come before or after a command, whose defaults would overwrite earlier values
+    """Return the parser of all commands.
+
+    While it parses, it appends each `--allow-host` to `hosts` and each `-m` to `models`.
+    """
+    # The shared options may come before or after a command. They have no defaults, since those of
+    # the command's parser would overwrite what was typed before the command.
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
     for shared_argument in shared_arguments(hosts, models):
-        group.add_argument(*shared_argument.names, **shared_argument.form)
+        group.add_argument(*shared_argument.names, **shared_argument.keywords)
     parser = _Parser(
         prog="lmchat",
         description=_DESCRIPTION,
@@ -131,22 +140,26 @@ def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser
 
 
 def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
-    """Return the common options; `--allow-host` fills `hosts`, and `-m` fills `models`."""
+    """Return the common options; parsing appends each `--allow-host` and `-m` to the lists.
 
-    def model(word: str) -> str:
-        models.append(decoded(word))
-        return models[-1]
+    With argparse's action `append`, values before a command would be lost: the command's parser
+    begins with an empty list.
+    """
+
+    def add_model(word: str) -> str:
+        model = decoded(word)
+        models.append(model)
+        return model
 
     return (
         argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
-        # an action that appends would lose those before a command
         argument(
             "--allow-host HOST",
             "allow a host other than this machine",
             dest="allowed_hosts",
             type=hosts.append,
         ),
-        argument("-m --model MODEL", "model to use", type=model),
+        argument("-m --model MODEL", "model to use", type=add_model),
         argument("--profile NAME", "profile of the configuration to use"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
         argument(
@@ -171,6 +184,11 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
 def _add_commands(
     parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
 ) -> None:
+    """Add commands to a parser; in the parser of a command, its actions.
+
+    `shared` has the options of all commands. `module` has the handlers of the actions; it is empty
+    for commands, which name theirs.
+    """
     metavar = "ACTION" if module else "COMMAND"
     is_required = (parser.get_default("handler") or "").endswith(":")
     adder = parser.add_subparsers(
@@ -178,7 +196,7 @@ def _add_commands(
     )
     for command in commands:
         examples = indent(command.shown_examples(f"{parser.prog} {command.name}"), "  ")
-        sub = adder.add_parser(
+        command_parser = adder.add_parser(
             command.name,
             help=command.help,
             description=command.help[:1].upper() + command.help[1:] + ".",
@@ -189,32 +207,48 @@ def _add_commands(
             allow_abbrev=False,
         )
         handler = command.handler or f"{module}:{command.name}"
-        sub.set_defaults(handler=handler, is_json_always=command.is_json_always)
-        exclusive: dict[str, Any] = {}
-        for names in command.exclusive:
-            exclusive |= dict.fromkeys(names, sub.add_mutually_exclusive_group())
-        for own_argument in command.all_arguments:
-            group = exclusive.get(own_argument.names[0], sub)
-            group.add_argument(*own_argument.names, **own_argument.form)
+        command_parser.set_defaults(handler=handler, is_json_always=command.is_json_always)
+        _add_own_arguments(command_parser, command)
         if command.commands:
-            _add_commands(sub, command.commands, shared, handler.partition(":")[0])
+            handler_module = handler.partition(":")[0]
+            _add_commands(command_parser, command.commands, shared, handler_module)
 
 
-def _unknown_option(argv: Sequence[str], error: WrongUse) -> WrongUse:
-    """Name an unknown option; argparse would complain about the word after it."""
-    known = _known_options()
+def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> None:
+    """Add the arguments that the other commands do not have to the parser of a command."""
+    group_by_option: dict[str, Any] = {}
+    for options in command.exclusive:
+        group_by_option |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
+    for own_argument in command.all_arguments:
+        first_name = own_argument.names[0]
+        group = group_by_option.get(first_name, parser)
+        group.add_argument(*own_argument.names, **own_argument.keywords)
+
+
+def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
+    """Return an error that names what is wrong better than argparse's `error`; else that one.
+
+    argparse takes the value of an unknown option for a command, and complains about the value.
+    """
+    misplaced_option = _misplaced_option(argv)
+    if misplaced_option is not None:
+        return misplaced_option
     typed = _typed_words(argv)
-    unknown = next((option for option in _options_in(typed) if option not in known), None)
-    if unknown is not None:
-        meant = similar(unknown, known) or _long_form(unknown, known)
-        question = f"; did you mean {meant}?" if meant else "."
-        return WrongUse(f"Unknown option: {unknown}{question}", hint=error.hint)
-    if "ask" in typed and "nrecognized" in error.message:
+    known_options = _known_options()
+    for option in _options_in(typed):
+        if option not in known_options:
+            suggestion = similar(option, known_options) or _long_form(option, known_options)
+            ending = f"; did you mean {suggestion}?" if suggestion else "."
+            return WrongUse(f"Unknown option: {option}{ending}", hint=error.hint)
+
+    has_surplus_words = error.message.startswith("Unrecognized")  # "Unrecognized arguments: b c."
+    if "ask" in typed and has_surplus_words:
         return WrongUse(error.message, hint="Put the prompt in quotes.")
     return error
 
 
 def _known_options() -> tuple[str, ...]:
+    """Return the names of the options of all commands."""
     names: list[str] = []
     for action in actions_of(build_parser([], [])):
         names += action.option_strings
@@ -222,20 +256,24 @@ def _known_options() -> tuple[str, ...]:
 
 
 def _typed_words(argv: Sequence[str]) -> list[str]:
-    """Return the words up to `--`, options without their values."""
+    """Return the words before `--`; `--option=value` without its value."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     return [word.partition("=")[0] for word in words]
 
 
 def _options_in(typed: Sequence[str]) -> Iterator[str]:
+    """Yield the words that are options; of `-mMODEL`, a short one with its value, only `-m`."""
     for word in typed:
         if re.match("--?[a-z]", word):
             yield word if word.startswith("--") else word[:2]
 
 
-def _long_form(option: str, known: Sequence[str]) -> str:
-    """Return the first option whose name begins with the letter of a short one."""
-    return next((name for name in known if name.startswith(f"-{option}")), "")
+def _long_form(short_option: str, known_options: Sequence[str]) -> str:
+    """Return the first long option that begins with the letter of a short one, "" if none does."""
+    for option in known_options:
+        if option.startswith(f"-{short_option}"):
+            return option
+    return ""
 
 
 def _misplaced_option(argv: Sequence[str]) -> WrongUse | None:
@@ -259,5 +297,5 @@ def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for below in action.choices.values():
-                yield from actions_of(below)
+            for command_parser in action.choices.values():
+                yield from actions_of(command_parser)

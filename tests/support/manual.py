@@ -53,14 +53,14 @@ def _commands(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
 def _items(arguments: Iterable[Argument]) -> Iterator[str]:
     for one in arguments:
         names = ", ".join(one.names) if one.names[0].startswith("-") else ""
-        value = one.form.get("metavar") or "|".join(one.form.get("choices", ()))
+        value = one.keywords.get("metavar") or "|".join(one.keywords.get("choices", ()))
         name = (
             f'"{_escaped(names)} " {_escaped(value)}'
             if names and value
             else names or value or one.names[0]
         )
         yield from (".TP", f".BI {name}" if names and value else f".B {_escaped(name)}")
-        yield from _text(str(one.form.get("help", "")))
+        yield from _text(str(one.keywords.get("help", "")))
 
 
 def _text(text: str) -> list[str]:

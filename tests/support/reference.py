@@ -413,13 +413,13 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
 
 
 def _argument(argument: Argument) -> tuple[str, str]:
-    form = argument.form
-    takes = form.get("metavar") or (
-        "{" + ",".join(form["choices"]) + "}" if "choices" in form else ""
+    keywords = argument.keywords
+    takes = keywords.get("metavar") or (
+        "{" + ",".join(keywords["choices"]) + "}" if "choices" in keywords else ""
     )
     is_option = argument.names[0].startswith("-")
     name = ", ".join(argument.names) if is_option else (takes or argument.names[0])
-    return f"`{name}{' ' + takes if is_option and takes else ''}`", str(form.get("help", ""))
+    return f"`{name}{' ' + takes if is_option and takes else ''}`", str(keywords.get("help", ""))
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
