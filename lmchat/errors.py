@@ -21,7 +21,7 @@ class LMChatError(Exception):
             self.kind = kind
 
     @property
-    def words(self) -> str:
+    def message_with_hint(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
 
 

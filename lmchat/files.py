@@ -90,7 +90,7 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
     return data
 
 
-def path_of(name: str) -> Path:
+def expanded_path(name: str) -> Path:
     """Return a named path with `~` expanded; raises `FileRefused` for an impossible name."""
     try:
         path = Path(name).expanduser()
@@ -243,17 +243,17 @@ def previous_log(path: Path) -> Path:
 # Programs and their environment
 
 
-def is_runnable(program: str) -> bool:
+def is_absolute_path(program: str) -> bool:
     """Return whether a path is independent of the current folder."""
     return PurePath(program).is_absolute()
 
 
 def find_program(name: str, path: str) -> str:
     """Return a program's path; only absolute folders of `PATH` count."""
-    if is_runnable(name):
+    if is_absolute_path(name):
         return shutil.which(name) or ""
     for folder in path.split(os.pathsep):
-        if is_runnable(folder):
+        if is_absolute_path(folder):
             # a whole `PATH` would be searched after the current folder on Windows
             found = shutil.which(str(Path(folder) / name))
             if found:
@@ -261,7 +261,7 @@ def find_program(name: str, path: str) -> str:
     return ""
 
 
-def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return the command with an absolute program; raises `FileNotFoundError`."""
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:

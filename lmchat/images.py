@@ -41,7 +41,7 @@ class SizedImage(NamedTuple):
 
 
 @contextmanager
-def opened(name: str, data: bytes) -> Iterator[Any]:
+def open_image(name: str, data: bytes) -> Iterator[Any]:
     """Open an image with Pillow; raises `FileRefused` before too many pixels are decoded."""
     from PIL import Image  # noqa: PLC0415 - an extra
 
@@ -61,7 +61,7 @@ def opened(name: str, data: bytes) -> Iterator[Any]:
         raise _damaged(name) from error
 
 
-def sized(name: str, data: bytes) -> SizedImage:
+def fit_image(name: str, data: bytes) -> SizedImage:
     """Return an image that decodes, scaled down where it is too large; raises `FileRefused`."""
     if image_type(data) == "image/png" and _PNG_END not in data:
         raise _damaged(name)
@@ -69,7 +69,7 @@ def sized(name: str, data: bytes) -> SizedImage:
         return _within_bytes(
             name, SizedImage(data), 'To scale images down: pip install "lmchat[images]"'
         )
-    with opened(name, data) as image:
+    with open_image(name, data) as image:
         if max(image.size) <= LONGEST_SIDE:
             image.load()  # fails if it is truncated
             found = SizedImage(data, *image.size)
@@ -78,28 +78,28 @@ def sized(name: str, data: bytes) -> SizedImage:
     return _within_bytes(name, found, "Save a smaller copy of it.")
 
 
-def checked(name: str, data: bytes) -> SizedImage:
+def measure_image(name: str, data: bytes) -> SizedImage:
     """Return an image as it is, which may be damaged; raises `FileRefused` if it is too large."""
     found = SizedImage(data)
     if _can_decode():
-        with suppress(ImageDamagedError), opened(name, data) as image:
+        with suppress(ImageDamagedError), open_image(name, data) as image:
             found = SizedImage(data, *image.size)
     return _within_bytes(name, found, "Save a smaller copy of it.")
 
 
-def imported(name: str, data: bytes) -> SizedImage:
+def check_imported_image(name: str, data: bytes) -> SizedImage:
     """Return an image of a chat within the same limits; raises `FileRefused`.
 
     A small one is not decoded, and kept though it may be damaged.
     """
     if not _can_decode():
-        return checked(name, data)
+        return measure_image(name, data)
     with suppress(ImageDamagedError):
-        with opened(name, data) as image:
+        with open_image(name, data) as image:
             is_large = max(image.size) > LONGEST_SIDE
         if is_large or len(data) > MAX_IMAGE_BYTES:
-            return sized(name, data)
-    return checked(name, data)
+            return fit_image(name, data)
+    return measure_image(name, data)
 
 
 def _can_decode() -> bool:

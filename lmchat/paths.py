@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmchat.errors import FileRefused
-from lmchat.files import ensure_folder, path_of
+from lmchat.files import ensure_folder, expanded_path
 
 
 class Paths:
@@ -33,7 +33,7 @@ class Paths:
     def find(cls, environ: Mapping[str, str]) -> Paths:
         """Return one folder for all if `LMCHAT_HOME` is set, else the system's usual ones."""
         if home := environ.get("LMCHAT_HOME", "").strip():
-            folder = path_of(home).absolute()
+            folder = expanded_path(home).absolute()
             return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
 

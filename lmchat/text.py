@@ -140,7 +140,7 @@ def _is_joinable(char: str) -> bool:
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
-def text_of(data: bytes) -> str:
+def decoded_text(data: bytes) -> str:
     """Decode UTF-8, or Windows-1252 if only ASCII is UTF-8; stray bytes become U+FFFD."""
     try:
         return data.decode()
@@ -155,7 +155,7 @@ def plural(count: int, unit: str) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
-def size_words(value_bytes: int | None, *, is_exact: bool = False) -> str:
+def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
     if value_bytes is None:
         return ""
@@ -185,18 +185,20 @@ class Fence(NamedTuple):
         return len(marks) >= len(self.marks) and not marks.strip(self.marks[0])
 
 
-def fence_of(line: str) -> Fence | None:
+def opening_fence(line: str) -> Fence | None:
     """Return the code fence that a line opens, if any."""
     match = _FENCE.match(line.rstrip("\n"))
-    return Fence(match["indent"], match["marks"], match["info"].strip()) if match else None
+    if match is None:
+        return None
+    return Fence(match["indent"], match["marks"], match["info"].strip())
 
 
-def open_fence(text: str) -> Fence | None:
+def unclosed_fence(text: str) -> Fence | None:
     """Return the code fence that a text does not close."""
     fence: Fence | None = None
     for line in text.split("\n"):
         if fence is None:
-            fence = fence_of(line)
+            fence = opening_fence(line)
         elif fence.is_closed_by(line):
             fence = None
     return fence
@@ -255,14 +257,14 @@ def unescaped(text: str) -> str:
     return unescape(_LONG_REFERENCE.sub("&amp;", text))
 
 
-class Match(NamedTuple):
+class FuzzyMatch(NamedTuple):
     """Score of a fuzzy match."""
 
     score: float
     offsets: tuple[int, ...]  # positions of the typed characters in the name
 
 
-def match(typed: str, name: str) -> Match | None:
+def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed letters in order; adjacent letters and starts of words score best."""
     query = _lower(typed)
     text = _lower(name)
@@ -277,7 +279,7 @@ def match(typed: str, name: str) -> Match | None:
     score = len(offsets) + together + starts - place
     if is_whole:
         score += 2 * len(query)
-    return Match(score=score, offsets=offsets)
+    return FuzzyMatch(score=score, offsets=offsets)
 
 
 def _lower(text: str) -> str:
@@ -299,7 +301,7 @@ def _letters(query: str, text: str) -> tuple[int, ...]:
     return tuple(offsets)
 
 
-def cut_at(text: str, cell: int) -> tuple[str, str]:
+def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     """Split text at a cell; a character across the cut becomes blanks."""
     lead = _hidden(text)
     begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
@@ -322,7 +324,7 @@ def _hidden(text: str) -> int:
     return min(size, len(text))
 
 
-def similar(word: str, words: tuple[str, ...]) -> str:
+def closest_word(word: str, words: tuple[str, ...]) -> str:
     """Return the most similar word, or ""."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 

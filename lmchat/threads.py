@@ -19,7 +19,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(_begin(work))
 
 
-def within(limit_s: float, work: Callable[[], T]) -> T:
+def run_within(limit_s: float, work: Callable[[], T]) -> T:
     """Run a call with a time limit; raises `TimeoutError` and abandons its thread."""
     return _begin(work).result(limit_s)
 

@@ -21,7 +21,7 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
@@ -36,7 +36,7 @@ async def ask(context: Context) -> int:
     extract = await extract_of(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    files = [await read_attachment(path_of(name)) for name in options.files]
+    files = [await read_attachment(expanded_path(name)) for name in options.files]
     prompt = await prompt_of(context)
 
     is_saved = _is_saved(options)

@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 
 from lmchat.domain.message import ToolCallPart
-from lmchat.domain.tool import CHOICES, arguments_of
-from lmchat.text import cut_at, plural, safe_line
+from lmchat.domain.tool import CHOICES, parse_arguments
+from lmchat.text import plural, safe_line, split_at_cell
 
 _CHOICES = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
 _INDENT = "    "
@@ -27,8 +27,8 @@ _MAX_CHARS_PER_CELL = 4
 def call_question(call: ToolCallPart, columns: int) -> str:
     """Return the lines of the question; the last one begins with server and tool."""
     safe_name = _few_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
-    name, _ = cut_at(safe_name, _MAX_NAME_CELLS)
-    arguments = arguments_of(call.arguments) or {}
+    name, _ = split_at_cell(safe_name, _MAX_NAME_CELLS)
+    arguments = parse_arguments(call.arguments) or {}
     without = "" if arguments else ", without arguments"
     lines = [f"{name} wants to run{without}:"]
 
@@ -50,7 +50,7 @@ def _argument_lines(key: str, value: object, width: int, max_lines: int) -> Iter
     max_chars = max_lines * width * _MAX_CHARS_PER_CELL
     rest = _few_marks(safe_line(text[:max_chars]))
     for _ in range(max_lines):
-        line, rest = cut_at(rest, width)
+        line, rest = split_at_cell(rest, width)
         yield f"{_INDENT}{line.rstrip()}"
         if not rest:
             break

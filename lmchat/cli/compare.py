@@ -94,7 +94,7 @@ async def _measure(
     except LMChatError as error:
         failure = error
     if failure is not None:
-        output.note(f"lmchat: {failure.words}")
+        output.note(f"lmchat: {failure.message_with_hint}")
 
     while failure is None and len(runs) < context.options.runs:
         runs.append(await _run(runtime, model, prompt, None))

@@ -19,7 +19,7 @@ from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
 from lmchat.files import write_new_file
 from lmchat.paths import make_folder
-from lmchat.text import similar
+from lmchat.text import closest_word
 
 _MASK = "********"
 _ORIGIN_COLUMN = 50
@@ -150,7 +150,7 @@ def _unknown_theme(context: Context) -> Iterator[Problem]:
     names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values(), *own_themes)]
     if theme_named(name, names):
         return
-    meant = similar(name, (*names, *map(short_name, names)))
+    meant = closest_word(name, (*names, *map(short_name, names)))
     reason = f'"{name}" is not a theme'
     if not meant:
         reason += f"; themes: {', '.join(names)}"

@@ -16,7 +16,7 @@ from lmchat.config.config_file import Problem
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
-from lmchat.files import environment_for_others, path_of
+from lmchat.files import environment_for_others, expanded_path
 from lmchat.paths import Paths
 
 
@@ -34,7 +34,7 @@ class Context:
 
     @property
     def config_file(self) -> Path:
-        return path_of(self.options.config) if self.options.config else self.paths.config_file
+        return expanded_path(self.options.config) if self.options.config else self.paths.config_file
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -65,7 +65,7 @@ class Context:
     def local_model(self) -> str:
         """Model file for the built-in engine; empty if `--model` names none."""
         named = self.options.model or ""
-        is_file = named.lower().endswith(".gguf") and path_of(named).is_file()
+        is_file = named.lower().endswith(".gguf") and expanded_path(named).is_file()
         return named if self.options.local or is_file else ""
 
     @property

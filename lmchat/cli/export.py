@@ -7,7 +7,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.cli.wiring import open_library
 from lmchat.errors import WrongUse
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.services.exporting import BY_NAME, ExportAs, Exported
 from lmchat.services.library import Library
 
@@ -28,7 +28,7 @@ async def export(context: Context) -> int:
         if options.all_into:
             exported = await library.exporter.export_several(
                 await library.every_id(),
-                path_of(options.all_into),
+                expanded_path(options.all_into),
                 export_as,
                 is_forced=options.force,
             )
@@ -67,7 +67,7 @@ async def export_session(
     """Print a session of an open store, or write it into a file."""
     session = await library.store.open_session(session_id)
     if file is not None:
-        path = path_of(file)
+        path = expanded_path(file)
         path = await library.exporter.export_file(session, path, export_as, is_forced=is_forced)
         return _report(output, Exported(paths=(path,), refused=()))
 
@@ -84,7 +84,7 @@ async def export_session(
 def _report(output: Output, exported: Exported) -> int:
     failed = len(exported.refused) + exported.not_tried
     for session_id, error in exported.refused[:_MAX_REFUSALS]:
-        output.note(f"{session_id}: {error.words}")
+        output.note(f"{session_id}: {error.message_with_hint}")
     if output.is_json:
         output.document({"files": exported.paths, "failed": failed})
         return 1 if failed else 0

@@ -10,7 +10,7 @@ from lmchat.cli.output import Output
 from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.request import AnyText
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import path_of, read_plain
+from lmchat.files import expanded_path, read_plain
 from lmchat.structured.json_schema import WantedValue
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 
@@ -91,7 +91,7 @@ async def extract_of(options: ParsedOptions) -> Extract | None:
     """Return what to extract of an answer; None for all of it."""
     if options.schema is None:
         return CodeExtract() if options.code else None
-    wanted = WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem)
+    wanted = WantedValue(_schema_in(options.schema), name=expanded_path(options.schema).stem)
     await wanted.require_valid()
     return ValueExtract(wanted)
 
@@ -99,7 +99,7 @@ async def extract_of(options: ParsedOptions) -> Extract | None:
 def _schema_in(name: str) -> object:
     hint = "Correct the schema file."
     try:
-        data = read_plain(path_of(name), limit=_MAX_SCHEMA_BYTES, may_stream=True)
+        data = read_plain(expanded_path(name), limit=_MAX_SCHEMA_BYTES, may_stream=True)
         return strict_json(data.decode("utf-8-sig"))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"

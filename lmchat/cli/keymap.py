@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lmchat.config.config_file import Problem, line_of
 from lmchat.config.load import Loaded
-from lmchat.text import similar
+from lmchat.text import closest_word
 
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 
@@ -36,7 +36,7 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     }
     for command_id in changed:
         if command_id not in BY_ID:
-            meant = similar(command_id, tuple(BY_ID))
+            meant = closest_word(command_id, tuple(BY_ID))
             reason = "is not a command" if meant else "is not a command; F1 lists the commands"
             note(command_id, reason, meant)
             continue

@@ -21,7 +21,7 @@ from lmchat.domain.server import (
     Verdict,
     is_address,
 )
-from lmchat.domain.target_choice import NOTHING_FOUND, choose, choose_at, why_unusable
+from lmchat.domain.target_choice import NOTHING_FOUND, choose, choose_on_server, why_unusable
 from lmchat.errors import LMChatError
 
 _MINUTE_S = 60
@@ -221,7 +221,7 @@ async def health(context: Context) -> int:
 def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
     """Return the model that the chat screen would choose on a server."""
     model, remembered = runtime.settings.model, runtime.remembered
-    target = choose_at(candidate, model=model, remembered=remembered).target
+    target = choose_on_server(candidate, model=model, remembered=remembered).target
     return target.model if target else None
 
 

@@ -20,7 +20,7 @@ from lmchat.cli.commands import (
 )
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import WrongUse
-from lmchat.text import similar
+from lmchat.text import closest_word
 
 _DESCRIPTION = """\
 Chat with the language models on this machine.
@@ -95,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
             return f"Unknown command {word!r}. {next_step}"
         if "://" in word or "@" in word:  # an address is not repeated: it may hold a password
             return "Unknown command. To connect to a server: lmchat --endpoint URL"
-        if suggestion := similar(word, tuple(commands)):
+        if suggestion := closest_word(word, tuple(commands)):
             return f"Unknown command {word!r}; did you mean {suggestion}?"
         return f"Unknown command {word!r}; commands: {', '.join(commands)}"
 
@@ -237,7 +237,7 @@ def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
     known_options = _known_options()
     for option in _options_in(typed):
         if option not in known_options:
-            suggestion = similar(option, known_options) or _long_form(option, known_options)
+            suggestion = closest_word(option, known_options) or _long_form(option, known_options)
             ending = f"; did you mean {suggestion}?" if suggestion else "."
             return WrongUse(f"Unknown option: {option}{ending}", hint=error.hint)
 

@@ -13,7 +13,7 @@ from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.questions import can_ask, consents
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import safe_line
@@ -149,7 +149,7 @@ class PlainCommands:
         self._output.note(f"The last prompt is on the next line; {words}")
 
     async def _file(self, name: str) -> None:
-        path = path_of(name)
+        path = expanded_path(name)
         if self._turns.is_terminal:
             for outside in await files_outside([path], Path.cwd()):
                 await self._require_consent(outside)

@@ -10,7 +10,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.cli.questions import from_stdin
 from lmchat.errors import WrongUse
-from lmchat.text import text_of
+from lmchat.text import decoded_text
 from lmchat.threads import run_abandonable
 
 _NOTE_AFTER_S = 2.0  # of waiting for standard input
@@ -46,7 +46,7 @@ async def _piped_text(output: Output) -> str:
     note = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, _note_waiting, output)
     piped = await run_abandonable(lambda: from_stdin(BufferedReader.read))
     note.cancel()
-    return text_of(piped).rstrip("\n")
+    return decoded_text(piped).rstrip("\n")
 
 
 def _note_waiting(output: Output) -> None:

@@ -11,7 +11,7 @@ from lmchat.cli.output import SHORT_ID, Output, minute, table
 from lmchat.cli.questions import can_ask, consents
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
-from lmchat.domain.session import HOLDERS, SearchHit, SessionHeader
+from lmchat.domain.session import HIT_KIND_NAMES, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
 from lmchat.services.library import Library
@@ -177,7 +177,7 @@ def _hit_json(hit: SearchHit) -> dict[str, object]:
 
 def _hit_lines(hit: SearchHit) -> tuple[str, str]:
     """Return where a hit is, and the words around it."""
-    holder = HOLDERS.get(hit.kind, "")
+    holder = HIT_KIND_NAMES.get(hit.kind, "")
     has_no_author = holder and hit.role in ("", Role.TOOL)
     author = "" if has_no_author else hit.model or hit.role
     place = ", ".join(word for word in (author, holder) if word)

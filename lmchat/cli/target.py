@@ -13,7 +13,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target
 from lmchat.domain.target_choice import (
     Missing,
     TargetChoice,
-    choose_unasked,
+    choose_without_asking,
     require_model,
     why_no_model,
 )
@@ -55,7 +55,7 @@ async def find_target(
     """
 
     def choose(*candidates: Candidate) -> TargetChoice:
-        return choose_unasked(candidates, model=settings.model, remembered=remembered)
+        return choose_without_asking(candidates, model=settings.model, remembered=remembered)
 
     candidates = await find_candidates(backend, settings)
     if not settings.endpoints:

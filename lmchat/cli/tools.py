@@ -20,16 +20,16 @@ from lmchat.domain.tool import (
     ServerState,
     Tool,
     ToolServer,
-    arguments_of,
     call_message,
-    called,
+    parse_arguments,
     run_call,
+    tool_calls_text,
 )
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import ToolHost
 from lmchat.services.tools import Toolbox
 from lmchat.storage import remembered_file
-from lmchat.text import plural, safe_line, similar
+from lmchat.text import closest_word, plural, safe_line
 
 _MAX_NAME = 80  # characters
 _MAX_CALL = 160  # characters
@@ -107,7 +107,7 @@ async def call(context: Context) -> int:
     """Run a tool; exit 1 if its result is an error."""
     name = context.options.tool
     arguments = context.options.arguments
-    if arguments_of(arguments) is None:
+    if parse_arguments(arguments) is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
     message = call_message(ToolCallPart(call_id="", name=name, arguments=arguments))
@@ -142,7 +142,7 @@ def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
     hint = "`lmchat tools` lists the tools."
     if not context.has_tools:
         hint = how_to_configure(context)
-    elif meant := similar(name, tuple(tool.full_name for tool in toolbox.tools)):
+    elif meant := closest_word(name, tuple(tool.full_name for tool in toolbox.tools)):
         hint = f"Did you mean {meant}?"
     raise WrongUse(f"There is no tool {name}.", hint=hint)
 
@@ -189,7 +189,7 @@ def state_words(server: ToolServer) -> str:
 def step_json(message: ChatMessage) -> dict[str, Any]:
     """Return an ended call as `ask --json` lists it."""
     made = message.tool_calls[0]
-    arguments = arguments_of(made.arguments)
+    arguments = parse_arguments(made.arguments)
     return {
         "tool": made.name,
         "arguments": made.arguments if arguments is None else arguments,
@@ -201,7 +201,7 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
 
 def step_note(message: ChatMessage) -> str:
     """Return the line about an ended call."""
-    words = f"lmchat: {safe_line(called(message), limit=_MAX_CALL)}"
+    words = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_CALL)}"
     if message.state is AnswerState.FAILED:
         words += f" failed: {safe_line(message.tool_result, limit=_MAX_REASON)}"
     return words

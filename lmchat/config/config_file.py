@@ -23,7 +23,7 @@ from lmchat.config.sections import (
 )
 from lmchat.config.settings import FUNCTIONS, TimeoutSettings
 from lmchat.files import read_plain
-from lmchat.text import similar
+from lmchat.text import closest_word
 
 KeyPath = tuple[str | int, ...]
 """Place in a file: names of tables and keys, numbers for arrays of tables."""
@@ -148,7 +148,7 @@ class _Check:
                 continue
             row = section.rows.get(name)
             if row is None:
-                suggestion = similar(name, (*section.rows, *subtables))
+                suggestion = closest_word(name, (*section.rows, *subtables))
                 self._note((*path, name), "is unknown", suggestion)
             elif reason := row.fault(value):
                 self._note((*path, name), reason)
@@ -241,7 +241,7 @@ class _Check:
             server = name.partition("/")[0]
             if server not in servers:
                 reason = f'is for the server "{server}", which is not configured'
-                self._note((*path, name), reason, similar(server, servers))
+                self._note((*path, name), reason, closest_word(server, servers))
         return approvals
 
 

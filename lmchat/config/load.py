@@ -13,7 +13,7 @@ from lmchat.config.config_file import Problem, Values, read_config
 from lmchat.config.sections import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, Row
 from lmchat.config.settings import Secret, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
-from lmchat.text import similar
+from lmchat.text import closest_word
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("LMCHAT_ENDPOINT", "endpoint"),
@@ -173,7 +173,7 @@ def _from_profile(
     if name is None:
         return
     if name not in profiles:
-        meant = similar(name, tuple(profiles))
+        meant = closest_word(name, tuple(profiles))
         reason = "unknown profile"
         if not meant and profiles:
             reason += f"; profiles: {', '.join(profiles)}"

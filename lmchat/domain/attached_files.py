@@ -37,7 +37,7 @@ def fence_for(text: str) -> str:
     return "`" * (longest + 1)
 
 
-def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> str:
+def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
     """Return a file as text of a prompt."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
@@ -59,7 +59,7 @@ def without_file_lines(text: str, *, kept: Collection[str] = ()) -> str:
     return "\n".join(line if line in kept else line.replace(_FILE_MARK, "") for line in lines)
 
 
-def take_files(draft: str) -> tuple[str, dict[str, FilePart]]:
+def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
     """Return what was written of a draft, and the attached files by their lines."""
     if _FILE_LINE not in draft:
         return draft, {}
@@ -86,14 +86,14 @@ def _part_of(line: str) -> FilePart | None:
     return part if _DIGEST.fullmatch(part.digest) else None
 
 
-def has_files(prompt: str) -> bool:
+def may_hold_files(prompt: str) -> bool:
     """Whether a prompt seems to hold files."""
     return 0 < prompt.count(_HEAD_END) <= _MAX_FILES
 
 
 def split_files(prompt: str) -> list[str | AttachedFile]:
     """Return typed texts and files in order."""
-    if not has_files(prompt):
+    if not may_hold_files(prompt):
         return [prompt]
     fences = _closing_fences(prompt)
     pieces: list[str | AttachedFile] = []

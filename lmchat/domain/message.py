@@ -13,7 +13,7 @@ from enum import Enum, StrEnum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.text import GAP, safe_line, size_words
+from lmchat.text import GAP, safe_line, size_text
 
 
 class Role(StrEnum):
@@ -108,7 +108,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     def words(self) -> str:
         """Name, size and pixels, as `cat.png (1.2 MB, 800×600)`."""
         pixels = f", {self.width}×{self.height}" if self.width else ""
-        size = size_words(self.size, is_exact=True).replace(GAP, " ")
+        size = size_text(self.size, is_exact=True).replace(GAP, " ")
         return f"{safe_line(self.name, limit=200)} ({size}{pixels})"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lmchat.domain.server import ModelInfo
 from lmchat.errors import WrongUse
-from lmchat.text import safe_line, similar
+from lmchat.text import closest_word, safe_line
 
 _FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
 _TAG = re.compile(r"[:@]([^:@]*)$")
@@ -32,7 +32,7 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists."""
     names = tuple(dict.fromkeys(model.model_id for model in models))
     holding = [known for known in names if name.casefold() in known.casefold()]
-    suggested = " or ".join(holding[:_MAX_SUGGESTED]) or similar(name, names)
+    suggested = " or ".join(holding[:_MAX_SUGGESTED]) or closest_word(name, names)
     ending = f"; did you mean {suggested}?" if suggested else "."
     sentence = safe_line(f"No server has a model {name}{ending}")
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")

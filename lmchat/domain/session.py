@@ -13,8 +13,8 @@ from lmchat.domain.message import ChatMessage, Role
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
-STRETCH = 64  # messages of a long session that are read together
-HOLDERS = {
+MESSAGES_PER_READ = 64  # messages of a long session that are read together
+HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
     "tool_result": "tool result",
@@ -127,7 +127,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     before: str
     match: str
     after: str
-    kind: str = "text"  # `text`, or a key of `HOLDERS`
+    kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
     tags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 

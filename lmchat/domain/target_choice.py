@@ -85,7 +85,7 @@ def choose(
     usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
     if usable:
         best = min(usable, key=lambda candidate: _rank(candidate, remembered, model))
-        return choose_at(best, model=model, remembered=remembered)
+        return choose_on_server(best, model=model, remembered=remembered)
     for candidate in candidates:
         if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             return TargetChoice(missing=Missing.KEY, candidate=candidate)
@@ -104,7 +104,7 @@ def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[boo
     )
 
 
-def choose_at(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
+def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
     """Choose the model on a given server."""
     info = choose_model(candidate, model=model, remembered=remembered)
     is_loading = info is None and candidate.verdict is Verdict.LOADING
@@ -169,7 +169,7 @@ def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Cand
         raise unknown_model(name, listed)
 
 
-def choose_unasked(
+def choose_without_asking(
     candidates: Sequence[Candidate], *, model: str, remembered: Remembered
 ) -> TargetChoice:
     """Choose without asking: also an unloaded model, if it was used last or is the only one.

@@ -120,7 +120,7 @@ def cut_result(text: str) -> str:
     return f"{text[:MAX_RESULT_CHARS]}\n{note}"
 
 
-def arguments_of(text: str) -> dict[str, Any] | None:
+def parse_arguments(text: str) -> dict[str, Any] | None:
     """Return the arguments of a call as an object, or None; no text is an empty object."""
     try:
         value = json.loads(text) if text.strip() else {}
@@ -129,9 +129,9 @@ def arguments_of(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def call_words(name: str, arguments: str) -> str:
+def call_text(name: str, arguments: str) -> str:
     """Return a call for a reader: `files/read_text("notes.md")`; not safe for a terminal."""
-    found = arguments_of(arguments)
+    found = parse_arguments(arguments)
     if found is None:
         return f"{name}({arguments})"
     shown = {key: json.dumps(value, ensure_ascii=False) for key, value in found.items()}
@@ -140,9 +140,9 @@ def call_words(name: str, arguments: str) -> str:
     return f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
 
 
-def called(message: ChatMessage) -> str:
+def tool_calls_text(message: ChatMessage) -> str:
     """Return the tool calls of a message for a reader; not safe for a terminal."""
-    return ", ".join(call_words(call.name, call.arguments) for call in message.tool_calls)
+    return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
 def call_message(call: ToolCallPart) -> ChatMessage:
@@ -161,7 +161,7 @@ def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
     """Return a tool message with the result of its call; without `run` the tool is unknown."""
     started_s = time.monotonic()
-    arguments = arguments_of(call.tool_calls[0].arguments)
+    arguments = parse_arguments(call.tool_calls[0].arguments)
     if run is None:
         result = ToolResult(text="There is no tool of this name.", is_error=True)
     elif arguments is None:
@@ -180,7 +180,7 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
     )
 
 
-def wire_form(tool: Tool) -> Mapping[str, Any]:
+def tool_in_request(tool: Tool) -> Mapping[str, Any]:
     """Return a tool as it is offered in a request."""
     schema = tool.schema or {"type": "object", "properties": {}}
     function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}

@@ -76,7 +76,7 @@ SMOLLM2 = DemoModel(
 )
 
 
-def is_whole(demo: DemoModel, folder: Path) -> bool:
+def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
     """Return whether the demo model is there and undamaged; takes 0.1 s."""
     return _has_hash(folder / demo.file_name, demo)
 
@@ -103,7 +103,7 @@ async def fetch(
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / "fetch.lock").open("a") as lock:
             await report_until(lambda: try_lock(lock.fileno()))
-            if await asyncio.to_thread(is_whole, demo, folder):
+            if await asyncio.to_thread(is_demo_intact, demo, folder):
                 return
             await asyncio.to_thread(_clear, demo, folder)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:

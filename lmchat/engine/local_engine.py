@@ -15,8 +15,8 @@ from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.memory import warning
-from lmchat.engine.model_choice import best_model, listed, named_model
-from lmchat.engine.model_search import found_on_disk
+from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
+from lmchat.engine.model_search import find_models_on_disk
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import run_abandonable
@@ -90,8 +90,10 @@ class LocalEngine:
             found: list[ModelFile] = []
             with suppress(TimeoutError):  # what is found by then counts
                 async with asyncio.timeout(_SEARCH_S):
-                    await run_abandonable(lambda: found.extend(found_on_disk(self._environ)))
-            self._files = await run_abandonable(lambda: listed(tuple(found), SMOLLM2, self._folder))
+                    await run_abandonable(lambda: found.extend(find_models_on_disk(self._environ)))
+            self._files = await run_abandonable(
+                lambda: with_unique_names(tuple(found), SMOLLM2, self._folder)
+            )
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
@@ -104,13 +106,13 @@ class LocalEngine:
         if named.casefold() == SMOLLM2.name and not has_demo:
             return None  # it is to be downloaded
         if named:
-            return await run_abandonable(lambda: named_model(named, files))
+            return await run_abandonable(lambda: find_named_model(named, files))
         return await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
         return await asyncio.to_thread(warning, model)
 
-    def reserve(self) -> Endpoint:
+    def reserve_address(self) -> Endpoint:
         """Return the address, the same until `stop`; raises `EngineUnavailable` without a port."""
         if self.endpoint is None:
             try:
@@ -136,7 +138,7 @@ class LocalEngine:
             wanted = self._context if context is None and is_same_model else context
             is_same = is_same_model and wanted == self._context
             if self.state is EngineState.READY and is_same:
-                return self.reserve()
+                return self.reserve_address()
             await self._end_child()
             self.model = model
             self._context = wanted
@@ -169,7 +171,7 @@ class LocalEngine:
             self.endpoint = None
 
     async def _start(self, model: ModelFile) -> Endpoint:
-        endpoint = self.reserve()
+        endpoint = self.reserve_address()
         usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
         order = ServeOrder(
             model=str(model.path.absolute()),

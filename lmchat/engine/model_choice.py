@@ -8,24 +8,26 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine.download import DemoModel, is_whole
+from lmchat.engine.download import DemoModel, is_demo_intact
 from lmchat.engine.memory import available_bytes, needed_bytes
 from lmchat.engine.model_search import SUFFIX, read_gguf_file
 from lmchat.errors import WrongUse
-from lmchat.files import path_of
-from lmchat.text import similar
+from lmchat.files import expanded_path
+from lmchat.text import closest_word
 
 _SHARE_OF_MEMORY = 0.25  # larger models answer slowly without a graphics card
 
 
-def listed(found: Iterable[ModelFile], demo: DemoModel, folder: Path) -> tuple[ModelFile, ...]:
+def with_unique_names(
+    found: Iterable[ModelFile], demo: DemoModel, folder: Path
+) -> tuple[ModelFile, ...]:
     """Return all models with unique names, the demo model last.
 
     A folder's name tells models of one name apart. A damaged demo model is left out, so that it is
     offered again.
     """
     models = list(found)
-    if is_whole(demo, folder):
+    if is_demo_intact(demo, folder):
         models.append(demo.file_in(folder))
     named: dict[str, ModelFile] = {}
     for model in models:
@@ -38,16 +40,16 @@ def listed(found: Iterable[ModelFile], demo: DemoModel, folder: Path) -> tuple[M
     return tuple(named.values())
 
 
-def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
+def find_named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model with this file or name; raises `WrongUse` if none can chat."""
     for model in models:
         if named.casefold() == model.name.casefold():
             return model
-    path = path_of(named)
+    path = expanded_path(named)
     if path.exists() or named.lower().endswith(SUFFIX):
         return _model_at(path.absolute(), models)
     hint = "`lmchat models --local` lists the model files."
-    meant = similar(named, tuple(model.name for model in models))
+    meant = closest_word(named, tuple(model.name for model in models))
     if meant:
         hint = f"Did you mean {meant}?"
     raise WrongUse(f"There is no model {named} on this disk.", hint=hint)

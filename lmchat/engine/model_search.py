@@ -108,7 +108,7 @@ class ModelSearch:
         return is_new
 
 
-def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
+def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     """Yield the models of other programs; may take long on a slow disk, and hang on a lost one."""
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())

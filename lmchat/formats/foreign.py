@@ -38,7 +38,7 @@ from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_o
 from lmchat.formats.foreign_database import ForeignDatabase
 from lmchat.formats.normalizing import hash_id, normalized, validated
 from lmchat.formats.text_files import TextFile
-from lmchat.images import imported
+from lmchat.images import check_imported_image
 from lmchat.text import plural
 
 MOST_NAMED = 1000  # omissions that are named before the next session; the others are counted
@@ -185,7 +185,7 @@ class ForeignChat(Struct, kw_only=True):
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
             if not isinstance(data, bytes) or not (media_type := image_type(data)):
                 return None
-            image = imported(name, data)
+            image = check_imported_image(name, data)
             digest = sha256(image.data).hexdigest()
             self.files[digest] = image.data
             return FilePart(

@@ -8,7 +8,7 @@ from html import escape
 
 from lmchat.domain.message import FilePart
 from lmchat.domain.session import Session
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.formats.writing import (
     PLAIN,
     REFUSED,
@@ -77,7 +77,7 @@ def _article(
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p>{_preformatted(call.arguments)}"
     if is_tool_run(message):
         arguments = (call.arguments for call in message.tool_calls)
-        yield _folded(called(message), *arguments, message.tool_result)
+        yield _folded(tool_calls_text(message), *arguments, message.tool_result)
     if end := ending(message):
         state, reason = end
         yield f"<blockquote><strong>{state}.</strong> {escape(reason)}</blockquote>"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lmchat.domain.attached_files import as_attached
+from lmchat.domain.attached_files import file_as_prompt_text
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
 from lmchat.formats.foreign import (
@@ -100,7 +100,7 @@ def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
         yield from _parts(content, chat)
     for file in metadata.get("inline_file_contents") or ():
         text = file["content"]
-        yield "\n" + as_attached(text_in(file, "name"), len(text.encode()), text)
+        yield "\n" + file_as_prompt_text(text_in(file, "name"), len(text.encode()), text)
     chat.omitted["attachment"] += len(message.get("attachments") or ())
 
 

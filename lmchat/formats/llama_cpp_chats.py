@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmchat.domain.attached_files import as_attached
+from lmchat.domain.attached_files import file_as_prompt_text
 from lmchat.domain.message import ReasoningPart, Receipt, Role
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
@@ -87,7 +87,7 @@ def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
         name = text_in(extra, "name")
         text = extra.get("content")
         if isinstance(text, str):
-            yield as_attached(name, len(text.encode()), text, "") + "\n\n"
+            yield file_as_prompt_text(name, len(text.encode()), text, "") + "\n\n"
         elif image := chat.image(extra.get("base64Url"), name):
             yield image
         else:

@@ -42,7 +42,7 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import Session
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.formats.writing import (
     PLAIN,
     REFUSED,
@@ -56,7 +56,7 @@ from lmchat.formats.writing import (
     time_words,
     write_order,
 )
-from lmchat.text import open_fence, safe_line, safe_text
+from lmchat.text import safe_line, safe_text, unclosed_fence
 
 FORMAT = 1  # in the front matter
 FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
@@ -150,7 +150,7 @@ def _facts(message: ChatMessage) -> dict[str, object]:
 def _body(entry: MessageEntry, frame: str, *, with_reasoning: bool) -> Iterator[str]:
     message = entry.message
     if is_tool_run(message):
-        summary = escape(safe_line(called(message), limit=_LONGEST_SUMMARY))
+        summary = escape(safe_line(tool_calls_text(message), limit=_LONGEST_SUMMARY))
         yield _note(frame, f"<details>\n<summary>{summary}</summary>")
     for index, part in enumerate(message.parts):
         if isinstance(part, TextPart):
@@ -194,7 +194,7 @@ def _part_besides_text(
 def _text(text: str, frame: str, part: str, *, needs_mark: bool = True) -> Iterator[str]:
     """Yield a text after its mark; an unchanged first one needs no mark."""
     shown, changes = _escaped(safe_text(text))
-    if fence := open_fence(shown):
+    if fence := unclosed_fence(shown):
         added = fence.marks if shown.endswith("\n") else f"\n{fence.marks}"
         changes["added"] = added
         shown += added

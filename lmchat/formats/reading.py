@@ -35,7 +35,7 @@ from lmchat.formats.message_list import from_list, is_list
 from lmchat.formats.normalizing import normalized
 from lmchat.formats.table import AUTO, IMPORT_FORMATS, OWN, PROGRAMS
 from lmchat.formats.text_files import BROKEN_ZIP, PlainFile, TextFile, ZipMember
-from lmchat.images import checked
+from lmchat.images import measure_image
 from lmchat.text import plural
 
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
@@ -238,7 +238,7 @@ def _with_small_images(session: Session) -> ReadItems:
     files: dict[str, bytes] = {}
     for digest, data in session.files.items():
         with suppress(FileRefused):
-            files[digest] = checked(digest, data).data if image_type(data) else data
+            files[digest] = measure_image(digest, data).data if image_type(data) else data
     if lost := len(session.files) - len(files):
         where = f"“{session.header.title}”"
         yield Skipped(where=where, reason=f"{plural(lost, 'image')} left out")

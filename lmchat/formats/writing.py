@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import Session, branches
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line, safe_text
 
@@ -157,7 +157,7 @@ def _heading(parent: ChatMessage | None, name: str) -> str:
     named = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
     if parent is None:
         return f"Another beginning{named}"
-    words = safe_line(parent.text or called(parent), limit=_QUOTED_CHARS)
+    words = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
     return f"Another branch{named}, after “{words}”"
 
 
@@ -174,7 +174,7 @@ def _blocks(entry: MessageEntry, options: WriteOptions) -> Iterator[str]:
         yield safe_text(message.text)
     if is_tool_run(message):
         result = indent(safe_text(message.tool_result), "    ")
-        yield f"[{safe_line(called(message))}]\n{result}".rstrip()
+        yield f"[{safe_line(tool_calls_text(message))}]\n{result}".rstrip()
     for call in entry.calls:
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
     if end := ending(message):

@@ -23,7 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from lmchat.errors import LMChatError
-from lmchat.files import command_for, environment_for_others, needed_environment
+from lmchat.files import environment_for_others, needed_environment, with_absolute_program
 from lmchat.machine.system import end_program
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ async def run_tool(
     """
     try:
         child = await ChildProcess.start(
-            command_for(argv, environ),
+            with_absolute_program(argv, environ),
             environment=environment_for_others(environ),
             output=PIPE if has_output else DEVNULL,
         )
@@ -134,7 +134,7 @@ async def run_in_terminal(
     `data` takes the place of the keyboard. Cancelling kills the program.
     """
     process = await asyncio.create_subprocess_exec(
-        *command_for(argv, environ),
+        *with_absolute_program(argv, environ),
         stdin=None if data is None else PIPE,
         env=environment_for_others(environ),
     )

@@ -27,7 +27,7 @@ from lmchat.domain.message import (
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
-from lmchat.domain.target_choice import choose, choose_unasked, why_no_model, why_unusable
+from lmchat.domain.target_choice import choose, choose_without_asking, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
@@ -396,11 +396,11 @@ class Client:
     async def _find(self, model: str) -> Target:
         """Choose server and model; wait while a server loads its model."""
         candidates = await self._probe()
-        choice = choose_unasked(candidates, model=model, remembered=_NO_MEMORY)
+        choice = choose_without_asking(candidates, model=model, remembered=_NO_MEMORY)
         while choice.target is not None and choice.awaits_model:
             await asyncio.sleep(_POLL_S)
             candidate = await self._proxy.check(choice.target.endpoint)
-            choice = choose_unasked((candidate,), model=model, remembered=_NO_MEMORY)
+            choice = choose_without_asking((candidate,), model=model, remembered=_NO_MEMORY)
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
         self._found = choice.target.endpoint

@@ -22,7 +22,7 @@ from lmchat.domain.message import (
     thoughts_to_send,
 )
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, WantedOutput
-from lmchat.domain.tool import arguments_of, called, wire_form
+from lmchat.domain.tool import parse_arguments, tool_calls_text, tool_in_request
 from lmchat.errors import ServerRejected
 from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
@@ -78,7 +78,7 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
     """Return the fields that offer tools."""
     if not request.tools:
         return {}
-    fields: dict[str, Any] = {"tools": [utf8_safe(wire_form(tool)) for tool in request.tools]}
+    fields: dict[str, Any] = {"tools": [utf8_safe(tool_in_request(tool)) for tool in request.tools]}
     if request.must_call:
         fields["tool_choice"] = "required"
     return fields
@@ -178,7 +178,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         if role is Role.TOOL:
             role = Role.ASSISTANT
             result = without_surrogates(message.sent_text)
-            content = f"Result of {without_surrogates(called(message))}:\n{result}"
+            content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
 
         is_answer = role is Role.ASSISTANT and not self.has_tools
         if is_answer and encoded and encoded[-1]["role"] == "assistant":
@@ -222,7 +222,7 @@ def _tool_result(message: ChatMessage) -> dict[str, Any]:
 
 def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
     """Return a call as it is sent back; templates fail on arguments that are no JSON object."""
-    arguments = without_surrogates(call.arguments) if arguments_of(call.arguments) else "{}"
+    arguments = without_surrogates(call.arguments) if parse_arguments(call.arguments) else "{}"
     return {
         "id": without_surrogates(call.call_id),
         "type": "function",

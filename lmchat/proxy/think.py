@@ -6,7 +6,7 @@ import re
 from enum import Enum, auto
 
 from lmchat.domain.event import Rethought
-from lmchat.text import open_fence
+from lmchat.text import unclosed_fence
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
@@ -196,7 +196,7 @@ def _ends_thought(before: str, behind: str, *, is_over: bool) -> bool | None:
     if not word and may_follow:
         return None
     line = before.rpartition("\n")[2]
-    if line.count("`") % 2 or open_fence(before):
+    if line.count("`") % 2 or unclosed_fence(before):
         return False
     if not word or word[0] == "\n":
         return not line or not line[-1].isspace()

@@ -20,7 +20,7 @@ from lmchat.domain.message import ChatMessage, FilePart, Role, SentThoughts, tex
 from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
-from lmchat.domain.tool import MAX_TOOLS, Tool, wire_form
+from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.context_meter import (
     ContextMeter,
@@ -172,7 +172,7 @@ class AnswerStream:
         """Add the tools to the plan; return notes about what is missing."""
         offered = await loop.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
-        forms = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
+        forms = [json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools]
         self.tool_tokens = sum(map(estimate_tokens, forms))
         self.plan = self._planned()
 

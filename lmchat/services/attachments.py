@@ -13,14 +13,14 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import as_attached, file_line, take_files
+from lmchat.domain.attached_files import file_as_prompt_text, file_line, split_draft
 from lmchat.domain.message import FilePart
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import image_type, read_plain
-from lmchat.images import sized
+from lmchat.images import fit_image
 from lmchat.services.context_meter import estimate_tokens
 from lmchat.services.ports import ChatStore
-from lmchat.text import safe_line, text_of
+from lmchat.text import decoded_text, safe_line
 from lmchat.threads import run_abandonable
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
@@ -69,11 +69,11 @@ class DraftFiles:
             return file_line(part)
         suffix = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
         language = re.sub(r"[\s`]", "", suffix)
-        return as_attached(part.name, part.size, file.data.decode(), language)
+        return file_as_prompt_text(part.name, part.size, file.data.decode(), language)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
         """Return what was written, and the files to send with it."""
-        text, files = take_files(draft)
+        text, files = split_draft(draft)
         return text, [
             self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
         ]
@@ -122,7 +122,7 @@ def _read(path: Path) -> Attachment:
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
     if media_type := image_type(data):
-        image = sized(name, data)
+        image = fit_image(name, data)
         part = _part(name, media_type, image.data, tokens=image.tokens)
         part = replace(part, width=image.width, height=image.height)
         return Attachment(part=part, data=image.data)
@@ -138,7 +138,7 @@ def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
     if len(data) > MAX_TEXT_BYTES:
         words = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(words, hint="Save the part you need as a separate file.")
-    text = text_of(data)
+    text = decoded_text(data)
     is_utf_8 = text.encode() == data
     if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
         words = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."

@@ -40,7 +40,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.server import Target
-from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid
@@ -156,7 +156,7 @@ class Conversation:
         async with self._filling:
             while (wanted := self._earlier_id) is not None:
                 found, earlier_id = await store.read_back(
-                    self.header.session_id, wanted, count=STRETCH
+                    self.header.session_id, wanted, count=MESSAGES_PER_READ
                 )
                 if wanted == self._earlier_id:  # else another path is shown now
                     self.messages = self.messages.after(found)

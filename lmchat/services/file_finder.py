@@ -23,7 +23,7 @@ from lmchat.services.ignore_rules import (
     rules_above,
     with_rules,
 )
-from lmchat.text import match
+from lmchat.text import fuzzy_match
 from lmchat.threads import run_abandonable
 
 MOST_FILES = 5_000  # files that are looked at
@@ -127,7 +127,7 @@ def _completed(folder: Path, typed: str) -> tuple[str, ...]:
 def _best(names: Sequence[str], typed: str) -> tuple[str, ...]:
     ranks: dict[str, tuple[int, int, str]] = {}
     for name in names:
-        if (hit := match(typed, name)) is not None:
+        if (hit := fuzzy_match(typed, name)) is not None:
             ranks[name] = (-ceil(hit.score), len(name), name)
     return tuple(nsmallest(_MOST_FOUND, ranks, key=lambda name: ranks[name]))
 

@@ -19,7 +19,7 @@ from lmchat.domain.imported import as_imported, count_dropped_calls
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.formats.table import AUTO
 from lmchat.machine.other_programs import ChatPlace
 from lmchat.services.chat_files import ChatFiles
@@ -328,11 +328,11 @@ async def _files_of(
             found[name] = _NamedFile(name=name, content=stdin)
             continue
         try:
-            paths = await asyncio.to_thread(_paths_of, path_of(name))
+            paths = await asyncio.to_thread(_paths_of, expanded_path(name))
         except LMChatError as error:
             outcome.refused.append((name, error))
             continue
-        folder = "" if paths == [path_of(name)] else name
+        folder = "" if paths == [expanded_path(name)] else name
         for path in paths:
             file = _NamedFile(name=str(path), content=path, folder=folder)
             found.setdefault(file.name, file)

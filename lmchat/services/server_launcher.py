@@ -11,7 +11,7 @@ from lmchat.domain.product import Lifetime, Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import LMChatError
-from lmchat.files import is_runnable
+from lmchat.files import is_absolute_path
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -102,7 +102,9 @@ class ServerLauncher:
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
     """Return how to start a server that does not run; None if lmchat cannot start it."""
     lifetime = candidate.product.facts.lifetime
-    can_start = is_startable(candidate) and is_runnable(installed.program) and bool(installed.start)
+    can_start = (
+        is_startable(candidate) and is_absolute_path(installed.program) and bool(installed.start)
+    )
     if lifetime is None or not can_start:
         return None
     return ServerStart(

@@ -12,7 +12,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Verdict
-from lmchat.files import is_runnable
+from lmchat.files import is_absolute_path
 from lmchat.services.server_launcher import Program, is_startable, start_of
 
 NOTHING = "No model server answers on this machine yet."
@@ -138,7 +138,7 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
     start = start_of(candidate, installed)
     if start is not None:
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
-    can_serve_files = candidate.product is Product.LLAMA_CPP and is_runnable(installed.program)
+    can_serve_files = candidate.product is Product.LLAMA_CPP and is_absolute_path(installed.program)
     if can_serve_files and has_files:
         return replace(
             row,

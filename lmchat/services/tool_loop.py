@@ -22,8 +22,8 @@ from lmchat.domain.tool import (
     Run,
     Tool,
     ToolResult,
-    arguments_of,
-    call_words,
+    call_text,
+    parse_arguments,
     run_call,
 )
 from lmchat.errors import LMChatError
@@ -102,13 +102,13 @@ class ToolLoop:
             return False
         self.steps += 1
         for call in calls:
-            facts = (call.name, arguments_of(call.arguments) or call.arguments)
+            facts = (call.name, parse_arguments(call.arguments) or call.arguments)
             if facts != self._last_call:
                 self._repeats = 0
             self._last_call = facts
             self._repeats += 1
             if self._repeats >= _MAX_REPEATS:
-                shown = safe_line(call_words(self.name(call.name), call.arguments), limit=120)
+                shown = safe_line(call_text(self.name(call.name), call.arguments), limit=120)
                 self._end(f"The model made the same call {self._repeats} times in a row: {shown}.")
         return self._limit is None
 
@@ -148,7 +148,7 @@ class ToolLoop:
         """Return the question about a call, if the user has to decide."""
         call = message.tool_calls[0]
         tool = self.toolbox.find(call.name)
-        if tool is None or arguments_of(call.arguments) is None:
+        if tool is None or parse_arguments(call.arguments) is None:
             return None
         if self.toolbox.approval(self._session_id, tool) is not Approval.ASK:
             return None

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
-from lmchat.domain.attached_files import take_files
+from lmchat.domain.attached_files import split_draft
 from lmchat.domain.message import Role, SentThoughts, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
@@ -54,7 +54,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         model = self.target.model if self.target else None
         if model is None or not model.is_blind:
             return False
-        _, files = take_files(draft)
+        _, files = split_draft(draft)
         return any(part.is_image for part in files.values())
 
     def required_target(self) -> Target:
@@ -142,7 +142,7 @@ class NextTurn:
 
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
-        text, files = take_files(draft)
+        text, files = split_draft(draft)
         in_files = sum(part.tokens for part in files.values())
         return self.meter.draft_tokens(self.target, text) + in_files
 
@@ -162,7 +162,7 @@ class NextTurn:
             return None
         path = conversation.messages
         if draft:
-            text, files = take_files(draft)
+            text, files = split_draft(draft)
             message = text_message(Role.USER, text)
             path = path.added(replace(message, parts=(*files.values(), *message.parts)))
         return plan_context(

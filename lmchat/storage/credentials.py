@@ -20,7 +20,7 @@ from lmchat.files import environment_for_others, read_plain, write_atomically
 from lmchat.machine.process import own_program, run_blocking
 from lmchat.storage.file_errors import explain
 from lmchat.storage.system_keyring import SERVICE, Keyring, keys_of, system_keyring
-from lmchat.threads import within
+from lmchat.threads import run_within
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Credentials:
         try:
             self._keys = self._read()
         except StoreUnavailable as error:
-            return error.words
+            return error.message_with_hint
         return ""
 
     def get(self, origin: str) -> str | None:
@@ -126,7 +126,7 @@ class KeyringKeys:
             if is_separate:
                 self._keys |= self._read_separately(wanted)
             else:
-                self._keys |= within(self._limit_s, lambda: self._read(wanted))
+                self._keys |= run_within(self._limit_s, lambda: self._read(wanted))
         except Exception as error:  # noqa: BLE001 - third-party; lmchat starts without it
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
@@ -138,7 +138,7 @@ class KeyringKeys:
     def set(self, origin: str, key: str) -> bool:
         """Store a key; return whether that worked."""
         try:
-            is_kept = within(self._limit_s, lambda: self._write(origin, key))
+            is_kept = run_within(self._limit_s, lambda: self._write(origin, key))
         except Exception as error:  # noqa: BLE001 - third-party: there is the file
             log.warning("the system keyring took no key: %s", type(error).__name__)
             return False

@@ -23,7 +23,7 @@ from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
 from lmchat.storage.schema import VERSION
 from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
-from lmchat.threads import within
+from lmchat.threads import run_within
 
 _LITTLE_ROOM_BYTES = 200 << 20  # from here on, the user is warned
 _NO_ROOM_BYTES = 5 << 20
@@ -116,7 +116,7 @@ def keyring_findings(
 ) -> list[Finding]:
     """Return the row about the keyring of the system; blocks for two seconds at most."""
     try:
-        name = within(limit_s, lambda: _name_if_it_answers(find()))
+        name = run_within(limit_s, lambda: _name_if_it_answers(find()))
     except TimeoutError:
         state = "late"
         cause = f"The system keyring does not answer within {limit_s:g} s; {_KEY_FILE}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmchat.domain.message import AnswerState, ChatMessage, Part
-from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.turn import parts_of
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.connection import Connection
@@ -123,7 +123,7 @@ def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> 
     """Return all messages of a path."""
     path = MessagePath()
     while leaf_id is not None:
-        found, leaf_id = end_of_path(connection, session_id, leaf_id, STRETCH)
+        found, leaf_id = end_of_path(connection, session_id, leaf_id, MESSAGES_PER_READ)
         path = path.after(found)
     return path
 

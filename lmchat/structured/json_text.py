@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from lmchat.text import Fence, fence_of, safe_line
+from lmchat.text import Fence, opening_fence, safe_line
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
 MAX_DEPTH = 64
@@ -136,7 +136,7 @@ def code_blocks(text: str) -> list[str]:
     for line in lines:
         lead = _LEAD.match(line)
         width = lead.end() if lead else 0
-        fence = fence_of(line[width:])
+        fence = opening_fence(line[width:])
         if fence is not None:
             blocks.append("\n".join(_lines_of(fence, lines, width)))
     return [block for block in blocks if block.strip()]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from lmchat.errors import FileRefused
-from lmchat.files import environment_for_others, is_runnable
+from lmchat.files import environment_for_others, is_absolute_path
 from lmchat.machine.process import start_in_background
 from lmchat.machine.scratch import ScratchFolders
 from lmchat.text import safe_line
@@ -87,7 +87,7 @@ def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = environment_for_others(environ)
     kept.pop("TERM", None)
     folders = kept.get("PATH", os.defpath).split(os.pathsep)
-    kept["PATH"] = os.pathsep.join(filter(is_runnable, folders))
+    kept["PATH"] = os.pathsep.join(filter(is_absolute_path, folders))
     default = "wslview" if "WSL_DISTRO_NAME" in kept else ""
     browsers: list[str] = []
     for command in kept.pop("BROWSER", default).split(os.pathsep):

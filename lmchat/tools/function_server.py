@@ -72,7 +72,7 @@ class FunctionServer:
                 self._tools[name] = FunctionTool(value)
             except RequestInvalid as error:
                 line = value.__code__.co_firstlineno
-                errors.append(f"{self._path.name}, line {line}: {error.words}")
+                errors.append(f"{self._path.name}, line {line}: {error.message_with_hint}")
         self._error = " ".join(errors)
 
     def _with_line(self, error: BaseException) -> str:

@@ -23,7 +23,7 @@ from lmchat import __version__
 from lmchat.config.settings import McpSettings
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer
-from lmchat.files import command_for
+from lmchat.files import with_absolute_program
 from lmchat.machine.watchdog import ALL_INPUT, watched
 from lmchat.text import safe_line
 from lmchat.tools.tool_host import SERVERS_END_S, START_S, Orders, SendReport, ToolReport
@@ -210,7 +210,7 @@ def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
         if shutil.which(path) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
         return path
-    (program,) = command_for([command], os.environ | environment)
+    (program,) = with_absolute_program([command], os.environ | environment)
     return program
 
 

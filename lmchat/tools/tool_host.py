@@ -200,7 +200,7 @@ class McpHost:
                     self._check_address(server.url)
                 servers.append(replace(server, headers_env=self._headers(server)))
             except LMChatError as error:
-                self._fail(server.name, error.words)
+                self._fail(server.name, error.message_with_hint)
         return Orders(
             servers=tuple(servers),
             functions=str(self._functions) if self._functions.is_file() else "",

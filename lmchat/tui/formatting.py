@@ -6,7 +6,7 @@ A limit such as 9.95 is the value from which the shorter form begins, since 9.96
 from __future__ import annotations
 
 from lmchat.text import GAP as GAP  # noqa: PLC0414 - also for those that use this module
-from lmchat.text import size_words
+from lmchat.text import size_text
 
 UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave it blank
 _KILO = 1000
@@ -15,7 +15,7 @@ _MEGA = 1_000_000
 _MOST_PERCENT = 9.99
 _MINUTES_FROM_S = 100
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
-size = size_words
+size = size_text
 
 
 def latency(value_ms: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmchat.domain.attached_files import has_files
+from lmchat.domain.attached_files import may_hold_files
 from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 
@@ -63,7 +63,7 @@ def _has_code(message: ChatMessage) -> bool:
 
 
 def _can_fold(message: ChatMessage) -> bool:
-    if message.role is Role.USER and has_files(message.text):
+    if message.role is Role.USER and may_hold_files(message.text):
         return True
     is_always_folded = message.role in (Role.SYSTEM, Role.TOOL)
     return is_always_folded or bool(message.files or message.reasoning)

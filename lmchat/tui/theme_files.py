@@ -14,7 +14,7 @@ from textual.theme import Theme
 
 from lmchat.config.sections import Row
 from lmchat.files import read_plain
-from lmchat.text import safe_line, similar
+from lmchat.text import closest_word, safe_line
 from lmchat.tui.themes import fitted
 
 _COLOURS = (
@@ -73,7 +73,7 @@ def _problem(table: Mapping[str, Any]) -> str:
         return "primary is missing"
     for name, value in table.items():
         if name not in _ROWS:
-            meant = similar(name, tuple(_ROWS))
+            meant = closest_word(name, tuple(_ROWS))
             return f"{name} is unknown" + (f" (did you mean {meant}?)" if meant else "")
         if fault := _ROWS[name].fault(value):
             return f"{name} {fault}"

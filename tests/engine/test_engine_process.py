@@ -107,7 +107,7 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
 
 
 async def test_a_port_that_another_program_takes_first_is_changed_with_the_next_try(engine):
-    taken = engine.reserve()
+    taken = engine.reserve_address()
     with socket.create_server(("127.0.0.1", taken.port)):
         with pytest.raises(EngineUnavailable, match="Another program took"):
             await engine.start(tiny())

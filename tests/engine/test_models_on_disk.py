@@ -9,8 +9,8 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.local_engine import LocalEngine
-from lmchat.engine.model_choice import best_model, listed, named_model
-from lmchat.engine.model_search import ModelSearch, found_on_disk, read_gguf_file
+from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
+from lmchat.engine.model_search import ModelSearch, find_models_on_disk, read_gguf_file
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
 
@@ -22,8 +22,8 @@ def found(tmp_path):
     """Return what is found in a home, by name."""
 
     def look(**environ):
-        models = listed(
-            found_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo"
+        models = with_unique_names(
+            find_models_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo"
         )
         return {model.name: model for model in models}
 
@@ -165,7 +165,10 @@ def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
     models = ModelSearch().models({tmp_path: ""})
-    assert [model.name for model in listed(models, SMOLLM2, tmp_path)] == ["same", "b/same"]
+    assert [model.name for model in with_unique_names(models, SMOLLM2, tmp_path)] == [
+        "same",
+        "b/same",
+    ]
 
 
 def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.image.model"):
@@ -218,11 +221,14 @@ def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkey
     write_model(tmp_path / ".lmstudio/models/Listed.gguf")
     elsewhere = write_model(tmp_path / "else/where.gguf")
     models = tuple(found().values())
-    assert named_model("listed", models).source == "LM Studio"
-    assert named_model(str(tmp_path / ".lmstudio/models/Listed.gguf"), models).source == "LM Studio"
-    assert named_model(str(elsewhere), models).name == "where"
+    assert find_named_model("listed", models).source == "LM Studio"
+    assert (
+        find_named_model(str(tmp_path / ".lmstudio/models/Listed.gguf"), models).source
+        == "LM Studio"
+    )
+    assert find_named_model(str(elsewhere), models).name == "where"
     monkeypatch.chdir(tmp_path)
-    assert named_model("else/where.gguf", models).path == elsewhere
+    assert find_named_model("else/where.gguf", models).path == elsewhere
 
 
 def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
@@ -239,8 +245,8 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
         (str(tmp_path), "There is no file"),
     ]:
         with pytest.raises(WrongUse) as caught:
-            named_model(named, models)
-        assert words in caught.value.words
+            find_named_model(named, models)
+        assert words in caught.value.message_with_hint
 
 
 def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
@@ -263,7 +269,7 @@ def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, m
     demo.parent.mkdir()
     demo.write_bytes(b"damaged")
     assert not found()
-    monkeypatch.setattr("lmchat.engine.model_choice.is_whole", lambda *_: True)
+    monkeypatch.setattr("lmchat.engine.model_choice.is_demo_intact", lambda *_: True)
     assert best_model(tuple(found().values())).is_demo
     write_model(tmp_path / ".lmstudio/models/own.gguf")
     assert best_model(tuple(found().values())).name == "own"

@@ -18,7 +18,7 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
@@ -328,7 +328,8 @@ def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers()
     )
     ran = [message for message in messages if message.role is Role.TOOL]
     assert [
-        (called(message), message.tool_calls[0].call_id, message.tool_result) for message in ran
+        (tool_calls_text(message), message.tool_calls[0].call_id, message.tool_result)
+        for message in ran
     ] == [
         ("b()", "c2", "two"),
         ("a()", "c1", "one"),

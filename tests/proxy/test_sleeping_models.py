@@ -12,7 +12,7 @@ from lmchat.domain.event import ModelLoading, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.domain.target_choice import choose_model, choose_unasked
+from lmchat.domain.target_choice import choose_model, choose_without_asking
 from lmchat.errors import WrongUse
 from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
@@ -134,7 +134,7 @@ async def test_a_decision_model_that_is_named_is_refused_with_the_reason(server,
     decide(llama_cpp(server), beside=beside)
     candidate = await client.check(endpoint_of(server))
     with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
-        choose_unasked((candidate,), model="judge", remembered=Remembered())
+        choose_without_asking((candidate,), model="judge", remembered=Remembered())
 
 
 async def test_a_server_with_nothing_but_a_decision_model_has_no_model_to_chat_with(server, client):

@@ -118,7 +118,7 @@ async def test_a_file_from_elsewhere_is_listed_while_it_is_served(backend, engin
 
 
 async def test_an_engine_that_loads_is_told_so_without_being_asked(backend, engine, inner):
-    engine.reserve()
+    engine.reserve_address()
     engine.ready.clear()
     starting = asyncio.ensure_future(engine.start(BIG))
     await asyncio.sleep(0)

@@ -164,7 +164,7 @@ async def test_a_summary_that_fails_changes_nothing(store, script, words):
     before, header = conversation.messages, conversation.header
     with pytest.raises(LMChatError) as failed:
         await read(conversation.compact(PROMPT, SETTINGS))
-    assert failed.value.words.startswith(words)
+    assert failed.value.message_with_hint.startswith(words)
     assert (conversation.messages, conversation.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.services.library import (
     Library,
     SessionGroup,
@@ -105,4 +105,4 @@ def test_sessions_that_are_in_memory_only_stand_on_top_once():
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x.md", "a\0b"])
 def test_a_name_that_no_file_can_have_is_refused(name):
     with pytest.raises(FileRefused):
-        path_of(name)
+        expanded_path(name)

@@ -265,7 +265,7 @@ class ScriptedEngine:
     async def warning(self, model: ModelFile) -> str:
         return self.warns
 
-    def reserve(self) -> Endpoint:
+    def reserve_address(self) -> Endpoint:
         self.endpoint = ADDRESS
         return ADDRESS
 
@@ -278,7 +278,7 @@ class ScriptedEngine:
         self._fail(model.name)
         self.state = EngineState.READY
         self.started.append(model.name)
-        return self.reserve()
+        return self.reserve_address()
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         return self.crash

@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint, LoadState
 from lmchat.services.catalogue import ModelRow
-from lmchat.text import match
+from lmchat.text import fuzzy_match
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.messages import LoadOrUnload, RefreshModels
 from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted
@@ -275,18 +275,18 @@ def test_what_is_unknown_is_blank():
 
 
 def test_a_substring_beats_letters_apart():
-    assert match("coder", "qwen-coder").score > match("coder", "c-o-d-e-r").score
+    assert fuzzy_match("coder", "qwen-coder").score > fuzzy_match("coder", "c-o-d-e-r").score
 
 
 def test_highlights_keep_the_name():
-    parts = highlighted("qwen3-8b", match("q8", "qwen3-8b").offsets, "")
+    parts = highlighted("qwen3-8b", fuzzy_match("q8", "qwen3-8b").offsets, "")
     assert "".join(text for text, _ in parts) == "qwen3-8b"
     assert [text for text, style in parts if style] == ["q", "8"]
 
 
 @given(st.text(max_size=8), st.text(max_size=40))
 def test_offsets_always_lie_in_the_name_in_order(typed, name):
-    found = match(typed, name)
+    found = fuzzy_match(typed, name)
     if found is not None:
         assert list(found.offsets) == sorted(set(found.offsets))
         assert all(0 <= offset < len(name) for offset in found.offsets)
@@ -294,4 +294,4 @@ def test_offsets_always_lie_in_the_name_in_order(typed, name):
 
 
 def test_a_hostile_name_does_not_take_long_to_match():
-    assert match("ab" * 20 + "z", "ab" * 2_000) is None
+    assert fuzzy_match("ab" * 20 + "z", "ab" * 2_000) is None

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
-from lmchat.text import cut_at
+from lmchat.text import split_at_cell
 from lmchat.tui.quirks.widths import mend_cuts, with_sure_widths
 from tests.support.hostile import sequences
 from tests.support.pty_program import Terminal
@@ -196,17 +196,17 @@ def cells(row: Strip) -> int:
 @example("\u200d", 0)
 @example("\u200d", 1)
 def test_no_text_is_too_strange_to_be_cut(text, cut):
-    before, behind = cut_at(text, cut)
+    before, behind = split_at_cell(text, cut)
     assert cell_len(before) == min(cut, cell_len(text))
     assert cell_len(before) + cell_len(behind) == cell_len(text)
 
 
 @pytest.mark.parametrize("whole", ["✔️", "漢", "🇩🇪", "👨‍👩‍👧", "❤️‍🔥"])
 def test_what_a_cut_goes_through_is_seen_on_neither_side(whole):
-    assert cut_at(f"a{whole}b", 2) == ("a ", " b")
+    assert split_at_cell(f"a{whole}b", 2) == ("a ", " b")
 
 
 def test_a_cut_beside_a_sign_leaves_it_whole():
-    assert cut_at("a✔️b", 1) == ("a", "✔️b")
-    assert cut_at("a✔️b", 3) == ("a✔️", "b")
-    assert cut_at("a🇩🇪🇫🇷", 3) == ("a🇩🇪", "🇫🇷")
+    assert split_at_cell("a✔️b", 1) == ("a", "✔️b")
+    assert split_at_cell("a✔️b", 3) == ("a✔️", "b")
+    assert split_at_cell("a🇩🇪🇫🇷", 3) == ("a🇩🇪", "🇫🇷")

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from lmchat.text import cut_at, graphemes
+from lmchat.text import graphemes, split_at_cell
 
 # start and end of the ranges that have the same width everywhere: no marks, joiners or emoji
 _AGREED = (
@@ -77,7 +77,7 @@ def _at_its_place(group: str) -> str:
 
 
 def mend_cuts() -> None:
-    """Let Textual and rich cut rows with `cut_at`.
+    """Let Textual and rich cut rows with `split_at_cell`.
 
     `Segment.split_cells` of rich 15.0.0 cuts flags and marks apart; within ✔️ the row loses a cell.
     """
@@ -87,5 +87,5 @@ def mend_cuts() -> None:
 @lru_cache(_CUTS_KEPT)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
     text, style, control = segment
-    before, behind = cut_at(text, cell)
+    before, behind = split_at_cell(text, cell)
     return Segment(before, style, control), Segment(behind, style, control)

@@ -13,7 +13,7 @@ from textual.app import App
 from textual.screen import ModalScreen, Screen
 
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
-from lmchat.domain.target_choice import Missing, TargetChoice, choose, choose_at
+from lmchat.domain.target_choice import Missing, TargetChoice, choose, choose_on_server
 from lmchat.errors import LMChatError
 from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
@@ -165,7 +165,7 @@ class Connect:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
             model, remembered = self._workspace.settings.model, self._workspace.remembered
-            self._use_choice(choose_at(candidate, model=model, remembered=remembered))
+            self._use_choice(choose_on_server(candidate, model=model, remembered=remembered))
         else:
             self._wake.set()
 
@@ -261,7 +261,7 @@ class Connect:
             self._target.drop()
             self.start()
         if (page := self._page) is not None:
-            page.show_problem(error.words)
+            page.show_problem(error.message_with_hint)
         else:
             self._chat.notices.show_error(error)
         self._wake.set()

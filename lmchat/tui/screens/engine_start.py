@@ -86,7 +86,7 @@ class EngineStart:
         if words := await engine.warning(model):
             self._notices.warn(words)
         before = self._target.value
-        info = model.info(engine.reserve(), LoadState.LOADING)
+        info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._target.use(Target(endpoint=info.endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
         self._status.show_action(f"loading {name}")

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from lmchat.domain.message import FilePart
 from lmchat.errors import FileRefused
-from lmchat.images import opened
+from lmchat.images import open_image
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.quirks.driver import lend_terminal
@@ -47,7 +47,7 @@ async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
 
 
 def _decoded(name: str, data: bytes) -> Any:
-    with opened(name, data) as image:
+    with open_image(name, data) as image:
         image.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
         return image.convert("RGBA")
 

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Branch, branches
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.text import SafeText, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
@@ -152,7 +152,7 @@ def branch_row(branch: Branch, shown: TreeShown, icons: Icons) -> ListRow:
     author = safe_line(opening.model, limit=20) or str(opening.role)
     if opening.role is Role.USER:
         author = "you"
-    words = safe_line(opening.text or called(opening), limit=_FIRST_WORDS)
+    words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
     words = words or SafeText(f"({opening.state})")
     name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
     start = " " * min(2 * branch.depth, _MOST_INDENT)

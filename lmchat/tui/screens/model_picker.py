@@ -16,7 +16,7 @@ from textual.widget import Widget
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.services.catalogue import ModelRow
-from lmchat.text import Match, SafeText, match, safe_line
+from lmchat.text import FuzzyMatch, SafeText, fuzzy_match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
@@ -78,7 +78,7 @@ class ModelMatch(Struct, frozen=True):
     """Row that matches the filter."""
 
     line: TableRow
-    match: Match
+    match: FuzzyMatch
 
 
 class ModelTable:
@@ -186,7 +186,7 @@ def _width_with_gap(column: Column) -> int:
     return column.width + _GAP
 
 
-def _match(words: Sequence[str], line: TableRow) -> Match | None:
+def _match(words: Sequence[str], line: TableRow) -> FuzzyMatch | None:
     """Match each word with the name, or find it in what else is known of the model."""
     model = line.row.model
     facts = (
@@ -197,12 +197,12 @@ def _match(words: Sequence[str], line: TableRow) -> Match | None:
     score = 0.0
     offsets = set[int]()
     for word in words:
-        if (found := match(word, line.name)) is not None:
+        if (found := fuzzy_match(word, line.name)) is not None:
             score += found.score
             offsets.update(found.offsets)
         elif word.lower() not in known:
             return None
-    return Match(score=score, offsets=tuple(sorted(offsets)))
+    return FuzzyMatch(score=score, offsets=tuple(sorted(offsets)))
 
 
 def _cells(row: ModelRow) -> dict[str, StyledText]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.text import Match, match, safe_line
+from lmchat.text import FuzzyMatch, fuzzy_match, safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog
@@ -57,7 +57,7 @@ class Palette(ListDialog[Command | None]):
         nothing = f"No command matches “{safe_line(typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)
 
-    def _row(self, entry: PaletteEntry, found: Match) -> ListRow:
+    def _row(self, entry: PaletteEntry, found: FuzzyMatch) -> ListRow:
         title = highlighted(entry.title, found.offsets, NAME)
         keys = written(keys_of(entry.command, self._keys))
         ways = [way for way in (keys, entry.command.slash) if way]
@@ -71,13 +71,13 @@ class Palette(ListDialog[Command | None]):
             self.dismiss(self.list.key)
 
 
-def _match(typed: str, entry: PaletteEntry) -> Match | None:
+def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
     """Match the title, else the slash command, which is not highlighted."""
-    found = match(typed, entry.title)
+    found = fuzzy_match(typed, entry.title)
     if found is not None:
         return found
-    by_name = match(typed, entry.command.name)
-    return None if by_name is None else Match(score=by_name.score, offsets=())
+    by_name = fuzzy_match(typed, entry.command.name)
+    return None if by_name is None else FuzzyMatch(score=by_name.score, offsets=())
 
 
 def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:

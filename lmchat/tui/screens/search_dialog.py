@@ -15,10 +15,10 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.message import Role
-from lmchat.domain.session import HOLDERS, SearchHit
+from lmchat.domain.session import HIT_KIND_NAMES, SearchHit
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import ChatStore
-from lmchat.text import cut_at, safe_line
+from lmchat.text import safe_line, split_at_cell
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
@@ -157,7 +157,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
     if hit.tags:
         tags = " ".join(f"#{tag}" for tag in hit.tags)
         title.append(((f"  {tags}", MUTED),))
-    facts = (_author(hit), HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
+    facts = (_author(hit), HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
     right = f" {icons.dot} ".join(filter(None, facts))
     words = around(hit, width - 1, icons.cut)
     key = _key(hit)
@@ -169,7 +169,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
 
 def _author(hit: SearchHit) -> str:
     """Return who wrote the words; nobody is named for a title or a result of a tool."""
-    is_result = hit.kind in HOLDERS and hit.role == Role.TOOL
+    is_result = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
     if hit.kind == "title" or is_result:
         return ""
     if hit.role == Role.USER:
@@ -187,7 +187,7 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
         kept = max(room - max(after_width, 0), 0)
         if before_width > kept:
             left = max(kept - cell_len(ellipsis) - 1, 0)
-            before = f"{ellipsis} {cut_at(before, before_width - left)[1]}"
+            before = f"{ellipsis} {split_at_cell(before, before_width - left)[1]}"
     return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
 
 

@@ -34,7 +34,7 @@ class ServerQuestions:
         except EndpointNotAllowed:
             return await self._try_other_machine(endpoint)
         except LMChatError as error:
-            return error.words
+            return error.message_with_hint
         if candidate.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)
         is_usable = candidate.verdict.is_usable and candidate.has_model
@@ -60,7 +60,7 @@ class ServerQuestions:
         try:
             candidate = await self._workspace.backend.try_key(endpoint, key)
         except LMChatError as error:
-            return error.words
+            return error.message_with_hint
         if candidate.verdict is Verdict.KEY_REJECTED:
             return "The server rejects this API key."
         if not candidate.verdict.is_usable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.attached_files import split_files, take_files
+from lmchat.domain.attached_files import split_draft, split_files
 from lmchat.text import safe_line
 
 _LABEL_LENGTH = 60
@@ -34,7 +34,7 @@ class FoldedBlocks:
 
     def fold_marked(self, text: str) -> str:
         """Return a text with a readable line for each attached file."""
-        for mark, part in take_files(text)[1].items():
+        for mark, part in split_draft(text)[1].items():
             text = text.replace(mark, self.fold(mark, part.words))
         return text
 

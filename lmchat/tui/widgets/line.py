@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.text import SafeText, cut_at, on_one_line, safe_text
+from lmchat.text import SafeText, on_one_line, safe_text, split_at_cell
 from lmchat.tui.icons import icons_for, in_ascii
 
 StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
@@ -61,8 +61,8 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
     if room < _GAP:
         return SafeText(set_cell_size(text, max(width, 0)))
     tail_width = room // 2
-    head, _ = cut_at(text, room - tail_width)
-    _, tail = cut_at(text, cell_len(text) - tail_width)
+    head, _ = split_at_cell(text, room - tail_width)
+    _, tail = split_at_cell(text, cell_len(text) - tail_width)
     return SafeText(head + ellipsis + tail)
 
 

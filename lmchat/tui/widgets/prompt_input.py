@@ -12,7 +12,7 @@ from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.text import match, safe_text
+from lmchat.text import fuzzy_match, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
 from lmchat.tui.icons import icons_for
@@ -281,7 +281,7 @@ class PromptInput(TextArea):
     def _offer_files(self, typed: str) -> None:
         """Show the listed files that still match, until those that match best are found."""
         files = [row for row in self.completion.rows if isinstance(row, str)]
-        self._show(Completion(rows=tuple(file for file in files if match(typed, file))))
+        self._show(Completion(rows=tuple(file for file in files if fuzzy_match(typed, file))))
         self.run_worker(self._find(typed), "files", "files", exclusive=True)
 
     async def _find(self, typed: str) -> None:

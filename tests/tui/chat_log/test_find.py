@@ -5,7 +5,7 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import as_attached
+from lmchat.domain.attached_files import file_as_prompt_text
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, text_message
 from lmchat.domain.session import MessagePath
@@ -296,7 +296,7 @@ async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
 
 
 async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
-    attached = as_attached("notes.txt", 13, "hay\nfern\nhay")
+    attached = file_as_prompt_text("notes.txt", 13, "hay\nfern\nhay")
     await load(pilot, question(f"Look at a fern:\n\n{attached}"), answer("hay"))
     assert log.finder.find("fern") == 2
     assert {log.finder.step(1) for _ in range(2)} == {(1, 2), (2, 2)}

@@ -29,7 +29,7 @@ class Notices:
         self._screen.app.notify(words, severity="warning")
 
     def show_error(self, error: LMChatError) -> None:
-        self.warn(error.words)
+        self.warn(error.message_with_hint)
 
     def notify_if_unfocused(self, words: str) -> None:
         """Let the terminal notify a user who looks at another window."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lmchat.domain.attached_files import take_files
-from lmchat.files import path_of
+from lmchat.domain.attached_files import split_draft
+from lmchat.files import expanded_path
 from lmchat.services.attachments import DraftFiles, files_outside
 from lmchat.services.file_finder import named_files
 from lmchat.text import safe_line
@@ -33,14 +33,14 @@ class PromptFiles:
         names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
         if not names and path:
             names = (path,)
-        paths = [path_of(str(name)) for name in names]
+        paths = [expanded_path(str(name)) for name in names]
         if not await self._may_read(paths):
             return
         files = [await self._draft_files.attach(found) for found in paths]
         if files:
             shown_name = safe_line(Path(path).name) if typed and path else ""
             self._prompt.input.attach(typed, files, shown_name)
-        if self._prompt_text.has_unseen_image and any(take_files(file)[1] for file in files):
+        if self._prompt_text.has_unseen_image and any(split_draft(file)[1] for file in files):
             self._notices.notify(CANNOT_SEE)
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:

@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
-from lmchat.domain.attached_files import take_files, without_file_lines
+from lmchat.domain.attached_files import split_draft, without_file_lines
 from lmchat.domain.message import now
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
@@ -265,7 +265,7 @@ class ChatScreen(PatchedScreen):
             prompt_input = self.widgets.prompt_input
             before = prompt_input.full_text
             after = await self.workspace.platform.edit(before)
-            prompt_input.put(without_file_lines(after, kept=take_files(before)[1]))
+            prompt_input.put(without_file_lines(after, kept=split_draft(before)[1]))
 
         self.background.lend_terminal_to(edit)
 

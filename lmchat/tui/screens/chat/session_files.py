@@ -12,7 +12,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileExists, LMChatError, WrongUse
-from lmchat.files import path_of
+from lmchat.files import expanded_path
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
@@ -63,7 +63,7 @@ class SessionFiles:
         try:
             return await self._write(request) or ""
         except LMChatError as error:
-            return error.words
+            return error.message_with_hint
 
     async def _write(self, request: Any, *, is_forced: bool = False) -> bool:
         """Export; return whether the file was written."""
@@ -75,7 +75,7 @@ class SessionFiles:
         )
         try:
             file = await self._workspace.library.exporter.export_file(
-                self._shown(), path_of(request.name), contents, is_forced=is_forced
+                self._shown(), expanded_path(request.name), contents, is_forced=is_forced
             )
         except FileExists as error:
             dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
@@ -122,7 +122,7 @@ class SessionFiles:
             last = await self._import_file(importer, name)
             if last.chats:
                 return last
-            return last.refused[0][1].words if last.refused else "Stopped."
+            return last.refused[0][1].message_with_hint if last.refused else "Stopped."
 
         text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
         dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)

@@ -142,7 +142,7 @@ class ShownSession:
             self._groups = await self._workspace.library.groups()
             self._status.list_warning = ""
         except LMChatError as error:
-            self._status.list_warning = error.words
+            self._status.list_warning = error.message_with_hint
             self._status.refresh()
         opened = self._open_sessions
         self._widgets.session_list.show(
@@ -254,11 +254,12 @@ class ShownSession:
         """Let nothing wait where it cannot be seen: only sessions with messages are listed."""
         if left.conversation.messages or not left.is_waiting:
             return
-        waiting = left.queue.pop_all()
+        waiting = left.queue
+        left.queue = []
         drafts = self._open_sessions.drafts
         texts = [drafts.text("")]
         if takes_queue:
-            self._open_sessions.shown.queue.extend(waiting)
+            self._open_sessions.shown.queue += waiting
         else:
             texts = [*(queued.text for queued in waiting), *texts]
         drafts.note("", SEPARATOR.join(filter(None, texts)))

@@ -92,7 +92,7 @@ class ServerStarts:
                 self._learn(offer=await engine.offer())
             self._learn(files=await engine.files(is_refresh=is_refresh))
         except LMChatError as error:
-            self.problem = error.words
+            self.problem = error.message_with_hint
 
     def read_programs(self, candidates: Sequence[Candidate]) -> None:
         """Find in a worker what is installed and runs; use a started server that now answers."""

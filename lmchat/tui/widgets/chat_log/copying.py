@@ -15,7 +15,7 @@ from lmchat.domain.message import (
     Role,
     ToolCallPart,
 )
-from lmchat.domain.tool import called
+from lmchat.domain.tool import tool_calls_text
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
@@ -56,7 +56,7 @@ def _whole(document: Document, index: int) -> str:
     entry = document.entries.known(index)
     message = document.entries.message(index)
     if message is not None and message.role is Role.TOOL:
-        texts = [called(message)]
+        texts = [tool_calls_text(message)]
         if entry is not None and not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
     elif entry is None:

@@ -14,7 +14,7 @@ from rich.style import Style
 from lmchat.domain.attached_files import AttachedFile, split_files
 from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
-from lmchat.domain.tool import CHOICES, called
+from lmchat.domain.tool import CHOICES, tool_calls_text
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -225,7 +225,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     right = [*keys, *_version(page, message, before="  " if keys else "", after="")]
 
     end = _call_end(page, message, state)
-    name, bracket, arguments = safe_line(called(message), limit=500).partition("(")
+    name, bracket, arguments = safe_line(tool_calls_text(message), limit=500).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
     end_room = min(width_of(end), page.text_width * 2 // 5)
     room = page.text_width - width_of(right) - end_room - 6

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from msgspec import Struct, field
 
-from lmchat.text import Fence, fence_of, safe_text
+from lmchat.text import Fence, opening_fence, safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
     GLUE,
     HEAD_LINES,
@@ -262,7 +262,7 @@ class MarkdownTail(Struct):
                 self._leave()  # the line that was cut ends before it
             is_last = token is top[-1]
             is_fence = token.type == "fence" and start >= hidden
-            opening = fence_of(lines[start]) if is_fence else None
+            opening = opening_fence(lines[start]) if is_fence else None
             if opening is not None:
                 if complete.may_be_head(start):
                     return done
