@@ -1,11 +1,10 @@
-"""The open sessions, and the messages that wait in them."""
+"""The open sessions, and the prompts that wait in them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
-from itertools import takewhile
 
 from msgspec import Struct, field
 
@@ -22,11 +21,80 @@ from lmchat.services.turn_options import NextTurn
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
 
 
-class Queued(Struct, frozen=True, kw_only=True):
-    """A message that waits for the end of the running answer, for a server, or for a model."""
+class QueuedPrompt(Struct, frozen=True, kw_only=True):
+    """A prompt that waits for the end of the running answer, for a server, or for a model."""
 
     text: str
-    is_held: bool = False  # whether it waits until the user sends it
+    is_held: bool = False
+    """Whether something failed while it waited: then a model that gets ready does not send it.
+
+    The user can send it, and it is sent after the next turn that ends well.
+    """
+
+
+class PromptQueue:
+    """The prompts that wait in one session; the first one is sent next."""
+
+    def __init__(self) -> None:
+        self._prompts: list[QueuedPrompt] = []
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def __iter__(self) -> Iterator[QueuedPrompt]:
+        return iter(self._prompts)
+
+    @property
+    def is_last_held(self) -> bool:
+        """Whether the prompt that was added last is held; False for an empty queue."""
+        return bool(self._prompts) and self._prompts[-1].is_held
+
+    def add(self, text: str) -> None:
+        self._prompts.append(QueuedPrompt(text=text))
+
+    def add_first(self, text: str) -> None:
+        """Add a prompt that is sent before all that wait already."""
+        self._prompts.insert(0, QueuedPrompt(text=text))
+
+    def put_back(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Add prompts that were taken out before all that wait now."""
+        self._prompts[:0] = prompts
+
+    def extend(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Add prompts of another queue, held or not, after those that wait here."""
+        self._prompts.extend(prompts)
+
+    def hold_all(self, unsent: str = "") -> None:
+        """Hold all prompts: they wait for the user, or for the end of a later turn.
+
+        `unsent` is a prompt that could not be sent; it becomes the first one.
+        """
+        texts = [prompt.text for prompt in self._prompts]
+        if unsent:
+            texts.insert(0, unsent)
+        self._prompts = [QueuedPrompt(text=text, is_held=True) for text in texts]
+
+    def pop_first(self) -> str | None:
+        """Take out the first prompt, held or not; None if the queue is empty."""
+        return self._prompts.pop(0).text if self._prompts else None
+
+    def pop_first_not_held(self) -> str | None:
+        """Take out the first prompt that is not held; None if there is none."""
+        for index, prompt in enumerate(self._prompts):
+            if not prompt.is_held:
+                del self._prompts[index]
+                return prompt.text
+        return None
+
+    def pop_at(self, index: int) -> str:
+        """Take out the prompt that the screen shows at `index`; empty if it was sent since."""
+        return self._prompts.pop(index).text if index < len(self._prompts) else ""
+
+    def pop_all(self) -> tuple[QueuedPrompt, ...]:
+        """Empty the queue and return its prompts."""
+        prompts = tuple(self._prompts)
+        self._prompts.clear()
+        return prompts
 
 
 class TurnPhase(Enum):
@@ -38,25 +106,30 @@ class TurnPhase(Enum):
 
 
 class OpenSession(Struct):
-    """A session that is open, with what waits in it."""
+    """A session in memory, with the prompts and the tool call that wait in it."""
 
     conversation: Conversation
-    queue: list[Queued] = field(default_factory=list)
-    phase: TurnPhase = TurnPhase.NONE
+    queue: PromptQueue = field(default_factory=PromptQueue)
+    phase: TurnPhase = TurnPhase.NONE  # set by the screen, which runs the turn
     asked: ApprovalAsked | None = None  # the tool call that waits until the user decides
 
     @property
     def last_calls(self) -> list[ChatMessage]:
-        """The tool messages at the end of the path, in order."""
-        newest_first = reversed(self.conversation.messages)
-        calls = takewhile(lambda message: message.role is Role.TOOL, newest_first)
-        return list(calls)[::-1]
+        """The tool messages after the newest answer, oldest first."""
+        calls: list[ChatMessage] = []
+        for message in reversed(self.conversation.messages):
+            if message.role is not Role.TOOL:
+                break
+            calls.append(message)
+        calls.reverse()
+        return calls
 
     @property
     def running_calls(self) -> list[ChatMessage]:
-        """The calls of the running turn that have no result yet."""
-        calls = self.last_calls if self.conversation.is_running else []
-        return [call for call in calls if call.state is AnswerState.STREAMING]
+        """The tool messages of the running turn that have no result yet."""
+        if not self.conversation.is_running:
+            return []
+        return [call for call in self.last_calls if call.state is AnswerState.STREAMING]
 
     @property
     def last_answer(self) -> ChatMessage | None:
@@ -72,38 +145,39 @@ class OpenSession(Struct):
 
     @property
     def is_busy(self) -> bool:
+        """Whether a turn runs, also before its first request and while it is being stopped."""
         return self.phase is not TurnPhase.NONE or self.conversation.is_running
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its newest message waits for a server or a model."""
+        """Whether its newest prompt waits for a server or a model."""
         if self.is_busy or not self.queue:
             return False
-        return not self.queue[-1].is_held
+        return not self.queue.is_last_held
 
     def require_idle(self) -> None:
-        """Raise `RequestInvalid` if an answer is on its way."""
+        """Raise `RequestInvalid` if a turn runs in this session."""
         if self.is_busy:
             raise still_answering()
 
-    def hold(self, text: str = "") -> None:
-        """Hold what waits until the user sends it, and before that a text that was not sent."""
-        waiting = [queued.text for queued in self.queue]
-        if text:
-            waiting.insert(0, text)
-        self.queue[:] = [Queued(text=held, is_held=True) for held in waiting]
+    def pop_next_prompt(self) -> str | None:
+        """Take out the prompt to send after a turn that has ended; None if there is none.
 
-    def pop_not_held(self) -> str:
-        """Take out the first message that is not held."""
-        for place, queued in enumerate(self.queue):
-            if not queued.is_held:
-                del self.queue[place]
-                return queued.text
-        return ""
+        After a failed or interrupted turn, all prompts stay in the queue and are held: the next
+        one would probably fail, too.
+        """
+        turn = self.conversation.turn
+        if turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
+            self.queue.hold_all()
+            return None
+        return self.queue.pop_first()
 
 
 class OpenSessions:
-    """The sessions in memory: the shown one, and others that memory has more of than the disk."""
+    """The sessions in memory: the shown one, and others that cannot be read from the disk yet.
+
+    Those are sessions with a running turn, with prompts in the queue, or with unsaved messages.
+    """
 
     def __init__(
         self,
@@ -127,20 +201,20 @@ class OpenSessions:
         self.shown = self.begin()
 
     def begin(self) -> OpenSession:
-        """Show a new session."""
+        """Create a session with the system prompt of the options, and show it."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         system_prompt = self.next_turn.options.chat.system_prompt
         return self.show(self._make(Session(header=header), system_prompt))
 
     async def load(self, session_id: str) -> OpenSession:
-        """Return a session to `show`: from memory where that has more than the disk."""
-        live = self._live(session_id)
-        if live is not None:
-            return live
+        """Return a session to `show`: from memory if the disk lacks some of it, else from disk."""
+        in_memory = self._find_ahead_of_disk(session_id)
+        if in_memory is not None:
+            return in_memory
         session = await self._store.open_session(session_id, count=FIRST_READ)
-        # a turn may have begun in it while it was read
-        return self._live(session_id) or self._make(session)
+        in_memory = self._find_ahead_of_disk(session_id)  # a turn may have begun during the read
+        return self._make(session) if in_memory is None else in_memory
 
     def show_path(self, session: Session) -> OpenSession:
         """Show a path that was read from the disk, in its open session if there is one."""
@@ -151,22 +225,32 @@ class OpenSessions:
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session; others stay open while memory has more of them than the disk."""
+        """Show a session, and forget those others that can be read from the disk again."""
         self.shown = opened
-        live = {key: other for key, other in self._sessions.items() if self._live(key)}
-        self._sessions = live | {opened.session_id: opened}
+        self._sessions = {
+            session_id: other
+            for session_id, other in self._sessions.items()
+            if self._is_ahead_of_disk(other)
+        }
+        self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
         return opened
 
-    def _live(self, session_id: str) -> OpenSession | None:
-        """Return a session of which memory has more than the disk."""
+    def _find_ahead_of_disk(self, session_id: str) -> OpenSession | None:
+        """Return an open session, unless the disk has all of it."""
         opened = self._sessions.get(session_id)
-        if opened is None:
+        if opened is None or not self._is_ahead_of_disk(opened):
             return None
-        is_live = opened.is_busy or opened.queue or self.save_queue.is_unsaved(session_id)
-        return opened if is_live else None
+        return opened
+
+    def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
+        """Whether a session would lose something if it were read from the disk now."""
+        if opened.is_busy or opened.queue:
+            return True
+        return self.save_queue.is_unsaved(opened.session_id)
 
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
+        """Return an open session; a new one begins with the system prompt."""
         conversation = Conversation(
             session,
             backend=self._backend,
@@ -194,11 +278,12 @@ class OpenSessions:
         return tuple(opened for opened in self._sessions.values() if opened.is_busy)
 
     def unsaved(self) -> list[SessionHeader]:
+        """Return the headers of the open sessions with messages that are not on the disk."""
         headers = [opened.conversation.header for opened in self._sessions.values()]
         return [header for header in headers if self.save_queue.is_unsaved(header.session_id)]
 
     async def save_all(self) -> None:
-        """Wait until every answer that ended, and all that could not be written, is saved."""
+        """Wait until the ended answers are saved, then try once more to write what failed."""
         for opened in list(self._sessions.values()):
             await opened.conversation.wait_until_saved()
         await self.save_queue.write_unsaved()
@@ -206,37 +291,29 @@ class OpenSessions:
     def is_shown(self, conversation: Conversation) -> bool:
         return conversation is self.shown.conversation
 
-    # The queue
+    def mark_unread(self, opened: OpenSession) -> None:
+        """Mark a session whose answer has ended as unread, unless it is the shown one."""
+        if opened is not self.shown:
+            self.unread.add(opened.session_id)
+
+    # The queues
 
     @property
     def has_to_wait(self) -> bool:
         """Whether a prompt of the shown session cannot be sent now."""
         return self.shown.is_busy or not self.next_turn.options.is_ready
 
-    def enqueue(self, text: str) -> None:
-        self.shown.queue.append(Queued(text=text))
-
     def pop_waiting(self) -> list[tuple[OpenSession, str]]:
-        """Take out what waited for a model, one message a session."""
-        waiting = [opened for opened in self._sessions.values() if opened.is_waiting]
-        return [(opened, opened.pop_not_held()) for opened in waiting]
+        """Take the first prompt that waited for a model out of each session's queue."""
+        popped: list[tuple[OpenSession, str]] = []
+        for opened in self._sessions.values():
+            text = opened.queue.pop_first_not_held() if opened.is_waiting else None
+            if text is not None:
+                popped.append((opened, text))
+        return popped
 
     def hold_waiting(self) -> None:
+        """Hold the prompts of all sessions without a running turn: no model can answer them."""
         for opened in self._sessions.values():
-            if opened.queue and not opened.is_busy:
-                opened.hold()
-
-    def pop_queued(self, index: int) -> str:
-        """Take a message out of the queue; empty if it was sent in the meantime."""
-        queue = self.shown.queue
-        return queue.pop(index).text if queue and index < len(queue) else ""
-
-    def take_next_after(self, opened: OpenSession) -> str | None:
-        """Return the message to send after a turn; after a failure all of them are held."""
-        turn = opened.conversation.turn
-        if opened is not self.shown:
-            self.unread.add(opened.session_id)
-        if turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
-            opened.hold()
-            return None
-        return opened.queue.pop(0).text if opened.queue else None
+            if not opened.is_busy:
+                opened.queue.hold_all()

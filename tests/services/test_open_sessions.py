@@ -44,7 +44,7 @@ async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
     first = sessions.shown
     task = asyncio.create_task(run(first, sessions, "one"))
     await sessions._backend.asked.wait()
-    sessions.enqueue("two")
+    sessions.shown.queue.add("two")
     sessions.begin()
     session_id = first.conversation.header.session_id
     assert sessions.streaming == {session_id}
@@ -89,21 +89,21 @@ async def test_the_queue_goes_out_in_order_after_a_good_end_and_is_held_after_a_
     sessions = make(store, answer("A"), [ServerUnavailable("away")], answer("B"))
     opened = sessions.shown
     await run(opened, sessions, "one")
-    sessions.enqueue("two")
-    sessions.enqueue("three")
-    assert sessions.take_next_after(opened) == "two"
+    sessions.shown.queue.add("two")
+    sessions.shown.queue.add("three")
+    assert opened.pop_next_prompt() == "two"
     await run(opened, sessions, "two")
     assert opened.conversation.turn.state is AnswerState.FAILED
-    assert sessions.take_next_after(opened) is None
+    assert opened.pop_next_prompt() is None
     assert [(one.text, one.is_held) for one in opened.queue] == [("three", True)]
     await run(opened, sessions, "four")
-    assert sessions.take_next_after(opened) == "three"
+    assert opened.pop_next_prompt() == "three"
 
 
 async def test_a_refused_text_waits_first(store):
     sessions = make(store)
-    sessions.enqueue("later")
-    sessions.shown.hold("refused")
+    sessions.shown.queue.add("later")
+    sessions.shown.queue.hold_all("refused")
     assert [(one.text, one.is_held) for one in sessions.shown.queue] == [
         ("refused", True),
         ("later", True),
@@ -112,10 +112,10 @@ async def test_a_refused_text_waits_first(store):
 
 async def test_taking_what_has_just_gone_out_takes_nothing(store):
     sessions = make(store)
-    sessions.enqueue("one")
-    assert sessions.pop_queued(3) == ""
-    assert sessions.pop_queued(0) == "one"
-    assert sessions.pop_queued(0) == ""
+    sessions.shown.queue.add("one")
+    assert sessions.shown.queue.pop_at(3) == ""
+    assert sessions.shown.queue.pop_at(0) == "one"
+    assert sessions.shown.queue.pop_at(0) == ""
 
 
 async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_shown(store):
@@ -123,7 +123,7 @@ async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_
     first = sessions.shown
     sessions.begin()
     await run(first, sessions, "one")
-    sessions.take_next_after(first)
+    sessions.mark_unread(first)
     session_id = first.conversation.header.session_id
     assert sessions.unread == {session_id}
     sessions.show(await sessions.load(session_id))
@@ -174,8 +174,8 @@ async def test_the_system_prompt_is_the_last_one_on_the_path(store):
 
 async def test_what_is_held_stays_when_what_was_said_after_it_goes_out_with_a_model(store):
     sessions = make(store)
-    sessions.enqueue("held")
+    sessions.shown.queue.add("held")
     sessions.hold_waiting()
-    sessions.enqueue("new")
+    sessions.shown.queue.add("new")
     assert [text for _, text in sessions.pop_waiting()] == ["new"]
     assert [one.text for one in sessions.shown.queue] == ["held"]

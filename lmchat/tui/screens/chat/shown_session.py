@@ -254,12 +254,11 @@ class ShownSession:
         """Let nothing wait where it cannot be seen: only sessions with messages are listed."""
         if left.conversation.messages or not left.is_waiting:
             return
-        waiting = left.queue
-        left.queue = []
+        waiting = left.queue.pop_all()
         drafts = self._open_sessions.drafts
         texts = [drafts.text("")]
         if takes_queue:
-            self._open_sessions.shown.queue += waiting
+            self._open_sessions.shown.queue.extend(waiting)
         else:
             texts = [*(queued.text for queued in waiting), *texts]
         drafts.note("", SEPARATOR.join(filter(None, texts)))

@@ -38,7 +38,7 @@ from lmchat.services.conversation import (
     MessageAdded,
     SummaryAsked,
 )
-from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
+from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
@@ -132,7 +132,7 @@ class Turns:
             self._prompt_text.leave_edit()
 
     def _enqueue(self, text: str) -> None:
-        self._open_sessions.enqueue(text)
+        self._sessions.opened.queue.add(text)
         self._sessions.show_queue()
         self._status.show_action("queued")
         state = self._workspace.target_state
@@ -205,7 +205,7 @@ class Turns:
         """Send a prompt, after a summary where the context window is nearly full."""
         may_compact = may_compact and self._next_turn.options.chat.auto_compact
         if may_compact and self._next_turn.can_compact(opened.conversation, text):
-            opened.queue.insert(0, Queued(text=text))
+            opened.queue.add_first(text)
             self._sessions.show_queue()
             self.compact(opened)
             return
@@ -221,7 +221,7 @@ class Turns:
     def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
         """Return the settings of a turn that may begin now; else say why, and keep the text."""
         if self._workspace.is_leaving:
-            opened.hold(text)  # it is kept as a draft
+            opened.queue.hold_all(text)  # it is kept as a draft
             return None
         try:
             opened.require_idle()
@@ -261,11 +261,10 @@ class Turns:
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
         """Stop the answer of a session and wait until it is saved; what waits is held."""
-        waiting = list(opened.queue)
-        opened.queue.clear()  # else the end of the turn sends the next one
+        waiting = opened.queue.pop_all()  # else the end of the turn sends the next one
         await _ended(self._cancel(opened))
-        opened.queue[:0] = waiting
-        opened.hold()
+        opened.queue.put_back(waiting)
+        opened.queue.hold_all()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
         """Begin to stop the turn of a session; return its workers."""
@@ -378,7 +377,8 @@ class Turns:
         answer = opened.conversation.find(answer_id)
         if opened is self._sessions.opened:
             self._show_end(opened, None if is_summary else answer)
-        next_prompt = self._open_sessions.take_next_after(opened)
+        self._open_sessions.mark_unread(opened)
+        next_prompt = opened.pop_next_prompt()
         self._sessions.show_queue()
         self._status.show_action(self._outcome(opened, answer, is_summary=is_summary))
         if is_summary:
@@ -478,13 +478,13 @@ class Turns:
         if text and is_shown and not prompt_input.text:
             prompt_input.put(text)
         elif text:
-            opened.hold(text)
+            opened.queue.hold_all(text)
             self._sessions.show_queue()
 
     def edit_queued(self, index: int) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
         prompt_input = self._widgets.prompt_input
-        parts = (self._open_sessions.pop_queued(index), prompt_input.full_text)
+        parts = (self._sessions.opened.queue.pop_at(index), prompt_input.full_text)
         prompt_input.put(SEPARATOR.join(part for part in parts if part))
         self._sessions.show_queue()
         prompt_input.focus()
@@ -499,7 +499,7 @@ class Turns:
         return True
 
     def remove_queued(self, index: int) -> None:
-        self._open_sessions.pop_queued(index)
+        self._sessions.opened.queue.pop_at(index)
         self._sessions.show_queue()
 
 
