@@ -80,7 +80,7 @@ def make_workspace(
         ),
         platform=ScreenPlatform(context, settings, backend, write, scratch),
         importer=None if options.temporary else _make_importer(context, store),
-        make_engine=engine.ready,
+        engine=engine,
         remembered=remembered,
         is_temporary=options.temporary,
         resume_id=options.resume or "",

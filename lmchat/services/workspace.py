@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, ServerClient
+from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.target_state import TargetState, target_state
 
@@ -31,38 +31,48 @@ class Platform(Protocol):
     config_file: Path
 
     async def copy(self, text: str) -> str:
-        """Copy a text to the clipboard; returns how, as words for a notification."""
+        """Copy a text to the clipboard; return the sentence to notify the user with."""
 
     async def paste(self) -> str:
         """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
 
     def examination(self) -> Examination:
-        """Return the checks of the doctor, which are imported late."""
+        """Return the checks of `lmchat doctor`, whose modules are imported by this call."""
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
-        """Return the files of the working folder that match a few letters."""
+        """Return the files of the working folder whose names match the letters, best first."""
 
-    async def edit(self, text: str) -> str: ...
-    async def page(self, text: str) -> None: ...
-    async def open_page(self, address: str) -> bool: ...
+    async def edit(self, text: str) -> str:
+        """Let the user change a text in their editor; return the changed text."""
+
+    async def page(self, text: str) -> None:
+        """Show a text in the user's pager; return when the pager has ended."""
+
+    async def open_page(self, address: str) -> bool:
+        """Open a web page in the browser; return whether a program for it was found."""
 
     async def open_file(self, name: str, data: bytes) -> bool:
-        """Open a copy of a file, with its name, in the system's viewer."""
+        """Open a copy of a file in the system's viewer; return whether one was found."""
 
-    async def remember(self, remembered: Remembered) -> None: ...
+    async def remember(self, remembered: Remembered) -> None:
+        """Save what the next start of lmchat begins with."""
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> str:
-        """Store an accepted key; returns where, as words for a notification."""
+        """Store an accepted API key; return the sentence to notify the user with."""
 
     def notification(self, words: str) -> str:
-        """Return what makes the terminal notify the user; empty for nothing."""
+        """Return the control sequence that makes the terminal notify the user, or nothing."""
 
     def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error; returns its id in the log."""
+        """Log an unexpected error; return its id in the log."""
 
 
 class Workspace(Struct, kw_only=True):
-    """The services of a run of the screen; what `make_…` returns is imported late."""
+    """The services and options of one run of the screen.
+
+    `engine` and `make_launcher` are called when they are needed: their modules import httpx, which
+    takes longer than the first paint.
+    """
 
     settings: Settings
     backend: ServerClient
@@ -75,17 +85,17 @@ class Workspace(Struct, kw_only=True):
     remembered: Remembered
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
-    notices: list[str] = field(default_factory=list)
-    warning: str = ""
-    is_leaving: bool = False  # whether lmchat is quitting: nothing new begins
-    make_launcher: Callable[[], ServerLauncher] | None = None
-    importer: Importer | None = None
-    make_engine: Callable[[], Awaitable[Engine]] | None = None
+    notices: list[str] = field(default_factory=list)  # notifications to show after the start
+    warning: str = ""  # sentence for the status line until the end of the run
+    is_leaving: bool = False  # whether lmchat is quitting: then no turn or search begins
+    make_launcher: Callable[[], ServerLauncher] | None = None  # the same launcher for each call
+    importer: Importer | None = None  # None if sessions are in memory only
+    engine: Lazy[Engine] | None = None
     is_local: bool = False  # whether to start the built-in engine without asking
-    local_model: str = ""
-    clock: Callable[[], float] = time.monotonic
+    local_model: str = ""  # model file for the engine, if --local names one
+    clock: Callable[[], float] = time.monotonic  # seconds
 
     @property
     def target_state(self) -> TargetState:
-        """How far the way to a model has come."""
+        """The step between searching for a server and a model that is ready."""
         return target_state(self.open_sessions.next_turn.target, self.catalogue.candidates)

@@ -188,7 +188,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             remembered=remembered or Remembered(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),
-            make_engine=engine_slot.ready if engine else None,
+            engine=engine_slot if engine else None,
             clock=clock,
         )
     )

@@ -26,6 +26,7 @@ from lmchat.machine.model_servers import (
     installed_products,
     start_program,
 )
+from lmchat.services.ports import Lazy
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
@@ -156,11 +157,7 @@ async def start_desk(
     desk.app.connect.search_pause_s = 0.05
     desk.app.workspace.make_launcher = lambda: starts
     if files is not None:
-
-        async def make_engine() -> FilesOnly:
-            return FilesOnly(*files)
-
-        desk.app.workspace.make_engine = make_engine
+        desk.app.workspace.engine = Lazy(lambda: FilesOnly(*files))
     try:
         async with running(desk, size):
             yield StartDesk(desk, backend, starts, folder, ran)
@@ -240,7 +237,7 @@ def bare_page(
 ) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
     workspace = SimpleNamespace(
-        make_launcher=None, make_engine=None, catalogue=None, clock=clock, remembered=Remembered()
+        make_launcher=None, engine=None, catalogue=None, clock=clock, remembered=Remembered()
     )
     page = WelcomeScreen(workspace, connect or NotedConnect())
     page.starts.machine = here or MachineState()

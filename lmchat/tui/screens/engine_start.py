@@ -32,9 +32,9 @@ class EngineStart:
 
     async def run(self, named: str = "") -> bool:
         """Start the engine; return whether it serves a model."""
-        if self._workspace.make_engine is None:
+        if self._workspace.engine is None:
             return False
-        engine = await self._workspace.make_engine()
+        engine = await self._workspace.engine.ready()
         while True:
             try:
                 model = await self._choose(engine, named)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 
 from msgspec.structs import replace
 from textual.screen import Screen
@@ -445,25 +446,20 @@ class Turns:
 
     def _name_session(self, opened: OpenSession) -> None:
         """Let the model name a session after its first answer; the next turn cancels this."""
-        from lmchat.services.prompts import is_named_by_prompt, title_by_model
+        if self._next_turn.options.chat.auto_title and not self._workspace.is_temporary:
+            self._background.begin(partial(self._rename_by_model, opened.conversation), _NAMING)
 
-        conversation = opened.conversation
-        is_wanted = self._next_turn.options.chat.auto_title and not self._workspace.is_temporary
-        if not is_wanted or not is_named_by_prompt(conversation.header, conversation.messages):
-            return
+    async def _rename_by_model(self, conversation: Conversation) -> None:
+        from lmchat.services.session_titles import rename_by_model
 
-        async def name() -> None:
-            with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
-                settings = self._next_turn.settings()
-                backend = self._workspace.backend
-                title = await title_by_model(backend, conversation.messages, settings)
-                if title and is_named_by_prompt(conversation.header, conversation.messages):
-                    conversation.rename(title)
-                    await self._workspace.library.rename(opened.session_id, title)
-                    self._sessions.show_title()
-                    self._sessions.show_list()
-
-        self._background.begin(name, _NAMING)
+        workspace = self._workspace
+        with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
+            is_renamed = await rename_by_model(
+                conversation, self._next_turn.settings(), workspace.backend, workspace.library
+            )
+            if is_renamed:
+                self._sessions.show_title()
+                self._sessions.show_list()
 
     # What was not sent
 

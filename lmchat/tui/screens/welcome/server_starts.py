@@ -63,10 +63,9 @@ class ServerStarts:
         self._page = page
         self._connect = connect
         self._catalogue = workspace.catalogue
-        self._make_engine = workspace.make_engine
-        self._engine: Engine | None = None
+        self._late_engine = workspace.engine
         self._launcher = workspace.make_launcher() if workspace.make_launcher else None
-        self.has_read_disk = self._make_engine is None
+        self.has_read_disk = self._late_engine is None
 
     def _learn(self, **facts: object) -> None:
         self.machine = replace(self.machine, **facts)
@@ -74,15 +73,13 @@ class ServerStarts:
 
     def read_disk(self) -> None:
         """Search this disk in a worker for model files that the engine can serve."""
-        if self._make_engine is not None:
+        if self._late_engine is not None:
             begin_work(self._page, self._read_disk, "disk")
 
     async def _read_disk(self) -> None:
-        is_refresh = self._engine is not None
-        if self._engine is None and self._make_engine is not None:
-            self._engine = await self._make_engine()
-        if self._engine is not None:
-            await self._read_files(self._engine, is_refresh=is_refresh)
+        if self._late_engine is not None:
+            engine = await self._late_engine.ready()
+            await self._read_files(engine, is_refresh=self.has_read_disk)
         self.has_read_disk = True
         self._page.post_message(self.Learned())
 

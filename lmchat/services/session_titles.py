@@ -1,0 +1,79 @@
+"""Titles of sessions that the model writes after the first answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, Role, text_message
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.session import title_from
+from lmchat.domain.turn import WholeAnswer
+from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.conversation import Conversation
+from lmchat.services.library import Library
+from lmchat.services.ports import ServerClient
+
+_TIMEOUT_S = 60.0
+_MAX_TOKENS = 1000  # enough for a model that thinks first
+_QUOTED_CHARS = 2000  # of the prompt, and of the answer, that the model sees
+_TITLE_REQUEST = (
+    "Write a title of at most six words, in the language of the prompt, "
+    "for a chat that begins as follows. "
+    "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"
+)
+_AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that models put around a title
+
+
+async def rename_by_model(
+    conversation: Conversation, settings: TurnSettings, backend: ServerClient, library: Library
+) -> bool:
+    """Rename a session to a title that the model writes; return whether it was renamed.
+
+    Only a session with one complete answer is renamed, and only while it has the title that was
+    made of its prompt. Raises `LMChatError` or `TimeoutError`.
+    """
+    if not _is_named_by_prompt(conversation):
+        return False
+    title = await _ask_for_title(conversation, settings, backend)
+    # the user may have sent a prompt or changed the title in the meantime
+    if not title or not _is_named_by_prompt(conversation):
+        return False
+    conversation.rename(title)
+    await library.rename(conversation.header.session_id, title)
+    return True
+
+
+def _is_named_by_prompt(conversation: Conversation) -> bool:
+    """Return whether a session has its first answer, and still the title made of its prompt."""
+    path = conversation.messages
+    prompts = [message for message in path if message.role is Role.USER]
+    if len(prompts) != 1 or path[-1].role is not Role.ASSISTANT:
+        return False
+    if path[-1].state is not AnswerState.COMPLETE:
+        return False
+    return conversation.header.title == title_from(prompts[0].text)
+
+
+async def _ask_for_title(
+    conversation: Conversation, settings: TurnSettings, backend: ServerClient
+) -> str:
+    """Return the title that the model writes for a prompt and its answer; empty for none."""
+    path = conversation.messages
+    prompt = next(message for message in path if message.role is Role.USER)
+    text = _TITLE_REQUEST.format(
+        prompt=prompt.text[:_QUOTED_CHARS], answer=path[-1].text[:_QUOTED_CHARS]
+    )
+    request = ChatRequest(
+        endpoint=settings.target.endpoint,
+        product=settings.target.product,
+        model=settings.target.model_id,
+        messages=(text_message(Role.USER, text),),
+        sampling=replace(settings.sampling, max_tokens=_MAX_TOKENS, stop=()),
+    )
+    answer = WholeAnswer(request.model)
+    async with asyncio.timeout(_TIMEOUT_S):
+        await answer.read(backend.stream(request))
+    title = answer.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+    return title_from(title) if title else ""
