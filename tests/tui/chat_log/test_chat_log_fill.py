@@ -185,7 +185,7 @@ async def test_a_message_is_the_same_before_and_after_it_was_let_go(pilot, log):
     for n in range(599, 100, -25):
         log.show_message(whole[n].message_id)
         await pilot.pause()
-    assert len(list(log.document.entries.made())) < 200
+    assert len(list(log.document.entries.made_entries())) < 200
     log.show_message(whole[101].message_id)
     await pilot.pause()
     assert log.document.entries[101].is_source

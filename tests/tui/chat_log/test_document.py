@@ -36,7 +36,7 @@ def pieces_fed(entry, document, sizes):
 
 
 def laid_out_rows(document):
-    document.sweep(0, 0, 1, 1 << 30)
+    document.lay_out_from(0, 0, 1, 1 << 30)
     return list(document.rows(0, 1 << 30))
 
 
@@ -51,7 +51,9 @@ def test_the_height_is_the_number_of_rows_and_each_place_is_where_it_says(messag
     for _ in range(3):
         index = data.draw(st.integers(0, len(messages) - 1))
         document.build(index)
-        document.prepare(index, data.draw(st.integers(0, len(document.entries[index].blocks) - 1)))
+        document.lay_out_block(
+            index, data.draw(st.integers(0, len(document.entries[index].blocks) - 1))
+        )
     rows = laid_out_rows(document)
     assert len(rows) == document.total
     for y, (place, _) in enumerate(rows):

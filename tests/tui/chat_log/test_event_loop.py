@@ -131,7 +131,7 @@ def test_a_line_is_wrapped_in_linear_time(name):
 def test_a_prompt_of_one_line_is_laid_out_in_pieces(name):
     document = document_with(Entry(question(ENDLESS[name](CHARS))), plain_page(90))
     assert cpu_s(document.build, 0) < MOST_S
-    assert cpu_s(document.sweep, 0, 0, 1, 100) < MOST_S
+    assert cpu_s(document.lay_out_from, 0, 0, 1, 100) < MOST_S
     assert max(len(block.source) for block in document.entries[0].blocks) <= PIECE_CHARS
 
 
@@ -141,7 +141,7 @@ def test_thousands_of_marks_in_one_text_are_shown_as_they_are(start, sign):
     text = start + sign * (20_000 // len(sign))
     document = document_with(Entry(answer(text)), plain_page(90))
     assert cpu_s(document.build, 0) < MOST_S
-    assert cpu_s(document.sweep, 0, 0, 1, 100) < MOST_S / 2
+    assert cpu_s(document.lay_out_from, 0, 0, 1, 100) < MOST_S / 2
     shown = "".join(line.text for block in document.entries[0].blocks for line in block.lines or [])
     assert shown.count(sign[0]) == text.count(sign[0])
 
@@ -221,7 +221,7 @@ def test_a_call_of_a_tool_is_laid_out_without_holding_the_loop(name, state, is_f
     document = document_with(Entry(message, call_state=state, is_folded=is_folded), plain_page(90))
     assert cpu_s(document.build, 0) < MOST_S
     for block in range(len(document.entries[0].blocks[:40])):
-        assert cpu_s(document.prepare, 0, block) < MOST_S / 2
+        assert cpu_s(document.lay_out_block, 0, block) < MOST_S / 2
 
 
 @pytest.mark.parametrize("name", LONG_CALLS)

@@ -134,7 +134,7 @@ TEXTS = {
 
 def on_screen(document):
     """Letters and digits of all rows as they are painted; a row of a table cell by cell."""
-    document.sweep(0, None, 1, 1 << 40)
+    document.lay_out_from(0, None, 1, 1 << 40)
     seen, cells = "", []
     for _, line in document.rows(0, document.total):
         if line is None:
@@ -241,7 +241,7 @@ def test_no_word_of_a_soup_of_markdown_is_swallowed_and_no_line_too_long(pieces,
 def test_the_source_of_an_answer_is_shown_letter_by_letter(pieces):
     text = "".join(pieces) + "end"
     document = document_with(Entry(answer(text), is_source=True))
-    document.sweep(0, 0, 1, 1 << 30)
+    document.lay_out_from(0, 0, 1, 1 << 30)
     lines = [line for _, line in document.rows(0, 1 << 30)][:-2]  # without blank row and receipt
     made = "".join(line.text + "\n" * (not line.is_wrapped) if line else "\n" for line in lines)
     assert made == "".join(line.expandtabs(4) + "\n" for line in safe_text(text).split("\n"))

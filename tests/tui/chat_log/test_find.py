@@ -195,7 +195,9 @@ async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
     log.finder.find(words)
     await all_counted(pilot, log)
     assert log.finder.standing == (0, hits + len(more))
-    assert log.document.entries.known(0) is None or not log.document.entries.known(0).blocks
+    assert (
+        log.document.entries.made_entry(0) is None or not log.document.entries.made_entry(0).blocks
+    )
     seen = {log.finder.step(1)[0] for _ in range(hits + len(more))}
     assert seen == set(range(1, hits + len(more) + 1))
 

@@ -27,7 +27,7 @@ async def take_turns(log, turns):
 
 
 def built_lines(log):
-    blocks = (block for _, entry in log.document.entries.made() for block in entry.blocks)
+    blocks = (block for _, entry in log.document.entries.made_entries() for block in entry.blocks)
     return sum(len(block.lines or ()) for block in blocks)
 
 

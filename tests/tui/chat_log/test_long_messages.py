@@ -23,7 +23,7 @@ PARAGRAPHS = "\n\n".join(f"Paragraph {n} of a long answer." for n in range(400))
 
 def looks(document, index=0):
     """Rows of a message, all laid out; where it is cut into blocks is not seen."""
-    document.sweep(index, 0, 1, 1_000_000)
+    document.lay_out_from(index, 0, 1, 1_000_000)
     entry, found = document.entries[index], []
     for number, block in enumerate(entry.blocks):
         lines = [line.text for line in block.lines or []]
@@ -33,7 +33,7 @@ def looks(document, index=0):
 
 def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fence_has_no_end():
     document = document_with(Entry(answer("Code:\n\n```py\n" + "x = 1\n" * 300)))
-    document.sweep(0, 0, 1, 1_000)
+    document.lay_out_from(0, 0, 1, 1_000)
     assert [info for _, info in document.unhighlighted] == ["py"]
 
 

@@ -41,7 +41,7 @@ def lines_below(log):
     """How many lines of text stand below the screen: all of them laid out."""
     document = log.document
     for index in range(len(document)):
-        document.sweep(index, 0, 1, document.heights[index] + 9_999)
+        document.lay_out_from(index, 0, 1, document.heights[index] + 9_999)
     return document.total - log.scroll_offset.y - log.size.height
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lmchat.domain.session import MessagePath
-from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, found_again, text_of
+from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, find_again, unwrapped_text
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
@@ -57,8 +57,8 @@ def said_blocks(document):
         for number in range(document.build(index)):
             block = document.entries[index].blocks[number]
             if block.source:
-                document.prepare(index, number)
-                yield index, number, text_of(block)
+                document.lay_out_block(index, number)
+                yield index, number, unwrapped_text(block)
 
 
 def random_places(chance, document, count):
@@ -113,7 +113,7 @@ def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whol
             for ends in ((first, second), (second, third), (first, third))
         ]
         assert solid(texts[0] + texts[1]) == solid(texts[2])
-        assert solid(texts[2]) == solid(text[first.at : third.at])
+        assert solid(texts[2]) == solid(text[first.chars_before : third.chars_before])
         assert not any(line.endswith(" ") for line in texts[2].split("\n")[:-1])
 
 
@@ -138,14 +138,14 @@ def test_a_place_is_found_again_at_another_width_with_the_same_text_before_it(se
     document, _ = talk(chance)
     for _ in range(8):
         (spot,) = random_places(chance, document, 1)
-        before = text_of(spot.block)[: spot.at]
+        before = unwrapped_text(spot.block)[: spot.chars_before]
         is_table = any(line.cells for line in spot.block.lines)
         document.set_page(plain_page(chance.randrange(30, 120)))
-        again = found_again(document, spot)
+        again = find_again(document, spot)
         if again is None:
             assert is_table
         elif not is_table:
-            assert text_of(again.block)[: again.at] == before
+            assert unwrapped_text(again.block)[: again.chars_before] == before
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,213 +19,261 @@ _HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the
 class Anchor(Struct):
     """A position in the text of a message.
 
-    `relocate` always finds a row for it; `found_again` finds the exact character, or returns None.
+    `relocate` always finds a row for it; `find_again` finds the exact character, or returns None.
     Non-blank characters are counted, because padding and line ends change with the width.
     """
 
     index: int  # message
     number: int = -1  # block; -1 before all of them, `END` after all of them
     row: int = 0  # row in the block; -1 for the blank row above it
-    offset: int = 0  # rows between the top of the screen and this position
+    screen_row: int = 0  # row of the screen, counted from its top, that shows the position
     block: Block | None = None  # the block itself; None if it was not laid out
-    at: int = 0  # characters of the block before it, with line ends that are no wrapping
-    solid: int = 0  # non-blank characters of the block before it
-    blanks: int = 0  # blank characters between the last of those and the position
-    total: int = 0  # non-blank characters of the block
-    size: int = 0  # all its characters
-    said: int = 0  # characters of source in the blocks before this one
-    fold: int = 0  # the block that this one folds into, for a block of reasoning
+    chars_before: int = 0  # characters of the block's unwrapped text before the position
+    solid_before: int = 0  # non-blank ones among them
+    blanks_before: int = 0  # blank characters between the last of those and the position
+    solid_total: int = 0  # non-blank characters of the block
+    chars_total: int = 0  # characters of the block's unwrapped text
+    source_before: int = 0  # characters of source in the blocks before this one
+    fold_number: int = 0  # for a block of reasoning: the block with the row that it folds into
 
     @property
     def order(self) -> tuple[int, int, int]:
-        return self.index, self.number, self.at
+        """Key that sorts anchors by their position in the log."""
+        return self.index, self.number, self.chars_before
 
 
-def anchor_at(document: Document, place: Place, offset: int = 0) -> Anchor:
-    """Return an anchor for a row that is `offset` rows below the top of the screen."""
+def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
+    """Return an anchor for a row of the log, which is to be shown on a row of the screen."""
     entry = document.entries[place.message]
     is_in_block = 0 <= place.block < len(entry.blocks)
     block = entry.blocks[place.block] if is_in_block else None
     if block is None or block.lines is None:
-        return Anchor(*place, offset)
-    row = place.row - (entry.heights[place.block] - len(block.lines))
-    before = _solid_before(block)[max(row, 0)]
-    return _in_block(entry, place.message, place.block, row=row, offset=offset, solid=before)
+        return Anchor(*place, screen_row)
+    blank_rows = entry.heights[place.block] - len(block.lines)
+    row = place.row - blank_rows
+    solid_before = _solid_before_rows(block)[max(row, 0)]
+    return _anchor_in_block(
+        entry,
+        place.message,
+        place.block,
+        row=row,
+        screen_row=screen_row,
+        solid_before=solid_before,
+    )
 
 
-def anchor_in_text(document: Document, index: int, number: int, at: int) -> Anchor:
+def anchor_in_text(document: Document, index: int, number: int, chars_before: int) -> Anchor:
     """Return an anchor for a character of a block that is laid out."""
     entry = document.entries[index]
-    before = text_of(entry.blocks[number])[: max(at, 0)]
-    blanks = len(before) - len(before.rstrip())
-    return _in_block(entry, index, number, at=len(before), solid=solid(before), blanks=blanks)
+    before = unwrapped_text(entry.blocks[number])[: max(chars_before, 0)]
+    return _anchor_in_block(
+        entry,
+        index,
+        number,
+        chars_before=len(before),
+        solid_before=count_solid(before),
+        blanks_before=len(before) - len(before.rstrip()),
+    )
 
 
-def _in_block(entry: Entry, index: int, number: int, **fields: int) -> Anchor:
+def _anchor_in_block(entry: Entry, index: int, number: int, **fields: int) -> Anchor:
+    """Return an anchor with these `fields`, and with what identifies its block."""
     block = entry.blocks[number]
-    fold = number
-    while fold > 0 and entry.blocks[fold].is_thought:
-        fold -= 1
+    fold_number = number
+    while fold_number > 0 and entry.blocks[fold_number].is_thought:
+        fold_number -= 1
     return Anchor(
         index,
         number,
         block=block,
-        total=_solid_before(block)[-1],
-        size=starts(block)[-1],
-        said=sum(len(above.source) for above in entry.blocks[:number]),
-        fold=fold,
+        solid_total=_solid_before_rows(block)[-1],
+        chars_total=row_starts(block)[-1],
+        source_before=sum(len(above.source) for above in entry.blocks[:number]),
+        fold_number=fold_number,
         **fields,
     )
 
 
-def found_again(document: Document, anchor: Anchor) -> Anchor | None:
+def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Return where a character is now; None where its block is gone or shows another text."""
     if anchor.block is None:
         return anchor
     document.build(anchor.index)
     entry = document.entries[anchor.index]
-    number = _number_now(entry, anchor.number, anchor.block)
+    number = _find_block(entry, anchor.number, anchor.block)
     if number is None:
         return None
 
-    block = document.laid_out(anchor.index, number)
+    block = document.laid_out_block(anchor.index, number)
     if block.source == anchor.block.source:
-        has_other_rows = starts(block)[-1] != anchor.size  # as a table at another width
-        return None if has_other_rows else replace(anchor, number=number, block=block)
-    number, count = _carried(document, anchor.index, number, anchor.solid)
-    at = _place_after(text_of(entry.blocks[number]), count, anchor.blanks)
-    return None if at is None else anchor_in_text(document, anchor.index, number, at)
+        if row_starts(block)[-1] != anchor.chars_total:  # as a table at another width
+            return None
+        return replace(anchor, number=number, block=block)
+
+    number, solid_before = _find_in_pieces(document, anchor.index, number, anchor.solid_before)
+    text = unwrapped_text(entry.blocks[number])
+    chars_before = _chars_before(text, solid_before, anchor.blanks_before)
+    if chars_before is None:
+        return None
+    return anchor_in_text(document, anchor.index, number, chars_before)
 
 
 def relocate(document: Document, anchor: Anchor) -> Place:
-    """Return the row of an anchor, or the nearest one where its text is gone."""
-    was = anchor.block
+    """Return the row of an anchor, or the nearest one where its text is gone.
+
+    The block is laid out, and the anchor is updated to the block that now holds its text.
+    """
+    old_block = anchor.block
     index = anchor.index
-    if anchor.number < 0 or was is None:
+    if anchor.number < 0 or old_block is None:
         return Place(index, anchor.number, anchor.row)
 
     document.build(index)
     entry = document.entries[index]
-    number = _number_now(entry, anchor.number, was)
+    number = _find_block(entry, anchor.number, old_block)
     if number is None:
-        number = _nearest(entry, anchor, was)
-    chars = anchor.solid
-    is_same = entry.blocks[number].source == was.source
-    if not is_same:
-        number, chars = _carried(document, index, number, chars, is_row=True)
+        number = _nearest_block(entry, anchor, old_block)
+    solid_before = anchor.solid_before
+    has_same_source = entry.blocks[number].source == old_block.source
+    if not has_same_source:
+        number, solid_before = _find_in_pieces(document, index, number, solid_before, is_row=True)
 
-    height = document.prepare(index, number)
+    height = document.lay_out_block(index, number)
     block = entry.blocks[number]
-    before = _solid_before(block)
-    if is_same and anchor.total:
-        chars = chars * before[-1] // anchor.total  # a table may become a list of values
-    row = _row_of(before, chars, anchor.row)
-    if number != anchor.number or not is_same:
+    counts = _solid_before_rows(block)
+    if has_same_source and anchor.solid_total:
+        # the same source may show more or less text: a table may become a list of values
+        solid_before = solid_before * counts[-1] // anchor.solid_total
+    row = _row_of(counts, solid_before, anchor.row)
+    if number != anchor.number or not has_same_source:
         anchor.number = number
         anchor.row = row
-        anchor.solid = chars
-        anchor.total = before[-1]
+        anchor.solid_before = solid_before
+        anchor.solid_total = counts[-1]
     anchor.block = block
-    return Place(index, number, row + height - (len(before) - 1))
+    line_count = len(counts) - 1
+    blank_rows = height - line_count
+    return Place(index, number, row + blank_rows)
 
 
-def _number_now(entry: Entry, number: int, was: Block) -> int | None:
-    """Return the number that a block has now; None where it is gone."""
+def _find_block(entry: Entry, number: int, old_block: Block) -> int | None:
+    """Return the number that a block has now, given its old one; None where it is gone."""
     blocks = entry.blocks
-    if number < len(blocks) and blocks[number] is was:
+    if number < len(blocks) and blocks[number] is old_block:
         return number
-    same = [at for at, block in enumerate(blocks) if block is was]
-    has_grown = number < len(blocks) and _is_grown(blocks[number], was)
+    candidates = [current for current, block in enumerate(blocks) if block is old_block]
+    has_grown = number < len(blocks) and _has_grown(blocks[number], old_block)
     # while an answer streams, its open end may look like an earlier block
     is_open_end = has_grown and entry.is_streaming
-    if was.source and not same and not is_open_end:
-        same = [at for at, block in enumerate(blocks) if _is_equal(block, was)]
-    nearest = min(same, key=lambda at: abs(at - number), default=None)
-    return number if nearest is None and has_grown else nearest
+    if old_block.source and not candidates and not is_open_end:
+        candidates = [
+            current for current, block in enumerate(blocks) if _is_equal(block, old_block)
+        ]
+    if candidates:
+        return min(candidates, key=lambda candidate: abs(candidate - number))
+    return number if has_grown else None
 
 
-def _is_alike(block: Block, was: Block) -> bool:
-    return block.kind is was.kind and block.is_thought == was.is_thought
+def _has_same_kind(block: Block, old_block: Block) -> bool:
+    return block.kind is old_block.kind and block.is_thought == old_block.is_thought
 
 
-def _is_equal(block: Block, was: Block) -> bool:
-    return block.source == was.source and _is_alike(block, was)
+def _is_equal(block: Block, old_block: Block) -> bool:
+    return block.source == old_block.source and _has_same_kind(block, old_block)
 
 
-def _is_grown(block: Block, was: Block) -> bool:
-    """Whether a block is likely another one with more text at its end."""
-    size = min(len(block.source.rstrip()), len(was.source.rstrip()), _HEAD_CHARS)
-    begins_alike = size > 0 and block.source[:size] == was.source[:size]
-    return begins_alike and _is_alike(block, was)
+def _has_grown(block: Block, old_block: Block) -> bool:
+    """Return whether `block` is likely `old_block` with more text at its end."""
+    size = min(len(block.source.rstrip()), len(old_block.source.rstrip()), _HEAD_CHARS)
+    begins_alike = size > 0 and block.source[:size] == old_block.source[:size]
+    return begins_alike and _has_same_kind(block, old_block)
 
 
-def _carried(
-    document: Document, index: int, number: int, count: int, *, is_row: bool = False
+def _find_in_pieces(
+    document: Document, index: int, number: int, solid_before: int, *, is_row: bool = False
 ) -> tuple[int, int]:
-    """Return the block that now holds the `count`-th character of an open end, and its count there.
+    """Return the block that now holds a position, and the non-blank characters of it before that.
 
-    An open end is cut into blocks while it grows. A character at a border belongs to the block
-    before it, a row to the block after it.
+    The open end of an answer is cut into several blocks while it grows; block `number` is the
+    first of them. A character at a border belongs to the block before it; with `is_row`, the
+    position is a row, which belongs to the block after the border.
     """
     blocks = document.entries[index].blocks
     while True:
-        size = _solid_before(document.laid_out(index, number))[-1]
-        is_inside = count < size or count == (0 if is_row else size)
+        solid_total = _solid_before_rows(document.laid_out_block(index, number))[-1]
+        border = 0 if is_row else solid_total
+        is_inside = solid_before < solid_total or solid_before == border
         is_last = number + 1 == len(blocks) or not blocks[number + 1].source
         if is_inside or is_last:
-            return number, count
+            return number, solid_before
         number += 1
-        count -= size
+        solid_before -= solid_total
 
 
-def _place_after(text: str, count: int, blanks: int) -> int | None:
-    """Return the place after some non-blank characters and blanks; None if the text is shorter."""
-    counts = accumulate((not char.isspace() for char in text), initial=0)
-    place = next((place for place, before in enumerate(counts) if before == count), None)
-    if place is None:
-        return None
-    rest = text[place : place + blanks]
-    return place + len(rest) - len(rest.lstrip())
+def _chars_before(text: str, solid_before: int, blanks_before: int) -> int | None:
+    """Return the length of the beginning of a text that has so many non-blank characters.
+
+    Up to `blanks_before` blanks after them are included. None: the text has fewer characters.
+    """
+    if not solid_before:
+        end_of_solid = 0
+    else:
+        solid_places = (place for place, char in enumerate(text) if not char.isspace())
+        last_solid = next(islice(solid_places, solid_before - 1, None), None)
+        if last_solid is None:
+            return None
+        end_of_solid = last_solid + 1
+    following = text[end_of_solid : end_of_solid + blanks_before]
+    return end_of_solid + len(following) - len(following.lstrip())
 
 
-def _nearest(entry: Entry, anchor: Anchor, was: Block) -> int:
-    """Return the block at the place of one that is gone."""
+def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
+    """Return the number of the block that is where a removed block was."""
     last = len(entry.blocks) - 1
     number = min(anchor.number, last)
-    if not was.source:
+    if not old_block.source:
         return number
-    if was.is_thought:
-        return min(anchor.fold, number)
-    ends = accumulate(len(block.source) for block in entry.blocks)
-    return next((at for at, end in enumerate(ends) if end > anchor.said), last)
+    if old_block.is_thought:
+        return min(anchor.fold_number, number)
+
+    source_end = 0
+    for candidate, block in enumerate(entry.blocks):
+        source_end += len(block.source)
+        if source_end > anchor.source_before:
+            return candidate
+    return last
 
 
-def _solid_before(block: Block) -> list[int]:
-    """Return the number of non-blank characters before each row of a block, and in all."""
-    return list(accumulate((solid(line.text) for line in block.lines or ()), initial=0))
+def _solid_before_rows(block: Block) -> list[int]:
+    """Return how many non-blank characters are before each line of a block, and in all of it."""
+    return list(accumulate((count_solid(line.text) for line in block.lines or ()), initial=0))
 
 
-def _row_of(before: Sequence[int], chars: int, row: int) -> int:
-    """Return the row of a character; of several rows that begin there, the same as before."""
-    count = len(before) - 1
-    if row < 0 or not count:
-        return min(row, 0)
-    if row < count and before[row] == chars:
-        return row
-    return max((place for place in range(count) if before[place] <= chars), default=0)
+def _row_of(solid_before_rows: Sequence[int], solid_before: int, old_row: int) -> int:
+    """Return the line of a block on which a position is.
+
+    Several lines may begin at the position, as blank ones do: then `old_row` if it is among them.
+    """
+    line_count = len(solid_before_rows) - 1
+    if old_row < 0 or not line_count:
+        return min(old_row, 0)
+    if old_row < line_count and solid_before_rows[old_row] == solid_before:
+        return old_row
+    rows = [row for row in range(line_count) if solid_before_rows[row] <= solid_before]
+    return max(rows, default=0)
 
 
-def solid(text: str) -> int:
+def count_solid(text: str) -> int:
     """Return the number of non-blank characters."""
     return sum(map(len, text.split()))
 
 
-def text_of(block: Block) -> str:
-    """Return the unwrapped text of a block."""
+def unwrapped_text(block: Block) -> str:
+    """Return the text of a block that is laid out, with line ends only where it is not wrapped."""
     return "".join(line.text if line.is_wrapped else f"{line.text}\n" for line in block.lines or ())
 
 
-def starts(block: Block) -> list[int]:
-    """Return the number of characters before each row of a block, and in all."""
+def row_starts(block: Block) -> list[int]:
+    """Return where each line of a block begins in its unwrapped text, and where that ends."""
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

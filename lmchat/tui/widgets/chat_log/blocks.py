@@ -17,13 +17,14 @@ from textual.strip import Strip
 
 PIECE_LINES = 32  # lines of code or plain text in one block; laying one out takes about 1 ms
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
-MOST_CLUSTER = 64  # characters that are drawn as one
+MOST_CLUSTER = 64  # code points that may be drawn as one character; more are cut
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
 MOST_COLUMNS = 32  # a table with more is shown as text: its short rows would be empty cells
-GLUE = "\ufdd0"  # put before the rest of a cut line, so that it does not begin a block; never shown
+# put before the rest of a cut line, so that `- ` or `#` there begins no block; it is never shown
+GLUE = "\ufdd0"
 _JOINER = "\u200d"
-_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")  # the first and the last
+_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")  # first and last modifier of the tone of an emoji
 
 Span = tuple[str, Style]  # a piece of text in one style
 
@@ -31,18 +32,18 @@ Span = tuple[str, Style]  # a piece of text in one style
 class Line(Struct):
     """One row, from the cell after the bar to the right edge, and its text."""
 
-    segments: list[Segment]  # segments of the row, as wide as the page without the bar
+    segments: list[Segment]  # as wide as the page without the bar
     text: str = ""  # text that a selection copies: without prefix and padding
-    start: int = 0  # characters before the text
+    start: int = 0  # characters of the segments before the text
     is_wrapped: bool = False  # whether the next line continues this one
     cells: tuple[tuple[int, int], ...] = ()  # in a table: start and end of each cell in the text
-    tails: tuple[str, ...] = ()  # in a table: text between each cell and its rest on the next line
+    tails: tuple[str, ...] = ()  # in a table: what is between each cell and its next line
     tint: str = "base"  # style of the ground at its left edge
     bar: str = ""  # style of the bar at the left; empty for no bar
     action: str = ""  # name of the message command that a click runs
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus
     painted: Strip | None = None  # the row at full width, unless something is marked in it
-    look: object = None  # the look it was painted with; it is painted again with any other
+    painted_look: object = None  # the `Look` of `painted`; with any other it is painted again
 
 
 class Kind(StrEnum):
@@ -56,15 +57,16 @@ class Kind(StrEnum):
 
 
 class Code(Struct):
-    """State that the pieces of one fence share."""
+    """A fence that is cut into several blocks, its pieces."""
 
     pieces: list[str] = field(default_factory=list)  # their texts
-    inner: tuple[int, ...] = ()  # numbers of the pieces that begin in the middle of a line
+    inner: tuple[int, ...] = ()  # indexes of the pieces that begin in the middle of a line
     is_whole: bool = False  # whether the fence has ended
-    is_read: bool = False  # whether highlighting it as a whole was requested
+    is_requested: bool = False  # whether its colours as a whole were requested
     colours: list[bytes] = field(default_factory=list)  # of each piece, once it was highlighted
 
     def add(self, block: Block) -> None:
+        """Add a block as the next piece."""
         block.code = self
         block.piece = len(self.pieces)
         if block.head:
@@ -77,7 +79,7 @@ class Block(Struct, gc=False):
 
     kind: Kind
     source: str = ""  # Markdown, bare code, or plain text
-    info: str = ""  # language of a fence; head and first rows of a table that continues
+    info: str = ""  # language of a fence; of a block of kind `TABLE`, head and first rows
     is_first: bool = True  # false where it continues its predecessor without a blank row
     is_attached: bool = False  # whether it has no blank row above it for another reason
     head: str = ""  # start of the line that it continues; it is parsed and not shown
@@ -86,22 +88,24 @@ class Block(Struct, gc=False):
     piece: int = 0  # the number of that piece
     continues_line: bool = False  # whether the next block continues its last line
     is_thought: bool = False  # whether it is a part of the reasoning
-    has_cursor: bool = False  # whether more text arrives after its last word
+    has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
     lines: list[Line] | None = None  # its rows; None until it is laid out
     height: int | None = None  # number of lines at this width; None if it was never laid out
 
     @property
     def gap(self) -> int:
+        """Number of blank rows above it: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
     def estimate(self, width: int) -> int:
-        """Return the height; exact once it was laid out."""
+        """Return the number of lines at a width; exact once it was laid out."""
         if self.height is not None:
             return self.height
         return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
 
     def forget(self) -> None:
+        """Drop what depends on the page."""
         self.lines = None
         self.height = None
 
@@ -112,7 +116,10 @@ def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) 
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
-    """Cut plain text into blocks of limited lines and characters."""
+    """Cut plain text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
+
+    A longer line is cut into several blocks, which say that they continue it.
+    """
     lines: list[str] = []
     size = 0
     is_first = True
@@ -139,19 +146,19 @@ def _end_of_piece(line: str, start: int) -> int:
     """Return where to cut a long line: after a blank, or between two characters."""
     end = start + PIECE_CHARS
     blank = line.rfind(" ", end - PIECE_CHARS // 2, end)
-    return blank + 1 if blank >= 0 else before_cluster(line, end)
+    return blank + 1 if blank >= 0 else safe_cut(line, end)
 
 
-def before_cluster(text: str, place: int) -> int:
-    """Return the nearest place up to one that is not within what is drawn as one character."""
+def safe_cut(text: str, place: int) -> int:
+    """Return the last place up to `place` where a cut splits no drawn character."""
     first = place - MOST_CLUSTER
-    while place > first and is_inner(text, place):
+    while place > first and splits_character(text, place):
         place -= 1
     return place
 
 
-def is_inner(text: str, place: int) -> bool:
-    """Whether a place is within what is drawn as one character, or after a backslash."""
+def splits_character(text: str, place: int) -> bool:
+    """Return whether a cut at a place splits a drawn character, or a backslash from the next."""
     if text[place - 1] in (_JOINER, "\\"):
         return True
     char = text[place]
@@ -161,13 +168,16 @@ def is_inner(text: str, place: int) -> bool:
 
 
 class Heights:
-    """List of heights with prefix sums; a change costs what comes after it."""
+    """List of heights, with the sums of those before each of them.
+
+    The sums are computed when they are needed; a change of a height drops those after it.
+    """
 
     __slots__ = ("_tops", "_values")
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._values = list(values)
-        self._tops = array("q", (0,))
+        self._tops = array("q", (0,))  # the sums known so far, from the first one on
 
     def __len__(self) -> int:
         return len(self._values)
@@ -184,15 +194,16 @@ class Heights:
         self._values.append(height)
 
     def truncate(self, count: int) -> None:
+        """Keep only the first heights."""
         del self._values[count:]
         del self._tops[count + 1 :]
 
     def top(self, index: int) -> int:
         """Return the sum of the heights before an index."""
-        known = len(self._tops) - 1
-        if index > known:
-            sums = accumulate(islice(self._values, known, index), initial=self._tops[-1])
-            self._tops.extend(islice(sums, 1, None))
+        last_known = len(self._tops) - 1
+        if index > last_known:
+            sums = accumulate(islice(self._values, last_known, index), initial=self._tops[-1])
+            self._tops.extend(islice(sums, 1, None))  # without the initial one, which is known
         return self._tops[index]
 
     @property
@@ -200,7 +211,10 @@ class Heights:
         return self.top(len(self._values))
 
     def find(self, y: int) -> tuple[int, int]:
-        """Return the element at a position and how far into it; after the end, the last one."""
+        """Return the index of the element that covers row `y`, and the row within it.
+
+        After the end, that is the last element, with a row beyond its height.
+        """
         index = len(self._values) - 1
         if y < self.total:
             index = bisect_right(self._tops, max(y, 0)) - 1

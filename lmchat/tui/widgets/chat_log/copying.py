@@ -17,7 +17,7 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.tool import tool_calls_text
 from lmchat.text import safe_text
-from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
+from lmchat.tui.widgets.chat_log.anchor import END, row_starts, unwrapped_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
@@ -37,7 +37,7 @@ def copied(document: Document, selected: Selected) -> str:
     """
     if is_annotation_alone(document, selected):
         rows = [
-            text_of(block)[slice(*span)].strip()
+            unwrapped_text(block)[slice(*span)].strip()
             for block, span in _selected_blocks(document, selected)
         ]
         return "\n".join(rows).strip("\n")
@@ -53,7 +53,7 @@ def copied(document: Document, selected: Selected) -> str:
 
 def _whole(document: Document, index: int) -> str:
     """Return the text of a message, with its reasoning if that is shown."""
-    entry = document.entries.known(index)
+    entry = document.entries.made_entry(index)
     message = document.entries.message(index)
     if message is not None and message.role is Role.TOOL:
         texts = [tool_calls_text(message)]
@@ -93,7 +93,7 @@ def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[B
         for number in range(document.build(index)):
             span = selected.span(index, number)
             if span is not None:
-                yield document.laid_out(index, number), span
+                yield document.laid_out_block(index, number), span
 
 
 def _part(document: Document, index: int, selected: Selected) -> str:
@@ -148,7 +148,7 @@ def _is_code(block: Block) -> bool:
 def _is_whole(document: Document, index: int, number: int, span: Range) -> bool:
     if span == (0, END):
         return True
-    text = text_of(document.laid_out(index, number))
+    text = unwrapped_text(document.laid_out_block(index, number))
     return not text[: span[0]].strip() and not text[span[1] :].strip()
 
 
@@ -193,10 +193,10 @@ def _joined(text: str, part: str, before: Block, block: Block) -> str:
 
 
 def _words(document: Document, index: int, number: int, span: Range) -> str:
-    block = document.laid_out(index, number)
+    block = document.laid_out_block(index, number)
     if any(line.cells for line in block.lines or ()):
         return "\n".join(_cells(block, span))
-    text = text_of(block)
+    text = unwrapped_text(block)
     start, end = span
     end = min(end, len(text))
     if _is_code(block):
@@ -206,7 +206,7 @@ def _words(document: Document, index: int, number: int, span: Range) -> str:
 
 def _cells(block: Block, span: Range) -> Iterator[str]:
     """Yield the selected rows of a table, with tabs between the cells."""
-    for line, before in zip(block.lines or (), starts(block), strict=False):
+    for line, before in zip(block.lines or (), row_starts(block), strict=False):
         start = max(span[0] - before, 0)
         end = max(span[1] - before, 0)
         if not line.text[start:end].strip():
@@ -257,7 +257,7 @@ def code_number(document: Document, place: Place) -> int:
     entry = document.entries[index]
     heads = 0
     for number, block in enumerate(entry.blocks[: last + 1]):
-        document.prepare(index, number)
+        document.lay_out_block(index, number)
         if block.is_thought:
             continue
         lines = block.lines or []

@@ -1,4 +1,8 @@
-"""Messages of a log: their blocks, heights and rows."""
+"""Messages of a log: their blocks, heights and rows.
+
+Throughout the log, `index` is the number of a message, and `number` that of a block in a message.
+Rows of the log are counted from its top; `y` is one of them.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ class Entries:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Entry:
+        """Return the entry of a message, which is made now unless it is made already."""
         item = self._items[index]
         if isinstance(item, Entry):
             return item
@@ -48,13 +53,17 @@ class Entries:
         self._items.append(entry)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> list[int]:
+        """Put messages before all others; return which of the made entries look different now."""
         self._items[:0] = earlier
         return self.update_switches()
 
     def update_switches(self) -> list[int]:
-        """Find the changes of model again; return which messages look different now."""
+        """Set for each made entry whether its model differs from the one before.
+
+        Return the indexes of those where that has changed.
+        """
         changed = []
-        for index, entry in self.made():
+        for index, entry in self.made_entries():
             if entry.message is None:
                 continue
             switch = self._switch(index, entry.message)
@@ -64,7 +73,7 @@ class Entries:
         return changed
 
     def _switch(self, index: int, message: ChatMessage) -> str:
-        """Return the model of an answer if the answer before it is of another one."""
+        """Return the model of an answer if the answer before it is of another one, else nothing."""
         if message.role is not Role.ASSISTANT or not message.model:
             return ""
         for before in map(self.message, range(index - 1, -1, -1)):
@@ -73,16 +82,19 @@ class Entries:
         return ""
 
     def _has_tool_messages(self, index: int) -> bool:
+        """Return whether the tool calls of an answer were run: then messages follow it."""
         message = self.message(index)
         if message is None or message.role is not Role.ASSISTANT or not message.tool_calls:
             return False
         following = self.message(index + 1) if index + 1 < len(self) else None
         return following is not None and following.role in (Role.TOOL, Role.ASSISTANT)
 
-    def made(self) -> Iterator[tuple[int, Entry]]:
+    def made_entries(self) -> Iterator[tuple[int, Entry]]:
+        """Return the index and the entry of each message that was looked at."""
         return ((index, item) for index, item in enumerate(self._items) if isinstance(item, Entry))
 
-    def known(self, index: int) -> Entry | None:
+    def made_entry(self, index: int) -> Entry | None:
+        """Return the entry of a message, without making one."""
         item = self._items[index]
         return item if isinstance(item, Entry) else None
 
@@ -98,8 +110,11 @@ class Entries:
             self._items[index] = entry.message
 
     def texts(self, index: int) -> tuple[list[str], bool]:
-        """Return all texts of a message, with reasoning and calls, and whether they are plain."""
-        entry = self.known(index)
+        """Return all texts of a message, and whether they are plain text rather than Markdown.
+
+        Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
+        """
+        entry = self.made_entry(index)
         message = self.message(index)
         if message is None:
             return [], True
@@ -117,6 +132,7 @@ class Entries:
         return texts, is_plain
 
     def source(self, index: int) -> str:
+        """Return the text of a message, without reasoning and calls."""
         item = self._items[index]
         return item.source if isinstance(item, Entry) else item.text
 
@@ -129,6 +145,7 @@ class Entries:
         return None
 
     def index_of(self, message_id: str) -> int | None:
+        """Return the index of a message; the newest ones are compared first."""
         for index in range(len(self) - 1, -1, -1):
             message = self.message(index)
             if message is not None and message.message_id == message_id:
@@ -147,14 +164,15 @@ class Document:
         # complete code fences of several blocks with their languages, to be highlighted as a whole
         self.unhighlighted: list[tuple[Code, str]] = []
         self.kept_lines = KEPT_LINES
-        self._behind: list[Entry] = []  # entries of which a part is not parsed yet
-        self._laid_out = 0  # number of lines that are laid out
+        self._partly_parsed: list[Entry] = []  # entries of which a part is not parsed yet
+        self._laid_out_lines = 0
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @property
     def total(self) -> int:
+        """Number of rows of the log."""
         return self.heights.total
 
     @property
@@ -162,18 +180,21 @@ class Document:
         return self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
+        """Hold other messages."""
         self.entries = Entries(messages)
         self.unhighlighted.clear()
-        self._behind.clear()
+        self._partly_parsed.clear()
         self._estimate()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
+        """Put messages before all others."""
         changed = self.entries.prepend(earlier)
         self._estimate()
         for index in changed:
             self.rebuild(index)
 
     def append(self, entry: Entry) -> int:
+        """Add an entry at the end; return its index."""
         self.entries.append(entry)
         self.heights.append(0)
         index = len(self.entries) - 1
@@ -181,8 +202,9 @@ class Document:
         return index
 
     def set_page(self, page: Page) -> None:
+        """Drop all lines, which are laid out again for another page when they are needed."""
         self.layout = Layout(page)
-        for _, entry in self.entries.made():
+        for _, entry in self.entries.made_entries():
             entry.forget()
         self._estimate()
 
@@ -190,49 +212,54 @@ class Document:
         """Estimate the heights of all messages."""
         sources = map(self.entries.source, range(len(self)))
         self.heights = Heights(
-            likely_height(source, self.width) + self.above(index)
+            likely_height(source, self.width) + self.gap_above(index)
             for index, source in enumerate(sources)
         )
-        for index, _ in self.entries.made():
+        for index, _ in self.entries.made_entries():
             self._measure(index)
 
     # Rows and places
 
-    def above(self, index: int) -> int:
-        """Return the number of blank rows above a message: none above a call of a tool."""
+    def gap_above(self, index: int) -> int:
+        """Return the blank rows above a message: none above the first and above calls of tools."""
+        if index == 0:
+            return 0
         message = self.entries.message(index)
-        return int(index > 0 and (message is None or message.role is not Role.TOOL))
+        is_tool_call = message is not None and message.role is Role.TOOL
+        return 0 if is_tool_call else 1
 
     def locate(self, y: int) -> Place:
+        """Return the message and the block that a row of the log belongs to."""
         index, row = self.heights.find(y)
-        entry = self.entries.known(index)
-        above = self.above(index)
-        if row < above or entry is None or not len(entry.heights):
+        entry = self.entries.made_entry(index)
+        gap = self.gap_above(index)
+        if row < gap or entry is None or not len(entry.heights):
             return Place(index, -1, row)
-        return Place(index, *entry.heights.find(row - above))
+        return Place(index, *entry.heights.find(row - gap))
 
     def position(self, place: tuple[int, int, int]) -> int:
+        """Return the row of the log at which a place is; the reverse of `locate`."""
         index, number, row = place
         top = self.heights.top(index)
         if number < 0:
             return top + row
         heights = self.entries[index].heights
-        return top + self.above(index) + heights.top(min(number, len(heights))) + row
+        return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
-        """Yield up to `count` rows; None for blank rows."""
+        """Yield up to `count` rows from `y` on; None for blank ones and those not laid out."""
         if not self.entries or y >= self.total:
             return
         index, number, first = self.locate(y)
         while count > 0 and index < len(self.entries):
             entry = self.entries[index]
-            height = self.above(index)
+            height = self.gap_above(index)
             lines: list[Line] = []
             if number >= 0:
                 height = entry.heights[number]
                 lines = entry.blocks[number].lines or []
 
-            blank_rows = height - len(lines) if lines else height
+            blank_rows = height - len(lines)  # all of them where nothing is laid out
             for row in range(first, min(height, first + count)):
                 line = lines[row - blank_rows] if row >= blank_rows else None
                 yield Place(index, number, row), line
@@ -247,32 +274,35 @@ class Document:
     # Blocks and their heights
 
     def build(self, index: int) -> int:
-        """Make the blocks of a message unless they are made; return how many there are."""
+        """Cut a message into blocks unless that is done; return how many there are."""
         entry = self.entries[index]
         if not entry.blocks:
-            self._parse(entry)
+            self._build_entry(entry)
             self._measure(index)
         return len(entry.blocks)
 
-    def _parse(self, entry: Entry) -> int:
+    def _build_entry(self, entry: Entry) -> int:
+        """Cut an entry into blocks; return the number of the first one that changed."""
         first = entry.build(self.step_s)
-        if entry.is_behind and not any(entry is known for known in self._behind):
-            self._behind.append(entry)
+        if entry.is_behind and not any(entry is other for other in self._partly_parsed):
+            self._partly_parsed.append(entry)
         return first
 
     @property
     def unparsed(self) -> int | None:
         """The newest message of which a part is not parsed yet."""
-        self._behind = [entry for entry in self._behind if entry.is_behind and entry.blocks]
-        if not self._behind:
+        self._partly_parsed = [
+            entry for entry in self._partly_parsed if entry.is_behind and entry.blocks
+        ]
+        if not self._partly_parsed:
             return None
         for index in range(len(self.entries) - 1, -1, -1):
-            if any(self.entries.known(index) is entry for entry in self._behind):
+            if any(self.entries.made_entry(index) is entry for entry in self._partly_parsed):
                 return index
         return None
 
     def rebuild(self, index: int) -> tuple[int, bool]:
-        """Make the blocks of a message again.
+        """Cut a message, which has changed, into blocks again.
 
         Return the number of the first block that changed, and whether a new link definition changed
         those above it.
@@ -281,101 +311,114 @@ class Document:
         first = 0
         is_linked = False
         if entry.blocks or entry.is_streaming:
-            first = self._parse(entry)
-            is_linked = self._relink(entry)
+            first = self._build_entry(entry)
+            is_linked = self._drop_linked_lines(entry)
         self._measure(index)
         return first, is_linked
 
     def grow(self, index: int) -> Place:
-        """Take up new text of a message; return the first row that looks different."""
+        """Take up new text of a message; return the first row that looks different.
+
+        The first changed block is laid out at once, to compare its lines with the old ones.
+        """
         entry = self.entries[index]
-        was = entry.blocks
+        old_blocks = entry.blocks
         first, is_linked = self.rebuild(index)
-        for block in entry.blocks[max(first - 2, 0) : first]:  # one of them may end a fence
+        # the last unchanged blocks: one of them may be the end of a fence that is now complete
+        for block in entry.blocks[max(first - 2, 0) : first]:
             self._request_colours(block)
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
-        old = was[first].lines if first < len(was) else None
-        if old is None or not entry.blocks or self.layout is None:
+        old_lines = old_blocks[first].lines if first < len(old_blocks) else None
+        if old_lines is None or not entry.blocks or self.layout is None:
             return Place(index, first, 0)
-        if was[first].kind is not Kind.MADE:
-            was[first].lines = None  # its colours are no longer waited for
-        self.prepare(index, first)
-        new = entry.blocks[first].lines or []
-        same = _same_lines(old, new)
-        new[:same] = old[:same]  # these are painted already
-        return Place(index, first, entry.heights[first] - len(new) + same)
+        if old_blocks[first].kind is not Kind.MADE:
+            old_blocks[first].lines = None  # `drop_lines` ignores it when its colours arrive
+        self.lay_out_block(index, first)
+        lines = entry.blocks[first].lines or []
+        same_count = _count_same_lines(old_lines, lines)
+        lines[:same_count] = old_lines[:same_count]  # these are painted already
+        blank_rows = entry.heights[first] - len(lines)
+        return Place(index, first, blank_rows + same_count)
 
     def _measure(self, index: int) -> None:
+        """Set the height of a message, and those of its blocks that have none."""
         entry = self.entries[index]
         if not entry.blocks:
-            self.heights[index] = likely_height(entry.source, self.width) + self.above(index)
+            self.heights[index] = likely_height(entry.source, self.width) + self.gap_above(index)
             return
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             entry.heights.append(_with_gap(block, number, block.estimate(self.width)))
-        self.heights[index] = entry.heights.total + self.above(index)
+        self.heights[index] = entry.heights.total + self.gap_above(index)
 
-    def prepare(self, index: int, number: int) -> int:
-        """Lay a block out unless it is; return its height."""
+    def lay_out_block(self, index: int, number: int) -> int:
+        """Lay a block out unless that is done; return its height with the blank row above it."""
         entry = self.entries[index]
         block = entry.blocks[number]
         if block.lines is None and self.layout is not None:
             block.lines = self.layout.lines(block, entry.references)
             block.height = len(block.lines)
             entry.heights[number] = _with_gap(block, number, block.height)
-            self.heights[index] = entry.heights.total + self.above(index)
-            self._laid_out += block.height
+            self.heights[index] = entry.heights.total + self.gap_above(index)
+            self._laid_out_lines += block.height
             self._request_colours(block)
         return entry.heights[number]
 
-    def laid_out(self, index: int, number: int) -> Block:
-        self.prepare(index, number)
+    def laid_out_block(self, index: int, number: int) -> Block:
+        """Return a block with its lines."""
+        self.lay_out_block(index, number)
         return self.entries[index].blocks[number]
 
-    def surround(self, place: Place, above: int, below: int) -> None:
-        """Lay out the rows around a place."""
+    def lay_out_around(self, place: Place, rows_above: int, rows_below: int) -> None:
+        """Lay out this number of rows above and below a place."""
         number = min(max(place.block, 0), self.build(place.message) - 1)
-        height = self.prepare(place.message, number)
-        self.sweep(place.message, number, 1, below + place.row)
-        self.sweep(place.message, number, -1, above + height)
+        height = self.lay_out_block(place.message, number)
+        self.lay_out_from(place.message, number, 1, rows_below + place.row)
+        self.lay_out_from(place.message, number, -1, rows_above + height)
 
-    def sweep(self, index: int, number: int | None, step: int, rows: int) -> None:
-        """Lay out blocks in steps of 1 or -1 until they fill a number of rows.
+    def lay_out_from(self, index: int, number: int | None, step: int, rows: int) -> None:
+        """Lay out blocks until they fill a number of rows, downwards (`step` 1) or upwards (-1).
 
-        The first is block `number` of a message; None: its first block, or its last one backwards.
+        They begin with block `number` of message `index`; None is its first block, and upwards its
+        last one.
         """
         while 0 <= index < len(self.entries):
             count = self.build(index)
             if number is None:
                 number = 0 if step > 0 else count - 1
             end = count if step > 0 else -1
-            for block in range(number, end, step):
+            for current in range(number, end, step):
                 if rows <= 0:
                     return
-                rows -= self.prepare(index, block)
+                rows -= self.lay_out_block(index, current)
             index += step
             number = None
 
-    def trim(self, top: int, bottom: int) -> None:
-        """Keep only the lines between two rows once too many are laid out."""
-        if self._laid_out <= self.kept_lines:
+    def drop_distant_lines(self, top: int, bottom: int) -> None:
+        """Once too many lines are laid out, keep only those of blocks between two rows of the log.
+
+        Messages outside are reduced to what they were before they were looked at.
+        """
+        if self._laid_out_lines <= self.kept_lines:
             return
-        self._laid_out = 0
+        self._laid_out_lines = 0
         first = self.locate(top)
         last = self.locate(bottom)
-        for index, entry in list(self.entries.made()):
+        first_block = (first.message, first.block)
+        last_block = (last.message, last.block)
+        for index, entry in list(self.entries.made_entries()):
             for number, block in enumerate(entry.blocks):
-                if first[:2] <= (index, number) <= last[:2]:
-                    self._laid_out += len(block.lines or ())
+                if first_block <= (index, number) <= last_block:
+                    self._laid_out_lines += len(block.lines or ())
                 else:
                     block.lines = None
             if not (first.message <= index <= last.message or entry.is_streaming):
                 self.entries.forget(index)
 
-    def _relink(self, entry: Entry) -> bool:
-        """Drop the lines that a new link definition changes; return whether there was one."""
+    def _drop_linked_lines(self, entry: Entry) -> bool:
+        """Drop the lines that a new link definition may change; return whether there was one."""
         if len(entry.references) == entry.known_links:
             return False
         entry.known_links = len(entry.references)
@@ -387,40 +430,46 @@ class Document:
     # Colours of code
 
     def _request_colours(self, block: Block) -> None:
-        """Request the colours of a complete fence of several blocks."""
+        """Request the colours of the fence of a block as a whole, if it is complete.
+
+        A fence of one block gets its colours when it is laid out.
+        """
         code = block.code
-        if code is None or code.is_read or not code.is_whole:
+        if code is None or code.is_requested or not code.is_whole:
             return
         if block.info and len(code.pieces) > 1:
-            code.is_read = True
+            code.is_requested = True
             self.unhighlighted.append((code, block.info))
 
     def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
         """Take the colours of a fence; return its blocks."""
         code.colours = colours
         blocks: list[Block] = []
-        for _, entry in self.entries.made():
+        for _, entry in self.entries.made_entries():
             blocks += [block for block in entry.blocks if block.code is code]
         return blocks
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
-        """Drop the lines of blocks that look different now; return the first of their rows."""
-        wanted = {id(block) for block in blocks if block.lines is not None}
+        """Drop the lines of blocks that look different now; return the first of their rows.
+
+        Blocks without lines, and those that have left the log, are ignored.
+        """
+        remaining = {id(block) for block in blocks if block.lines is not None}
         first: Place | None = None
-        for index in range(len(self.entries) - 1, -1, -1):  # mostly, the newest is meant
-            if not wanted:
+        for index in range(len(self.entries) - 1, -1, -1):  # mostly, they are in the newest
+            if not remaining:
                 break
-            entry = self.entries.known(index)
+            entry = self.entries.made_entry(index)
             for number, block in enumerate(entry.blocks if entry else ()):
-                if id(block) in wanted:
-                    wanted.discard(id(block))
+                if id(block) in remaining:
+                    remaining.discard(id(block))
                     block.lines = None
                     place = Place(index, number, 0)
                     first = place if first is None else min(first, place)
         return first
 
 
-def _same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:
+def _count_same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:
     """Return how many lines at the beginning look the same."""
     count = 0
     for before, after in zip(old, new, strict=False):

@@ -46,22 +46,22 @@ class CurrentHit(Struct, frozen=True):
 class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
-    An open answer is counted when it ends, or when it is searched again. `changed` is called when
-    the screen may look different, or the counts are others.
+    An open answer is counted when it ends, or when it is searched again.
     """
 
-    def __init__(self, viewport: Viewport, changed: Callable[[], None]) -> None:
+    def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
+        """Create it; `on_change` is called when the marks or the counts may be others."""
         self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the find bar
         self.searches = 0  # number of searches so far
         self._viewport = viewport
         self._document = viewport.document
-        self._changed = changed
+        self._on_change = on_change
         self._words: tuple[str, ...] = ()
-        self._is_lasting = True  # whether other messages are searched for the same words
-        self._is_away = False  # whether the view has left what was read before something was typed
-        self._is_seeking = False  # whether the first hit is shown as soon as there is one
+        self._is_for_all_sessions = True  # whether another session is searched for the words too
+        self._has_moved_view = False  # whether typing has moved the view from what was read
+        self._waits_for_first_hit = False  # whether the first hit is shown as soon as it is counted
         self._unfolded: int | None = None  # the message that was unfolded for a hit
-        self._first = Place(0, -1, 0)  # row from which the first hit is looked for
+        self._start = Place(0, -1, 0)  # row from which on the first hit is searched
         self._current: CurrentHit | None = None
         self._hits = Hits(self._document)
 
@@ -76,7 +76,7 @@ class Finder:
 
     @property
     def is_counting(self) -> bool:
-        """Whether `count_rest` is to be run."""
+        """Whether `count_rest` has work to do."""
         return self.is_active and not self.is_complete
 
     @property
@@ -91,79 +91,91 @@ class Finder:
 
     @property
     def standing(self) -> Standing:
+        """Which hit is shown, of how many."""
         counts = self._hits.counts
         current = self._current
         place = sum(counts[: current.index]) + current.nth + 1 if current else 0
         return Standing(place, sum(counts))
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
-        """Yield what is to be marked in a row."""
+        """Yield the parts of hits in a line of the block at a place; `row` is the line's index."""
         if not self.is_active or not block.source or block.lines is None:
             return
-        current = None
-        if self._current and self._current.place[:2] == place[:2]:
-            current = self._current.hit.within
-        for span in self._hits.rows(block)[row]:
-            yield Mark(span.start, span.end, span.within == current)
+        current = self._current
+        current_nth = None  # index of the current hit, if it is in this block
+        if current and (current.index, current.hit.number) == (place.message, place.block):
+            current_nth = current.hit.nth_in_block
+        for span in self._hits.hits_by_row(block)[row]:
+            yield Mark(span.start, span.end, span.nth_in_block == current_nth)
 
     # Searching
 
     def find(self, *words: str) -> int:
         """Mark all hits; return how many were found so far."""
         self._search(words)
-        self._changed()
+        self._on_change()
         return self.standing.hits
 
     def seek(self, words: str) -> None:
-        """Mark all hits and show the first from here on; without a hit, go back."""
-        if not self._is_away:
-            self._is_away = True
+        """Mark all hits of what is typed, and show the first one at or below the top of the screen.
+
+        As long as there is no hit, what was read before is shown.
+        """
+        if not self._has_moved_view:
+            self._has_moved_view = True
             self._viewport.remember("find")
         elif self._current is not None:
             with self._viewport.anchored():
                 self._fold_again()
             self._viewport.return_to("find")
         self._search((words,))
-        self._is_seeking = True
-        self._seek()
-        self._changed()
+        self._waits_for_first_hit = True
+        self._show_first_hit()
+        self._on_change()
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
-        """Mark words, and show the first in the text of a message, else in its reasoning."""
+        """Mark words, and show the first in the text of a message, else in its reasoning.
+
+        They are not searched in the next session.
+        """
         index = self._document.entries.index_of(message_id)
         if index is None:
             return
         self._search(words, Place(index, -1, 0))
-        self._is_lasting = False
+        self._is_for_all_sessions = False
         with self._viewport.anchored():
             self._document.build(index)
-            folded = self._hits.folded(index)
-            if not self._go(index, folded, 1):
-                self._go(index, 0, 1)
+            folded_count = self._hits.count_folded(index)  # hits in reasoning come first
+            if not self._select_hit(index, folded_count, 1):
+                self._select_hit(index, 0, 1)
         self._show_current()
 
     def clear(self) -> None:
         """Stop finding; the view stays where it is."""
         self._reset()
-        self._changed()
+        self._on_change()
 
     def restart(self) -> None:
-        """Find again in other messages, unless the words were only for the last session."""
-        words = self._words if self._is_lasting else ()
+        """Search the messages of another session, unless the words were only for the last one."""
+        words = self._words if self._is_for_all_sessions else ()
         self._reset()
         if words:
             self._search(words)
 
     def _reset(self) -> None:
+        """Forget the search."""
         self._current = None
-        self._is_away = False
-        self._is_seeking = False
+        self._has_moved_view = False
+        self._waits_for_first_hit = False
         self._unfolded = None
         self._words = ()
         self._hits = Hits(self._document)
 
     def _search(self, words: Sequence[str], first: Place | None = None) -> None:
-        """Search the first messages at once; the others are left to `count_rest`."""
+        """Begin a search, from a row or the top of the screen on.
+
+        The first messages are searched at once; the others are left to `count_rest`.
+        """
         if first is None:
             is_empty = not len(self._document)
             first = Place(0, -1, 0) if is_empty else self._document.locate(self._viewport.top)
@@ -171,32 +183,34 @@ class Finder:
         self._words = tuple(words)
         if any(words):
             self.last_words = self._words
-        self._is_lasting = True
-        self._is_seeking = False
-        self._first = first
+        self._is_for_all_sessions = True
+        self._waits_for_first_hit = False
+        self._start = first
         self._current = None
         self._count_all()
 
-    def _seek(self) -> None:
-        if self._is_seeking and self.standing.hits:
-            self._is_seeking = False
-            self._go_by(1)
+    def _show_first_hit(self) -> None:
+        """Show the first hit if that is still to be done and there is a hit."""
+        if self._waits_for_first_hit and self.standing.hits:
+            self._waits_for_first_hit = False
+            self._go_to_next(1)
 
     # Counting
 
     def _count_all(self) -> None:
-        self._hits = Hits(self._document, self._words, self._first.message)
+        """Begin to count the hits of all messages."""
+        self._hits = Hits(self._document, self._words, self._start.message)
         self._hits.count_slice()
 
     async def count_rest(self) -> None:
         """Count the messages that were not counted yet, between keys and frames."""
         while self.is_counting:
             self._hits.count_slice()
-            self._seek()
+            self._show_first_hit()
             if self.is_complete:
                 with self._viewport.anchored():
-                    self._resolve()
-                self._changed()
+                    self._update_current()
+                self._on_change()
             await asyncio.sleep(0)
 
     def recount(self, index: int) -> None:
@@ -205,31 +219,32 @@ class Finder:
             return
         self._hits.count(index)
         if index == self.index:
-            self._resolve()
+            self._update_current()
 
-    def moved(self, by: int) -> None:
-        """Search messages that were put before all others."""
+    def shift_messages(self, count: int) -> None:
+        """Add `count` to all indexes, and search the messages that were put before all others."""
         if not self.is_active:
             return
-        self._first = self._first._replace(message=self._first.message + by)
+        start = self._start
+        self._start = Place(start.message + count, start.block, start.row)
         if self._unfolded is not None:
-            self._unfolded += by
+            self._unfolded += count
         current = self._current
         if current is not None:
-            self._current = CurrentHit(current.index + by, current.nth, current.hit)
+            self._current = CurrentHit(current.index + count, current.nth, current.hit)
         self._count_all()
 
     # Going to hits
 
-    def step(self, by: int) -> Standing:
-        """Show the next or previous hit; return its number and the number of hits."""
-        self._is_away = False
-        self._go_by(by)
+    def step(self, step: int) -> Standing:
+        """Show the next hit (`step` 1) or the previous one (-1); return which one it is."""
+        self._has_moved_view = False
+        self._go_to_next(step)
         return self.standing
 
-    def _go_by(self, by: int) -> None:
+    def _go_to_next(self, step: int) -> None:
         with self._viewport.anchored():  # blocks are unfolded, folded and laid out on the way
-            self._next(by)
+            self._select_next(step)
         self._show_current()
 
     def _show_current(self) -> None:
@@ -243,76 +258,79 @@ class Finder:
                 viewport.scroll_to_place(current.place, viewport.height // 3)
             if viewport.is_following and self._document.entries[-1].is_streaming:
                 viewport.stop_following()  # or new text would push the hit away
-        self._changed()
+        self._on_change()
 
-    def _next(self, by: int) -> None:
-        """Go to the next or previous hit, round the end."""
+    def _select_next(self, step: int) -> None:
+        """Make the next or previous hit the current one; after the last comes the first."""
         counts = self._hits.counts
         if not counts:
             return
         if self._current is not None:
             index = self._current.index
-            nth = self._current.nth + by
+            nth = self._current.nth + step
         else:
-            index = self._first.message
-            above = self._hits_above()
-            nth = above if by > 0 else above - 1
+            index = self._start.message
+            above_start = self._count_above_start()
+            nth = above_start if step > 0 else above_start - 1
+        # through all messages and back to the first one, whose other hits are on its other side
         for distance in range(len(counts) + 1):
-            at = (index + by * distance) % len(counts)
+            candidate = (index + step * distance) % len(counts)
             if distance:
-                nth = 0 if by > 0 else _LAST
-            if counts[at] and self._go(at, nth, by):
+                nth = 0 if step > 0 else _LAST
+            if counts[candidate] and self._select_hit(candidate, nth, step):
                 return
         self._current = None
 
-    def _hits_above(self) -> int:
-        """Return the hits of the first message above the row from which on they are searched."""
-        index, number, row = self._first
+    def _count_above_start(self) -> int:
+        """Return how many hits of the first searched message are above the row where it begins."""
+        index, number, row = self._start
         if number < 0 or not self._hits.counts[index]:
             return 0
-        shown = self._hits.shown(index)
-        above = sum((hit.number, hit.last_row) < (number, row) for hit in shown)
-        # where nothing is above, folded hits are shown there
-        return self._hits.folded(index) + above if number or above else 0
+        shown = self._hits.shown_hits(index)
+        above = [hit for hit in shown if (hit.number, hit.last_row) < (number, row)]
+        if number == 0 and not above:
+            return 0  # folded hits belong to the first block, which is not above the start
+        return self._hits.count_folded(index) + len(above)
 
-    def _go(self, index: int, nth: int, by: int) -> bool:
+    def _select_hit(self, index: int, nth: int, step: int) -> bool:
         """Make the n-th hit of a message the current one; return False if it has no such hit.
 
-        The source of a block may promise more hits than it shows once it is laid out; then the next
-        hit in the direction `by` is taken.
+        What hides it is unfolded, and its block is laid out. The source of a block may promise more
+        hits than it shows then: the next hit in the direction of `step` is taken.
         """
         while True:
-            shown = self._hits.shown(index)
-            folded = self._hits.folded(index)
-            total = folded + len(shown)
+            shown = self._hits.shown_hits(index)
+            folded_count = self._hits.count_folded(index)
+            total = folded_count + len(shown)
             self._hits.counts[index] = total
-            if by < 0:
+            if step < 0:
                 nth = min(nth, total - 1)
             if not 0 <= nth < total:
                 return False
 
-            if nth < folded:
+            if nth < folded_count:
                 self._unfold(index)
                 continue
-            hit = shown[nth - folded]
+            hit = shown[nth - folded_count]
             block = self._document.entries[index].blocks[hit.number]
             if block.lines is not None or self._document.layout is None:
                 break
-            self._document.prepare(index, hit.number)
-            if by < 0:
-                nth += len(self._hits.shown(index)) - len(shown)
+            self._document.lay_out_block(index, hit.number)
+            if step < 0:  # the hits before it keep their numbers; those in its block may be fewer
+                nth += len(self._hits.shown_hits(index)) - len(shown)
         if index != self._unfolded:
             self._fold_again()
         self._current = CurrentHit(index, nth, hit)
         return True
 
-    def _resolve(self) -> None:
-        """Find again where the current hit is shown."""
+    def _update_current(self) -> None:
+        """Find the current hit again in its message, which has changed."""
         current = self._current
-        if current is not None and not self._go(current.index, current.nth, 1):
+        if current is not None and not self._select_hit(current.index, current.nth, 1):
             self._current = None
 
     def _unfold(self, index: int) -> None:
+        """Unfold a message for a hit, and fold the one that was unfolded for another hit."""
         self._fold_again()
         self._document.entries[index].is_folded = False
         self._document.rebuild(index)

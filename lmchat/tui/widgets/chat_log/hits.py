@@ -23,7 +23,7 @@ class HitSpan(Struct, frozen=True):
 
     start: int  # characters of the row before it
     end: int
-    within: int  # number of the hit in its block
+    nth_in_block: int  # index of the hit in its block
 
 
 RowHits = list[HitSpan]
@@ -33,30 +33,38 @@ class Hit(Struct, frozen=True):
     """A hit in the text that a message shows."""
 
     number: int  # block
-    first_row: int  # rows of the block, with the blank row above it
+    first_row: int  # row in the block, whose blank row above it is counted
     last_row: int
-    within: int  # number of the hit in its block
+    nth_in_block: int  # index of the hit in its block
 
 
 class Fragment(Struct, frozen=True):
     """The part of a wrapped text that is on one row."""
 
-    row: int
+    row: int  # index of the line in its block
     start: int  # characters of the row before it
-    words: str
+    words: str  # without blanks around it
     tail: str  # blanks between it and the next fragment
+
+
+class CachedHits(Struct, frozen=True):
+    """The hits in a block, valid as long as the block has the same list of lines."""
+
+    block: Block  # kept, so that no other block gets its `id`
+    lines: list[Line]
+    rows: list[RowHits]  # hits of each line
 
 
 class Hits:
     """Hits of one search in all messages of a document.
 
-    A message is counted by its source without the markup, in one go over its text. A block of it
-    counts as it is shown once it was laid out. What the log adds (receipts, states, cards) is not
-    searched.
+    At first, hits of a message are counted in its source without the markup, which is fast. In
+    blocks that are laid out, the hits are those in the shown text. What the log adds (receipts,
+    states, cards) is not searched.
     """
 
     def __init__(self, document: Document, words: Iterable[str] = (), first: int = 0) -> None:
-        """Create it; messages are counted from `first` on, round the end."""
+        """Create it; messages are counted from index `first` to the last one, then those before."""
         self._document = document
         self._query = Query(words)
         self.counts: list[int] = []  # hits of each message; 0 until it was counted
@@ -64,8 +72,7 @@ class Hits:
             self.counts = [0] * len(document)
         self.is_complete = False  # whether all messages were counted
         self._uncounted = iter((*range(first, len(document)), *range(first)))
-        # rows of blocks that were looked at, valid as long as the blocks have the same lines
-        self._known: dict[int, tuple[Block, list[Line], list[RowHits]]] = {}
+        self._cached: dict[int, CachedHits] = {}  # by `id(block)`
 
     @property
     def is_active(self) -> bool:
@@ -74,29 +81,29 @@ class Hits:
     # Counting
 
     def count_slice(self) -> None:
-        """Count the next messages, as many as a key may wait for."""
+        """Count the next messages, about `SLICE` characters."""
         if not self.is_active:
             return
-        left = SLICE
+        chars_left = SLICE
         for index in self._uncounted:
-            left -= self.count(index)
-            if left <= 0:
+            chars_left -= self.count(index)
+            if chars_left <= 0:
                 return
         self.is_complete = True
 
     def count(self, index: int) -> int:
         """Count the hits of a message; return how many characters were searched."""
-        missing = len(self._document) - len(self.counts)
-        self.counts += [0] * missing
+        added = len(self._document) - len(self.counts)  # messages since the search began
+        self.counts += [0] * added
         texts, is_plain = self._document.entries.texts(index)
-        self.counts[index] = self._sum(texts, is_plain=is_plain)
+        self.counts[index] = self._count_in(texts, is_plain=is_plain)
         return sum(map(len, texts))
 
-    def _sum(self, texts: Iterable[str], *, is_plain: bool) -> int:
+    def _count_in(self, texts: Iterable[str], *, is_plain: bool) -> int:
         return sum(self._query.count(text, is_plain=is_plain) for text in texts)
 
-    def folded(self, index: int) -> int:
-        """Return the number of hits in the folded text of a message."""
+    def count_folded(self, index: int) -> int:
+        """Return the number of hits in the text that a message hides because it is folded."""
         entry = self._document.entries[index]
         message = entry.message
         if message is None or not entry.is_folded or entry.is_source:
@@ -104,7 +111,7 @@ class Hits:
         match message.role:
             case Role.ASSISTANT:
                 thoughts = (part.text for part in entry.parts if part.kind is ReasoningPart)
-                return self._sum(thoughts, is_plain=False)
+                return self._count_in(thoughts, is_plain=False)
             case Role.TOOL:
                 texts = [text.text for text in call_texts(message)]
             case Role.USER:
@@ -112,47 +119,54 @@ class Hits:
                 texts = [piece.text for piece in pieces if isinstance(piece, AttachedFile)]
             case _:
                 texts = [message.text]
-        return self._sum(texts, is_plain=True)
+        return self._count_in(texts, is_plain=True)
 
     # Rows
 
-    def shown(self, index: int) -> list[Hit]:
+    def shown_hits(self, index: int) -> list[Hit]:
         """Return all hits in what a message shows."""
         hits: list[Hit] = []
         for number in range(self._document.build(index)):
             entry = self._document.entries[index]
             block = entry.blocks[number]
             blank_rows = entry.heights[number] - len(block.lines or ())
-            rows: dict[int, list[int]] = {}
-            for row, spans in enumerate(self.rows(block), blank_rows):
+            first_rows: dict[int, int] = {}  # by the index of the hit in the block
+            last_rows: dict[int, int] = {}
+            for row, spans in enumerate(self.hits_by_row(block), blank_rows):
                 for span in spans:
-                    rows.setdefault(span.within, []).append(row)
-            hits += [Hit(number, rows[nth][0], rows[nth][-1], nth) for nth in sorted(rows)]
+                    first_rows.setdefault(span.nth_in_block, row)
+                    last_rows[span.nth_in_block] = row
+            hits += [
+                Hit(number, first_rows[nth], last_rows[nth], nth) for nth in sorted(first_rows)
+            ]
         return hits
 
-    def rows(self, block: Block) -> list[RowHits]:
-        """Return the hits in a block by its rows; a hit that is wrapped is in both rows.
+    def hits_by_row(self, block: Block) -> list[RowHits]:
+        """Return a list of hits for each line of a block; a hit that is wrapped is in both lines.
 
-        Before it is laid out, they are those of its source, all in one row.
+        Of a block that is not laid out, the hits in its source are returned as those of one line,
+        without places.
         """
         if not block.source:
             return []
         if block.lines is None:
             count = self._query.count(block.source, is_plain=block.kind in _AS_WRITTEN)
-            return [[HitSpan(0, 0, within) for within in range(count)]]
-        known = self._known.get(id(block))
-        if known is None or known[1] is not block.lines:
-            if len(self._known) > _KEPT_BLOCKS:
-                self._known.clear()
-            known = (block, block.lines, _hits_in(self._query, block.lines))
-            self._known[id(block)] = known
-        return known[2]
+            return [[HitSpan(0, 0, nth) for nth in range(count)]]
+        cached = self._cached.get(id(block))
+        if cached is None or cached.lines is not block.lines:
+            if len(self._cached) > _KEPT_BLOCKS:
+                self._cached.clear()
+            rows = _hits_in_lines(self._query, block.lines)
+            cached = CachedHits(block, block.lines, rows)
+            self._cached[id(block)] = cached
+        return cached.rows
 
 
-def _hits_in(query: Query, lines: Sequence[Line]) -> list[RowHits]:
+def _hits_in_lines(query: Query, lines: Sequence[Line]) -> list[RowHits]:
+    """Return the hits on each line; a hit may begin on one line and end on another."""
     rows: list[RowHits] = [[] for _ in lines]
-    within = 0
-    for fragments in texts_in(lines):
+    nth_in_block = 0
+    for fragments in unwrapped_lines(lines):
         text = "".join(fragment.words + fragment.tail for fragment in fragments)
         for first, last in query.spans(text):
             before = 0
@@ -160,18 +174,18 @@ def _hits_in(query: Query, lines: Sequence[Line]) -> list[RowHits]:
                 start = max(first - before, 0)
                 end = min(last - before, len(fragment.words))
                 if start < end:
-                    span = HitSpan(fragment.start + start, fragment.start + end, within)
+                    span = HitSpan(fragment.start + start, fragment.start + end, nth_in_block)
                     rows[fragment.row].append(span)
                 before += len(fragment.words) + len(fragment.tail)
-            within += 1
+            nth_in_block += 1
     return rows
 
 
-def texts_in(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
-    """Yield each line of text and each cell of a table as the fragments it is wrapped to."""
+def unwrapped_lines(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
+    """Yield each unwrapped line of text and each cell of a table, as the fragments on its rows."""
     first = 0
     while first < len(lines):
-        last = first
+        last = first  # the last row of the same line of text, or of the same row of a table
         while (lines[last].is_wrapped or lines[last].tails) and last + 1 < len(lines):
             last += 1
         for column in range(len(lines[first].cells) or 1):
@@ -180,6 +194,7 @@ def texts_in(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
 
 
 def _fragment(line: Line, row: int, column: int) -> Fragment:
+    """Return the text of a line; in a table, that of a cell without its padding."""
     if not line.cells:
         return Fragment(row, 0, line.text, "")
     start, end = line.cells[column]

@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lmchat.tui.icons import icons_for
-from lmchat.tui.widgets.chat_log.anchor import END, starts
+from lmchat.tui.widgets.chat_log.anchor import END, row_starts
 from lmchat.tui.widgets.chat_log.blocks import Block, Line
 from lmchat.tui.widgets.chat_log.copying import is_annotation_alone
 from lmchat.tui.widgets.chat_log.document import Place
@@ -103,9 +103,9 @@ class Painter:
                 strip = self._paint(page, line, is_focused=is_focused)
                 strips.append(self._finish(self._marked(page, place, line, strip)))
             else:
-                if line.painted is None or line.look is not look:
+                if line.painted is None or line.painted_look is not look:
                     line.painted = self._finish(self._paint(page, line, is_focused=False))
-                    line.look = look
+                    line.painted_look = look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
 
@@ -159,7 +159,7 @@ class Painter:
         size = len(block.lines[row].text) if block.lines else 0
         if span == (0, END):
             return 0, size
-        before = starts(block)[row]
+        before = row_starts(block)[row]
         first = max(span[0] - before, 0)
         last = min(span[1] - before, size)
         return (first, last) if first < last else None

@@ -17,22 +17,23 @@ from lmchat.tui.widgets.chat_log.anchor import (
     END,
     Anchor,
     anchor_in_text,
-    found_again,
-    starts,
-    text_of,
+    find_again,
+    row_starts,
+    unwrapped_text,
 )
 from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AGAIN_S = 0.5  # within it, a second press on a cell selects a word, a third one the paragraph
-_MARK = "\u0301"  # stands for any combining mark
+# time within which a second press on a cell selects a word, and a third one the paragraph
+AGAIN_S = 0.5
+_MARK = "\u0301"  # replaces any combining mark before words are searched
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
 _JOINERS = "\u200c\u200d"
 
-Ends = tuple[Anchor, Anchor]  # where something begins and ends
+Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
 
 
 class Press(NamedTuple):
@@ -71,29 +72,37 @@ class Selected(Struct):
         return max(self.origin[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return which characters of a block are selected; up to `END` where it goes beyond it."""
+        """Return which characters of a block are selected, up to `END` if its end is selected."""
         block = (index, number)
         start = (self.start.index, self.start.number)
         end = (self.end.index, self.end.number)
         if not start <= block <= end:
             return None
-        first = self.start.at if start == block else 0
-        last = self.end.at if end == block else END
+        first = self.start.chars_before if start == block else 0
+        last = self.end.chars_before if end == block else END
         return (first, last) if first < last else None
 
-    def found_again(self, document: Document) -> Selected | None:
+    def find_again(self, document: Document) -> Selected | None:
         """Return the same selection in a changed log; None where an end is gone."""
-        ends = [found_again(document, anchor) for anchor in (*self.origin, *self.head)]
-        match [end for end in ends if end is not None]:
-            case first, second, third, fourth:
-                return Selected((first, second), (third, fourth), self.unit)
-            case _:
-                return None
+        origin = _find_ends_again(document, self.origin)
+        head = _find_ends_again(document, self.head)
+        if origin is None or head is None:
+            return None
+        return Selected(origin, head, self.unit)
 
-    def moved(self, by: int) -> None:
+    def shift_messages(self, count: int) -> None:
+        """Add `count` to the index of each anchor."""
         anchors = {id(anchor): anchor for anchor in (*self.origin, *self.head)}
-        for anchor in anchors.values():  # one may be in both
-            anchor.index += by
+        for anchor in anchors.values():  # the same anchor may be in both pairs
+            anchor.index += count
+
+
+def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
+    begin = find_again(document, ends[0])
+    end = find_again(document, ends[1])
+    if begin is None or end is None:
+        return None
+    return begin, end
 
 
 class Selection:
@@ -103,52 +112,58 @@ class Selection:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: Selected | None = None
-        self.pointer = (0, 0)  # row and cell of the pointer
-        self.was_dragged = False  # whether the last press went on to a drag
+        self.pointer = (0, 0)  # cell after the bar and row of the screen
+        self.was_dragged = False  # whether the pointer was moved after the last press
         self.is_extending = False  # whether the arrow keys extend the selection
-        self.pressed: Selected | None = None  # what is selected while the button is held
+        self.pressed: Selected | None = None  # what a drag extends while the button is held
         self._last_press = _NO_PRESS
 
     def drop(self) -> None:
+        """Select nothing."""
         self.selected = None
         self.pressed = None
         self.is_extending = False
 
     def find_again(self) -> Selected | None:
-        """Return the selection as the log is laid out now."""
+        """Update the selection to the present layout, and return it; None if its text is gone."""
         if self.selected is not None:
-            self.selected = self.selected.found_again(self._document)
+            self.selected = self.selected.find_again(self._document)
         return self.selected
 
-    def moved(self, by: int) -> None:
-        """Shift all positions after messages were put before all others."""
+    def shift_messages(self, count: int) -> None:
+        """Shift all positions after `count` messages were put before all others."""
         for selected in (self.selected, self.pressed):
             if selected is not None:
-                selected.moved(by)
+                selected.shift_messages(count)
 
     def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
-        """Begin a selection; the second press on a cell takes the word, the third the paragraph."""
+        """Begin a selection at cell `x` and row `y` of the screen, or extend the present one.
+
+        The second press on a cell selects the word, the third one the paragraph.
+        """
         last = self._last_press
         is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_extended
+        # after one press two, then three, then one again
         unit = Unit(last.presses % Unit.PARAGRAPH + 1) if is_again else Unit.CHARACTER
         self._last_press = Press((x, y), time_s, unit.value)
         self.pointer = (x, y)
 
         ends = self._ends_under(x, y, unit)
-        was = self.selected
+        previous = self.selected
         self.drop()
-        self.was_dragged = is_extended and was is not None
-        if was is not None and is_extended:
-            self.pressed = Selected(was.origin, ends, was.unit)
+        self.was_dragged = is_extended and previous is not None
+        if previous is not None and is_extended:
+            self.pressed = Selected(previous.origin, ends, previous.unit)
         else:
             self.pressed = Selected(ends, ends, unit)
         if self.was_dragged or unit is not Unit.CHARACTER:
             self.selected = self.pressed
 
     def drag(self, x: int, y: int) -> None:
+        """Extend what was pressed to cell `x` and row `y` of the screen."""
         self.pointer = (x, y)
         if self.pressed is not None:
-            self.pressed = self.pressed.found_again(self._document)
+            self.pressed = self.pressed.find_again(self._document)
         if self.pressed is not None:
             self.was_dragged = True
             self._last_press = _NO_PRESS
@@ -156,6 +171,7 @@ class Selection:
             self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
+        """Return the character, word or paragraph under the pointer; below the text, the end."""
         document = self._document
         viewport = self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
@@ -174,7 +190,7 @@ class Selection:
             self.selected = Selected(ends, ends, Unit.MESSAGE)
 
     def extend(self, step: int) -> None:
-        """Extend a selection of messages to the next one, or begin it at the focused message."""
+        """Extend a selection of messages by some messages, or begin it at the focused message."""
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
             first = self.selected.origin[0].index
@@ -184,74 +200,80 @@ class Selection:
 
 
 def message_ends(index: int) -> Ends:
-    """Return a whole message."""
+    """Return the ends of a whole message."""
     return Anchor(index, -1), Anchor(index, END)
 
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
-    """Return what a press on a cell selects; cells are counted from the one after the bar."""
+    """Return what a press on a cell selects: its character, word or paragraph.
+
+    Cells are counted from the one after the bar.
+    """
     index = place.message
     number = min(max(place.block, 0), document.build(index) - 1)
-    block = document.laid_out(index, number)
+    block = document.laid_out_block(index, number)
     lines = block.lines or []
-    row = place.row - (document.entries[index].heights[number] - len(lines))
+    blank_rows = document.entries[index].heights[number] - len(lines)
+    row = place.row - blank_rows
     if place.block < 0 or row < 0 or not lines:  # a blank row above
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 
     row = min(row, len(lines) - 1)
-    before = starts(block)[row]
-    first, last = _cluster(lines[row], cell)
-    first += before
-    last += before
+    row_start = row_starts(block)[row]
+    first, last = _character_at_cell(lines[row], cell)
+    first += row_start
+    last += row_start
     if unit is not Unit.CHARACTER:
-        text = text_of(block)
-        at = first
-        first, last = paragraph(text, at)
+        text = unwrapped_text(block)
+        pressed = first
+        first, last = paragraph(text, pressed)
         if unit is Unit.WORD:
-            first, last = word(text, at, (first, last))
+            first, last = word(text, pressed, (first, last))
     return (
         anchor_in_text(document, index, number, first),
         anchor_in_text(document, index, number, last),
     )
 
 
-def _cluster(line: Line, cell: int) -> Range:
+def _character_at_cell(line: Line, cell: int) -> Range:
     """Return the character of a cell; beside the text, an empty range at its end."""
     lead = ""
     for segment in line.segments:
         lead += segment.text
         if len(lead) >= line.start:
             break
-    at = cell_len(lead[: line.start])
-    if cell < at:
+    next_cell = cell_len(lead[: line.start])
+    if cell < next_cell:
         return 0, 0
     for start, end in characters(line.text):
-        at += cell_len(line.text[start:end])
-        if cell < at:
+        next_cell += cell_len(line.text[start:end])
+        if cell < next_cell:
             return start, end
     return len(line.text), len(line.text)
 
 
-def paragraph(text: str, at: int) -> Range:
-    """Return the unwrapped line around a place."""
-    begin = text.rfind("\n", 0, at) + 1
-    end = text.find("\n", at)
+def paragraph(text: str, place: int) -> Range:
+    """Return the line around a place in an unwrapped text."""
+    begin = text.rfind("\n", 0, place) + 1
+    end = text.find("\n", place)
     return begin, len(text) if end < 0 else end
 
 
-def word(text: str, at: int, within: Range) -> Range:
-    """Return the word, the blanks, or the single character at a place."""
-    for match in _WORD.finditer(_with_one_mark(text), *within):
-        if match.start() <= at < match.end():
+def word(text: str, place: int, paragraph_range: Range) -> Range:
+    """Return the word, the blanks, or the single character at a place in a paragraph."""
+    first, last = paragraph_range
+    for match in _WORD.finditer(_with_one_mark(text), first, last):
+        if match.start() <= place < match.end():
             return match.span()
-    first, last = within
-    spans = ((start + first, end + first) for start, end in characters(text[first:last]))
-    return next((span for span in spans if span[0] <= at < span[1]), (last, last))
+    for start, end in characters(text[first:last]):
+        if start <= place - first < end:
+            return first + start, first + end
+    return last, last
 
 
 def _with_one_mark(text: str) -> str:
-    """Replace combining marks by one that the pattern knows: to `re` none is part of a word."""
+    """Replace all combining marks by `_MARK`, which is in `_WORD`: to `re` they are no letters."""
     if text.isascii():
         return text
     return "".join(_MARK if category(char)[0] == "M" or char in _JOINERS else char for char in text)

@@ -32,7 +32,7 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
-COUNTED_ROWS = 600  # new rows that are laid out to be counted; the rest is estimated
+COUNTED_ROWS = 600  # new rows that are laid out to be counted; further ones are estimated
 _STATE_ROWS = 2  # rows of the state under an answer: they move down, so they are not new
 
 
@@ -50,8 +50,8 @@ class Viewport:
         """Follow the end of other messages."""
         self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
-        self._seen: Anchor | None = None  # the last row that was on the screen
-        self._remembered: dict[str, Anchor | None] = {}
+        self._last_seen: Anchor | None = None  # the last row that has been on the screen
+        self._remembered: dict[str, Anchor | None] = {}  # positions by a name; None: the end
         self._unfolded: Entry | None = None  # the message that was unfolded off the screen
         self.lay_out()
 
@@ -65,16 +65,16 @@ class Viewport:
         self.lay_out()
 
     def _update_anchor(self) -> None:
-        """Anchor what is on the screen."""
+        """Anchor the first row of the screen, unless the anchor leads to that row already."""
         document = self.document
         anchor = self._anchor
         if anchor is None or not len(document) or document.layout is None:
             return
-        if document.position(relocate(document, anchor)) - anchor.offset != self.top:
+        if document.position(relocate(document, anchor)) - anchor.screen_row != self.top:
             self._anchor = self._anchor_at_top()
 
     def lay_out(self) -> None:
-        """Lay out the screen and a screenful around it, without moving what is read."""
+        """Lay out the screen and a screenful around it, and compute `top` from the anchor."""
         document = self.document
         height = self.height
         anchor = self._anchor
@@ -82,25 +82,29 @@ class Viewport:
             self.top = 0
             return
         if anchor is None:
-            document.sweep(len(document) - 1, None, -1, 2 * height)
+            document.lay_out_from(len(document) - 1, None, -1, 2 * height)
             self.top = self.last_top
         else:
             place = relocate(document, anchor)
-            offset = min(anchor.offset, height - 1)
-            document.surround(place, height + offset, 2 * height)
+            screen_row = min(anchor.screen_row, height - 1)
+            document.lay_out_around(place, height + screen_row, 2 * height)
             self._lay_out_unseen()
-            self.top = max(min(document.position(place) - offset, self.last_top), 0)
-            if anchor.block is None and anchor.row:  # it was not laid out then; it is now
+            self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
+            if anchor.block is None and anchor.row:  # its block was not laid out then; it is now
                 self._anchor = self._anchor_at_top()
-        document.trim(self.top - height, self.top + 2 * height)
+        document.drop_distant_lines(self.top - height, self.top + 2 * height)
 
     def resize(self, height: int) -> None:
+        """Take the number of rows of the screen."""
         if height != self.height:
             self.height = height
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out all messages for another page; what was new stays new."""
+        """Lay out the log for another page.
+
+        Where there were no new lines below the screen, there are none afterwards.
+        """
         self.height = height
         has_new = self.count_new_lines() > 0
         self.document.set_page(page)
@@ -115,6 +119,7 @@ class Viewport:
 
     @property
     def last_top(self) -> int:
+        """The value of `top` at the end of the log."""
         return max(self.document.total - self.height, 0)
 
     @property
@@ -122,6 +127,7 @@ class Viewport:
         return self.top >= self.last_top
 
     def shows(self, y: int, rows: int) -> bool:
+        """Return whether any of some rows of the log is on the screen; `y` is the first one."""
         return y < self.top + self.height and y + rows > self.top
 
     def _anchor_at_top(self) -> Anchor:
@@ -130,27 +136,31 @@ class Viewport:
     # Messages
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
+        """Put messages before all others; what is read keeps its row on the screen."""
         count = len(earlier)
         with self.anchored():
             if self.cursor is not None:
                 self.cursor += count
-            for anchor in (self._anchor, self._seen, *self._remembered.values()):
+            for anchor in (self._anchor, self._last_seen, *self._remembered.values()):
                 if anchor is not None:
                     anchor.index += count
             self.document.prepend(earlier)
 
-    async def parse_rest(self, changed: Callable[[Place], None]) -> None:
-        """Parse what is left of long messages, step by step between keys and frames."""
+    async def parse_rest(self, on_change: Callable[[Place], None]) -> None:
+        """Parse what is left of long messages, step by step between keys and frames.
+
+        `on_change` is called with the first changed row of a message that is parsed.
+        """
         while (index := self.document.unparsed) is not None:
             await asyncio.sleep(self.document.step_s)
-            entry = self.document.entries.known(index)
+            entry = self.document.entries.made_entry(index)
             if entry is not None and entry.parse(self.document.step_s):
                 continue
-            index = self.document.unparsed  # while it slept, messages may have come before it
+            index = self.document.unparsed  # during the pause, messages may have come before it
             if index is not None:
                 with self.anchored():
                     first_row = self.document.grow(index)
-                changed(first_row)
+                on_change(first_row)
 
     # Scrolling
 
@@ -168,31 +178,34 @@ class Viewport:
         self._keep_cursor_in_view()
 
     def scroll_to_end(self) -> None:
+        """Follow the end."""
         self._move(None)
         self._keep_cursor_in_view()
 
     def stop_following(self) -> None:
+        """Keep what is on the screen when text is added below it."""
         self._move(self._anchor_at_top())
 
-    def scroll_to_place(self, place: Place, offset: int = 0) -> None:
-        """Bring a place `offset` rows below the top of the screen; at the end, follow it."""
+    def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
+        """Bring a place to a row of the screen; at the end of the log, follow the end."""
         index, number, row = place
         if number >= 0:
             number = min(number, self.document.build(index) - 1)
-            row = min(row, self.document.prepare(index, number) - 1)
-        self._move(anchor_at(self.document, Place(index, number, row), offset))
+            row = min(row, self.document.lay_out_block(index, number) - 1)
+        self._move(anchor_at(self.document, Place(index, number, row), screen_row))
         if self.is_at_end:
             self._move(None)
 
     def _show_anchor(self, anchor: Anchor) -> None:
-        self.scroll_to_place(relocate(self.document, anchor), anchor.offset)
+        """Bring an anchored position back to its row of the screen."""
+        self.scroll_to_place(relocate(self.document, anchor), anchor.screen_row)
 
     def scroll_to_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible."""
         document = self.document
         with self.anchored():
-            document.sweep(index, 0, 1, self.height)
-            document.sweep(index - 1, None, -1, self.height)
+            document.lay_out_from(index, 0, 1, self.height)
+            document.lay_out_from(index - 1, None, -1, self.height)
         top = document.heights.top(index)
         rows = document.heights[index]
         if top < self.top or rows >= self.height:
@@ -201,11 +214,11 @@ class Viewport:
             self.scroll_to_row(top + rows - self.height)
 
     def remember(self, name: str) -> None:
-        """Remember what is read now, for `return_to`."""
+        """Remember the position under a name, for `return_to`."""
         self._remembered[name] = None if self.is_following else self._anchor_at_top()
 
     def return_to(self, name: str) -> None:
-        """Show what was remembered, or follow the end again."""
+        """Go back to the position that was remembered under a name; without one, to the end."""
         anchor = self._remembered.get(name)
         if anchor is None:
             self.scroll_to_end()
@@ -215,37 +228,39 @@ class Viewport:
     # New lines below the screen
 
     def count_new_lines(self) -> int:
-        """Return the number of lines that came since the end was on the screen."""
+        """Return how many lines below the screen were never on it; those on it are seen now."""
         if self.is_following or not len(self.document):
-            self._seen = None
+            self._last_seen = None
             return 0
-        seen = self._seen or self._see_up_to(self._text_end)
-        end = self.document.position(relocate(self.document, seen)) + 1
-        on_screen = min(self.top + self.height, self._text_end)
-        if on_screen > end:
-            self._see_up_to(on_screen)
-        return max(self._text_end - max(end, on_screen), 0)
+        last_seen = self._last_seen or self._see_up_to(self._text_end)
+        seen_end = self.document.position(relocate(self.document, last_seen)) + 1
+        screen_end = min(self.top + self.height, self._text_end)
+        if screen_end > seen_end:
+            self._see_up_to(screen_end)
+        return max(self._text_end - max(seen_end, screen_end), 0)
 
     def _see_up_to(self, end: int) -> Anchor:
+        """Set the last seen row to the one before row `end` of the log; return its anchor."""
         place = self.document.locate(end - 1) if end > 0 else Place(0, -1, -1)
-        self._seen = anchor_at(self.document, place)
-        return self._seen
+        self._last_seen = anchor_at(self.document, place)
+        return self._last_seen
 
     def _lay_out_unseen(self) -> None:
-        if self._seen is not None:
-            index, number, _ = relocate(self.document, self._seen)
-            self.document.sweep(index, max(number, 0), 1, COUNTED_ROWS)
+        """Lay out the rows below the last seen one, so that new lines are counted exactly."""
+        if self._last_seen is not None:
+            index, number, _ = relocate(self.document, self._last_seen)
+            self.document.lay_out_from(index, max(number, 0), 1, COUNTED_ROWS)
 
     @property
     def _text_end(self) -> int:
-        """The row after the last text, without the state under the last answer."""
+        """The row of the log after its last text, without the state under the last answer."""
         total = self.document.total
-        last = self.document.entries[-1]
-        is_answer = last.message is not None and last.message.role is Role.ASSISTANT
-        if not is_answer or not len(last.heights):
+        last_entry = self.document.entries[-1]
+        is_answer = last_entry.message is not None and last_entry.message.role is Role.ASSISTANT
+        if not is_answer or not len(last_entry.heights):
             return total
-        rows = last.heights[len(last.heights) - 1]
-        is_state = last.blocks[-1].kind is Kind.MADE and rows <= _STATE_ROWS
+        rows = last_entry.heights[len(last_entry.heights) - 1]
+        is_state = last_entry.blocks[-1].kind is Kind.MADE and rows <= _STATE_ROWS
         return total - rows if is_state else total
 
     # Focus
@@ -264,17 +279,18 @@ class Viewport:
         if self.cursor is None:
             self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
 
-    def step_cursor(self, step: int, *, is_here: bool) -> bool:
-        """Move the focus to a neighbour, or to the last message in view when the log gets it.
+    def step_cursor(self, step: int, *, had_focus: bool) -> bool:
+        """Move the focus to the next message (`step` 1) or the previous one (-1).
 
-        Getting the focus moves no row; the next step up goes to where the message begins. Return
-        False below the last message.
+        Without `had_focus`, the log gets the focus with this step: it goes to the last message in
+        view, and no row moves; the next step up then scrolls to where that message begins. Return
+        False where there is no message: below the last one.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
-        if first is None or (step > 0 and not is_here):
+        if first is None or (step > 0 and not had_focus):
             return False
-        if self.cursor is None or not is_here:
+        if self.cursor is None or not had_focus:
             target = self._last_in_view()
         elif step < 0 and self._begins_above(self.cursor):
             target = self.cursor
@@ -288,12 +304,15 @@ class Viewport:
         if target is None:
             target = first
         self.set_cursor(target)
-        if is_here or not self._begins_above(target):
+        if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by a step, a large one to the end, and show its message; return it."""
+        """Move the focus by a number of messages, at most to the first or last one, and show it.
+
+        Return the index of the focused message.
+        """
         if self.cursor is None:
             return None
         direction = 1 if step > 0 else -1
@@ -307,7 +326,7 @@ class Viewport:
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins; None if it is elsewhere."""
+        """Return the row of the screen on which a message begins; None if it is off the screen."""
         index = self.document.entries.index_of(message_id)
         if index is None:
             return None
@@ -315,6 +334,7 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _last_in_view(self) -> int | None:
+        """Return the index of the last message on the screen."""
         entries = self.document.entries
         if self.is_following:
             return entries.message_from(len(entries) - 1, -1)
@@ -322,10 +342,10 @@ class Viewport:
         return entries.message_from(bottom.message, -1)
 
     def _begins_above(self, index: int) -> bool:
-        """Whether a message begins above the screen and ends on it or below."""
+        """Return whether a message begins above the screen and ends on it or below."""
         top = self.document.heights.top(index)
-        first = top + self.document.above(index)
-        return first < self.top < top + self.document.heights[index]
+        end = top + self.document.heights[index]
+        return top + self.document.gap_above(index) < self.top < end
 
     def _keep_cursor_in_view(self) -> None:
         """Focus the nearest message on the screen: keys must not act on what is not seen."""
@@ -334,7 +354,7 @@ class Viewport:
             return
         first = document.locate(self.top).message
         last, number, _ = document.locate(self.top + self.height - 1)
-        if number < 0:  # only the blank row above it is seen
+        if number < 0:  # only the blank row above that message is on the screen
             last -= 1
 
         target = None
@@ -350,20 +370,21 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Change how the focused message is shown; its first row keeps its place on the screen.
 
-        What unfolds off the screen is brought into view; folding it again shows what was read.
+        Reasoning that is unfolded off the screen is brought into view; when it is folded again, the
+        position before that is shown.
         """
         index = self.cursor
         if index is None:
             return
         entry = self.document.entries[index]
-        is_in_view = attribute == "is_source" or self._fold_in_view(index)
+        is_in_view = attribute == "is_source" or self._is_fold_in_view(index)
         unfolds = attribute == "is_folded" and entry.is_folded
         folds = attribute == "is_folded" and not entry.is_folded
         if unfolds and not is_in_view:
             self._unfolded = entry
             self.remember("unfolding")
             self._flip(index, attribute)
-            self.scroll_to_place(self._fold_rows(index)[0])
+            self.scroll_to_place(self._lay_out_fold_rows(index)[0])
         elif folds and is_in_view and self._unfolded is entry:
             self._unfolded = None
             self._flip(index, attribute)
@@ -377,54 +398,61 @@ class Viewport:
             self._show_anchor(anchor)
 
     def _flip(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
+        """Change how a message is shown, without laying it out."""
         entry = self.document.entries[index]
         setattr(entry, attribute, not getattr(entry, attribute))
         self.document.rebuild(index)
 
     def _anchor_of(self, index: int) -> Anchor:
         """Return an anchor for the first row of a message that is on the screen."""
-        offset = self.document.heights.top(index) - self.top
-        if offset < 0:
+        screen_row = self.document.heights.top(index) - self.top
+        if screen_row < 0:
             return self._anchor_at_top()
-        return anchor_at(self.document, Place(index, -1, 0), offset)
+        return anchor_at(self.document, Place(index, -1, 0), screen_row)
 
-    def _fold_rows(self, index: int) -> list[Place]:
-        """Return the rows that reasoning and files fold into; a system prompt has none."""
+    def _lay_out_fold_rows(self, index: int) -> list[Place]:
+        """Lay out and return the rows that reasoning and files of a message fold into.
+
+        They are rows of the log itself, without a source. A system prompt has none.
+        """
         document = self.document
-        found = []
+        places = []
         for number in range(document.build(index)):
             block = document.entries[index].blocks[number]
             if not block.source:
-                height = document.prepare(index, number)
+                height = document.lay_out_block(index, number)
                 if any(line.action == "fold" for line in block.lines or ()):
-                    found.append(Place(index, number, height - 1))
-        return found
+                    places.append(Place(index, number, height - 1))
+        return places
 
-    def _fold_in_view(self, index: int) -> bool:
-        """Whether a fold row or its unfolded reasoning is in view, or there is no such row."""
+    def _is_fold_in_view(self, index: int) -> bool:
+        """Return whether a fold row or its unfolded reasoning is in view, or there is no such row.
+
+        The message is laid out for that.
+        """
         with self.anchored():
-            places = self._fold_rows(index)
+            places = self._lay_out_fold_rows(index)
         top = self.document.locate(self.top)
         if top.message == index and top.block >= 0:
             block = self.document.entries[index].blocks[top.block]
             if block.is_thought:
                 return True
-        return not places or any(self.shows(self.document.position(row), 1) for row in places)
+        return not places or any(self.shows(self.document.position(place), 1) for place in places)
 
     # The reading position over restarts
 
     @property
     def bookmark(self) -> str:
-        """Message id, block and row at the top of the screen; empty at the end."""
+        """The top of the screen as `MESSAGE_ID BLOCK ROW`; empty at the end of the log."""
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
         message = self.document.entries.message(index)
         return f"{message.message_id} {number} {row}" if message is not None else ""
 
-    def go_to_bookmark(self, mark: str) -> bool:
-        """Bring a bookmark to the top of the screen; return whether its message is there."""
-        bookmark = parse_bookmark(mark)
+    def go_to_bookmark(self, text: str) -> bool:
+        """Bring a saved `bookmark` to the top of the screen; return whether its message exists."""
+        bookmark = parse_bookmark(text)
         if bookmark is None:
             return False
         index = self.document.entries.index_of(bookmark.message_id)
@@ -442,9 +470,9 @@ class Bookmark(NamedTuple):
     row: int
 
 
-def parse_bookmark(mark: str) -> Bookmark | None:
-    """Return the bookmark that a text holds; None for anything else."""
-    message_id, *numbers = mark.split(" ")
+def parse_bookmark(text: str) -> Bookmark | None:
+    """Return the bookmark that a text holds, as `MESSAGE_ID BLOCK ROW`; None for anything else."""
+    message_id, *numbers = text.split(" ")
     are_numbers = all(number.removeprefix("-").isdecimal() for number in numbers)
     if not message_id or len(numbers) != 2 or not are_numbers:  # noqa: PLR2004 - block and row
         return None

@@ -42,7 +42,7 @@ from lmchat.tui.widgets.row_list import fit_scrollbar
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
-_LEFT = 1
+_LEFT_BUTTON = 1
 
 
 class ChatLog(ScrollView, can_focus=True):
@@ -241,9 +241,8 @@ class ChatLog(ScrollView, can_focus=True):
             self.background_colors[1],
         )
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
-        if crop.x or crop.right < self.size.width:
-            strips = [strip.crop(*crop.column_span) for strip in strips]
-        return strips
+        is_whole_width = not crop.x and crop.right >= self.size.width
+        return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
     # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
     # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also
@@ -339,8 +338,8 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is not None:
             self._streaming += count
         self.viewport.prepend(earlier)
-        self.selection.moved(count)
-        self.finder.moved(count)
+        self.selection.shift_messages(count)
+        self.finder.shift_messages(count)
         self.settle()
 
     def append(self, message: ChatMessage) -> None:
@@ -436,7 +435,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Say above a message how many before it the next request leaves out."""
         entries = self.document.entries
         marked = entries.index_of(before_id) if before_id and count else None
-        wanted = {index: 0 for index, entry in entries.made() if entry.left_out}
+        wanted = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
         if marked is not None:
             wanted[marked] = count
         for index, left_out in wanted.items():
@@ -460,10 +459,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     def focus_message(self, step: int) -> bool:
         """Move the focus to a neighbour; False below the last message."""
-        is_here = self.screen.focused is self  # `has_focus` follows a message later
-        if step < 0 and not is_here and self.show_message(self.calls.card_id):
+        had_focus = self.screen.focused is self  # `has_focus` changes only with the next message
+        if step < 0 and not had_focus and self.show_message(self.calls.card_id):
             return True
-        has_moved = self.viewport.step_cursor(step, is_here=is_here)
+        has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
         if has_moved:
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
@@ -503,10 +502,11 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.is_extending = False
         self.refresh()
 
-    def go_to_bookmark(self, mark: str) -> bool:
-        is_there = self.viewport.go_to_bookmark(mark)
+    def go_to_bookmark(self, text: str) -> bool:
+        """Bring a saved position to the top of the screen; return whether its message exists."""
+        has_message = self.viewport.go_to_bookmark(text)
         self._repaint()
-        return is_there
+        return has_message
 
     # Selection
 
@@ -534,7 +534,7 @@ class ChatLog(ScrollView, can_focus=True):
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Begin a selection; with Shift, extend it."""
         has_rows = bool(self.document.total) and self.painter.page is not None
-        if event.button != _LEFT or not has_rows:
+        if event.button != _LEFT_BUTTON or not has_rows:
             return
         self.on_mouse_up()  # the button may have been released outside the terminal
         x = event.x - self.painter.left - 1
@@ -547,7 +547,7 @@ class ChatLog(ScrollView, can_focus=True):
         pointer = (event.x - self.painter.left - 1, event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
-        if event.button != _LEFT:  # it was released outside the terminal
+        if event.button != _LEFT_BUTTON:  # it was released outside the terminal
             self.on_mouse_up()
             return
         self.selection.drag(*pointer)

@@ -18,8 +18,8 @@ from lmchat.tui.widgets.chat_log.blocks import (
     Block,
     Code,
     Kind,
-    before_cluster,
-    is_inner,
+    safe_cut,
+    splits_character,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
     ABOVE_LISTS,
@@ -60,13 +60,13 @@ def cut_place(text: str) -> tuple[int, bool]:
         if places:
             outside = (place for place in places if _is_outside(window[:place]))
             return next(outside, places[0]), True
-    return before_cluster(window, PIECE_CHARS), False
+    return safe_cut(window, PIECE_CHARS), False
 
 
 def _last_breaks(pattern: re.Pattern[str], text: str) -> list[int]:
     """Return places after a pattern in the second half of a piece, the last first."""
     ends = (match.end() for match in pattern.finditer(text, PIECE_CHARS // 2))
-    places = [end for end in ends if end <= PIECE_CHARS and not is_inner(text, end)]
+    places = [end for end in ends if end <= PIECE_CHARS and not splits_character(text, end)]
     return places[::-1][:_MOST_PLACES]
 
 
