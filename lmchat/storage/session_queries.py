@@ -19,8 +19,8 @@ from lmchat.storage.row_values import (
     read_parts,
 )
 
-# Numbers only fall on the way to the root: a circle, which only damage can make, ends where they
-# would rise.
+# Each message has a smaller number than those below it. `m.number < p.number` ends the search in a
+# circle, which only damage can make.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
         where message_id = :leaf and session_id = :session
@@ -30,7 +30,7 @@ PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-"""The messages above a leaf, with it; -1 as `count` means all."""
+"""The rows `path`: a leaf and the messages above it; -1 as `count` means all."""
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages
         where message_id = :message and session_id = :session
@@ -38,13 +38,15 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-"""A message and all below it."""
-_SIBLINGS = """select count(*) from messages s where s.parent_id is m.parent_id and s.role = m.role
-    and s.session_id = m.session_id and s.hidden_by is null"""
+"""The rows `below`: a message and all below it, hidden ones too."""
+_COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
+    and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
+"""The versions of a message: its visible siblings of the same role, and itself."""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
-    ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
+    ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
+"""Messages of a path, leaf first, each with the number of its version and that of all."""
 _HIDDEN_BY = -3  # index of the column in these rows, which end with the two counts
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
@@ -53,6 +55,7 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     window siblings as (partition by p.message_id, m.role order by m.number
         rows between unbounded preceding and unbounded following)
     order by m.number"""
+"""Visible messages of a session, oldest first, with the same two counts."""
 _STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
 
@@ -68,17 +71,17 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
         raise SessionNotFound(
             f"No session has the id {session_id}.", hint="`lmchat sessions` lists them all."
         )
-    found = header_from(row)
-    if found is None:
+    session_header = header_from(row)
+    if session_header is None:
         raise SessionUnreadable(
             f"The session {session_id} is damaged and cannot be read.",
             hint="Open another session, or check the file with `lmchat doctor`.",
         )
-    return found
+    return session_header
 
 
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
-    """Return a session with its chosen path, or with the last messages of it."""
+    """Return a session with its chosen path, or with the last `count` messages of that."""
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
@@ -89,7 +92,7 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that a session has from its first prompt."""
+    """Return the title that a session would get from its first visible prompt."""
     query = """select p.text from messages m
         cross join parts p on p.number = m.number and p.kind = 'text'
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null order by m.number"""
@@ -97,7 +100,7 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:
-    """Return the first text that a query finds for a session, or nothing."""
+    """Return the first column of the first row that a query finds for a session, or ''."""
     row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else loaded(row[0])
 
@@ -108,23 +111,30 @@ def first_text(connection: Connection, query: str, session_id: str) -> str:
 def end_of_path(
     connection: Connection, session_id: str, leaf_id: str, count: int
 ) -> tuple[MessagePath, str | None]:
-    """Return the last messages of a path, root first, and the id of the one before them, if any."""
-    values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
-    rows = connection.execute(_READ_PATH, values).fetchall()
-    earlier_id = rows.pop()[1] if len(rows) > count else None
+    """Return the last `count` messages of the path to a leaf, root first, without hidden ones.
 
+    The id is that of the message before them, None at the root.
+    """
+    # one message more, to know whether there is one before them
+    values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
+    rows_leaf_first = connection.execute(_READ_PATH, values).fetchall()
+    earlier_id = None
+    if len(rows_leaf_first) > count:
+        _, earlier_id, *_ = rows_leaf_first.pop()
+
+    rows = [row for row in reversed(rows_leaf_first) if row[_HIDDEN_BY] is None]
     numbers = [row[0] for row in rows]
-    parts = read_parts(connection, f"number in ({', '.join('?' * len(rows))})", numbers)
-    shown = [row for row in reversed(rows) if row[_HIDDEN_BY] is None]
-    return MessagePath(_messages(connection, shown, parts)), earlier_id
+    placeholders = ", ".join("?" * len(numbers))
+    parts = read_parts(connection, f"number in ({placeholders})", numbers)
+    return MessagePath(_messages(connection, rows, parts)), earlier_id
 
 
 def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
-    """Return all messages of a path."""
+    """Return all messages of the path to a leaf, which is read in batches from its end."""
     path = MessagePath()
     while leaf_id is not None:
-        found, leaf_id = end_of_path(connection, session_id, leaf_id, MESSAGES_PER_READ)
-        path = path.after(found)
+        batch, leaf_id = end_of_path(connection, session_id, leaf_id, MESSAGES_PER_READ)
+        path = path.after(batch)
     return path
 
 
@@ -139,6 +149,10 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
 def _messages(
     connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
 ) -> Iterator[ChatMessage]:
+    """Yield the messages of rows of `_READ_PATH` or `_READ_TREE`; damaged rows are left out.
+
+    `parts` are those of the messages by number; running answers have theirs in a file.
+    """
     for row in rows:
         number, message_id, *_, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
@@ -151,10 +165,12 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the parts of a running answer so far."""
+    """Return what has arrived of an answer whose row is in the state `streaming`."""
     parts = list(parts_of(connection.arrived_pieces(message_id)))
-    # without any, it may have ended since it was looked up
-    return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
+    if parts:
+        return parts
+    # its file has no text, or the answer has ended since its row was read: the table has its parts
+    return read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
 # Leaves
@@ -167,7 +183,11 @@ def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the leaf to show once a message is hidden: below a sibling, else its parent."""
+    """Return the leaf of the path to show once a message is hidden.
+
+    That is the newest message below its siblings, else its parent. Where the message is a root, it
+    is the newest visible message of the session.
+    """
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = first_id(connection, query, (message_id,))

@@ -38,11 +38,12 @@ from lmchat.storage.session_queries import (
     whole_path,
 )
 
-_SHORTEST_PREFIX = 4  # characters of a session's id
-_MOST_AMBIGUOUS = 9  # ids that an error names
-_READ_PER_PROMPT = 5  # prompts read for one that is returned: people repeat themselves
-_CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
-_FORKED = "The session was forked"
+_SHORTEST_PREFIX_CHARS = 4  # of a session's id
+_MOST_AMBIGUOUS_IDS = 9  # that an error names
+# People repeat prompts: five times as many are read as are returned, each once.
+_READ_PER_RETURNED_PROMPT = 5
+_CHANGEABLE_COLUMNS = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
+_FORKED = "The session was forked"  # reason of an interrupted answer
 
 
 class SessionTables:
@@ -61,18 +62,21 @@ class SessionTables:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
+        """Return all sessions but those in the trash, or only those in it; newest first."""
         if is_trash:
             rows = "where deleted_at is not null order by deleted_at desc, rowid desc"
         else:
             rows = "where deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
         query = f"select {HEADER_COLUMNS} from sessions {rows}"
-        return tuple(filter(None, map(header_from, connection.execute(query))))
+        headers = [header_from(row) for row in connection.execute(query)]
+        return tuple(header for header in headers if header is not None)
 
     @reading
     def find(self, connection: Connection, id_or_prefix: str) -> str:
+        """Return the only id that begins so, or that of the session changed last for `last`."""
         if id_or_prefix == "last":
             return _last_session_id(connection)
-        if len(id_or_prefix) < _SHORTEST_PREFIX:
+        if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
             raise SessionNotFound(
                 f"“{id_or_prefix}” is too short for a session id.",
                 hint="Type at least the first 4 characters.",
@@ -81,20 +85,20 @@ class SessionTables:
         rows = connection.execute(
             """select session_id from sessions where substr(session_id, 1, ?) = ?
                 order by updated_at desc, rowid desc limit ?""",
-            (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS),
+            (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS_IDS),
         )
-        found = [str(session_id) for (session_id,) in rows]
-        if not found:
+        matching_ids = [str(session_id) for (session_id,) in rows]
+        if not matching_ids:
             raise SessionNotFound(
                 f"No session id begins with {id_or_prefix}.",
                 hint="`lmchat sessions` lists them all.",
             )
-        if len(found) > 1:
+        if len(matching_ids) > 1:
             raise SessionNotFound(
-                f"More than one session id begins with {id_or_prefix}: {', '.join(found)}.",
+                f"More than one session id begins with {id_or_prefix}: {', '.join(matching_ids)}.",
                 hint="Type more characters of it.",
             )
-        return found[0]
+        return matching_ids[0]
 
     @reading
     def open_session(
@@ -106,18 +110,21 @@ class SessionTables:
     def update_session(
         self, connection: Connection, session_id: str, changes: Mapping[str, object]
     ) -> SessionHeader:
+        """Change columns of a session; an empty title becomes that of the first prompt."""
         header(connection, session_id)  # raises an error where there is no such session
         for name, value in changes.items():
-            if name not in _CHANGEABLE:
+            if name not in _CHANGEABLE_COLUMNS:
                 raise WrongUse(f"“{name}” of a session cannot be changed.")
-            # an empty title becomes that of the first prompt
-            new = first_prompt_title(connection, session_id) if value == "" else value
-            set_columns(connection, session_id, **{name: column(new)})
+            new_value = value
+            if name == "title" and not value:
+                new_value = first_prompt_title(connection, session_id)
+            set_columns(connection, session_id, **{name: column(new_value)})
         return header(connection, session_id)
 
     @writing
     def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        _ensure_message(connection, session_id, message_id)
+        """Copy the path to a message into a new session; a running answer ends in the copy."""
+        _raise_if_missing(connection, session_id, message_id)
         path = whole_path(connection, session_id, message_id)
         moment = self._clock()
         fork = replace(
@@ -135,11 +142,11 @@ class SessionTables:
         parent_id: str | None = None
         for message in path:
             is_running = message.state is AnswerState.STREAMING
-            copy = interrupted(message, _FORKED) if is_running else message
-            copy = replace(copy, message_id=new_id(), parent_id=parent_id)
+            ended = interrupted(message, _FORKED) if is_running else message
+            copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             parent_id = copy.message_id
-        return _show(connection, fork.session_id, parent_id)
+        return _choose_path(connection, fork.session_id, parent_id)
 
     @reading
     def search(
@@ -161,6 +168,7 @@ class SessionTables:
 
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
+        """Write a message as the new leaf of its session, which is created where it is missing."""
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
@@ -169,6 +177,7 @@ class SessionTables:
     def append_branch(
         self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
+        """Write messages that follow each other, and choose the path that ends with them."""
         put_session(connection, session)
         for message in messages:
             put_message(connection, session.session_id, message)
@@ -185,40 +194,52 @@ class SessionTables:
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        _ensure_message(connection, session_id, message_id)
-        shown = chosen_path(connection, session_id).messages
+        """Hide a message and the visible ones below it, and return the path to show then.
+
+        The hidden rows name this message in `hidden_by`, so that `restore_message` finds them.
+        """
+        _raise_if_missing(connection, session_id, message_id)
+        path = chosen_path(connection, session_id).messages
+        was_on_path = path.index_of(message_id) is not None
         connection.execute(
             f"""{BELOW} update messages set hidden_by = :message
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
         query = "select max(hidden_at) from messages where session_id = ?"
-        last = connection.execute(query, (session_id,)).fetchone()[0]
+        last_hidden_at = connection.execute(query, (session_id,)).fetchone()[0]
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
-            (message_rows.stored_after(self._clock(), last), message_id),
+            (message_rows.stored_after(self._clock(), last_hidden_at), message_id),
         )
-        if shown.index_of(message_id) is None:
+
+        if not was_on_path:
             return chosen_path(connection, session_id)
-        return _show(connection, session_id, leaf_without(connection, session_id, message_id))
+        leaf_id = leaf_without(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        _ensure_message(connection, session_id, message_id)
+        """Show a deleted message and all that its deletion has hidden; choose the path to it."""
+        _raise_if_missing(connection, session_id, message_id)
         connection.execute(
             "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
             (session_id, message_id),
         )
         query = "update messages set hidden_at = null where message_id = ?"
         connection.execute(query, (message_id,))
-        return _show(connection, session_id, newest_leaf(connection, session_id, message_id))
+        leaf_id = newest_leaf(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
 
     @reading
     def last_deleted_message(
         self, connection: Connection, session_id: str, *, since: datetime | None = None
     ) -> str | None:
-        # It may be shown again, if another window has added messages below it; then it hides the
-        # messages beside those.
+        """Return the message whose deletion can be undone next: the one deleted last.
+
+        It may be visible itself, if another window has added a message below it. Its deletion then
+        still hides the other messages below it.
+        """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)
@@ -235,8 +256,10 @@ class SessionTables:
 
     @writing
     def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        _ensure_message(connection, session_id, message_id)
-        return _show(connection, session_id, newest_leaf(connection, session_id, message_id))
+        """Choose the path that ends with the newest leaf below a message."""
+        _raise_if_missing(connection, session_id, message_id)
+        leaf_id = newest_leaf(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
 
     @reading
     def branch_names(self, connection: Connection, session_id: str) -> dict[str, str]:
@@ -257,15 +280,17 @@ class SessionTables:
 
     @reading
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
+        """Return at most `limit` earlier prompts, newest first, each once."""
         rows = connection.execute(
             """select p.text from messages m
                 cross join parts p on p.number = m.number and p.kind = 'text'
                 cross join sessions s on s.session_id = m.session_id
                 where m.role = ? and m.hidden_by is null and s.deleted_at is null
                 order by m.number desc limit ?""",
-            (Role.USER, limit * _READ_PER_PROMPT),
+            (Role.USER, limit * _READ_PER_RETURNED_PROMPT),
         )
-        return tuple(dict.fromkeys(loaded(text) for (text,) in rows))[:limit]
+        different_prompts = dict.fromkeys(loaded(text) for (text,) in rows)
+        return tuple(different_prompts)[:limit]
 
     @reading
     def draft(self, connection: Connection, session_id: str) -> str:
@@ -287,6 +312,7 @@ class SessionTables:
 
 
 def _last_session_id(connection: Connection) -> str:
+    """Return the id of the session that was changed last; raises `SessionNotFound`."""
     query = """select session_id from sessions where deleted_at is null
         order by updated_at desc, rowid desc"""
     session_id = first_id(connection, query, ())
@@ -298,13 +324,13 @@ def _last_session_id(connection: Connection) -> str:
     return session_id
 
 
-def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    """Choose a path by its leaf, and return the session."""
+def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
+    """Choose the path that ends with a leaf, and return the session with that path."""
     set_columns(connection, session_id, leaf_id=leaf_id)
     return chosen_path(connection, session_id)
 
 
-def _ensure_message(connection: Connection, session_id: str, message_id: str) -> None:
+def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
     """Raise `SessionNotFound` for a message that another process has removed."""
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -41,8 +42,10 @@ from lmchat.storage.session_rows import SessionRows, read_rows
 from lmchat.storage.session_tables import SessionTables
 from lmchat.threads import run_abandonable
 
-_RECENT_TURNS = 2000  # that count for the speed of a model: servers and machines change
+# Only the newest turns of the ledger count for the speed of a model: servers and machines change.
+_RECENT_TURNS = 2000
 _LEDGER_FIELDS = tuple(field.name for field in fields(LedgerRow))
+# The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
 _LEDGER_COLUMNS = ", ".join(_LEDGER_FIELDS).replace("ended_at", "created_at")
 
 
@@ -52,12 +55,14 @@ class SqliteStore(SessionTables):
     database: Database
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(
-            Database(path, self._after_opening, lambda: replace_damaged(path, clock())), clock
-        )
-        self._running = RunningAnswers(path)
-        self._folder = path.with_name("attachments")
-        self.metrics = MetricsStore(self.database)
+        def replace_file() -> Connection:
+            return replace_damaged(path, clock())
+
+        database = Database(path, after_opening=self._tidy, replace=replace_file)
+        super().__init__(database, clock)
+        self._running_answers = RunningAnswers(path)
+        self._attachments_folder = path.with_name("attachments")
+        self.metrics = MetricsStore(database)
 
     # The file
 
@@ -67,18 +72,23 @@ class SqliteStore(SessionTables):
         return self.database.notice
 
     async def open(self) -> str:
+        """Open the file, which the first job of the database does; return the notice."""
         await self.database.read(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> str:
-        """Check and copy the file once a day, and index the rest; return a new notice."""
-        known_notice = self.notice
+        """Check and copy the file once a day, and complete the search index.
+
+        Return the notice if this check has replaced a damaged file, else nothing.
+        """
+        earlier_notice = self.notice
         if await self._is_check_due():
             await self._check_and_back_up()
-        await self._index_the_rest()
-        return "" if self.notice == known_notice else self.notice
+        await self._complete_index()
+        return "" if self.notice == earlier_notice else self.notice
 
     async def _check_and_back_up(self) -> None:
+        """Read all of the file, which takes long: tidy and copy an intact one, replace another."""
         path = self.database.path
         if await run_abandonable(lambda: is_intact(path)):
             await self._remove_unnamed_files()
@@ -87,14 +97,16 @@ class SqliteStore(SessionTables):
             await self.database.read(raise_if_damaged)
         await run_abandonable(lambda: backups.back_up(path, self._clock()))
 
-    async def _index_the_rest(self) -> None:
-        # another process may hold the file: a search works without the index, too, only slower
+    async def _complete_index(self) -> None:
+        """Index the messages that are not in the search index: those of a repaired file."""
+        # Another process may lock the file. A search then compares these messages, which is slower.
         with suppress(StoreUnavailable):
-            while await self.database.write(search_index.index_batch):
-                pass
+            are_left = True
+            while are_left:
+                are_left = await self.database.write(search_index.index_batch)
 
     async def aclose(self) -> None:
-        await self._running.aclose()
+        await self._running_answers.aclose()
         await self.database.aclose()
 
     @reading
@@ -103,27 +115,31 @@ class SqliteStore(SessionTables):
 
     @reading
     def _remove_unnamed_files(self, connection: Connection) -> None:
-        attached_files.remove_unnamed(connection, self._folder, self._clock())
+        attached_files.remove_unnamed(connection, self._attachments_folder, self._clock())
 
-    def _after_opening(self, connection: Connection) -> None:
-        """Put an opened file in order; each step is a transaction of its own."""
+    def _tidy(self, connection: Connection) -> None:
+        """Recover killed answers and empty the trash of a file that was just opened.
+
+        Each step is a transaction of its own: a failure of one keeps the effect of those before.
+        """
         recover_killed_answers(connection, self._clock())
         if not connection.is_read_only:
             self._empty_trash(connection)
             backups.remove_leftovers(connection.path, days=TRASH_DAYS)
 
     def _empty_trash(self, connection: Connection) -> None:
-        """Delete permanently what has been in the trash for long, also from the copies."""
+        """Delete what has been in the trash for `TRASH_DAYS`, also from the daily copies."""
         moment = self._clock()
         purged = purging.purge_expired(connection, moment)
         if not purged.is_empty:
-            purging.clean_up(connection, purged, self._folder)
+            purging.clean_up(connection, purged, self._attachments_folder)
             backups.renew_copies(connection.path, moment)
 
     # Sessions
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
-        # without room to save it, what had arrived is shown all the same
+        """Read a session after answers of killed processes were saved, which it may have."""
+        # On a full disk they cannot be saved; the session then shows the text of their files.
         with suppress(StoreUnavailable):
             await self._recover_killed_answers()
         return await super().open_session(session_id, count=count)
@@ -133,29 +149,41 @@ class SqliteStore(SessionTables):
         recover_killed_answers(connection, self._clock())
 
     async def purge(self, *session_ids: str) -> None:
+        # cancelling the caller must not leave files with the text of deleted rows
         await asyncio.shield(self._purge(session_ids))
 
     async def _purge(self, session_ids: Sequence[str]) -> None:
+        """Delete the rows of sessions, then the copies and other files that have their text."""
         purged = await self.database.write(partial(purging.purge_sessions, session_ids=session_ids))
 
         def clean_up(connection: Connection) -> None:
-            backups.remove_copies(connection.path)  # first: that makes room for the rest
-            purging.clean_up(connection, purged, self._folder)
+            # the copies first: on a full disk, the next step needs their room
+            backups.remove_copies(connection.path)
+            purging.clean_up(connection, purged, self._attachments_folder)
 
         await self.database.read(clean_up)
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        is_unwanted = threading.Event()
+        """Write a session; cancelling stops that in the thread of the database, too.
+
+        A session of a hundred thousand messages takes many seconds.
+        """
+        is_cancelled = threading.Event()
         try:
-            return await self._import(session, is_unwanted)
+            return await self._import(session, is_cancelled)
         except asyncio.CancelledError:
-            is_unwanted.set()  # a session of a hundred thousand messages takes many seconds
+            is_cancelled.set()
             raise
 
     @writing
     def _import(
-        self, connection: Connection, session: Session, is_unwanted: threading.Event
+        self, connection: Connection, session: Session, is_cancelled: threading.Event
     ) -> SessionHeader | None:
+        """Write a session, or return the header of the session that has its id already.
+
+        Messages whose id another session uses get new ids. Raises `StoreUnavailable` after
+        `is_cancelled` was set, so that the transaction is rolled back.
+        """
         session_id = session.header.session_id
         query = "select 1 from sessions where session_id = ?"
         if connection.execute(query, (session_id,)).fetchone():
@@ -163,21 +191,23 @@ class SqliteStore(SessionTables):
 
         put_session(connection, session.header)
         messages = session.tree or session.messages
-        ids = _free_ids(connection, messages)
+        unused_ids = _unused_ids(connection, messages)
         for message in messages:
-            if is_unwanted.is_set():  # raises an error, which undoes it all
+            if is_cancelled.is_set():
                 raise StoreUnavailable("The import was stopped.", hint="Start it again.")
-            renamed = replace(
+            with_unused_ids = replace(
                 message,
-                message_id=ids[message.message_id],
-                parent_id=ids.get(message.parent_id),
+                message_id=unused_ids[message.message_id],
+                parent_id=unused_ids.get(message.parent_id),
             )
-            put_message(connection, session_id, renamed)
+            put_message(connection, session_id, with_unused_ids)
+
         for message_id, name in session.branch_names.items():
             query = "update messages set branch = ? where message_id = ?"
-            connection.execute(query, (stored(name), ids[message_id]))
+            connection.execute(query, (stored(name), unused_ids[message_id]))
         if session.messages:
-            set_columns(connection, session_id, leaf_id=ids[session.messages[-1].message_id])
+            leaf_id = unused_ids[session.messages[-1].message_id]
+            set_columns(connection, session_id, leaf_id=leaf_id)
         return None
 
     @reading
@@ -190,27 +220,30 @@ class SqliteStore(SessionTables):
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        await self._running.begin(session_id, message)
+        """Create the file of a running answer, and its row unless its prompt has none."""
+        await self._running_answers.begin(session_id, message)
         if has_prompt:
             await super().begin_answer(session_id, message)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
-        await self._running.add(message_id, pieces)
+        await self._running_answers.add(message_id, pieces)
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
+        """Write an ended answer into the tables, then remove its file."""
         await super().finish(session_id, message)
-        await self._running.end(message.message_id)
+        await self._running_answers.end(message.message_id)
 
     async def save_file(self, data: bytes) -> str:
-        return await run_abandonable(lambda: attached_files.save(self._folder, data))
+        return await run_abandonable(lambda: attached_files.save(self._attachments_folder, data))
 
     async def read_file(self, digest: str) -> bytes:
-        return await run_abandonable(lambda: attached_files.read(self._folder, digest))
+        return await run_abandonable(lambda: attached_files.read(self._attachments_folder, digest))
 
     # Figures
 
     @writing
     def add_ledger(self, connection: Connection, row: LedgerRow) -> None:
+        """Add the figures of a turn; one without a time ended now."""
         values = {name: column(value) for name, value in asdict(row).items()}
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
@@ -219,33 +252,38 @@ class SqliteStore(SessionTables):
     def ledger_rows(
         self, connection: Connection, *, since: datetime | None = None
     ) -> tuple[LedgerRow, ...]:
+        """Return the figures of turns that ended since a moment; damaged rows are left out."""
         earliest = "" if since is None else stored_time(since)
         query = f"select {_LEDGER_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-        found: list[LedgerRow] = []
+        ledger: list[LedgerRow] = []
         for row in connection.execute(query, (earliest,)):
             values = [loaded(value) if isinstance(value, bytes) else value for value in row]
-            named = dict(zip(_LEDGER_FIELDS, values, strict=True))
+            fields_by_name = dict(zip(_LEDGER_FIELDS, values, strict=True))
             with suppress(ValidationError):  # a damaged row
-                found.append(convert(named, LedgerRow, strict=False))
-        return tuple(found)
+                ledger.append(convert(fields_by_name, LedgerRow, strict=False))
+        return tuple(ledger)
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        found: dict[tuple[str, str], list[float]] = {}
+        """Return the median speed of each model in the newest turns, in tokens per second."""
+        speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
                 where tokens_per_second is not null order by ledger_id desc limit ?""",
             (_RECENT_TURNS,),
         )
         for endpoint, model, speed in rows:
-            found.setdefault((loaded(endpoint), loaded(model)), []).append(speed)
-        return {key: median(values) for key, values in found.items()}
+            speeds_by_model[loaded(endpoint), loaded(model)].append(speed)
+        return {model: median(speeds) for model, speeds in speeds_by_model.items()}
 
 
-def _free_ids(connection: Connection, messages: Iterable[ChatMessage]) -> dict[str | None, str]:
-    """Return an id for each message by its own: a new one if another session has that."""
-    ids: dict[str | None, str] = {}
+def _unused_ids(connection: Connection, messages: Iterable[ChatMessage]) -> dict[str | None, str]:
+    """Return by the id of each message an id that no stored message has.
+
+    That is its own id, or a new one if a message of another session has that.
+    """
+    unused_ids: dict[str | None, str] = {}
     for message in messages:
-        is_taken = number_of(connection, message.message_id) is not None
-        ids[message.message_id] = new_id() if is_taken else message.message_id
-    return ids
+        is_used = number_of(connection, message.message_id) is not None
+        unused_ids[message.message_id] = new_id() if is_used else message.message_id
+    return unused_ids
