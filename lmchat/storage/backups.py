@@ -14,30 +14,36 @@ from lmchat.storage.database_copies import copy_database
 
 log = logging.getLogger(__name__)
 
-_KEPT = 3  # daily copies
+_KEPT_COPIES = 3
 _KEPT_DAYS = 7
-_LARGEST_BYTES = 1 << 30  # a larger file would be read for many seconds; the doctor checks it
+# Checking a larger file would take many seconds each day. The doctor checks it when asked to.
+_LARGEST_BYTES = 1024 * 1024 * 1024
 _DAY_S = 86_400.0
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
-    """Return whether the file is to be checked and copied: once a day."""
+    """Return whether the file is to be checked and copied: it has no copy of this day."""
     if connection.is_read_only or connection.path.stat().st_size > _LARGEST_BYTES:
         return False
     return not _copy_of_day(connection.path, moment).exists()
 
 
 def back_up(path: Path, moment: datetime) -> None:
-    """Copy the file, and remove older copies."""
-    if _try_to_copy(path, _copy_of_day(path, moment)):
-        oldest = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
-        for number, copy in enumerate(daily_copies(path)):
-            if number >= _KEPT or copy.name < oldest:
-                copy.unlink(missing_ok=True)
+    """Copy the file; if that worked, remove copies beyond `_KEPT_COPIES` and `_KEPT_DAYS`."""
+    if not _try_to_copy(path, _copy_of_day(path, moment)):
+        return
+    # names of copies end with their date, so they sort by it
+    oldest_name = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
+    for index, copy in enumerate(daily_copies(path)):
+        if index >= _KEPT_COPIES or copy.name < oldest_name:
+            copy.unlink(missing_ok=True)
 
 
 def renew_copies(path: Path, moment: datetime) -> None:
-    """Replace the daily copies by one of an intact file: they have what expired."""
+    """Replace the daily copies by a new one, as they have the text of expired sessions.
+
+    They are kept where the file is damaged: they may be needed to repair it.
+    """
     if not daily_copies(path) or not is_intact(path):
         return
     copy = _copy_of_day(path, moment)
@@ -46,34 +52,38 @@ def renew_copies(path: Path, moment: datetime) -> None:
 
 
 def remove_copies(path: Path, *, but: Path | None = None) -> None:
-    """Remove the daily copies, and incomplete ones after a kill."""
+    """Remove the daily copies except `but`, and incomplete ones that a killed process left."""
     path = path.resolve()
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         if copy != but:
-            with suppress(OSError):  # the folder may be read-only now
+            with suppress(OSError):  # another process has removed it, or the folder is read-only
                 copy.unlink()
 
 
 def remove_leftovers(path: Path, *, days: int) -> None:
-    """Remove incomplete copies and files of answers that a kill left long ago."""
+    """Remove incomplete copies and files of answers that were left by killed processes.
+
+    Younger ones than `days` may be in use.
+    """
     path = path.resolve()  # copies are beside the file, not beside a link to it
     hidden = f".{path.name}"
-    leftovers = (f"{hidden}.backup-", f"{hidden}.format-", f"{hidden}-answer-")
-    with suppress(OSError):  # another process was faster
+    beginnings = (f"{hidden}.backup-", f"{hidden}.format-", f"{hidden}-answer-")
+    with suppress(OSError):  # another process has just removed one
         for file in path.parent.iterdir():
-            if file.name.startswith(leftovers):
+            if file.name.startswith(beginnings):
                 age_s = time.time() - file.stat().st_mtime
                 if age_s > days * _DAY_S:
                     file.unlink()
 
 
 def daily_copies(path: Path) -> list[Path]:
-    """Return the daily copies, newest first."""
+    """Return the daily copies, newest first; none if one is removed at this moment."""
     path = path.resolve()
-    with suppress(OSError):  # another process has just removed one
-        copies = path.parent.glob(f"{path.name}.backup-*")
+    copies = path.parent.glob(f"{path.name}.backup-*")
+    try:
         return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
-    return []
+    except OSError:
+        return []
 
 
 def _try_to_copy(path: Path, copy: Path) -> bool:
@@ -87,5 +97,6 @@ def _try_to_copy(path: Path, copy: Path) -> bool:
 
 
 def _copy_of_day(path: Path, moment: datetime) -> Path:
+    """Return the path of the copy of a day, beside the file that a link leads to."""
     path = path.resolve()
     return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")

@@ -32,7 +32,7 @@ from lmchat.storage.schema import (
 log = logging.getLogger(__name__)
 
 BUSY_S = 5.0  # wait for another process that is writing
-_RETRY_S = 0.02
+_RETRY_S = 0.02  # between two attempts to turn on write-ahead logging
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
     # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
@@ -47,6 +47,7 @@ _NO_SHARED_MEMORY = (
     "SQLITE_IOERR_LOCK",
     "SQLITE_PROTOCOL",
 )
+"""Errors of file systems on which write-ahead logging cannot work."""
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _decode_text = methodcaller("decode", "utf-8", "replace")
@@ -54,7 +55,7 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
 class LostRowError(sqlite3.DatabaseError):
-    """A row that was just written is missing, or pages do not fit: SQLite noticed nothing."""
+    """Damage that SQLite itself did not report: a row just written is missing, or a check failed."""
 
     sqlite_errorname = "SQLITE_CORRUPT"
 
@@ -67,10 +68,10 @@ class Connection(sqlite3.Connection):
     notice = ""  # sentence for the user about a file that was replaced
 
     def arrived_pieces(self, message_id: str) -> list[Piece]:
-        """Return the text of a running answer so far."""
+        """Return what has arrived of a running answer; nothing once it has ended."""
         try:
             _, pieces = read_answer(answer_path(self.path, message_id))
-        except OSError:  # it has ended, or its file cannot be read now
+        except OSError:  # its file was removed at its end, or cannot be read now
             return []
         return pieces
 
@@ -78,8 +79,8 @@ class Connection(sqlite3.Connection):
 class MemoryConnection(Connection):
     """Connection to a database without a file; its running answers are in memory, too."""
 
-    path = Path(os.devnull)  # no file is beside that
-    pieces: Mapping[str, list[Piece]]
+    path = Path(os.devnull)  # so that no file of an answer is found beside it
+    pieces: Mapping[str, list[Piece]]  # of running answers, by their message ids
 
     def arrived_pieces(self, message_id: str) -> list[Piece]:
         return self.pieces.get(message_id, [])
@@ -88,7 +89,8 @@ class MemoryConnection(Connection):
 def connect(path: Path) -> Connection:
     """Open or create the file with all its tables.
 
-    Raises `OSError` or `sqlite3.Error` if it cannot be used, `StoreUnavailable` for a newer format.
+    A file that this user may only read is opened for reading. Raises `OSError` or `sqlite3.Error`
+    if it cannot be used, `StoreUnavailable` for a newer format.
     """
     try:
         ensure_folder(path.parent)
@@ -113,7 +115,7 @@ def connect(path: Path) -> Connection:
 
 
 def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
-    """Return a database without a file; `pieces` are those of running answers, by id."""
+    """Return a database without a file; `pieces` has those of running answers by message id."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=MemoryConnection)
     connection.pieces = pieces
     _set_up(connection)
@@ -137,6 +139,7 @@ def is_intact(path: Path) -> bool:
 
 
 def _open(path: Path, mode: str) -> Connection:
+    """Open an existing file; `mode` is a parameter of SQLite's URI, as `mode=ro`."""
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{mode}",
         uri=True,
@@ -150,14 +153,19 @@ def _open(path: Path, mode: str) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
-    # or deleted text stays in the file until its place is used again; not every SQLite does so
+    """Make the settings that a file and a database in memory share."""
+    # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text
     connection.create_function("contains", 2, contains, deterministic=True)
 
 
 def _ensure_file(path: Path) -> None:
-    """Create a missing file; never open an existing one: closing it would end its locks."""
+    """Create a missing file, and raise `OSError` for one that cannot be read and written.
+
+    It must not open an existing file to find that out: closing it would release the locks that
+    SQLite holds on the file in this process.
+    """
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
         return
@@ -179,9 +187,10 @@ def _ensure_tables(connection: Connection) -> None:
 
 
 def _connect_to_read(path: Path) -> Connection:
-    """Open a read-only file: as immutable where write-ahead logging cannot write beside it.
+    """Open a read-only file.
 
-    It writes there for reading too.
+    For write-ahead logging, SQLite writes beside the file even to read it. Where it cannot, the
+    file is opened as immutable, without the changes that are only in its log.
     """
     for mode in ("mode=ro", "immutable=1"):
         connection = _open(path, mode)
@@ -209,18 +218,20 @@ def _refuse_outdated(connection: Connection) -> None:
 def _use_write_ahead_log(connection: Connection) -> None:
     """Turn on write-ahead logging, or a journal where the file system cannot share memory.
 
-    SQLite does not wait for a lock here, and two programs may start together.
+    If another process has just started too, the file may be locked. SQLite does not wait for this
+    lock, so this function tries again for `BUSY_S`.
     """
     until_s = time.monotonic() + BUSY_S
     while True:
         try:
             connection.execute("pragma journal_mode = wal")
         except sqlite3.OperationalError as error:
-            if name_of(error).startswith("SQLITE_BUSY") and time.monotonic() < until_s:
+            name = name_of(error)
+            if name.startswith("SQLITE_BUSY") and time.monotonic() < until_s:
                 time.sleep(_RETRY_S)
                 continue
-            if not name_of(error).startswith(_NO_SHARED_MEMORY):
+            if not name.startswith(_NO_SHARED_MEMORY):
                 raise
-            log.info("write-ahead logging does not work here: %s", name_of(error))
+            log.info("write-ahead logging does not work here: %s", name)
             connection.execute("pragma journal_mode = delete")
         return

@@ -27,7 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _STEPS_BETWEEN_CHECKS = 100
-"""Steps of SQLite between two checks whether a query is still wanted: a few rows of a search."""
+"""Steps of SQLite between two checks whether a query was cancelled: a few rows of a search."""
 _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -98,17 +98,22 @@ def writing(
 class Database:
     """The thread of `sessions.db`.
 
-    The first job opens the file, and the next one after a failure of the disk opens it again.
-    `after_opening` puts an opened file in order; `replace` replaces a damaged one and opens the new
-    one.
+    The first job opens the file, and so does the next one after a failure of the disk, or after
+    another process has replaced the file.
     """
 
     def __init__(
         self,
         path: Path,
+        *,
         after_opening: Callable[[Connection], None],
         replace: Callable[[], Connection],
     ) -> None:
+        """Open nothing yet.
+
+        `after_opening` is called with the connection to each opened file, and may change that.
+        `replace` sets a damaged file aside, and returns a connection to the new one.
+        """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
         self._after_opening = after_opening
@@ -120,22 +125,26 @@ class Database:
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job without a transaction; its queries end if the caller is cancelled."""
-        is_unwanted = threading.Event()
+        is_over = threading.Event()
 
-        def cancellable(connection: Connection) -> T:
-            connection.set_progress_handler(is_unwanted.is_set, _STEPS_BETWEEN_CHECKS)
+        def cancellable_job(connection: Connection) -> T:
+            # SQLite interrupts a query whose progress handler returns true
+            connection.set_progress_handler(is_over.is_set, _STEPS_BETWEEN_CHECKS)
             return job(connection)
 
         try:
-            return await self._thread.submit(lambda: self._run(cancellable))
+            return await self._thread.submit(lambda: self._run(cancellable_job))
         finally:
-            is_unwanted.set()
+            is_over.set()  # the caller was cancelled, or has the result
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """Run a job in a transaction that survives a power cut."""
+        """Run a job in a transaction; cancelling the caller does not stop it.
+
+        Once this returns, the changes survive a power cut.
+        """
 
         def in_transaction(connection: Connection) -> T:
-            connection.set_progress_handler(None, 0)
+            connection.set_progress_handler(None, 0)  # `read` may have set one
             with transaction(connection):
                 return job(connection)
 
@@ -146,44 +155,60 @@ class Database:
         await self._thread.aclose(self._disconnect)
 
     def _run(self, job: Callable[[Connection], T]) -> T:
+        """Run a job on the thread; every failure becomes `StoreUnavailable` with its reason.
+
+        Most failures close the connection, so that the next job opens the file again.
+        """
         try:
-            for mend in (self._repair, self._replace_file):
-                try:
-                    return self._attempt(job)
-                except DATABASE_ERRORS as error:
-                    if not is_damage(error):
-                        raise
-                    mend(error)
-            return self._attempt(job)
+            return self._run_with_repairs(job)
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
-            if not name.startswith(_TEMPORARY) and name != _FULL_DISK:
+            can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
+            if not can_still_be_used:
                 self._disconnect()
             raise explain(error, self.path) from error
 
-    def _attempt(self, job: Callable[[Connection], T]) -> T:
+    def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
+        """Run a job; if the file is damaged, repair it, then replace it, and try the job again."""
+        for repair in (self._repair, self._replace_file):
+            try:
+                return self._run_once(job)
+            except DATABASE_ERRORS as error:
+                if not is_damage(error):
+                    raise
+                repair(error)
+        return self._run_once(job)
+
+    def _run_once(self, job: Callable[[Connection], T]) -> T:
+        """Run a job on the connection; open the file first if it is not open, or another one."""
         if self._connection is not None and self._opened_file != self._file_identity():
             log.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
-        return job(self._connection or self._use(connect(self.path)))
+        connection = self._connection
+        if connection is None:
+            connection = connect(self.path)
+            self._use(connection)
+        return job(connection)
 
-    def _use(self, connection: Connection) -> Connection:
+    def _use(self, connection: Connection) -> None:
+        """Run further jobs on a new connection, after the work that each opened file needs."""
         self._connection = connection
         self._opened_file = self._file_identity()
-        self.notice = connection.notice or self.notice
+        if connection.notice:
+            self.notice = connection.notice
         try:
             self._after_opening(connection)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
-            # reading may still work
+            # such as a full disk: sessions can still be read
             log.warning("putting the session file in order failed: %s", error)
-        return connection
 
     def _file_identity(self) -> tuple[int, int] | None:
+        """Return device and inode of the file at the path; None where it was removed."""
         try:
             status = self.path.stat()
-        except OSError:  # removed
+        except OSError:
             return None
         return status.st_dev, status.st_ino
 
@@ -197,15 +222,17 @@ class Database:
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
             log.warning("the search index is damaged and made again")
             self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
-            with suppress(sqlite3.Error):  # the rest of the file is damaged, too
+            with suppress(sqlite3.Error):  # other parts of the file are damaged, too
                 renew_index(self._connection)
                 self._disconnect()
                 return
         self._disconnect()
-        if not is_intact(self.path):  # else another process has set the damaged one aside
+        # an intact one at the path means that another process has replaced the damaged one
+        if not is_intact(self.path):
             self._replace_file(error)
 
     def _replace_file(self, error: Exception) -> None:
+        """Replace the damaged file, and run further jobs on the new one."""
         log.warning("the session file is replaced: %s", name_of(error) or type(error).__name__)
         self._disconnect()
         self._use(self._replace())
@@ -215,15 +242,18 @@ class MemoryDatabase:
     """The thread of a database without a file; no part of it is ever on the disk."""
 
     def __init__(self, pieces: Mapping[str, list[Piece]]) -> None:
-        """`pieces` are those of running answers, by the ids of these."""
+        """Create no tables yet; `pieces` has those of running answers by their message ids."""
         self._pieces = pieces
         self._thread = JobThread("lmchat-memory")
         self._connection: Connection | None = None
 
     async def read(self, job: Callable[[Connection], T]) -> T:
+        """Run a job in a transaction: in memory, that costs nothing."""
         return await self.write(job)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
+        """Run a job in a transaction; the first one creates the tables."""
+
         def in_transaction() -> T:
             if self._connection is None:
                 self._connection = connect_in_memory(self._pieces)
@@ -236,7 +266,7 @@ class MemoryDatabase:
             raise explain(error, Path("memory")) from error
 
     async def aclose(self) -> None:
-        """Drop what is in memory, after what is pending."""
+        """Run pending jobs, then drop the database."""
         await self._thread.aclose(self._disconnect)
 
     def _disconnect(self) -> None:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import chain, count
 from pathlib import Path
 
 from lmchat.files import OPEN_FLAGS
@@ -21,15 +20,20 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _FILE_MODE = 0o600
 _TABLES = ("sessions", "messages", "parts", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
-_MOST_ROWS = 1 << 24  # a larger number of the last row is damaged
-_TRIED_ROWS = 1 << 17  # in half a second, where the number of the last row is damaged
+# A last row with a larger number is damaged.
+_MOST_ROWS = 16 * 1024 * 1024
+# Rows that are tried where the number of the last one is damaged; that takes half a second.
+_TRIED_ROWS = 128 * 1024
 
 
 def unused_name(path: Path, ending: str) -> Path:
-    """Return the name of a file to set aside, with an ending and perhaps a number."""
-    endings = chain((ending,), (f"{ending}-{number}" for number in count(2)))
-    names = (path.with_name(f"{path.name}.{name}") for name in endings)
-    return next(name for name in names if not name.exists())
+    """Return a path beside this one that is not used: `NAME.ENDING`, else `NAME.ENDING-2`, …."""
+    candidate = path.with_name(f"{path.name}.{ending}")
+    number = 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{ending}-{number}")
+    return candidate
 
 
 def copy_database(path: Path, copy: Path) -> None:
@@ -39,10 +43,12 @@ def copy_database(path: Path, copy: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
             source.backup(target)
-            target.execute("pragma journal_mode = delete")  # one file, which anybody can put back
+            # without write-ahead logging, the copy is a single file, which is easy to put back
+            target.execute("pragma journal_mode = delete")
         fresh.replace(copy)
     except BaseException:
-        for ending in ("", *COMPANIONS):  # a full disk keeps SQLite from removing them
+        # on a full disk, SQLite does not remove its companions
+        for ending in ("", *COMPANIONS):
             with suppress(OSError):
                 fresh.with_name(fresh.name + ending).unlink()
         raise
@@ -64,33 +70,39 @@ def copy_readable_rows(sources: Sequence[Path], target: sqlite3.Connection) -> i
 
 
 def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
+    """Copy the readable rows that are missing in the target, with the columns that it knows."""
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
         connection.text_factory = target.text_factory
-        # or SQLite refuses a file that was cut short
+        # without this setting, SQLite refuses a file that was cut short
         connection.execute("pragma writable_schema = on")
-        there = _column_names(connection, table)
-        columns = [name for name in _column_names(target, table) if name in there]
+        source_columns = _column_names(connection, table)
+        columns = [name for name in _column_names(target, table) if name in source_columns]
         if not columns:  # the schema of the table is lost
             return
 
-        known: set[object] = set()
+        complete_messages: set[object] = set()
         if table == "parts":
-            # A message that was written again has other parts in an older copy; those of one
-            # file are enough.
-            known = {number for (number,) in target.execute("select number from parts")}
+            # Take the parts of a message from one file: an older copy may have others, from before
+            # the message was written again.
+            rows = target.execute("select number from parts")
+            complete_messages = {number for (number,) in rows}
         for row in _readable_rows(connection, table, columns):
             values = dict(zip(columns, row, strict=True))
-            if values.get("number") not in known:
+            if values.get("number") not in complete_messages:
                 _insert_missing(target, table, values)
 
 
 def _column_names(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [row[1] for row in connection.execute(f"pragma table_info({table})")]
+    rows = connection.execute(f"pragma table_info({table})")
+    return [name for _, name, *_ in rows]
 
 
 def _insert_missing(target: sqlite3.Connection, table: str, values: dict[str, object]) -> None:
-    """Insert a row unless it is there; a message whose session was lost gets a new session."""
-    with suppress(sqlite3.IntegrityError):  # the message of a part is lost
+    """Insert a row unless its key exists; a message whose session was lost gets a new session.
+
+    A part whose message was lost is left out.
+    """
+    with suppress(sqlite3.IntegrityError):
         if table == "messages":
             session = {
                 "session_id": values["session_id"],
@@ -105,18 +117,21 @@ def _insert_missing(target: sqlite3.Connection, table: str, values: dict[str, ob
 def _readable_rows(
     connection: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield rows one by one: a query for several stops without an error at a damaged number."""
+    """Yield the rows of a table that can be read, with one query for each row.
+
+    One query for all rows would stop at a damaged one without an error.
+    """
     query = f"select {', '.join(columns)} from {table} where rowid = ?"
-    for number in range(1, _last_row(connection, table) + 1):
+    for number in range(1, _last_row_number(connection, table) + 1):
         with suppress(*DATABASE_ERRORS):  # a damaged row
             yield from connection.execute(query, (number,))
 
 
-def _last_row(connection: sqlite3.Connection, table: str) -> int:
+def _last_row_number(connection: sqlite3.Connection, table: str) -> int:
     """Return the number of the last row, or of the last one to try where that is damaged."""
-    with suppress(*DATABASE_ERRORS):  # the end of the table is damaged
-        found = connection.execute(f"select max(rowid) from {table}").fetchone()[0]
-        number = int(found or 0)
-        if number <= _MOST_ROWS:
-            return number
-    return _TRIED_ROWS
+    try:
+        largest = connection.execute(f"select max(rowid) from {table}").fetchone()[0]
+    except DATABASE_ERRORS:  # the end of the table is damaged
+        return _TRIED_ROWS
+    number = int(largest or 0)  # None for an empty table
+    return number if number <= _MOST_ROWS else _TRIED_ROWS

@@ -14,27 +14,29 @@ log = logging.getLogger(__name__)
 
 
 def renew_tables(connection: sqlite3.Connection, path: Path, version: int) -> str:
-    """Keep a copy of the file, and make its tables new with their rows.
+    """Copy the file, and replace its tables by those of this version with the same rows.
 
-    This is a part of a transaction. Return a sentence for the user. Raises `sqlite3.Error` or
-    `OSError` without room for the copy.
+    This is a part of a transaction. `version` is the format of the file. Return a sentence for the
+    user. Raises `sqlite3.Error` or `OSError` without room for the copy.
     """
     copy = unused_name(path, f"format-{version}")
     copy_database(path, copy)
     log.warning("the session file has format %d and is kept as %s", version, copy.name)
-    for answer in answer_files(path):  # these are no longer read
+    # answers of killed processes in the old format are not read, but stay with the copy
+    for answer in answer_files(path):
         ending = answer.name.removeprefix(path.name)
         answer.rename(copy.with_name(copy.name + ending))
 
-    # search indexes first, which drop tables of their own; messages before their sessions
+    # Search indexes first: dropping one also drops the tables in which it is stored. Then the
+    # newest table first: messages refer to sessions.
     query = """select type, name from sqlite_master
         where type in ('table', 'view') and name not like 'sqlite\\_%' escape '\\'
         order by sql not like 'create virtual%', rowid desc"""
     for kind, name in connection.execute(query).fetchall():
         connection.execute(f"drop {kind} if exists {name}")
     create_tables(connection)
-    recovered = copy_readable_rows([copy], connection)
+    message_count = copy_readable_rows([copy], connection)
     return (
         f"{path.name} was written by a development version of lmchat. It is kept as {copy.name}; "
-        f"the new file has {recovered} messages recovered from it."
+        f"the new file has {message_count} messages recovered from it."
     )

@@ -30,7 +30,7 @@ class JobThread:
         return await asyncio.shield(self.submit(job))
 
     async def aclose(self, last_job: Callable[[], None]) -> None:
-        """Run what is pending and a last function, unless the thread has ended."""
+        """Run queued functions and a last one, and end; a second call does nothing."""
         if not self._has_ended:
             future = self.submit(last_job)
             self._has_ended = True

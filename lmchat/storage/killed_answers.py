@@ -19,37 +19,42 @@ from lmchat.storage.running_answer import answer_files, answer_path, is_running,
 from lmchat.storage.schema import transaction
 from lmchat.storage.session_queries import arrived_parts
 
-_KILLED = "lmchat ended"
+_KILLED = "lmchat ended"  # reason of an interrupted answer
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     """Save the answers of killed processes as interrupted, with the text in their files."""
     if connection.is_read_only:
         return
-    files = [path for path in answer_files(connection.path) if not is_running(path)]
+    abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     query = "select number, message_id from messages where state = 'streaming'"
     for number, stored_id in connection.execute(query).fetchall():
         message_id = loaded(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
             _end_row(connection, number, message_id, moment)
-    for path in sorted(files, key=_modified_ns):  # an answer before its tool calls
-        _save_file(connection, path, moment)
+    # by time, so that an answer comes before its tool calls, which refer to it
+    for path in sorted(abandoned_files, key=_modified_ns):
+        _save_and_remove_file(connection, path, moment)
 
 
 def _modified_ns(path: Path) -> int:
+    """Return when a file was changed, 0 for one that another process has just removed."""
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # another process was faster
+    except FileNotFoundError:
         return 0
 
 
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
-    """Mark the answer of a row as interrupted."""
+    """Mark the answer of a row as interrupted, with the text that has arrived.
+
+    Does nothing if another process has done so since the row was found.
+    """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
     with transaction(connection):
         row = connection.execute(query, (number,)).fetchone()
-        if row is None:  # another process was faster
+        if row is None:
             return
         session_id, *columns = row
         message = message_from(columns, arrived_parts(connection, number, message_id))
@@ -57,9 +62,9 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
             end_answer(connection, session_id, interrupted(message, _KILLED), moment)
 
 
-def _save_file(connection: Connection, path: Path, moment: datetime) -> None:
-    """Remove the file of an answer, which is saved first if it has no row."""
-    # another process was faster, or an id or a time in the head is damaged
+def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
+    """Save the answer in a file if it has no row, then remove the file."""
+    # another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):
         head, pieces = read_answer(path)
         if head is not None and pieces:

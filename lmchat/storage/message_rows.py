@@ -13,15 +13,22 @@ from lmchat.storage.row_values import column, insert, stored, stored_time, write
 from lmchat.storage.search_index import index_message, unindex_message
 from lmchat.storage.session_queries import PATH_TO_ROOT
 
-_CLOCKS_DIFFER = timedelta(days=1)
-"""A clock may be set back: by an hour in autumn, by more where two systems share a machine."""
+_CLOCK_SET_BACK = timedelta(days=1)
+"""Longest time by which a clock is expected to be set back.
+
+It is an hour in autumn, and more where two systems share a machine.
+"""
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
 """Fields of messages and headers that are counted, or written separately."""
+# Columns that an existing row of a message takes over when it is written again.
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Write a new session; an existing one keeps its values, and leaves the trash."""
+    """Write a new session.
+
+    An existing one leaves the trash and gets a title if it has none; else it keeps its values.
+    """
     insert(
         connection,
         "sessions",
@@ -39,14 +46,14 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """Change columns of a session."""
-    changes = ", ".join(f"{name} = ?" for name in values)
-    query = f"update sessions set {changes} where session_id = ?"
+    """Change columns of a session, given by name."""
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:
-    """Return the number of a message, None where there is no such message."""
+    """Return the key of the row of a message, None where there is no such message."""
     query = "select number from messages where message_id = ?"
     row = connection.execute(query, (message_id,)).fetchone()
     return None if row is None else int(row[0])
@@ -64,7 +71,7 @@ def put_message(connection: Connection, session_id: str, message: ChatMessage) -
 def begin_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer or a tool call before it begins."""
+    """Write the row of an answer, or a tool call with all its parts, before it begins."""
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
@@ -85,7 +92,8 @@ def end_answer(
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message)
-    if is_new and has_prompt:  # else the path would be this answer alone
+    # With a row, it is the leaf already. Without a prompt, the path would be this answer alone.
+    if is_new and has_prompt:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
         set_columns(
@@ -97,7 +105,10 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a message the leaf of its session; a parent that another window has hidden is shown."""
+    """Make a message the leaf of the chosen path, and its session the newest, out of the trash.
+
+    If another window has hidden its parent, all messages above it become visible again.
+    """
     set_columns(connection, session_id, leaf_id=message.message_id, deleted_at=None)
     _make_newest(connection, session_id, moment)
 
@@ -111,23 +122,30 @@ def make_leaf(
         )
 
 
-def stored_after(moment: datetime, last: str | None) -> str:
-    """Return a moment as it is stored; just after the last one if the clock was set back."""
-    if last is None:
+def stored_after(moment: datetime, earlier: str | None) -> str:
+    """Return a moment as it is stored, made later than an earlier stored one.
+
+    It is changed only if the clock was set back since the earlier one.
+    """
+    if earlier is None:
         return stored_time(moment)
     try:
-        just_after = datetime.fromisoformat(last) + timedelta(microseconds=1)
+        just_after = datetime.fromisoformat(earlier) + timedelta(microseconds=1)
         return stored_time(max(moment, just_after))
-    except (ValueError, TypeError, OverflowError):  # the last one is damaged
+    except (ValueError, TypeError, OverflowError):  # the earlier one is damaged
         return stored_time(moment)
 
 
-def _columns_of(row: ChatMessage | SessionHeader) -> dict[str, object]:
-    return {name: column(value) for name, value in asdict(row).items() if name not in _NOT_COLUMNS}
+def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
+    """Return the columns of the row of a message or session by name."""
+    columns = asdict(value)
+    for name in _NOT_COLUMNS:
+        columns.pop(name, None)
+    return {name: column(field) for name, field in columns.items()}
 
 
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
-    """Write or update a message without its parts, and return its number."""
+    """Write or update the row of a message, without its parts, and return its number."""
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,
@@ -136,14 +154,17 @@ def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> i
         f"on conflict (message_id) do update set {changes}",
     )
     number = number_of(connection, message.message_id)
-    if number is None:
+    if number is None:  # only in a damaged file
         raise LostRowError(message.message_id)
     return number
 
 
 def _make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Put a session first in the list, also where the clock was set back by up to a day."""
-    latest = stored_time(moment + _CLOCKS_DIFFER)
+    """Put a session first in the list, also where the clock was set back by up to a day.
+
+    Sessions that were changed further in the future do not count: their time is wrong.
+    """
+    latest = stored_time(moment + _CLOCK_SET_BACK)
     query = "select max(updated_at) from sessions where updated_at < ?"
     newest = connection.execute(query, (latest,)).fetchone()[0]
     connection.execute(

@@ -32,21 +32,22 @@ def raise_if_damaged(connection: Connection) -> None:
 
 def replace_damaged(path: Path, moment: datetime) -> Connection:
     """Rename a damaged file; return a new one with all readable rows and a notice about it."""
-    aside = unused_name(path, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    damaged = unused_name(path, f"damaged-{moment:%Y%m%d-%H%M%S}")
     for ending in ("", *COMPANIONS):
         with suppress(FileNotFoundError):  # SQLite has removed a companion
-            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-    log.error("the session file was damaged and is now %s", aside.name)
+            path.with_name(path.name + ending).rename(damaged.with_name(damaged.name + ending))
+    log.error("the session file was damaged and is now %s", damaged.name)
 
     connection = connect(path)
-    recovered = 0
+    newest_copies = daily_copies(path)[:1]
+    message_count = 0
     try:
         with transaction(connection):
-            recovered = copy_readable_rows([aside, *daily_copies(path)[:1]], connection)
+            message_count = copy_readable_rows([damaged, *newest_copies], connection)
     except DATABASE_ERRORS as error:
         log.warning("copying from the damaged file failed: %s", error)
     connection.notice = (
-        f"{path.name} was damaged. It is kept as {aside.name}; the new file has {recovered} "
+        f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
         "messages recovered from it."
     )
     return connection

@@ -12,6 +12,7 @@ VERSION = 4
 """Format of the tables, stored as `user_version`; earlier formats are of development versions."""
 
 _TABLES = (
+    # `leaf_id` ends the chosen path; `place` is the reading position.
     """create table sessions (
         session_id text primary key not null,
         title text not null default '',
@@ -28,11 +29,13 @@ _TABLES = (
         place text not null default ''
     )""",
     "create index sessions_by_time on sessions (updated_at)",
-    # Begins without archived sessions, so that the first part of the list is found without them.
+    # In the order of the list, whose first part has no archived sessions.
     """create index sessions_in_list on sessions (is_archived, is_pinned, updated_at)
         where deleted_at is null""",
-    # No foreign key on parent_id: a parent that was lost must not cost its children.
-    # `autoincrement`, because a number that was used again would meet its old words in the index.
+    # No foreign key on parent_id: after damage, messages may remain whose parent was lost.
+    # `autoincrement` never uses a number again: the search index may still have the words of the
+    # deleted message that had it. `hidden_by` is the id of the deleted message that hides this
+    # one, itself or one above it; `hidden_at` is when that was deleted.
     """create table messages (
         number integer primary key autoincrement,
         message_id text not null unique,
@@ -51,7 +54,7 @@ _TABLES = (
         is_indexed integer not null default 0
     )""",
     "create index messages_by_session on messages (session_id, hidden_by)",
-    # The versions of a message are found by what they answer, without the rest of a long path.
+    # For the versions of a message, which have the same parent.
     "create index messages_by_parent on messages (parent_id)",
     "create index messages_streaming on messages (state) where state = 'streaming'",
     "create index messages_not_indexed on messages (number) where is_indexed = 0",
@@ -89,20 +92,26 @@ _TABLES = (
 )
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
-"""Without texts and places, it has two thirds of the size of the text; with places 2.5 times that.
-Capitals and accents are folded before: this tokenizer would keep accents."""
-_INDEX_TABLES = ("data", "idx", "content", "docsize", "config")  # in which FTS5 keeps an index
+"""The index stores neither the texts (`content = ''`) nor the positions of trigrams in them
+(`detail = none`): two thirds of the size of the text, where positions would take 2.5 times that.
+`folded` removes capitals and accents before, as this tokenizer would keep accents."""
+_INDEX_TABLES = ("data", "idx", "content", "docsize", "config")
+"""Endings of the names of the tables in which FTS5 stores an index."""
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit at the end, or roll back on an error; other processes wait from the beginning."""
+    """Commit at the end of the block, or roll back on an error.
+
+    The file is locked from the beginning, so that no other process writes before the first change.
+    """
     connection.execute("begin immediate")
     try:
         yield
         connection.execute("commit")
     except BaseException:
-        with suppress(sqlite3.Error):  # the first error tells more
+        # a failure to roll back must not replace the error that caused it
+        with suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("rollback")
         raise
@@ -136,7 +145,8 @@ def ensure_index(connection: sqlite3.Connection) -> None:
 def renew_index(connection: sqlite3.Connection) -> None:
     """Create or replace the search index, and mark all messages as not indexed."""
     with transaction(connection):
-        # A damaged FTS5 table cannot be dropped as a whole: its entry first, then its own tables.
+        # A damaged FTS5 table cannot be dropped. Delete its entry in the schema, then the tables
+        # in which FTS5 has stored it.
         connection.execute("pragma writable_schema = on")
         connection.execute("delete from sqlite_master where name = 'trigrams'")
         connection.execute("pragma writable_schema = reset")

@@ -22,7 +22,7 @@ _SESSION_COLUMNS = (
 )
 _MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "session_id", "branch", "hidden_by", "hidden_at")
 _PART_COLUMNS = ("kind", "text", "call_id", "name")
-_COPIED = "The session was copied"
+_COPIED = "The session was copied"  # reason of an interrupted answer
 
 
 class MessageRows(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,8 @@ class MessageRows(Struct, frozen=True, kw_only=True):
 
     message: ColumnValues
     parts: list[ColumnValues]
-    ended: ChatMessage | None = None  # a running answer, ended with what has arrived
+    ended_answer: ChatMessage | None = None
+    """For a running answer: the message to store instead, with the text that has arrived."""
 
 
 class SessionRows(Struct, frozen=True, kw_only=True):
@@ -42,50 +43,50 @@ class SessionRows(Struct, frozen=True, kw_only=True):
 
 def read_rows(connection: Connection, session_id: str) -> SessionRows:
     """Return all rows of a session; raises `SessionNotFound`."""
-    header(connection, session_id)
+    header(connection, session_id)  # raises that error
     (session,) = _select(
         connection, _SESSION_COLUMNS, "from sessions where session_id = ?", session_id
     )
-    messages = _select(
-        connection,
-        _MESSAGE_COLUMNS,
-        "from messages where session_id = ? order by number",
-        session_id,
-    )
+    of_session = "from messages where session_id = ? order by number"
+    messages = _select(connection, _MESSAGE_COLUMNS, of_session, session_id)
     return SessionRows(
-        session=session, messages=[_message_rows(connection, message) for message in messages]
+        session=session, messages=[_message_rows(connection, columns) for columns in messages]
     )
 
 
 def write_rows(connection: Connection, rows: SessionRows) -> None:
-    """Write a session that this database does not have."""
+    """Write a session that this database does not have; its messages get new numbers."""
     insert(connection, "sessions", rows.session)
-    for copied in rows.messages:
-        insert(connection, "messages", copied.message)
+    for message_rows in rows.messages:
+        insert(connection, "messages", message_rows.message)
         number = connection.execute("select last_insert_rowid()").fetchone()[0]
-        for part in copied.parts:
+        for part in message_rows.parts:
             insert(connection, "parts", {**part, "number": number})
         index_message(connection, number)
-        if copied.ended is not None:
-            put_message(connection, rows.session["session_id"], copied.ended)
+        if message_rows.ended_answer is not None:
+            put_message(connection, rows.session["session_id"], message_rows.ended_answer)
 
 
-def _message_rows(connection: Connection, message: ColumnValues) -> MessageRows:
+def _message_rows(connection: Connection, columns: ColumnValues) -> MessageRows:
     """Return the rows of a message, without the number that it has in this database."""
-    ended: ChatMessage | None = None
-    if message["state"] == AnswerState.STREAMING:
-        parts = arrived_parts(connection, message["number"], message["message_id"])
-        running = message_from([message[name] for name in MESSAGE_COLUMNS], parts)
-        ended = running and interrupted(running, _COPIED)
-    number = message.pop("number")
+    number = columns["number"]
+    ended_answer: ChatMessage | None = None
+    if columns["state"] == AnswerState.STREAMING:
+        parts = arrived_parts(connection, number, columns["message_id"])
+        answer = message_from([columns[name] for name in MESSAGE_COLUMNS], parts)
+        if answer is not None:
+            ended_answer = interrupted(answer, _COPIED)
+
+    without_number = {name: value for name, value in columns.items() if name != "number"}
     part_rows = _select(
         connection, _PART_COLUMNS, "from parts where number = ? order by part_id", number
     )
-    return MessageRows(message=message, parts=part_rows, ended=ended)
+    return MessageRows(message=without_number, parts=part_rows, ended_answer=ended_answer)
 
 
 def _select(
     connection: Connection, columns: Sequence[str], source: str, value: object
 ) -> list[ColumnValues]:
+    """Return columns by name of the rows of a source: `from TABLE where COLUMN = ?`."""
     rows = connection.execute(f"select {', '.join(columns)} {source}", (value,))
     return [dict(zip(columns, row, strict=True)) for row in rows]
