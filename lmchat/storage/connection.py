@@ -55,7 +55,7 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
 class LostRowError(sqlite3.DatabaseError):
-    """Damage that SQLite itself did not report: a row just written is missing, or a check failed."""
+    """Damage that SQLite did not report: a row just written is missing, or a check failed."""
 
     sqlite_errorname = "SQLITE_CORRUPT"
 
