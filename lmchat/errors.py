@@ -22,6 +22,7 @@ class LMChatError(Exception):
 
     @property
     def message_with_hint(self) -> str:
+        """What happened and, if there is one, the next step."""
         return f"{self.message} {self.hint}".rstrip()
 
 

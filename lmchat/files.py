@@ -12,18 +12,22 @@ from pathlib import Path, PurePath
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 
-MAX_BYTES = 16 << 20  # more than any file that lmchat writes
+# more than any file that lmchat writes
+MAX_BYTES = 16 * 1024 * 1024
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-"""Flags of every opened file: no started program gets it, and Windows leaves its bytes alone."""
+"""Flags of every opened file, those that this system has; each is a bit of its own.
+
+Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
+"""
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""Flag for a file that may be a pipe."""
-_LONGEST_PART = 50
-"""Characters of a name in that of its temporary file; the usual limit is 255 bytes."""
+"""Flag for a file that may be a pipe: opening it does not wait for a writer."""
+_MAX_NAME_CHARS = 50
+"""Characters of a file's name in that of its temporary file; the usual limit is 255 bytes."""
 _USUAL_MODE = 0o666  # before the user's umask
 _OWNER_ONLY = 0o600
 _FOLDER_MODE = 0o700
-_OWN_VARIABLES = "LMCHAT_"  # beginning of their names
-_NEEDED = frozenset(
+_OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
+_NEEDED_VARIABLES = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
         *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"),
@@ -32,12 +36,12 @@ _NEEDED = frozenset(
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
 )
-"""Variables that every program may need, in capitals."""
-_NEEDED_BEGINNINGS = (
+"""Environment variables that every program may need, in capitals."""
+_NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
 )
-"""Beginnings of further ones: of the language, of Python and its libraries, of graphics cards."""
+"""Beginnings of the names of more: for the language, Python and its libraries, graphics cards."""
 _IMAGE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -56,7 +60,7 @@ def system_error(code: int, path: Path | str) -> OSError:
 
 
 def image_type(data: bytes) -> str:
-    """Return the media type of a PNG, JPEG, WebP or GIF image, or nothing for all else."""
+    """Return the media type of a PNG, JPEG, WebP or GIF image, or "" for all else."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     for beginning, media_type in _IMAGE_TYPES.items():
@@ -65,11 +69,11 @@ def image_type(data: bytes) -> str:
     return ""
 
 
-def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) -> bytes:
+def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
     """Return a file's content without waiting for a writer or reading endlessly.
 
     `may_stream` allows pipes and devices: `--config <(pass lmchat)`. Raises `OSError`, also for a
-    file over the limit.
+    file larger than `max_bytes`.
     """
     flags = os.O_RDONLY | OPEN_FLAGS
     if not may_stream:
@@ -82,10 +86,10 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
             raise system_error(errno.EISDIR, path)
         if not is_regular and not may_stream:
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        if is_regular and status.st_size > limit:
+        if is_regular and status.st_size > max_bytes:
             raise system_error(errno.EFBIG, path)
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown
         raise system_error(errno.EFBIG, path)
     return data
 
@@ -121,14 +125,16 @@ def write_atomically(
     ensure_folder(path.parent)
     target = _resolved(path) if follows_link else path
     old_mode = _mode_of(target) if keeps_mode else None
-    fresh = target.with_name(f".{target.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
-    _create(fresh, data, mode if old_mode is None else _OWNER_ONLY)
+    random_end = os.urandom(4).hex()
+    temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{random_end}")
+
+    _create(temporary, data, mode if old_mode is None else _OWNER_ONLY)
     try:
         if old_mode is not None:
-            fresh.chmod(old_mode)
-        fresh.replace(target)
+            temporary.chmod(old_mode)
+        temporary.replace(target)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -136,11 +142,12 @@ def _resolved(path: Path) -> Path:
     """Return the file that a link leads to; raises `OSError` for links in a circle."""
     try:
         return path.resolve()
-    except RuntimeError as error:  # until Python 3.12
+    except RuntimeError as error:  # for a circle, until Python 3.12
         raise system_error(errno.ELOOP, path) from error
 
 
 def _mode_of(path: Path) -> int | None:
+    """Return the permission bits of a file; None where there is no file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -166,10 +173,13 @@ def ensure_folder(folder: Path) -> None:
 def write_new_file(
     path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
 ) -> None:
-    """Write a new file, or replace one, which keeps its mode, if forced; raises `FileRefused`."""
+    """Write a new file; raises `FileRefused`, and `FileExists` where there is one already.
+
+    If `is_forced`, an existing file is replaced and keeps its mode.
+    """
     try:
         if is_forced and not path.is_dir():
-            _refuse_device(path)
+            _refuse_to_replace_device(path)
             write_atomically(path, text, mode=mode, keeps_mode=True)
         else:
             ensure_folder(path.parent)
@@ -184,14 +194,14 @@ def write_new_file(
         ) from error
 
 
-def _refuse_device(path: Path) -> None:
-    """Refuse to replace a device: root would lose `/dev/null`."""
+def _refuse_to_replace_device(path: Path) -> None:
+    """Raise `OSError` for a device or pipe: root would replace `/dev/null` by a file."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _create(path: Path, data: str | bytes, mode: int) -> None:
-    """Write a new file to the disk, whole or not at all."""
+    """Write a new file to the disk, whole or not at all; raises `OSError`, also if it exists."""
     content = data.encode(errors="replace") if isinstance(data, str) else data
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
     try:
@@ -236,33 +246,40 @@ def empty_log(path: Path) -> None:
 
 
 def previous_log(path: Path) -> Path:
-    """Return the name of the log of the run before."""
+    """Return the file that holds the log of the run before."""
     return path.with_name(f"{path.name}.1")
 
 
 # Programs and their environment
 
 
-def is_absolute_path(program: str) -> bool:
-    """Return whether a path is independent of the current folder."""
-    return PurePath(program).is_absolute()
+def is_absolute_path(path: str) -> bool:
+    """Return whether a path means the same file in every current folder."""
+    return PurePath(path).is_absolute()
 
 
-def find_program(name: str, path: str) -> str:
-    """Return a program's path; only absolute folders of `PATH` count."""
+def find_program(name: str, search_path: str) -> str:
+    """Return the absolute path of a program, or "" if it is not found.
+
+    `search_path` is the value of `PATH`. Only its absolute folders are searched: another would
+    depend on the current folder, where a stranger's program may be.
+    """
     if is_absolute_path(name):
         return shutil.which(name) or ""
-    for folder in path.split(os.pathsep):
+    for folder in search_path.split(os.pathsep):
         if is_absolute_path(folder):
-            # a whole `PATH` would be searched after the current folder on Windows
-            found = shutil.which(str(Path(folder) / name))
-            if found:
-                return found
+            # folder by folder: with a whole `PATH`, Windows searches the current folder first
+            program = shutil.which(str(Path(folder) / name))
+            if program:
+                return program
     return ""
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return the command with an absolute program; raises `FileNotFoundError`."""
+    """Return a command whose program, its first word, is replaced by its absolute path.
+
+    Raises `FileNotFoundError`.
+    """
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:
         raise system_error(errno.ENOENT, argv[0])
@@ -270,14 +287,18 @@ def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> li
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without lmchat's variables, one of which may hold a key."""
-    return {name: value for name, value in environ.items() if not name.startswith(_OWN_VARIABLES)}
+    """Return the environment without lmchat's variables, one of which may hold an API key."""
+    return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
 
 
 def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child that lmchat runs for itself needs: no variable that may hold a key."""
+    """Return the variables for a child process of lmchat itself.
 
-    def is_needed(name: str) -> bool:
-        return name in _NEEDED or name.startswith(_NEEDED_BEGINNINGS)
+    Only known names are passed on: any other variable may hold a key.
+    """
+    return {name: value for name, value in environ.items() if _is_needed(name)}
 
-    return {name: value for name, value in environ.items() if is_needed(name.upper())}
+
+def _is_needed(variable: str) -> bool:
+    name = variable.upper()  # Windows does not distinguish capitals
+    return name in _NEEDED_VARIABLES or name.startswith(_NEEDED_PREFIXES)

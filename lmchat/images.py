@@ -14,11 +14,13 @@ from lmchat.files import image_type
 MAX_IMAGE_BYTES = 10_000_000
 LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
-_PIXELS_PER_TOKEN = 750  # of Anthropic
-_MOST_TOKENS = 1600  # of Anthropic, about
-_LEAST_TOKENS = 85  # of OpenAI, for a small image
-_PNG_END = b"IEND\xaeB`\x82"
-_WEBP_CANVAS = b"VP8X"  # at byte 12; libwebp takes memory for the canvas when it opens the file
+_PIXELS_PER_TOKEN = 750  # as Anthropic counts
+_MOST_TOKENS = 1600  # as Anthropic counts, about
+_LEAST_TOKENS = 85  # as OpenAI counts a small image
+_PNG_END = b"IEND\xaeB`\x82"  # last chunk of a PNG file that is not cut off
+_WEBP_CANVAS = b"VP8X"
+"""Mark at byte 12 of a WebP file with a canvas: libwebp takes memory for it on opening."""
+_QUALITY = 90  # of JPEG and WebP; larger values make much larger files
 
 
 class ImageDamagedError(FileRefused):
@@ -34,24 +36,30 @@ class SizedImage(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Estimate of the tokens that it takes."""
+        """Estimate of the tokens that the image takes in a request."""
         if not self.width:
             return _MOST_TOKENS
-        return min(max(self.width * self.height // _PIXELS_PER_TOKEN, _LEAST_TOKENS), _MOST_TOKENS)
+        by_size = self.width * self.height // _PIXELS_PER_TOKEN
+        return min(max(by_size, _LEAST_TOKENS), _MOST_TOKENS)
 
 
 @contextmanager
 def open_image(name: str, data: bytes) -> Iterator[Any]:
-    """Open an image with Pillow; raises `FileRefused` before too many pixels are decoded."""
+    """Open an image with Pillow; raises `FileRefused` before too many pixels are decoded.
+
+    `name` is the file's name for messages. Pillow only warns of an image of more than
+    `MAX_PIXELS` and refuses one of twice that size; here the warning is an error too.
+    """
     from PIL import Image  # noqa: PLC0415 - an extra
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
-        _refuse_pixels(name, *_canvas(data))
-        form = image_type(data).removeprefix("image/").upper()
-        with Image.open(BytesIO(data), formats=[form]) as image:
-            _refuse_pixels(name, *image.size)
+        canvas_width, canvas_height = _webp_canvas_size(data)
+        _refuse_too_many_pixels(name, canvas_width, canvas_height)
+        image_format = image_type(data).removeprefix("image/").upper()
+        with Image.open(BytesIO(data), formats=[image_format]) as image:
+            _refuse_too_many_pixels(name, image.width, image.height)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(name) from error
@@ -62,47 +70,60 @@ def open_image(name: str, data: bytes) -> Iterator[Any]:
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image that decodes, scaled down where it is too large; raises `FileRefused`."""
+    """Return an image to attach: tested by decoding it, and scaled down where it is too large.
+
+    Without Pillow it is neither decoded nor scaled. Raises `FileRefused` if the image is damaged,
+    or is still too large.
+    """
     if image_type(data) == "image/png" and _PNG_END not in data:
         raise _damaged(name)
-    if not _can_decode():
-        return _within_bytes(
-            name, SizedImage(data), 'To scale images down: pip install "lmchat[images]"'
+    if not _has_pillow():
+        _refuse_too_many_bytes(
+            name, data, hint='To scale images down: pip install "lmchat[images]"'
         )
+        return SizedImage(data)
+
     with open_image(name, data) as image:
-        if max(image.size) <= LONGEST_SIDE:
-            image.load()  # fails if it is truncated
-            found = SizedImage(data, *image.size)
+        if max(image.size) > LONGEST_SIDE:
+            fitted = _scaled_down(image)
         else:
-            found = _scaled(image)
-    return _within_bytes(name, found, "Save a smaller copy of it.")
+            image.load()  # fails if it is truncated
+            fitted = SizedImage(data, image.width, image.height)
+    _refuse_too_many_bytes(name, fitted.data)
+    return fitted
 
 
 def measure_image(name: str, data: bytes) -> SizedImage:
-    """Return an image as it is, which may be damaged; raises `FileRefused` if it is too large."""
-    found = SizedImage(data)
-    if _can_decode():
+    """Return an image unchanged, with its size if its header can be read.
+
+    A damaged image is returned too. Raises `FileRefused` if it is too large.
+    """
+    measured = SizedImage(data)
+    if _has_pillow():
         with suppress(ImageDamagedError), open_image(name, data) as image:
-            found = SizedImage(data, *image.size)
-    return _within_bytes(name, found, "Save a smaller copy of it.")
+            measured = SizedImage(data, image.width, image.height)
+    _refuse_too_many_bytes(name, data)
+    return measured
 
 
 def check_imported_image(name: str, data: bytes) -> SizedImage:
-    """Return an image of a chat within the same limits; raises `FileRefused`.
+    """Return an image of an imported chat, scaled down where it is too large.
 
-    A small one is not decoded, and kept though it may be damaged.
+    An image within the limits is not decoded, so a damaged one is kept as it is. Raises
+    `FileRefused` if the image is too large and cannot be scaled.
     """
-    if not _can_decode():
+    if not _has_pillow():
         return measure_image(name, data)
     with suppress(ImageDamagedError):
         with open_image(name, data) as image:
-            is_large = max(image.size) > LONGEST_SIDE
-        if is_large or len(data) > MAX_IMAGE_BYTES:
+            has_long_side = max(image.size) > LONGEST_SIDE
+        if has_long_side or len(data) > MAX_IMAGE_BYTES:
             return fit_image(name, data)
     return measure_image(name, data)
 
 
-def _can_decode() -> bool:
+def _has_pillow() -> bool:
+    """Return whether images can be decoded here: Pillow is an extra of lmchat."""
     try:
         import PIL  # noqa: F401, PLC0415 - an extra
     except ImportError:
@@ -110,32 +131,40 @@ def _can_decode() -> bool:
     return True
 
 
-def _scaled(image: Any) -> SizedImage:
+def _scaled_down(image: Any) -> SizedImage:
+    """Return a copy of a Pillow image in its format, upright, with sides within the limit."""
     from PIL import ImageOps  # noqa: PLC0415 - an extra
 
-    form = image.format
+    image_format = image.format  # a converted copy has none
+    # images of two colours or with a palette cannot be scaled smoothly
     small = image.convert("RGBA") if image.mode in ("1", "P") else image
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     ImageOps.exif_transpose(small, in_place=True)
-    out = BytesIO()
-    small.save(out, form, quality=90)
-    return SizedImage(out.getvalue(), *small.size)
+    encoded = BytesIO()
+    small.save(encoded, image_format, quality=_QUALITY)
+    return SizedImage(encoded.getvalue(), small.width, small.height)
 
 
-def _within_bytes(name: str, image: SizedImage, hint: str) -> SizedImage:
-    if len(image.data) > MAX_IMAGE_BYTES:
+def _refuse_too_many_bytes(
+    name: str, data: bytes, *, hint: str = "Save a smaller copy of it."
+) -> None:
+    if len(data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
-    return image
 
 
-def _canvas(data: bytes) -> tuple[int, int]:
-    """Return the size of a WebP image with a canvas, else nothing."""
+def _webp_canvas_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of the canvas of a WebP image; zeros without one.
+
+    The file holds both less one, in three bytes each, from byte 24 on.
+    """
     if image_type(data) != "image/webp" or data[12:16] != _WEBP_CANVAS:
         return 0, 0
-    return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    width = int.from_bytes(data[24:27], "little") + 1
+    height = int.from_bytes(data[27:30], "little") + 1
+    return width, height
 
 
-def _refuse_pixels(name: str, width: int, height: int) -> None:
+def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(name)
 
@@ -145,5 +174,5 @@ def _damaged(name: str) -> ImageDamagedError:
 
 
 def _too_many_pixels(name: str) -> FileRefused:
-    words = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-    return FileRefused(words, hint="Save a smaller copy of it.")
+    message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+    return FileRefused(message, hint="Save a smaller copy of it.")

@@ -32,9 +32,11 @@ class Paths:
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
         """Return one folder for all if `LMCHAT_HOME` is set, else the system's usual ones."""
-        if home := environ.get("LMCHAT_HOME", "").strip():
+        home = environ.get("LMCHAT_HOME", "").strip()
+        if home:
             folder = expanded_path(home).absolute()
             return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
+
         import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
 
         folders = platformdirs.PlatformDirs("lmchat", appauthor=False, roaming=True)
@@ -46,7 +48,10 @@ class Paths:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make and return a private folder; raises `FileRefused`."""
+    """Make a folder that only this user can read, and return it; raises `FileRefused`.
+
+    The error names LMCHAT_HOME: this is for lmchat's own folders.
+    """
     try:
         ensure_folder(folder)
     except OSError as error:

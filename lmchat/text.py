@@ -14,14 +14,17 @@ from typing import Literal, NamedTuple, NewType
 GAP = "\u00a0"  # gap between a figure and its unit
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # cutting shorter ones out of a text would leave nothing of it
-_SUBSTITUTE = "\ufffd"
-_JOINERS = "\u200c\u200d"
-_KEYCAPS = "0123456789#*"
+_SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
+_JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ
+_KEYCAPS = "0123456789#*"  # with a variation selector and U+20E3 they are drawn as keys
+# joiners and variation selectors: they change how the characters beside them are drawn
 _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
-del _PICTURES[ord("\t")], _PICTURES[ord("\n")]
-_NO_CHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]  # U+FFFE of each plane
-_NO_CHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
+# visible symbols of control characters: ␛ for Escape; newline and tab have none here
+_CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
+# the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
+_NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
+_NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
 # code points that must not reach a terminal; a table would take 0.5 MB and five times as long
 _HOSTILE = re.compile(
     "["
@@ -31,24 +34,29 @@ _HOSTILE = re.compile(
     "\u180b-\u180f\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # bidi and invisible
     "\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-    f"\ufdd0-\ufdef{''.join(_NO_CHARACTERS)}"  # YAML refuses a file that holds one of them
+    f"\ufdd0-\ufdef{''.join(_NONCHARACTERS)}"  # YAML refuses a file that holds one of them
     "\ud800-\udfff"  # lone surrogates cannot be written at all
     "]"
 )
 
+# opening line of a code block, as "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
 _CODE_INDENT = 4  # blanks from which on a line is code, not the end of a fence
-_SPACING = "\u0e33\u0eb3"  # letters by category that are drawn as marks on the previous letter
-_HIDING = ("\u200d", "\ufe0f")
-_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")  # the first and the last
+# Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
+_DRAWN_AS_MARKS = "\u0e33\u0eb3"
+_ZWJ = "\u200d"
+_EMOJI_VARIANT = "\ufe0f"
+_FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
+_LAST_FLAG_LETTER = "\U0001f1ff"
 
 # combining marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 _MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
-# possible runs of marks: Python sorts them in quadratic time
-_MOST_MARKS = 64
+_MOST_MARKS = 64  # in a row; Python sorts the marks of a run in quadratic time
+# a run that may hold more marks than that: no mark is a word character of `re`
 _MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
-# longer than the number of any character; Python refuses to read one of thousands of digits
+# the "&" of "&#123456789" or "&#x1234567", which are longer than the number of any character;
+# Python refuses to read a number of thousands of digits
 _LONG_REFERENCE = re.compile("&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))")
 _SIMILARITY = 0.65  # of a word that is offered for a misspelt one
 
@@ -66,9 +74,9 @@ def safe_text(text: str) -> SafeText:
         return SafeText(text)
     text = text.replace("\r\n", "\n")
     if text.isascii():
-        return SafeText(text.translate(_PICTURES))
-    visible = _HOSTILE.sub(lambda found: _PICTURES.get(ord(found[0]), _SUBSTITUTE), text)
-    return SafeText(_SHAPING.sub(_shaped, visible))
+        return SafeText(text.translate(_CONTROL_PICTURES))
+    visible = _HOSTILE.sub(_picture_of, text)
+    return SafeText(_SHAPING.sub(_shaping_or_substitute, visible))
 
 
 def on_one_line(text: str) -> SafeText:
@@ -77,7 +85,10 @@ def on_one_line(text: str) -> SafeText:
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """Return safe text on one line, for titles, names and errors; cut to `limit` with `…`."""
+    """Return safe text on one line, for titles, names and errors.
+
+    With `limit`, a longer line is cut to that many characters, the last of which is `…`.
+    """
     line = on_one_line(text).strip()
     if limit is not None and len(line) > limit:
         line = line[: max(limit - 1, 0)].rstrip() + "…"
@@ -94,54 +105,65 @@ def shell_word(name: str) -> str:
 def header_value(text: str) -> str:
     """Return text as the value of an HTTP header, without blanks and line ends around it.
 
-    Raises `ValueError` for control characters and letters beyond ASCII, without quoting the text.
+    Raises `ValueError` for control characters and letters beyond ASCII. Its message does not
+    quote the text, which may be an API key.
     """
     value = text.strip()
-    if not (value.isascii() and (value.isprintable() or not value)):
+    if not (value.isascii() and value.isprintable()):
         raise ValueError(NO_HEADER_VALUE)
     return value
 
 
-def without_secret(words: str, secret: str) -> str:
-    """Cut a key or header value out of a text, plain or as an address writes it."""
+def without_secret(text: str, secret: str) -> str:
+    """Replace a key or header value in a text by `…`, plain or as an address writes it."""
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
     secret = secret.strip()
     if len(secret) < _SHORTEST_SECRET:
-        return words
-    return words.replace(secret, "…").replace(quote(secret, safe=""), "…")
+        return text
+    return text.replace(secret, "…").replace(quote(secret, safe=""), "…")
 
 
-def _shaped(found: re.Match[str]) -> str:
-    """Return a shaping character where it shapes something, else the substitute."""
-    char = found[0]
-    start, end = found.span()
-    before = found.string[max(start - 1, 0) : start]
-    after = found.string[end : end + 1]
-    is_useful = _joins(before, after) if char in _JOINERS else _takes_variant(before)
-    return char if is_useful else _SUBSTITUTE
+def _picture_of(hostile: re.Match[str]) -> str:
+    """Return the visible symbol of a matched control character, else the substitute."""
+    return _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE)
 
 
-def _joins(before: str, after: str) -> bool:
-    """Return whether a joiner has an effect, as between the parts of an emoji."""
-    return _is_joinable(before) and _is_joinable(after)
+def _shaping_or_substitute(match: re.Match[str]) -> str:
+    """Return a matched joiner or variation selector if it has an effect, else the substitute."""
+    char = match[0]
+    start, end = match.span()
+    char_before = match.string[max(start - 1, 0) : start]
+    char_after = match.string[end : end + 1]
+    if char in _JOINERS:
+        has_effect = _can_be_joined(char_before) and _can_be_joined(char_after)
+    else:
+        has_effect = _has_variants(char_before)
+    return char if has_effect else _SUBSTITUTE
 
 
-def _takes_variant(before: str) -> bool:
-    """Return whether a variation selector has an effect, as behind `1` (a keycap) or ❤."""
-    if before == "":
+def _has_variants(char: str) -> bool:
+    """Return whether a variation selector behind a character has an effect.
+
+    It has one behind `1` (a keycap) or ❤, and none at the start, where `char` is empty.
+    """
+    if char == "":
         return False
-    if before.isascii():
-        return before in _KEYCAPS
-    return _is_joinable(before) and not _SHAPING.match(before)
+    if char.isascii():
+        return char in _KEYCAPS
+    return _can_be_joined(char) and not _SHAPING.match(char)
 
 
-def _is_joinable(char: str) -> bool:
+def _can_be_joined(char: str) -> bool:
+    """Return whether a joiner beside a character has an effect: a letter, mark or symbol."""
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
 def decoded_text(data: bytes) -> str:
-    """Decode UTF-8, or Windows-1252 if only ASCII is UTF-8; stray bytes become U+FFFD."""
+    """Decode UTF-8; bytes that are none become U+FFFD.
+
+    If all that could be decoded is ASCII, the text is taken for Windows-1252.
+    """
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -151,12 +173,15 @@ def decoded_text(data: bytes) -> str:
 
 
 def plural(count: int, unit: str) -> str:
-    """Return a number with its unit: `2 chats`."""
+    """Return a number with its unit, a word that takes an `s`: `2 chats`, `1 chat`."""
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
-    """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
+    """Return a size for a person, in powers of 1000: `4.7 GB`, `12 MB`; "" where it is None.
+
+    With `is_exact`, small numbers of kB and MB have a decimal too: `2.1 kB`.
+    """
     if value_bytes is None:
         return ""
     value = float(value_bytes)
@@ -178,11 +203,13 @@ class Fence(NamedTuple):
     info: str  # its first word is usually the language
 
     def is_closed_by(self, line: str) -> bool:
-        marks = line.rstrip(" \t").lstrip(" ")
-        depth = len(line) - len(line.lstrip(" "))
-        if depth >= _CODE_INDENT:
+        """Return whether a line ends the block: only marks of this kind, and at least as many."""
+        indent = len(line) - len(line.lstrip(" "))
+        if indent >= _CODE_INDENT:
             return False
-        return len(marks) >= len(self.marks) and not marks.strip(self.marks[0])
+        marks = line.rstrip(" \t").lstrip(" ")
+        has_only_marks = not marks.strip(self.marks[0])
+        return has_only_marks and len(marks) >= len(self.marks)
 
 
 def opening_fence(line: str) -> Fence | None:
@@ -194,7 +221,7 @@ def opening_fence(line: str) -> Fence | None:
 
 
 def unclosed_fence(text: str) -> Fence | None:
-    """Return the code fence that a text does not close."""
+    """Return the code fence that is still open at the end of a text, if any."""
     fence: Fence | None = None
     for line in text.split("\n"):
         if fence is None:
@@ -205,127 +232,161 @@ def unclosed_fence(text: str) -> Fence | None:
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the first character and the cells of each grapheme; flags and marks stay together."""
+    """Yield the index of the first character and the width in cells of each grapheme.
+
+    Rich splits flags into letters, and marks from some letters; here they stay together.
+    """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
     spans, _ = split_graphemes(text)
     begin = 0
     cells = 0
     is_half_flag = False
-    for start, _end, size in spans:
-        is_flag = _FLAG_LETTERS[0] <= text[start] <= _FLAG_LETTERS[1]
-        is_mark = text[start] in _SPACING or unicodedata.category(text[start])[0] == "M"
-        continues_flag = is_flag and is_half_flag
-        if start and not is_mark and not continues_flag:
+    for start, _end, width in spans:
+        char = text[start]
+        is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
+        is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
+        completes_flag = is_flag_letter and is_half_flag
+        if start and not is_mark and not completes_flag:
             yield begin, cells
             begin = start
             cells = 0
-        cells += size
-        is_half_flag = is_flag and not is_half_flag
+        cells += width
+        is_half_flag = is_flag_letter and not is_half_flag
     if text:
         yield begin, cells
 
 
 def fold(text: str) -> str:
-    """Return text without accents and capitals, for comparing."""
+    """Return text without accents and capitals, for comparing: `cafe` for `Café`."""
     if text.isascii():
         return text.lower()
     return _ACCENTS.sub("", normalized("NFKD", text)).lower()
 
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
-    """Return a normal form of text, in linear time: too many marks are sorted a few at a time."""
-    if not any(
-        map(_is_mark, text[::_MOST_MARKS])
-    ):  # each run that is too long holds one of these places
+    """Return a normal form of text, in linear time.
+
+    Python sorts the marks on a letter in quadratic time. So text with long runs of marks, which
+    only hostile text has, is normalized in sections of at most `_MOST_MARKS` marks in a row.
+    """
+    # each run of that many marks has one at an index that is a multiple of the number
+    if not any(map(_is_mark, text[::_MOST_MARKS])):
         return unicodedata.normalize(form, text)
-    cuts = [0]
+
+    boundaries = [0]
     for run in _MARK_RUN.finditer(text):
-        cuts += range(run.start() + _MOST_MARKS, run.end(), _MOST_MARKS)
-    cuts.append(len(text))
-    return "".join(unicodedata.normalize(form, text[start:end]) for start, end in pairwise(cuts))
+        boundaries += range(run.start() + _MOST_MARKS, run.end(), _MOST_MARKS)
+    boundaries.append(len(text))
+    sections = (text[start:end] for start, end in pairwise(boundaries))
+    return "".join(unicodedata.normalize(form, section) for section in sections)
 
 
 def _is_mark(char: str) -> bool:
+    """Return whether a character is a combining mark, or becomes one by normalization."""
     return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
 
 
 def unescaped(text: str) -> str:
-    """Return text with the characters that HTML references name; those that name none stay."""
+    """Return text with characters in place of HTML references, such as `&amp;` and `&#62;`.
+
+    A reference that names no character stays.
+    """
     from html import unescape  # noqa: PLC0415 - not before the first paint
 
     return unescape(_LONG_REFERENCE.sub("&amp;", text))
 
 
 class FuzzyMatch(NamedTuple):
-    """Score of a fuzzy match."""
+    """Place and score of typed characters in a name."""
 
-    score: float
-    offsets: tuple[int, ...]  # positions of the typed characters in the name
+    score: float  # higher is better
+    offsets: tuple[int, ...]  # indices of the typed characters in the name
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
-    """Find the typed letters in order; adjacent letters and starts of words score best."""
-    query = _lower(typed)
-    text = _lower(name)
-    whole = text.find(query)
-    is_whole = whole >= 0
-    offsets = tuple(range(whole, whole + len(query))) if is_whole else _letters(query, text)
+    """Find the typed characters in a name, in order; None if one is missing.
+
+    Adjacent characters, beginnings of words and an early place give a better score. The score is
+    best where the name contains what was typed as it is.
+    """
+    query = _lower_of_same_length(typed)
+    text = _lower_of_same_length(name)
+    start = text.find(query)
+    is_contained = start >= 0
+    if is_contained:
+        offsets = tuple(range(start, start + len(query)))
+    else:
+        offsets = _offsets_in_order(query, text)
     if len(offsets) < len(query):
         return None
-    together = sum(after == before + 1 for before, after in pairwise(offsets))
-    starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
-    place = offsets[0] / (len(text) + 1) if offsets else 0
-    score = len(offsets) + together + starts - place
-    if is_whole:
+
+    adjacent_pairs = sum(1 for before, after in pairwise(offsets) if after == before + 1)
+    word_starts = sum(1 for offset in offsets if offset == 0 or not text[offset - 1].isalnum())
+    lateness = offsets[0] / (len(text) + 1) if offsets else 0  # less than 1
+    score = len(offsets) + adjacent_pairs + word_starts - lateness
+    if is_contained:
         score += 2 * len(query)
     return FuzzyMatch(score=score, offsets=offsets)
 
 
-def _lower(text: str) -> str:
-    """Return lower case of the same length, so that offsets stay valid."""
+def _lower_of_same_length(text: str) -> str:
+    """Return text in lower case; unchanged where that has another length: offsets must stay valid.
+
+    An example is `İ`, which has two characters in lower case.
+    """
     lower = text.lower()
     return lower if len(lower) == len(text) else text
 
 
-def _letters(query: str, text: str) -> tuple[int, ...]:
-    """Return where letters are found in their order, up to the first that is not."""
+def _offsets_in_order(query: str, text: str) -> tuple[int, ...]:
+    """Return the index of each character of `query`, each searched behind the one before it.
+
+    The search ends at the first character that is not found.
+    """
     offsets: list[int] = []
     start = 0
-    for letter in query:
-        at = text.find(letter, start)
-        if at < 0:
+    for char in query:
+        offset = text.find(char, start)
+        if offset < 0:
             break
-        offsets.append(at)
-        start = at + 1
+        offsets.append(offset)
+        start = offset + 1
     return tuple(offsets)
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
-    """Split text at a cell; a character across the cut becomes blanks."""
-    lead = _hidden(text)
-    begins = [(lead + begin, size) for begin, size in graphemes(text[lead:])]
-    used = 0
-    for number, (begin, size) in enumerate(begins, 1):
-        if used + size > cell:
-            if used == cell:
+    """Return the text of the first `cell` cells, and the text of the others.
+
+    A wide character across the cut becomes blanks on both sides.
+    """
+    hidden = _count_hidden(text)
+    spans = [(hidden + begin, width) for begin, width in graphemes(text[hidden:])]
+    column = 0
+    for number, (begin, width) in enumerate(spans, 1):
+        column_after = column + width
+        if column_after > cell:
+            if column == cell:
                 return text[:begin], text[begin:]
-            end = begins[number][0] if number < len(begins) else len(text)
-            return text[:begin] + " " * (cell - used), " " * (used + size - cell) + text[end:]
-        used += size
+            end = spans[number][0] if number < len(spans) else len(text)
+            blanks_before = " " * (cell - column)
+            blanks_after = " " * (column_after - cell)
+            return text[:begin] + blanks_before, blanks_after + text[end:]
+        column = column_after
     return text, ""
 
 
-def _hidden(text: str) -> int:
-    """Count leading characters that rich gives no cells: it hides what a joiner joins."""
-    size = 0
-    while text[size : size + 1] in _HIDING:
-        size += 2 if text[size] == "\u200d" else 1
-    return min(size, len(text))
+def _count_hidden(text: str) -> int:
+    """Count leading characters that rich gives no cells: a joiner also hides the next one."""
+    count = 0
+    while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):
+        count += 2 if text[count] == _ZWJ else 1
+    return min(count, len(text))
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:
-    """Return the most similar word, or ""."""
+    """Return the most similar one of `words`, for a misspelt one; "" if none is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
-    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)), "")
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
+    return matches[0] if matches else ""

@@ -16,15 +16,19 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
     Unlike `asyncio.to_thread`, a hanging call delays neither cancellation nor the program's end.
     """
-    return await asyncio.wrap_future(_begin(work))
+    return await asyncio.wrap_future(_run_in_daemon_thread(work))
 
 
 def run_within(limit_s: float, work: Callable[[], T]) -> T:
     """Run a call with a time limit; raises `TimeoutError` and abandons its thread."""
-    return _begin(work).result(limit_s)
+    return _run_in_daemon_thread(work).result(limit_s)
 
 
-def _begin(work: Callable[[], T]) -> Future[T]:
+def _run_in_daemon_thread(work: Callable[[], T]) -> Future[T]:
+    """Start a call in a thread of its own; return the future of its result or error.
+
+    A thread of an executor would be joined when Python exits; a daemon thread is not.
+    """
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # it cannot be cancelled from here on
 

@@ -56,9 +56,9 @@ def test_a_pipe_that_a_person_named_is_read(tmp_path):
 
 def test_a_file_of_just_the_limit_is_read(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
-    assert read_plain(tmp_path / "a", limit=5) == b"12345"
+    assert read_plain(tmp_path / "a", max_bytes=5) == b"12345"
     with pytest.raises(OSError, match="too large"):
-        read_plain(tmp_path / "a", limit=4)
+        read_plain(tmp_path / "a", max_bytes=4)
 
 
 async def test_a_file_name_breaks_out_of_no_fence(tmp_path):

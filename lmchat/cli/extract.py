@@ -99,7 +99,7 @@ async def extract_of(options: ParsedOptions) -> Extract | None:
 def _schema_in(name: str) -> object:
     hint = "Correct the schema file."
     try:
-        data = read_plain(expanded_path(name), limit=_MAX_SCHEMA_BYTES, may_stream=True)
+        data = read_plain(expanded_path(name), max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
         return strict_json(data.decode("utf-8-sig"))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"

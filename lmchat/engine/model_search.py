@@ -225,7 +225,7 @@ def _hugging_face(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 def _decoded(path: Path, form: type[T]) -> T:
     """Return a small file of JSON; an empty value if it is unreadable."""
     try:
-        return msgspec.json.decode(read_plain(path, limit=_MOST_SETTINGS_BYTES), type=form)
+        return msgspec.json.decode(read_plain(path, max_bytes=_MOST_SETTINGS_BYTES), type=form)
     except (OSError, ValueError, RecursionError):  # no such file, or no JSON of this form
         return form()
 

@@ -79,7 +79,7 @@ class PlainFile(TextFile):
         self._path = path
 
     def open(self) -> IO[bytes]:
-        return BytesIO(read_plain(self._path, limit=LARGEST_BYTES))
+        return BytesIO(read_plain(self._path, max_bytes=LARGEST_BYTES))
 
     def beside(self, name: str) -> bytes:
         return read_plain(self._path.with_name(name))

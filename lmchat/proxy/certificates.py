@@ -32,7 +32,7 @@ def trusted(ca_file: str = "") -> ssl.SSLContext:
         context.load_default_certs()
     if ca_file:
         with _readable("ca_file", ca_file):
-            content = read_plain(expanded_path(ca_file), limit=MAX_BYTES)
+            content = read_plain(expanded_path(ca_file), max_bytes=MAX_BYTES)
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     if file or ca_file:
         # The file may name the certificate of one server, or an authority that breaks RFC 5280.

@@ -114,7 +114,7 @@ async def read_attachment(path: Path) -> Attachment:
 def _read(path: Path) -> Attachment:
     name = safe_line(path.name, limit=_MAX_NAME)
     try:
-        data = read_plain(path, limit=_MAX_READ_BYTES)
+        data = read_plain(path, max_bytes=_MAX_READ_BYTES)
     except OSError as error:
         unknown_reason = (f"cannot be read: {error.strerror}", "Check the path.")
         reason, hint = _REASONS.get(error.errno or 0, unknown_reason)

@@ -122,7 +122,7 @@ def _rules_of(file: Path) -> list[_Rule]:
     data = b""
     with suppress(OSError):  # missing, not readable, or too long
         if file.is_file():  # a device or a pipe is not even opened
-            data = read_plain(file, limit=_MOST_BYTES)
+            data = read_plain(file, max_bytes=_MOST_BYTES)
     lines = os.fsdecode(data.removeprefix(_BYTE_ORDER_MARK)).split("\n")
     rules: list[_Rule] = []
     for line in lines[:MOST_RULES]:

@@ -39,7 +39,7 @@ def save(folder: Path, data: bytes) -> str:
 def read(folder: Path, digest: str) -> bytes:
     """Return a content; raises `StoreUnavailable`."""
     try:
-        data = read_plain(folder / digest, limit=MAX_BYTES)
+        data = read_plain(folder / digest, max_bytes=MAX_BYTES)
     except FileNotFoundError as error:
         raise _unreadable("is missing") from error
     except OSError as error:

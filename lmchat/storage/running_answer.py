@@ -66,7 +66,7 @@ def answer_files(store: Path) -> list[Path]:
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     """Return the head of a file, None if it is damaged, and its pieces; raises `OSError`."""
-    first, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
+    first, *lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     pieces: list[Piece] = []
     for line in lines:
         pieces += _parsed(line, list[tuple[str, str]]) or []

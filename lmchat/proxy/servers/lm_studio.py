@@ -167,7 +167,9 @@ def _ports(name: str) -> Iterator[int]:
     with suppress(RuntimeError):  # no home is known
         for folder in lm_studio_folders(Path.home()):
             with suppress(OSError, NotJsonError):
-                value = mapping(decode(read_plain(folder / ".internal" / name, limit=_MAX_BYTES)))
+                value = mapping(
+                    decode(read_plain(folder / ".internal" / name, max_bytes=_MAX_BYTES))
+                )
                 port = whole(value.get("port"))
                 if port and port <= _MAX_PORT and not text(value.get("error")):
                     yield port
