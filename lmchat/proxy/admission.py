@@ -28,7 +28,7 @@ from lmchat.errors import (
     RequestInvalid,
     TooManyRequests,
 )
-from lmchat.proxy.json_values import number
+from lmchat.proxy.json_values import number_or_none
 from lmchat.proxy.servers import SERVERS
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
@@ -196,7 +196,7 @@ def _check_sampling(sampling: Sampling) -> None:
         value = getattr(sampling, name)
         if value is None:
             continue
-        figure = number(value)
+        figure = number_or_none(value)
         if figure is None or not low <= figure <= high:
             raise RequestInvalid(f"{name} must be between {low:g} and {high:g}.")
     _check_whole("max_tokens", sampling.max_tokens, least=1)

@@ -1,4 +1,4 @@
-"""Chunks of one answer as events, in every shape that servers are known to send."""
+"""Chunks of one answer (the JSON objects of its stream) as events, in all shapes of servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from lmchat.domain.event import (
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.frames import MIN_CHUNKS, Frame, frame_of
-from lmchat.proxy.json_values import NotJsonError, amount, decode, mapping, rows, text, whole
+from lmchat.proxy.json_values import (
+    NotJsonError,
+    count_or_none,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    positive_or_none,
+    str_or_empty,
+)
 from lmchat.proxy.sse import DONE, MalformedStreamError
 from lmchat.proxy.think import SplitPiece, ThinkSplitter
 from lmchat.proxy.tool_calls import ToolCalls
@@ -30,12 +38,13 @@ MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
 """Limit for text, thought and tool calls of one answer: some days of a fast model."""
 USAGE_EVERY_S = 1.0
-_CALL_CHARS = 64  # counted for each fragment of a call: a server might send empty ones forever
+# Counted for each fragment of a tool call: a server might send empty fragments forever.
+_CALL_CHARS = 64
 _OPEN_TAG = "<think>"
 
 
 class ChunkReader:
-    """Reader of the chunks of one answer; remembers what its end is judged by."""
+    """Reader of the chunks of one answer; posts events and knows whether the answer is complete."""
 
     def __init__(
         self,
@@ -44,40 +53,55 @@ class ChunkReader:
         *,
         splitter: ThinkSplitter | None = None,
     ) -> None:
-        """`refuse` returns the error for what a server sent inside a stream."""
-        self.has_done = False
+        """Create a reader.
+
+        `refuse` returns the exception for an error that the server sent inside the stream. `post`
+        takes the events. `splitter` finds `<think>` tags in the text; without it, they stay there.
+        """
+        self.has_done = False  # whether `[DONE]` came, or a whole reply was read
         self.has_token = False  # whether any text, thought or tool call came
         self.finish_reason = ""  # the server's word, empty if none came
         self._refuse = refuse
         self._post_event = post
         self._splitter = splitter
-        self._figures = StreamFigures()
+        self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._is_named = False
-        self._thoughts: list[str] = []  # that came in fields
-        self._tagged: list[str] = []  # thought from between tags, which may repeat the fields
-        self._frame: Frame | None = None
+        self._has_model_name = False
+        self._field_thoughts: list[str] = []  # thought that came in fields of its own
+        self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
+        self._frame: Frame | None = None  # of the chunk that was last read alone
         self._bad_in_a_row = 0
-        self._chars = 0
-        self._posted = 0
+        self._char_count = 0
+        self._post_count = 0
 
     def read_run(self, payloads: Sequence[bytes]) -> None:
-        """Read SSE events that have data alone; adjacent texts become one."""
-        is_long = len(payloads) >= MIN_CHUNKS
-        if self.has_done or (is_long and self._read_framed(payloads)):
+        """Read SSE events that have data alone; adjacent texts become one.
+
+        A long run is read in bulk if all chunks have the last frame. If a chunk differs, the first
+        one gives the frame for the others, which are tried again in two halves.
+        """
+        if self.has_done:
+            return
+        if len(payloads) < MIN_CHUNKS:
+            for payload in payloads:
+                self.read(payload)
+            return
+
+        texts = self._frame.texts(payloads) if self._frame else None
+        if self._frame is not None and texts is not None:
+            self._add_framed_texts(self._frame, texts)
             return
         self.read(payloads[0])
-        if is_long:
-            self._frame = frame_of(payloads[0])
-            middle = (len(payloads) + 1) // 2
-            self.read_run(payloads[1:middle])
-            self.read_run(payloads[middle:])
-            return
-        for payload in payloads[1:]:
-            self.read(payload)
+        self._frame = frame_of(payloads[0])
+        middle = (len(payloads) + 1) // 2
+        self.read_run(payloads[1:middle])
+        self.read_run(payloads[middle:])
 
     def read(self, data: bytes, name: str = "") -> None:
-        """Read one SSE event, which may be named; nothing is read after `[DONE]`.
+        """Read one SSE event; nothing is read after `[DONE]`.
+
+        `data` is a chunk as JSON, or `[DONE]`; `name` is the name of the event, such as `error`. An
+        event that posts nothing else is posted as a sign of life.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -88,56 +112,59 @@ class ChunkReader:
         if data.startswith(DONE):
             self.has_done = True
             return
-        posted = self._posted
+        posts_before = self._post_count
         if data:
             self._read_payload(data, name)
-        if self._posted == posted:
+        if self._post_count == posts_before:
             self._post(LifeSign())
 
     def read_object(self, value: object) -> None:
         """Read a decoded chunk, or a whole reply."""
-        chunk = mapping(value)
-        model = text(chunk.get("model"))
-        if model and not self._is_named:
-            self._is_named = True
+        chunk = dict_or_empty(value)
+        model = str_or_empty(chunk.get("model"))
+        if model and not self._has_model_name:
+            self._has_model_name = True
             self._post(ModelNamed(model=model))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
-        self._figures.take_usage(chunk.get("usage"))
+        self._usage.take_usage(chunk.get("usage"))
         timings = chunk.get("timings") or chunk.get("stats")
-        if report := self._figures.take_timings(timings):
+        if report := self._usage.take_timings(timings):
             self._post(report)
 
-        choices = rows(chunk.get("choices"))
-        if choices and not choices[0].get("index"):
+        choices = dicts_in(chunk.get("choices"))
+        if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
             choice = choices[0]
-            self._read_delta(mapping(choice.get("delta") or choice.get("message")))
-            self.finish_reason = text(choice.get("finish_reason")) or self.finish_reason
+            self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
+            self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
 
     def close(self) -> None:
-        """Post what was held back, and the last figures."""
+        """Post the text that was held back, and the last usage."""
         if self._splitter is not None:
             self._post_split(self._splitter.close())
-            self._post_tagged(is_thought=not self._splitter.is_open)
-        if report := self._figures.report():
+            self._post_tagged_thoughts(is_closed=not self._splitter.is_open)
+        if report := self._usage.report():
             self._post(report)
 
-    def conclude(self, cut: str = "") -> StreamFinished:
-        """Judge the end of the stream; `cut` says how the transport broke.
+    def conclude(self, network_error: str = "") -> StreamFinished:
+        """Return the end of a complete answer.
+
+        `network_error` says how the connection broke, and is empty if it did not.
 
         Raises:
             StreamInterrupted: the answer is not complete.
-            ServerRejected: there was none.
+            ServerRejected: no answer came.
         """
         has_end = bool(self.finish_reason) or (self.has_done and self.has_token)
-        if has_end and not cut:
+        if has_end and not network_error:
             return StreamFinished(reason=self.finish_reason)
-        if cut or self.has_token:
-            cause = "the connection broke" if cut else "the server closed the connection"
+
+        if network_error or self.has_token:
+            cause = "the connection broke" if network_error else "the server closed the connection"
             raise StreamInterrupted(
                 f"Streaming failed: {cause} before the answer was complete.",
                 hint="The text so far is kept; continue or regenerate it.",
-                details=cut,
+                details=network_error,
             )
         if self._bad_in_a_row:
             raise ServerRejected(
@@ -158,18 +185,17 @@ class ChunkReader:
             hint="Check the server's log, then try again.",
         )
 
-    def _read_framed(self, payloads: Sequence[bytes]) -> bool:
-        """Read chunks that differ in their text alone; return whether they did."""
-        texts = self._frame.texts(payloads) if self._frame else None
-        if self._frame is None or texts is None:
-            return False
+    def _add_framed_texts(self, frame: Frame, texts: list[str]) -> None:
+        """Add the texts of chunks that have this frame."""
         self._bad_in_a_row = 0
-        count = len(texts) - texts.count("")
-        add = self._add_thought if self._frame.is_thought else self._add_content
-        add("".join(texts), count)
-        return True
+        pieces = len(texts) - texts.count("")
+        if frame.is_thought:
+            self._add_thought("".join(texts), pieces)
+        else:
+            self._add_content("".join(texts), pieces)
 
     def _read_payload(self, data: bytes, name: str) -> None:
+        """Decode and read a chunk; skip one that is not JSON, unless there are several in a row."""
         try:
             value = decode(data)
         except NotJsonError:
@@ -185,113 +211,146 @@ class ChunkReader:
         self.read_object(value)
 
     def _read_delta(self, delta: dict[str, Any]) -> None:
-        thought = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
-        self._add_thought(thought or _joined_texts(delta.get("reasoning_details")))
+        """Read what a chunk adds to the answer: thought, text, refusal, fragments of tool calls."""
+        self._add_thought(_thought_in(delta))
         content = delta.get("content")
-        for part in content if isinstance(content, list) else [content]:
+        parts = content if isinstance(content, list) else [content]
+        for part in parts:
             self._read_part(part)
-        if refusal := text(delta.get("refusal")):
-            self._post_token(RefusalDelta(text=refusal), len(refusal))
+        if refusal := str_or_empty(delta.get("refusal")):
+            self._count_chars(len(refusal))
+            self._post_token(RefusalDelta(text=refusal))
         for fragment in _call_fragments(delta):
             call = self._calls.read(fragment)
-            chars = len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS
-            self._post_token(call, chars)
+            char_count = len(call.name) + len(call.call_id) + len(call.arguments)
+            self._count_chars(char_count + _CALL_CHARS)
+            self._post_token(call)
 
     def _read_part(self, part: object) -> None:
-        fields = mapping(part)
+        """Read a part of the content: a text, or an object with a text or a thought (Mistral)."""
+        fields = dict_or_empty(part)
         if fields.get("type") == "thinking":
             self._add_thought(_joined_texts(fields.get("thinking")))
         else:
-            self._add_content(text(part) or text(fields.get("text")))
+            self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
 
-    def _add_thought(self, thought: str, count: int = 1) -> None:
+    def _add_thought(self, thought: str, pieces: int = 1) -> None:
+        """Post thought from a field of its own; `pieces` is how many chunks it came in."""
         if not thought:
             return
-        self._grow(len(thought))
-        if self._splitter is not None and not self._thoughts:
+        self._count_chars(len(thought))
+        if self._splitter is not None and not self._field_thoughts:
             self._post_split(self._splitter.note_thought_fields())
-        self._thoughts.append(thought)
-        self._post_piece(thought, count, is_thought=True)
+        self._field_thoughts.append(thought)
+        self._post_text(thought, pieces, is_thought=True)
 
-    def _add_content(self, content: str, count: int = 1) -> None:
+    def _add_content(self, content: str, pieces: int = 1) -> None:
+        """Post text of the answer, in which tags may enclose thought.
+
+        If the splitter holds all text back so far, post a sign of life that counts as a token.
+        """
         if not content:
             return
-        self._grow(len(content))
+        self._count_chars(len(content))
         if self._splitter is None:
-            self._post_piece(content, count, is_thought=False)
+            self._post_text(content, pieces, is_thought=False)
             return
-        self._post_split(self._splitter.feed(content), count)
+        self._post_split(self._splitter.feed(content), pieces)
         if not self.has_token:
             self._post(LifeSign(is_token=True))
 
-    def _post_split(self, pieces: Iterable[SplitPiece | Rethought], count: int = 1) -> None:
-        for piece in pieces:
-            if isinstance(piece, Rethought):
-                self._post(piece)
-                continue
-            is_thought, words = piece
-            if is_thought and self._thoughts:
-                self._tagged.append(words)
-                continue
-            if self._tagged:
-                self._post_tagged()
-            self._post_piece(words, count, is_thought=is_thought)
-            count = 1
+    def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
+        """Post what the splitter returned for a text that came in so many pieces.
 
-    def _post_tagged(self, *, is_thought: bool = True) -> None:
-        """Post the text of tags, unless fields had it before (R-17; llama.cpp, `deepseek-legacy`).
+        If fields hold thought, that from between tags is kept until the answer begins: it may
+        repeat the fields.
+        """
+        for part in split:
+            if isinstance(part, Rethought):
+                self._post(part)
+                continue
+            is_thought, text = part
+            if is_thought and self._field_thoughts:
+                self._tagged_thoughts.append(text)
+                continue
+            if self._tagged_thoughts:
+                self._post_tagged_thoughts()
+            self._post_text(text, pieces, is_thought=is_thought)
+            pieces = 1
+
+    def _post_tagged_thoughts(self, *, is_closed: bool = True) -> None:
+        """Post the thought of tags, unless fields had it before (R-17; `deepseek-legacy`).
 
         Without a closing tag it is no thought, but an answer about `<think>`.
         """
-        tagged = "".join(self._tagged)
-        self._tagged.clear()
-        if "".join(self._thoughts).strip().startswith(tagged.strip()):
+        tagged = "".join(self._tagged_thoughts)
+        self._tagged_thoughts.clear()
+        if "".join(self._field_thoughts).strip().startswith(tagged.strip()):
             return
-        words = tagged if is_thought else f"{_OPEN_TAG}{tagged}"
-        self._post_piece(words, is_thought=is_thought)
+        if is_closed:
+            self._post_text(tagged, is_thought=True)
+        else:
+            self._post_text(f"{_OPEN_TAG}{tagged}", is_thought=False)
 
-    def _post_piece(self, piece: str, count: int = 1, *, is_thought: bool) -> None:
-        if piece:
-            delta = ReasoningDelta if is_thought else TextDelta
-            self._post_token(delta(text=piece, pieces=count), 0)
+    def _post_text(self, text: str, pieces: int = 1, *, is_thought: bool) -> None:
+        if not text:
+            return
+        delta_type = ReasoningDelta if is_thought else TextDelta
+        self._post_token(delta_type(text=text, pieces=pieces))
 
-    def _post_token(self, event: StreamEvent, chars: int) -> None:
-        self._grow(chars)
+    def _post_token(self, event: StreamEvent) -> None:
         self.has_token = True
         self._post(event)
 
     def _post(self, event: StreamEvent) -> None:
-        self._posted += 1
+        self._post_count += 1
         self._post_event(event)
 
-    def _grow(self, chars: int) -> None:
-        self._chars += chars
-        if self._chars > MAX_ANSWER_CHARS:
+    def _count_chars(self, char_count: int) -> None:
+        """Count characters of the answer, or raise `MalformedStreamError` if it has no end."""
+        self._char_count += char_count
+        if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MiB")
+
+
+def _thought_in(delta: dict[str, Any]) -> str:
+    """Return the thought of a chunk; some servers repeat it in the fields tried later."""
+    for name in ("reasoning_content", "reasoning"):
+        if thought := str_or_empty(delta.get(name)):
+            return thought
+    return _joined_texts(delta.get("reasoning_details"))
 
 
 def _call_fragments(delta: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the fragments of tool calls, also of the one call of the older form."""
-    older = mapping(delta.get("function_call"))
+    older = dict_or_empty(delta.get("function_call"))
     if older and not delta.get("tool_calls"):
         return [{"index": 0, "function": older}]
-    return rows(delta.get("tool_calls"))
+    return dicts_in(delta.get("tool_calls"))
 
 
 def _joined_texts(parts: object) -> str:
-    return text(parts) or "".join(text(part.get("text")) for part in rows(parts))
+    """Return a text, or the joined texts of a list of objects with a field `text`."""
+    if isinstance(parts, str):
+        return parts
+    return "".join(str_or_empty(part.get("text")) for part in dicts_in(parts))
 
 
-class StreamFigures:
-    """Counts and speeds that the server reports while it answers, in usage or timings (R-19)."""
+class ServerUsage:
+    """Token counts and speeds that the server reports during an answer (R-19).
+
+    `usage` is the object of the OpenAI API. `timings` are those of llama.cpp, or the `stats` of LM
+    Studio.
+    """
 
     def __init__(self) -> None:
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
-        self._reported_s = time.monotonic()
+        self._last_report_s = time.monotonic()
 
     def take_usage(self, usage: object) -> None:
-        self._usage = mapping(usage) or self._usage
+        """Keep the usage of a chunk, if it has one."""
+        self._usage = dict_or_empty(usage) or self._usage
 
     def take_timings(self, timings: object) -> UsageReported | None:
         """Take the timings of a chunk; return a report if one is due."""
@@ -299,41 +358,48 @@ class StreamFigures:
             return None
         self._timings = timings
         now_s = time.monotonic()
-        if now_s - self._reported_s < USAGE_EVERY_S:
+        if now_s - self._last_report_s < USAGE_EVERY_S:
             return None
-        self._reported_s = now_s
+        self._last_report_s = now_s
         return self.report()
 
     def report(self) -> UsageReported | None:
-        usage, timings = self._usage, self._timings
+        """Return the latest counts and speeds; None if the server has reported none."""
+        usage = self._usage
+        timings = self._timings
         if not usage and not timings:
             return None
-        cached = whole(timings.get("cache_n"))
-        prompt = whole(usage.get("prompt_tokens"))
-        if prompt is None and "prompt_n" in timings:
-            prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
+
+        cached = count_or_none(timings.get("cache_n"))
+        prompt = count_or_none(usage.get("prompt_tokens"))
+        if prompt is None and "prompt_n" in timings:  # `prompt_n` leaves out cached tokens
+            prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0)
         if cached is None:
-            cached = whole(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
-        completion = whole(usage.get("completion_tokens"))
+            prompt_details = dict_or_empty(usage.get("prompt_tokens_details"))
+            cached = count_or_none(prompt_details.get("cached_tokens"))
+        completion = count_or_none(usage.get("completion_tokens"))
         if completion is None:
-            completion = whole(timings.get("predicted_n"))
-        speed = amount(timings.get("predicted_per_second"))
+            completion = count_or_none(timings.get("predicted_n"))
+        speed = positive_or_none(timings.get("predicted_per_second"))
         return UsageReported(
             prompt_tokens=prompt,
             completion_tokens=completion,
             cached_tokens=cached,
-            tokens_per_second=speed or amount(timings.get("tokens_per_second")),
-            prompt_tokens_per_second=amount(timings.get("prompt_per_second")),
+            tokens_per_second=speed or positive_or_none(timings.get("tokens_per_second")),
+            prompt_tokens_per_second=positive_or_none(timings.get("prompt_per_second")),
         )
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:
-    """Return how far the server has read the prompt, without what came from its cache."""
+    """Return how far the server has read the prompt; None if a chunk does not say it.
+
+    `fraction` leaves out the tokens that came from the server's cache.
+    """
     if not isinstance(progress, dict):
         return None
-    total = whole(progress.get("total")) or 0
-    cached = whole(progress.get("cache")) or 0
-    processed = whole(progress.get("processed")) or 0
+    total = count_or_none(progress.get("total")) or 0
+    cached = count_or_none(progress.get("cache")) or 0
+    processed = count_or_none(progress.get("processed")) or 0
     fraction = 1.0
     if total > cached:
         fraction = min(max((processed - cached) / (total - cached), 0.0), 1.0)

@@ -19,7 +19,7 @@ from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.machine.sockets import OWN_USER, foreign_owner
 from lmchat.proxy.certificates import trusted
 from lmchat.proxy.error_body import is_error
-from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.proxy.network_errors import reaching
 from lmchat.proxy.paced import PacedTransport
 from lmchat.text import header_value
@@ -40,7 +40,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     headers: Mapping[str, str]
     body: bytes
     elapsed_ms: float  # from sending to the last byte
-    withheld: str = ""  # why the key was not sent
+    key_withheld: str = ""  # why the key was not sent
 
     @cached_property
     def value(self) -> Any:
@@ -51,7 +51,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def object(self) -> dict[str, Any]:
-        return mapping(self.value)
+        return dict_or_empty(self.value)
 
     @property
     def is_good(self) -> bool:
@@ -167,7 +167,7 @@ class Connections:
             headers={name.lower(): value for name, value in response.headers.items()},
             body=content,
             elapsed_ms=(time.perf_counter() - started_s) * 1e3,
-            withheld=trace.withheld,
+            key_withheld=trace.key_withheld,
         )
 
     async def send(
@@ -175,7 +175,7 @@ class Connections:
     ) -> httpx.Response:
         """Send a request and return the response, its body unread.
 
-        If another user holds the port, it is sent without its key, and `trace.withheld` says why.
+        If another user holds the port, it is sent without its key; `trace.key_withheld` says why.
         """
         is_unproven = endpoint.is_loopback and endpoint.scheme == "http"
         if not is_unproven or "Authorization" not in request.headers:
@@ -184,7 +184,7 @@ class Connections:
         try:
             return await self._send(endpoint, request, trace, is_checked=True)
         except ForeignPortError as error:
-            trace.withheld = f"The API key was not sent: {error}. {OWN_USER}"
+            trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER}"
         del request.headers["Authorization"]
         trace.check = None
         return await self._send(endpoint, request, trace)
@@ -232,7 +232,7 @@ class RequestTrace:
     def __init__(self) -> None:
         self.is_reused = True
         self.is_connecting = False
-        self.withheld = ""  # why the key was not sent
+        self.key_withheld = ""  # why the key was not sent
         self.check: Callable[[httpcore.AsyncNetworkStream], Awaitable[None]] | None = None
         """Checks a new connection before anything is sent over it."""
 

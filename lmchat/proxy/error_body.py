@@ -8,11 +8,19 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text
+from lmchat.proxy.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    number_or_none,
+    str_or_empty,
+)
 from lmchat.text import safe_line, without_secret
 
 MESSAGE_CHARS = 300
 _READ_BYTES = 16 * MESSAGE_CHARS  # of a body that is no JSON
+# Escape sequences of terminals, such as ESC [31m (colour) and ESC ]0;title BEL.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 
@@ -43,20 +51,21 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     """Read a decoded error; the key that was sent is cut out of it."""
     if isinstance(value, list) and value:
         value = value[0]
-    outer = mapping(value)
-    inner = _first_of(outer, "error", "message", "error_message", "detail")
-    facts = mapping(inner) or outer
-    misfit, misfit_param = _misfit(inner)
+    outer = dict_or_empty(value)
+    # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
+    inner = _first_field(outer, "error", "message", "error_message", "detail")
+    facts = dict_or_empty(inner) or outer
+    invalid_message, invalid_param = _validation_error(inner)
 
-    message = text(value) or text(inner) or _message_in(facts) or misfit
-    kind = text(facts.get("type")) or text(outer.get("error_type")) or text(outer.get("type"))
-    param = text(facts.get("param")) or text(outer.get("param")) or misfit_param
+    message = _first_text(value, inner, _message_in(facts), invalid_message)
+    error_type = _first_text(facts.get("type"), outer.get("error_type"), outer.get("type"))
+    param = _first_text(facts.get("param"), outer.get("param"), invalid_param)
     code = facts.get("code", facts.get("status", outer.get("code")))
     return ErrorBody(
         # the key goes first: half a key could remain in a shortened message
         message=clean(without_secret(message, key)),
-        code=_plain(code),
-        type=clean(kind),
+        code=_shown(code),
+        type=clean(error_type),
         param=clean(param),
         facts=facts,
     )
@@ -68,7 +77,7 @@ def is_error(value: object) -> bool:
         return False
     if value.get("error") or value.get("error_message") or value.get("object") == "error":
         return True
-    choices = rows(value.get("choices"))
+    choices = dicts_in(value.get("choices"))
     return bool(choices) and choices[0].get("finish_reason") == "error"
 
 
@@ -77,26 +86,50 @@ def clean(message: str) -> str:
     return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
 
 
-def _first_of(fields: dict[str, Any], *names: str) -> object:
-    return next((fields[name] for name in names if fields.get(name)), None)
+def _first_field(fields: dict[str, Any], *names: str) -> object:
+    """Return the value of the first of these fields that is there and not empty, or None."""
+    for name in names:
+        if fields.get(name):
+            return fields[name]
+    return None
+
+
+def _first_text(*values: object) -> str:
+    """Return the first value that is a text and not empty, or an empty text."""
+    for value in values:
+        if isinstance(value, str) and value:
+            return value
+    return ""
 
 
 def _message_in(facts: Mapping[str, Any]) -> str:
+    """Return the message of an error object, which may be one level deeper."""
     message = facts.get("message") or facts.get("error")
-    return text(message) or text(mapping(message).get("message"))
+    return str_or_empty(message) or str_or_empty(dict_or_empty(message).get("message"))
 
 
-def _misfit(inner: object) -> tuple[str, str]:
-    """Return message and field of the first row of FastAPI's list of what it cannot use."""
-    for holder in (inner, mapping(inner).get("message")):
-        listed = rows(holder) or rows(mapping(holder).get("detail"))
-        if listed:
-            message, steps = text(listed[0].get("msg")), listed[0].get("loc")
-            path = ".".join(map(_plain, steps)) if isinstance(steps, list) else ""
-            return f"{message} ({path})" if path else message, path.rpartition(".")[2]
+def _validation_error(inner: object) -> tuple[str, str]:
+    """Return message and field of FastAPI's first validation error; both empty if there is none.
+
+    It looks like this: `{"detail": [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]}`.
+    """
+    for holder in (inner, dict_or_empty(inner).get("message")):
+        errors = dicts_in(holder) or dicts_in(dict_or_empty(holder).get("detail"))
+        if not errors:
+            continue
+        message = str_or_empty(errors[0].get("msg"))
+        location = errors[0].get("loc")
+        if not isinstance(location, list) or not location:
+            return message, ""
+        steps = [_shown(step) for step in location]
+        path = ".".join(steps)
+        return f"{message} ({path})" if path else message, path.rpartition(".")[2]
     return "", ""
 
 
-def _plain(value: object) -> str:
-    figure = number(value)
-    return clean(text(value)) if figure is None else f"{figure:.15g}"
+def _shown(value: object) -> str:
+    """Return a text or number of an error as safe text; empty for any other value."""
+    number = number_or_none(value)
+    if number is None:
+        return clean(str_or_empty(value))
+    return f"{number:.15g}"  # 503.0 as 503

@@ -141,8 +141,8 @@ class Exchange(Struct, kw_only=True):
         """Find the key for a server that lists its models without one, but answers no prompt."""
         if error.kind != "auth" or self._key:
             return False
-        if self._trace.withheld:
-            error.hint = self._trace.withheld
+        if self._trace.key_withheld:
+            error.hint = self._trace.key_withheld
             return False
         endpoint = self.request.endpoint
         self._key = await self.keys.key_after_refusal(endpoint) or ""
@@ -205,13 +205,13 @@ class Exchange(Struct, kw_only=True):
         if self.is_model_unloaded or loading.needs_request:
             self.post(ModelLoading())
         timeout = IdleTimeout(
-            self.timeouts, self.post, is_alive=self._is_alive, since_s=loading.since_s
+            self.timeouts, self.post, is_alive=self._is_alive, loading_begun_s=loading.begun_s
         )
         async with timeout.watching():
             self._trace = RequestTrace()
             request = self._http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
-            if self._trace.withheld:
+            if self._trace.key_withheld:
                 self._key = ""
             try:
                 return await self._read_answer(response, timeout)

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping, rows, text
+from lmchat.proxy.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    encode,
+    str_or_empty,
+)
 
 MIN_CHUNKS = 8  # with fewer, the search for a frame costs more than it saves
 _TEXT_FIELDS = ("content", "reasoning_content", "reasoning")
@@ -28,21 +35,27 @@ class Frame(Struct, frozen=True):
     is_thought: bool
 
     def texts(self, payloads: Sequence[bytes]) -> list[str] | None:
-        """Return the texts of chunks; None if not all of them have this frame."""
+        """Return the texts of chunks; None if not all of them have this frame.
+
+        The texts are cut out, and decoded together as one JSON list, in which a line break
+        separates them. A text that might not end where it was cut makes the result None.
+        """
         start, end = len(self.before), -len(self.after)
-        changes = [payload[start:end] for payload in payloads]
-        framed = self.before + (self.after + self.before).join(changes) + self.after
-        if framed != b"".join(payloads):
+        encoded_texts = [payload[start:end] for payload in payloads]
+        rebuilt = self.before + (self.after + self.before).join(encoded_texts) + self.after
+        if rebuilt != b"".join(payloads):
             return None
-        joined = b"\n".join(changes)
+
+        joined = b"\n".join(encoded_texts)  # JSON has no line break inside a text
         has_bare_quote = b'"' in joined.replace(b'\\"', b"")  # it would end the text
-        if b"\\\\" in joined or has_bare_quote:
+        has_escaped_backslash = b"\\\\" in joined  # it may stand before a quote that ends the text
+        if has_escaped_backslash or has_bare_quote:
             return None
         try:
             texts = _decode_texts(b'["%b"]' % joined.replace(b"\n", b'","'))
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return texts if len(texts) == len(changes) else None
+        return texts if len(texts) == len(encoded_texts) else None
 
 
 def frame_of(payload: bytes) -> Frame | None:
@@ -51,8 +64,8 @@ def frame_of(payload: bytes) -> Frame | None:
         chunk = decode(payload)
     except NotJsonError:
         return None
-    choices = rows(mapping(chunk).get("choices"))
-    delta = mapping(choices[0].get("delta")) if choices else {}
+    choices = dicts_in(dict_or_empty(chunk).get("choices"))
+    delta = dict_or_empty(choices[0].get("delta")) if choices else {}
     fields = [name for name in _TEXT_FIELDS if delta.get(name)]
     if len(fields) != 1 or choices[0].get("index"):
         return None
@@ -60,14 +73,15 @@ def frame_of(payload: bytes) -> Frame | None:
         return None
 
     name = fields[0]
-    words = text(delta.get(name))
-    before, _, after = payload.partition(encode(words))
-    # Another text put in its place must be read as that text: else the same bytes are elsewhere.
-    delta[name] = f"{words}?"
+    chunk_text = str_or_empty(delta.get(name))
+    before, _, after = payload.partition(encode(chunk_text))
+    # The same bytes may occur elsewhere in the chunk. So another text is put in their place: the
+    # chunk must then decode to itself with this text.
+    delta[name] = f"{chunk_text}?"
     try:
-        has_own_place = decode(before + encode(delta[name]) + after) == chunk
+        is_its_place = decode(before + encode(delta[name]) + after) == chunk
     except NotJsonError:
         return None
-    if not words or not has_own_place:
+    if not chunk_text or not is_its_place:
         return None
     return Frame(before + b'"', b'"' + after, is_thought=name != "content")

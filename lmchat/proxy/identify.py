@@ -27,7 +27,7 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
     """Return the product that answers, and whether that is proven, with few requests."""
     if expected.opening_path:
         opening = await api.get(expected.opening_path)
-        if expected.confirms(opening):
+        if expected.is_confirmed_by(opening):
             return expected, True
         if proven := _proven_by(opening):
             return proven, True
@@ -40,7 +40,7 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
     is_unasked = suspect.confirm_path not in ("", expected.opening_path)
     if is_unasked and api.requests_left > 0:
         confirmation = await api.get(suspect.confirm_path)
-        if suspect.confirms(confirmation):
+        if suspect.is_confirmed_by(confirmation):
             return suspect, True
 
     has_list = listed.is_good and isinstance(listed.object.get("data"), list)
@@ -54,11 +54,11 @@ def is_other_server(reply: Reply, known: Server) -> bool:
 
 
 def _proven_by(reply: Reply) -> Server | None:
-    return next((server for server in SERVERS if server.proves(reply)), None)
+    return next((server for server in SERVERS if server.is_proven_by(reply)), None)
 
 
 def _suspect(listed: Reply) -> Server | None:
     for server in SERVERS:
-        if server.confirm_path and server.suspects(listed):
+        if server.confirm_path and server.is_suspected_by(listed):
             return server
     return None

@@ -1,4 +1,4 @@
-"""JSON from outside, decoded without trust: fast if it is strict, tolerant if it is not."""
+"""JSON from outside: decoding that tolerates errors, and values checked for their type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MAX_NUMBER = 2.0**53  # larger figures of servers are noise
+# The largest number whose neighbours a float can still tell apart; no server means a larger one.
+_MAX_NUMBER = 2.0**53
 _decode = msgspec.json.Decoder().decode
 
 
@@ -31,50 +32,53 @@ def encode(value: object) -> bytes:
 
 
 def without_surrogates(text: str) -> str:
-    """Return text that UTF-8 can carry."""
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def utf8_safe(value: Any) -> Any:
-    """Return a JSON value without lone surrogates."""
+    """Return a JSON value whose texts are `without_surrogates`."""
     return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
-def mapping(value: object) -> dict[str, Any]:
-    """Return a JSON object, else an empty one."""
+def dict_or_empty(value: object) -> dict[str, Any]:
+    """Return a JSON object; an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
-def rows(value: object) -> list[dict[str, Any]]:
-    """Return the JSON objects of a list."""
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+def dicts_in(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects in a list; none for a value that is no list."""
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, dict)]
 
 
-def text(value: object) -> str:
-    """Return a string, else nothing."""
+def str_or_empty(value: object) -> str:
+    """Return a string; an empty one for any other value."""
     return value if isinstance(value, str) else ""
 
 
-def whole(value: object) -> int | None:
-    """Return a count, or None."""
-    figure = number(value)
-    return None if figure is None or figure < 0 else int(figure)
+def count_or_none(value: object) -> int | None:
+    """Return a number from 0 up as a whole one; None for any other value."""
+    count = number_or_none(value)
+    return None if count is None or count < 0 else int(count)
 
 
-def number(value: object) -> float | None:
-    """Return a number of a size that can be meant, or None."""
+def number_or_none(value: object) -> float | None:
+    """Return a number below 2**53; None for a larger one or any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
-def amount(value: object) -> float | None:
-    """Return a number above zero, or None."""
-    figure = number(value)
-    return None if figure is None or figure <= 0 else figure
+def positive_or_none(value: object) -> float | None:
+    """Return a number above 0; None for any other value."""
+    amount = number_or_none(value)
+    return None if amount is None or amount <= 0 else amount
 
 
 def _decode_loosely(data: bytes) -> Any:
+    """Decode JSON that the strict decoder refused: wrong UTF-8, lone surrogates, `NaN`."""
     try:
         return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:

@@ -67,7 +67,7 @@ async def run_probe(api: ServerApi, probe: Probe, known: Server | None = None) -
         endpoint=probe.endpoint,
         product=server.product,
         verdict=verdict,
-        latency_ms=api.first.elapsed_ms if api.first else None,
+        latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
         models=models,
         detail=error.message if error else "",
         seen=_seen(api) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
@@ -179,7 +179,11 @@ def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
 
 def _verdict_after(error: LMChatError, api: ServerApi) -> Verdict:
     if error.kind == "auth":
-        if not api.is_identified and api.first is not None and _is_other_login(api.first):
+        if (
+            not api.is_identified
+            and api.first_reply is not None
+            and _is_other_login(api.first_reply)
+        ):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     if error.kind in _FOREIGN and not api.is_identified:
@@ -202,7 +206,7 @@ def _asks_for_password(reply: Reply) -> bool:
 
 def _seen(api: ServerApi) -> str:
     """Return in a few words what answered in place of a model server."""
-    reply = api.refused
+    reply = api.refused_reply
     if reply is None:
         return ""
     if reply.status in _REDIRECTS:

@@ -76,9 +76,9 @@ def _names(endpoint: Endpoint) -> list[Endpoint]:
 
 def _is_replaced(api: ServerApi, known: Server) -> bool:
     """Whether another product answers than before; at the host of a provider none can."""
-    if known.hosts or api.first is None:
+    if known.hosts or api.first_reply is None:
         return False
-    return is_other_server(api.first, known)
+    return is_other_server(api.first_reply, known)
 
 
 class _Known(Struct, kw_only=True):
@@ -233,7 +233,7 @@ class Prober:
         else:
             # Another product may answer next time; until then this one gives the name.
             known.is_proven = False
-        return self._with_reason(candidate, api.withheld)
+        return self._with_reason(candidate, api.key_withheld)
 
     def _with_reason(self, candidate: Candidate, withheld: str) -> Candidate:
         """Add why a key was not sent."""
@@ -259,14 +259,14 @@ class Prober:
         self, api: ServerApi, probe: Probe, candidate: Candidate, *, has_key: bool
     ) -> Candidate:
         """Continue a probe with the key of the server, and the requests that are left (R-2)."""
-        if not (has_key or api.facts.key or api.withheld):
+        if not (has_key or api.facts.key or api.key_withheld):
             key = await self.keys.key_after_refusal(probe.endpoint)
             api.facts = replace(api.facts, key=key or "")
         if not api.facts.key:
             return candidate
         api.requests_left = max(api.requests_left, 1)
-        api.first = None
-        api.refused = None
+        api.first_reply = None
+        api.refused_reply = None
         for url, reply in list(api.replies.items()):
             if not (reply.is_good or reply.is_unknown_path):  # it may have lacked the key
                 del api.replies[url]
@@ -288,6 +288,6 @@ class Prober:
     async def _greets(self, port: int, server: Server) -> bool:
         api = self.api(loopback(port), server.product, read_s=GREETING_S, key=_NO_KEY, requests=1)
         try:
-            return server.confirms(await api.get(server.opening_path))
+            return server.is_confirmed_by(await api.get(server.opening_path))
         except LMChatError:
             return False

@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmchat.domain.product import Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.error_body import ErrorBody, read_body, read_value
-from lmchat.proxy.json_values import mapping, rows, text, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.text import safe_line, shell_word, without_secret
 
 
@@ -240,8 +240,8 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
 
 def _retry_delay(facts: Mapping[str, Any]) -> str:
     """Return the delay that Gemini names in the details of an error."""
-    for detail in rows(facts.get("details")):
-        if delay := text(mapping(detail).get("retryDelay")):
+    for detail in dicts_in(facts.get("details")):
+        if delay := str_or_empty(dict_or_empty(detail).get("retryDelay")):
             return delay
     return ""
 
@@ -386,7 +386,7 @@ def _token_counts(body: ErrorBody) -> tuple[int | None, int | None]:
 
 
 def _tokens(body: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:
-    count = whole(body.facts.get(name))
+    count = count_or_none(body.facts.get(name))
     if count is None and (found := pattern.search(body.message.lower())):
         count = int(found[1])
     return count or None

@@ -44,7 +44,7 @@ class RequestWriter:
 
     def fields(self, request: ChatRequest) -> dict[str, Any]:
         """Return the fields that only the product has, and those of tools."""
-        fields = server_of(request.product).fields(request.sampling, self.model(request))
+        fields = server_of(request.product).request_fields(request.sampling, self.model(request))
         return fields | tool_fields(request)
 
     def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
@@ -65,7 +65,7 @@ class RequestWriter:
     def new_notes(self, request: ChatRequest) -> list[str]:
         """Return what the request leaves out, each note once for a model."""
         notes: list[str] = []
-        for note in server_of(request.product).left_out(request.sampling, self.model(request)):
+        for note in server_of(request.product).unsent_notes(request.sampling, self.model(request)):
             key = (request.endpoint, request.model, note)
             if key not in self._notes:
                 self._notes.add(key)

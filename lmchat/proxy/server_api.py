@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Connections, Reply, RequestTrace, request_headers
-from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
+from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty, encode
 from lmchat.proxy.network_errors import TRANSPORT_ERRORS
 from lmchat.proxy.refusals import RequestFacts, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
@@ -49,9 +49,9 @@ class ServerApi(Struct, kw_only=True):
     requests_left: int
     is_quick: bool = False  # health check: ask only for what changes
     is_identified: bool = False  # whether the product is known, and not only expected
-    first: Reply | None = None  # its time is the latency
-    refused: Reply | None = None
-    withheld: str = ""  # why the key was not sent
+    first_reply: Reply | None = None  # its time is the latency
+    refused_reply: Reply | None = None
+    key_withheld: str = ""  # why the key was not sent
     replies: dict[str, Reply] = field(default_factory=dict)
 
     async def get(self, path: str) -> Reply:
@@ -69,10 +69,10 @@ class ServerApi(Struct, kw_only=True):
     async def post(self, path: str, value: object) -> Reply:
         return await self._send("POST", self.url(path), encode(value))
 
-    def accept(self, reply: Reply) -> Reply:
+    def require_good(self, reply: Reply) -> Reply:
         """Return a good reply; raise `ServerRejected` for any other."""
         if not reply.is_good:
-            self.refused = reply
+            self.refused_reply = reply
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
         return reply
 
@@ -116,7 +116,7 @@ class ServerApi(Struct, kw_only=True):
                     for event in reader.feed(chunk):
                         for data in event.data:
                             with suppress(NotJsonError):
-                                yield mapping(decode(data))
+                                yield dict_or_empty(decode(data))
 
     def url(self, path: str) -> str:
         if path.startswith("/v1/"):
@@ -136,10 +136,10 @@ class ServerApi(Struct, kw_only=True):
         reply = await self.connections.ask(
             self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
         )
-        if reply.withheld:
-            self.withheld = reply.withheld
+        if reply.key_withheld:
+            self.key_withheld = reply.key_withheld
             self.facts = replace(self.facts, key="")
-        self.first = self.first or reply
+        self.first_reply = self.first_reply or reply
         return reply
 
 

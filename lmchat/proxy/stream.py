@@ -13,7 +13,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import read_up_to
 from lmchat.proxy.error_body import is_error
-from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.proxy.network_errors import TRANSPORT_ERRORS, error_words
 from lmchat.proxy.refusals import RequestFacts, not_an_llm, refusal, refusal_in_stream
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
@@ -23,9 +23,10 @@ from lmchat.proxy.timeouts import IdleTimeout
 EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
 MAX_WAITING = 256  # waiting events after which the reader of the network waits too (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
-DRAIN_S = 0.05  # wait for the end of a body behind `[DONE]`, to use the connection again
+DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_LEAD = b"\xef\xbb\xbf\r\n "
+_BEFORE_STREAM = b"\xef\xbb\xbf\r\n "
+"""Bytes that may come before a stream: byte order mark and white space."""
 
 
 class AnswerReader:
@@ -59,9 +60,9 @@ class AnswerReader:
         content_type = self._response.headers.get("content-type", "").lower()
         try:
             if content_type.startswith("text/event-stream"):
-                cut = await self._read_stream()
+                network_error = await self._read_stream()
             else:
-                cut = await self._read_whole()
+                network_error = await self._read_whole()
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -69,27 +70,29 @@ class AnswerReader:
             ) from error
         finally:
             self._chunks.close()
-        return self._chunks.conclude(cut)
+        return self._chunks.conclude(network_error)
 
     async def _read_stream(self) -> str:
-        """Read a stream; return how the transport broke, if it did."""
+        """Read a stream; return how the connection broke, or an empty text if it did not."""
         try:
             body = self._response.aiter_bytes()
-            async for chunk in body:
-                self._take(self._sse.feed(chunk))
-                self._timeout.heard(has_token=self._chunks.has_token)
+            async for data in body:
+                self._read_events(self._sse.feed(data))
+                self._timeout.note_data(has_token=self._chunks.has_token)
                 if self._events.qsize() > MAX_WAITING:
                     await self._events.join()
-                    self._timeout.heard(has_token=self._chunks.has_token)
+                    # The server was not silent: its data had to wait for this process.
+                    self._timeout.note_data(has_token=self._chunks.has_token)
                 if self._chunks.has_done:
-                    await _drain(body)
+                    await _read_to_end(body)
                     return ""
-            self._take(self._sse.close())
+            self._read_events(self._sse.close())
         except TRANSPORT_ERRORS as error:
             return error_words(error)
         return ""
 
-    def _take(self, events: Sequence[SseEvent]) -> None:
+    def _read_events(self, events: Sequence[SseEvent]) -> None:
+        """Read events as chunks; a comment is posted as a sign of life."""
         for event in events:
             if not event.data:
                 self._events.put_nowait(LifeSign())
@@ -99,29 +102,37 @@ class AnswerReader:
                 self._chunks.read_run(event.data)
 
     async def _read_whole(self) -> str:
-        """Read a reply that is declared as no stream (R-23); official readers show nothing then."""
+        """Read a reply whose content type is not that of a stream (R-23).
+
+        It may be a whole answer, a stream with a wrong type, or an error. Returns how the
+        connection broke, or an empty text if it did not.
+        """
         try:
             body = await read_up_to(self._response, MAX_WHOLE_BYTES)
         except TRANSPORT_ERRORS as error:
             return error_words(error)
-        if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
-            self._take(self._sse.feed(body))
-            self._take(self._sse.close())
+        if body.lstrip(_BEFORE_STREAM).startswith(_STREAM_BEGINNINGS):
+            self._read_events(self._sse.feed(body))
+            self._read_events(self._sse.close())
             return ""
+
         try:
             value = decode(body)
         except NotJsonError:
             value = None
-        if is_error(value) or not mapping(value).get("choices"):
-            rejected = refusal(
-                self._response.status_code, self._response.headers, body, self._facts
-            )
-            if is_error(value) or rejected.kind == "not_an_llm":
-                raise rejected
-            raise not_an_llm("the reply is not a model's answer.", rejected.details)
+        if is_error(value) or not dict_or_empty(value).get("choices"):
+            raise self._no_answer(value, body)
         self._chunks.read_object(value)
         self._chunks.has_done = True
         return ""
+
+    def _no_answer(self, value: object, body: bytes) -> ServerRejected:
+        """Return the error for a reply without an answer; `value` is its decoded body, if JSON."""
+        status = self._response.status_code
+        rejected = refusal(status, self._response.headers, body, self._facts)
+        if is_error(value) or rejected.kind == "not_an_llm":
+            return rejected
+        return not_an_llm("the reply is not a model's answer.", rejected.details)
 
 
 async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
@@ -139,6 +150,7 @@ async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
 
 
 def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
+    """Return events in their order, with neighbouring deltas of the same kind as one."""
     joined: list[StreamEvent | None] = []
     last: StreamEvent | None = None
     for event in events:
@@ -155,7 +167,8 @@ def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent
     return joined
 
 
-async def _drain(body: AsyncIterator[bytes]) -> None:
+async def _read_to_end(body: AsyncIterator[bytes]) -> None:
+    """Read and drop what is left of a body: only then can its connection be used again."""
     with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(DRAIN_S):
             async for _ in body:

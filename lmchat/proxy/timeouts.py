@@ -24,7 +24,9 @@ POLL_S = 0.5  # between two health checks, which cost the server nothing
 REQUEST_PAUSE_S = 3.0  # before the request is sent again, if only it can tell the state
 UNCONFIRMED_FACTOR = 2.0
 """Multiple of `give_up_after_s` to wait if health does not confirm that the model loads."""
-_LOADING, _DONE = 503, 200
+# Statuses of a health check.
+_LOADING = 503
+_LOADED = 200
 
 IsAlive = Callable[[], Awaitable[bool]]
 CheckHealth = Callable[[], Awaitable[Reply]]
@@ -42,26 +44,32 @@ class IdleTimeout:
         post: Callable[[LifeSign | StreamStalled], None],
         *,
         is_alive: IsAlive | None = None,
-        since_s: float | None = None,
+        loading_begun_s: float | None = None,
     ) -> None:
-        """`is_alive` asks the server over a second connection. `since_s` is when loading began."""
+        """Create it; `watching` starts the clock checks.
+
+        `post` takes the events. `is_alive` asks the server over a second connection.
+        `loading_begun_s` is the time of the event loop at which the model began to load, if it did
+        before this request.
+        """
         self._timeouts = timeouts
         self._post = post
         self._is_alive = is_alive
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
+        # Times of the event loop:
         self._begun_s = self._loop.time()
-        self._started_s = self._begun_s if since_s is None else since_s
-        self._heard_s: float | None = None
-        self._has_token = False
+        self._awaits_token_since_s = self._begun_s if loading_begun_s is None else loading_begun_s
+        self._last_data_s: float | None = None
         self._next_probe_s = 0.0
-        self._alive_s = self._begun_s
-        self._is_gone = False
+        self._last_alive_s = self._begun_s  # when the server last answered `is_alive`
+        self._has_token = False
+        self._is_gone = False  # whether the server left the last `is_alive` unanswered
         self._error: LMChatError | None = None
 
-    def heard(self, *, has_token: bool) -> None:
-        """Note that bytes have arrived."""
-        self._heard_s = self._loop.time()
+    def note_data(self, *, has_token: bool) -> None:
+        """Note that bytes have arrived; `has_token` is whether any text has arrived so far."""
+        self._last_data_s = self._loop.time()
         self._has_token = has_token
 
     @asynccontextmanager
@@ -74,36 +82,54 @@ class IdleTimeout:
             raise self._error or timeout from None
 
     async def _watch(self) -> None:
-        limits = self._timeouts
-        limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
-        tick_s = min(
-            TICK_S, *(limit_s / 2 for limit_s in (*limits_s, PROBE_AFTER_S) if limit_s > 0)
-        )
+        """Check the clock and the server with each tick; end the watched block after an error."""
+        tick_s = self._tick_s()
         while self._error is None:
             planned_s = self._loop.time() + tick_s
             await asyncio.sleep(tick_s)
             late_s = self._loop.time() - planned_s
-            if late_s > SUSPENDED_S:  # bytes may have arrived that are not read yet
-                self._started_s += late_s
-                if self._heard_s is not None:
-                    self._heard_s = self._loop.time()
+            if late_s > SUSPENDED_S:
+                self._leave_out(late_s)
                 continue
             self._error = self._check_clock()
             if self._error is None and self._is_alive is not None:
                 self._error = await self._probe(self._is_alive)
-        self._timeout.reschedule(self._loop.time())
+        self._timeout.reschedule(self._loop.time())  # which raises `TimeoutError` in the block
+
+    def _tick_s(self) -> float:
+        """Return the pause between two checks: at most half of the shortest limit that is set."""
+        limits = self._timeouts
+        limits_s = (
+            limits.first_token_s,
+            limits.stalled_after_s,
+            limits.give_up_after_s,
+            PROBE_AFTER_S,
+        )
+        half_limits_s = [limit_s / 2 for limit_s in limits_s if limit_s > 0]  # 0: no limit
+        return min(TICK_S, *half_limits_s)
+
+    def _leave_out(self, suspended_s: float) -> None:
+        """Leave the time in which this process was suspended out of all limits.
+
+        Bytes may have arrived in it that are not read yet.
+        """
+        self._awaits_token_since_s += suspended_s
+        if self._last_data_s is not None:
+            self._last_data_s = self._loop.time()
 
     @property
     def _silent_s(self) -> float:
-        return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
+        """Seconds since the last data; before any came, since the request."""
+        last_s = self._begun_s if self._last_data_s is None else self._last_data_s
+        return self._loop.time() - last_s
 
     def _check_clock(self) -> LMChatError | None:
-        """Report a stall; return the error of a limit that is reached."""
+        """Return the error of a limit that is reached, else post a stall if there is one."""
         limits = self._timeouts
-        waited_s = self._loop.time() - self._started_s
+        waited_s = self._loop.time() - self._awaits_token_since_s
         if not self._has_token and 0 < limits.first_token_s <= waited_s:
             return no_token(limits.first_token_s)
-        if self._heard_s is None:
+        if self._last_data_s is None:
             return None
         if 0 < limits.give_up_after_s <= self._silent_s:
             return self._given_up()
@@ -112,7 +138,11 @@ class IdleTimeout:
         return None
 
     async def _probe(self, is_alive: IsAlive) -> LMChatError | None:
-        """Ask the server for a sign of life after some silence; return the error if it is gone."""
+        """Ask the server for a sign of life after some silence.
+
+        Returns the error if it has not answered for `give_up_after_s`; before, each probe without
+        an answer is posted as a stall.
+        """
         now_s = self._loop.time()
         if self._silent_s < PROBE_AFTER_S or now_s < self._next_probe_s:
             return None
@@ -124,7 +154,7 @@ class IdleTimeout:
             has_answered = False
 
         if has_answered:
-            self._alive_s = now_s
+            self._last_alive_s = now_s
             if self._is_gone:
                 self._post(LifeSign())
             self._is_gone = False
@@ -133,12 +163,13 @@ class IdleTimeout:
             return None
         self._is_gone = True
         self._post(StreamStalled(silent_s=self._silent_s))
-        gone_s = min(self._silent_s, self._loop.time() - self._alive_s)
+        gone_s = min(self._silent_s, self._loop.time() - self._last_alive_s)
         return self._given_up() if 0 < self._timeouts.give_up_after_s <= gone_s else None
 
     def _given_up(self) -> LMChatError:
+        """Return the error for a server that is silent for too long, before or in its answer."""
         give_up_s = self._timeouts.give_up_after_s
-        if self._heard_s is None:
+        if self._last_data_s is None:
             return ServerUnavailable(
                 f"Request timeout: the server has not answered for {give_up_s:g} s.",
                 kind="timeout",
@@ -177,7 +208,7 @@ async def is_machine_alive(endpoint: Endpoint) -> bool:
 
 
 class Loading:
-    """Wait for one model that loads; a refusal because of it is no failed attempt."""
+    """Wait until the server has loaded one model; refusals until then are no failed attempts."""
 
     def __init__(
         self,
@@ -185,32 +216,47 @@ class Loading:
         timeouts: TimeoutSettings,
         post: Callable[[ModelLoading | StreamStalled], None],
     ) -> None:
-        """`check_health` returns the reply of a path that tells whether the model loads."""
+        """Create it; nothing is asked yet.
+
+        `check_health` returns the reply of a path that tells whether the model loads; None if the
+        server has no such path. `post` takes the events.
+        """
         self._check_health = check_health
         self._timeouts = timeouts
         self._post = post
         self._loop = asyncio.get_running_loop()
-        self._confirmed_s = 0.0
-        self.since_s: float | None = None  # when the server said first that the model loads
+        # Times of the event loop:
+        self._last_confirmed_s = 0.0  # when the server last said that the model loads
+        self.begun_s: float | None = None  # when it said so first
 
     @property
     def needs_request(self) -> bool:
         """Whether only the request can tell that the model still loads."""
-        return self.since_s is not None and self._check_health is None
+        return self.begun_s is not None and self._check_health is None
 
     async def wait(self) -> None:
-        """Return when to send the request again, or raise `ServerUnavailable`."""
+        """Return as soon as the request should be sent again, or raise `ServerUnavailable`.
+
+        Call it after each refusal because the model loads. A second refusal means that the health
+        check does not see the loading, so the pause before the next request is longer.
+        """
         pause_s = REQUEST_PAUSE_S
-        if self.since_s is None:
-            self.since_s = self._confirmed_s = self._loop.time()
+        if self.begun_s is None:
+            self.begun_s = self._loop.time()
+            self._last_confirmed_s = self.begun_s
             if self._check_health is not None:
                 pause_s = POLL_S
         self._post(ModelLoading())
-        await self._pause(pause_s, self.since_s)
-        while self._check_health is not None and await self._is_loading(self._check_health):
-            await self._pause(POLL_S, self.since_s)
+        await self._pause(pause_s, self.begun_s)
+        while self._check_health is not None and await self._poll_health(self._check_health):
+            await self._pause(POLL_S, self.begun_s)
 
-    async def _is_loading(self, check_health: CheckHealth) -> bool:
+    async def _poll_health(self, check_health: CheckHealth) -> bool:
+        """Check the health once and post the result; return whether the model still loads.
+
+        A check that times out counts as loading. If the server does not know the path, it is not
+        asked again.
+        """
         asked_s = self._loop.time()
         try:
             reply = await check_health()
@@ -220,17 +266,20 @@ class Loading:
             self._post(StreamStalled(silent_s=self._loop.time() - asked_s))
             return True
         if reply.status == _LOADING:
-            self._confirmed_s = self._loop.time()
+            self._last_confirmed_s = self._loop.time()
             self._post(ModelLoading())
-        elif reply.status != _DONE:
-            self._check_health = None  # the server does not know this path
+        elif reply.status != _LOADED:
+            self._check_health = None
         return reply.status == _LOADING
 
-    async def _pause(self, pause_s: float, since_s: float) -> None:
-        """Wait, or raise `ServerUnavailable` after too long a time."""
+    async def _pause(self, pause_s: float, begun_s: float) -> None:
+        """Sleep, or raise `ServerUnavailable` if loading has taken too long.
+
+        `begun_s` is when the model began to load.
+        """
         limits = self._timeouts
-        loading_s = self._loop.time() - since_s
-        unconfirmed_s = self._loop.time() - self._confirmed_s
+        loading_s = self._loop.time() - begun_s
+        unconfirmed_s = self._loop.time() - self._last_confirmed_s
         if 0 < limits.first_token_s <= loading_s:
             raise no_token(limits.first_token_s)
         if 0 < UNCONFIRMED_FACTOR * limits.give_up_after_s <= unconfirmed_s:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.domain.event import ToolCallDelta
-from lmchat.proxy.json_values import encode, mapping, text, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, encode, str_or_empty
 
 
 class _Call(Struct):
@@ -25,20 +25,20 @@ class ToolCalls:
 
     def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
         """Turn a fragment into an event, which has only what is new."""
-        call_id = text(fragment.get("id"))
-        function = mapping(fragment.get("function"))
-        name = text(function.get("name"))
+        call_id = str_or_empty(fragment.get("id"))
+        function = dict_or_empty(fragment.get("function"))
+        name = str_or_empty(function.get("name"))
         arguments = function.get("arguments")
         if isinstance(arguments, dict | list):
             arguments = encode(arguments).decode()
 
-        number = self._number_of(whole(fragment.get("index")), call_id, name)
+        number = self._number_of(count_or_none(fragment.get("index")), call_id, name)
         call = self._calls[number]
         event = ToolCallDelta(
             index=number,
             call_id="" if call.call_id else call_id,
             name="" if call.name else name,
-            arguments=text(arguments),
+            arguments=str_or_empty(arguments),
         )
         call.call_id = call.call_id or call_id
         call.name = call.name or name

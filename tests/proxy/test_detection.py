@@ -568,7 +568,7 @@ async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(
     def fail(*_: object) -> None:
         raise ValueError("sk-words of a server")
 
-    monkeypatch.setattr(llama_cpp.LlamaCpp, "model", fail)
+    monkeypatch.setattr(llama_cpp.LlamaCpp, "model_from_row", fail)
     candidates, _ = await detect({8080: start(products.llama_cpp), 1337: start(products.jan)})
     found = {one.product: one.verdict for one in candidates}
     assert candidates[0].product is Product.JAN

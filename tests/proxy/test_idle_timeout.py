@@ -19,8 +19,8 @@ async def test_without_limits_nothing_is_told_and_nothing_ends():
     posted = []
     settings = TimeoutSettings(first_token_s=0, stalled_after_s=0, give_up_after_s=0)
     async with IdleTimeout(settings, posted.append).watching() as timeout:
-        timeout.heard(has_token=False)
-        timeout.heard(has_token=True)
+        timeout.note_data(has_token=False)
+        timeout.note_data(has_token=True)
     assert posted == []
 
 
@@ -31,7 +31,7 @@ async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
             await for_ever()
     passed = asyncio.Event()
     async with IdleTimeout(settings, print).watching() as timeout:
-        timeout.heard(has_token=True)
+        timeout.note_data(has_token=True)
         asyncio.get_running_loop().call_later(0.05, passed.set)
         await passed.wait()
 
@@ -43,7 +43,7 @@ async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch)
     async def wait() -> None:
         settings = TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.1)
         async with IdleTimeout(settings, posted.append).watching() as timeout:
-            timeout.heard(has_token=False)
+            timeout.note_data(has_token=False)
             await for_ever()
 
     with pytest.raises(StreamInterrupted, match=r"no data for 0\.1 s"):
@@ -70,7 +70,7 @@ async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
     async with IdleTimeout(
         TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print
     ).watching() as timeout:
-        timeout.heard(has_token=True)
+        timeout.note_data(has_token=True)
         time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
         asyncio.get_running_loop().call_later(0.05, passed.set)
         await passed.wait()

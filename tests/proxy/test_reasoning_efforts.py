@@ -32,15 +32,15 @@ def notes(events) -> list[str]:
 @pytest.mark.parametrize("product", TAKING_ALL)
 def test_an_effort_goes_where_it_is_known(product, effort):
     sampling = Sampling(reasoning_effort=effort)
-    fields = server_of(product).fields(sampling)
+    fields = server_of(product).request_fields(sampling)
     assert fields["reasoning_effort"] == effort
-    assert server_of(product).left_out(sampling) == ()
+    assert server_of(product).unsent_notes(sampling) == ()
 
 
 @pytest.mark.parametrize("product", list(Product))
 def test_thinking_is_switched_off_where_templates_have_a_switch(product):
-    off = server_of(product).fields(Sampling(reasoning_effort="none"))
-    low = server_of(product).fields(Sampling(reasoning_effort="low"))
+    off = server_of(product).request_fields(Sampling(reasoning_effort="none"))
+    low = server_of(product).request_fields(Sampling(reasoning_effort="low"))
     is_switch = off.get("chat_template_kwargs") == {"enable_thinking": False}
     assert is_switch == (product in TEMPLATED)
     assert "chat_template_kwargs" not in low
@@ -67,8 +67,8 @@ def test_thinking_is_switched_off_where_templates_have_a_switch(product):
 )
 def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up(product, known, effort, is_sent):
     sampling, about = Sampling(reasoning_effort=effort), model(product, **known)
-    fields = server_of(product).fields(sampling, about)
-    told = " ".join(server_of(product).left_out(sampling, about))
+    fields = server_of(product).request_fields(sampling, about)
+    told = " ".join(server_of(product).unsent_notes(sampling, about))
     if is_sent:
         field = (
             {"reasoning": {"effort": effort}}
@@ -84,8 +84,8 @@ def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up(product, know
 @pytest.mark.parametrize("product", list(Product))
 def test_a_seed_is_sent_or_it_is_said_that_it_is_not(product):
     sampling = Sampling(seed=7)
-    is_sent = 7 in server_of(product).fields(sampling).values()
-    assert bool(server_of(product).left_out(sampling)) != is_sent
+    is_sent = 7 in server_of(product).request_fields(sampling).values()
+    assert bool(server_of(product).unsent_notes(sampling)) != is_sent
     assert is_sent == (
         product not in (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.GEMINI)
     )
@@ -93,9 +93,9 @@ def test_a_seed_is_sent_or_it_is_said_that_it_is_not(product):
 
 @pytest.mark.parametrize("product", list(Product))
 def test_how_long_a_model_stays_is_a_field_of_lm_studio_alone(product):
-    fields = server_of(product).fields(Sampling(keep_loaded_s=90))
+    fields = server_of(product).request_fields(Sampling(keep_loaded_s=90))
     assert ("ttl" in fields, 90 in fields.values()) == ((product is Product.LM_STUDIO,) * 2)
-    assert server_of(product).left_out(Sampling(keep_loaded_s=90)) == ()
+    assert server_of(product).unsent_notes(Sampling(keep_loaded_s=90)) == ()
 
 
 async def test_the_efforts_that_lm_studio_names_reach_the_request(server, client):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.domain.tool import Tool
-from lmchat.proxy.json_values import rows
+from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
@@ -17,7 +17,7 @@ def put_together(*chunks):
     """Return {index: [id, name, arguments]} of all fragments."""
     calls, found = ToolCalls(), {}
     for chunk in chunks:
-        for one in map(calls.read, rows(chunk)):
+        for one in map(calls.read, dicts_in(chunk)):
             entry = found.setdefault(one.index, ["", "", ""])
             entry[0] += one.call_id
             entry[1] += one.name

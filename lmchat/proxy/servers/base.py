@@ -10,7 +10,7 @@ from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.dialect import Dialect
-from lmchat.proxy.json_values import number, rows, text, whole
+from lmchat.proxy.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.server_api import OnProgress, ServerApi
@@ -21,23 +21,24 @@ class Server:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
 
     product: ClassVar[Product]
-    ports: ClassVar[tuple[int, ...]] = ()  # default ports; people see the first
+    ports: ClassVar[tuple[int, ...]] = ()  # default ports; messages name the first
     old_port: ClassVar[int | None] = None
-    """Of the ports, the default of older versions; people see it, too."""
+    """Of `ports`, the default of older versions; messages name it, too."""
     hosts: ClassVar[tuple[str, ...]] = ()
-    """Hosts where it alone answers; nothing has to be asked to recognise it."""
-    dialect: ClassVar[Dialect] = Dialect()  # how it is asked until it refuses a field
+    """Hosts where it alone answers; no request is needed to recognise it."""
+    dialect: ClassVar[Dialect] = Dialect()  # form of its requests until it refuses a field
     opening_path: ClassVar[str] = ""  # first path to ask on its own port; empty: the list of models
     confirm_path: ClassVar[str] = ""  # path that proves it, where the list of models does not
-    state: ClassVar[LoadState] = LoadState.UNKNOWN
+    state: ClassVar[LoadState] = LoadState.UNKNOWN  # of all models that it lists
     loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
     context_field: ClassVar[str] = ""  # field for the window in a request to load; empty: none
     signs_replies: ClassVar[bool] = False  # whether every reply proves it
-    health_path: ClassVar[str] = ""  # path that tells at once whether it lives and whether it loads
-    start_hint: ClassVar[str] = "Start the server"
-    off_hint: ClassVar[str] = ""
+    health_path: ClassVar[str] = ""
+    """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
+    start_hint: ClassVar[str] = "Start the server"  # a step of the user, or a command
+    off_hint: ClassVar[str] = ""  # step if the program runs, but its server is off
     key_hint: ClassVar[str] = "Enter the server's API key"
     model_hint: ClassVar[str] = "Load a model"
     load_hint: ClassVar[str] = ""  # step where it cannot load on request; empty: `model_hint`
@@ -56,40 +57,42 @@ class Server:
         """Return the port that it used last on this machine, if it keeps that. Blocks."""
         return None
 
-    def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether any reply can only come from this product."""
+    def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether a reply, to whatever request, can only come from this product."""
         return False
 
-    def suspects(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+    def is_suspected_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether the list of models is a reason to ask `confirm_path`."""
         return False
 
-    def confirms(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+    def is_confirmed_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether the reply to `opening_path` or `confirm_path` proves it."""
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        return tuple(self.model(api, row) for row in await self.listed(api))
+        """Ask the server for its models."""
+        return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
-    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model that a row of the OpenAI-like list describes."""
         return ModelInfo(
-            model_id=text(row.get("id")),
+            model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
             product=self.product,
             state=self.state,
-            created=whole(row.get("created")),
-            owned_by=text(row.get("owned_by")),
+            created=count_or_none(row.get("created")),
+            owned_by=str_or_empty(row.get("owned_by")),
         )
 
-    async def listed(self, api: ServerApi) -> list[dict[str, Any]]:
-        """Return the rows of the OpenAI-like list that have a name."""
-        reply = api.accept(await api.get("/v1/models"))
+    async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
+        """Ask for the OpenAI-like list of models; return its rows that have a name."""
+        reply = api.require_good(await api.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
             raise not_an_llm("it has no list of models.")
-        return [row for row in rows(data) if text(row.get("id"))]
+        return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
-    def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Return the fields of a chat request that only this product has."""
         fields: dict[str, Any] = {}
         if self.seed_field and sampling.seed is not None:
@@ -108,13 +111,14 @@ class Server:
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the fields of a request that set this reasoning effort."""
         fields: dict[str, Any] = {"reasoning_effort": effort}
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
 
-    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
-        """Say what `fields` leaves out, one sentence each."""
+    def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
+        """Return a sentence for each option that `request_fields` leaves out."""
         notes: list[str] = []
         effort = sampling.reasoning_effort
         if effort and not self.takes_effort(effort, model):
@@ -125,19 +129,27 @@ class Server:
         return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
-        taken = model.efforts if model is not None and model.efforts else self.efforts
-        if not taken:
+        """Return why an effort is not sent, as a sentence."""
+        supported = model.efforts if model is not None and model.efforts else self.efforts
+        if not supported:
             return f"{self._name} does not support a reasoning effort, as far as lmchat knows."
-        names = safe_line(", ".join(taken), limit=100)
+        names = safe_line(", ".join(supported), limit=100)
         return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
         """Return the tokens of a prompt with its template; None if this version cannot."""
         reply = await api.post_optional(self.count_path, body)
-        return None if reply is None else whole(api.accept(reply).object.get(self.count_field))
+        if reply is None:
+            return None
+        return count_or_none(api.require_good(reply).object.get(self.count_field))
 
     def check_load(self, options: LoadOptions) -> None:
-        """Refuse options that are not valid (`RequestInvalid`), or not taken (`ServerRejected`)."""
+        """Check the options of loading a model.
+
+        Raises:
+            RequestInvalid: a value is not valid.
+            ServerRejected: the product cannot set the context window.
+        """
         for name in ("context", "keep_loaded_s"):
             value = getattr(options, name)
             is_valid = value is None or (isinstance(value, int) and value >= 1)
@@ -160,7 +172,8 @@ class Server:
     ) -> None:
         """Load a model and return when it is loaded, or raise `ServerRejected`.
 
-        A model with another window is unloaded first: some would load it a second time.
+        If a window is set, a model in memory is unloaded first: some products would load it a
+        second time, beside the first.
         """
         if not self.load_path:
             raise self._cannot("load")
@@ -169,16 +182,17 @@ class Server:
             body[self.context_field] = options.context
             if model.state is LoadState.LOADED:
                 await self.unload(api, model)
-        self.accept(api, await api.post(self.load_path, body), "load")
+        self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
         """Report the progress of a model that is being loaded, until it is loaded."""
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model, or raise `ServerRejected`."""
         if not self.unload_path:
             raise self._cannot("unload")
         body = {"model": model.model_id}
-        self.accept(api, await api.post(self.unload_path, body), "unload")
+        self.require_done(api, await api.post(self.unload_path, body), "unload")
 
     def start_sentence(self) -> str:
         """Return how to start it, as a sentence."""
@@ -186,13 +200,17 @@ class Server:
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
     def add_hint(self, error: ServerUnavailable) -> None:
+        """Set the next step of an error if no program answers: how to start the product."""
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = self.start_sentence()
 
-    def accept(self, api: ServerApi, reply: Reply, verb: str) -> None:
-        """Raise `ServerRejected` for a refusal; an unknown path means that it cannot do that."""
+    def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
+        """Raise `ServerRejected` unless the server did it; `verb` is `load` or `unload`.
+
+        An unknown path means that the product cannot load or unload models.
+        """
         try:
-            api.accept(reply)
+            api.require_good(reply)
         except ServerRejected as error:
             if error.kind != "wrong_path":
                 raise
@@ -200,6 +218,7 @@ class Server:
 
     @property
     def _name(self) -> str:
+        """Name of the product at the beginning of a sentence."""
         is_unknown = self.product is Product.OPENAI_COMPATIBLE
         return "This server" if is_unknown else self.product.value
 
@@ -214,29 +233,30 @@ class Server:
 def capabilities(
     *, tools: object = False, vision: object = False, reasoning: object = False
 ) -> tuple[str, ...]:
-    """Return the names of what a model can."""
+    """Return the names of the abilities of a model; each argument counts if it is true."""
     abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
-    return tuple(name for name, has_it in abilities.items() if has_it)
+    return tuple(name for name, is_able in abilities.items() if is_able)
 
 
 def has_word(value: object, word: str) -> bool:
-    """Whether a list from a server holds a word."""
+    """Whether a value from a server is a list with this word."""
     return isinstance(value, list) and word in value
 
 
 def lacks_word(value: object, word: str) -> bool:
-    """Whether a list from a server is there and does not hold a word."""
+    """Whether a value from a server is a list without this word; False if it is no list."""
     return isinstance(value, list) and word not in value
 
 
-_MILLION, _BILLION = 1e6, 1e9
+_MILLION = 1e6
+_BILLION = 1e9
 _SHOWN_AS_BILLION = 0.95 * _BILLION  # rounds to 1B
 _SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
 
 
 def params_text(count: object) -> str:
-    """Write a number of parameters as people do: 135M, 8B, 1.7B."""
-    params = number(count)
+    """Write a number of parameters as people do: 135M, 8B, 1.7B; nothing if it is not known."""
+    params = number_or_none(count)
     if params is None or params < _MILLION:
         return ""
     if params < _SHOWN_AS_BILLION:
@@ -248,7 +268,7 @@ def params_text(count: object) -> str:
 
 
 class OpenAiCompatible(Server):
-    """The common ground."""
+    """A server whose product is not known, or that lmchat has no module for."""
 
     product = Product.OPENAI_COMPATIBLE
     load_hint = "Use the server's own program"

@@ -1,4 +1,4 @@
-"""Providers that are known by their host, and used where they are named."""
+"""Providers on the internet, each recognised by its host."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import ModelInfo
 from lmchat.proxy.dialect import Dialect, JsonMode
-from lmchat.proxy.json_values import mapping, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word
 
 
 class Hosted(Server):
-    """A provider elsewhere; its models are always there."""
+    """A provider; its models are always loaded."""
 
     start_hint = "Check the network, and the address"
     model_hint = "Choose a model with Ctrl+O or -m"
@@ -25,7 +25,7 @@ class Hosted(Server):
 
 
 class OpenAi(Hosted):
-    """The maker of the API."""
+    """OpenAI."""
 
     product = Product.OPENAI
     hosts = ("api.openai.com",)
@@ -36,16 +36,16 @@ class OpenAi(Hosted):
 
 
 class Anthropic(Hosted):
-    """Takes temperatures above 1 for 1, and neither seeds nor efforts."""
+    """Anthropic; it reads temperatures above 1 as 1, and takes neither seeds nor efforts."""
 
     product = Product.ANTHROPIC
     hosts = ("api.anthropic.com",)
-    dialect = Dialect(json_modes=(JsonMode.WORDS,))  # `response_format` is ignored without a word
+    dialect = Dialect(json_modes=(JsonMode.WORDS,))  # it ignores `response_format`
     key_hint = "Create an API key at console.anthropic.com/settings/keys"
 
 
 class Gemini(Hosted):
-    """Its address ends in /v1beta/openai."""
+    """Gemini; its address ends in /v1beta/openai."""
 
     product = Product.GEMINI
     hosts = ("generativelanguage.googleapis.com",)
@@ -54,7 +54,7 @@ class Gemini(Hosted):
 
 
 class Mistral(Hosted):
-    """Refuses fields that it does not know."""
+    """Mistral; it refuses fields that it does not know."""
 
     product = Product.MISTRAL
     hosts = ("api.mistral.ai",)
@@ -63,21 +63,23 @@ class Mistral(Hosted):
     key_hint = "Create an API key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
-    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        can = mapping(row.get("capabilities"))
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return a model with its window and abilities."""
+        abilities = dict_or_empty(row.get("capabilities"))
         return replace(
-            super().model(api, row),
-            is_embedding=can.get("completion_chat") is False,
-            context_max=whole(row.get("max_context_length")),
+            super().model_from_row(api, row),
+            is_embedding=abilities.get("completion_chat") is False,
+            context_max=count_or_none(row.get("max_context_length")),
             capabilities=capabilities(
-                tools=can.get("function_calling") is True, vision=can.get("vision") is True
+                tools=abilities.get("function_calling") is True,
+                vision=abilities.get("vision") is True,
             ),
-            is_blind=can.get("vision") is False,
+            is_blind=abilities.get("vision") is False,
         )
 
 
 class OpenRouter(Hosted):
-    """Tells more of its models than the providers behind it do."""
+    """OpenRouter; it passes requests on to other providers."""
 
     product = Product.OPENROUTER
     hosts = ("openrouter.ai",)
@@ -85,17 +87,17 @@ class OpenRouter(Hosted):
     seed_field = "seed"
     key_hint = "Create an API key at openrouter.ai/settings/keys"
 
-    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return a model with window and abilities; one that makes no text cannot chat."""
-        architecture = mapping(row.get("architecture"))
+        architecture = dict_or_empty(row.get("architecture"))
         inputs = architecture.get("input_modalities")
         outputs = architecture.get("output_modalities")
         parameters = row.get("supported_parameters")
         can_reason = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
         return replace(
-            super().model(api, row),
+            super().model_from_row(api, row),
             is_embedding=bool(outputs) and lacks_word(outputs, "text"),
-            context_max=whole(row.get("context_length")),
+            context_max=count_or_none(row.get("context_length")),
             capabilities=capabilities(
                 tools=has_word(parameters, "tools"),
                 vision=has_word(inputs, "image"),
@@ -105,7 +107,7 @@ class OpenRouter(Hosted):
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the model reasons: for others the server drops the effort without an error."""
+        """Whether the model can reason; for others the server drops the effort without an error."""
         known = model.capabilities if model is not None else ()
         can_reason = "reasoning" in known or not known
         return can_reason and super().takes_effort(effort, model)

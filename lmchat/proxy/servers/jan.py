@@ -8,7 +8,7 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import mapping, rows, text
+from lmchat.proxy.json_values import dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
 
@@ -34,18 +34,19 @@ class Jan(Server):
     empty_hint = "Start a model in Jan"
     host_hint = "Local API Server, Trusted Hosts: add {host}"
 
-    def proves(self, reply: Reply) -> bool:
-        """Its own errors are plain text; this one asks for the key (R-4)."""
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether it is the plain-text error with which Jan asks for the key (R-4)."""
         return reply.status == 401 and reply.body.strip() == _UNAUTHORISED  # noqa: PLR2004 - HTTP
 
-    def suspects(self, reply: Reply) -> bool:
-        """Every model was created in second 1."""
-        listed = rows(reply.object.get("data"))
+    def is_suspected_by(self, reply: Reply) -> bool:
+        """Whether each model was created in second 1, which Jan writes for all."""
+        listed = dicts_in(reply.object.get("data"))
         return bool(listed) and all(row.get("created") == 1 for row in listed)
 
-    def confirms(self, reply: Reply) -> bool:
-        """The title of its OpenAPI document; open to all, without a key."""
-        return text(mapping(reply.object.get("info")).get("title")).startswith("Jan API Server")
+    def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether it is Jan's OpenAPI document, which needs no key."""
+        info = dict_or_empty(reply.object.get("info"))
+        return str_or_empty(info.get("title")).startswith("Jan API Server")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the running models, and of a newer Jan also the stopped ones."""
@@ -53,10 +54,13 @@ class Jan(Server):
         reply = await api.get_extra("/v1/models/available")
         if reply is None:
             return running
-        names = {"", *(model.model_id for model in running)}
-        listed = rows(reply.object.get("data"))
-        stopped = [self.model(api, row) for row in listed if text(row.get("id")) not in names]
-        return running + tuple(replace(model, state=LoadState.NOT_LOADED) for model in stopped)
+        running_ids = {model.model_id for model in running}
+        models = list(running)
+        for row in dicts_in(reply.object.get("data")):
+            model = self.model_from_row(api, row)
+            if model.model_id and model.model_id not in running_ids:
+                models.append(replace(model, state=LoadState.NOT_LOADED))
+        return tuple(models)
 
     def start_sentence(self) -> str:
         return f"In Jan: {self.start_hint}."

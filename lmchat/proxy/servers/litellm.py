@@ -11,12 +11,12 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import ModelInfo
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import mapping, rows, text, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 
-_CREATED = 1677610602
-_WITHOUT_KEY = b"Internal Server Error"
+_CREATED = 1677610602  # date of every model that LiteLLM lists
+_ERROR_WITHOUT_KEY = b"Internal Server Error"
 
 
 class LiteLlm(Server):
@@ -31,20 +31,21 @@ class LiteLlm(Server):
     load_hint = "Load it on the server behind LiteLLM"
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
 
-    def proves(self, reply: Reply) -> bool:
-        """It signs some of its replies."""
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether it has a header of LiteLLM, as some of its replies do."""
         return any(name.startswith("x-litellm-") for name in reply.headers)
 
-    def suspects(self, reply: Reply) -> bool:
-        """Its models share a date; without a key or with a wrong one, its errors are its own."""
-        listed = rows(reply.object.get("data"))
-        is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
-        has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY
-        has_wrong_key = mapping(reply.object.get("error")).get("type") == "no_db_connection"
-        return is_list or has_no_key or has_wrong_key
+    def is_suspected_by(self, reply: Reply) -> bool:
+        """Whether it is LiteLLM's list, or its error for a missing or wrong key."""
+        listed = dicts_in(reply.object.get("data"))
+        is_its_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
+        is_server_error = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
+        lacks_key = is_server_error and reply.body == _ERROR_WITHOUT_KEY
+        has_wrong_key = dict_or_empty(reply.object.get("error")).get("type") == "no_db_connection"
+        return is_its_list or lacks_key or has_wrong_key
 
-    def confirms(self, reply: Reply) -> bool:
-        """Its own words, open to all, without a key."""
+    def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether it is the health of LiteLLM, which needs no key."""
         return bool(reply.value == "I'm alive!")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
@@ -54,17 +55,18 @@ class LiteLlm(Server):
         if reply is None:
             return models
         infos = {
-            text(row.get("model_name")): mapping(row.get("model_info"))
-            for row in rows(reply.object.get("data"))
+            str_or_empty(row.get("model_name")): dict_or_empty(row.get("model_info"))
+            for row in dicts_in(reply.object.get("data"))
         }
         return tuple(_with_facts(model, infos.get(model.model_id, {})) for model in models)
 
 
 def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
+    """Return a model with what the `model_info` of `/model/info` says about it."""
     return replace(
         model,
         is_embedding=info.get("mode") == "embedding",
-        context_max=whole(info.get("max_input_tokens")),
+        context_max=count_or_none(info.get("max_input_tokens")),
         capabilities=capabilities(
             tools=info.get("supports_function_calling") is True,
             vision=info.get("supports_vision") is True,

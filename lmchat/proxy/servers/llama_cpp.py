@@ -16,14 +16,14 @@ from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import mapping, number, text, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, number_or_none, str_or_empty
 from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
 
 LOADING_POLL_S = 0.2
 UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
-_MAX_UNLOADED_POLLS = 25  # of a model that is not loaded, after which loading has failed
-_UNLOAD_AFTER_CANCEL_S = 1.0
+_MAX_UNLOADED_POLLS = 25  # polls that find the model unloaded, after which loading has failed
+_UNLOAD_AFTER_CANCEL_S = 1.0  # timeout of the request that stops loading
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.ASLEEP,
@@ -33,14 +33,15 @@ _STATES = {
 }
 _RUNNING = (LoadState.LOADED, LoadState.ASLEEP)
 """States of a model whose process runs."""
-_LOAD, _UNLOAD = "/models/load", "/models/unload"
+_LOAD = "/models/load"
+_UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
-_COUNT = re.compile("[0-9]{1,15}")
+_DIGITS = re.compile("[0-9]{1,15}")
 
 
 class LlamaCpp(Server):
-    """llama-server: context, timings, progress. Never poll its `/slots` (R-29)."""
+    """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
     product = Product.LLAMA_CPP
     ports: ClassVar[tuple[int, ...]] = (9931, 8080)
@@ -59,12 +60,16 @@ class LlamaCpp(Server):
     load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
     empty_hint = "llama-server -m MODEL.gguf"
 
-    def proves(self, reply: Reply) -> bool:
-        """Every reply is signed; wrappers pass the signature on with chat replies only."""
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether llama.cpp signed it; wrappers pass its signature on with chat replies only."""
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """A list says nothing about sleep: a server that can sleep is always asked for it."""
+        """Return the list, with the facts of `/props` if a single model is served.
+
+        A quick check asks for them only if the server can put its model to sleep: the list does not
+        say whether it has.
+        """
         models = await super().models(api)
         has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
         needs_props = api.memory.tells_sleep or not api.is_quick
@@ -80,35 +85,42 @@ class LlamaCpp(Server):
             api.memory.tells_sleep = True
         if is_sleeping is True:
             model = replace(model, state=LoadState.ASLEEP)
-        return (model if api.is_quick else _described(model, props),)
+        if api.is_quick:
+            return (model,)
+        return (_with_props(model, props),)
 
-    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        meta = mapping(row.get("meta"))
-        status = mapping(row.get("status"))
-        architecture = mapping(row.get("architecture"))
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return a model; only a router writes its state and command line into the row."""
+        meta = dict_or_empty(row.get("meta"))
+        status = dict_or_empty(row.get("status"))
+        architecture = dict_or_empty(row.get("architecture"))
         inputs = architecture.get("input_modalities")
         state = LoadState.LOADED
         if status:
-            state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN)
-        context = whole(meta.get("n_ctx"))
+            state = _STATES.get(str_or_empty(status.get("value")), LoadState.UNKNOWN)
+        context = count_or_none(meta.get("n_ctx"))
         if context is None:
-            context = _argument(status, "--ctx-size")
+            context = _command_line_number(status, "--ctx-size")
         return replace(
-            super().model(api, row),
+            super().model_from_row(api, row),
             state=state,
             is_decision=has_word(architecture.get("output_modalities"), "decisions"),
             params=params_text(meta.get("n_params")),
-            quantization=text(meta.get("ftype")).removeprefix("(guessed) "),
+            quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,
-            context_max=whole(meta.get("n_ctx_train")) or whole(row.get("context_length")),
-            size_bytes=whole(meta.get("size")),
+            context_max=count_or_none(meta.get("n_ctx_train"))
+            or count_or_none(row.get("context_length")),
+            size_bytes=count_or_none(meta.get("size")),
             capabilities=capabilities(vision=has_word(inputs, "image")),
             is_blind=lacks_word(inputs, "image"),
         )
 
-    def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
-        fields = super().fields(sampling, model)
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the usual fields, and those that ask for progress and timings (R-14).
+
+        With progress, a cancelled request also stops at once.
+        """
+        fields = super().request_fields(sampling, model)
         return {**fields, "return_progress": True, "timings_per_token": True}
 
     async def load(
@@ -121,27 +133,28 @@ class LlamaCpp(Server):
         """Load or wake a model; the router answers before that is done, so its state is polled."""
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
-            self.accept(api, await api.post(_WAKE, body), "load")
+            self.require_done(api, await api.post(_WAKE, body), "load")
             return
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             reply = await api.post(_LOAD, {"model": model.model_id})
-            is_begun = "already" not in str(reply.object.get("error", ""))
-            if is_begun:
-                self.accept(api, reply, "load")
+            is_our_load = "already" not in str(reply.object.get("error", ""))
+            if is_our_load:
+                self.require_done(api, reply, "load")
             try:
-                await self._until_loaded(api, model)
+                await self._wait_until_loaded(api, model)
             except asyncio.CancelledError:
-                if is_begun:
+                if is_our_load:
                     with suppress(TimeoutError, LMChatError):
                         async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
                             await api.post(_UNLOAD, {"model": model.model_id})
                 raise
 
-    async def _until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
+    async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
+        """Poll a model until its process runs; raise `ServerRejected` if loading fails."""
         unloaded_polls = 0
         status: dict[str, Any] = {}
         async for status in self._statuses(api, model):
-            state = _STATES.get(text(status.get("value")))
+            state = _STATES.get(str_or_empty(status.get("value")))
             if state in _RUNNING:
                 return
             if state is LoadState.NOT_LOADED:
@@ -156,14 +169,15 @@ class LlamaCpp(Server):
         )
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        """Report the progress that the router's event stream tells, until the model is loaded."""
         async with aclosing(api.events("/models/sse")) as events:
             async for event in events:
                 if event.get("model") != model_id:
                     continue
-                data = mapping(event.get("data"))
-                if _STATES.get(text(data.get("status"))) in _RUNNING:
+                data = dict_or_empty(event.get("data"))
+                if _STATES.get(str_or_empty(data.get("status"))) in _RUNNING:
                     return
-                fraction = _fraction(mapping(data.get("progress")))
+                fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
                 if fraction is not None:
                     on_progress(fraction)
 
@@ -171,11 +185,11 @@ class LlamaCpp(Server):
         """Unload a model; only a router can, and it answers before that is done."""
         reply = await api.post(_UNLOAD, {"model": model.model_id})
         if "not running" not in str(reply.object.get("error", "")):
-            self.accept(api, reply, "unload")
+            self.require_done(api, reply, "unload")
         try:
             async with asyncio.timeout(UNLOAD_S):
                 async for status in self._statuses(api, model):
-                    if _STATES.get(text(status.get("value"))) not in _RUNNING:
+                    if _STATES.get(str_or_empty(status.get("value"))) not in _RUNNING:
                         return
         except TimeoutError:
             raise ServerUnavailable(
@@ -187,49 +201,60 @@ class LlamaCpp(Server):
     async def _statuses(
         self, api: ServerApi, model: ModelInfo
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the status of a model repeatedly, while it is listed."""
+        """Poll the list; yield the model's `status` each time, as long as it is listed."""
         while True:
-            listed = await self.listed(replace(api, requests_left=1, replies={}))
-            row = next((row for row in listed if row.get("id") == model.model_id), None)
-            if row is None:
+            fresh_api = replace(api, requests_left=1, replies={})  # it repeats no earlier reply
+            rows = await self.read_rows(fresh_api)
+            statuses = [row.get("status") for row in rows if row.get("id") == model.model_id]
+            if not statuses:
                 return
-            yield mapping(row.get("status"))
+            yield dict_or_empty(statuses[0])
             await asyncio.sleep(LOADING_POLL_S)
 
 
-def _described(model: ModelInfo, props: Reply) -> ModelInfo:
+def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
     """Return a model with the facts that only `/props` has."""
-    template = mapping(props.object.get("chat_template_caps"))
-    vision = mapping(props.object.get("modalities")).get("vision")
-    settings = mapping(props.object.get("default_generation_settings"))
+    template = dict_or_empty(props.object.get("chat_template_caps"))
+    vision = dict_or_empty(props.object.get("modalities")).get("vision")
+    settings = dict_or_empty(props.object.get("default_generation_settings"))
     has_vision = "vision" in model.capabilities or vision is True
     has_tools = template.get("supports_tools") is True
     return replace(
         model,
         capabilities=capabilities(tools=has_tools, vision=has_vision),
         is_blind=not has_vision and (model.is_blind or vision is False),
-        context_loaded=model.context_loaded or whole(settings.get("n_ctx")),
+        context_loaded=model.context_loaded or count_or_none(settings.get("n_ctx")),
         keeps_thoughts=template.get("supports_preserve_reasoning") is True,
     )
 
 
-def _fraction(progress: dict[str, Any]) -> float | None:
-    """Return how much of all stages is done."""
-    stages, current = progress.get("stages"), progress.get("current")
-    share = number(progress.get("value"))
-    if not isinstance(stages, list) or share is None:
+def _loaded_fraction(progress: dict[str, Any]) -> float | None:
+    """Return how much of all stages is done, 0 to 1; None if `progress` does not say it.
+
+    Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75.
+    """
+    stages = progress.get("stages")
+    current_stage = progress.get("current")
+    done_of_stage = number_or_none(progress.get("value"))
+    if not isinstance(stages, list) or done_of_stage is None:
         return None
-    stages_done = stages.index(current) if current in stages else 0
-    return min(max((stages_done + share) / max(len(stages), 1), 0.0), 1.0)
+    stages_done = stages.index(current_stage) if current_stage in stages else 0
+    fraction = (stages_done + done_of_stage) / max(len(stages), 1)
+    return min(max(fraction, 0.0), 1.0)
 
 
-def _argument(status: dict[str, Any], name: str) -> int | None:
-    """Return a number from the command line of a model."""
-    words = status.get("args")
-    if not isinstance(words, list) or name not in words[:-1]:
+def _command_line_number(status: dict[str, Any], option: str) -> int | None:
+    """Return the number behind an option such as `--ctx-size` in a model's command line.
+
+    None if the option is not set, or is 0, which means the model's own value.
+    """
+    arguments = status.get("args")
+    if not isinstance(arguments, list) or option not in arguments[:-1]:
         return None
-    value = text(words[words.index(name) + 1])
-    return int(value) or None if _COUNT.fullmatch(value) else None
+    value = str_or_empty(arguments[arguments.index(option) + 1])
+    if _DIGITS.fullmatch(value) is None:
+        return None
+    return int(value) or None
 
 
 class BuiltIn(LlamaCpp):
@@ -243,5 +268,5 @@ class BuiltIn(LlamaCpp):
     key_hint = "Start lmchat again: each start makes a new API key"
     model_hint = "Choose a model file"
 
-    def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
+    def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
         return False

@@ -1,4 +1,4 @@
-"""Ollama: its own API tells models, sizes and what is in memory."""
+"""Ollama: its own API lists the models, their sizes and which are in memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import mapping, rows, text, whole
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 
-_AT_ONCE = 6  # most requests for single models at once
+_MAX_PARALLEL = 6  # most requests for single models at the same time
 
 
 class Ollama(Server):
-    """Loads a model with the first request for it."""
+    """Ollama; it loads a model with the first request for it."""
 
     product = Product.OLLAMA
     ports = (11434,)
@@ -35,29 +35,33 @@ class Ollama(Server):
     empty_hint = "ollama pull llama3.2"
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
-    def suspects(self, reply: Reply) -> bool:
-        return any(row.get("owned_by") == "library" for row in rows(reply.object.get("data")))
+    def is_suspected_by(self, reply: Reply) -> bool:
+        """Whether a model has the owner that Ollama writes for all."""
+        return any(row.get("owned_by") == "library" for row in dicts_in(reply.object.get("data")))
 
-    def confirms(self, reply: Reply) -> bool:
-        """Only Ollama has `/api/version` in this form."""
-        has_version_alone = set(reply.object) == {"version"} and text(reply.object["version"])
-        return reply.is_good and bool(has_version_alone)
+    def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether it holds a version and nothing else; others have `/api/version` with more."""
+        has_version_alone = set(reply.object) == {"version"}
+        has_text = bool(str_or_empty(reply.object.get("version")))
+        return reply.is_good and has_version_alone and has_text
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models; three kinds of requests tell list, memory and details."""
         tags = await api.get_optional("/api/tags")
         if tags is None:
             return await super().models(api)
-        listed = rows(api.accept(tags).object.get("models"))
-        listed = [row for row in listed if text(row.get("name"))]
+        listed = dicts_in(api.require_good(tags).object.get("models"))
+        listed = [row for row in listed if str_or_empty(row.get("name"))]
         running = await api.get_extra("/api/ps")
         contexts = _loaded_contexts(running)
-        for removed in api.memory.model_facts.keys() - set(map(_digest, listed)):
-            del api.memory.model_facts[removed]
+        removed_digests = api.memory.model_facts.keys() - set(map(_digest, listed))
+        for digest in removed_digests:
+            del api.memory.model_facts[digest]
         await _read_details(api, listed, contexts)
 
         models: list[ModelInfo] = []
         for row in listed:
-            model = self._tagged_model(api, row)
+            model = self._model_from_tag(api, row)
             if model.model_id in contexts:
                 context = contexts[model.model_id]
                 model = replace(model, state=LoadState.LOADED, context_loaded=context)
@@ -66,24 +70,27 @@ class Ollama(Server):
             models.append(model)
         return tuple(models)
 
-    def _tagged_model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        details = mapping(row.get("details"))
-        more = api.memory.model_facts.get(_digest(row), {})
-        names = {*_names(row.get("capabilities")), *more.get("capabilities", ())}
-        family = more.get("family") or text(details.get("family"))
+    def _model_from_tag(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row of `/api/tags`, with what `/api/show` said of it before."""
+        details = dict_or_empty(row.get("details"))
+        shown = api.memory.model_facts.get(_digest(row), {})
+        abilities = {*_strings_in(row.get("capabilities")), *shown.get("capabilities", ())}
+        family = shown.get("family") or str_or_empty(details.get("family"))
         return ModelInfo(
-            model_id=text(row.get("name")),
+            model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
             product=self.product,
-            is_embedding="embedding" in names or (not names and family.endswith("bert")),
-            params=text(details.get("parameter_size")),
-            quantization=text(details.get("quantization_level")),
-            context_max=more.get("context_length"),
-            size_bytes=whole(row.get("size")),
+            is_embedding="embedding" in abilities or (not abilities and family.endswith("bert")),
+            params=str_or_empty(details.get("parameter_size")),
+            quantization=str_or_empty(details.get("quantization_level")),
+            context_max=shown.get("context_length"),
+            size_bytes=count_or_none(row.get("size")),
             capabilities=capabilities(
-                tools="tools" in names, vision="vision" in names, reasoning="thinking" in names
+                tools="tools" in abilities,
+                vision="vision" in abilities,
+                reasoning="thinking" in abilities,
             ),
-            is_blind=bool(names) and "vision" not in names,
+            is_blind=bool(abilities) and "vision" not in abilities,
             owned_by="library",
         )
 
@@ -96,59 +103,74 @@ class Ollama(Server):
     ) -> None:
         """Load a model by a request without a prompt.
 
-        No window is set: chat requests name none, and would load the model again.
+        No window is set: the next chat request names none, so Ollama would load the model again.
         """
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
         if options.keep_loaded_s is not None:
             body["keep_alive"] = options.keep_loaded_s
-        api.accept(await api.post("/api/generate", body))
+        api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model by a request to keep it loaded for 0 seconds."""
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
-        api.accept(await api.post("/api/generate", body))
+        api.require_good(await api.post("/api/generate", body))
 
 
 def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
-    """Return the context windows of the models in memory, by their names."""
+    """Return the context windows of the models in memory, by their names.
+
+    `running` is the reply of `/api/ps`, None if there was none.
+    """
     contexts: dict[str, int | None] = {}
-    for row in rows(running.object.get("models")) if running else []:
-        contexts[text(row.get("name"))] = whole(row.get("context_length"))
+    if running is None:
+        return contexts
+    for row in dicts_in(running.object.get("models")):
+        contexts[str_or_empty(row.get("name"))] = count_or_none(row.get("context_length"))
     return contexts
 
 
 async def _read_details(
     api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
 ) -> None:
-    """Ask once for facts of models that the list lacks, as long as requests are left.
+    """Ask for the details of models that are not known yet, as long as requests are left.
 
-    A health check asks only for the models in memory.
+    `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. These come first;
+    a health check asks for no others.
     """
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
-    wanted = [row for row in unknown if row["name"] in loaded or not api.is_quick]
-    wanted.sort(key=lambda row: row["name"] not in loaded)  # those in memory first
-    for first in range(0, min(len(wanted), api.requests_left), _AT_ONCE):
-        rows_at_once = wanted[first : first + min(_AT_ONCE, api.requests_left)]
-        await asyncio.gather(*(_read_details_of(api, row) for row in rows_at_once))
+    pending = [row for row in unknown if row["name"] in loaded]
+    if not api.is_quick:
+        pending += [row for row in unknown if row["name"] not in loaded]
+    while pending and api.requests_left > 0:
+        batch_size = min(_MAX_PARALLEL, api.requests_left)
+        batch = pending[:batch_size]
+        pending = pending[batch_size:]
+        await asyncio.gather(*(_read_details_of(api, row) for row in batch))
 
 
 async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
+    """Ask for the details of one model, and keep them in the memory of its server."""
     try:
         reply = await api.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
         return
     shown = reply.object if reply.is_good else {}
-    info = mapping(shown.get("model_info"))
-    family = text(info.get("general.architecture"))
+    info = dict_or_empty(shown.get("model_info"))
+    family = str_or_empty(info.get("general.architecture"))
     api.memory.model_facts[_digest(row)] = {
-        "capabilities": _names(shown.get("capabilities")),
+        "capabilities": _strings_in(shown.get("capabilities")),
         "family": family,
-        "context_length": whole(info.get(f"{family}.context_length")),
+        "context_length": count_or_none(info.get(f"{family}.context_length")),
     }
 
 
 def _digest(row: dict[str, Any]) -> str:
-    return text(row.get("digest")) or text(row.get("name"))
+    """Return what identifies the content of a model: its digest, or its name if it has none."""
+    return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))
 
 
-def _names(value: object) -> list[str]:
-    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+def _strings_in(value: object) -> list[str]:
+    """Return the strings in a list; none for a value that is no list."""
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, str)]

@@ -1,4 +1,4 @@
-"""vLLM: its list of models tells who made it and how long the context is."""
+"""vLLM and SGLang: their lists of models hold the product's name and the context window."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import rows, whole
+from lmchat.proxy.json_values import count_or_none, dicts_in
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 
 
 class Vllm(Server):
-    """Serves what it was started with."""
+    """vLLM; it serves the model that it was started with."""
 
     product = Product.VLLM
     ports = (8000,)
@@ -29,19 +29,20 @@ class Vllm(Server):
     start_hint = "vllm serve MODEL"
     load_hint = "It serves the model it was started with: vllm serve MODEL"
     key_hint = "Use the API key given to vllm serve --api-key"
-    owner = "vllm"
+    owner = "vllm"  # value of `owned_by` in its list of models
 
-    def proves(self, reply: Reply) -> bool:
-        """Every row has its name."""
-        return any(row.get("owned_by") == self.owner for row in rows(reply.object.get("data")))
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether it is a list of models that the product owns."""
+        return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
-    def model(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        length = whole(row.get("max_model_len"))
-        return replace(super().model(api, row), context_loaded=length, context_max=length)
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        context = count_or_none(row.get("max_model_len"))
+        model = super().model_from_row(api, row)
+        return replace(model, context_loaded=context, context_max=context)
 
 
 class SgLang(Vllm):
-    """Serves what it was started with."""
+    """SGLang; it serves the model that it was started with."""
 
     product = Product.SGLANG
     ports = (30000,)
@@ -53,15 +54,18 @@ class SgLang(Vllm):
     owner = "sglang"
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the list, with the abilities that `/model_info` names."""
         models = await super().models(api)
         reply = None if api.is_quick else await api.get_extra("/model_info")
         if reply is None:
             return models
         info = reply.object
-        vision = info.get("has_image_understanding")
+        has_vision = info.get("has_image_understanding")
         facts = {
-            "capabilities": capabilities(tools=info.get("tool_call_parser"), vision=vision is True),
+            "capabilities": capabilities(
+                tools=info.get("tool_call_parser"), vision=has_vision is True
+            ),
             "is_embedding": info.get("is_generation") is False,
-            "is_blind": vision is False,
+            "is_blind": has_vision is False,
         }
         return tuple(replace(model, **facts) for model in models)
