@@ -12,7 +12,7 @@ from lmchat.errors import LMChatError
 
 
 class AnswerReport:
-    """The end of one answer, which a `TurnPrinter` has printed so far."""
+    """Printer of the end of an answer; a `TurnPrinter` has printed its text while it arrived."""
 
     def __init__(
         self, output: Output, printer: TurnPrinter, extract: Extract | None = None
@@ -22,25 +22,37 @@ class AnswerReport:
         self._extract = extract
 
     def print(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
-        """Print what of the answer is not printed yet; the caller prints the error."""
-        if self._output.is_lines:
+        """Print what of the answer is not printed yet; the caller prints the error.
+
+        `session_id` is that of the saved session, None if the answer is not saved.
+        """
+        if self._output.is_json_lines:
+            # the last line of an answer that failed is the error
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif self._output.is_json:
-            if answer.state is not AnswerState.FAILED or self._printer.steps:
+            # for an answer that failed at once, the document is the error
+            has_content = answer.state is not AnswerState.FAILED or self._printer.steps
+            if has_content:
                 self._print_document(answer, session_id, error)
         else:
-            self._printer.end()
-            if self._extract is not None:
-                self._extract.print(self._output)
-            if error is None:
-                self._printer.note_oddities(answer)
+            self._print_text_end(answer, error)
+
+    def _print_text_end(self, answer: ChatMessage, error: LMChatError | None) -> None:
+        """Print what was extracted of the answer, and notes on what its text does not show."""
+        self._printer.end()
+        if self._extract is not None:
+            self._extract.print(self._output)
+        if error is None:
+            self._printer.note_oddities(answer)
 
     @property
-    def _extracted(self) -> dict[str, Any]:
+    def _extracted_json(self) -> dict[str, Any]:
+        """The extracted code or value, under its name; empty without `--code` and `--schema`."""
         return {} if self._extract is None else {self._extract.name: self._extract.value}
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
+        """Print the JSON lines that end a stream: tool calls, a refusal, and `done`."""
         is_stopped = answer.state is AnswerState.STOPPED
         if not is_stopped:
             for call in _calls_json(answer):
@@ -51,24 +63,28 @@ class AnswerReport:
         finish_reason = answer.receipt.finish_reason if answer.receipt else ""
         if is_stopped:
             finish_reason = "cancelled"
-        last: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
+        last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
         if session_id:
-            last["session_id"] = session_id
-        self._output.document(last | self._extracted)
+            last_line["session_id"] = session_id
+        self._output.document(last_line | self._extracted_json)
 
     def _print_document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> None:
-        value = answer_json(answer, session_id, self._printer.sent_tokens)
-        value["steps"] = self._printer.steps
-        value |= self._extracted
+        """Print the document of `--json`: answer, tool calls that ran, extract and error."""
+        document = answer_json(answer, session_id, self._printer.sent_tokens)
+        document["steps"] = self._printer.steps
+        document |= self._extracted_json
         if error is not None:
-            value["detail"] = failure_detail(error)
-        self._output.document(value)
+            document["detail"] = failure_detail(error)
+        self._output.document(document)
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return the object of `--json`; `sent_tokens` is used for servers that count nothing."""
+    """Return an answer as `--json` prints it.
+
+    `sent_tokens` is the estimated length of the prompt, for servers that report no tokens.
+    """
     receipt = answer.receipt or Receipt()
     prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
     completion_tokens = receipt.completion_tokens or 0

@@ -31,7 +31,7 @@ _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask ag
 
 
 async def ask(context: Context) -> int:
-    """Ask and print the answer while it arrives."""
+    """Send the prompt and print the answer; exit as its error says if it is not complete."""
     options = context.options
     extract = await extract_of(options)
     if options.tools and not context.has_tools:
@@ -40,13 +40,13 @@ async def ask(context: Context) -> int:
     prompt = await prompt_of(context)
 
     is_saved = _is_saved(options)
-    async with open_runtime(context, is_kept=is_saved) as runtime:
+    async with open_runtime(context, is_saved=is_saved) as runtime:
         settings = runtime.settings
         sessions = await _open_sessions(runtime, options)
         if context.is_local:
-            from lmchat.cli.local import serve
+            from lmchat.cli.local import start_engine
 
-            settings = await serve(context, runtime)
+            settings = await start_engine(context, runtime)
         target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
@@ -64,13 +64,16 @@ async def ask(context: Context) -> int:
 
 
 def _is_saved(options: ParsedOptions) -> bool:
+    """Return whether prompt and answer are saved: by default those of a continued session."""
     if options.temporary:
         return False
-    return options.resume is not None if options.save is None else options.save
+    if options.save is not None:
+        return options.save
+    return options.resume is not None
 
 
 async def _open_sessions(runtime: Runtime, options: ParsedOptions) -> OpenSessions:
-    """Show a new session, or the one to continue."""
+    """Return the open sessions, which are one: a new one, or the one to continue."""
     sessions = OpenSessions(
         chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store
     )
@@ -83,7 +86,10 @@ async def _open_sessions(runtime: Runtime, options: ParsedOptions) -> OpenSessio
 
 
 class _Question:
-    """One question: the turn, a second one if the answer does not match, and the end."""
+    """The turn of one prompt, a second turn if the answer does not match the schema, and the end.
+
+    A misfit is the error that says why an answer does not match.
+    """
 
     def __init__(
         self, context: Context, sessions: OpenSessions, extract: Extract | None, *, is_saved: bool
@@ -97,22 +103,26 @@ class _Question:
         self._printer = TurnPrinter(self._output, prints_text=extract is None)
 
     async def ask(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
-        """Print the answer, or the part that came before a signal; return the error to print."""
+        """Print the answer; return the error to print, if it is not complete.
+
+        A signal cancels this: then the part that has arrived is printed.
+        """
         try:
             misfit = await self._run_turn(prompt, files)
             if misfit is not None and self._extract and self._extract.retry_prompt:
                 self._note_retry(misfit)
                 misfit = await self._run_turn(self._extract.retry_prompt)
         except asyncio.CancelledError:
-            if self._conversation.turn is not None:
+            has_begun = self._conversation.turn is not None
+            if has_begun:
                 if self._extract:
                     self._extract.read_stopped(self._answer)
-                self._end(None)
+                self._print_end(None)
             raise
-        return self._end(misfit)
+        return self._print_end(misfit)
 
     async def _run_turn(self, prompt: str, files: Sequence[Attachment] = ()) -> LMChatError | None:
-        """Print a turn; return why its answer does not match."""
+        """Send a prompt, print the answer while it arrives, and return its misfit."""
         settings = self._sessions.next_turn.settings()
         if self._extract is not None:
             settings = replace(settings, output=self._extract.output)
@@ -126,40 +136,48 @@ class _Question:
         return await self._extract.read(self._conversation.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:
-        if self._output.is_lines:
+        """Print why the model is asked for a second answer."""
+        if self._output.is_json_lines:
             self._output.document({"repair": misfit.message})
         self._output.note(f"lmchat: {misfit.message} Asking again.")
 
-    def _end(self, misfit: LMChatError | None) -> LMChatError | None:
-        """Print the end of the answer; return the error to print."""
-        unsaved = self._sessions.save_queue.warning if self._is_saved else None
+    def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
+        """Print the end of the answer; return the error to print: the first that there is.
+
+        These are the error of the answer, its misfit, and the error of saving it.
+        """
+        save_error = self._sessions.save_queue.warning if self._is_saved else None
         session_id = None
-        if self._is_saved and unsaved is None:
+        if self._is_saved and save_error is None:
             session_id = self._conversation.header.session_id
         if self._conversation.sent is not None:
             # less than planned if the server found the prompt too long
             self._printer.sent_tokens = self._conversation.sent.tokens
 
         answer = self._answer
-        error = self._failure(answer, session_id) or misfit
+        error = self._error_of(answer, session_id) or misfit
         AnswerReport(self._output, self._printer, self._extract).print(answer, session_id, error)
 
-        is_new = session_id is not None and self._context.options.resume is None
+        is_new = self._context.options.resume is None
         has_hint = self._output.is_json or answer.state is AnswerState.INTERRUPTED
         if session_id and is_new and not has_hint:
             words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
             self._output.note(f"lmchat: {words}")
-        return error or unsaved
+        return error or save_error
 
     @property
     def _answer(self) -> ChatMessage:
-        """The last answer; it is stopped if its tool calls were."""
+        """The last answer, as a stopped one if the turn ended during its tool calls."""
         messages = self._conversation.messages
-        last = next(message for message in reversed(messages) if message.role is not Role.TOOL)
-        return last if last is messages[-1] else replace(last, state=AnswerState.STOPPED)
+        answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
+        is_last = answer is messages[-1]
+        return answer if is_last else replace(answer, state=AnswerState.STOPPED)
 
-    def _failure(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
-        """Return why an answer is incomplete, and what to do on the command line."""
+    def _error_of(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
+        """Return why an answer is incomplete; its hint is for the command line.
+
+        `session_id` is that of the saved session, None if the answer is not saved.
+        """
         if answer.state is AnswerState.COMPLETE:
             return None
         failure = answer.failure

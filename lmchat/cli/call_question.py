@@ -1,7 +1,8 @@
 """Question about a tool call on a terminal without a screen.
 
 The model writes the arguments, so they are cut and printed on indented lines of their own: they can
-neither scroll the name of the tool away nor look like the line that asks.
+neither scroll the name of the tool away nor look like the line that asks. Widths are in cells, the
+columns of a terminal.
 """
 
 from __future__ import annotations
@@ -21,52 +22,59 @@ _MAX_ARGUMENTS = 6
 _MAX_LINES = 12  # of all arguments, so that the whole question fits on a screen of 24 lines
 _MAX_NAME_CELLS = 60
 _MAX_MARKS = 2  # on one letter; more of them would paint over the lines above and below
-_MAX_CHARS_PER_CELL = 4
+_MAX_CHARS_PER_CELL = 4  # of an argument; the others are cut off before its cells are counted
 
 
 def call_question(call: ToolCallPart, columns: int) -> str:
-    """Return the lines of the question; the last one begins with server and tool."""
-    safe_name = _few_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
+    """Return the lines of the question for a terminal with so many columns.
+
+    They are the name of the tool, its arguments, and the line with the choices.
+    """
+    safe_name = _limit_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
     name, _ = split_at_cell(safe_name, _MAX_NAME_CELLS)
     arguments = parse_arguments(call.arguments) or {}
-    without = "" if arguments else ", without arguments"
-    lines = [f"{name} wants to run{without}:"]
+    ending = "" if arguments else ", without arguments"
+    lines = [f"{name} wants to run{ending}:"]
 
-    width = max(columns, _MIN_COLUMNS) - len(_INDENT) - 1
-    shown = list(arguments.items())[:_MAX_ARGUMENTS]
-    for key, value in shown:
-        lines += _argument_lines(key, value, width, _MAX_LINES // len(shown))
-    hidden = len(arguments) - len(shown)
-    if hidden:
-        lines.append(f"{_INDENT}… and {plural(hidden, 'more argument')}")
+    width = max(columns, _MIN_COLUMNS) - len(_INDENT) - 1  # the last column stays free
+    shown_arguments = list(arguments.items())[:_MAX_ARGUMENTS]
+    for key, value in shown_arguments:
+        lines += _argument_lines(key, value, width, _MAX_LINES // len(shown_arguments))
+    hidden_count = len(arguments) - len(shown_arguments)
+    if hidden_count:
+        lines.append(f"{_INDENT}… and {plural(hidden_count, 'more argument')}")
     return "\n".join([*lines, f"{name}{_CHOICES}"])
 
 
 def _argument_lines(key: str, value: object, width: int, max_lines: int) -> Iterator[str]:
-    """Yield the first lines of an argument, each of at most `width` cells, and what is cut."""
+    """Yield the first lines of an argument, each of at most `width` cells.
+
+    If it has more, the last line says how many characters are not shown.
+    """
     is_plain_key = key.isascii() and key.isidentifier()
     shown_key = key if is_plain_key else json.dumps(key, ensure_ascii=False)
     text = f"{shown_key} = {json.dumps(value, ensure_ascii=False)}"
     max_chars = max_lines * width * _MAX_CHARS_PER_CELL
-    rest = _few_marks(safe_line(text[:max_chars]))
+    remaining_text = _limit_marks(safe_line(text[:max_chars]))
     for _ in range(max_lines):
-        line, rest = split_at_cell(rest, width)
+        line, remaining_text = split_at_cell(remaining_text, width)
         yield f"{_INDENT}{line.rstrip()}"
-        if not rest:
+        if not remaining_text:
             break
-    hidden = len(rest) + max(len(text) - max_chars, 0)
-    if hidden:
-        yield f"{_INDENT}… and {plural(hidden, 'more character')}"
+    hidden_count = len(remaining_text) + max(len(text) - max_chars, 0)
+    if hidden_count:
+        yield f"{_INDENT}… and {plural(hidden_count, 'more character')}"
 
 
-def _few_marks(text: str) -> str:
-    """Return a text with at most two combining marks on a letter."""
+def _limit_marks(text: str) -> str:
+    """Return a text without the third and further combining marks (accents) on a letter."""
     if text.isascii():
         return text
-    kept: list[str] = []
-    marks = 0
+    chars: list[str] = []
+    mark_count = 0  # on the current letter
     for char in text:
-        marks = marks + 1 if unicodedata.category(char)[0] == "M" else 0
-        if marks <= _MAX_MARKS:
-            kept.append(char)
-    return "".join(kept)
+        is_mark = unicodedata.category(char).startswith("M")
+        mark_count = mark_count + 1 if is_mark else 0
+        if mark_count <= _MAX_MARKS:
+            chars.append(char)
+    return "".join(chars)

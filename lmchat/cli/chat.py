@@ -20,58 +20,65 @@ from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
-    """Run the screen and return the exit code."""
+    """Run the screen until the user quits; return the exit code.
+
+    Then save the sessions, and end what the screen has started.
+    """
 
     @cache
-    def make_launcher() -> ServerLauncher:
-        from lmchat.cli.local import make_launcher
+    def launcher() -> ServerLauncher:
+        from lmchat.cli import local
 
-        return make_launcher(context)
+        return local.make_launcher(context)
 
     async def add_metrics(metrics: Metrics) -> None:
-        await (await store.ready()).metrics.add(metrics)
+        store = await lazy_store.ready()
+        await store.metrics.add(metrics)
 
-    def write(data: str) -> bool:
-        return write_to_terminal(app, data)
+    def write(control_sequence: str) -> bool:
+        return write_to_terminal(app, control_sequence)
 
-    store = late_store(context)
+    lazy_store = late_store(context)
     scratch = ScratchFolders(has_guard=context.options.temporary)
-    workspace = make_workspace(context, settings, store, write, scratch)
-    workspace.make_launcher = make_launcher
+    workspace = make_workspace(context, settings, lazy_store, write, scratch)
+    workspace.make_launcher = launcher
     app = LMChatApp(workspace)
 
-    async def end() -> None:
-        # first: the editor may still show the file
+    async def save_before_exit() -> None:
+        # before saving, as that may take long: an editor may still show a file with chat text
         await asyncio.to_thread(scratch.remove_all)
         await app.stop_and_save()
 
-    guard_terminal(app, end)
+    guard_terminal(app, save_before_exit)
     backend = workspace.backend
-    closing = aclosing(workspace.store)
-    async with closing, counters_saved(backend.metrics, add_metrics), aclosing(backend):
+    async with (
+        aclosing(workspace.store),
+        counters_saved(backend.metrics, add_metrics),
+        aclosing(backend),
+    ):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
             await workspace.open_sessions.save_all()
             await asyncio.to_thread(scratch.remove_all)
-            await _end_tools(workspace)
-            has_launcher = make_launcher.cache_info().currsize > 0
+            await _stop_tool_servers(workspace)
+            has_launcher = launcher.cache_info().currsize > 0  # a call would make one
             if has_launcher:
-                await make_launcher().aclose()
+                await launcher().aclose()
             _note_unsaved(context, workspace.open_sessions)
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0
 
 
-async def _end_tools(workspace: Workspace) -> None:
+async def _stop_tool_servers(workspace: Workspace) -> None:
     toolbox = workspace.open_sessions.next_turn.toolbox
     if toolbox is not None:
         await toolbox.host.aclose()
 
 
 def _note_unsaved(context: Context, open_sessions: OpenSessions) -> None:
-    """Say what could not be saved; the screen that warned of it is gone."""
+    """Name the sessions that could not be saved: the screen with its warning is closed."""
     titles = ", ".join(f"“{header.title}”" for header in open_sessions.unsaved())
     if not titles:
         return

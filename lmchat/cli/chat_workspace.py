@@ -32,34 +32,40 @@ from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered_file
 
 
-def _wiring() -> ModuleType:
-    """Import httpx and SQLite, which takes long: in a thread, after the first paint."""
+def _import_wiring() -> ModuleType:
+    """Import and return the module that imports httpx and SQLite.
+
+    This takes longer than the first paint: call it in a thread.
+    """
     from lmchat.cli import wiring
 
     return wiring
 
 
 def late_store(context: Context) -> Lazy[Any]:
-    """Return the store, which is made when it is first used."""
-    return Lazy(lambda: _wiring().make_store(context))
+    """Return the store, which is made in a thread when it is first used."""
+    return Lazy(lambda: _import_wiring().make_store(context))
 
 
 def make_workspace(
     context: Context,
     settings: Settings,
-    late: Lazy[Any],
+    lazy_store: Lazy[Any],
     write: Write,
     scratch: ScratchFolders,
 ) -> Workspace:
-    """Build the workspace without touching the network or opening the store."""
-    if context.local_model:  # it names a file, which no other server knows
+    """Build the workspace without touching the network or opening the store.
+
+    `write` sends control sequences to the terminal; files for the editor go into `scratch`.
+    """
+    if context.local_model:  # the name of a file, which no other server knows
         settings = replace(settings, model="")
     options = context.options
     remembered, warning = remembered_file.load(context.paths.remembered_file)
     notices = [problem.sentence for problem in context.problems]
-    engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
+    engine = Lazy[Engine](lambda: _import_wiring().make_engine(context, settings))
     backend = _make_backend(context, settings, engine, remembered, notices)
-    store: ChatStore = LateStore(late)
+    store: ChatStore = LateStore(lazy_store)
 
     open_sessions = OpenSessions(
         chat=settings.chat, backend=backend, store=store, profile_name=options.profile or ""
@@ -98,14 +104,19 @@ def _make_backend(
     remembered: Remembered,
     notices: list[str],
 ) -> Backend:
-    """Return all servers; warnings about keys are added to the notices."""
+    """Return the backend of all servers.
+
+    It makes its client, in a thread, with the first request; warnings about API keys are then
+    added to `notices`.
+    """
 
     def make_client() -> ServerClient:
-        _sweep_leftovers(context.paths.demo_dir)
-        keys = _wiring().keys_of(context)
+        _remove_leftovers(context.paths.demo_dir)
+        wiring = _import_wiring()
+        keys = wiring.keys_of(context)
         keys.load(is_separate=True)
         notices.extend(keys.warnings)
-        client: ServerClient = _wiring().make_client(
+        client: ServerClient = wiring.make_client(
             context, settings, reads_per_second=settings.ui.frames_per_second
         )
         return client
@@ -113,8 +124,8 @@ def _make_backend(
     return Backend(make_client, engine, used=remembered.endpoints)
 
 
-def _sweep_leftovers(demo_dir: Path) -> None:
-    """Remove the temporary folders that killed processes have left. Blocks."""
+def _remove_leftovers(demo_dir: Path) -> None:
+    """Remove the temporary folders and downloads that killed processes have left. Blocks."""
     sweep_scratch_folders()
     if demo_dir.is_dir():
         from lmchat.engine.download import sweep_downloads
@@ -123,6 +134,8 @@ def _sweep_leftovers(demo_dir: Path) -> None:
 
 
 def _make_importer(context: Context, store: ChatStore) -> Importer:
+    """Return the importer, which looks for chats of other programs in this user's folders."""
+
     def find_chats() -> list[ChatPlace]:
         return chat_places(context.environ, Path.home())
 

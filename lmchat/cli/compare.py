@@ -9,7 +9,7 @@ from time import monotonic
 from msgspec import Struct
 
 from lmchat.cli.context import Context
-from lmchat.cli.models import list_of_models, load_with_progress, model_named
+from lmchat.cli.models import fetch_models, load_with_progress, model_named
 from lmchat.cli.output import Output, failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
@@ -24,10 +24,11 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.turn_options import sampling_of
 
 _MIN_MODELS = 2
+_MS_TO_S = 1e-3
 
 
 class _Run(Struct, frozen=True, kw_only=True):
-    """One answer, or what came of it before an error."""
+    """One answer of a model with its figures; incomplete if it ended with an error."""
 
     reply: str
     receipt: Receipt
@@ -35,11 +36,11 @@ class _Run(Struct, frozen=True, kw_only=True):
 
 
 class _Comparison(Struct, frozen=True, kw_only=True):
-    """Medians of a model's runs, and its first answer, as `--json` prints them."""
+    """Medians of the runs of one model, and its first answer; `--json` prints these fields."""
 
     model: str
     endpoint: str
-    runs: int
+    runs: int  # how often it was asked
     load_s: float | None
     ttft_ms: float | None
     tokens_per_second: float | None
@@ -57,10 +58,10 @@ async def compare(context: Context) -> int:
         raise WrongUse("Name at least two models.", hint=hint)
     prompt = await prompt_of(context)
 
-    found: list[_Comparison] = []
-    async with open_runtime(context, is_kept=False) as runtime:
-        listed = await list_of_models(runtime, is_refresh=True)
-        models = [model_named(name, listed) for name in options.models]
+    comparisons: list[_Comparison] = []
+    async with open_runtime(context, is_saved=False) as runtime:
+        model_list = await fetch_models(runtime, is_refresh=True)
+        models = [model_named(name, model_list) for name in options.models]
         for model in models:
             if not model.can_chat:
                 raise cannot_chat(model)
@@ -69,27 +70,31 @@ async def compare(context: Context) -> int:
             if output.is_json:
                 output.note(heading)
             else:
-                output.lines(["", heading] if found else [heading])
-            found.append(await _measure(context, runtime, model, prompt))
+                output.lines(["", heading] if comparisons else [heading])
+            comparisons.append(await _measure(context, runtime, model, prompt))
 
     if output.is_json:
-        output.document({"prompt": prompt, "models": found})
+        output.document({"prompt": prompt, "models": comparisons})
     else:
-        output.lines(["", *_table(found)])
-    return int(any(comparison.detail for comparison in found))
+        output.lines(["", *_table(comparisons)])
+    has_failed = any(comparison.detail for comparison in comparisons)
+    return 1 if has_failed else 0
 
 
 async def _measure(
     context: Context, runtime: Runtime, model: ModelInfo, prompt: str
 ) -> _Comparison:
-    """Load a model, and ask it; only the first answer is printed."""
+    """Load a model, ask it as often as `--runs` says, and return its medians.
+
+    Only the first answer is printed. The first error ends the runs.
+    """
     output = context.output
     runs: list[_Run] = []
     load_s = None
     try:
         load_s = await _load(runtime, model, output)
         printer = TurnPrinter(output, asked_model=model.model_id)
-        runs.append(await _run(runtime, model, prompt, printer))
+        runs.append(await _ask_once(runtime, model, prompt, printer))
         failure = runs[0].error
     except LMChatError as error:
         failure = error
@@ -97,7 +102,7 @@ async def _measure(
         output.note(f"lmchat: {failure.message_with_hint}")
 
     while failure is None and len(runs) < context.options.runs:
-        runs.append(await _run(runtime, model, prompt, None))
+        runs.append(await _ask_once(runtime, model, prompt, None))
         failure = runs[-1].error
     return _Comparison(
         model=model.model_id,
@@ -114,35 +119,40 @@ async def _measure(
 
 
 async def _load(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
-    """Load a model that is not loaded; return the time in seconds, None where it was not loaded."""
+    """Load a model unless it is loaded; return the seconds this took, None if it was not needed.
+
+    None also if the server cannot load it on request: then it does so with the first prompt.
+    """
     if model.state is not LoadState.NOT_LOADED:
         return None
     started_s = monotonic()
     try:
         await load_with_progress(runtime, model, output)
     except LMChatError as error:
-        if error.kind == "unsupported":  # the server loads it with the first request
+        if error.kind == "unsupported":
             return None
         raise
     return monotonic() - started_s
 
 
-async def _run(
+async def _ask_once(
     runtime: Runtime, model: ModelInfo, prompt: str, printer: TurnPrinter | None
 ) -> _Run:
-    """Ask once; the answer is printed while it arrives, if there is a printer."""
+    """Ask a model once; if there is a printer, it prints the answer while it arrives."""
     chat = runtime.settings.chat
-    opening = [text_message(Role.SYSTEM, chat.system_prompt)] if chat.system_prompt else []
+    messages = [text_message(Role.USER, prompt)]
+    if chat.system_prompt:
+        messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
     request = ChatRequest(
         endpoint=model.endpoint,
         product=model.product,
         model=model.model_id,
-        messages=(*opening, text_message(Role.USER, prompt)),
+        messages=tuple(messages),
         sampling=sampling_of(chat),
     )
 
     def show(event: StreamEvent) -> None:
-        # models are loaded before they are asked, as far as the server supports it
+        # no notes on loading: it has ended before, unless the server does it with the first prompt
         if printer is not None and not isinstance(event, ModelLoading):
             printer.show(event)
 
@@ -159,27 +169,30 @@ async def _run(
     return _Run(reply=answer.growing.text("text", "refusal"), receipt=receipt, error=failure)
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return rounded(median(known)) if known else None
+def _median(figures: Sequence[float | None]) -> float | None:
+    """Return the median of the figures that are known, None if none is."""
+    known_figures = [figure for figure in figures if figure is not None]
+    return rounded(median(known_figures)) if known_figures else None
 
 
-def _table(found: Sequence[_Comparison]) -> list[str]:
+def _table(comparisons: Sequence[_Comparison]) -> list[str]:
+    """Return the lines of the table: one row a model, times in seconds."""
     head = ("MODEL", "LOAD", "FIRST TOKEN", "SPEED", "TOKENS", "TIME", "")
     rows = [
         (
             comparison.model,
             _figure(comparison.load_s, "{:.1f} s"),
-            _figure(comparison.ttft_ms, "{:.1f} s", 1e-3),
+            _figure(comparison.ttft_ms, "{:.1f} s", _MS_TO_S),
             _figure(comparison.tokens_per_second, "{:.1f} tok/s"),
             _figure(comparison.completion_tokens, "{:.0f}"),
-            _figure(comparison.elapsed_ms, "{:.1f} s", 1e-3),
+            _figure(comparison.elapsed_ms, "{:.1f} s", _MS_TO_S),
             "failed" if comparison.detail else "",
         )
-        for comparison in found
+        for comparison in comparisons
     ]
     return table(head, rows)
 
 
-def _figure(value: float | None, form: str, factor: float = 1.0) -> str:
-    return "" if value is None else form.format(value * factor)
+def _figure(value: float | None, template: str, factor: float = 1.0) -> str:
+    """Return a value, multiplied by the factor, in the template; empty without a value."""
+    return "" if value is None else template.format(value * factor)

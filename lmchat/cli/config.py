@@ -22,8 +22,9 @@ from lmchat.paths import make_folder
 from lmchat.text import closest_word
 
 _MASK = "********"
-_ORIGIN_COLUMN = 50
-_USUAL_PATHS = ("", "/mcp", "/sse")  # of MCP servers
+_MAX_ORIGIN_COLUMN = 50  # column of the origins at most; longer settings push theirs to the right
+_USUAL_PATHS = ("", "/mcp", "/sse")  # of the addresses of MCP servers
+# a host with or without a port, such as box, box:8080, ::1 or [::1]:8080, but not ada:PASSWORD@box
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
@@ -42,11 +43,12 @@ def path(context: Context) -> int:
 
 
 def show(context: Context) -> int:
-    """Print every value and where it comes from; keys are masked."""
-    entries = _entries(context)
+    """Print every value and where it comes from; API keys and passwords are masked."""
+    file_origin = f"file ({context.config_file.name})"
+    entries = [*_section_entries(context), *_table_entries(context.settings, file_origin)]
     values = {entry.key: {"value": entry.value, "origin": entry.origin} for entry in entries}
     settings = [entry.setting for entry in entries]
-    width = min(max(map(len, settings)), _ORIGIN_COLUMN)
+    width = min(max(map(len, settings)), _MAX_ORIGIN_COLUMN)
     lines = [
         f"{setting:<{width}}  # {entry.origin}"
         for setting, entry in zip(settings, entries, strict=True)
@@ -55,7 +57,7 @@ def show(context: Context) -> int:
 
 
 def init(context: Context) -> int:
-    """Write the commented file, which only its owner can read."""
+    """Write the example of a configuration file, which only its owner can read."""
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
@@ -65,8 +67,8 @@ def init(context: Context) -> int:
 def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
     loaded = context.loaded
-    problems = [*context.problems, *_unusable(loaded), *_unknown_theme(context)]
-    value = {
+    problems = [*context.problems, *_unusable_values(loaded), *_theme_problems(context)]
+    document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
         "ok": not problems,
@@ -82,61 +84,66 @@ def check(context: Context) -> int:
     }
     lines = [problem.sentence for problem in problems]
     if not problems:
-        words = "no problems" if loaded.has_file else "no file; the defaults apply"
-        lines = [f"{loaded.file}: {words}"]
-    context.output.result(value, *lines)
+        state = "no problems" if loaded.has_file else "no file; the defaults apply"
+        lines = [f"{loaded.file}: {state}"]
+    context.output.result(document, *lines)
     return 2 if problems else 0
 
 
-class _Use(Struct, frozen=True, kw_only=True):
-    """A value, and the function that raises an error where it cannot be used."""
+class _CheckedValue(Struct, frozen=True, kw_only=True):
+    """A value of the configuration, and the function that raises if it cannot be used."""
 
-    path: KeyPath
+    key_path: KeyPath
     value: str
     check: Callable[[str], object]
 
 
-def _unusable(loaded: Loaded) -> Iterator[Problem]:
+def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
     """Yield a problem for each address, host and certificate file that cannot be used."""
-    for use in _uses(loaded.settings):
+    for checked in _checked_values(loaded.settings):
         try:
-            if use.value:
-                use.check(use.value)
+            if checked.value:
+                checked.check(checked.value)
         except LMChatError as error:
-            yield _problem_of(loaded, use.path, error)
+            yield _problem_of(loaded, checked.key_path, error)
 
 
-def _uses(settings: Settings) -> Iterator[_Use]:
+def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
+    """Yield the addresses, hosts and certificate file with their checks; some are empty."""
     from lmchat.proxy.admission import AllowList
     from lmchat.proxy.certificates import trusted
 
     parse = Endpoint.parse
-    yield _Use(path=("endpoint",), value=settings.endpoint, check=parse)
-    for number, host in enumerate(settings.allowed_hosts):
-        yield _Use(path=("allowed_hosts", number), value=host, check=AllowList().allow)
-    yield _Use(path=("ca_file",), value=settings.ca_file, check=trusted)
-    for number, endpoint in enumerate(settings.endpoints):
-        yield _Use(path=("endpoints", number, "url"), value=endpoint.url, check=parse)
-    for number, server in enumerate(settings.mcp):
-        yield _Use(path=("mcp", number, "url"), value=server.url, check=parse)
+    yield _CheckedValue(key_path=("endpoint",), value=settings.endpoint, check=parse)
+    for index, host in enumerate(settings.allowed_hosts):
+        key_path: KeyPath = ("allowed_hosts", index)
+        yield _CheckedValue(key_path=key_path, value=host, check=AllowList().allow)
+    yield _CheckedValue(key_path=("ca_file",), value=settings.ca_file, check=trusted)
+    for index, endpoint in enumerate(settings.endpoints):
+        key_path = ("endpoints", index, "url")
+        yield _CheckedValue(key_path=key_path, value=endpoint.url, check=parse)
+    for index, server in enumerate(settings.mcp):
+        yield _CheckedValue(key_path=("mcp", index, "url"), value=server.url, check=parse)
 
 
-def _problem_of(loaded: Loaded, path: KeyPath, error: LMChatError) -> Problem:
-    """Return the problem without the value, which may hold a password."""
+def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Problem:
+    """Return the problem of an unusable value, without the value, which may hold a password."""
     reason = error.message.partition(": ")[2].rstrip(".")
-    if path[0] == "allowed_hosts":
+    if key_path[0] == "allowed_hosts":
         reason = 'write "host" or "host:port"'
     elif error.hint:
         reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
 
-    source = loaded.origins.get(str(path[0]), "file")
-    line = line_of(loaded.text, path) if source.startswith("file") else None
+    source = loaded.origins.get(str(key_path[0]), "file")
+    line = line_of(loaded.text, key_path) if source.startswith("file") else None
     if line is not None:
         source = str(loaded.file)
-    return Problem(source=source, key=key_of(path), line=line, reason=f"cannot be used: {reason}")
+    key = key_of(key_path)
+    return Problem(source=source, key=key, line=line, reason=f"cannot be used: {reason}")
 
 
-def _unknown_theme(context: Context) -> Iterator[Problem]:
+def _theme_problems(context: Context) -> Iterator[Problem]:
+    """Yield a problem if the configured theme does not exist."""
     loaded = context.loaded
     name = loaded.settings.ui.theme
     if not name:
@@ -150,16 +157,16 @@ def _unknown_theme(context: Context) -> Iterator[Problem]:
     names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values(), *own_themes)]
     if theme_named(name, names):
         return
-    meant = closest_word(name, (*names, *map(short_name, names)))
+    suggestion = closest_word(name, (*names, *map(short_name, names)))
     reason = f'"{name}" is not a theme'
-    if not meant:
+    if not suggestion:
         reason += f"; themes: {', '.join(names)}"
     yield Problem(
         source=str(loaded.file),
         line=line_of(loaded.text, ("ui", "theme")),
         key="ui.theme",
         reason=reason,
-        suggestion=meant,
+        suggestion=suggestion,
     )
 
 
@@ -167,15 +174,17 @@ class _Entry(Struct, frozen=True, kw_only=True):
     """One line of `config show`."""
 
     key: str
-    value: object
+    value: object  # masked where it may hold an API key or a password
     origin: str
 
     @property
     def setting(self) -> str:
+        """The line without its origin."""
         return f"{self.key} = {'unset' if self.value is None else toml_value(self.value)}"
 
 
-def _entries(context: Context) -> list[_Entry]:
+def _section_entries(context: Context) -> list[_Entry]:
+    """Return an entry for each setting with a fixed name, set or not."""
     settings = context.settings
     origins = context.loaded.origins
     entries: list[_Entry] = []
@@ -186,10 +195,14 @@ def _entries(context: Context) -> list[_Entry]:
             value = getattr(values, row.name)
             shown = _MASK if row.is_secret and value else _without_password(key, value)
             entries.append(_Entry(key=key, value=shown, origin=origins.get(key, "default")))
+    return entries
 
+
+def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
+    """Return an entry for each table that the user named or numbered, as `[profiles.fast]`."""
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
-    for name, word in settings.tools.approval.items():
-        tables[f"tools.approval.{name}"] = word
+    for name, approval in settings.tools.approval.items():
+        tables[f"tools.approval.{name}"] = approval
     for number, server in enumerate(settings.mcp, 1):
         tables[f"mcp[{number}]"] = _masked_server(server)
     for number, endpoint in enumerate(settings.endpoints, 1):
@@ -198,25 +211,26 @@ def _entries(context: Context) -> list[_Entry]:
         tables[f"profiles.{name}"] = _set_fields(profile)
     for name, preset in settings.prompts.items():
         tables[f"prompts.{name}"] = _set_fields(preset)
-    file = f"file ({context.config_file.name})"
-    entries += [_Entry(key=key, value=value, origin=file) for key, value in tables.items()]
-    return entries
+    return [_Entry(key=key, value=value, origin=file_origin) for key, value in tables.items()]
 
 
-def _set_fields(values: Struct) -> dict[str, object]:
+def _set_fields(struct: Struct) -> dict[str, object]:
     """Return the fields that differ from their default."""
-    found: dict[str, object] = {}
-    for field in fields(values):
-        value = getattr(values, field.name)
+    values: dict[str, object] = {}
+    for field in fields(struct):
+        value = getattr(struct, field.name)
         if isinstance(value, Struct):
-            found[field.name] = _set_fields(value)
+            values[field.name] = _set_fields(value)
         elif value != field.default:
-            found[field.name] = value
-    return found
+            values[field.name] = value
+    return values
 
 
 def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
-    """Mask keys, commands that print one, and wrong addresses, which may hold a password."""
+    """Return an entry of `[[endpoints]]` without what may hold an API key or a password.
+
+    That is the key, the command that prints it, and an address that is wrong.
+    """
     values = _set_fields(endpoint)
     for name in ("api_key", "api_key_cmd"):
         if name in values:
@@ -227,7 +241,10 @@ def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
 
 
 def _masked_server(server: McpSettings) -> dict[str, object]:
-    """Mask what may hold a key: arguments, variables and paths of addresses."""
+    """Return an entry of `[[mcp]]` without what may hold an API key.
+
+    That are arguments, values of environment variables and the path of its address.
+    """
     values = _set_fields(server)
     if server.env:
         values["env"] = dict.fromkeys(server.env, _MASK)
@@ -239,14 +256,20 @@ def _masked_server(server: McpSettings) -> dict[str, object]:
 
 
 def _without_path(url: str) -> str:
-    """Mask the path of an address unless it is a usual one: some services put a token there."""
+    """Return an address with its path masked, as some services put a token there.
+
+    The usual paths of MCP servers stay.
+    """
     parts = urlsplit(url)
     is_usual = parts.path.rstrip("/") in _USUAL_PATHS
     return url if is_usual else f"{parts.scheme}://{parts.netloc}/{_MASK}"
 
 
 def _without_password(key: str, value: object) -> object:
-    """Return a value to show; a wrong address is masked, as it may be ada:PASSWORD@host."""
+    """Return the value of a setting; wrong addresses are masked, as one may be ada:PASSWORD@host.
+
+    This concerns the settings `endpoint` and `allowed_hosts`.
+    """
     if key == "endpoint" and value and not is_address(str(value)):
         return _MASK
     if key == "allowed_hosts" and isinstance(value, tuple):

@@ -21,7 +21,10 @@ from lmchat.paths import Paths
 
 
 class Context:
-    """One run of the program: options, folders, settings and log; files are read when needed."""
+    """One run of the program: options, folders, settings and log.
+
+    Files are read when an attribute first needs them.
+    """
 
     def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
         self.options = options
@@ -38,38 +41,45 @@ class Context:
 
     @cached_property
     def loaded(self) -> Loaded:
+        """The configuration with its problems, from flags, environment and file."""
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
         return load(self.config_file, self.environ, flags, is_required=is_required)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
+        """All problems of the configuration, also those of its keyboard keys."""
         return (*self.loaded.problems, *keymap_problems(self.loaded))
 
     @property
     def settings(self) -> Settings:
+        """The settings of a configuration without problems; raises `ConfigError` for others."""
         return self.loaded.require_valid().settings
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:
         """Environment of the programs that lmchat runs for the user: without lmchat's API keys."""
         settings = self.loaded.settings
-        keys = {endpoint.api_key_env for endpoint in settings.endpoints}
+        key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
         for server in settings.mcp:
             if server.headers_env:
-                keys.update(server.headers_env.values())
+                key_variables.update(server.headers_env.values())
         environment = environment_for_others(self.environ)
-        return {name: value for name, value in environment.items() if name not in keys}
+        return {name: value for name, value in environment.items() if name not in key_variables}
 
     @property
     def local_model(self) -> str:
-        """Model file for the built-in engine; empty if `--model` names none."""
-        named = self.options.model or ""
-        is_file = named.lower().endswith(".gguf") and expanded_path(named).is_file()
-        return named if self.options.local or is_file else ""
+        """Model for the built-in engine; empty if there is no `--model` or a server has it.
+
+        The engine gets the name of a GGUF file that exists, and with `--local` every name.
+        """
+        model = self.options.model or ""
+        is_file = model.lower().endswith(".gguf") and expanded_path(model).is_file()
+        return model if self.options.local or is_file else ""
 
     @property
     def is_local(self) -> bool:
+        """Whether the built-in engine answers."""
         return self.options.local or bool(self.local_model)
 
     @property
@@ -84,8 +94,9 @@ class Context:
         return is_configured or self.paths.tools_file.is_file()
 
     def start_log(self) -> None:
-        variable = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
-        level = self.options.log_level or variable or "warning"
+        """Write the log from now on; raises `ConfigError` for an unknown level."""
+        level_of_environment = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
+        level = self.options.log_level or level_of_environment or "warning"
         if level not in LEVELS:
             reason = f"must be one of {', '.join(LEVELS)}, not {level!r}"
             raise ConfigError(
@@ -100,8 +111,8 @@ class Context:
         logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
         return error_id
 
-    def unexpected(self, error: Exception) -> LMChatError:
-        """Log an unexpected error and return the one to print."""
+    def log_unexpected(self, error: Exception) -> LMChatError:
+        """Log an unexpected error; return an error to print, which names its id in the log."""
         error_id = self.note_error(error)
         return LMChatError(
             f"lmchat had an internal error (id {error_id}).",

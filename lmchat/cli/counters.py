@@ -17,34 +17,36 @@ _SAVE_EVERY_S = 3.0  # a killed process loses the counts of this time at most
 
 @asynccontextmanager
 async def counters_saved(
-    counted: Callable[[], Metrics],
+    read_counters: Callable[[], Metrics],
     add: Callable[[Metrics], Awaitable[object]],
     *,
     every_s: float = _SAVE_EVERY_S,
 ) -> AsyncIterator[None]:
-    """Save new counts while the block runs and at its end; failed writes are tried again.
+    """Save what was counted while the block runs, every few seconds and at its end.
 
-    The task is not cancelled at the end: a cancelled write might be counted twice.
+    `read_counters` returns the counts of this run so far; `add` adds counts to the saved ones. What
+    could not be saved is saved the next time.
     """
-    is_over = asyncio.Event()
+    has_ended = asyncio.Event()  # the block
 
-    async def save() -> None:
+    async def save_until_end() -> None:
         saved = Metrics()
-        while not is_over.is_set():
+        while not has_ended.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(is_over.wait(), every_s)
-            current = counted()
-            new = current.since(saved)
+                await asyncio.wait_for(has_ended.wait(), every_s)
+            current = read_counters()
+            increase = current.since(saved)
             try:
-                if new != Metrics():
-                    await add(new)
+                if increase != Metrics():
+                    await add(increase)
                 saved = current
             except LMChatError as error:
                 log.warning("the counters could not be saved: %s", error.kind)
 
-    task = asyncio.create_task(save(), name="counters")
+    task = asyncio.create_task(save_until_end(), name="counters")
     try:
         yield
     finally:
-        is_over.set()
+        # the task is not cancelled: counts of a cancelled write might be saved and added again
+        has_ended.set()
         await task

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.local import installed
+from lmchat.cli.local import find_installed
 from lmchat.cli.network_checks import named_servers, network_findings
 from lmchat.cli.output import timestamp
 from lmchat.cli.program_checks import (
@@ -46,10 +46,11 @@ from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.terminal_checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.threads import run_abandonable
 
-_NARROWEST = 60  # columns of a report on a terminal
-_WIDEST = 120
+_MIN_COLUMNS = 60  # of a report on a terminal
+_MAX_COLUMNS = 120
+# parameters of the escape sequence that sets colours: bold, and a colour a grade
 _HEADING_CODE = "1"
-_CODES = {
+_GRADE_CODES = {
     Grade.OK: "32",
     Grade.WARNING: "33",
     Grade.FAULT: "31",
@@ -61,28 +62,28 @@ _CLIPBOARD_S = 30.0
 
 
 def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:
-    """Return all checks, in the order of the report."""
+    """Return all checks, in the order of the report, ready to run."""
     paths = context.paths
-    mode = mode_of(paths.credentials_file)  # before loading the keys mends it
+    credentials_mode = mode_of(paths.credentials_file)  # now: loading the keys corrects it
     checks = (
         Check(
             "servers",
             Group.SERVERS,
             "Servers",
-            partial(_servers, context, backend),
+            partial(_detect_servers, context, backend),
             limit_s=_SERVERS_S,
         ),
         Check("network", Group.NETWORK, "Network", partial(network_findings, context)),
         Check("keyring", Group.KEYS, "Keyring", keyring_findings),
         Check("config", Group.FILES, "Configuration", partial(config_findings, context)),
-        Check("files", Group.FILES, "Folders", partial(files_findings, paths, mode)),
+        Check("files", Group.FILES, "Folders", partial(files_findings, paths, credentials_mode)),
         Check("store", Group.FILES, "Sessions", partial(store_findings, paths.sessions_file)),
         Check(
             "store.whole",
             Group.FILES,
             "Integrity",
             partial(whole_findings, paths.sessions_file),
-            # a large file takes its time
+            # to read a large file takes longer than the time limit
             step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
         ),
         Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
@@ -123,55 +124,59 @@ async def doctor(context: Context) -> int:
 
 
 async def clipboard(context: Context) -> int:
-    """Try every way to the clipboard; exit 1 if none is left."""
+    """Try every way to copy to the clipboard; exit 1 if a problem was found."""
     run = partial(tried_findings, _clipboard(context))
     check = Check("clipboard", Group.CLIPBOARD, "Clipboard", run, limit_s=_CLIPBOARD_S)
     return await _report(context, Examination(checks=(check,), note_error=context.note_error))
 
 
 async def _report(context: Context, examination: Examination) -> int:
-    async with aclosing(examination.run()) as examined:
-        found = {check.check: findings async for check, findings in examined}
-    findings = examination.in_order(found)
+    """Run the checks, print the report, and return the exit code."""
+    async with aclosing(examination.run()) as ended_checks:
+        findings_by_check = {check.check: findings async for check, findings in ended_checks}
+    findings = examination.in_order(findings_by_check)
     if context.output.is_json:
         context.output.document(report_json(findings, timestamp()))
     else:
-        context.output.raw(_text(context, findings, examination.home))
+        context.output.raw(_report_text(context, findings, examination.home))
     return 1 if worst(findings) is Grade.FAULT else 0
 
 
-def _text(context: Context, findings: Findings, home: str) -> str:
-    """Return the report for a terminal, or for a pipe without a width."""
+def _report_text(context: Context, findings: Findings, home: str) -> str:
+    """Return the report, wrapped and coloured for a terminal, or with long lines for a pipe."""
     if sys.stdout is None or not sys.stdout.isatty():
         return report_text(findings, home=home)
-    columns = os.get_terminal_size(sys.stdout.fileno()).columns or _WIDEST
-    width = min(max(columns, _NARROWEST), _WIDEST)
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns or _MAX_COLUMNS
+    width = min(max(columns, _MIN_COLUMNS), _MAX_COLUMNS)
     if context.environ.get("NO_COLOR") or context.environ.get("TERM") == "dumb":
         return report_text(findings, home=home, width=width)
     return report_text(findings, home=home, width=width, paint=_painted)
 
 
 def _painted(text: str, grade: Grade | None) -> str:
-    code = _HEADING_CODE if grade is None else _CODES[grade]
+    """Return a text in the colour of a grade; without a grade it is a heading."""
+    code = _HEADING_CODE if grade is None else _GRADE_CODES[grade]
     return f"\x1b[{code}m{text}\x1b[0m"
 
 
 def _clipboard(context: Context) -> Clipboard:
+    """Return the clipboard of a command, which cannot write control sequences to the terminal."""
     return Clipboard(
         environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
     )
 
 
-async def _servers(context: Context, backend: ServerClient) -> Findings:
+async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
+    """Look for servers as the chat does, and return the rows about them."""
     from lmchat.cli.wiring import keys_of
     from lmchat.engine.download import is_engine_installed
 
-    own, wrong = named_servers(context)
+    named_endpoints, address_findings = named_servers(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
-    candidates, here, (remembered, _) = await asyncio.gather(
-        backend.detect(expected=own),
-        run_abandonable(partial(installed, context)),
+    candidates, installed, (remembered, _) = await asyncio.gather(
+        backend.detect(expected=named_endpoints),
+        run_abandonable(partial(find_installed, context)),
         run_abandonable(partial(remembered_file.load, context.paths.remembered_file)),
     )
     endpoints = [candidate.endpoint for candidate in candidates]
@@ -179,7 +184,7 @@ async def _servers(context: Context, backend: ServerClient) -> Findings:
     detected = Detected(
         candidates=candidates,
         holders=await run_abandonable(partial(port_holders, ports)),
-        installed=here,
+        installed=installed,
         model=context.loaded.settings.model,
         remembered=remembered,
         is_named=bool(context.loaded.settings.endpoint),
@@ -188,4 +193,4 @@ async def _servers(context: Context, backend: ServerClient) -> Findings:
         stored=keys.stored_origins(),
         warnings=keys.warnings,
     )
-    return [*server_findings(detected), *wrong]
+    return [*server_findings(detected), *address_findings]

@@ -20,7 +20,7 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     export_as = ExportAs(
-        form=_form(options),
+        form=_form_of(options),
         with_reasoning=options.reasoning,
         with_branches=options.branches,
     )
@@ -44,8 +44,8 @@ async def export(context: Context) -> int:
         )
 
 
-def _form(options: ParsedOptions) -> str:
-    """Return the format; empty if the name of the file decides."""
+def _form_of(options: ParsedOptions) -> str:
+    """Return the format to export in, as `md`; `BY_NAME.form` if the name of the file decides."""
     if options.format:
         return options.format
     if options.all_into:
@@ -64,12 +64,16 @@ async def export_session(
     file: str | None = None,
     is_forced: bool = False,
 ) -> int:
-    """Print a session of an open store, or write it into a file."""
+    """Print a session of an open store, or write it into a file; return the exit code.
+
+    `is_forced` overwrites an existing file.
+    """
     session = await library.store.open_session(session_id)
     if file is not None:
-        path = expanded_path(file)
-        path = await library.exporter.export_file(session, path, export_as, is_forced=is_forced)
-        return _report(output, Exported(paths=(path,), refused=()))
+        written_path = await library.exporter.export_file(
+            session, expanded_path(file), export_as, is_forced=is_forced
+        )
+        return _report(output, Exported(paths=(written_path,), refused=()))
 
     text = await library.exporter.export_text(session, export_as)
     if export_as.form == "json":
@@ -82,18 +86,19 @@ async def export_session(
 
 
 def _report(output: Output, exported: Exported) -> int:
-    failed = len(exported.refused) + exported.not_tried
+    """Print which files were written and which sessions were not; return the exit code."""
+    failed_count = len(exported.refused) + exported.not_tried
     for session_id, error in exported.refused[:_MAX_REFUSALS]:
         output.note(f"{session_id}: {error.message_with_hint}")
     if output.is_json:
-        output.document({"files": exported.paths, "failed": failed})
-        return 1 if failed else 0
+        output.document({"files": exported.paths, "failed": failed_count})
+        return 1 if failed_count else 0
 
     for path in exported.paths:
         output.note(f"Wrote {path}")
-    if failed:
-        sessions = "session was" if failed == 1 else "sessions were"
-        output.note(f"{failed} {sessions} not written.")
+    if failed_count:
+        sessions = "session was" if failed_count == 1 else "sessions were"
+        output.note(f"{failed_count} {sessions} not written.")
     elif not exported.paths:
         output.note("There are no sessions to export.")
-    return 1 if failed else 0
+    return 1 if failed_count else 0

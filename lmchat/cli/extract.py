@@ -1,4 +1,4 @@
-"""What `lmchat ask` prints in place of a whole answer: its code, or a value that fits a schema."""
+"""Extracts, which `lmchat ask` prints in place of an answer: its code, or its JSON value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmchat.files import expanded_path, read_plain
 from lmchat.structured.json_schema import WantedValue
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 
-_MAX_SCHEMA_BYTES = 1 << 20
+_MAX_SCHEMA_BYTES = 1024 * 1024
 
 
 class CodeExtract:
@@ -24,11 +24,11 @@ class CodeExtract:
     retry_prompt = ""  # a second answer is not asked for
 
     def __init__(self) -> None:
-        self.output = AnyText()
+        self.output = AnyText()  # what the request asks the server for
         self.value: str | None = None
 
     async def read(self, answer: ChatMessage) -> LMChatError | None:
-        """Read the code of an answer; return the reason why a complete one has none."""
+        """Read the code of an answer; return an error if a complete one has none."""
         self.read_stopped(answer)
         if self.value or answer.state is not AnswerState.COMPLETE:
             return None
@@ -52,7 +52,7 @@ class ValueExtract:
     def __init__(self, schema: WantedValue) -> None:
         self.output = schema.output  # what the request asks the server for
         self.value: Any = None
-        self._has_value = False  # tells JSON's `null` from no value
+        self._has_value = False  # `value` is None for JSON's `null`, too
         self._schema = schema
 
     @property
@@ -61,7 +61,7 @@ class ValueExtract:
         return self._schema.retry_prompt()
 
     async def read(self, answer: ChatMessage) -> LMChatError | None:
-        """Read the value of an answer; return the reason why a complete one has none."""
+        """Read the value of an answer; return an error if a complete one has none that matches."""
         if answer.state is not AnswerState.COMPLETE:
             return None
         try:
@@ -88,18 +88,22 @@ Extract = CodeExtract | ValueExtract
 
 
 async def extract_of(options: ParsedOptions) -> Extract | None:
-    """Return what to extract of an answer; None for all of it."""
+    """Return the extract that `--schema` or `--code` asks for, None without them.
+
+    Raises `WrongUse` for a schema that cannot be used.
+    """
     if options.schema is None:
         return CodeExtract() if options.code else None
-    wanted = WantedValue(_schema_in(options.schema), name=expanded_path(options.schema).stem)
+    wanted = WantedValue(_read_schema(options.schema), name=expanded_path(options.schema).stem)
     await wanted.require_valid()
     return ValueExtract(wanted)
 
 
-def _schema_in(name: str) -> object:
+def _read_schema(file_name: str) -> object:
+    """Return the JSON in a schema file, which may be a pipe; raises `WrongUse`."""
     hint = "Correct the schema file."
     try:
-        data = read_plain(expanded_path(name), max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
+        data = read_plain(expanded_path(file_name), max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
         return strict_json(data.decode("utf-8-sig"))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
@@ -111,4 +115,4 @@ def _schema_in(name: str) -> object:
         reason = f"is not valid JSON: {place}: {error.msg}"
     except UnfitError as error:
         reason = f"cannot be used: {error}"
-    raise WrongUse(f"The schema {name} {reason}.", hint=hint)
+    raise WrongUse(f"The schema {file_name} {reason}.", hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID
-from lmchat.cli.questions import can_ask, consents, from_stdin
+from lmchat.cli.questions import ask_yes_no, can_ask, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
@@ -30,7 +30,7 @@ async def import_files(context: Context) -> int:
     output = context.output
     _require_sources(context.options)
     outcome = await _import(context)
-    output.live("")
+    output.show_progress("")
 
     is_one_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
     if is_one_refusal:
@@ -73,7 +73,7 @@ async def _import(context: Context) -> ImportOutcome:
         stdin = await run_abandonable(_piped)
     outcome = ImportOutcome()
     async with open_store(context) as store:
-        importer = Importer(store, find=find, report_progress=context.output.live)
+        importer = Importer(store, find=find, report_progress=context.output.show_progress)
         sources: Sequence[tuple[str, Sequence[str]]] = [(options.source, options.files)]
         try:
             if not options.files:
@@ -90,7 +90,7 @@ async def _import(context: Context) -> ImportOutcome:
 async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
     """Show what other programs have, and ask; return the format and the files of each program."""
     found = await importer.survey()
-    context.output.live("")
+    context.output.show_progress("")
     if not found:
         context.output.note(
             "No chats of other programs were found. To name files: lmchat import PATH"
@@ -104,7 +104,7 @@ async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Seque
             return []
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
-        if not await consents("Import these chats?"):
+        if not await ask_yes_no("Import these chats?"):
             return []
     return [(program.source, program.paths) for program in found]
 

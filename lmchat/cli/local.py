@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import table
-from lmchat.cli.questions import can_ask, consents
+from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.engine import FetchProgress, ModelFile
@@ -28,6 +28,7 @@ from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
 
 _BYTES_PER_MB = 1_000_000
+# fields of a model file that `--json` prints under their names; empty ones as null
 _JSON_FIELDS = (
     "path",
     "source",
@@ -37,65 +38,66 @@ _JSON_FIELDS = (
     "size_bytes",
     "parts",
 )
-"""Fields of a model file that `--json` prints as they are."""
 
 
-async def serve(context: Context, runtime: Runtime) -> Settings:
-    """Start the built-in engine and return settings with its address.
+async def start_engine(context: Context, runtime: Runtime) -> Settings:
+    """Start the built-in engine with a model, and return the settings with its address.
 
-    Raises `EngineUnavailable` if it cannot start, `WrongUse` if a download was not confirmed.
+    Without a model on the disk, offer to download one. Raises `EngineUnavailable` if the engine
+    cannot start, `WrongUse` if the download was not confirmed.
     """
     engine = await runtime.engine.ready()
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        model = await _download(context, engine)
-    if words := await engine.warning(model):
-        context.output.note(f"lmchat: {words}")
+        model = await _download_demo(context, engine)
+    if warning := await engine.warning(model):
+        context.output.note(f"lmchat: {warning}")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
 
 async def list_files(context: Context) -> int:
-    """Print the model files of this disk, as `-m` takes them."""
+    """Print the model files of this disk, by the names that `-m` takes."""
     files = await make_engine(context, context.settings).files()
-    empty = "There is no model file on this disk; `lmchat --local` offers to download a small one."
     return context.output.listing(
         [_file_json(file) for file in files],
         lambda: _table(files),
-        empty,
+        "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
 
 
 def _file_json(file: ModelFile) -> dict[str, object]:
+    """Return a model file as OpenAI's API lists models, with lmchat's own fields."""
     fields = {name: getattr(file, name) or None for name in _JSON_FIELDS}
     return {"id": file.name, "object": "model", **fields}
 
 
-async def _download(context: Context, engine: Engine) -> ModelFile:
-    """Download the demo model, after confirmation."""
+async def _download_demo(context: Context, engine: Engine) -> ModelFile:
+    """Download the demo model, after the user has confirmed it; else raise `WrongUse`."""
     output = context.output
     await engine.check()
     offer = await engine.offer()
     size = f"{_megabytes(offer.download_bytes)} MB"
-    about = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
+    description = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
     reason = "There is no model on this disk"
-    is_wanted = context.options.yes
-    if not is_wanted and can_ask():
-        output.note(f"{reason}. A demo model, only for trying lmchat:", f"{about}.")
-        is_wanted = await consents("Download it?")
-    if not is_wanted:
+    is_confirmed = context.options.yes
+    if not is_confirmed and can_ask():
+        output.note(f"{reason}. A demo model, only for trying lmchat:", f"{description}.")
+        is_confirmed = await ask_yes_no("Download it?")
+    if not is_confirmed:
         hint = "Confirm with --yes, or name a file with -m FILE.gguf."
-        raise WrongUse(f"{reason}; you can download one: {about}.", hint=hint)
+        raise WrongUse(f"{reason}; you can download one: {description}.", hint=hint)
 
     def show(progress: FetchProgress) -> None:
-        done, total = _megabytes(progress.done_bytes), _megabytes(progress.total_bytes)
-        output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
+        done_mb = _megabytes(progress.done_bytes)
+        total_mb = _megabytes(progress.total_bytes)
+        output.show_progress(f"{done_mb} of {total_mb} MB, {progress.fraction:.0%}")
 
     output.note("Downloading the demo model …")
     try:
         return await engine.fetch(show)
     finally:
-        output.live("")
+        output.show_progress("")
 
 
 def _megabytes(size_bytes: int) -> int:
@@ -103,6 +105,7 @@ def _megabytes(size_bytes: int) -> int:
 
 
 def _table(files: tuple[ModelFile, ...]) -> list[str]:
+    """Return the lines of the table of model files."""
     from lmchat.tui import formatting
 
     rows = [
@@ -120,25 +123,26 @@ def _table(files: tuple[ModelFile, ...]) -> list[str]:
 
 
 def make_launcher(context: Context) -> ServerLauncher:
-    """Return the launcher for the welcome page."""
+    """Return the launcher of installed model servers, for the welcome page."""
 
     def run(start: ServerStart) -> StartedProgram:
-        name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
-        log_file = context.paths.state_dir / f"{name}.log"
+        # "LM Studio" logs to lm-studio.log
+        log_name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
+        log_file = context.paths.state_dir / f"{log_name}.log"
         return start_program(start, log_file=log_file, environ=context.environ_of_programs)
 
     engine_command = "" if is_engine_installed() else install_command()
     return ServerLauncher(
-        find=partial(installed, context),
+        find=partial(find_installed, context),
         run=run,
         free_port=free_port,
         engine_command=engine_command,
     )
 
 
-def installed(context: Context) -> tuple[Installed, ...]:
-    """Return the installed products; reads the disk."""
+def find_installed(context: Context) -> tuple[Installed, ...]:
+    """Return the model servers that are installed on this machine; reads the disk."""
     home = None
-    with suppress(RuntimeError):  # no home is known
+    with suppress(RuntimeError):  # the user has no home folder
         home = Path.home()
     return installed_products(context.environ, home)

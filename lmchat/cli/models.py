@@ -28,18 +28,19 @@ _MINUTE_S = 60
 
 
 async def list_models(context: Context) -> int:
-    """Print the models of the server or of all; with `--local` those of this disk."""
+    """Print the models of the named server, or of all servers; with `--local` those of the disk."""
     if context.is_local:
         from lmchat.cli.local import list_files
 
         return await list_files(context)
     async with open_runtime(context) as runtime:
-        listed = await list_of_models(runtime, is_refresh=context.options.refresh)
-    if listed.is_stale:
-        minutes = int(listed.age_s / _MINUTE_S)
+        model_list = await fetch_models(runtime, is_refresh=context.options.refresh)
+    if model_list.is_stale:
+        minutes = int(model_list.age_s / _MINUTE_S)
         age = f"{minutes} min old" if minutes else "cached"
         context.output.note(f"lmchat: no server answers; this list is {age}.")
-    models = tuple(sorted(listed.models, key=lambda model: not model.can_chat))
+    # models that can chat come first
+    models = tuple(sorted(model_list.models, key=lambda model: not model.can_chat))
     return context.output.listing(
         [model_json(model) for model in models],
         lambda: _table(models),
@@ -54,7 +55,7 @@ async def load(context: Context) -> int:
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
-    return _report(context, model, LoadState.LOADED)
+    return _report_state(context, model, LoadState.LOADED)
 
 
 async def unload(context: Context) -> int:
@@ -62,31 +63,32 @@ async def unload(context: Context) -> int:
     async with open_runtime(context) as runtime:
         model = await _named_model(context, runtime)
         await runtime.backend.unload(model)
-    return _report(context, model, LoadState.NOT_LOADED)
+    return _report_state(context, model, LoadState.NOT_LOADED)
 
 
 async def load_with_progress(
     runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
 ) -> None:
-    """Load a model, with the given context window, and show the progress on a terminal."""
+    """Load a model and show the progress on a terminal; `window` is in tokens."""
 
     def show(fraction: float) -> None:
-        output.live(f"{fraction:.0%}")
+        output.show_progress(f"{fraction:.0%}")
 
     try:
         await runtime.backend.load(model, context=window, on_progress=show)
     finally:
-        output.live("")
+        output.show_progress("")
 
 
 async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
-    listed = await list_of_models(runtime, is_refresh=True)
-    return model_named(context.options.model_id, listed)
+    """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
+    model_list = await fetch_models(runtime, is_refresh=True)
+    return model_named(context.options.model_id, model_list)
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
     """Return a model as OpenAI's API lists it, with lmchat's own fields."""
-    more = (
+    printed_fields = (
         "product",
         "state",
         "context_loaded",
@@ -101,22 +103,26 @@ def model_json(model: ModelInfo) -> dict[str, object]:
         "created": model.created or 0,
         "owned_by": model.owned_by,
         "endpoint": model.endpoint.url,
-        "type": _kind(model) or "llm",
+        "type": _special_type(model) or "llm",
         "params": model.params or None,
         "quantization": model.quantization or None,
-        **{name: getattr(model, name) for name in more},
+        **{name: getattr(model, name) for name in printed_fields},
     }
 
 
-async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
-    """Ask each usable server; without one, return the cached list."""
+async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
+    """Return the models of all usable servers.
+
+    Each server is asked with `is_refresh`, else only for what is not known from its detection. If
+    no server is found and `is_refresh` is off, return the cached list; otherwise raise why none of
+    the servers is usable.
+    """
     candidates = await find_candidates(runtime.backend, runtime.settings)
     requests = []
     for candidate in candidates:
         if candidate.verdict.is_usable:
-            # a scan asks for no more than names
-            is_known = all(_has_facts(model) for model in candidate.models)
-            is_asked = is_refresh or not is_known
+            has_details = all(_has_details(model) for model in candidate.models)
+            is_asked = is_refresh or not has_details
             requests.append(runtime.backend.models(candidate.endpoint, is_refresh=is_asked))
     if requests:
         return _joined(await asyncio.gather(*requests))
@@ -131,38 +137,42 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
 
 def _joined(lists: Sequence[ModelList]) -> ModelList:
+    """Return the lists of several servers as one, as old as the oldest."""
     models: list[ModelInfo] = []
-    for listed in lists:
-        models += listed.models
+    for model_list in lists:
+        models += model_list.models
     return ModelList(
         models=tuple(models),
-        age_s=max(listed.age_s for listed in lists),
-        is_stale=any(listed.is_stale for listed in lists),
+        age_s=max(model_list.age_s for model_list in lists),
+        is_stale=any(model_list.is_stale for model_list in lists),
     )
 
 
-def _has_facts(model: ModelInfo) -> bool:
-    """Whether more than the name is known of a model."""
+def _has_details(model: ModelInfo) -> bool:
+    """Return whether more than the name is known of a model; detection asks for no more."""
     return bool(model.capabilities or model.context or not model.can_chat)
 
 
-def _kind(model: ModelInfo) -> str:
+def _special_type(model: ModelInfo) -> str:
     """Return "embedding" or "decision"; empty for a model that can chat."""
     return model.only_for.removesuffix("s")
 
 
-def model_named(model_id: str, listed: ModelList) -> ModelInfo:
-    """Return a model by its name; raises `WrongUse`."""
-    if (found := find_model(model_id, listed.models)) is None:
-        raise unknown_model(model_id, listed.models)
-    return found
+def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
+    """Return the model with this name; raises `WrongUse` if the list does not have it."""
+    model = find_model(model_id, model_list.models)
+    if model is None:
+        raise unknown_model(model_id, model_list.models)
+    return model
 
 
-def _report(context: Context, model: ModelInfo, state: LoadState) -> int:
+def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
+    """Print the state that a model has after a command; return exit code 0."""
     return context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
 
 
 def _table(models: tuple[ModelInfo, ...]) -> list[str]:
+    """Return the lines of the table of models."""
     from lmchat.tui import formatting
 
     rows = [
@@ -173,7 +183,7 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
             model.quantization,
             formatting.window(model.context),
             formatting.size(model.size_bytes).replace(formatting.GAP, " "),
-            _kind(model) or " ".join(model.capabilities),
+            _special_type(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )
         for model in models
@@ -183,20 +193,23 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
 
 
 async def health(context: Context) -> int:
-    """Print whether the server can answer; exit 1 if it cannot."""
+    """Print whether the server can answer; exit 1 if it cannot.
+
+    The server is the one that the chat screen would use, and so is the model.
+    """
     candidate = None
     model = None
-    reason, code = "", 0
+    reason, exit_code = "", 0
     try:
         async with open_runtime(context) as runtime:
             candidates = await find_candidates(runtime.backend, runtime.settings)
-        candidate = _best(candidates, runtime)
+        candidate = _best_candidate(candidates, runtime)
         if candidate is None or not candidate.verdict.is_usable:
-            reason, code = why_unusable(candidates).message, 1
+            reason, exit_code = why_unusable(candidates).message, 1
         else:
             model = _chosen_model(candidate, runtime)
     except LMChatError as error:
-        reason, code = error.message, error.exit_code
+        reason, exit_code = error.message, error.exit_code
 
     is_loaded = _is_loaded(candidate, model)
     status = "ok" if is_loaded else "degraded"
@@ -215,18 +228,21 @@ async def health(context: Context) -> int:
             "timestamp": timestamp(),
         }
     )
-    return code
+    return exit_code
 
 
 def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
     """Return the model that the chat screen would choose on a server."""
-    model, remembered = runtime.settings.model, runtime.remembered
-    target = choose_on_server(candidate, model=model, remembered=remembered).target
+    model_id = runtime.settings.model
+    target = choose_on_server(candidate, model=model_id, remembered=runtime.remembered).target
     return target.model if target else None
 
 
 def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
-    """Whether a model answers at once, or may do so on a ready server that does not tell."""
+    """Return whether a model is loaded; if the server does not say so, whether the server is ready.
+
+    `candidate` is the server of the model.
+    """
     if model is None or candidate is None:
         return False
     is_probably_loaded = model.state is LoadState.UNKNOWN and candidate.verdict is Verdict.READY
@@ -234,6 +250,7 @@ def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
 
 
 def _configured_url(context: Context) -> str | None:
+    """Return the address in the settings; None if it is wrong, as it may hold a password."""
     url = context.loaded.settings.endpoint
     return Endpoint.parse(url).url if is_address(url) else None
 
@@ -242,32 +259,33 @@ async def detect(context: Context) -> int:
     """Print every address that was tried; exit 3 if no server was found."""
     candidates: tuple[Candidate, ...] = ()
     best = None
-    reason, code = NOTHING_FOUND, 3
+    reason, exit_code = NOTHING_FOUND, 3
     try:
         async with open_runtime(context) as runtime:
             candidates = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
-            best = _best(candidates, runtime)
+            best = _best_candidate(candidates, runtime)
     except LMChatError as error:
-        reason, code = error.message, error.exit_code
+        reason, exit_code = error.message, error.exit_code
 
-    found: dict[str, object] = {"detected": False, "error": reason}
+    document: dict[str, object] = {"detected": False, "error": reason}
     if best is not None:
-        found = {"endpoint": best.endpoint.url, "detected": True, **_facts(best)}
-        found["models"] = [model.model_id for model in best.models]
-    found["candidates"] = [
+        document = {"endpoint": best.endpoint.url, "detected": True, **_verdict_json(best)}
+        document["models"] = [model.model_id for model in best.models]
+    document["candidates"] = [
         {
             "url": candidate.endpoint.url,
-            **_facts(candidate),
+            **_verdict_json(candidate),
             "next_step": candidate.next_step or None,
             "detail": candidate.detail or None,
         }
         for candidate in candidates
     ]
-    context.output.document(found)
-    return 0 if best else code
+    context.output.document(document)
+    return 0 if best else exit_code
 
 
-def _facts(candidate: Candidate) -> dict[str, object]:
+def _verdict_json(candidate: Candidate) -> dict[str, object]:
+    """Return what the probe of an address found out."""
     return {
         "product": candidate.product,
         "verdict": candidate.verdict,
@@ -275,10 +293,16 @@ def _facts(candidate: Candidate) -> dict[str, object]:
     }
 
 
-def _best(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
-    """Return the server that the chat screen would open, else any model server."""
-    model, remembered = runtime.settings.model, runtime.remembered
-    chosen = choose(candidates, model=model, remembered=remembered).candidate
-    if chosen is not None:
-        return chosen
-    return next((candidate for candidate in candidates if candidate.verdict.is_server), None)
+def _best_candidate(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
+    """Return the server that the chat screen would choose, else the first that is a model server.
+
+    None if none of the candidates is one.
+    """
+    model_id = runtime.settings.model
+    choice = choose(candidates, model=model_id, remembered=runtime.remembered)
+    if choice.candidate is not None:
+        return choice.candidate
+    for candidate in candidates:
+        if candidate.verdict.is_server:
+            return candidate
+    return None

@@ -18,37 +18,39 @@ from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
 SHORT_ID = 8  # characters of a session's id that are printed
-_UNDECIDED = "\r\u200c\u200d"  # characters whose safe form depends on what follows
-_LIVE_COLUMNS = 24  # that a line of progress may have filled
+# CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
+_UNDECIDED = "\r\u200c\u200d"
+_PROGRESS_COLUMNS = 24  # so many are overwritten by the next words of the progress
 _MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
 
 
 class Output:
     """Output of one command."""
 
-    def __init__(self, *, is_json: bool = False, is_lines: bool = False) -> None:
-        self.is_json = is_json or is_lines  # whether stdout gets JSON only
-        self.is_lines = is_lines  # whether that is one object a line rather than one document
-        self.has_document = False  # whether the one JSON document was printed
+    def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
+        """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
+        self.is_json = is_json or is_json_lines
+        self.is_json_lines = is_json_lines
+        self.has_document = False  # whether JSON was printed
 
     def text(self, text: str) -> None:
         """Print a text that may have several lines."""
         self.raw(safe_text(text))
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines; a name in one of them cannot begin another."""
+        """Print each text on one line, so that a name in it cannot forge another line."""
         self.raw("\n".join(map(_one_line, lines)))
 
     def raw(self, text: str) -> None:
-        """Print text that is already safe: a JSON document, or one with our colours."""
+        """Print text that is safe already, such as JSON or a report with colours of lmchat."""
         if self.is_json:
             self.has_document = True
         _write(text if text.endswith("\n") else text + "\n")
 
     def document(self, value: object) -> None:
-        """Print a value as the JSON document, or as one more line."""
+        """Print a value as JSON: as the document of this run, or on one more line."""
         self.has_document = True
-        self.raw(to_json(value, indent=None if self.is_lines else 2))
+        self.raw(to_json(value, indent=None if self.is_json_lines else 2))
 
     def result(self, value: object, *lines: str) -> int:
         """Print a value as JSON if that is wanted, else the lines; return exit code 0."""
@@ -59,55 +61,63 @@ class Output:
         return 0
 
     def listing(
-        self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], nothing: str
+        self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], empty_note: str
     ) -> int:
-        """Print a list as JSON or lines, or the note for an empty one; return exit code 0."""
+        """Print a list and return exit code 0.
+
+        As JSON, `data` is printed, else the lines that `lay_out` makes of it; for an empty list,
+        `empty_note` on stderr.
+        """
         if self.is_json:
             self.document({"object": "list", "data": data})
         elif data:
             self.lines(lay_out())
         else:
-            self.note(nothing)
+            self.note(empty_note)
         return 0
 
     def note(self, *lines: str) -> None:
-        """Print lines on stderr; a name in one of them cannot begin another."""
+        """Print each text on one line of stderr, so that a name in it cannot forge a line."""
         if sys.stderr is not None:
             sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
             sys.stderr.flush()
 
-    def live(self, words: str) -> None:
-        """Overwrite the line of progress on a terminal; no terminal and TERM=dumb get none."""
+    def show_progress(self, words: str) -> None:
+        """Overwrite the last progress on the line of a terminal; empty words clear it.
+
+        Nothing is shown where stderr is no terminal, or one with TERM=dumb, which cannot overwrite.
+        """
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            sys.stderr.write(f"\r{words.ljust(_LIVE_COLUMNS)}\r{words}")
+            sys.stderr.write(f"\r{words.ljust(_PROGRESS_COLUMNS)}\r{words}")
             sys.stderr.flush()
 
     def failure(self, error: LMChatError) -> int:
         """Print an error, as JSON too if that is wanted; return its exit code."""
         hint = [error.hint] if error.hint else []
         self.note(f"lmchat: {error.message}", *hint)
-        if self.is_lines or (self.is_json and not self.has_document):
-            with suppress(FileRefused):  # a full disk, which may be the error itself
+        if self.is_json_lines or (self.is_json and not self.has_document):
+            with suppress(FileRefused):  # stdout on a full disk, which may be the error itself
                 self.document({"detail": failure_detail(error)})
         return error.exit_code
 
 
 class SafeStream:
-    """Streaming output; the pieces' boundaries do not change what is safe."""
+    """Printer of a text that arrives in pieces, as safe as if it were printed at once."""
 
     def __init__(self) -> None:
-        self._pending = ""
-        self._last = ""
+        self._pending = ""  # end of the text that is printed with the next piece
+        self._last_character = ""  # of the text that was printed
         self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:
+        """Print a piece, but not yet characters at its end that depend on the next piece."""
         text = self._pending + piece
-        whole = text.rstrip(_UNDECIDED)
-        self._pending = text[len(whole) :]
-        self._print(whole)
+        decided_text = text.rstrip(_UNDECIDED)
+        self._pending = text[len(decided_text) :]
+        self._print(decided_text)
 
     def end(self) -> None:
-        """Print what is pending, and end the line."""
+        """Print the characters that `write` did not print yet, and end the line."""
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
@@ -117,8 +127,9 @@ class SafeStream:
     def _print(self, text: str) -> None:
         if not text:
             return
-        safe = safe_text(self._last + text)[len(self._last) :]
-        self._last = text[-1]
+        # the safe form of a character depends on the one before it, which is printed already
+        safe = safe_text(self._last_character + text)[len(self._last_character) :]
+        self._last_character = text[-1]
         self.is_at_line_start = safe.endswith("\n")
         _write(safe)
 
@@ -133,8 +144,8 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def minute(moment: datetime) -> str:
-    """Return a time in the local zone, to the minute."""
+def local_time(moment: datetime) -> str:
+    """Return a time in the local zone, to the minute: `2026-11-01 09:30`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
@@ -147,14 +158,15 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     """Return lossless JSON that is safe on a terminal."""
     import json  # 7 ms that the chat screen does not need
 
-    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_plain)
+    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_json_form)
     if safe_text(text) != text:
-        text = json.dumps(value, indent=indent, default=_plain).replace("\x7f", "\\u007f")
+        ascii_text = json.dumps(value, indent=indent, default=_json_form)
+        text = ascii_text.replace("\x7f", "\\u007f")  # DEL is ASCII, so `dumps` does not escape it
     return text
 
 
-def _plain(value: object) -> object:
-    """Return what JSON has no form for: fields of a value, times and paths."""
+def _json_form(value: object) -> object:
+    """Return what `json.dumps` can print of a struct (its fields), of a time and of a path."""
     if isinstance(value, Struct):
         fields = asdict(value).items()
         return {name: round(item, 3) if isinstance(item, float) else item for name, item in fields}
@@ -166,7 +178,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     from rich.cells import cell_len
 
     safe_rows = [[safe_line(cell, limit=_MAX_CELL) for cell in row] for row in (head, *rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*safe_rows, strict=True)]
+    columns = zip(*safe_rows, strict=True)
+    widths = [max(map(cell_len, column)) for column in columns]
     lines: list[str] = []
     for row in safe_rows:
         cells = zip(row, widths, strict=True)
@@ -176,17 +189,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Return safe text without line breaks and tabs; blanks at its start stay."""
+    """Return safe text with blanks for line breaks and tabs; it keeps its indentation."""
     return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
 
 
 def _is_utf8() -> bool:
+    """Return whether stdout is encoded as UTF-8, as it is assumed to be where that is unknown."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "") == "utf8"
 
 
 def _write(text: str) -> None:
-    """Write to stdout and flush; raises `BrokenPipeError`, or `FileRefused` as on a full disk."""
+    """Write to stdout and flush it; characters that its encoding does not have become `?`.
+
+    Raises `BrokenPipeError` if the reader is gone, and `FileRefused` for others, as a full disk.
+    """
     if sys.stdout is None:
         return
     if not _is_utf8():

@@ -67,9 +67,9 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     await asyncio.to_thread(sweep_scratch_folders)
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
-        from lmchat.cli.local import serve
+        from lmchat.cli.local import start_engine
 
-        runtime = replace(runtime, settings=await serve(context, runtime))
+        runtime = replace(runtime, settings=await start_engine(context, runtime))
     sessions = OpenSessions(
         chat=runtime.settings.chat,
         backend=runtime.backend,

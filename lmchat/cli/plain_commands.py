@@ -10,7 +10,7 @@ from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.prompt import preset_prompt
-from lmchat.cli.questions import can_ask, consents
+from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
@@ -161,7 +161,7 @@ class PlainCommands:
         if not can_ask():
             raise WrongUse(f"{place}.", hint="lmchat asks before it reads it, on stderr.")
         drop_typed(sys.stdin.fileno())  # a paste is no answer
-        if not await consents(f"{place}. Attach it?", self._turns.read_answer):
+        if not await ask_yes_no(f"{place}. Attach it?", self._turns.read_answer):
             hint = "To attach it, repeat /file and answer y."
             raise WrongUse("The file was not attached.", hint=hint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.cli.export import export_session
-from lmchat.cli.output import SHORT_ID, minute
+from lmchat.cli.output import SHORT_ID, local_time
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.sessions import rename_session, search_library
 from lmchat.domain.message import Role
@@ -98,7 +98,7 @@ class PlainSessions:
 
 def _session_words(header: SessionHeader) -> str:
     fork = " (fork)" if header.parent_id else ""
-    changed = minute(header.updated_at)
+    changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
     title = header.title or "Untitled"
     return f"“{title}”{fork}, {header.message_count} messages, {changed}, {short_id}"

@@ -13,14 +13,17 @@ from lmchat.errors import WrongUse
 from lmchat.text import decoded_text
 from lmchat.threads import run_abandonable
 
-_NOTE_AFTER_S = 2.0  # of waiting for standard input
+_NOTE_AFTER_S = 2.0  # so long, reading standard input needs no explanation
 
 
 async def prompt_of(context: Context) -> str:
-    """Return the prompt of the arguments and of stdin; raises `WrongUse` without one."""
+    """Return the prompt: the argument, then the text on stdin, within the preset, if one is named.
+
+    Raises `WrongUse` if there is neither a prompt nor an attached file.
+    """
     options = context.options
-    piped = await _piped_text(context.output)
-    prompt = "\n\n".join(text for text in (options.prompt, piped) if text.strip())
+    piped_text = await _read_piped_text(context.output)
+    prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
     if not prompt and not options.files:
@@ -30,26 +33,32 @@ async def prompt_of(context: Context) -> str:
 
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:
-    """Return the prompt that a preset makes of what was typed; raises `WrongUse` if it cannot."""
+    """Return the text of the preset with this name, filled in with the typed text.
+
+    Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
+    """
     from lmchat.services.prompts import filled
     from lmchat.terminal.clipboard import Clipboard
 
+    # for presets with the text of the clipboard; pasting writes nothing to the terminal
     clipboard = Clipboard(
         environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
     )
     return await filled(context.settings.prompts, name, typed, clipboard.paste)
 
 
-async def _piped_text(output: Output) -> str:
+async def _read_piped_text(output: Output) -> str:
+    """Return the text on stdin, read to its end; empty if stdin is a terminal."""
     if sys.stdin is None or sys.stdin.isatty():
         return ""
-    note = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, _note_waiting, output)
-    piped = await run_abandonable(lambda: from_stdin(BufferedReader.read))
-    note.cancel()
-    return decoded_text(piped).rstrip("\n")
+    note_timer = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, _note_waiting, output)
+    data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
+    note_timer.cancel()
+    return decoded_text(data).rstrip("\n")
 
 
 def _note_waiting(output: Output) -> None:
+    """At a terminal, explain that the command waits for stdin, which a loop may have kept open."""
     if sys.stderr is not None and sys.stderr.isatty():
         words = "reading standard input until it ends; add </dev/null to ask without it."
         output.note(f"lmchat: {words}")

@@ -11,28 +11,33 @@ from lmchat.text import safe_line
 
 
 def can_ask() -> bool:
-    """Return whether stdin and stderr are a terminal."""
+    """Return whether a user can read and answer questions: stdin and stderr are terminals."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 async def typed_line() -> bytes:
-    """Return a line of stdin with its end; empty at the end of the input."""
+    """Wait for a line on stdin and return it with its line end; empty at the end of the input."""
     from lmchat.threads import run_abandonable  # imports asyncio, which `config` does without
 
     return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
 
 
-async def consents(question: str, read: Callable[[], Awaitable[bytes]] = typed_line) -> bool:
-    """Ask a yes/no question; anything but yes means no. `read` returns the line with the answer."""
+async def ask_yes_no(question: str, read: Callable[[], Awaitable[bytes]] = typed_line) -> bool:
+    """Ask the user a question and return whether the answer is yes.
+
+    `read` waits for the line with the answer. Every other line means no.
+    """
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
-    return (await read()).strip().lower() in (b"y", b"yes")
+    line = await read()
+    return line.strip().lower() in (b"y", b"yes")
 
 
 def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
-    """Read from a copy of stdin.
+    """Return what `read` reads from a file object of its own for stdin.
 
-    An abandoned thread that holds the lock of `sys.stdin` would keep Python from ending.
+    The call may be in a thread that is abandoned while it waits. If that thread held the lock of
+    `sys.stdin`, Python could not exit.
     """
     with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
         return read(file)

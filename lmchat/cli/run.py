@@ -17,16 +17,16 @@ from lmchat.machine.system import interrupt_at_end
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
-_CAN_BE_LOCAL = ("", "ask:ask", "models:list_models")
-"""Commands that can use the built-in engine."""
-_CHANGES_SAVED = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
-"""Commands that change saved sessions, which nothing does with `--temporary`."""
-_SIGNALLED = 128  # exit codes above it are 128 + signal number
+# handlers of commands that can use the built-in engine; "" is the chat
+_LOCAL_HANDLERS = ("", "ask:ask", "models:list_models")
+# handlers of commands that change saved sessions, which `--temporary` forbids
+_CHANGING_HANDLERS = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
+_SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command and return the exit code."""
-    output = Output(is_json="--json" in argv, is_lines="--stream-json" in argv)
+    output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:
         if argv:
@@ -37,45 +37,47 @@ def run(argv: Sequence[str]) -> int:
         return output.failure(error)
     except SystemExit as end:  # argparse has printed --help or --version
         return int(end.code or 0)
-    output = Output(is_json=options.json or options.is_json_always, is_lines=options.stream_json)
+    is_json = options.json or options.is_json_always
+    output = Output(is_json=is_json, is_json_lines=options.stream_json)
     context = Context(options, os.environ, output)
     try:
         return _handle(context)
     except LMChatError as error:
         return output.failure(error)
     except KeyboardInterrupt:
-        return output.failure(_interrupted())
+        return output.failure(_interruption())
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
-        return output.failure(context.unexpected(error))
+        return output.failure(context.log_unexpected(error))
 
 
-def _interrupted() -> LMChatError:
+def _interruption() -> LMChatError:
     error = LMChatError("Interrupted.", kind="interrupted")
     error.exit_code = 130
     return error
 
 
 def _handle(context: Context) -> int:
-    """Run the command of the options, or the chat."""
+    """Run the command of the options, or the chat; return the exit code."""
     options, output = context.options, context.output
     _require_compatible(options)
     is_plain = options.plain or context.environ.get("TERM") == "dumb"
     if options.handler:
-        handler = _find_handler(options.handler)
+        handler = _import_handler(options.handler)
     elif is_plain:
-        handler = _find_handler("plain:run_plain")
+        handler = _import_handler("plain:run_plain")
     else:
-        return _chat(context)
+        return _run_screen(context)
 
     context.start_log()
     result = handler(context)
     if isinstance(result, int):
         return result
     code = _run_until_signal(result)
-    if code > _SIGNALLED and not output.has_document:
-        output.failure(_interrupted())
+    was_interrupted = code > _SIGNAL_BASE
+    if was_interrupted and not output.has_document:
+        output.failure(_interruption())
     return code
 
 
@@ -89,29 +91,33 @@ def _require_compatible(options: ParsedOptions) -> None:
     if pair:
         raise WrongUse(f"{pair} cannot be used together.", hint="Use only one of them.")
 
-    if options.local and options.handler not in _CAN_BE_LOCAL:
+    if options.local and options.handler not in _LOCAL_HANDLERS:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
-    if options.temporary and options.handler in _CHANGES_SAVED:
+    if options.temporary and options.handler in _CHANGING_HANDLERS:
         words = "--temporary changes no saved session, so it cannot be used here."
         raise WrongUse(words, hint="Leave out --temporary.")
     if options.plain and options.handler:
         raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
 
 
-def _find_handler(name: str) -> CommandHandler:
+def _import_handler(name: str) -> CommandHandler:
+    """Import and return the function `module:function` of `lmchat.cli`."""
     module, _, function = name.partition(":")
     handler: CommandHandler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
     return handler
 
 
-def _chat(context: Context) -> int:
+def _run_screen(context: Context) -> int:
+    """Run the chat screen and return its exit code; raises `WrongUse` without a terminal."""
     for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
         if stream is None or not stream.isatty():
             words = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'
             raise WrongUse(words, hint=hint)
-    gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
+    # Importing the screen makes 150 000 objects that stay. To look for garbage among them costs
+    # 20 ms before the first paint, so the app enables the collector after it.
+    gc.disable()
     import asyncio
 
     from lmchat.cli.chat import run_chat
@@ -121,12 +127,12 @@ def _chat(context: Context) -> int:
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run the coroutine until a signal interrupts it; return the exit code or 128 + signal."""
+    """Run the coroutine of a command; return its exit code, or 128 + the signal that ended it."""
     import asyncio  # 30 ms, which `--help` and `config` do without
 
-    ended = interrupt_at_end()
+    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
     try:
         return asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        number = ended[0] if ended else signal.SIGINT
-        return _SIGNALLED + number
+        number = signals[0] if signals else signal.SIGINT
+        return _SIGNAL_BASE + number

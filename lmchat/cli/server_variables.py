@@ -1,4 +1,4 @@
-"""Addresses of local servers in the environment variables of their programs."""
+"""Addresses of servers on this machine, from the environment variables of their programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound t
 
 
 def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
-    """Return local product addresses from environment variables."""
+    """Return the address on this machine that the variables set, for each product with one."""
     endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 
     llama_host = environ.get("LLAMA_ARG_HOST", "").strip()
@@ -28,23 +28,30 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
 
 
 def ollama_endpoint(host: str) -> Endpoint | None:
-    """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`; None for its usual one."""
-    typed = host.strip().rstrip("/")
-    name, _, port = typed.removeprefix("http://").rpartition(":")
-    if local := _loopback(name, port):
-        return local
+    """Return Ollama's address from its variable: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
-    has_port = "://" in typed or port.isdecimal()
-    url = typed if has_port else f"{typed}:{_OLLAMA_PORT}"
-    if not (typed and is_address(url)):
+    None for a wrong one, and for Ollama's usual one on this machine, which every scan checks.
+    """
+    value = host.strip().rstrip("/")
+    name, _, port = value.removeprefix("http://").rpartition(":")
+    loopback_endpoint = _loopback(name, port)
+    if loopback_endpoint is not None:
+        return loopback_endpoint
+
+    has_port = "://" in value or port.isdecimal()
+    url = value if has_port else f"{value}:{_OLLAMA_PORT}"
+    if not (value and is_address(url)):
         return None
     endpoint = Endpoint.parse(url)
-    is_usual = endpoint.is_loopback or endpoint.host in _ALL_ADDRESSES
-    return None if is_usual else endpoint
+    is_this_machine = endpoint.is_loopback or endpoint.host in _ALL_ADDRESSES
+    return None if is_this_machine else endpoint
 
 
 def _loopback(name: str, port: str) -> Endpoint | None:
-    """Return a loopback address; None for other or wrong ones."""
+    """Return the address of a server on this machine; None for another host or a wrong port.
+
+    A server that listens on all addresses, such as 0.0.0.0, is reached at 127.0.0.1.
+    """
     if not (port.isascii() and port.isdecimal()):
         return None
     host = "127.0.0.1" if name in _ALL_ADDRESSES else name

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, Output, minute, table
-from lmchat.cli.questions import can_ask, consents
+from lmchat.cli.output import SHORT_ID, Output, local_time, table
+from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
 from lmchat.domain.session import HIT_KIND_NAMES, SearchHit, SessionHeader
@@ -33,7 +33,7 @@ async def list_sessions(context: Context) -> int:
 def _row(header: SessionHeader) -> tuple[str, ...]:
     return (
         header.session_id[:SHORT_ID],
-        minute(header.deleted_at or header.updated_at),
+        local_time(header.deleted_at or header.updated_at),
         str(header.message_count),
         header.model,
         (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
@@ -122,7 +122,7 @@ async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
     if not can_ask():
         raise WrongUse(f"Deleting {what} cannot be undone.", hint="Confirm with --yes.")
-    return await consents(f"Delete {what} permanently?")
+    return await ask_yes_no(f"Delete {what} permanently?")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
@@ -181,7 +181,7 @@ def _hit_lines(hit: SearchHit) -> tuple[str, str]:
     has_no_author = holder and hit.role in ("", Role.TOOL)
     author = "" if has_no_author else hit.model or hit.role
     place = ", ".join(word for word in (author, holder) if word)
-    columns = (hit.session_id[:SHORT_ID], minute(hit.created_at), place, hit.title)
+    columns = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
     match = f"[{hit.match}]" if hit.match else ""
     words = f"{hit.before.strip()} {match} {hit.after.strip()}"
     return "  ".join(columns), f"    {words.strip()}"

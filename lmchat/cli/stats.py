@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import minute, table
+from lmchat.cli.output import local_time, table
 from lmchat.cli.wiring import open_store
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
@@ -40,7 +40,7 @@ def _row(figures: ModelFigures) -> tuple[str, ...]:
         *_pair(figures.ttft_ms, "{:.2f} s", 1e-3),
         *_pair(figures.tokens_per_second, "{:.1f}"),
         *_pair(figures.elapsed_ms, "{:.1f} s", 1e-3),
-        minute(figures.last) if figures.last else "",
+        local_time(figures.last) if figures.last else "",
     )
 
 

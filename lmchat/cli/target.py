@@ -20,8 +20,8 @@ from lmchat.domain.target_choice import (
 from lmchat.services.ports import ServerClient
 from lmchat.text import shell_word
 
-_CHECK_EVERY_S = 0.5
-_NOT_ASKED = (
+_CHECK_EVERY_S = 0.5  # while a server loads its model
+_UNUSED_SERVER = (
     "lmchat: {0} at {1} is not used, although your environment names it: without an option, "
     "only this machine is asked. To use it, add --endpoint {2} --allow-host {3}"
 )
@@ -29,17 +29,17 @@ _NOT_ASKED = (
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """Return the servers that the user named; raises `EndpointNotAllowed` for a wrong address."""
-    named = (settings.endpoint, *(own.url for own in settings.endpoints))
-    return tuple(Endpoint.parse(url) for url in named if url)
+    urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
+    return tuple(Endpoint.parse(url) for url in urls if url)
 
 
 def own_names(settings: Settings) -> dict[str, str]:
-    """Return the user's server names by origin."""
-    return {Endpoint.parse(own.url).origin: own.name for own in settings.endpoints}
+    """Return the names that the user gave to servers, by origin."""
+    return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 
 async def find_candidates(backend: ServerClient, settings: Settings) -> tuple[Candidate, ...]:
-    """Check the named server, else detect servers."""
+    """Return the result of a check of `settings.endpoint`; without one, the detected servers."""
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
     return await backend.detect(expected=own_endpoints(settings))
@@ -50,31 +50,32 @@ async def find_target(
 ) -> Target:
     """Return the server and model to ask; waits while a server loads its model.
 
-    Raises `NoServerFound`, `ServerRejected`, `RequestInvalid` if no model is clearly meant, or
-    `WrongUse` if the one that is named does not exist.
+    `note` prints what the user should know of the choice. Raises `NoServerFound`, `ServerRejected`,
+    `RequestInvalid` if several models are equally likely, or `WrongUse` if the model of the
+    settings does not exist.
     """
 
-    def choose(*candidates: Candidate) -> TargetChoice:
-        return choose_without_asking(candidates, model=settings.model, remembered=remembered)
+    def choose(*possible: Candidate) -> TargetChoice:
+        return choose_without_asking(possible, model=settings.model, remembered=remembered)
 
     candidates = await find_candidates(backend, settings)
     if not settings.endpoints:
         _note_unused(candidates, note)
     choice = choose(*candidates)
     if choice.missing is Missing.MODEL and choice.candidate is not None:
-        # a scan may not tell which models can chat
+        # detection asks for no more than names, so it may not know which models can chat
         listed = await backend.models(choice.candidate.endpoint, is_refresh=True)
         choice = choose(replace(choice.candidate, models=listed.models))
     if settings.model:
         require_model(settings.model, choice.candidate, candidates)
 
-    is_noted = False
-    while (loading := _loading_target(choice)) is not None:
-        if not is_noted:
-            note(f"{loading.product} is loading its model …")
-            is_noted = True
+    loading = _loading_target(choice)
+    if loading is not None:
+        note(f"{loading.product} is loading its model …")
+    while loading is not None:
         await asyncio.sleep(_CHECK_EVERY_S)
         choice = choose(await backend.check(loading.endpoint))
+        loading = _loading_target(choice)
 
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)
@@ -84,16 +85,16 @@ async def find_target(
 
 
 def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -> None:
-    """Say which servers on other machines are named by the environment only."""
+    """Note the servers on other machines that only the environment names, and how to use them."""
     for candidate in candidates:
         if candidate.is_hinted and candidate.can_be_allowed:
             endpoint = candidate.endpoint
             url, host = shell_word(endpoint.url), shell_word(endpoint.host)
-            note(_NOT_ASKED.format(candidate.product, endpoint.netloc, url, host))
+            note(_UNUSED_SERVER.format(candidate.product, endpoint.netloc, url, host))
 
 
 def _loading_target(choice: TargetChoice) -> Target | None:
-    """Return the server of a choice if it is still loading its model."""
+    """Return the chosen server if it is loading its model, so that the model is not known yet."""
     target = choice.target
     is_loading = target is not None and target.model is None and choice.missing is not Missing.MODEL
     return target if is_loading else None

@@ -27,7 +27,7 @@ from lmchat.text import safe_line
 
 _MAX_NAME = 80  # characters
 _MAX_ARGUMENTS = 2_000  # characters
-_LOADING_EVERY_S = 3.0  # between two figures of one progress
+_LOADING_EVERY_S = 3.0  # between two notes
 
 
 class LoadingNotes:
@@ -35,13 +35,14 @@ class LoadingNotes:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._noted_s = -math.inf
+        self._last_noted_s = -math.inf  # on the monotonic clock
 
     def show(self, fraction: float | None = None) -> None:
+        """Print a note, unless the last one is recent; `fraction` is what is loaded, if known."""
         now_s = time.monotonic()
-        if now_s - self._noted_s <= _LOADING_EVERY_S:
+        if now_s - self._last_noted_s <= _LOADING_EVERY_S:
             return
-        self._noted_s = now_s
+        self._last_noted_s = now_s
         if fraction is None:
             self._output.note("Loading model…")
         else:
@@ -56,31 +57,35 @@ class TurnPrinter:
     """
 
     def __init__(self, output: Output, *, asked_model: str = "", prints_text: bool = True) -> None:
-        """Without `prints_text`, the caller prints the answer at its end."""
-        self.steps: list[dict[str, Any]] = []  # ended tool calls
-        self.sent_tokens = 0
+        """Create it; without `prints_text`, the caller prints the answer at its end.
+
+        `asked_model` is needed for events of a request; a conversation names the model itself.
+        """
+        self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
+        self.sent_tokens = 0  # estimated length of the prompt
         self._output = output
         self._asked_model = asked_model
         self._stream = SafeStream()
         self._is_streaming = prints_text and not output.is_json
         self._is_loading_noted = False
         self._is_stall_noted = False
-        self._thoughts: list[str] = []
+        self._reasoning: list[str] = []  # pieces of this answer so far
 
     def show(self, event: ConversationEvent) -> None:
+        """Print what an event says to the user."""
         match event:
             case TextDelta() | RefusalDelta():
                 self._is_stall_noted = False
                 self._print(event.text)
             case ReasoningDelta():
                 self._is_stall_noted = False
-                self._thoughts.append(event.text)
+                self._reasoning.append(event.text)
             case Rethought():
                 self._is_stall_noted = False
-                self._correct(is_thought=event.is_thought)
+                self._correct_printed(is_thought=event.is_thought)
             case AnswerBegun():
                 self._asked_model = event.message.model
-                self._thoughts.clear()
+                self._reasoning.clear()
                 self.sent_tokens = event.plan.tokens
             case MessageEnded():
                 self._stream.end()
@@ -94,7 +99,7 @@ class TurnPrinter:
         self._stream.end()
 
     def note_oddities(self, answer: ChatMessage) -> None:
-        """Say what the text of an answer does not show."""
+        """Note what the text of an answer does not show: refusal, tool calls, an incomplete end."""
         note = self._output.note
         if answer.refusal:
             note("lmchat: the model refused to answer.")
@@ -114,32 +119,41 @@ class TurnPrinter:
             note("lmchat: the answer is empty.")
 
     def _print(self, text: str) -> None:
-        if self._output.is_lines:
+        """Print a piece of the answer, unless the answer is printed as a whole at its end."""
+        if self._output.is_json_lines:
             self._output.document({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
-    def _correct(self, *, is_thought: bool) -> None:
-        """Say that the printed text was reasoning, or print what was mistaken for reasoning."""
+    def _correct_printed(self, *, is_thought: bool) -> None:
+        """Correct what was printed, since the client took text for reasoning, or the reverse.
+
+        If the printed text `is_thought`, say so; else print the reasoning, which is text.
+        """
         if not is_thought:
-            self._print("".join(self._thoughts))
-        elif self._output.is_lines:
+            self._print("".join(self._reasoning))
+        elif self._output.is_json_lines:
             self._output.document({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
             words = "the text so far was the model's reasoning; the answer follows."
             self._output.note(f"lmchat: {words}")
-        self._thoughts.clear()
+        self._reasoning.clear()
 
     def _add_step(self, message: ChatMessage) -> None:
+        """Print a tool call that has ended, and add it to `steps`."""
         step = step_json(message)
         self.steps.append(step)
-        if self._output.is_lines:
+        if self._output.is_json_lines:
             self._output.document({"tool": step})
         self._output.note(step_note(message))
 
     def _note(self, event: ConversationEvent) -> None:
+        """Print the note on an event without text; some events have none.
+
+        Loading is noted once a turn, and a stalled stream once until its next text.
+        """
         match event:
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
@@ -151,6 +165,7 @@ class TurnPrinter:
                 self._output.note("lmchat: the server is loading the model …")
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
+                # on a terminal, an empty first line ends the line of the answer
                 line_end = [] if self._stream.is_at_line_start else [""]
                 words = f"no data from the server for {event.silent_s:.0f} s"
                 self._output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")

@@ -38,15 +38,18 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_runtime(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[Runtime]:
-    """Open backend and store; save the counters."""
+async def open_runtime(context: Context, *, is_saved: bool | None = None) -> AsyncIterator[Runtime]:
+    """Open keys, servers and store for the block; save the counters of its requests.
+
+    `is_saved` is passed to `make_store`.
+    """
     settings = context.settings
     keys = keys_of(context)
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
-    store = make_store(context, is_kept=is_kept)
+    store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, remembered)
     async with (
         aclosing(store),
@@ -60,7 +63,7 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
 
 @asynccontextmanager
 async def open_store(context: Context) -> AsyncIterator[Store]:
-    """Open the store; print the notice about its file, if any."""
+    """Open the store for the block; print the notice about its file after it, if any."""
     async with aclosing(make_store(context)) as store:
         yield store
         if store.notice:
@@ -69,14 +72,17 @@ async def open_store(context: Context) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def open_library(context: Context) -> AsyncIterator[Library]:
-    """Open the list of sessions; its `store` is open, too."""
+    """Open the library of sessions for the block; its `store` is open, too."""
     async with open_store(context) as store:
         yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))
 
 
 @cache
 def keys_of(context: Context) -> Keys:
-    """Return the keys of this run; call `load` first, off the event loop."""
+    """Return the API keys of this run, always the same object.
+
+    Before they are used, something has to call `load`, off the event loop.
+    """
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
@@ -85,7 +91,8 @@ def make_client(
 ) -> ServerClient:
     """Return the proxy client; imports httpx.
 
-    A screen has streams read as often as it shows frames.
+    The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
+    show nothing sooner. By default, streams are read as their bytes arrive.
     """
     from lmchat.proxy.client import ProxyClient
 
@@ -106,10 +113,10 @@ def make_client(
 def make_backend(
     context: Context, settings: Settings, remembered: Remembered
 ) -> tuple[Backend, Lazy[Engine]]:
-    """Return all servers, and the built-in engine among them."""
+    """Return the backend of all servers, and the built-in engine, which the backend uses too."""
     engine = Lazy(partial(make_engine, context, settings))
-    client = partial(make_client, context, settings)
-    return Backend(client, engine, used=remembered.endpoints), engine
+    make = partial(make_client, context, settings)
+    return Backend(make, engine, used=remembered.endpoints), engine
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
@@ -125,12 +132,12 @@ def make_engine(context: Context, settings: Settings) -> Engine:
     )
 
 
-def make_store(context: Context, *, is_kept: bool | None = None) -> Store:
+def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
     """Return the store, which opens its file with the first call.
 
-    Nothing is saved with `--temporary`, unless `is_kept` decides.
+    `is_saved` says whether it writes sessions to the disk; by default, unless `--temporary`.
     """
-    saved = SqliteStore(context.paths.sessions_file)
-    if is_kept is None:
-        is_kept = not context.options.temporary
-    return saved if is_kept else UnsavedStore(saved)
+    store = SqliteStore(context.paths.sessions_file)
+    if is_saved is None:
+        is_saved = not context.options.temporary
+    return store if is_saved else UnsavedStore(store)

@@ -11,11 +11,7 @@ from lmchat.storage.database import Jobs, reading, writing
 
 
 class MetricsStore:
-    """Counters of all runs.
-
-    Callers add the difference since their last call: writing sums would drop what another process
-    has added.
-    """
+    """Counters of all runs; callers add what is new, so that no process loses any."""
 
     def __init__(self, database: Jobs) -> None:
         self.database = database
@@ -26,7 +22,7 @@ class MetricsStore:
 
     @writing
     def add(self, connection: Connection, delta: Metrics) -> Metrics:
-        """Add a difference to the counters, and return their new sums."""
+        """Add to the counters, and return their sums."""
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",
@@ -40,6 +36,5 @@ class MetricsStore:
 
 
 def _read(connection: Connection) -> Metrics:
-    """Return the sums of all counters; one without a row is 0."""
     values = dict(connection.execute("select name, value from metrics"))
     return convert(values, Metrics, strict=False)

@@ -82,7 +82,7 @@ def test_there_is_only_one_document(capsys):
 
 
 def test_of_lines_the_failure_is_the_last(capsys):
-    output = Output(is_lines=True)
+    output = Output(is_json_lines=True)
     output.document({"chunk": "a"})
     output.failure(LMChatError("Cut."))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lmchat.cli.questions import can_ask, consents
+from lmchat.cli.questions import ask_yes_no, can_ask
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def typed(monkeypatch):
 )
 async def test_only_a_yes_is_a_yes(typed, capsys, line, is_yes):
     typed(line)
-    assert await consents("Remove \x1b[2J it for good?") is is_yes
+    assert await ask_yes_no("Remove \x1b[2J it for good?") is is_yes
     assert capsys.readouterr().err == "Remove ␛[2J it for good? [y/N] "
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from lmchat.cli.models import list_of_models
+from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.product import Product
@@ -112,7 +112,7 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
             ),
         )
     )
-    listed = await list_of_models(
+    listed = await fetch_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
     assert [model.is_embedding for model in listed.models] == [True]
@@ -133,7 +133,7 @@ async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
 async def test_a_cached_list_does_not_say_what_is_loaded():
     backend = _Looks((candidate(Verdict.REFUSED),))
     backend.cached_models = lambda: ModelList(models=(model("a", state=LoadState.LOADED),))
-    listed = await list_of_models(
+    listed = await fetch_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
     assert [model.state for model in listed.models] == [LoadState.UNKNOWN]

@@ -61,7 +61,7 @@ def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
 
 
 def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
-    out, told = shown(capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_lines=True)
+    out, told = shown(capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_json_lines=True)
     assert out == '{"chunk": "x"}\n'
     assert "no data from the server" in told
 
@@ -97,7 +97,7 @@ def test_what_turned_out_to_be_thought_is_told_on_stderr_and_stands_apart(capsys
 @pytest.mark.rule("R-17")
 def test_what_turned_out_to_be_the_answer_is_printed_once(capsys):
     assert shown(capsys, *NEVER) == ("Four!", "")
-    assert shown(capsys, *NEVER, is_lines=True)[0] == '{"chunk": "Four"}\n{"chunk": "!"}\n'
+    assert shown(capsys, *NEVER, is_json_lines=True)[0] == '{"chunk": "Four"}\n{"chunk": "!"}\n'
 
 
 @pytest.mark.rule("R-17")
@@ -108,7 +108,7 @@ def test_the_thought_of_an_earlier_answer_is_not_printed_with_a_later_one(capsys
 
 @pytest.mark.rule("R-17")
 def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(capsys):
-    out, told = shown(capsys, *LATE, is_lines=True)
+    out, told = shown(capsys, *LATE, is_json_lines=True)
     assert out == '{"chunk": "2+2"}\n{"rethought": true}\n{"chunk": "Four"}\n'
     assert told == ""
 
@@ -131,7 +131,7 @@ def ended(capsys, *parts, **how) -> tuple[str, str]:
 def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
     no = RefusalPart(text="I can\x1b[1mnot.")
     assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused to answer.\n")
-    lines = [json.loads(line) for line in ended(capsys, no, is_lines=True)[0].splitlines()]
+    lines = [json.loads(line) for line in ended(capsys, no, is_json_lines=True)[0].splitlines()]
     assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True, "finish_reason": None}]
     value = json.loads(ended(capsys, no, is_json=True)[0])
     assert (value["reply"], value["refused"]) == (no.text, True)
