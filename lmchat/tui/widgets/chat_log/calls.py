@@ -12,19 +12,20 @@ from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-REST_S = 0.5  # time a card is visible before it takes keys: earlier ones were meant for others
+# time that a card is visible before it takes keys: keys typed before were meant for the prompt
+REST_S = 0.5
 
 
 class RunningCalls:
     """States of the calls of the running turn, and the time from which a card takes keys."""
 
-    def __init__(self, viewport: Viewport, changed: Callable[[int], None]) -> None:
-        """Create it; `changed` shows another state of a message."""
+    def __init__(self, viewport: Viewport, on_change: Callable[[int], None]) -> None:
+        """Create it; `on_change` is called with the index of a message whose state is another."""
         self.card_id = ""  # the tool message that asks
         self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
         self._viewport = viewport
-        self._on_change = changed
-        self._began_s = 0.0  # when the calls began to run
+        self._on_change = on_change
+        self._began_s = 0.0  # time at which the calls began to run
 
     @property
     def has_focus(self) -> bool:
@@ -40,7 +41,11 @@ class RunningCalls:
         *,
         is_on_top: bool,
     ) -> None:
-        """Show calls without a result; they run once the user has decided about all of them."""
+        """Show the states of calls without a result: asking, waiting, or running for some time.
+
+        They run once the user has decided about all of them. `asked` is the one that asks now. Its
+        card takes keys when it has been visible for a while, with the log `is_on_top` of dialogs.
+        """
         if not calls or asked is not None:
             self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
@@ -56,6 +61,7 @@ class RunningCalls:
         self.ready_s = min(self.ready_s, monotonic() + REST_S) if is_visible else inf
 
     def _set_state(self, message_id: str, state: str) -> None:
+        """Set the state of a call in the log, if it is another one."""
         entries = self._viewport.document.entries
         index = entries.index_of(message_id)
         if index is not None and entries[index].call_state != state:
@@ -63,6 +69,7 @@ class RunningCalls:
             self._on_change(index)
 
     def _is_visible(self, message_id: str) -> bool:
+        """Return whether any row of a message is on the screen; False for an empty id."""
         document = self._viewport.document
         index = document.entries.index_of(message_id) if message_id else None
         if index is None:

@@ -27,7 +27,7 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
-_PADDING = re.compile(r"[ \t]+\n")
+_BLANKS_AT_LINE_END = re.compile(r"[ \t]+\n")
 
 
 def copied(document: Document, selected: Selected) -> str:
@@ -36,23 +36,24 @@ def copied(document: Document, selected: Selected) -> str:
     Rows that the log adds are copied only if nothing else is selected.
     """
     if is_annotation_alone(document, selected):
-        rows = [
-            unwrapped_text(block)[slice(*span)].strip()
-            for block, span in _selected_blocks(document, selected)
-        ]
+        rows = []
+        for block, (first, last) in _selected_blocks(document, selected):
+            rows.append(unwrapped_text(block)[first:last].strip())
         return "\n".join(rows).strip("\n")
 
-    first = selected.start
-    last = selected.end
+    start = selected.start
+    end = selected.end
     texts = []
-    for index in range(first.index, min(last.index, len(document) - 1) + 1):
-        is_whole = first.order <= (index, -1, 0) and last.order >= (index, END, 0)
-        texts.append(_whole(document, index) if is_whole else _part(document, index, selected))
+    for index in range(start.index, min(end.index, len(document) - 1) + 1):
+        if start.order <= (index, -1, 0) and end.order >= (index, END, 0):
+            texts.append(_message_text(document, index))
+        else:
+            texts.append(_selected_part(document, index, selected))
     return "\n\n".join(text for text in texts if text)
 
 
-def _whole(document: Document, index: int) -> str:
-    """Return the text of a message, with its reasoning if that is shown."""
+def _message_text(document: Document, index: int) -> str:
+    """Return the source of a message, with its reasoning if that is shown."""
     entry = document.entries.made_entry(index)
     message = document.entries.message(index)
     if message is not None and message.role is Role.TOOL:
@@ -70,6 +71,7 @@ def _whole(document: Document, index: int) -> str:
 
 
 def _answer_texts(entry: Entry) -> list[str]:
+    """Return reasoning that is unfolded, the text, and the arguments of calls that were not run."""
     if entry.is_source or not entry.blocks:
         return [entry.source]
     texts = []
@@ -82,13 +84,14 @@ def _answer_texts(entry: Entry) -> list[str]:
 
 
 def is_annotation_alone(document: Document, selected: Selected) -> bool:
-    """Whether only rows that the log adds are selected, as a receipt."""
+    """Return whether only rows that the log adds are selected, as a receipt."""
     if selected.end.index - selected.start.index > 1:
         return False
     return not any(block.source for block, _ in _selected_blocks(document, selected))
 
 
 def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[Block, Range]]:
+    """Lay out and yield the selected blocks, with their selected characters."""
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
         for number in range(document.build(index)):
             span = selected.span(index, number)
@@ -96,13 +99,18 @@ def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[B
                 yield document.laid_out_block(index, number), span
 
 
-def _part(document: Document, index: int, selected: Selected) -> str:
-    """Return what is selected of a message."""
+def _selected_part(document: Document, index: int, selected: Selected) -> str:
+    """Return what is selected of a message: the source of whole blocks, else shown text.
+
+    The pieces of a fence or a table are copied together. Code that is selected alone is copied
+    without its fence.
+    """
     count = document.build(index)
     blocks = document.entries[index].blocks
     numbers = [number for number in range(count) if blocks[number].source]
     chosen: dict[int, Range] = {}
-    whole: set[int] = set()  # blocks whose source is copied; words are copied as they are shown
+    # numbers of blocks whose source is copied; a selection by words copies what is shown
+    whole: set[int] = set()
     for number in numbers:
         span = selected.span(index, number)
         if span is None:
@@ -111,34 +119,35 @@ def _part(document: Document, index: int, selected: Selected) -> str:
         if selected.unit is not Unit.WORD and _is_whole(document, index, number, span):
             whole.add(number)
     if numbers and len(whole) == len(numbers):
-        return _whole(document, index)
+        return _message_text(document, index)
 
     text = ""
-    for group in _groups(blocks, numbers):
+    for group in _group_pieces(blocks, numbers):
         inside = [number for number in group if number in chosen]
         if not inside:
             continue
-        is_lone_code = _is_code(blocks[group[0]]) and len(chosen) == len(inside)
-        if whole.issuperset(group) and not is_lone_code:
-            part = _source([blocks[number] for number in group])
+        is_code_alone = _is_code(blocks[group[0]]) and len(chosen) == len(inside)
+        if whole.issuperset(group) and not is_code_alone:
+            group_text = _source_of([blocks[number] for number in group])
         else:
-            part = _shown(document, index, inside, chosen)
-        text = _joined(text, part, blocks[inside[0] - 1], blocks[inside[0]])
+            group_text = _shown_text(document, index, inside, chosen)
+        first = inside[0]
+        text = _append_block(text, group_text, blocks[first - 1], blocks[first])
     return text.strip("\n")
 
 
-def _shown(
+def _shown_text(
     document: Document, index: int, numbers: Sequence[int], chosen: Mapping[int, Range]
 ) -> str:
-    """Return what is selected of some pieces of a whole, as it is shown."""
+    """Return what is selected of the pieces of one fence or table, as it is shown."""
     blocks = document.entries[index].blocks
     pieces = []
-    parts = []
-    for number in range(numbers[0], numbers[-1] + 1):  # with blank lines that are pieces
+    texts = []
+    for number in range(numbers[0], numbers[-1] + 1):  # blank lines between them are blocks too
         pieces.append(blocks[number])
         span = chosen.get(number)
-        parts.append(_words(document, index, number, span) if span is not None else "")
-    return _pieces(pieces, parts)
+        texts.append(_shown_block_text(document, index, number, span) if span is not None else "")
+    return _join_pieces(pieces, texts)
 
 
 def _is_code(block: Block) -> bool:
@@ -146,14 +155,15 @@ def _is_code(block: Block) -> bool:
 
 
 def _is_whole(document: Document, index: int, number: int, span: Range) -> bool:
+    """Return whether a range covers all of a block but blanks."""
     if span == (0, END):
         return True
     text = unwrapped_text(document.laid_out_block(index, number))
     return not text[: span[0]].strip() and not text[span[1] :].strip()
 
 
-def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
-    """Return the pieces of one fence, table or text together."""
+def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
+    """Return the numbers of blocks in groups: the pieces of one fence, table or text together."""
     groups: list[list[int]] = []
     for number in numbers:
         block = blocks[number]
@@ -167,48 +177,55 @@ def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _source(group: Sequence[Block]) -> str:
-    code = _pieces(group, [block.source for block in group])
+def _source_of(group: Sequence[Block]) -> str:
+    """Return the Markdown of the pieces of one block."""
+    code = _join_pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
         fence = fence_for(code)
         return f"{fence}{group[0].info}\n{code}\n{fence}"
-    return "".join(block.source for block in group) if group[0].kind is Kind.MARKDOWN else code
+    if group[0].kind is Kind.MARKDOWN:
+        return "".join(block.source for block in group)
+    return code
 
 
-def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
-    """Join the pieces of a whole; a line may continue in the next piece."""
-    text = ""
-    for block, part in zip(blocks, parts, strict=True):
-        text += part if block.continues_line else f"{part}\n"
-    return text.removesuffix("\n")
+def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:
+    """Join the texts of pieces by line ends, except where a line continues in the next piece."""
+    joined = ""
+    for piece, text in zip(pieces, texts, strict=True):
+        joined += text if piece.continues_line else f"{text}\n"
+    return joined.removesuffix("\n")
 
 
-def _joined(text: str, part: str, before: Block, block: Block) -> str:
-    if not text or before.continues_line:
-        return text + part
+def _append_block(text: str, block_text: str, previous: Block, block: Block) -> str:
+    """Return `text`, which ends with the block `previous`, and the text of the next block."""
+    if not text or previous.continues_line:
+        return text + block_text
     if block.is_first:
         gap = "\n" if block.is_attached else "\n\n"
-        return text.rstrip("\n") + gap + part.lstrip("\n")
-    return text + part if text.endswith((" ", "\n", "\t")) else f"{text}\n{part}"
+        return text.rstrip("\n") + gap + block_text.lstrip("\n")
+    if text.endswith((" ", "\n", "\t")):
+        return text + block_text
+    return f"{text}\n{block_text}"
 
 
-def _words(document: Document, index: int, number: int, span: Range) -> str:
+def _shown_block_text(document: Document, index: int, number: int, span: Range) -> str:
+    """Return a part of a block as it is shown, without padding; code has its tabs again."""
     block = document.laid_out_block(index, number)
     if any(line.cells for line in block.lines or ()):
-        return "\n".join(_cells(block, span))
+        return "\n".join(_row_texts(block, span))
     text = unwrapped_text(block)
     start, end = span
     end = min(end, len(text))
     if _is_code(block):
         return _with_tabs(safe_text(block.source), text, (start, end))
-    return _PADDING.sub("\n", text[start:end]).rstrip("\n")
+    return _BLANKS_AT_LINE_END.sub("\n", text[start:end]).rstrip("\n")
 
 
-def _cells(block: Block, span: Range) -> Iterator[str]:
+def _row_texts(block: Block, span: Range) -> Iterator[str]:
     """Yield the selected rows of a table, with tabs between the cells."""
-    for line, before in zip(block.lines or (), row_starts(block), strict=False):
-        start = max(span[0] - before, 0)
-        end = max(span[1] - before, 0)
+    for line, row_start in zip(block.lines or (), row_starts(block), strict=False):
+        start = max(span[0] - row_start, 0)
+        end = max(span[1] - row_start, 0)
         if not line.text[start:end].strip():
             continue
         cells = [
@@ -220,39 +237,46 @@ def _cells(block: Block, span: Range) -> Iterator[str]:
 
 
 def _with_tabs(source: str, text: str, span: Range) -> str:
-    """Return a part of code, with the tabs that are shown as blanks."""
-    sources = source.split("\n")
-    shown = text.removesuffix("\n").split("\n")
-    skipped = len(shown) - len(sources)  # a row of its own above, as that of a tool call
-    parts = []
-    before = 0
-    for row, line in enumerate(shown):
-        begin = max(span[0] - before, 0)
-        end = span[1] - before
-        before += len(line) + 1
-        if row < skipped or begin > len(line) or end <= 0:
+    """Return the source of a part of code, whose `text` on the screen has blanks for tabs.
+
+    `span` is the part, by characters of `text`.
+    """
+    source_lines = source.split("\n")
+    shown_lines = text.removesuffix("\n").split("\n")
+    heading_lines = len(shown_lines) - len(source_lines)  # without a source, as above a tool call
+    selected_lines = []
+    line_start = 0
+    for row, shown_line in enumerate(shown_lines):
+        begin = max(span[0] - line_start, 0)
+        end = span[1] - line_start
+        line_start += len(shown_line) + 1
+        if row < heading_lines or begin > len(shown_line) or end <= 0:
             continue
-        line_source = sources[row - skipped]
-        first = _unexpanded(line_source, begin)
-        last = _unexpanded(line_source, min(end, len(line)))
-        parts.append(line_source[first:last])
-    return "\n".join(parts)
+        line = source_lines[row - heading_lines]
+        first = _place_in_source(line, begin)
+        last = _place_in_source(line, min(end, len(shown_line)))
+        selected_lines.append(line[first:last])
+    return "\n".join(selected_lines)
 
 
-def _unexpanded(source: str, column: int) -> int:
-    """Return the place in a line that is at a column of the line without tabs."""
+def _place_in_source(source: str, column: int) -> int:
+    """Return the place in a line with tabs that is shown at a column."""
     if "\t" not in source:
         return column
-    at = 0
+    current_column = 0
     for place, char in enumerate(source):
-        if at >= column:
+        if current_column >= column:
             return place
-        at += TAB_CELLS - at % TAB_CELLS if char == "\t" else 1
+        to_next_stop = TAB_CELLS - current_column % TAB_CELLS
+        current_column += to_next_stop if char == "\t" else 1
     return len(source)
 
 
 def code_number(document: Document, place: Place) -> int:
-    """Return the number of the code block whose head is at a place."""
+    """Return the index, among the code blocks of a message, of the one whose head is at a place.
+
+    Code in reasoning is not counted. Only heads of code have a `hint`.
+    """
     index, last, row = place
     entry = document.entries[index]
     heads = 0
@@ -275,26 +299,26 @@ def failure_text(failure: Failure) -> str:
     return "\n".join(line for line in lines if line)
 
 
-class CopyTurns:
-    """The next thing to copy: pressing a copy key again for a message takes the next one."""
+class CopySequence:
+    """What a copy key takes: pressed again for the same message, it takes the next thing."""
 
     def __init__(self) -> None:
-        self._last_key = ""
-        self._last_place = 0
+        self._last_key = ""  # names the kind of thing and the message
+        self._last_choice = 0
 
     def next_text(self, message: ChatMessage, source: str) -> str:
-        """Return the details of a failure, then the text."""
+        """Return the details of a failure, the next time the text; without a failure, the text."""
         choices = [source] if message.text else []
         if message.failure is not None and message.state is not AnswerState.COMPLETE:
             choices.insert(0, failure_text(message.failure))
         if not choices:
             return source
-        return choices[self._next(f"copy {message.message_id}", len(choices))]
+        return choices[self._advance(f"copy {message.message_id}", len(choices))]
 
     async def next_code(
         self, message: ChatMessage, source: str, number: int | None = None
     ) -> tuple[str, str]:
-        """Return a block of code, by number or the next one, and which of them it is in words."""
+        """Return a block of code, by number or the next one, and a note as `Block 2 of 3`."""
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 
         if len(source) > _MOST_PARSED_CHARS:
@@ -306,13 +330,14 @@ class CopyTurns:
         key = f"code {message.message_id}"
         if number is not None:
             self._last_key = key
-            self._last_place = min(number, len(blocks) - 1) - 1
-        place = self._next(key, len(blocks))
-        note = f"Block {place + 1} of {len(blocks)}" if len(blocks) > 1 else ""
-        return blocks[place], note
+            self._last_choice = min(number, len(blocks) - 1) - 1  # `_advance` adds the 1 again
+        choice = self._advance(key, len(blocks))
+        note = f"Block {choice + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        return blocks[choice], note
 
-    def _next(self, key: str, count: int) -> int:
+    def _advance(self, key: str, count: int) -> int:
+        """Move to the next of `count` things, or to the first one for another key; return it."""
         is_again = key == self._last_key
         self._last_key = key
-        self._last_place = (self._last_place + 1) % count if is_again else 0
-        return self._last_place
+        self._last_choice = (self._last_choice + 1) % count if is_again else 0
+        return self._last_choice

@@ -43,18 +43,17 @@ from lmchat.tui.widgets.chat_log.layout.annotations import (
 from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
-LOAD_LIMIT = (
-    0.25  # share of a core that streaming may take; frames become rarer before typing suffers
-)
+# share of a core that streaming may take; with more, there are fewer frames: typing comes first
+LOAD_LIMIT = 0.25
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
-_MODEL_CHARS = 80
-_SAID = (TextPart, RefusalPart)
-_STATE = ("state",)  # key of the row with the state
+_MODEL_CHARS = 80  # of the name of a model that are shown
+_TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
+_STATE_KEY = ("state",)  # key of the row with the state in `Entry._row_cache`
 
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
-_KINDS: dict[type[Delta], type[Part]] = {
+_PART_OF_DELTA: dict[type[Delta], type[Part]] = {
     TextDelta: TextPart,
     ReasoningDelta: ReasoningPart,
     RefusalDelta: RefusalPart,
@@ -83,15 +82,16 @@ class Inflow:
     def pause_s(self) -> float:
         """Return the time until the next frame.
 
-        The cheaper of two frames counts: one that starts a lexer must not hold up the next.
+        It grows with the cost of the cheaper of the last two frames: a single expensive one, as
+        one that starts a lexer, must not delay the next.
         """
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), 0.0)
 
-    def show(self, act: Callable[[], object]) -> None:
+    def show(self, show_frame: Callable[[], object]) -> None:
         """Show a frame and measure its cost."""
         self._shown_s = perf_counter()
-        act()
+        show_frame()
         self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
@@ -102,11 +102,11 @@ class LivePart(Struct):
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
     tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
     name: str = ""  # name of the tool
-    index: int = 0  # number of the call in the answer
+    index: int = 0  # index of the call in the answer
     is_ended: bool = False  # whether no more text follows
-    _taken: int = 0  # number of chunks that are parsed or in `_rest`
-    _rest: str = ""  # text that is not parsed yet, except its first `_fed` characters
-    _fed: int = 0
+    _taken_chunks: int = 0  # number of chunks that are parsed or in `_unparsed`
+    _unparsed: str = ""  # text that is not parsed yet, except its first `_fed_chars` characters
+    _fed_chars: int = 0  # characters of `_unparsed` that are parsed
     _is_final: bool = False  # whether all text was parsed and its end is known
 
     @property
@@ -116,39 +116,43 @@ class LivePart(Struct):
     @property
     def is_behind(self) -> bool:
         """Whether there was no time to parse all of its text."""
-        return bool(self._rest)
+        return bool(self._unparsed)
 
     def blocks(self, until_s: float = inf) -> list[Block]:
         """Parse new text until a CPU time of this thread; return all blocks."""
-        text = "".join(self.chunks[self._taken :])
+        text = "".join(self.chunks[self._taken_chunks :])
         if text:
-            self.chunks[self._taken :] = [text]  # tokens come in hundreds
-            self._taken = len(self.chunks)
+            self.chunks[self._taken_chunks :] = [text]  # one chunk for hundreds of tokens
+            self._taken_chunks = len(self.chunks)
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")
-            self._rest += text
-        if self._rest or self._is_final != self.is_ended:
+            self._unparsed += text
+        if self._unparsed or self._is_final != self.is_ended:
             self.parse(until_s)
         return self.tail.closed + self.tail.open
 
     def parse(self, until_s: float) -> None:
-        """Parse at least one piece of the rest, and more until a CPU time of this thread."""
+        """Parse at least one piece of the text, and more until a CPU time of this thread."""
         while True:
-            piece = self._rest[self._fed : self._fed + PIECE_CHARS]
-            self._fed += len(piece)
-            is_all = self._fed >= len(self._rest)
+            piece = self._unparsed[self._fed_chars : self._fed_chars + PIECE_CHARS]
+            self._fed_chars += len(piece)
+            is_all = self._fed_chars >= len(self._unparsed)
             self.tail.feed(piece, is_final=self.is_ended and is_all)
             if is_all:
-                self._rest = ""
-                self._fed = 0
+                self._unparsed = ""
+                self._fed_chars = 0
                 self._is_final = self.is_ended
             if is_all or thread_time() >= until_s:
                 return
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
-    """Return the unparsed parts of a message; the last of an open one may grow."""
+    """Return the parts of a message as they are shown; nothing is parsed yet.
+
+    Neighbouring texts of one kind become one part. While the message streams, more text may come
+    for its last part and for all calls.
+    """
     live_parts: list[LivePart] = []
     for part in parts:
         if isinstance(part, FilePart):
@@ -169,7 +173,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 
 def _call_blocks(message: ChatMessage) -> Iterator[Block]:
-    """Yield what a call unfolds to: as code, never as Markdown."""
+    """Yield what a call unfolds to: arguments and result as code, never as Markdown."""
     for text in call_texts(message):
         yield remark(text.heading)
         yield from _code_blocks(text.text, text.language)
@@ -186,6 +190,7 @@ def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
 
 
 def _code_blocks(text: str, language: str) -> list[Block]:
+    """Return a text as the pieces of a fence."""
     tail = MarkdownTail()
     tail.open_code(language)
     tail.feed(text, is_final=True)
@@ -197,33 +202,35 @@ class Entry(Struct):
 
     message: ChatMessage | None  # the message; None for a notice
     note: str = ""  # the words of a notice
-    switch: str = ""  # the model that answers from here on, if another one did before
+    switch: str = ""  # its model, if the answer before it is of another model
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
-    is_source: bool = False  # whether it is shown as source
-    call_state: str = ""  # state of a call of the running turn
-    has_tool_messages: bool = False  # whether its calls were run: they follow as messages
+    is_source: bool = False  # whether it is shown as source, without Markdown
+    call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
+    has_tool_messages: bool = False  # whether its calls were run: messages of the tools follow
     turn: Turn | None = None  # figures of the running turn
-    now_s: float = 0.0  # when they were taken
+    now_s: float = 0.0  # monotonic time of these figures
     is_behind: bool = False  # whether a part of its text is not parsed yet
     known_links: int = 0  # number of link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
     blocks: list[Block] = field(default_factory=list)  # in order; empty until they are needed
     heights: Heights = field(default_factory=Heights)  # of each block with the blank row above it
-    _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
-    _retried_s: float = 0.0  # when the last retry began
-    _until_s: float = inf  # CPU time of this thread until which text is parsed
+    # rows of the log itself, by what they say
+    _row_cache: dict[tuple[object, ...], Block] = field(default_factory=dict)
+    _retried_s: float = 0.0  # monotonic time at which the last retry began
+    _parse_until_s: float = inf  # CPU time of this thread until which text is parsed
 
     @property
     def source(self) -> str:
+        """The text as it was written, without reasoning and calls."""
         if self.is_streaming:
-            return "".join(part.text for part in self.parts if part.kind in _SAID)
+            return "".join(part.text for part in self.parts if part.kind in _TEXT_KINDS)
         return self.message.text if self.message else ""
 
     @property
     def is_changed(self) -> bool:
-        """Whether it is shown in another way than its message alone would be."""
+        """Whether more must be kept of it than its message: it streams, is unfolded, or so on."""
         is_opened = self.is_source or not self.is_folded
         return self.is_streaming or is_opened or bool(self.left_out)
 
@@ -236,44 +243,49 @@ class Entry(Struct):
 
     @property
     def references(self) -> References:
+        """Link definitions in its text so far."""
         for part in reversed(self.parts):
             if part.kind is TextPart:
                 return part.tail.references
         return {}
 
     def forget(self) -> None:
-        """Drop all lines and heights: the page is another one."""
+        """Drop all lines and heights, which do not fit to another page."""
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
-        self._rows.clear()
+        self._row_cache.clear()
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
         """Drop all parts and blocks, which are made again when they are needed."""
         self.parts = []
         self.blocks = []
-        self._rows.clear()
+        self._row_cache.clear()
         self.heights.truncate(0)
 
     def build(self, most_s: float = inf) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        After `most_s` of parsing, one row takes the place of the rest.
+        After `most_s` of parsing, a row `…` replaces what is not parsed, and `is_behind` is set.
         """
         self.is_behind = False
-        self._until_s = thread_time() + most_s
-        old = self.blocks
-        self.blocks = [*self._heads(), *self._body(), *self._foot()]
-        if not self.blocks:
-            self.blocks = [made_block(lambda _: []) if self.has_tool_messages else rule("")]
-        first = _first_change(old, self.blocks)
+        self._parse_until_s = thread_time() + most_s
+        old_blocks = self.blocks
+        self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
+        if not self.blocks:  # the document needs one
+            empty = made_block(lambda _: [])
+            self.blocks = [empty if self.has_tool_messages else rule("")]
+        first = _first_change(old_blocks, self.blocks)
         self.heights.truncate(first)
         return first
 
     def parse(self, most_s: float) -> bool:
-        """Parse more of the text, without new blocks; return whether there is still more."""
+        """Parse more of the text for about `most_s`; return False if all of it is parsed.
+
+        `build` puts the new blocks into the list.
+        """
         until_s = thread_time() + most_s
         for part in self.parts:
             if part.is_behind:
@@ -282,6 +294,7 @@ class Entry(Struct):
         return False
 
     def feed(self, delta: Delta) -> None:
+        """Add streamed text to the part that it continues."""
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
@@ -289,12 +302,13 @@ class Entry(Struct):
             part.name = part.name or delta.name
             part.chunks.append(delta.arguments)
             return
-        kind = _KINDS[type(delta)]
+        kind = _PART_OF_DELTA[type(delta)]
         if not self.parts or self.parts[-1].kind is not kind:
             self._add_part(LivePart(kind))
         self.parts[-1].chunks.append(delta.text)
 
     def _call_part(self, index: int) -> LivePart:
+        """Return the part of a call by its index in the answer; add it with its first text."""
         for part in self.parts:
             if part.kind is ToolCallPart and part.index == index:
                 return part
@@ -303,24 +317,31 @@ class Entry(Struct):
         return part
 
     def _add_part(self, part: LivePart) -> None:
-        if self.parts and self.parts[-1].kind is not ToolCallPart:  # calls grow beside others
+        """Add a part, which ends the one before it, unless that is a call: several may stream."""
+        if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts.append(part)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Take the parts of another form of the message; equal ones keep their blocks."""
-        known = {(part.kind, part.name, part.text): part for part in self.parts}
+        """Take the parts of another form of the message.
+
+        Parts with the same text keep their blocks. A text may become reasoning, or the reverse.
+        """
+        old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
         for part in _live_parts(parts, is_streaming=self.is_streaming):
-            kinds = (part.kind, TextPart, ReasoningPart)
-            keys = [(kind, part.name, part.text) for kind in kinds]
-            same = next((known.pop(key) for key in keys if key in known), part)
-            if same.kind is not part.kind:
-                same.kind = part.kind
-                for block in same.tail.closed + same.tail.open:
+            reused = part
+            for kind in (part.kind, TextPart, ReasoningPart):
+                key = (kind, part.name, part.text)
+                if key in old_parts:
+                    reused = old_parts.pop(key)
+                    break
+            if reused.kind is not part.kind:
+                reused.kind = part.kind
+                for block in reused.tail.closed + reused.tail.open:
                     block.is_thought = False
                     block.forget()
-            self._add_part(same)
+            self._add_part(reused)
         if not self.is_streaming:
             for part in self.parts:
                 part.is_ended = True
@@ -335,30 +356,32 @@ class Entry(Struct):
             self.set_parts(message.parts)
 
     def set_figures(self, turn: Turn | None, now_s: float) -> None:
-        """Take the figures of the running turn."""
+        """Take the figures of the running turn, as they were at a monotonic time."""
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s
         self.turn = turn
         self.now_s = now_s
-        self._rows.pop(_STATE, None)
+        self._row_cache.pop(_STATE_KEY, None)
 
-    def _row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
-        """Return a row of the log; the same block as long as it says the same."""
-        if key not in self._rows:
-            self._rows[key] = make()
-        return self._rows[key]
+    def _cached_row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
+        """Return a row of the log; with the same key, which tells what it says, the same block."""
+        if key not in self._row_cache:
+            self._row_cache[key] = make()
+        return self._row_cache[key]
 
-    def _heads(self) -> list[Block]:
-        heads = []
+    def _rows_above(self) -> list[Block]:
+        """Return rules that say what changes with this message."""
+        rows = []
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
-            heads.append(self._row((words,), partial(rule, words, style="warning")))
+            rows.append(self._cached_row((words,), partial(rule, words, style="warning")))
         if self.switch:
             words = f"{safe_line(self.switch, limit=_MODEL_CHARS)} answers from here"
-            heads.append(self._row((words,), partial(rule, words)))
-        return heads
+            rows.append(self._cached_row((words,), partial(rule, words)))
+        return rows
 
-    def _body(self) -> list[Block]:
+    def _body_blocks(self) -> list[Block]:
+        """Return the blocks of the message itself, by its role."""
         message = self.message
         if message is None:
             return [rule(self.note)]
@@ -377,9 +400,10 @@ class Entry(Struct):
                 row = made_block(partial(call_lines, message, self.call_state, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:
-                return self._answer(message)
+                return self._answer_blocks(message)
 
-    def _answer(self, message: ChatMessage) -> list[Block]:
+    def _answer_blocks(self, message: ChatMessage) -> list[Block]:
+        """Return the blocks of an answer; the end of one that streams shows a cursor."""
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
@@ -388,46 +412,49 @@ class Entry(Struct):
         for number, part in enumerate(self.parts):
             blocks += self._part_blocks(number, part)
         if self.is_behind:
-            blocks.append(self._row(("behind",), partial(remark, "…")))
-        last = self.parts[-1] if self.parts else None
-        if self.is_streaming and last is not None and last.kind in _SAID:
-            for block in last.tail.open[-1:]:
-                block.has_cursor = True
+            blocks.append(self._cached_row(("behind",), partial(remark, "…")))
+        last_part = self.parts[-1] if self.parts else None
+        if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
+            open_blocks = last_part.tail.open
+            if open_blocks:
+                open_blocks[-1].has_cursor = True
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
         """Return the blocks of a part of an answer, most kinds below a row with their name."""
         if part.kind is ReasoningPart:
-            words = self._thought_words()
+            words = self._thought_label()
             row = partial(thought, words, is_folded=self.is_folded)
-            head = self._row((number, words, self.is_folded), row)
+            head = self._cached_row((number, words, self.is_folded), row)
             if self.is_folded:
                 return [head]
-            blocks = self._parsed(part)
+            blocks = self._parse_part(part)
             for block in blocks:
                 block.is_thought = True
             return [head, *blocks]
         if part.kind is RefusalPart:
-            head = self._row((number,), partial(remark, "! refused", "warning"))
-            return [head, *self._parsed(part)]
+            head = self._cached_row((number,), partial(remark, "! refused", "warning"))
+            return [head, *self._parse_part(part)]
         if part.kind is ToolCallPart:
             if self.has_tool_messages:
                 return []
-            head = self._row((number, part.name), partial(tool_block, part.name))
-            return [head, *self._parsed(part)]
-        return self._parsed(part)
+            head = self._cached_row((number, part.name), partial(tool_block, part.name))
+            return [head, *self._parse_part(part)]
+        return self._parse_part(part)
 
-    def _parsed(self, part: LivePart) -> list[Block]:
-        blocks = part.blocks(self._until_s)
+    def _parse_part(self, part: LivePart) -> list[Block]:
+        """Parse new text of a part as long as there is time; return all of its blocks."""
+        blocks = part.blocks(self._parse_until_s)
         self.is_behind = self.is_behind or part.is_behind
         return blocks
 
-    def _foot(self) -> list[Block]:
+    def _rows_below(self) -> list[Block]:
+        """Return what an answer ends with: its state, its receipt, or the card of a failure."""
         if self.is_streaming:
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
             state = partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s)
-            return [self._row(_STATE, state)]
+            return [self._cached_row(_STATE_KEY, state)]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
@@ -436,7 +463,8 @@ class Entry(Struct):
             return [remark("another lmchat is writing this")]
         return end_blocks(self.message)
 
-    def _thought_words(self) -> str:
+    def _thought_label(self) -> str:
+        """Return what the row above reasoning says: `Thinking… 3 s`, or `Thought for 12 s`."""
         if not self.is_streaming:
             receipt = self.message.receipt if self.message else None
             reasoning_ms = receipt.reasoning_ms if receipt else None
@@ -455,11 +483,16 @@ def _thought_for(thought_s: float | None) -> str:
 
 
 def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
-    """Return the number of the first block that is another one."""
-    for number, (was, now) in enumerate(zip(old, new, strict=False)):
-        if was is not now:
+    """Return the number of the first block that is another object in the new list."""
+    for number, (old_block, new_block) in enumerate(zip(old, new, strict=False)):
+        if old_block is not new_block:
             return number
     return min(len(old), len(new))
+
+
+def is_streaming_answer(message: ChatMessage) -> bool:
+    """Return whether a message is an answer that is not complete yet."""
+    return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING
 
 
 def likely_height(text: str, width: int) -> int:

@@ -19,32 +19,32 @@ class Highlighting:
     """Colours of the code in a document; without a highlighter, code stays plain."""
 
     def __init__(
-        self, document: Document, highlighter: Highlighter | None, show: Callable[[], object]
+        self, document: Document, highlighter: Highlighter | None, show_frame: Callable[[], object]
     ) -> None:
-        """Create it; `show` shows a frame."""
+        """Create it; `show_frame` is called when colours are to be shown."""
         self.colours = Colours()
         self.is_streaming = False  # whether more text will arrive
         self._document = document
         self._highlighter = highlighter
-        self._show = show
-        self._changed: list[Block] = []  # blocks whose colours have arrived
-        self._timer: TimerHandle | None = None
+        self._show_frame = show_frame
+        self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
+        self._timer: TimerHandle | None = None  # runs to the frame that shows them
 
     @property
     def is_needed(self) -> bool:
-        """Whether code waits for its colours."""
+        """Whether code waits for its colours, and there is a highlighter."""
         has_code = self.colours.wanted is not None or bool(self._document.unhighlighted)
         return has_code and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits; fences of several blocks also as a whole."""
+        """Get the colours of all code that waits: of each block, then of whole fences."""
         highlighter = self._highlighter
         while highlighter is not None and self.is_needed:
             blocks = await self._next_colours(highlighter)
             self._changed += blocks
             if self._changed and self._timer is None:
                 wait_s = STREAM_WAIT_S if self.is_streaming else 0.0
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._show)
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._show_frame)
 
     async def _next_colours(self, highlighter: Highlighter) -> list[Block]:
         """Get the colours of the next code; return the blocks that look different now."""
@@ -56,7 +56,7 @@ class Highlighting:
         return self._document.set_colours(code, colours) if colours is not None else []
 
     def drain(self) -> list[Block]:
-        """Return the blocks that look different now."""
+        """Return the blocks that look different now, and cancel the frame that would show them."""
         blocks = self._changed
         self._changed = []
         if self._timer is not None:

@@ -25,7 +25,7 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-MEASURE = 94  # most columns of a page
+MOST_COLUMNS = 94  # of a page: longer lines are hard to read
 # styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning",
@@ -57,7 +57,7 @@ class Painter:
         self._look = Look(0, 0, (), Color(0, 0, 0))
 
     def fit(self, log: Widget, *, today: date | None, colours: Colours, is_saved: bool) -> bool:
-        """Make the page for the width and theme of the log; return whether it is another one."""
+        """Make the page for the width and theme of the log; return whether it has changed."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
@@ -67,10 +67,10 @@ class Painter:
         margin = log.get_component_styles("chat-log--margin").padding
         # the scrollbar always has its column
         room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width
-        self.left = margin.left + max((room - MEASURE) // 2, 0)
+        self.left = margin.left + max((room - MOST_COLUMNS) // 2, 0)
         self._selected_style = log.get_component_rich_style("chat-log--selected")
         page = Page(
-            max(min(room, MEASURE), MIN_WIDTH),
+            max(min(room, MOST_COLUMNS), MIN_WIDTH),
             styles,
             icons_for(log),
             has_tints=not log.app.current_theme.ansi,
@@ -82,13 +82,19 @@ class Painter:
         self.page = page
         return is_other
 
+    def look_of(self, log: Widget) -> Look:
+        """Return the look of the log now; rows that were painted with another one are outdated."""
+        filters = tuple(log.get_line_filters())
+        return Look(log.size.width, self.left, filters, log.background_colors[1])
+
     def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
+        """Return some rows of the screen from `y` on; with `has_focus`, a message is marked."""
         page = self.page
         viewport = self._viewport
         if page is None:
             return [Strip.blank(look.width)] * count
         if look != self._look:
-            self._look = look  # another object: rows painted with the old one are painted again
+            self._look = look  # rows that were painted with another object are painted again
         look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))
@@ -110,6 +116,7 @@ class Painter:
         return strips + [blank] * (count - len(strips))
 
     def _finish(self, strip: Strip) -> Strip:
+        """Apply the colour filters of the app, as that of `NO_COLOR`."""
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
@@ -122,6 +129,7 @@ class Painter:
         return self._finish(strip.adjust_cell_length(self._look.width, base))
 
     def _paint(self, page: Page, line: Line, *, is_focused: bool) -> Strip:
+        """Return a line with its bar and the margins, without hits and selection."""
         base = page.styles["base"]
         ground = page.styles[line.tint]
         bar = "focus" if is_focused else line.bar
@@ -134,23 +142,29 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
+        """Return a painted line with its hits and the selection marked."""
         if not line.text:
             return strip
         entry = self._viewport.document.entries[place.message]
         block = entry.blocks[place.block]
-        row = place.row - (entry.heights[place.block] - len(block.lines or []))
-        start = self.left + 1 + line.start
+        blank_rows = entry.heights[place.block] - len(block.lines or [])
+        row = place.row - blank_rows
+        start = self.left + 1 + line.start  # characters before the text: margin, bar and prefix
         for hit in self._finder.marks(place, block, row):
             style = page.styles["hit-now" if hit.is_current else "hit"]
             strip = mark(strip, start + hit.start, start + hit.end, style)
         selected = self._selection.selected
-        chosen = self._chosen(selected, place, block, row) if selected is not None else None
-        if chosen is not None:
-            strip = mark(strip, start + chosen[0], start + chosen[1], self._selected_style)
+        if selected is not None:
+            selected_range = self._selected_range(selected, place, block, row)
+            if selected_range is not None:
+                first, last = selected_range
+                strip = mark(strip, start + first, start + last, self._selected_style)
         return strip
 
-    def _chosen(self, selected: Selected, place: Place, block: Block, row: int) -> Range | None:
-        """Return which characters of a row are selected and would be copied."""
+    def _selected_range(
+        self, selected: Selected, place: Place, block: Block, row: int
+    ) -> Range | None:
+        """Return which characters of line `row` of a block are selected and would be copied."""
         span = selected.span(place.message, place.block)
         if span is None:
             return None
@@ -159,9 +173,9 @@ class Painter:
         size = len(block.lines[row].text) if block.lines else 0
         if span == (0, END):
             return 0, size
-        before = row_starts(block)[row]
-        first = max(span[0] - before, 0)
-        last = min(span[1] - before, size)
+        row_start = row_starts(block)[row]
+        first = max(span[0] - row_start, 0)
+        last = min(span[1] - row_start, size)
         return (first, last) if first < last else None
 
 
@@ -169,11 +183,13 @@ def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
     """Return a row with a style added to the characters from `start` to `end`."""
     segments = []
     position = 0
-    for text, look, _ in strip:
+    for text, text_style, _ in strip:
         first = max(start - position, 0)
         last = max(end - position, 0)
-        # the style comes last: it must win over the colours of the row
-        marked = Segment(text[first:last], (look or _NULL) + style)
-        segments += [Segment(text[:first], look), marked, Segment(text[max(first, last) :], look)]
+        # the style is added last, so that it replaces the colours of the row
+        marked = Segment(text[first:last], (text_style or _NULL) + style)
+        before = Segment(text[:first], text_style)
+        behind = Segment(text[max(first, last) :], text_style)
+        segments += [before, marked, behind]
         position += len(text)
     return Strip([segment for segment in segments if segment.text], strip.cell_length)

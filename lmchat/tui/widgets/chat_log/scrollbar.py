@@ -1,17 +1,23 @@
-"""The thumb of the log's scrollbar, painted only when it looks different."""
+"""The log's scrollbar: its column, and its thumb, painted only when it looks different."""
 
 from __future__ import annotations
 
 from math import ceil
 
+from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollBar
 
-_EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
+_STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
+
+
+def rows_region(log: ScrollView, y: int, count: int) -> Region:
+    """Return rows without the column of the scrollbar, which costs as much to paint as they do."""
+    return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
 
 
 class Thumb:
-    """The thumb of a scrollbar; painting the bar costs half as much as painting the text."""
+    """The thumb of a scrollbar; painting the bar takes half as long as painting the text."""
 
     def __init__(self, log: ScrollView) -> None:
         self._log = log
@@ -24,13 +30,14 @@ class Thumb:
         if not 0 < height < total:
             return
         bar = self._log.vertical_scrollbar
+        # without the watchers of these reactives, which would paint the bar
         bar.set_reactive(ScrollBar.window_virtual_size, total)
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self._log.scroll_y)
 
         size = max(height * height / total, 1)
         start = (height - size) * self._log.scroll_y / (total - height)
-        steps = 1 if is_growing else _EIGHTHS
+        steps = 1 if is_growing else _STEPS_PER_ROW
         thumb = (int(start * steps), ceil(size * steps))
         if thumb != self._painted:
             self._painted = thumb

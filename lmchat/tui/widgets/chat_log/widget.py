@@ -20,7 +20,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import CHOICES, Choice
 from lmchat.domain.turn import Turn
@@ -29,13 +29,13 @@ from lmchat.tui.commands import Scope, bindings, unavailable_reason
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.calls import RunningCalls
-from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
+from lmchat.tui.widgets.chat_log.copying import CopySequence, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
+from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
 from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.highlighting import Highlighting
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Look, Painter
-from lmchat.tui.widgets.chat_log.scrollbar import Thumb
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter
+from lmchat.tui.widgets.chat_log.scrollbar import Thumb, rows_region
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.row_list import fit_scrollbar
@@ -107,19 +107,19 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
-        # a timer of Textual that is late when it starts is dropped, and with it all text to the end
+        # no timer of Textual: it drops one that is late when it starts, and the text would wait
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
-        self._copies = CopyTurns()
+        self._copy_sequence = CopySequence()
         self._streaming: int | None = None  # index of the answer that streams
         self._wants_top = False  # whether to go to the first message as soon as it is loaded
         self._settled_size = Size(0, 0)
         self._is_settling = False
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
-        self._posted_lines = (0, True)
+        self._posted_lines = (0, True)  # this and the following: what was posted last
         self._posted_cursor: int | None = None
         self._posted_selection = False
         self._posted_hits = (0, 0, 0, False)
@@ -144,7 +144,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._post_changes()
 
     def _start_work(self) -> None:
-        """Start what is to be done between keys and frames."""
+        """Start the workers that parse, highlight and count between keys and frames."""
         if self.document.unparsed is not None:
             self._run("parse", partial(self.viewport.parse_rest, self.settle))
         if self.highlighting.is_needed:
@@ -153,7 +153,7 @@ class ChatLog(ScrollView, can_focus=True):
             self._run("find", self.finder.count_rest)
 
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a worker of this name unless it is running."""
+        """Start a worker of the log unless one of this name is running."""
         for worker in self.workers:
             if worker.node is self and worker.name == name and not worker.is_finished:
                 return
@@ -169,15 +169,17 @@ class ChatLog(ScrollView, can_focus=True):
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             first = self.document.position(changed)
-            self.refresh(_rows_of(self, first - top, max(top + self.size.height - first, 1)))
+            self.refresh(rows_region(self, first - top, max(top + self.size.height - first, 1)))
         self._is_settling = False
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
     def _post_changes(self) -> None:
-        lines = (self.viewport.count_new_lines(), self.viewport.is_at_end)
+        """Post what has changed since the last time."""
+        new_lines = self.viewport.count_new_lines()
+        lines = (new_lines, self.viewport.is_at_end)
         if lines != self._posted_lines:
             self._posted_lines = lines
-            self.post_message(self.NewLines(lines[0]))
+            self.post_message(self.NewLines(new_lines))
 
         if self.viewport.cursor != self._posted_cursor:
             self._posted_cursor = self.viewport.cursor
@@ -213,10 +215,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not self.outer_size.width:
             return
         is_other = self.painter.fit(
-            self,
-            today=self.today(),
-            colours=self.highlighting.colours,
-            is_saved=self.is_saved,
+            self, today=self.today(), colours=self.highlighting.colours, is_saved=self.is_saved
         )
         if is_other and self.painter.page is not None:
             self.viewport.set_page(self.painter.page, max(self.size.height, 1))
@@ -234,12 +233,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows; there is no border or opacity that would need Textual's own."""
-        look = Look(
-            self.size.width,
-            self.painter.left,
-            tuple(self.get_line_filters()),
-            self.background_colors[1],
-        )
+        look = self.painter.look_of(self)
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
         is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
@@ -252,12 +246,12 @@ class ChatLog(ScrollView, can_focus=True):
         """Follow the user's scrolling."""
         y = round(new_value)
         if round(old_value) != y:
-            self.refresh(_rows_of(self, 0, self.size.height))
+            self.refresh(rows_region(self, 0, self.size.height))
         if self._is_settling or y == self.viewport.top:
             return
         if not len(self.document) or self.painter.page is None:
             return
-        if self._settled_size == self.outer_size:  # else a resize scrolled; `on_resize` corrects it
+        if self._settled_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
             self.settle()
 
@@ -302,9 +296,9 @@ class ChatLog(ScrollView, can_focus=True):
         has_all_messages: bool = True,
         is_ours: bool = True,
     ) -> None:
-        """Show other messages, from their end; `fill` brings those before them if they are not all.
+        """Show the end of another session; unless it has all messages, `fill` adds those before.
 
-        With `is_ours`, a last answer that streams is our own; otherwise another lmchat writes it.
+        With `is_ours`, this lmchat writes a last answer that streams; otherwise another one does.
         """
         self.inflow.drain()
         self.highlighting.reset()
@@ -312,7 +306,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._wants_top = False
         self.has_all_messages = has_all_messages
         self.document.load(messages)
-        if is_ours and messages and _is_streaming(messages[-1]):
+        if is_ours and messages and is_streaming_answer(messages[-1]):
             self._streaming = len(self.document) - 1
             self.document.entries[-1].is_streaming = True
         self.viewport.reset()
@@ -323,7 +317,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def fill(self, messages: MessagePath) -> None:
-        """Take the whole path whose end is shown; what is on the screen stays where it is."""
+        """Take the whole path whose end is shown; what is on the screen keeps its row."""
         first = self.document.entries.message(0) if len(self.document) else None
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is not None and not self.has_all_messages:
@@ -334,6 +328,7 @@ class ChatLog(ScrollView, can_focus=True):
                 self.scroll_home()
 
     def prepend(self, earlier: MessagePath) -> None:
+        """Put messages before all others; what is on the screen keeps its row."""
         count = len(earlier)
         if self._streaming is not None:
             self._streaming += count
@@ -352,6 +347,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._streaming = self._add(Entry(message, is_streaming=True))
 
     def _add(self, entry: Entry) -> int:
+        """Add an entry at the end; return its index."""
         self.flush()
         with self.viewport.anchored():
             index = self.document.append(entry)
@@ -388,10 +384,11 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle(min(changed, default=None))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
+        """Show the figures of the running turn below its answer, at a monotonic time."""
         if self._streaming is None:
             return
         self.document.entries[self._streaming].set_figures(turn, now_s)
-        if self.inflow.timer is None:  # else they come with its frame
+        if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
@@ -402,13 +399,14 @@ class ChatLog(ScrollView, can_focus=True):
             return
         entry = self.document.entries[index]
         heights = self.document.heights
-        is_seen = self.viewport.shows(heights.top(index), heights[index])
-        if is_seen and not self.viewport.is_following:
-            entry.is_folded = False  # it is being read
+        is_on_screen = self.viewport.shows(heights.top(index), heights[index])
+        if is_on_screen and not self.viewport.is_following:
+            entry.is_folded = False  # the user reads it: what becomes reasoning must not disappear
         entry.set_parts(message.parts)
         self._rebuild([index])
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
+        """Show the final form of the answer that streams; messages of its tools may follow."""
         self.flush()
         index = self._streaming
         self._streaming = None
@@ -432,18 +430,19 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message how many before it the next request leaves out."""
+        """Say above a message how many before it the next request leaves out; 0 removes it."""
         entries = self.document.entries
         marked = entries.index_of(before_id) if before_id and count else None
-        wanted = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
+        counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
         if marked is not None:
-            wanted[marked] = count
-        for index, left_out in wanted.items():
+            counts[marked] = count
+        for index, left_out in counts.items():
             if entries[index].left_out != left_out:
                 entries[index].left_out = left_out
                 self._rebuild([index])
 
     def _rebuild(self, indexes: Sequence[int]) -> None:
+        """Show changes of some messages."""
         with self.viewport.anchored():
             for index in indexes:
                 self.document.rebuild(index)
@@ -458,8 +457,9 @@ class ChatLog(ScrollView, can_focus=True):
         return None if cursor is None else self.document.entries[cursor].message
 
     def focus_message(self, step: int) -> bool:
-        """Move the focus to a neighbour; False below the last message."""
+        """Focus the next message (`step` 1) or the previous one (-1); False where there is none."""
         had_focus = self.screen.focused is self  # `has_focus` changes only with the next message
+        # from the prompt, up focuses the tool call that asks, or the last message in view
         if step < 0 and not had_focus and self.show_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
@@ -471,7 +471,7 @@ class ChatLog(ScrollView, can_focus=True):
     def show_message(
         self, message_id: str, *, row: int | None = None, takes_focus: bool = True
     ) -> bool:
-        """Bring a message into view, on a given row of the screen; return whether it is there.
+        """Bring a message into view, or to a given row of the screen; return whether it exists.
 
         It has the focus at once if the log `takes_focus`, else when the log gets the focus.
         """
@@ -512,6 +512,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def selected_text(self) -> str:
+        """The selection as it would be copied; empty without one."""
         with self.viewport.anchored():
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
@@ -544,21 +545,23 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Extend the selection while the button is held."""
         pointer = (event.x - self.painter.left - 1, event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
-        if event.button != _LEFT_BUTTON:  # it was released outside the terminal
+        if event.button != _LEFT_BUTTON:  # the button was released outside the terminal
             self.on_mouse_up()
             return
         self.selection.drag(*pointer)
         self._repaint()
 
     def _scroll_by_drag(self) -> None:
+        """Scroll while the pointer is held above or below the log, the faster the farther it is."""
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
-        lines = y if y < 0 else y - self.size.height + 1
-        self.scroll_to(y=min(max(self.viewport.top + lines, 0), self.viewport.last_top))
+        rows_outside = y if y < 0 else y - self.size.height + 1
+        self.scroll_to(y=min(max(self.viewport.top + rows_outside, 0), self.viewport.last_top))
         self.selection.drag(x, y)
         self._repaint()
 
@@ -574,7 +577,7 @@ class ChatLog(ScrollView, can_focus=True):
         return not is_drag and super().check_message_enabled(message)
 
     def action_select(self, step: int) -> None:
-        """Select the focused message, or extend the selection by a step."""
+        """Extend the selection by some messages; 0 selects the focused message, or stops that."""
         if step:
             self.selection.extend(step)
         else:
@@ -584,7 +587,7 @@ class ChatLog(ScrollView, can_focus=True):
     def on_key(self, event: events.Key) -> None:
         """Type a printable key into the prompt unless it is a message key."""
         focused = self.screen.focused
-        if focused is not None and focused is not self:  # typed before the focus had moved
+        if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
         elif self.calls.has_focus and event.is_printable:
             event.stop()
@@ -610,6 +613,7 @@ class ChatLog(ScrollView, can_focus=True):
     # Acts on messages
 
     def action_hit(self, step: int) -> None:
+        """Go to the next hit or the previous one; without a search, repeat the last one."""
         finder = self.finder
         if not finder.is_active and finder.last_words:
             finder.find(*finder.last_words)
@@ -619,6 +623,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
+        """Run a command on the focused message, here or by the screen; `undo` needs no message."""
         if name == "undo":
             self.call_next(self.run_action, "screen.message('undo')")
             return
@@ -631,7 +636,9 @@ class ChatLog(ScrollView, can_focus=True):
                 self._fold_or_show_source(name, index, message)
             case "copy":
                 if not self.copy_selection():
-                    text = self._copies.next_text(message, self.document.entries[index].source)
+                    text = self._copy_sequence.next_text(
+                        message, self.document.entries[index].source
+                    )
                     self.post_message(self.ActionWanted("copy", message, text))
             case "copy_code":
                 self.call_next(self._copy_code, index, message)
@@ -658,8 +665,9 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
+        """Copy a code block of a message, by its number in it or the next one."""
         source = self.document.entries[index].source
-        text, note = await self._copies.next_code(message, source, number)
+        text, note = await self._copy_sequence.next_code(message, source, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
@@ -675,7 +683,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         self.viewport.set_cursor(place.message)
         self._repaint()
-        act = str(event.style.meta.get("act", ""))
+        act = str(event.style.meta.get("act", ""))  # a message command or an answer to a tool call
         link = str(event.style.meta.get("link", ""))
         if act == "copy_code":
             with self.viewport.anchored():
@@ -689,12 +697,3 @@ class ChatLog(ScrollView, can_focus=True):
             self.action_message(line.action)
         elif link:
             self.post_message(self.ActionWanted("links", message, link))
-
-
-def _is_streaming(message: ChatMessage) -> bool:
-    return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING
-
-
-def _rows_of(log: ChatLog, y: int, count: int) -> Region:
-    """Return rows without the column of the scrollbar, which costs as much to paint as they do."""
-    return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)

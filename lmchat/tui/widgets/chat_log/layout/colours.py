@@ -17,59 +17,64 @@ class Colours:
 
     def __init__(self) -> None:
         self.block: Block | None = None  # the block that is being laid out
-        self._known: dict[CodeRequest, bytes] = {}  # the least recently used first
-        self._known_chars = 0
-        self._newest: dict[
-            str, tuple[str, bytes]
-        ] = {}  # the last code of each language, with its colours
-        self._waiting: dict[CodeRequest, list[Block]] = {}  # blocks to be laid out again
+        self._cache: dict[CodeRequest, bytes] = {}  # the least recently used first
+        self._cached_chars = 0  # characters of code in the cache
+        # the last code of each language, with its colours
+        self._newest: dict[str, tuple[str, bytes]] = {}
+        self._waiting: dict[
+            CodeRequest, list[Block]
+        ] = {}  # blocks to lay out again, the newest request last
 
     def of(self, language: str, code: str) -> bytes:
-        """Return the colours of a code as far as they are known, and request those that are not."""
+        """Return the colours of a code; request them if they are not known.
+
+        Until they arrive, code that has grown has those of its beginning, and other code has none.
+        """
         if not (language and code):
             return b""
-        colours = self._known.pop((language, code), None)
+        colours = self._cache.pop((language, code), None)
         if colours is not None:
-            self._known[language, code] = colours
+            self._cache[language, code] = colours
             return colours
         self._request((language, code))
-        start, colours = self._newest.get(language, ("", b""))
-        return colours if code.startswith(start) else b""
+        beginning, colours = self._newest.get(language, ("", b""))
+        return colours if code.startswith(beginning) else b""
 
     @property
     def wanted(self) -> CodeRequest | None:
-        """Code that waits for its colours, the newest first."""
+        """The newest code that waits for its colours."""
         return next(reversed(self._waiting), None)
 
     def put(self, wanted: CodeRequest, colours: bytes | None) -> list[Block]:
-        """Take the colours of a code, or that it has none; return the blocks that wait for them."""
+        """Take the colours of a code, None if it has none; return the blocks that waited."""
         language, code = wanted
         if colours:
-            start, _ = self._newest.get(language, ("", b""))
-            if code.startswith(start):  # it has grown
-                self._forget((language, start))
+            beginning, _ = self._newest.get(language, ("", b""))
+            if code.startswith(beginning):  # the code has grown: its beginning is not shown again
+                self._forget((language, beginning))
             self._newest[language] = code, colours
         self._forget(wanted)
-        self._known[wanted] = colours or b""
-        self._known_chars += len(code)
-        while self._known_chars > _MOST_CHARS and len(self._known) > 1:
-            self._forget(next(iter(self._known)))
+        self._cache[wanted] = colours or b""
+        self._cached_chars += len(code)
+        while self._cached_chars > _MOST_CHARS and len(self._cache) > 1:
+            self._forget(next(iter(self._cache)))
         return self._waiting.pop(wanted, [])
 
     def drop_requests(self) -> None:
         self._waiting.clear()
 
     def _request(self, wanted: CodeRequest) -> None:
+        """Add a request, instead of one for the beginning of the same code."""
         language, code = wanted
         blocks = self._waiting.pop(wanted, [])
         last = self.wanted
         if last is not None and last[0] == language and code.startswith(last[1]):
-            # likely the same code, which has grown; a block that needs the shorter one asks again
+            # likely the same code, which has grown; a block with the shorter one requests it again
             blocks += self._waiting.pop(last)
         if self.block is not None:
             blocks.append(self.block)
         self._waiting[wanted] = blocks
 
     def _forget(self, code: CodeRequest) -> None:
-        if self._known.pop(code, None) is not None:
-            self._known_chars -= len(code[1])
+        if self._cache.pop(code, None) is not None:
+            self._cached_chars -= len(code[1])
