@@ -16,7 +16,13 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import ChatPlace, chat_places
-from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
+from lmchat.services.importing import (
+    ImportedChat,
+    Importer,
+    ImportOutcome,
+    chat_sentence,
+    chats_summary,
+)
 from lmchat.threads import run_abandonable
 
 _STDIN = "-"
@@ -128,12 +134,12 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     options, output = context.options, context.output
     if len(outcome.chats) <= _MAX_LISTED:
         for chat in outcome.chats:
-            words = sentence(chat, is_trial=options.dry_run)
+            words = chat_sentence(chat, is_trial=options.dry_run)
             output.lines([f"{chat.file}: {words}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
         fresh = [chat for chat in outcome.chats if not chat.was_known]
         programs = set() if options.files else {chat.header.tags for chat in fresh}
-        words = summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
+        words = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
         output.lines([f"{words}."])
     _note_losses(context, outcome)
 

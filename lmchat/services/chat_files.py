@@ -1,4 +1,7 @@
-"""Reading files with chats in a child process, so that it can be stopped whatever they hold."""
+"""Reading of chats from files in a child process.
+
+A file may keep a parser busy without end; a process can be ended then, and a thread cannot.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +23,27 @@ _CHILD = "lmchat.formats.reading_child"
 
 
 class ChatFiles:
-    """Reader of files; the child starts with the first one and is used for all."""
+    """Reader of files; the child process starts with the first one and is used for all."""
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
         self._scratch = ScratchFolders()
-        self._folder: Path | None = None
+        self._child_folder: Path | None = None  # for temporary files of the child
 
     async def chats(
         self, content: Path | bytes, *, source: str, moment: datetime
     ) -> AsyncGenerator[Session | Skipped, None]:
         """Yield the chats of a file, or of its content; raises `FileRefused`.
 
-        Leaving it ends the child.
+        `source` is the program that the file must be of, or `AUTO`; `moment` is the time for
+        sessions that have none. If the generator is closed before its end, the child is ended,
+        because it would go on with this file.
         """
         from lmchat.formats import reading_child  # noqa: PLC0415 - not before the first paint
 
-        is_read = False
+        is_finished = False
         try:
-            child, folder = await self._started()
+            child, folder = await self._start_child()
             order = reading_child.ReadOrder(
                 path=os.fsencode(content) if isinstance(content, Path) else b"",
                 data=b"" if isinstance(content, Path) else content,
@@ -47,11 +52,11 @@ class ChatFiles:
                 folder=folder,
             )
             await child.send_frame(msgspec.msgpack.encode(order))
-            async for chat in _received(child):
-                yield chat
-            is_read = True
+            async for item in _received_items(child):
+                yield item
+            is_finished = True
         except FileRefused:
-            is_read = True
+            is_finished = True
             raise
         except ChildEndedError as error:
             raise FileRefused(
@@ -59,32 +64,36 @@ class ChatFiles:
                 hint="There may be too little memory for this file.",
             ) from error
         finally:
-            if not is_read:
+            if not is_finished:
                 await self.aclose()
 
     async def aclose(self) -> None:
-        """End the child, and remove what it has left."""
+        """End the child, and remove its temporary files."""
         child = self._child
         self._child = None
-        self._folder = None
+        self._child_folder = None
         if child is not None:
             await child.end()
         await asyncio.to_thread(self._scratch.remove_all)
 
-    async def _started(self) -> tuple[ChildProcess, str]:
-        if self._folder is None:
-            await asyncio.to_thread(sweep_scratch_folders)
-            self._folder = await asyncio.to_thread(self._scratch.make)
+    async def _start_child(self) -> tuple[ChildProcess, str]:
+        """Start the child unless it runs; return it and its folder for temporary files."""
+        if self._child_folder is None:
+            await asyncio.to_thread(sweep_scratch_folders)  # those of a process that was killed
+            self._child_folder = await asyncio.to_thread(self._scratch.make)
         if self._child is None:
             self._child = await ChildProcess.start_own(_CHILD)
-        return self._child, str(self._folder)
+        return self._child, str(self._child_folder)
 
 
-async def _received(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:
-    """Yield what the child has read of one file; raises `FileRefused` or `ChildEndedError`."""
+async def _received_items(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:
+    """Yield the sessions of one file, joined from the frames of the child, and what it skipped.
+
+    Raises `FileRefused` or `ChildEndedError`.
+    """
     from lmchat.formats import reading_child as frames  # noqa: PLC0415 - not before the first paint
 
-    begun: frames.SessionBegun | None = None
+    begun: frames.SessionBegun | None = None  # of the session whose frames arrive
     messages: dict[str, ChatMessage] = {}
     files: dict[str, bytes] = {}
     while True:
@@ -107,7 +116,7 @@ async def _received(child: ChildProcess) -> AsyncGenerator[Session | Skipped, No
             case frames.LeftOut(skipped=skipped):
                 yield skipped
             case frames.Refused() as refused:
-                kind = FormatUnknown if refused.is_unknown else FileRefused
-                raise kind(refused.message, hint=refused.hint, details=refused.details)
-            case _:
+                error_class = FormatUnknown if refused.is_unknown else FileRefused
+                raise error_class(refused.message, hint=refused.hint, details=refused.details)
+            case _:  # `Finished`
                 return

@@ -19,13 +19,12 @@ from lmchat.services.markdown_pages import MarkdownPages
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
-_WITH_FILES = ("json", "html")
-_FORMS = {f".{form}": form for form in FORMATS} | {
+_FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
+_FORMS_BY_SUFFIX = {f".{form}": form for form in FORMATS} | {
     "": "md",
     ".markdown": "md",
     ".htm": "html",
 }
-"""Formats by the ending of a file's name."""
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -45,12 +44,15 @@ class Exported(Struct, frozen=True, kw_only=True):
     """Outcome of the export of several sessions."""
 
     paths: tuple[Path, ...]
+    """Files that were written."""
     refused: tuple[tuple[str, LMChatError], ...]
-    not_tried: int = 0  # number of sessions after a failure that would repeat, as of a full disk
+    """Id and error of each session that could not be written."""
+    not_tried: int = 0
+    """Number of sessions after a failure that they would have too, as of a full disk."""
 
 
 class Exporter:
-    """Writer of sessions of a store into files."""
+    """Writer of sessions of a store into files; `zone` is the time zone, None for local time."""
 
     def __init__(self, store: ChatStore, *, zone: tzinfo | None = None) -> None:
         self._store = store
@@ -69,9 +71,12 @@ class Exporter:
         *,
         is_forced: bool = False,
     ) -> Path:
-        """Write a session into a file or folder and return its path; raises `FileRefused`."""
+        """Write a session into a file or folder and return the file's path.
+
+        An existing file is replaced if `is_forced`. Raises `FileRefused`.
+        """
         async with aclosing(MarkdownPages()) as pages:
-            return await self._write(session, path, export_as, pages, is_forced=is_forced)
+            return await self._write_file(session, path, export_as, pages, is_forced=is_forced)
 
     async def export_several(
         self,
@@ -81,7 +86,11 @@ class Exporter:
         *,
         is_forced: bool = False,
     ) -> Exported:
-        """Write sessions into a folder; one that is refused does not stop the others."""
+        """Write the sessions of these ids into a folder; one that fails does not stop the others.
+
+        The others are not tried after a file that cannot be written, since its disk or folder is
+        theirs too.
+        """
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
         not_tried = 0
@@ -90,17 +99,19 @@ class Exporter:
                 try:
                     session = await self._store.open_session(session_id)
                     path = folder / export_name(session, form=export_as.form)
-                    paths.append(
-                        await self._write(session, path, export_as, pages, is_forced=is_forced)
+                    path = await self._write_file(
+                        session, path, export_as, pages, is_forced=is_forced
                     )
+                    paths.append(path)
                 except LMChatError as error:
                     refused.append((session_id, error))
-                    if isinstance(error, FileRefused) and not isinstance(error, FileExists):
+                    would_repeat = isinstance(error, FileRefused)
+                    if would_repeat and not isinstance(error, FileExists):
                         not_tried = len(ids) - number
                         break
         return Exported(paths=tuple(paths), refused=tuple(refused), not_tried=not_tried)
 
-    async def _write(
+    async def _write_file(
         self,
         session: Session,
         path: Path,
@@ -109,31 +120,33 @@ class Exporter:
         *,
         is_forced: bool,
     ) -> Path:
+        """Write a session into a new file at `path`, or in the folder `path`; return its path."""
         is_folder = await asyncio.to_thread(path.is_dir)
         form = export_as.form
         if not form:
             form = MARKDOWN.form if is_folder else form_of(path)
         text = await self._text(session, replace(export_as, form=form), pages)
+
         if is_folder:
             path /= export_name(session, form=form)
         await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
         return path
 
     async def _text(self, session: Session, export_as: ExportAs, pages: MarkdownPages) -> str:
+        """Return a session as text, with the branches and files that its format holds."""
         form = export_as.form or MARKDOWN.form
         if export_as.with_branches or form == "json":
             session = await self._with_tree(session, is_needed=export_as.with_branches)
-        if form in _WITH_FILES:
+        if form in _FORMS_WITH_FILES:
             session = await self._with_files(session)
+        html_by_message = await pages.html_of(session) if form == "html" else {}
         options = WriteOptions(
-            with_reasoning=export_as.with_reasoning,
-            zone=self._zone,
-            pages=await pages.html_of(session) if form == "html" else {},
+            with_reasoning=export_as.with_reasoning, zone=self._zone, pages=html_by_message
         )
         return await asyncio.to_thread(render, session, form, options)
 
     async def _with_files(self, session: Session) -> Session:
-        """Read the attached files that are there."""
+        """Return a session with the content of its attached files, as far as the store has it."""
         files: dict[str, bytes] = {}
         for message in (*session.messages, *session.tree):
             for part in message.files:
@@ -142,26 +155,31 @@ class Exporter:
         return replace(session, files=files)
 
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
-        """Read the branches; the messages that are shown may be newer than the stored ones."""
+        """Return a session with its branches from the store.
+
+        Its own messages replace the stored ones, since they may be newer. If the branches cannot
+        be read and are not needed, the session is returned unchanged.
+        """
         try:
             stored = await self._store.tree(session.header.session_id)
-            names = await self._store.branch_names(session.header.session_id)
+            branch_names = await self._store.branch_names(session.header.session_id)
         except LMChatError:
             if is_needed:
                 raise
             return session
         messages = {message.message_id: message for message in (*stored, *session.messages)}
-        return replace(session, tree=tuple(messages.values()), branch_names=dict(names))
+        return replace(session, tree=tuple(messages.values()), branch_names=dict(branch_names))
 
 
 def form_of(path: Path) -> str:
-    """Return the format for the ending of a file's name, Markdown without one.
+    """Return the format for the suffix of a path, Markdown for a path without one.
 
-    Raises `WrongUse` for an unknown one.
+    Raises `WrongUse` for an unknown suffix.
     """
-    form = _FORMS.get(path.suffix.lower())
+    form = _FORMS_BY_SUFFIX.get(path.suffix.lower())
     if form is None:
-        words = f"Sessions cannot be exported as {safe_line(path.suffix, limit=20)}"
+        suffix = safe_line(path.suffix, limit=20)
+        message = f"Sessions cannot be exported as {suffix}; use .md, .json, .html or .txt."
         hint = "For another ending, choose the format with: lmchat export --format FORMAT"
-        raise WrongUse(f"{words}; use .md, .json, .html or .txt.", hint=hint)
+        raise WrongUse(message, hint=hint)
     return form

@@ -1,6 +1,6 @@
 """Import of chats from files, which are only read.
 
-A session is imported once and whole, or not at all.
+A session is imported whole or not at all. One that the store already has is not changed.
 """
 
 from __future__ import annotations
@@ -26,19 +26,24 @@ from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
 
-_STDIN = "-"
-_LONGEST_TITLE = 80  # characters of a title in a sentence
+_STDIN = "-"  # name of the standard input in place of a file
+_TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
 _PROGRESS_S = 0.25  # between two reports of the progress
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
-    """Session of a file: imported now, or known from before."""
+    """Session of a file: imported now, or already in the store."""
 
     file: str
+    """Name of the file, `-` for standard input."""
     header: SessionHeader
-    was_known: bool = False  # perhaps in the trash; it was left as it is
-    file_messages: int = 0  # messages that the file has
-    branch_messages: int = 0  # those of them that are not on the path
+    """Header in the store, if the session was known; else that of the file."""
+    was_known: bool = False
+    """Whether the store already had the session, perhaps in the trash. It was not changed."""
+    file_messages: int = 0
+    """Number of messages that the session has in the file."""
+    branch_messages: int = 0
+    """Number of those messages that are not on the path."""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -46,20 +51,28 @@ class ImportOutcome(Struct, kw_only=True):
     """Outcome of an import, or of a trial, as far as it has come."""
 
     chats: list[ImportedChat] = []
-    refused: list[tuple[str, LMChatError]] = []  # names of files, and the reasons
-    not_tried: list[str] = []  # files after one that could not be stored, as on a full disk
-    unknown: list[str] = []  # files of folders without chats
+    refused: list[tuple[str, LMChatError]] = []
+    """Name and error of each named file or folder that was not imported whole."""
+    not_tried: list[str] = []
+    """Names of the files after one whose sessions could not be stored, as on a full disk."""
+    unknown: list[str] = []
+    """Names of files in named folders whose format is not one of chats."""
     is_stopped: bool = False
+    """Whether the import was cancelled."""
 
 
 class ProgramChats(Struct, kw_only=True):
-    """Chats of a program on this machine."""
+    """Chats of another program on this machine, not imported yet."""
 
     source: str
+    """Name of the program for `--from`."""
     program: str
+    """Name of the program for people."""
     paths: list[str] = []
+    """Files and folders in which the program keeps its chats."""
     chats: list[ImportedChat] = []
-    unreadable: int = 0  # files that cannot be read
+    unreadable: int = 0
+    """Number of files in these folders that cannot be read."""
 
     @property
     def is_known(self) -> bool:
@@ -68,23 +81,22 @@ class ProgramChats(Struct, kw_only=True):
 
     @property
     def words(self) -> str:
-        first_day = min(chat.header.created_at for chat in self.chats)
-        last_day = max(chat.header.updated_at for chat in self.chats)
-        dates = dict.fromkeys([f"{first_day:%Y-%m-%d}", f"{last_day:%Y-%m-%d}"])
-        facts = [counted(self.chats)]
-        if known := sum(chat.was_known for chat in self.chats):
-            facts.append(f"{plural(known, 'chat')} already imported")
+        """A line as `Jan: 2 chats, 9 messages, 2026-01-02 to 2026-03-04 (/home/ann/jan)`."""
+        details = [count_chats_and_messages(self.chats)]
+        known_count = sum(chat.was_known for chat in self.chats)
+        if known_count:
+            details.append(f"{plural(known_count, 'chat')} already imported")
         if self.unreadable:
-            facts.append(f"{plural(self.unreadable, 'file')} cannot be read")
-        facts.append(" to ".join(dates))
-        return f"{self.program}: {', '.join(facts)} ({', '.join(self.paths)})"
+            details.append(f"{plural(self.unreadable, 'file')} cannot be read")
+
+        first_day = f"{min(chat.header.created_at for chat in self.chats):%Y-%m-%d}"
+        last_day = f"{max(chat.header.updated_at for chat in self.chats):%Y-%m-%d}"
+        details.append(first_day if first_day == last_day else f"{first_day} to {last_day}")
+        return f"{self.program}: {', '.join(details)} ({', '.join(self.paths)})"
 
 
 class Importer:
-    """Importer of files and folders for the command line and the screen.
-
-    `report_progress` gets the numbers of chats and messages a few times a second, after `quiet_s`.
-    """
+    """Importer of files and folders for the command line and the screen."""
 
     def __init__(
         self,
@@ -95,10 +107,15 @@ class Importer:
         report_progress: Callable[[str], None] = lambda _: None,
         quiet_s: float = 2.0,
     ) -> None:
-        """`find` returns the places of other programs on this machine."""
+        """Make an importer into a store.
+
+        `find` returns where other programs keep chats on this machine; it may block.
+        `report_progress` is called a few times a second with the numbers of chats and messages so
+        far, for an import that takes longer than `quiet_s`.
+        """
         self._store = store
         self._clock = clock
-        self._find = find
+        self._find_places = find
         self.report_progress = report_progress
         self._quiet_s = quiet_s
 
@@ -113,60 +130,74 @@ class Importer:
     ) -> ImportOutcome:
         """Import files and folders; a refused file does not stop the others.
 
-        `stdin` is the content of the file `-`. When cancelled, it keeps what was imported; then
-        `into` has the outcome so far.
+        `stdin` is the content of the file `-`. `source` is the program that the files must be of,
+        or `AUTO`. A trial stores nothing. When cancelled, sessions that were imported stay in the
+        store; a caller that has passed `into` finds them there.
         """
         outcome = ImportOutcome() if into is None else into
-        known = await self._known_headers() if is_trial else None
-        async with self._run(outcome, known) as run:
-            await run.import_all(await _files_of(names, stdin, outcome), source)
+        known_headers = await self._known_headers() if is_trial else None
+        async with self._started_run(outcome, known_headers) as run:
+            await run.import_all(await _files_to_import(names, stdin, outcome), source)
         return outcome
 
     async def programs(self) -> list[str]:
         """Return the names of the programs that may have chats on this machine."""
-        places = await asyncio.to_thread(self._find)
+        places = await asyncio.to_thread(self._find_places)
         return list(dict.fromkeys(place.program for place in places))
 
     async def survey(self) -> list[ProgramChats]:
-        """Count the chats in the places of other programs; what cannot be read is left out."""
+        """Try to import the chats of the other programs on this machine, and store nothing.
+
+        Return each program that has readable chats.
+        """
         programs: dict[str, ProgramChats] = {}
         outcome = ImportOutcome()
-        async with self._run(outcome, await self._known_headers()) as run:
-            for place in await asyncio.to_thread(self._find):
-                name = str(place.path)
+        async with self._started_run(outcome, await self._known_headers()) as run:
+            for place in await asyncio.to_thread(self._find_places):
+                place_name = str(place.path)
                 chats_before = len(outcome.chats)
                 refused_before = len(outcome.refused)
-                await run.import_all(await _files_of([name], None, outcome), place.source)
-                refused = outcome.refused[refused_before:]
-                found = programs.setdefault(
-                    place.source, ProgramChats(source=place.source, program=place.program)
-                )
-                found.paths.append(name)
-                found.chats += outcome.chats[chats_before:]
-                found.unreadable += sum(file != name for file, _ in refused)
+                files = await _files_to_import([place_name], None, outcome)
+                await run.import_all(files, place.source)
+
+                if place.source not in programs:
+                    programs[place.source] = ProgramChats(
+                        source=place.source, program=place.program
+                    )
+                program = programs[place.source]
+                program.paths.append(place_name)
+                program.chats += outcome.chats[chats_before:]
+                # A place that is refused as a whole has no files that could be counted.
+                refused_names = [name for name, _ in outcome.refused[refused_before:]]
+                program.unreadable += sum(name != place_name for name in refused_names)
         return [program for program in programs.values() if program.chats]
 
     @asynccontextmanager
-    async def _run(
-        self, outcome: ImportOutcome, known: Mapping[str, SessionHeader] | None
+    async def _started_run(
+        self, outcome: ImportOutcome, known_headers: Mapping[str, SessionHeader] | None
     ) -> AsyncIterator[_ImportRun]:
-        """Start a run, and report its progress, also before a large file has given a chat."""
+        """Start a run and the reports of its progress; at the end, stop both.
 
-        async def report() -> None:
-            await asyncio.sleep(self._quiet_s)
-            while True:
-                self.report_progress(counted(outcome.chats))
-                await asyncio.sleep(_PROGRESS_S)
-
-        reporting = asyncio.create_task(report(), name="progress of an import")
+        A task reports, so that a large file is reported before its first chat is read.
+        """
+        reporting = asyncio.create_task(
+            self._report_progress_of(outcome), name="progress of an import"
+        )
         try:
             async with aclosing(ChatFiles()) as chat_files:
-                yield _ImportRun(self._store, chat_files, outcome, known, self._clock)
+                yield _ImportRun(self._store, chat_files, outcome, known_headers, self._clock)
         except asyncio.CancelledError:
             outcome.is_stopped = True
             raise
         finally:
             reporting.cancel()
+
+    async def _report_progress_of(self, outcome: ImportOutcome) -> None:
+        """Report the numbers of chats and messages until this is cancelled."""
+        await asyncio.sleep(self._quiet_s)
+        while True:
+            self.report_progress(count_chats_and_messages(outcome.chats))
+            await asyncio.sleep(_PROGRESS_S)
 
     async def _known_headers(self) -> dict[str, SessionHeader]:
         """Return the headers of all sessions by their ids, also of those in the trash."""
@@ -179,30 +210,39 @@ class _NamedFile(Struct, frozen=True, kw_only=True):
     """File to import."""
 
     name: str
+    """Path of the file as text, `-` for standard input."""
     content: Path | bytes
-    folder: str = ""  # the folder that was named instead of the file
+    """Path to read, or the bytes of standard input."""
+    folder: str = ""
+    """Folder that the user named, if not the file itself."""
 
 
 class _ImportRun:
-    """Import of files into a store, or a trial that looks their sessions up in the known ones."""
+    """Import of files into a store, or a trial without storing.
+
+    A trial has `known_headers`: headers by id of all sessions that the store has.
+    """
 
     def __init__(
         self,
         store: ChatStore,
         chat_files: ChatFiles,
         outcome: ImportOutcome,
-        known: Mapping[str, SessionHeader] | None,
+        known_headers: Mapping[str, SessionHeader] | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._chat_files = chat_files
         self._outcome = outcome
-        self._known = known
+        self._known_headers = known_headers
         self._clock = clock
 
     async def import_all(self, files: Sequence[_NamedFile], source: str) -> None:
-        """Import the chats of each file, and note in the outcome what was refused."""
-        unknown: set[str] = set()
+        """Import the chats of each file, and add what was refused to the outcome.
+
+        After an error of the store, the remaining files are not tried.
+        """
+        unknown_names: set[str] = set()
         for number, file in enumerate(files, 1):
             chats = self._chat_files.chats(file.content, source=source, moment=self._clock())
             try:
@@ -210,85 +250,106 @@ class _ImportRun:
                     await self._import_chats(file.name, chats)
             except LMChatError as error:
                 if file.folder and isinstance(error, FormatUnknown):
-                    unknown.add(file.name)
+                    unknown_names.add(file.name)
                     self._outcome.unknown.append(file.name)
                     continue
-                self._refuse(file.name, error)
+                self._add_refused_file(file.name, error)
                 if isinstance(error, StoreUnavailable):
                     self._outcome.not_tried += [other.name for other in files[number:]]
                     break
+        self._refuse_folders_without_chats(files, unknown_names)
 
-        with_chats = {file.folder for file in files if file.name not in unknown}
+    def _refuse_folders_without_chats(
+        self, files: Sequence[_NamedFile], unknown_names: set[str]
+    ) -> None:
+        """Add to the refused names each folder that has only files of unknown formats."""
+        folders_with_chats = {file.folder for file in files if file.name not in unknown_names}
         for folder in dict.fromkeys(file.folder for file in files):
-            if folder not in with_chats:
+            if folder not in folders_with_chats:
                 message = f"{folder} has no chats that lmchat can read."
                 hint = "`lmchat import --help` lists the formats."
                 self._outcome.refused.append((folder, FileRefused(message, hint=hint)))
 
-    async def _import_chats(self, file: str, chats: AsyncIterator[Session | Skipped]) -> None:
+    async def _import_chats(self, file_name: str, items: AsyncIterator[Session | Skipped]) -> None:
+        """Import the sessions of a file, each with what was skipped before it.
+
+        What was skipped after the last session is added to that one. Raises `FileRefused` if there
+        is no session.
+        """
         skipped: list[Skipped] = []
-        last: ImportedChat | None = None
-        async for found in chats:
-            if isinstance(found, Skipped):
-                skipped.append(found)
+        last_chat: ImportedChat | None = None
+        async for item in items:
+            if isinstance(item, Skipped):
+                skipped.append(item)
                 continue
-            session = as_imported(found)
-            if dropped := count_dropped_calls(found, session):
-                title = safe_line(session.header.title, limit=_LONGEST_TITLE)
-                reason = f"{plural(dropped, 'tool call')} without a result left out"
+            session = as_imported(item)
+            dropped_calls = count_dropped_calls(item, session)
+            if dropped_calls:
+                title = safe_line(session.header.title, limit=_TITLE_CHARS)
+                reason = f"{plural(dropped_calls, 'tool call')} without a result left out"
                 skipped.append(Skipped(where=f"“{title}”", reason=reason))
             if session.messages:
-                last = await self._import_session(file, session, skipped)
-                self._outcome.chats.append(last)
+                last_chat = await self._import_session(file_name, session, skipped)
+                self._outcome.chats.append(last_chat)
                 skipped.clear()
 
-        if skipped and last is None:
+        if skipped and last_chat is None:
             reason = f"{skipped[0].where}: {skipped[0].reason}"
             message = f"It has no readable messages ({reason})."
             raise FileRefused(message, hint="Export the chats again.")
-        if skipped and last is not None:
-            self._outcome.chats[-1] = replace(last, skipped=(*last.skipped, *skipped))
+        if skipped and last_chat is not None:
+            all_skipped = (*last_chat.skipped, *skipped)
+            self._outcome.chats[-1] = replace(last_chat, skipped=all_skipped)
 
     async def _import_session(
-        self, file: str, session: Session, skipped: Iterable[Skipped]
+        self, file_name: str, session: Session, skipped: Iterable[Skipped]
     ) -> ImportedChat:
-        """Write a session that is not known, or look it up in a trial."""
-        if self._known is not None:
-            known = self._known.get(session.header.session_id)
+        """Store a session unless the store has it; in a trial, only look it up."""
+        if self._known_headers is not None:
+            known_header = self._known_headers.get(session.header.session_id)
         else:
             for content in session.files.values():
                 await self._store.save_file(content)
-            known = await self._store.import_session(session)
-        count = session.header.message_count
-        if known is not None:
-            return ImportedChat(file=file, header=known, was_known=True, file_messages=count)
+            known_header = await self._store.import_session(session)  # None for a new session
+
+        message_count = session.header.message_count
+        if known_header is not None:
+            return ImportedChat(
+                file=file_name, header=known_header, was_known=True, file_messages=message_count
+            )
         return ImportedChat(
-            file=file,
+            file=file_name,
             header=session.header,
-            file_messages=count,
+            file_messages=message_count,
             branch_messages=len(session.branches),
             skipped=tuple(skipped),
         )
 
-    def _refuse(self, name: str, error: LMChatError) -> None:
-        """Note why a file was not imported, or not to its end."""
+    def _add_refused_file(self, name: str, error: LMChatError) -> None:
+        """Add a file to the refused ones; its error says whether it was imported in part."""
         chats = self._outcome.chats
-        is_begun = bool(chats) and chats[-1].file == name
-        words = "stdin" if name == _STDIN else name
-        words += " was imported only in part: " if is_begun else " was not imported: "
-        kind: type[LMChatError] = StoreUnavailable
-        if isinstance(error, StoreUnavailable):
-            words += error.message
+        has_imported_chats = bool(chats) and chats[-1].file == name
+        message = "stdin" if name == _STDIN else name
+        if has_imported_chats:
+            message += " was imported only in part: "
         else:
-            kind = FileRefused
-            words += error.message[:1].lower() + error.message[1:]
-        self._outcome.refused.append((name, kind(words, hint=error.hint, details=error.details)))
+            message += " was not imported: "
+
+        error_class: type[LMChatError]
+        if isinstance(error, StoreUnavailable):
+            error_class = StoreUnavailable
+            message += error.message
+        else:
+            error_class = FileRefused
+            message += error.message[:1].lower() + error.message[1:]
+        refusal = error_class(message, hint=error.hint, details=error.details)
+        self._outcome.refused.append((name, refusal))
 
 
-def sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
-    """Return the outcome for a session, without a full stop."""
+def chat_sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
+    """Return the outcome for one session, without a full stop."""
     header = chat.header
-    title = f"“{safe_line(header.title, limit=_LONGEST_TITLE) or 'Untitled'}”"
+    title = f"“{safe_line(header.title, limit=_TITLE_CHARS) or 'Untitled'}”"
     if chat.was_known and header.deleted_at is not None:
         return f"{title} is in the trash"
     count = plural(header.message_count, "message")
@@ -296,66 +357,82 @@ def sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
         return f"{title} already exists with {count}, and the file has {chat.file_messages}"
     if chat.was_known:
         return f"{title} already exists"
-    would = " would be imported" if is_trial else ""
-    others = f", {chat.branch_messages} of them on other branches" if chat.branch_messages else ""
-    return f"{title}{would}, {count}{others}"
+    trial_words = " would be imported" if is_trial else ""
+    branch_words = ""
+    if chat.branch_messages:
+        branch_words = f", {chat.branch_messages} of them on other branches"
+    return f"{title}{trial_words}, {count}{branch_words}"
 
 
-def counted(chats: Sequence[ImportedChat], unit: str = "chat") -> str:
-    """Return the numbers as words: `2 chats, 1 message`."""
+def count_chats_and_messages(chats: Sequence[ImportedChat], unit: str = "chat") -> str:
+    """Return both numbers with their units: `2 chats, 1 message`."""
     messages = sum(chat.file_messages for chat in chats)
     return f"{plural(len(chats), unit)}, {plural(messages, 'message')}"
 
 
-def summary(chats: Sequence[ImportedChat], *, programs: int = 0, is_trial: bool = False) -> str:
-    """Return the outcome for many sessions, without a full stop."""
+def chats_summary(
+    chats: Sequence[ImportedChat], *, programs: int = 0, is_trial: bool = False
+) -> str:
+    """Return the outcome for many sessions, without a full stop.
+
+    `programs` is the number of programs that the chats are of; 0 leaves it out.
+    """
     imported = [chat for chat in chats if not chat.was_known]
-    words = f"{counted(imported, 'session')} {'would be imported' if is_trial else 'imported'}"
+    verb = "would be imported" if is_trial else "imported"
+    words = f"{count_chats_and_messages(imported, 'session')} {verb}"
     if programs:
         words += f" from {plural(programs, 'program')}"
-    if known := len(chats) - len(imported):
-        words += f", {known} already existed"
+    known_count = len(chats) - len(imported)
+    if known_count:
+        words += f", {known_count} already existed"
     return words
 
 
-async def _files_of(
+async def _files_to_import(
     names: Iterable[str], stdin: bytes | None, outcome: ImportOutcome
 ) -> list[_NamedFile]:
-    """Return the named files and those of the named folders, each once."""
-    found: dict[str, _NamedFile] = {}
+    """Return the named files and those of the named folders, each once.
+
+    A folder that has no file with chats, or cannot be read, is added to the refused names.
+    """
+    files: dict[str, _NamedFile] = {}  # by name
     for name in names:
         if name == _STDIN and stdin is not None:
-            found[name] = _NamedFile(name=name, content=stdin)
+            files[name] = _NamedFile(name=name, content=stdin)
             continue
         try:
-            paths = await asyncio.to_thread(_paths_of, expanded_path(name))
+            paths = await asyncio.to_thread(_paths_with_chats, expanded_path(name))
         except LMChatError as error:
             outcome.refused.append((name, error))
             continue
-        folder = "" if paths == [expanded_path(name)] else name
+        is_file = paths == [expanded_path(name)]
         for path in paths:
-            file = _NamedFile(name=str(path), content=path, folder=folder)
-            found.setdefault(file.name, file)
-    return list(found.values())
+            file = _NamedFile(name=str(path), content=path, folder="" if is_file else name)
+            files.setdefault(file.name, file)  # the first one, if both it and its folder are named
+    return list(files.values())
 
 
-def _paths_of(path: Path) -> list[Path]:
-    """Return the files below a folder that may have chats; any other path as it is."""
+def _paths_with_chats(path: Path) -> list[Path]:
+    """Return the files below a folder that may have chats; for any other path, only itself.
+
+    Hidden files and folders are left out. Raises `FileRefused` for a folder without such files.
+    """
     from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not at the start
 
     if not path.is_dir():
         return [path]
-    beside = companions()
+    companion_names = companions()
     errors: list[OSError] = []
-    found: list[Path] = []
-    for folder, folders, names in os.walk(path, onerror=errors.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            is_shown = not name.startswith(".") and name not in beside
-            if is_shown and name.lower().endswith(ENDINGS):
-                found.append(Path(folder, name))
-    if found:
-        return found
+    chat_paths: list[Path] = []
+    for folder, folder_names, file_names in os.walk(path, onerror=errors.append):
+        # `os.walk` enters the folders of this list, in its order.
+        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        for name in sorted(file_names):
+            is_left_out = name.startswith(".") or name in companion_names
+            if name.lower().endswith(ENDINGS) and not is_left_out:
+                chat_paths.append(Path(folder, name))
+    if chat_paths:
+        return chat_paths
     if errors:
         raise FileRefused(f"{path} cannot be read: {errors[0].strerror}.", hint="Check the path.")
     message = f"{path} has no file that ends with {', '.join(ENDINGS)}."

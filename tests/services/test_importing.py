@@ -22,7 +22,7 @@ from lmchat.formats.reading import Reader
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import chat_places
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Importer, sentence
+from lmchat.services.importing import Importer, chat_sentence
 from lmchat.services.library import Library
 from lmchat.storage import store as stores
 from lmchat.storage.store import SqliteStore
@@ -210,7 +210,10 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
         True,
     ]
     (_, two) = await import_all(elsewhere, str(early), str(late))
-    assert sentence(two) == "“Which vegetables?” already exists with 2 messages, and the file has 3"
+    assert (
+        chat_sentence(two)
+        == "“Which vegetables?” already exists with 2 messages, and the file has 3"
+    )
     assert (await other.open_session(session_id)).header.message_count == 2
 
 
@@ -222,7 +225,7 @@ async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back
     await library(store).delete(one.header.session_id)
     (two,) = await import_all(importer, name)
     assert two.was_known
-    assert sentence(two) == "“Which vegetables?” is in the trash"
+    assert chat_sentence(two) == "“Which vegetables?” is in the trash"
     assert await store.list_sessions() == ()
     await store.purge(one.header.session_id)
     (three,) = await import_all(importer, name)

@@ -15,7 +15,13 @@ from lmchat.errors import FileExists, LMChatError, WrongUse
 from lmchat.files import expanded_path
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import ImportedChat, Importer, ImportOutcome, sentence, summary
+from lmchat.services.importing import (
+    ImportedChat,
+    Importer,
+    ImportOutcome,
+    chat_sentence,
+    chats_summary,
+)
 from lmchat.services.workspace import Workspace
 from lmchat.text import plural, safe_line
 from lmchat.tui.screens.chat.notices import Notices
@@ -201,13 +207,15 @@ class SessionFiles:
 
     def _show_imported(self, chats: Sequence[ImportedChat], *, is_stopped: bool) -> None:
         if is_stopped:
-            self._notices.notify(f"Stopped: {summary(chats)}. Start the import again for the rest.")
+            self._notices.notify(
+                f"Stopped: {chats_summary(chats)}. Start the import again for the rest."
+            )
         elif len(chats) == 1:
-            self._notices.notify(f"{sentence(chats[0])}.")
+            self._notices.notify(f"{chat_sentence(chats[0])}.")
             if chats[0].header.deleted_at is None:
                 self._sessions.switch_to(chats[0].header.session_id)
         else:
-            self._notices.notify(f"{summary(chats)}.")
+            self._notices.notify(f"{chats_summary(chats)}.")
         skipped: list[Skipped] = []
         for chat in chats:
             skipped += chat.skipped
