@@ -1,4 +1,4 @@
-"""Stream of one answer: what of the session is sent for it, and what is sent after a refusal."""
+"""Stream of one answer: which messages are sent for it, and what is sent after a refusal."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ToolLoop
 from lmchat.services.tools import Toolbox
 
-_TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+_CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+"""Events after which a request is not sent again: the answer has begun."""
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Send at most 20 MB of images, newest first; older ones by name."""
-_NEARLY_FULL = 0.8  # share of the window beyond which an estimate may be wrong about what fits
+_NEARLY_FULL_SHARE = 0.8
+"""Beyond this share of the window, an estimate may be wrong about what fits."""
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
 
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
-    is_truncating: bool = True
+    is_truncating: bool = True  # whether older messages may be left out
     output: WantedOutput = field(default_factory=AnyText)
     toolbox: Toolbox | None = None  # tools that the model may call
 
@@ -67,7 +69,7 @@ class AnswerStream:
         continued: ChatMessage | None = None,
         loop: ToolLoop | None = None,
     ) -> None:
-        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out.
+        """Plan what is sent; raises `RequestInvalid` if that is too long for the context window.
 
         Args:
             settings: Settings of the turn.
@@ -82,119 +84,123 @@ class AnswerStream:
         self.path = path
         self.continued = continued
         self.loop = loop
-        self.tools: tuple[Tool, ...] = ()
-        self.tool_tokens = 0
-        self.reported_left_out = 0
-        self.cut_note = ""
+        self.tools: tuple[Tool, ...] = ()  # offered to the model
+        self.tool_tokens = 0  # estimate for the descriptions of these tools
+        self.reported_left_out = 0  # messages left out of the last plan that told the user
+        self.cut_note = ""  # sentence about a prompt that is longer than the context window
         self._backend = backend
         self._meter = meter
         self._save_queue = save_queue
-        self._files: dict[str, bytes] = {}
-        self._is_prefilled = continued is not None and can_prefill(
-            settings.target.product, continued
-        )
-        self._is_shortened = False
-        self._continuation: Continuation | None = None
-        self.plan = self._planned()
+        self._files: dict[str, bytes] = {}  # by digest; empty for images that are not sent
+        self._is_prefilled = False
+        """Whether the continued answer is sent as the last message, for the server to complete."""
+        if continued is not None:
+            self._is_prefilled = can_prefill(settings.target.product, continued)
+        self._was_shortened = False  # whether a refusal has made the plan shorter
+        self._continuation: Continuation | None = None  # of the last request, for `continued`
+        self.plan = self._make_plan()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield events; after a refusal, retry without prefill or with fewer messages."""
         for note in await self._prepare():
             yield RequestAdapted(note=note)
-        has_begun = False
+        has_content = False
         while True:
-            for note in self._new_notes():
+            for note in self._note_what_does_not_fit():
                 yield RequestAdapted(note=note)
             try:
-                async with aclosing(self._attempt()) as events:
+                async with aclosing(self._send_request()) as events:
                     async for event in events:
-                        has_begun |= isinstance(event, _TOKENS)
+                        if isinstance(event, _CONTENT_EVENTS):
+                            has_content = True
                         yield event
             except ServerRejected as error:
-                if has_begun or not self._adapt(error):
+                if has_content or not self._adapt_request(error):
                     raise
             else:
                 return
 
-    def withheld(self) -> tuple[StreamEvent, ...]:
-        """Return what came and was not yielded when the stream ended."""
-        return self._continuation.close() if self._continuation else ()
+    def release_withheld(self) -> tuple[StreamEvent, ...]:
+        """Return text that `Continuation` still held back when the stream ended, and forget it."""
+        return self._continuation.release() if self._continuation else ()
 
-    async def _attempt(self) -> AsyncGenerator[StreamEvent, None]:
-        """Send one request; a continued answer is yielded without what the model repeats."""
+    async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
+        """Send one request; yield its events without text that repeats the continued answer."""
         if self.continued is not None:
             self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
-        async with aclosing(self._backend.stream(self._request())) as events:
+        async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
                 if self._continuation is None:
                     yield event
                     continue
-                for joined in self._continuation.feed(event):
-                    yield joined
+                for filtered_event in self._continuation.feed(event):
+                    yield filtered_event
 
-    def _adapt(self, error: ServerRejected) -> bool:
-        """Change the request after a refusal; return whether another attempt makes sense."""
+    def _adapt_request(self, error: ServerRejected) -> bool:
+        """Change the next request after a refusal; return False if there is nothing to change."""
         if self._is_prefilled and error.kind in _PREFILL_REFUSED:
             self._is_prefilled = False
-            self.plan = self._planned()
+            self.plan = self._make_plan()
             return True
-        if self._is_shortened:
+        if self._was_shortened:
             return False
-        self._is_shortened = self._shorten(error)
-        return self._is_shortened
+        self._was_shortened = self._shorten_plan(error)
+        return self._was_shortened
 
-    def _shorten(self, error: ServerRejected) -> bool:
-        """Learn from a refusal; return whether the plan leaves out more now."""
+    def _shorten_plan(self, error: ServerRejected) -> bool:
+        """Correct the estimates after a refusal; return whether the new plan is shorter."""
         # a server that names no count has at least said that it is more than the window
-        least = error.needed_tokens or error.room_tokens or self.plan.limit
-        if error.kind != "context_overflow" or not least:
+        least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
+        if error.kind != "context_overflow" or not least_tokens:
             return False
-        before = self.plan
-        counted = max(least - self.tool_tokens, 1)
-        self._meter.learn_refusal(self.settings.target, before.messages, counted)
+        refused_plan = self.plan
+        least_in_messages = max(least_tokens - self.tool_tokens, 1)
+        self._meter.learn_refusal(self.settings.target, refused_plan.messages, least_in_messages)
         if self.settings.is_truncating:
-            self.plan = self._planned(error.room_tokens)
-        return self.plan.left_out > before.left_out
+            self.plan = self._make_plan(error.room_tokens)
+        return self.plan.left_out > refused_plan.left_out
 
     # The plan
 
     async def _prepare(self) -> list[str]:
-        """Complete the plan; return notes about tools and files that are left out."""
+        """Add tools and files to the plan; return notes about those that are left out."""
         notes: list[str] = []
         if self.loop is not None:
             notes += await self._offer_tools(self.loop)
-        await self._count()
+        await self._count_on_server()
         for name in await self._read_files():
             notes.append(f"{name} is missing on this disk; its name is sent instead.")
         return notes
 
     async def _offer_tools(self, loop: ToolLoop) -> list[str]:
-        """Add the tools to the plan; return notes about what is missing."""
+        """Add the tools to the plan; return notes about tools that are left out or not listed."""
         offered = await loop.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
-        forms = [json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools]
-        self.tool_tokens = sum(map(estimate_tokens, forms))
-        self.plan = self._planned()
+        descriptions = [
+            json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools
+        ]
+        self.tool_tokens = sum(map(estimate_tokens, descriptions))
+        self.plan = self._make_plan()
 
         notes = []
         left_out = len(offered) - len(self.tools)
-        if left_out and not loop.steps:
+        if left_out and not loop.steps:  # said once in a turn
             notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
         return notes + loop.host_notes()
 
-    async def _count(self) -> None:
-        """Let the server count a prompt that may not fit, and plan once more."""
+    async def _count_on_server(self) -> None:
+        """Let the server count a prompt that may not fit; plan once more with its count."""
         if not self._may_be_too_long():
             return
         await self._read_files()
         try:
-            counted = await self._backend.count_tokens(self._request())
+            counted = await self._backend.count_tokens(self._make_request())
         except LMChatError:
             return
         if counted is not None:
             in_messages = counted - self.tool_tokens
             self._meter.learn(self.settings.target, self.plan.size, in_messages, is_exact=True)
-            self.plan = self._planned()
+            self.plan = self._make_plan()
 
     def _may_be_too_long(self) -> bool:
         """Whether a count of the server could change the plan."""
@@ -203,15 +209,23 @@ class AnswerStream:
             return False
         if plan.size.has_images:
             return False
-        is_nearly_full = plan.limit is not None and plan.tokens >= _NEARLY_FULL * (
-            plan.limit - plan.reserve
-        )
-        return is_nearly_full or bool(plan.left_out)
+        if plan.left_out:
+            return True
+        if plan.limit is None:
+            return False
+        return plan.tokens >= _NEARLY_FULL_SHARE * (plan.limit - plan.reserve)
 
-    def _planned(self, limit: int | None = None) -> ContextPlan:
+    def _make_plan(self, limit: int | None = None) -> ContextPlan:
+        """Choose the messages to send; raises `RequestInvalid` if they do not fit.
+
+        `limit` is the number of tokens that a server has named, instead of the known context.
+        """
         target = self.settings.target
+        path = self.path
+        if self.continued is not None:
+            path = path.added(self.continued)
         plan = plan_context(
-            self.path.added(self.continued) if self.continued else self.path,
+            path,
             limit=limit or target.context,
             max_tokens=self.settings.sampling.max_tokens,
             factor=self._meter.factor(target),
@@ -230,15 +244,21 @@ class AnswerStream:
 
     @property
     def _sent_thoughts(self) -> SentThoughts:
-        """The thoughts to plan for; a prompt that asks to go on follows all of them."""
-        sent = self.settings.target.sent_thoughts
+        """Which thoughts of earlier answers are sent.
+
+        Without prefill, a continuation is asked for by a last prompt; no thought comes after it.
+        """
+        sent_thoughts = self.settings.target.sent_thoughts
         ends_with_prompt = self.continued is not None and not self._is_prefilled
-        if ends_with_prompt and sent is SentThoughts.SINCE_PROMPT:
+        if ends_with_prompt and sent_thoughts is SentThoughts.SINCE_PROMPT:
             return SentThoughts.NONE
-        return sent
+        return sent_thoughts
 
     async def _read_files(self) -> list[str]:
-        """Read the files of the plan, newest first; return the names of those that are missing."""
+        """Read the files of the plan into memory; return the names of those that are missing.
+
+        Images that the model cannot see, or beyond the limit of bytes, are not read.
+        """
         model = self.settings.target.model
         is_blind = model is not None and model.is_blind
         image_bytes = 0
@@ -260,25 +280,31 @@ class AnswerStream:
         for message in reversed(self.plan.messages):
             yield from message.files
 
-    def _new_notes(self) -> Iterator[str]:
-        """Yield what does not fit; messages left out only when their number has doubled."""
+    def _note_what_does_not_fit(self) -> list[str]:
+        """Return notes about messages that are left out, and a prompt that is too long.
+
+        Note what was reported: messages left out are reported again when their number has doubled.
+        """
         plan = self.plan
+        notes: list[str] = []
         if plan.left_out > 2 * self.reported_left_out:
             self.reported_left_out = plan.left_out
             oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
-            yield f"The context window is full: the oldest {oldest} left out."
+            notes.append(f"The context window is full: the oldest {oldest} left out.")
         if plan.limit is None or self.cut_note:
-            return
+            return notes
         if plan.tokens > plan.limit:
             self.cut_note = cut_note(self.settings.target, plan.tokens, plan.limit)
-            yield self.cut_note
+            notes.append(self.cut_note)
+        return notes
 
-    def _request(self) -> ChatRequest:
+    def _make_request(self) -> ChatRequest:
+        """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
         continued = self.continued
         if continued is not None and continued.text and not self._is_prefilled:
-            words = f"{CONTINUE}\n\n{last_words(continued.text)}"
-            messages = (*messages, text_message(Role.USER, words))
+            text = f"{CONTINUE}\n\n{last_words(continued.text)}"
+            messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         return ChatRequest(
             endpoint=settings.target.endpoint,

@@ -1,4 +1,8 @@
-"""Continuation of an unfinished answer: by prefill, or by a prompt that asks for what follows."""
+"""Continuation of an unfinished answer: by prefill, or by a prompt that asks for what follows.
+
+Prefill means that the unfinished answer is the last message of the request, and the server lets
+the model write on. Either way, models and servers often repeat the end of the answer first.
+"""
 
 from __future__ import annotations
 
@@ -13,103 +17,122 @@ CONTINUE = (
     "if need be: first repeat its last words, which stand below, then write what follows them. "
     "No greeting, no comment, no code fence that is open already."
 )
-ANCHOR_CHARS = 60  # of the end of the answer that is to be repeated
-_BUFFER_CHARS = 160  # a greeting or a fence may come before the repeated words
-_SEARCHED_CHARS = 4_000  # of an answer that are compared with what the model repeats
-_SURE_LETTERS = 5  # repeated letters that cannot be an accident
-_LEAST_LETTERS = 3  # the same where exactly the words come that were asked for
+ANCHOR_CHARS = 60  # of the end of the answer that the model is asked to repeat
+_BUFFER_CHARS = 160  # held back at first: a greeting or a fence may precede the repeated words
+_SEARCHED_CHARS = 4_000  # of the end of an answer, in which repeated text is looked for
+_MIN_LETTERS = 5  # fewer letters may be the same by accident
+_MIN_LETTERS_OF_ANCHOR = 3  # the same for the words that the model was asked to repeat
 
 
 def can_prefill(product: Product, continued: ChatMessage) -> bool:
-    """Whether a server continues when an answer is the last message that it gets."""
+    """Whether a server writes on when an unfinished answer is the last message of a request."""
     facts = product.facts
     return facts.can_prefill if continued.text else facts.can_prefill_thought
 
 
 def last_words(text: str) -> str:
-    """Return the last words of an answer, to be repeated before the new text."""
+    """Return the last words of an answer, at most 60 characters; they begin with a whole word.
+
+    Where that would leave less than half of them, as in Chinese, a word may be cut.
+    """
     whole = text.rstrip()
     end = whole[-ANCHOR_CHARS:]
     if len(whole) <= ANCHOR_CHARS:
         return end
-    words = end.partition(" ")[2].lstrip()  # without the word that was cut
-    return words if len(words) > ANCHOR_CHARS // 2 else end
+    _cut_word, _, whole_words = end.partition(" ")
+    whole_words = whole_words.lstrip()
+    return whole_words if len(whole_words) > ANCHOR_CHARS // 2 else end
 
 
 class Continuation:
-    """Filter for the events of a stream that continues an answer."""
+    """Filter for the events of a stream that continues an answer: removes repeated text."""
 
     def __init__(self, continued: ChatMessage, *, is_prefilled: bool) -> None:
         continues_thought = is_prefilled and not continued.text
         self._text = continued.text
         self._is_prefilled = is_prefilled
         self._is_new_thought = bool(continued.reasoning) and not continues_thought
-        self._gap = "\n\n"[: 2 - continued.reasoning[-2:].count("\n")]
-        self._buffer = ""
-        self._is_joined = not continued.text
+        """Whether the next thought is a new paragraph below the thought of the old answer."""
+        line_ends = continued.reasoning[-2:].count("\n")
+        self._paragraph_break = "\n" * (2 - line_ends)
+        self._buffer = ""  # text that is held back, because it may repeat the old answer
+        self._is_past_repetition = not continued.text  # then text is passed on at once
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
-        """Return what an event becomes; text is held back while it may be a repetition."""
+        """Return the events that replace one event; text is held back while it may be repeated."""
         match event:
-            case TextDelta(text=text, pieces=pieces) if not self._is_joined:
+            case TextDelta(text=text, pieces=pieces) if not self._is_past_repetition:
                 self._buffer += text
-                held = TextDelta(text="", pieces=pieces)  # for the figures, which count what comes
-                return (held,) if self._may_repeat() else (held, *self.close())
+                # without text, for the figures: they count tokens as they arrive
+                counted = TextDelta(text="", pieces=pieces)
+                return (counted,) if self._may_repeat() else (counted, *self.release())
             case ReasoningDelta(text=text, pieces=pieces) if self._is_new_thought:
                 self._is_new_thought = False
-                return (ReasoningDelta(text=self._gap + text.lstrip("\n"), pieces=pieces),)
+                paragraph = self._paragraph_break + text.lstrip("\n")
+                return (ReasoningDelta(text=paragraph, pieces=pieces),)
             case Rethought(is_thought=is_thought):
-                before = self.close()
-                self._is_joined = not is_thought or not self._text  # text follows a thought
-                return (*before, event)
+                released = self.release()
+                # if all was a thought, the text of the answer, which may be repeated, is to come
+                self._is_past_repetition = not is_thought or not self._text
+                return (*released, event)
             case StreamFinished():
-                return (*self.close(), event)
+                return (*self.release(), event)
             case _:
                 return (event,)
 
-    def close(self) -> tuple[StreamEvent, ...]:
-        """Return what was held back, without what it repeats."""
+    def release(self) -> tuple[StreamEvent, ...]:
+        """Empty the buffer and return its text as an event, without what it repeats."""
         if not self._buffer:
             return ()
         if self._is_prefilled:
-            fresh = self._buffer.removeprefix(self._text)
+            new_text = self._buffer.removeprefix(self._text)
         else:
-            fresh = _following(self._text, self._buffer)
+            new_text = _without_repetition(self._text, self._buffer)
         self._buffer = ""
-        self._is_joined = True
-        return (TextDelta(text=fresh, pieces=0),) if fresh else ()
+        self._is_past_repetition = True
+        return (TextDelta(text=new_text, pieces=0),) if new_text else ()
 
     def _may_repeat(self) -> bool:
-        if self._is_prefilled:  # some servers repeat what they were given
+        """Whether more text has to come to know what of the buffer is repeated."""
+        if self._is_prefilled:  # some servers repeat the whole message that they were given
             return self._text.startswith(self._buffer)
         return len(self._buffer) < _BUFFER_CHARS or self._buffer.strip() in self._text
 
 
-def _following(text: str, fresh: str) -> str:
-    """Return a new text without what it repeats of the end of the old one."""
-    base = text.rstrip()
-    head = fresh.lstrip()
-    line_starts = [found.end() for found in re.finditer(r"\n\s*", head[:_BUFFER_CHARS])]
-    for place in (0, *line_starts):
-        length = _overlap(base, head[place:])
+def _without_repetition(old_text: str, new_text: str) -> str:
+    """Return a new text from where it no longer repeats the end of the old one.
+
+    The repetition may begin with any of the first lines: a line such as "Sure:" may precede it.
+    """
+    old = old_text.rstrip()
+    spaces_after_old = old_text[len(old) :]
+    new = new_text.lstrip()
+    line_starts = [line_end.end() for line_end in re.finditer(r"\n\s*", new[:_BUFFER_CHARS])]
+    for start in (0, *line_starts):
+        length = _overlap(old, new[start:])
         if length:
-            return head[place + length :].removeprefix(text[len(base) :])
-    return fresh
+            return new[start + length :].removeprefix(spaces_after_old)
+    return new_text
 
 
-def _overlap(base: str, head: str) -> int:
-    """Return the length of the longest unique end of the text that `head` begins with."""
-    searched = min(len(head), _SEARCHED_CHARS)
-    for start in (0, *range(max(len(base) - searched, 0), len(base))):
-        end = base[start:]
-        is_in_word = start > 0 and end[0].isalnum() and base[start - 1].isalnum()
-        is_repeated = head.startswith(end) and base.find(end) == start
-        if is_repeated and not is_in_word and _is_no_accident(base, end):
+def _overlap(old: str, new: str) -> int:
+    """Return how many characters at the end of `old` are the beginning of `new`; 0 for none.
+
+    The longest end counts. It occurs only once in `old`, begins with a whole word, and has enough
+    letters. All of `old` is tried first, however long it is.
+    """
+    searched = min(len(new), _SEARCHED_CHARS)
+    for start in (0, *range(max(len(old) - searched, 0), len(old))):
+        end = old[start:]
+        is_in_word = start > 0 and end[0].isalnum() and old[start - 1].isalnum()
+        is_repeated = new.startswith(end) and old.find(end) == start
+        if is_repeated and not is_in_word and _has_enough_letters(old, end):
             return len(end)
     return 0
 
 
-def _is_no_accident(base: str, end: str) -> bool:
+def _has_enough_letters(old: str, end: str) -> bool:
+    """Whether the end of an old text is too long to be repeated by accident."""
     letters = sum(char.isalnum() for char in end)
-    is_wanted = end == last_words(base)
-    return letters >= (_LEAST_LETTERS if is_wanted else _SURE_LETTERS)
+    is_anchor = end == last_words(old)
+    return letters >= (_MIN_LETTERS_OF_ANCHOR if is_anchor else _MIN_LETTERS)

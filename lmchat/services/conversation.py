@@ -62,7 +62,7 @@ class MessageAdded(Struct, frozen=True, kw_only=True):
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer is about to come."""
+    """An empty answer was added to the path, and `plan` is about to be sent for it."""
 
     message: ChatMessage
     plan: ContextPlan
@@ -78,31 +78,32 @@ ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | Stre
 
 
 class CallBatch(Struct, frozen=True, kw_only=True):
-    """Calls that run side by side, and ended tool messages that follow them."""
+    """Tool calls that run at the same time."""
 
     calls: tuple[ToolCallPart, ...]
     ended: tuple[ChatMessage, ...] = ()
+    """Tool messages that follow a repeated call; the new branch gets copies of them."""
 
 
 class TurnStart(Struct, frozen=True, kw_only=True):
-    """Start of a turn on the path of a session, worked out before anything is changed."""
+    """Start of a turn, determined before memory, disk or server are touched."""
 
-    path: MessagePath  # the messages that stay
+    path: MessagePath  # messages before the new ones; those after it go to another branch
     prompts: tuple[ChatMessage, ...] = ()  # the new prompt, perhaps after a system prompt
     files: Sequence[Attachment] = ()  # new files of the prompt
     version: int = 1  # of the first answer, or of the repeated call
-    continued: ChatMessage | None = None  # the answer to continue
-    batch: CallBatch | None = None  # the call to repeat
+    continued: ChatMessage | None = None  # the unfinished answer to continue
+    batch: CallBatch | None = None  # the tool call to repeat
 
 
-def imported_call() -> RequestInvalid:
+def _imported_call_error() -> RequestInvalid:
     """Return the error for the repetition of a tool call that lmchat has not run."""
     words = "This call came with an imported chat, so lmchat does not run it."
     hint = "Retry the answer above it: the model then makes its own call."
     return RequestInvalid(words, hint=hint)
 
 
-def still_answering() -> RequestInvalid:
+def still_answering_error() -> RequestInvalid:
     """Return the error for a second turn in one session."""
     return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
 
@@ -126,12 +127,12 @@ class Conversation:
     ) -> None:
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
-        """The path; of a long session only its end, until `fill`."""
-        self.turn: Turn | None = None
-        self.sent: ContextPlan | None = None
-        self.error: LMChatError | None = None
+        """The path; of a long session only its newest messages, until `fill`."""
+        self.turn: Turn | None = None  # the running turn, or the last one
+        self.sent: ContextPlan | None = None  # what was sent for the last answer
+        self.error: LMChatError | None = None  # in which the last answer ended
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
-        self._reported_left_out = 0
+        self._reported_left_out = 0  # messages left out of the last plan that told the user
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
@@ -139,10 +140,10 @@ class Conversation:
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
-        """As it began, with its text in `_growing` and its figures in `turn`; or as it ended."""
-        self._ending: asyncio.Future[None] | None = None
-        self._earlier_id = session.earlier_id
-        self._filling = asyncio.Lock()
+        """The answer that began last: empty while it streams into `_growing`, then as it ended."""
+        self._end_of_turn: asyncio.Future[None] | None = None  # saving, after a turn has ended
+        self._earlier_id = session.earlier_id  # last message that is not read yet; None at the root
+        self._fill_lock = asyncio.Lock()
 
     # The path
 
@@ -151,15 +152,16 @@ class Conversation:
         return self._earlier_id is None
 
     async def fill(self) -> None:
-        """Read the rest of a long session of which only the end was read."""
+        """Read the older messages of a long session, some at a time from the newest back."""
         store = self._save_queue.store
-        async with self._filling:
-            while (wanted := self._earlier_id) is not None:
-                found, earlier_id = await store.read_back(
-                    self.header.session_id, wanted, count=MESSAGES_PER_READ
+        async with self._fill_lock:
+            while self._earlier_id is not None:
+                last_id = self._earlier_id
+                older, earlier_id = await store.read_back(
+                    self.header.session_id, last_id, count=MESSAGES_PER_READ
                 )
-                if wanted == self._earlier_id:  # else another path is shown now
-                    self.messages = self.messages.after(found)
+                if last_id == self._earlier_id:  # else `show_path` has changed the path
+                    self.messages = self.messages.after(older)
                     self._earlier_id = earlier_id
 
     @property
@@ -168,7 +170,7 @@ class Conversation:
 
     @property
     def newest_answer(self) -> ChatMessage | None:
-        """The answer that began last, with what has arrived; its branch may not be shown."""
+        """The answer that began last, with the text so far; it may be on a branch not shown."""
         newest = self._newest_answer
         if newest is None or self.turn is None or not self.turn.is_running:
             return newest
@@ -176,18 +178,19 @@ class Conversation:
 
     @property
     def shown_messages(self) -> MessagePath:
-        """The path, with what has arrived of a running answer."""
+        """The path; a running answer on it has the text that has arrived so far."""
         newest = self.newest_answer
         if newest is None or not self.is_running:
             return self.messages
         return self.messages.replaced(newest)
 
     async def wait_until_saved(self) -> None:
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
+        """Wait until the save queue has tried to write the end of the last turn."""
+        if self._end_of_turn is not None:
+            await asyncio.wait([self._end_of_turn])
 
     def show_path(self, session: Session) -> None:
-        """Take over a path that was read from the disk."""
+        """Replace the messages by a path that was read from the disk, such as another branch."""
         self.header = session.header
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
@@ -202,7 +205,7 @@ class Conversation:
         return None if index is None else self.messages[index]
 
     def current(self, message: ChatMessage) -> ChatMessage:
-        """Return a message with what has arrived of it, if it was streaming."""
+        """Return the present state of a message that was streaming when the caller got it."""
         if message.state is not AnswerState.STREAMING:
             return message
         newest = self.newest_answer
@@ -212,10 +215,10 @@ class Conversation:
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         """Change the system prompt from the next answer on; `""` takes it away."""
-        wanted = "" if text == '""' else text
-        message = text_message(Role.SYSTEM, wanted, parent_id=self._leaf_id)
-        before = self._put_last(message)
-        await self._save_queue.save(self.header, message, before)
+        content = "" if text == '""' else text
+        message = text_message(Role.SYSTEM, content, parent_id=self._leaf_id)
+        ancestors = self._append(message)
+        await self._save_queue.save(self.header, message, ancestors)
         return message
 
     # Turns
@@ -233,19 +236,19 @@ class Conversation:
         settings: TurnSettings,
         files: Sequence[Attachment] | None = None,
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Send another version of a prompt; without `files`, it keeps those that it has."""
+        """Send another version of a prompt; `files` None keeps the files that it has."""
         return self._turn(settings, message_id, text=text, files=files)
 
     def regenerate(
         self, message_id: str, settings: TurnSettings
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer a prompt, repeat a tool call, or answer once more beside the old answer."""
+        """Answer a prompt, repeat a tool call, or give an answer another version."""
         return self._turn(settings, message_id)
 
     def resume(
         self, answer_id: str, settings: TurnSettings
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Continue an unfinished answer: a sibling that begins with its text."""
+        """Continue an unfinished answer in another version, which begins with its text."""
         return self._turn(settings, answer_id, is_resumed=True)
 
     async def compact(
@@ -253,7 +256,8 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Let the model summarise the older messages, and continue with that on a new branch.
 
-        The branch is written when the summary is complete; before, nothing changes on the disk.
+        The branch is written when the summary is complete; before, nothing changes on the disk. If
+        it is stopped or fails, the path is as before.
         """
         await self.fill()
         path = self.messages
@@ -262,7 +266,7 @@ class Conversation:
         request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         settings = replace(settings, is_truncating=True, toolbox=None)
         stream = self._stream(settings, older.added(request))
-        is_written = False
+        is_branch_written = False
         try:
             self.messages = path.added(request)
             yield SummaryAsked(message=request)
@@ -271,15 +275,16 @@ class Conversation:
                     if isinstance(event, AnswerBegun):
                         self.messages = path.added(request, event.message)
                     yield event
-            summary = with_note(_summary(self._newest_answer), stream.plan.left_out)
+            summary = _require_summary(self._newest_answer)
+            summary = with_note(summary, stream.plan.left_out)
             await self._save_queue.write_unsaved()
             branch = compacted(older, request, summary, path[len(older) :])
             session = await self._save_queue.store.append_branch(self.header, branch)
-            is_written = True
+            is_branch_written = True
             self.show_path(session)
         finally:
-            is_shown = self.find(request.message_id) is not None
-            if is_shown and not is_written:
+            is_request_shown = self.find(request.message_id) is not None  # else `show_path` ran
+            if is_request_shown and not is_branch_written:
                 self.messages = path
                 self.header = header
 
@@ -288,7 +293,7 @@ class Conversation:
         path = self.messages
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:
-            raise still_answering()
+            raise still_answering_error()
         older = older_part(path, prompt)
         tokens = self._meter.use(target, path).tokens
         if makes_room(older, path, tokens, target.sent_thoughts):
@@ -308,15 +313,25 @@ class Conversation:
         files: Sequence[Attachment] | None = None,
         is_resumed: bool = False,
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Save the prompt, then stream, save and yield its answers; refuse before any change."""
+        """Save the prompt, then stream, save and yield its answers.
+
+        A turn that is not possible raises an error before anything has changed.
+
+        Args:
+            settings: Settings of the turn.
+            message_id: The message to edit, answer, repeat or continue; empty for a new prompt.
+            text: The new prompt, or the changed one; None if the prompt stays.
+            files: Files of the prompt; None keeps those of a changed prompt.
+            is_resumed: Whether to continue an answer instead of giving another one.
+        """
         await self.fill()
         if self.is_running:
-            raise still_answering()
+            raise still_answering_error()
         if message_id:
             start = self._start_at(message_id, text, files, is_resumed=is_resumed)
         else:
             start = self._start_at_end(text or "", files or ())
-        _refuse_unseen(settings.target, start.prompts)
+        _refuse_unseen_images(settings.target, start.prompts)
         loop = None
         if settings.toolbox is not None:
             loop = ToolLoop(settings.toolbox, self.header.session_id)
@@ -325,8 +340,8 @@ class Conversation:
 
         self.messages = start.path
         async with aclosing(self._add_prompts(start)) as additions:
-            async for added in additions:
-                yield added
+            async for addition in additions:
+                yield addition
         answers: AsyncGenerator[ConversationEvent, None]
         if loop is None:
             answers = self._answer(stream, start.version)
@@ -337,15 +352,16 @@ class Conversation:
                 yield event
 
     def _start_at_end(self, text: str, files: Sequence[Attachment]) -> TurnStart:
-        """Return the start of a turn with a new prompt."""
-        opening: list[ChatMessage] = []
+        """Return the start of a turn with a new prompt; a system prompt opens a new session."""
+        prompts: list[ChatMessage] = []
+        parent_id = self._leaf_id
         if not self.messages and self._system_prompt:
-            opening.append(text_message(Role.SYSTEM, self._system_prompt))
-        parent_id = opening[0].message_id if opening else self._leaf_id
+            system = text_message(Role.SYSTEM, self._system_prompt)
+            prompts.append(system)
+            parent_id = system.message_id
         prompt = text_message(Role.USER, text, parent_id=parent_id)
-        parts = tuple(file.part for file in files)
-        prompts = (*opening, _with_files(prompt, parts))
-        return TurnStart(path=self.messages, prompts=prompts, files=files)
+        prompts.append(_with_files(prompt, tuple(file.part for file in files)))
+        return TurnStart(path=self.messages, prompts=tuple(prompts), files=files)
 
     def _start_at(
         self,
@@ -355,7 +371,10 @@ class Conversation:
         *,
         is_resumed: bool,
     ) -> TurnStart:
-        """Return the start of a turn that edits, answers, repeats or continues a message."""
+        """Return the start of a turn that edits, answers, repeats or continues a message.
+
+        For `text` and `files`, see `_turn`.
+        """
         index = self.messages.index_of(message_id)
         if index is None:
             words = "This message is on another branch."
@@ -363,9 +382,9 @@ class Conversation:
         path = MessagePath(self.messages[:index])
         old = self.messages[index]
         if is_imported_call(old):
-            raise imported_call()
+            raise _imported_call_error()
         if text is not None:
-            prompt = _edited(old, text, files)
+            prompt = _new_version(old, text, files)
             return TurnStart(path=path, prompts=(prompt,), files=files or ())
         if old.role is Role.USER:
             return TurnStart(path=path.added(old))
@@ -383,14 +402,14 @@ class Conversation:
             names = ", ".join(part.name for part in prompt.files)
             self.rename(title_from(prompt.text or names))
         for message in start.prompts:
-            before = self._put_last(message)
+            ancestors = self._append(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
                 new_files = [
                     file for file in start.files if file.data and file.part in message.files
                 ]
-                await self._save_queue.save(self.header, message, before, new_files)
+                await self._save_queue.save(self.header, message, ancestors, new_files)
 
     def _stream(
         self,
@@ -415,17 +434,21 @@ class Conversation:
     async def _answer_with_tools(
         self, stream: AnswerStream, loop: ToolLoop, start: TurnStart
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer, run the calls of the answer, and so on until an answer has none."""
+        """Answer, run the calls of the answer, and so on until an answer has none.
+
+        A turn that repeats a call begins with that call instead. When no further round is allowed,
+        the next answer fails with the reason: `loop` refuses to offer tools for it.
+        """
         settings = stream.settings
         batch = start.batch
-        version = start.version
+        version = start.version  # of the first new message; all that follow it are first versions
         while True:
             if batch is not None:
-                if loop.may_run(batch.calls):
-                    run = self._run_calls(loop, settings.target, batch, version)
-                    async with aclosing(run) as happenings:
-                        async for happening in happenings:
-                            yield happening
+                if loop.count_round(batch.calls):
+                    call_run = self._run_calls(loop, settings.target, batch, version)
+                    async with aclosing(call_run) as call_events:
+                        async for call_event in call_events:
+                            yield call_event
                     version = 1
                 stream = self._stream(settings, self.messages, loop=loop)
             async with aclosing(self._answer(stream, version)) as events:
@@ -441,7 +464,10 @@ class Conversation:
     async def _answer(
         self, stream: AnswerStream, version: int = 1, *, is_saved: bool = True
     ) -> AsyncGenerator[AnswerBegun | StreamEvent, None]:
-        """Stream, save and yield one answer; whatever goes wrong becomes its state."""
+        """Stream, save and yield one answer; an error becomes its state and is not raised.
+
+        `is_saved` is False for a summary, which is saved with its branch when it is complete.
+        """
         answer = self._begin_answer(stream, version)
         steps = stream.loop.steps if stream.loop else 0
         self.turn = Turn(
@@ -470,18 +496,19 @@ class Conversation:
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in stream.withheld():
+            for event in stream.release_withheld():
                 self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
-            await self._shield(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
-        if self.cut_note != stream.cut_note:
+            await self._complete(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
+        if self.cut_note != stream.cut_note:  # the server's count has shown that it was cut
             yield RequestAdapted(note=self.cut_note)
 
     def _begin_answer(self, stream: AnswerStream, version: int) -> ChatMessage:
+        """Add an answer to the path in memory, with the text that it continues, if any."""
         continued = stream.continued
         parts = continued.parts if continued else ()
         target = stream.settings.target
-        answer = _streaming(Role.ASSISTANT, parts, stream.path, target, version)
+        answer = _streaming_message(Role.ASSISTANT, parts, stream.path, target, version)
         stream.reported_left_out = self._reported_left_out
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued)
@@ -493,7 +520,10 @@ class Conversation:
     async def _end_answer(
         self, answer: ChatMessage, turn: Turn, stream: AnswerStream, *, is_saved: bool
     ) -> None:
-        """Make the answer final, in memory first, so that the screen never waits for the disk."""
+        """Make the answer final and save it with its figures.
+
+        Memory is changed before the first `await`, so that the screen never waits for the disk.
+        """
         settings = stream.settings
         turn = turn.end(answer.state, self._clock())
         self.turn = turn
@@ -506,14 +536,17 @@ class Conversation:
         final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
         self._newest_answer = final
         self.messages = self.messages.replaced(final)
-        self._touch(model=final.model, endpoint=final.endpoint)
-        self._learn(turn, stream)
+        self._update_header(model=final.model, endpoint=final.endpoint)
+        self._learn_from_count(turn, stream)
         if is_saved:
             await self._save_queue.save(self.header, final, stream.path)
         await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
 
-    def _learn(self, turn: Turn, stream: AnswerStream) -> None:
-        """Give the server's count of the prompt to the meter; note a prompt that was cut."""
+    def _learn_from_count(self, turn: Turn, stream: AnswerStream) -> None:
+        """Correct the estimates by the server's count of the prompt; set `cut_note` if it was cut.
+
+        A count much below the estimate means that the server has dropped a part of the prompt.
+        """
         if turn.usage is None or turn.usage.prompt_tokens is None:
             return
         target = stream.settings.target
@@ -530,7 +563,10 @@ class Conversation:
     async def _run_calls(
         self, loop: ToolLoop, target: Target, batch: CallBatch, version: int
     ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
-        """Run calls, save and yield their tool messages; those without a result were stopped."""
+        """Run calls, save and yield their tool messages; `version` is that of the first one.
+
+        If the turn is stopped, calls without a result get the state "stopped".
+        """
         self._newest_answer = None
         self.turn = Turn(
             model=target.model_id,
@@ -547,7 +583,7 @@ class Conversation:
                 version = 1
                 yield MessageAdded(message=message)
             for ended in batch.ended:
-                yield MessageAdded(message=await self._copy_last(ended))
+                yield MessageAdded(message=await self._append_copy(ended))
             async with aclosing(loop.run(tuple(running.values()))) as events:
                 async for event in events:
                     if isinstance(event, MessageEnded):
@@ -556,26 +592,27 @@ class Conversation:
                     yield event
         finally:
             if running:
-                await self._shield(self._stop_calls(loop, tuple(running.values())))
+                await self._complete(self._stop_calls(loop, tuple(running.values())))
 
     async def _begin_call(
         self, loop: ToolLoop, call: ToolCallPart, target: Target, version: int
     ) -> ChatMessage:
-        """Write a call to the disk before it runs."""
-        part = replace(call, name=loop.name(call.name))
-        message = _streaming(Role.TOOL, (part,), self.messages, target, version)
-        self._put_last(message)
+        """Add the tool message of a call to the path and the disk, before the call runs."""
+        part = replace(call, name=loop.full_name(call.name))
+        message = _streaming_message(Role.TOOL, (part,), self.messages, target, version)
+        self._append(message)
         await self._save_queue.begin_answer(self.header, message)
         return message
 
-    async def _copy_last(self, ended: ChatMessage) -> ChatMessage:
-        """Add and save a copy of an ended tool message."""
+    async def _append_copy(self, ended: ChatMessage) -> ChatMessage:
+        """Add a copy of an ended tool message to the end of the path, save it and return it."""
         copy = replace(ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1)
-        before = self._put_last(copy)
-        await self._save_queue.save(self.header, copy, before)
+        ancestors = self._append(copy)
+        await self._save_queue.save(self.header, copy, ancestors)
         return copy
 
     async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
+        """End the turn as stopped, and save its tool messages that have no result."""
         if self.turn is not None:
             self.turn = self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
@@ -583,26 +620,27 @@ class Conversation:
             await self._end_call(stopped_call(call, may_still_run=may_still_run))
 
     async def _end_call(self, call: ChatMessage) -> None:
-        """Make a tool message final, in memory first."""
+        """Replace a tool message by its final state, in memory first, and save it."""
         index = self.messages.index_of(call.message_id)
         self.messages = self.messages.replaced(call)
         await self._save_queue.save(self.header, call, MessagePath(self.messages[:index]))
 
     # Small steps
 
-    async def _shield(self, ending: Coroutine[Any, Any, None]) -> None:
-        """Finish what ends a turn also where its reader is cancelled."""
-        self._ending = asyncio.ensure_future(ending)
-        await asyncio.shield(self._ending)
+    async def _complete(self, end_of_turn: Coroutine[Any, Any, None]) -> None:
+        """Run the end of a turn to completion, also if the reader of the turn is cancelled."""
+        self._end_of_turn = asyncio.ensure_future(end_of_turn)
+        await asyncio.shield(self._end_of_turn)
 
-    def _put_last(self, message: ChatMessage) -> MessagePath:
-        """Add a message, and return the path before it."""
-        before = self.messages
-        self.messages = before.added(message)
-        self._touch()
-        return before
+    def _append(self, message: ChatMessage) -> MessagePath:
+        """Add a message to the path in memory, and return the path before it."""
+        ancestors = self.messages
+        self.messages = ancestors.added(message)
+        self._update_header()
+        return ancestors
 
-    def _touch(self, **changes: Any) -> None:
+    def _update_header(self, **changes: Any) -> None:
+        """Count one more message in the header, with the time of the change and other fields."""
         count = self.header.message_count + 1
         self.header = replace(self.header, updated_at=now(), message_count=count, **changes)
 
@@ -615,20 +653,23 @@ def _is_tool_message(message: ChatMessage) -> bool:
     return message.role is Role.TOOL
 
 
-def _edited(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
-    """Return another version of a prompt, with its files or new ones."""
-    parts = old.files if files is None else tuple(file.part for file in files)
-    fresh = _with_files(text_message(old.role, text, parent_id=old.parent_id), parts)
+def _new_version(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
+    """Return another version of a prompt; `files` None keeps its files."""
+    file_parts = old.files if files is None else tuple(file.part for file in files)
+    message = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
     version = old.versions + 1
-    return replace(fresh, version=version, versions=version)
+    return replace(message, version=version, versions=version)
 
 
 def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
-    typed = message.parts if message.text or not files else ()
-    return replace(message, parts=(*files, *typed))
+    """Return a prompt that begins with files; an empty text is dropped if there are any."""
+    text_parts = message.parts
+    if files and not message.text:
+        text_parts = ()
+    return replace(message, parts=(*files, *text_parts))
 
 
-def _refuse_unseen(target: Target, prompts: Sequence[ChatMessage]) -> None:
+def _refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
     """Raise `FileRefused` where a prompt has an image and the model cannot see."""
     is_blind = target.model is not None and target.model.is_blind
     if is_blind and has_images(prompts):
@@ -637,10 +678,13 @@ def _refuse_unseen(target: Target, prompts: Sequence[ChatMessage]) -> None:
         raise FileRefused(words, hint=hint, kind="no_vision")
 
 
-def _streaming(
+def _streaming_message(
     role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
 ) -> ChatMessage:
-    """Return a message that follows a path and is about to get its content."""
+    """Return a new message below the last one of a path; its content is still to come.
+
+    `parts` is the content that it begins with; `version` is its number, and the highest so far.
+    """
     return ChatMessage(
         message_id=new_id(),
         role=role,
@@ -655,8 +699,8 @@ def _streaming(
     )
 
 
-def _summary(answer: ChatMessage | None) -> ChatMessage:
-    """Return an answer that is a summary; raises `LMChatError` for others."""
+def _require_summary(answer: ChatMessage | None) -> ChatMessage:
+    """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
     hint = "Nothing has changed; /compact tries again."
     if answer is not None and answer.failure is not None:
         raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)

@@ -12,7 +12,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.services.attachments import DraftFiles
-from lmchat.services.conversation import Conversation, still_answering
+from lmchat.services.conversation import Conversation, still_answering_error
 from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.save_queue import SavedTexts, SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
@@ -158,7 +158,7 @@ class OpenSession(Struct):
     def require_idle(self) -> None:
         """Raise `RequestInvalid` if a turn runs in this session."""
         if self.is_busy:
-            raise still_answering()
+            raise still_answering_error()
 
     def pop_next_prompt(self) -> str | None:
         """Take out the prompt to send after a turn that has ended; None if there is none.

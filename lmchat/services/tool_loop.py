@@ -1,6 +1,6 @@
-"""Loop of a turn with tools: the calls of an answer are approved, and run side by side.
+"""Loop of a turn with tools: the calls of an answer are approved, and run at the same time.
 
-Whatever goes wrong with a call becomes its result, which the model gets, and the turn continues.
+An error of a call becomes its result, which the model gets, and the turn continues.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 
-_MAX_REPEATS = 3  # same calls in a row after which the turn ends
+_MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 
 
 class ApprovalAsked(Struct, frozen=True, kw_only=True):
-    """A call of `SERVER/TOOL` waits until the user decides: until `decision` has a result."""
+    """A call waits until the user decides: until the screen sets the result of `decision`."""
 
     message: ChatMessage
-    name: str
+    name: str  # `SERVER/TOOL`
     decision: asyncio.Future[Decision]
     fingerprint: str = ""  # to save for `always`; empty where config.toml asks each time
     note: str = ""  # why it is asked again about a tool that was always allowed
 
 
 class MessageEnded(Struct, frozen=True, kw_only=True):
-    """A call has ended, or an answer whose calls run next."""
+    """The message of a call has ended, or an answer whose calls run next."""
 
     message: ChatMessage
 
@@ -55,10 +55,10 @@ ToolEvent = ApprovalAsked | MessageEnded
 def streamed_calls(
     path: Sequence[ChatMessage], answer: ChatMessage | None
 ) -> tuple[ToolCallPart, ...]:
-    """Return the calls of an answer that a turn has streamed to its end.
+    """Return the calls of an answer that this turn has streamed; empty if it is not complete.
 
-    There are none if another path is shown by now. No other calls of a path may run: they may have
-    come with an imported file.
+    They are empty, too, if another path is shown by now. Calls of other messages never run: they
+    may have come with an imported file.
     """
     if answer is None or answer.state is not AnswerState.COMPLETE:
         return ()
@@ -67,17 +67,17 @@ def streamed_calls(
 
 
 class ToolLoop:
-    """The rounds of one turn."""
+    """The rounds of one turn: in each, the model calls tools and gets their results."""
 
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
         self.still_running: frozenset[str] = frozenset()
-        """Ids of stopped calls whose functions may still run."""
+        """Message ids of stopped calls whose functions may still run."""
         self._session_id = session_id
-        self._last_call: tuple[str, Any] | None = None
-        self._repeats = 0
-        self._limit: LMChatError | None = None
+        self._last_call: tuple[str, Any] | None = None  # name and arguments
+        self._same_calls = 0  # how often the last call was made in a row
+        self._limit: LMChatError | None = None  # reason why there is no further round
 
     @property
     def must_call(self) -> bool:
@@ -85,50 +85,63 @@ class ToolLoop:
         return not self.steps and self.toolbox.settings.choice == "required"
 
     async def offered(self, target: Target) -> tuple[Tool, ...]:
-        """Return the tools to offer; raises why there is no next round."""
+        """Return the tools to offer for an answer; raises `LMChatError` after the last round."""
         if self._limit is not None:
             raise self._limit
         return await self.toolbox.offered(target, self._session_id)
 
     def host_notes(self) -> list[str]:
-        """Return notes about the tool host, after the tools were listed."""
-        was_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
-        return [HOST_SILENT] if was_silent else []
+        """Return a note if the tool host did not answer when its tools were listed."""
+        is_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
+        return [HOST_SILENT] if is_silent else []
 
-    def may_run(self, calls: Sequence[ToolCallPart]) -> bool:
-        """Count a round and return whether it may run; else the turn ends with the reason."""
+    def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
+        """Count a round with these calls; return False if it must not run.
+
+        After False, `offered` raises the reason, which ends the turn.
+        """
         if self.steps >= self.toolbox.settings.max_steps:
-            self._end(f"The model called tools {self.steps} times without an answer.")
+            self._set_limit(f"The model called tools {self.steps} times without an answer.")
             return False
         self.steps += 1
         for call in calls:
-            facts = (call.name, parse_arguments(call.arguments) or call.arguments)
-            if facts != self._last_call:
-                self._repeats = 0
-            self._last_call = facts
-            self._repeats += 1
-            if self._repeats >= _MAX_REPEATS:
-                shown = safe_line(call_text(self.name(call.name), call.arguments), limit=120)
-                self._end(f"The model made the same call {self._repeats} times in a row: {shown}.")
+            self._count_same_call(call)
         return self._limit is None
 
-    def _end(self, words: str) -> None:
-        hint = "Change the prompt, or raise max_steps under [tools]."
-        self._limit = LMChatError(words, kind="tool_limit", hint=hint)
+    def _count_same_call(self, call: ToolCallPart) -> None:
+        """Count a call that is the same as the last one; too many in a row end the turn."""
+        name_and_arguments = (call.name, parse_arguments(call.arguments) or call.arguments)
+        if name_and_arguments != self._last_call:
+            self._same_calls = 0
+        self._last_call = name_and_arguments
+        self._same_calls += 1
+        if self._same_calls >= _MAX_SAME_CALLS:
+            shown_call = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
+            self._set_limit(
+                f"The model made the same call {self._same_calls} times in a row: {shown_call}."
+            )
 
-    def name(self, wire_name: str) -> str:
-        """Return `SERVER/TOOL`; an unknown name as the model wrote it."""
+    def _set_limit(self, problem: str) -> None:
+        hint = "Change the prompt, or raise max_steps under [tools]."
+        self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
+
+    def full_name(self, wire_name: str) -> str:
+        """Return `SERVER/TOOL` for the name of a tool in requests; an unknown name as it is."""
         tool = self.toolbox.find(wire_name)
         return tool.full_name if tool else wire_name
 
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
-        """Run the calls of tool messages side by side, after the user has decided about each."""
+        """Run the calls of tool messages at the same time; yield each message when it has ended.
+
+        Before that, questions about calls are yielded one after the other, each until the user has
+        decided. If this is stopped, its calls are cancelled, and `still_running` is set.
+        """
         runs: list[Run | None] = []
         for message in messages:
-            question = self._question(message)
+            question = self._make_question(message)
             if question is not None:
                 yield question
-            runs.append(await self._approved(message, question))
+            runs.append(await self._make_run(message, question))
         outliving = {message.message_id for message in messages if self._outlives_stop(message)}
         tasks = {
             message.message_id: asyncio.create_task(run_call(message, run))
@@ -144,8 +157,12 @@ class ToolLoop:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
-    def _question(self, message: ChatMessage) -> ApprovalAsked | None:
-        """Return the question about a call, if the user has to decide."""
+    def _make_question(self, message: ChatMessage) -> ApprovalAsked | None:
+        """Return the question about a call; None if the user need not decide.
+
+        There is no question, either, about a call that cannot run: of an unknown tool, or with
+        arguments that are no JSON object.
+        """
         call = message.tool_calls[0]
         tool = self.toolbox.find(call.name)
         if tool is None or parse_arguments(call.arguments) is None:
@@ -160,8 +177,12 @@ class ToolLoop:
             note=self.toolbox.why_asked_again(tool),
         )
 
-    async def _approved(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
-        """Return what runs a call, after the user's decision; None for an unknown tool."""
+    async def _make_run(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
+        """Wait for the user's decision about a call, note it, and return the function for the call.
+
+        The function of a call that is not allowed returns the reason as its result. None is
+        returned for an unknown tool.
+        """
         tool = self.toolbox.find(message.tool_calls[0].name)
         if tool is None:
             return None
@@ -176,6 +197,7 @@ class ToolLoop:
         return partial(self.toolbox.call, tool)
 
     def _outlives_stop(self, message: ChatMessage) -> bool:
+        """Whether the tool of a call may still run after the call was cancelled."""
         tool = self.toolbox.find(message.tool_calls[0].name)
         return tool is not None and tool.outlives_stop
 

@@ -1,4 +1,4 @@
-"""The tools of this run: which are offered, which may run, and calls of them."""
+"""The tools of this run: which are offered to models, which may run, and how they are called."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class Toolbox:
         self.allowed = dict(allowed)
         self.host = host
         self._servers = {server.name: server for server in mcp}
-        self._allowed_once: set[tuple[str, str, str]] = set()
-        """Session, tool and fingerprint, where it may run for the rest of the session."""
+        self._allowed_in_session: set[tuple[str, str, str]] = set()
+        """Session id, full name and fingerprint of tools that may run for the rest of a session."""
         self._off: set[tuple[str, str]] = set()
+        """Session id, and the server or the full name of a tool that is switched off in it."""
         self._checks = asyncio.Semaphore(_MAX_CHECKS)
 
     @property
@@ -52,9 +53,9 @@ class Toolbox:
 
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as its server or else the configuration says."""
-        known = target.model.capabilities if target.model else ()
-        if known or target.product.facts.lists_tool_models:
-            return "tools" in known
+        capabilities = target.model.capabilities if target.model else ()
+        if capabilities or target.product.facts.lists_tool_models:
+            return "tools" in capabilities
         return self.settings.offer_when_unknown
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
@@ -77,65 +78,81 @@ class Toolbox:
         return (session_id, name) in self._off
 
     def approval(self, session_id: str, tool: Tool) -> Approval:
-        """Return whether a tool may run: never if it is off, or the configuration says so."""
+        """Return whether a tool may run in a session: always, never, or if the user agrees.
+
+        Earlier decisions of the user count only where the configuration does not say "never".
+        """
         name = tool.full_name
-        configured = Approval(self._rule(tool) or self.settings.approve)
+        configured = Approval(self._configured_rule(tool) or self.settings.approve)
         is_off = self.is_off(session_id, name) or self.is_off(session_id, tool.server)
         if is_off or configured is Approval.NEVER:
             return Approval.NEVER
-        is_allowed = self._is_always_allowed(tool) or self._is_allowed_once(session_id, tool)
+        is_allowed = self._is_always_allowed(tool) or self._is_allowed_in_session(session_id, tool)
         return Approval.ALWAYS if is_allowed else configured
 
     def fingerprint_to_save(self, tool: Tool) -> str:
-        """Return what to save with `always`; empty where a rule of the configuration wins."""
-        return "" if self._rule(tool) else self._fingerprint(tool)
+        """Return the fingerprint to save if the user chooses "always".
+
+        It is empty where the configuration has a rule for the tool: then nothing is saved.
+        """
+        return "" if self._configured_rule(tool) else self._fingerprint(tool)
 
     def why_asked_again(self, tool: Tool) -> str:
-        """Return why a tool that was always allowed needs another decision, if it was."""
-        name = tool.full_name
-        if name not in self.allowed:
+        """Return why the user has to decide again about a tool that was once always allowed.
+
+        Empty for a tool that was never always allowed.
+        """
+        if tool.full_name not in self.allowed:
             return ""
-        shown = safe_line(name, limit=80)
-        if self._rule(tool):
-            return f"config.toml asks about {shown} each time, although you once chose “always”."
-        if not self.allowed[name]:
-            return f"An older lmchat saved “always” for {shown} without what it was; decide again."
+        name = safe_line(tool.full_name, limit=80)
+        if self._configured_rule(tool):
+            return f"config.toml asks about {name} each time, although you once chose “always”."
+        has_fingerprint = bool(self.allowed[tool.full_name])
+        if not has_fingerprint:
+            return f"An older lmchat saved “always” for {name} without what it was; decide again."
         changed = "its server, description or arguments have changed"
-        return f"{shown} is not what you always allowed: {changed}."
+        return f"{name} is not what you always allowed: {changed}."
 
     def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
-        """Take over a decision for later calls; the caller saves it."""
+        """Note in memory what a decision allows for later calls; `ONCE` and `NO` allow nothing.
+
+        The screen saves "always" on the disk.
+        """
         fingerprint = self.fingerprint_to_save(tool)
         if choice is Choice.ALWAYS and fingerprint:
             self.allowed[tool.full_name] = fingerprint
         elif choice in (Choice.SESSION, Choice.ALWAYS):
-            self._allowed_once.add((session_id, tool.full_name, self._fingerprint(tool)))
+            self._allowed_in_session.add((session_id, tool.full_name, self._fingerprint(tool)))
 
-    def _rule(self, tool: Tool) -> str:
-        """Return what the configuration says about a tool or its server, if it names one."""
+    def _configured_rule(self, tool: Tool) -> str:
+        """Return "always", "ask" or "never" from the configuration for a tool or its server.
+
+        Empty if the configuration has no rule for either of them.
+        """
         rules = self.settings.approval
-        named = rules.get(tool.full_name) or rules.get(tool.server)
+        for name in (tool.full_name, tool.server):
+            if rules.get(name):
+                return rules[name]
         server = self._servers.get(tool.server)
-        if named or server is None:
-            return named or ""
-        return server.approve
+        return server.approve if server is not None else ""
 
     def _is_always_allowed(self, tool: Tool) -> bool:
-        saved = self.allowed.get(tool.full_name)
-        if not saved or self._rule(tool):
+        """Whether the user chose "always" for this tool, and it has not changed since."""
+        saved_fingerprint = self.allowed.get(tool.full_name)
+        if not saved_fingerprint or self._configured_rule(tool):
             return False
-        return saved == self._fingerprint(tool)
+        return saved_fingerprint == self._fingerprint(tool)
 
-    def _is_allowed_once(self, session_id: str, tool: Tool) -> bool:
-        if not self._allowed_once:
+    def _is_allowed_in_session(self, session_id: str, tool: Tool) -> bool:
+        if not self._allowed_in_session:  # saves the computing of a fingerprint
             return False
-        return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_once
+        return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
 
     def _fingerprint(self, tool: Tool) -> str:
-        """Return a digest of what runs a tool, and of what the user and the model know of it.
+        """Return a digest of the command or URL that runs a tool, its description and schema.
 
         The content of tools.py is not part of it: its code runs already when its functions are
-        listed. Neither are values of variables: a new token makes no other tool.
+        listed. Neither are the values of environment variables: a new token makes no other tool.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
@@ -151,12 +168,12 @@ class Toolbox:
             }
         try:
             text = json.dumps(facts, sort_keys=True)
-        except RecursionError:  # of a schema without end: it fits no saved one
+        except RecursionError:  # of a schema without end: the empty text equals no saved one
             return ""
         return sha256(text.encode()).hexdigest()
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
-        """Run a tool whose arguments fit; everything that goes wrong is a result."""
+        """Check the arguments against the schema and run the tool; errors become the result."""
         from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - late
 
         try:

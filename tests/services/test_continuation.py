@@ -62,7 +62,7 @@ def message(text: str = "", thought: str = "") -> ChatMessage:
 def joined(text: str, pieces: list[str], *, is_prefilled: bool) -> str:
     joint = Continuation(message(text), is_prefilled=is_prefilled)
     events = [one for piece in pieces for one in joint.feed(TextDelta(text=piece))]
-    return text + "".join(one.text for one in (*events, *joint.close()))
+    return text + "".join(one.text for one in (*events, *joint.release()))
 
 
 def pieces_of(text: str, seed: int) -> list[str]:
@@ -174,8 +174,8 @@ def test_what_is_held_back_is_kept_however_the_stream_ends():
     assert joint.feed(TextDelta(text="Several vegetables", pieces=2)) == (
         TextDelta(text="", pieces=2),
     )
-    assert joint.close() == (TextDelta(text="Several vegetables", pieces=0),)
-    assert joint.close() == ()
+    assert joint.release() == (TextDelta(text="Several vegetables", pieces=0),)
+    assert joint.release() == ()
 
 
 def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
@@ -202,7 +202,7 @@ def test_text_that_turns_out_to_be_a_thought_does_not_end_the_join():
     thought = TextDelta(text="Hm, what", pieces=0), Rethought(is_thought=True)
     assert joint.feed(Rethought(is_thought=True)) == thought
     joint.feed(TextDelta(text="vegetables "))
-    assert joint.close() == (TextDelta(text="bles ", pieces=0),)
+    assert joint.release() == (TextDelta(text="bles ", pieces=0),)
 
 
 def test_the_last_words_are_whole_ones_where_there_are_enough():
