@@ -26,16 +26,21 @@ from lmchat.files import read_plain
 from lmchat.text import closest_word
 
 KeyPath = tuple[str | int, ...]
-"""Place in a file: names of tables and keys, numbers for arrays of tables."""
+"""Place of a value in a file: names of tables and keys, numbers from 0 for arrays of tables.
+
+`("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
+"""
 Values = dict[str, Any]
+"""Values of a table by their keys."""
 
 _SUBTABLES = {
     "": ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT))),
     "tools": ("approval",),
 }
-"""Tables below a section that are no keys of it."""
-_KEY_ROW = Row("keys", Annotated[str, Meta()])
-_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+"""Tables below a section that have a section of their own, or names chosen by the user."""
+_KEY_ROW = Row("keys", Annotated[str, Meta()])  # each value of `[keys]` is a string
+# ending of a message of the TOML parser: " (at line 3, column 7)" or " (at end of document)"
+_TOML_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -74,72 +79,81 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
         return ConfigFile(exists=False)
     except OSError as error:
         return _unreadable(path, f"cannot be read: {error.strerror or error}")
-    return _checked(path, data)
+    return _parse_and_check(path, data)
 
 
-def _checked(path: Path, data: bytes) -> ConfigFile:
+def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
+    """Return the valid values of a file's content, and its problems."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _unreadable(path, "is not UTF-8 text", data[: error.start].count(b"\n") + 1)
+        line = data[: error.start].count(b"\n") + 1
+        return _unreadable(path, "is not UTF-8 text", line)
 
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
     last_line = text.rstrip().count("\n") + 1
     try:
-        table = tomllib.loads(text)
+        tables = tomllib.loads(text)
     except RecursionError:
         return _unreadable(path, "is not valid TOML: nested too deeply", last_line)
     except tomllib.TOMLDecodeError as error:
-        place = _TOML_PLACE.search(str(error))
-        line = int(place[1]) if place and place[1] else last_line
-        reason = _TOML_PLACE.sub("", str(error))
+        position = _TOML_POSITION.search(str(error))
+        line = int(position[1]) if position and position[1] else last_line
+        reason = _TOML_POSITION.sub("", str(error))
         return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
-    check = _Check(str(path), text)
-    return ConfigFile(text=text, values=check.file(table), problems=tuple(check.problems))
+    check = _FileCheck(str(path), text)
+    values = check.check_file(tables)
+    return ConfigFile(text=text, values=values, problems=tuple(check.problems))
 
 
 def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
+    """Return a file without values, with the problem of the whole file."""
     return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
 
 
-class _Check:
-    """Check of a file's tables; its methods return the valid values and note the problems."""
+class _FileCheck:
+    """Check of a file's tables; its methods return the valid values and add to `problems`."""
 
     def __init__(self, source: str, text: str) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._text = text
 
-    def file(self, table: Values) -> Values:
-        values: Values = {"": self._section(TOP, table, ())}
+    def check_file(self, file: Values) -> Values:
+        """Return the valid values of a parsed file by table, as `ConfigFile.values` holds them."""
+        values: Values = {"": self._check_section(TOP, file, ())}
         for section in SECTIONS[1:]:
-            values[section.name] = self._section(
-                section, table.get(section.name, {}), (section.name,)
-            )
-        values["mcp"] = self._tool_servers(table)
-        values["keys"] = self._named(table.get("keys", {}), ("keys",), _KEY_ROW)
-        values["tools.approval"] = self._approvals(table, [own["name"] for own in values["mcp"]])
-        values["endpoints"] = list(self._array(ENDPOINT, table).values())
-        values["profiles"] = self._tables(PROFILE, table)
-        values["prompts"] = self._presets(table)
+            table = file.get(section.name, {})
+            values[section.name] = self._check_section(section, table, (section.name,))
+
+        values["mcp"] = self._check_tool_servers(file)
+        values["keys"] = self._check_named_values(file.get("keys", {}), ("keys",), _KEY_ROW)
+        mcp_names = [server["name"] for server in values["mcp"]]
+        values["tools.approval"] = self._check_approvals(file, mcp_names)
+        values["endpoints"] = list(self._check_array(ENDPOINT, file).values())
+        values["profiles"] = self._check_named_tables(PROFILE, file)
+        values["prompts"] = self._check_presets(file)
         return values
 
-    def _note(self, path: KeyPath, reason: str, suggestion: str = "") -> None:
+    def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
         problem = Problem(
             source=self._source,
-            line=line_of(self._text, path),
-            key=key_of(path),
+            line=line_of(self._text, key_path),
+            key=key_of(key_path),
             reason=reason,
             suggestion=suggestion,
         )
         self.problems.append(problem)
 
-    def _section(self, section: Section, table: object, path: KeyPath) -> Values:
-        """Check a table of fixed keys; it is empty where a required key is missing or wrong."""
+    def _check_section(self, section: Section, table: object, key_path: KeyPath) -> Values:
+        """Check a table of fixed keys; return {} where a required key is missing or wrong.
+
+        `key_path` is the place of the table, whose value may have any type.
+        """
         if not isinstance(table, dict):
-            self._note(path, f"must be a table: write [{section.name}]")
+            self._add_problem(key_path, f"must be a table: write [{section.name}]")
             return {}
         values: Values = {}
         subtables = _SUBTABLES.get(section.name, ())
@@ -149,141 +163,160 @@ class _Check:
             row = section.rows.get(name)
             if row is None:
                 suggestion = closest_word(name, (*section.rows, *subtables))
-                self._note((*path, name), "is unknown", suggestion)
+                self._add_problem((*key_path, name), "is unknown", suggestion)
             elif reason := row.fault(value):
-                self._note((*path, name), reason)
+                self._add_problem((*key_path, name), reason)
             else:
-                values[name] = self._value(row, value, path)
+                values[name] = self._normalize_value(row, value, (*key_path, name))
 
         for name in section.required:
             if name not in table:
-                self._note((*path, name), "is missing")
+                self._add_problem((*key_path, name), "is missing")
         has_required = all(name in values for name in section.required)
         return values if has_required else {}
 
-    def _value(self, row: Row, value: Any, path: KeyPath) -> object:
+    def _normalize_value(self, row: Row, value: Any, key_path: KeyPath) -> object:
+        """Return a valid value in the form that the settings need; a table is checked first."""
         if row.type is TimeoutSettings:
-            return self._section(TIMEOUTS, value, (*path, row.name))
+            return self._check_section(TIMEOUTS, value, key_path)
         if row.is_secret:
             return value.strip()
         return tuple(value) if row.is_list else value
 
-    def _named(self, table: object, path: KeyPath, row: Row) -> Values:
+    def _check_named_values(self, table: object, key_path: KeyPath, row: Row) -> Values:
         """Check a table whose keys have any name; each value is as `row` says."""
         if not isinstance(table, dict):
-            self._note(path, f"must be a table: write [{key_of(path)}]")
+            self._add_problem(key_path, f"must be a table: write [{key_of(key_path)}]")
             return {}
         values: Values = {}
         for name, value in table.items():
             if reason := row.fault(value):
-                self._note((*path, name), reason)
+                self._add_problem((*key_path, name), reason)
             else:
                 values[name] = value
         return values
 
-    def _tables(self, section: Section, file: Values) -> Values:
-        """Check tables whose names are chosen by the user."""
+    def _check_named_tables(self, section: Section, file: Values) -> Values:
+        """Check tables whose names are chosen by the user, as `[profiles.NAME]`."""
         tables = file.get(section.name, {})
         if not isinstance(tables, dict):
-            self._note((section.name,), f"must be tables: write [{section.name}.NAME]")
+            self._add_problem((section.name,), f"must be tables: write [{section.name}.NAME]")
             return {}
         return {
-            name: self._section(section, table, (section.name, name))
+            name: self._check_section(section, table, (section.name, name))
             for name, table in tables.items()
         }
 
-    def _array(self, section: Section, file: Values) -> dict[int, Values]:
-        """Check an array of tables; return the valid ones by their number."""
+    def _check_array(self, section: Section, file: Values) -> dict[int, Values]:
+        """Check an array of tables; return the valid ones by their number, counted from 0."""
         tables = file.get(section.name, [])
         if not isinstance(tables, list):
             reason = f"must be tables: write [[{section.name}]] above each server"
-            self._note((section.name,), reason)
+            self._add_problem((section.name,), reason)
             return {}
-        found = {
-            number: self._section(section, table, (section.name, number))
-            for number, table in enumerate(tables)
-        }
-        return {number: values for number, values in found.items() if values}
+        valid: dict[int, Values] = {}
+        for number, table in enumerate(tables):
+            values = self._check_section(section, table, (section.name, number))
+            if values:
+                valid[number] = values
+        return valid
 
-    def _tool_servers(self, file: Values) -> list[Values]:
-        """Check that each has a name of its own, and either a command or an address."""
+    def _check_tool_servers(self, file: Values) -> list[Values]:
+        """Check `[[mcp]]`: each has a name of its own, and either a command or an address."""
         valid: dict[str, Values] = {}
-        for number, values in self._array(MCP, file).items():
+        for number, values in self._check_array(MCP, file).items():
             name = values["name"]
+            has_command = bool(values.get("command"))
+            has_address = bool(values.get("url"))
             if name in (*valid, FUNCTIONS):
                 reason = f'"{name}" is taken by another server or by tools.py; choose another name'
-                self._note(("mcp", number, "name"), reason)
+                self._add_problem(("mcp", number, "name"), reason)
             elif "/" in name:
-                self._note(("mcp", number, "name"), 'must not contain "/"')
-            elif bool(values.get("command")) == bool(values.get("url")):
-                self._note(("mcp", number), "needs command or url, but not both")
+                self._add_problem(("mcp", number, "name"), 'must not contain "/"')
+            elif has_command == has_address:
+                self._add_problem(("mcp", number), "needs command or url, but not both")
             else:
                 valid[name] = values
         return list(valid.values())
 
-    def _presets(self, file: Values) -> Values:
-        """Check that each has a text, and a name that can be typed before other words."""
+    def _check_presets(self, file: Values) -> Values:
+        """Check `[prompts.NAME]`: each has a text, and a name that can be typed as one word."""
         valid: Values = {}
-        for name, values in self._tables(PROMPT, file).items():
-            if name.split() != [name]:
-                self._note(("prompts", name), "must have a name without spaces")
+        for name, values in self._check_named_tables(PROMPT, file).items():
+            is_one_word = name.split() == [name]
+            if not is_one_word:
+                self._add_problem(("prompts", name), "must have a name without spaces")
             elif values:
                 valid[name] = values
         return valid
 
-    def _approvals(self, file: Values, mcp_names: list[str]) -> Values:
-        path = ("tools", "approval")
+    def _check_approvals(self, file: Values, mcp_names: list[str]) -> Values:
+        """Check `[tools.approval]`: each key begins with the name of a configured server.
+
+        An approval for another server is a problem, but stays among the values.
+        """
+        key_path = ("tools", "approval")
         tools = file.get("tools")
         table = tools.get("approval", {}) if isinstance(tools, dict) else {}
-        approvals = self._named(table, path, TOOLS.rows["approve"])
+        approvals = self._check_named_values(table, key_path, TOOLS.rows["approve"])
         servers = (FUNCTIONS, *mcp_names)
         for name in approvals:
             server = name.partition("/")[0]
             if server not in servers:
                 reason = f'is for the server "{server}", which is not configured'
-                self._note((*path, name), reason, closest_word(server, servers))
+                self._add_problem((*key_path, name), reason, closest_word(server, servers))
         return approvals
 
 
-def key_of(path: KeyPath) -> str:
-    """Return the full name of a key, such as `endpoints[1].url`."""
-    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
-    return "".join(parts).removeprefix(".")
+def key_of(key_path: KeyPath) -> str:
+    """Return the full name of a key, such as `endpoints[1].url`; tables are counted from 1."""
+    full_name = ""
+    for step in key_path:
+        full_name += f"[{step + 1}]" if isinstance(step, int) else f".{step}"
+    return full_name.removeprefix(".")
 
 
-def line_of(text: str, path: KeyPath) -> int | None:
+def line_of(text: str, key_path: KeyPath) -> int | None:
     """Return the line of a key, or of the table it should be in, counted from 1; None without one.
 
-    The parser reports no lines, so bisection finds the first prefix of the text that has the value.
+    The parser reports no lines. So bisection searches the first line after which the beginning of
+    the text has the value: it is missing up to that line and present from there on.
     """
     lines = text.split("\n")
-    for depth in range(len(path), 0, -1):
-        prefix = _Prefix(lines, path[:depth])
-        line = bisect_left(range(len(lines)), x=True, key=prefix.has_value) + 1
-        if line <= len(lines):
-            return line
+    for depth in range(len(key_path), 0, -1):
+        search = _ValueSearch(lines, key_path[:depth])
+        index = bisect_left(range(len(lines)), x=True, key=search.is_present_after)
+        if index < len(lines):
+            return index + 1
     return None
 
 
-class _Prefix(Struct, frozen=True):
-    """The first lines of a file, up to a value."""
+class _ValueSearch(Struct, frozen=True):
+    """Search for the line of a value in a valid file."""
 
     lines: list[str]
-    path: KeyPath
+    key_path: KeyPath
 
-    def has_value(self, last: int) -> bool:
-        """Whether the lines up to `last`, and the rest of its statement, hold the value."""
+    def is_present_after(self, index: int) -> bool:
+        """Whether the lines up to this index, counted from 0, hold the value.
+
+        A statement that begins there may need more lines, which are added until all is valid.
+        """
         import tomllib  # noqa: PLC0415 - needed for a file with a problem only
 
-        for end in range(last + 1, len(self.lines) + 1):
+        for line_count in range(index + 1, len(self.lines) + 1):
             try:
-                value: Any = tomllib.loads("\n".join(self.lines[:end]) + "\n")
+                tables = tomllib.loads("\n".join(self.lines[:line_count]) + "\n")
             except tomllib.TOMLDecodeError:
                 continue
-            try:
-                for part in self.path:
-                    value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return False
-            return True
+            return self._is_in(tables)
         return False
+
+    def _is_in(self, tables: Values) -> bool:
+        value: Any = tables
+        try:
+            for step in self.key_path:
+                value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+        return True

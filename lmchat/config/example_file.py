@@ -23,12 +23,12 @@ an example.
 # `lmchat config show` prints the effective settings and where each comes from (flag, \
 environment, this file).
 """
-_HELP_COLUMN = 44
-_MAX_COLUMNS = 110
+_HELP_COLUMN = 44  # where the help of a setting begins, behind its value
+_MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
 
 
 def example_text() -> str:
-    """Return the text of the example file."""
+    """Return the text of the example file: a block of lines for each table."""
     blocks = [_HEAD]
     for section in SECTIONS:
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
@@ -37,8 +37,9 @@ def example_text() -> str:
     approvals = '# "files/read_text" = "always"\n# python = "always"\n'
     blocks.append(f"# {APPROVAL_HELP}\n[tools.approval]\n{approvals}")
 
-    *of_command, url, headers = MCP.rows.values()
-    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], of_command))
+    # two servers: one that is started by a command, one at an address
+    *rows_of_command, url, headers = MCP.rows.values()
+    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], rows_of_command))
     blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
 
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
@@ -53,7 +54,7 @@ def example_text() -> str:
 
 
 def toml_value(value: object) -> str:
-    """Return a value as TOML; except for tables that equals JSON."""
+    """Return a value as TOML, on one line; strings and numbers look as in JSON."""
     if isinstance(value, dict):
         pairs = ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {pairs} }}"
@@ -63,11 +64,19 @@ def toml_value(value: object) -> str:
 
 
 def _block(head: list[str], rows: Iterable[Row], defaults: object = None) -> str:
+    """Return the lines of a table: its head and a line for each key.
+
+    `defaults` has a field for each key that has a default.
+    """
     lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
     return "\n".join([*head, *lines]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:
+    """Return the line of a key: its default, or an example where it has none, and its help.
+
+    Where both are too long for one line, the help is a line above it.
+    """
     is_unset = default in (None, "", ())
     value = row.example if is_unset and row.example is not None else default
     setting = f"# {row.name} = {toml_value(value)}"

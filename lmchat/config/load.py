@@ -83,13 +83,17 @@ def load(
     *,
     is_required: bool = False,
 ) -> Loaded:
-    """Merge the file with environment and flags; `is_required`: a missing file is a problem."""
+    """Merge the file with environment and flags; `is_required`: a missing file is a problem.
+
+    Wrong values are left out and described in `problems`.
+    """
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)
     problems = list(file.problems)
-    tables: Values = {section.name: dict(file.values.get(section.name, {})) for section in SECTIONS}
+    tables: Values = {}
     origins: dict[str, str] = {}
     for section in SECTIONS:
+        tables[section.name] = dict(file.values.get(section.name, {}))
         for name in tables[section.name]:
             origins[section.key(name)] = f"file ({path.name})"
 
@@ -99,16 +103,16 @@ def load(
         *_from_profile(flags.profile, file.values.get("profiles", {}), problems),
         *_from_flags(flags, problems),
     ]
-    key_endpoint = _key_endpoint(environment, tables[""])
+    key_endpoint = _endpoint_beside_key(environment, tables[""])
     for override in overrides:
-        table, _, name = override.key.rpartition(".")
-        tables[table][name] = override.value
+        section_name, _, name = override.key.rpartition(".")
+        tables[section_name][name] = override.value
         origins[override.key] = override.origin
     if flags.allowed_hosts:
         _add_allowed_hosts(flags.allowed_hosts, tables[""], origins)
 
     return Loaded(
-        settings=_settings(tables, file.values),
+        settings=_build_settings(tables, file.values),
         file=path,
         text=file.text,
         has_file=file.exists,
@@ -118,16 +122,19 @@ def load(
     )
 
 
-def _key_endpoint(environment: Sequence[_Override], file: Values) -> str:
-    """Return the address that is set in the same place as `api_key`; empty without one."""
-    from_environment = {override.key: override.value for override in environment}
-    place = from_environment if "api_key" in from_environment else file
-    return str(place.get("endpoint") or "")
+def _endpoint_beside_key(environment: Sequence[_Override], top_table: Values) -> str:
+    """Return the address that is set in the same place as `api_key`; empty without one.
+
+    The place is the environment or the file. A key from there is not for another address.
+    """
+    environment_values = {override.key: override.value for override in environment}
+    source = environment_values if "api_key" in environment_values else top_table
+    return str(source.get("endpoint") or "")
 
 
-def _add_allowed_hosts(hosts: tuple[str, ...], top: Values, origins: dict[str, str]) -> None:
-    """Add the hosts of flags to those of the file."""
-    top["allowed_hosts"] = (*top.get("allowed_hosts", ()), *hosts)
+def _add_allowed_hosts(hosts: tuple[str, ...], top_table: Values, origins: dict[str, str]) -> None:
+    """Add the hosts of flags to those of the file, and the flag to their origin."""
+    top_table["allowed_hosts"] = (*top_table.get("allowed_hosts", ()), *hosts)
     origin = "flag (--allow-host)"
     if "allowed_hosts" in origins:
         origin = f"{origins['allowed_hosts']}, {origin}"
@@ -135,29 +142,34 @@ def _add_allowed_hosts(hosts: tuple[str, ...], top: Values, origins: dict[str, s
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
-    """Yield the settings of variables; empty variables count as unset."""
-    seen: set[str] = set()
+    """Yield the settings of variables, and add to `problems`; empty variables count as unset."""
+    set_keys: set[str] = set()
     for variable, key in VARIABLES:
         text = environ.get(variable, "")
-        if not text.strip() or key in seen:
+        if not text.strip() or key in set_keys:
             continue
-        row = _row(key)
-        value = _value(row, text)
+        row = _row_of(key)
+        value = _value_from_text(row, text)
         if reason := row.fault(value):
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, reason=f"({key}) {reason}"))
         else:
-            seen.add(key)
+            set_keys.add(key)
             yield _Override(key=key, value=value, origin=f"environment ({variable})")
 
 
-def _row(key: str) -> Row:
-    table, _, name = key.rpartition(".")
-    return next(section for section in SECTIONS if section.name == table).rows[name]
+def _row_of(key: str) -> Row:
+    """Return the row of a full key, such as `chat.system_prompt`."""
+    section_name, _, name = key.rpartition(".")
+    sections = {section.name: section for section in SECTIONS}
+    return sections[section_name].rows[name]
 
 
-def _value(row: Row, text: str) -> object:
-    """Return the value of a variable; text that is no number stays, and the check refuses it."""
+def _value_from_text(row: Row, text: str) -> object:
+    """Return the value of a variable for a key.
+
+    Text that should be a number and is none is returned as it is: `Row.fault` then refuses it.
+    """
     if row.name == "system_prompt":
         return text
     if row.type in (int, float):
@@ -169,25 +181,32 @@ def _value(row: Row, text: str) -> object:
 def _from_profile(
     name: str | None, profiles: Values, problems: list[Problem]
 ) -> Iterator[_Override]:
-    """Yield the settings of the profile that a flag names."""
+    """Yield the settings of the profile that a flag names; add a problem if it is unknown."""
     if name is None:
         return
     if name not in profiles:
-        meant = closest_word(name, tuple(profiles))
-        reason = "unknown profile"
-        if not meant and profiles:
-            reason += f"; profiles: {', '.join(profiles)}"
-        elif not meant:
-            reason += f"; add [profiles.{name}] to config.toml"
-        problems.append(Problem(source=f"--profile {name}", reason=reason, suggestion=meant))
+        problems.append(_unknown_profile(name, profiles))
         return
     for key, value in profiles[name].items():
+        # an empty text means unset, except for the system prompt: there is none then
         if value != "" or key == "system_prompt":
             full_key = "model" if key == "model" else f"chat.{key}"
             yield _Override(key=full_key, value=value, origin=f"profile {name}")
 
 
+def _unknown_profile(name: str, profiles: Values) -> Problem:
+    """Return the problem, with a similar profile, or else all profiles that there are."""
+    suggestion = closest_word(name, tuple(profiles))
+    reason = "unknown profile"
+    if not suggestion and profiles:
+        reason += f"; profiles: {', '.join(profiles)}"
+    elif not suggestion:
+        reason += f"; add [profiles.{name}] to config.toml"
+    return Problem(source=f"--profile {name}", reason=reason, suggestion=suggestion)
+
+
 def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
+    """Yield the settings of flags, except the allowed hosts, which are added to the file's."""
     if flags.endpoint is not None and not flags.endpoint.strip():
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
     options = {
@@ -201,26 +220,34 @@ def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
             yield _Override(key=key, value=value, origin=f"flag ({option})")
 
 
-def _settings(tables: Values, file: Values) -> Settings:
-    """Return the settings of merged tables, and of those that only the file has."""
-    parts: Values = {
+def _build_settings(tables: Values, file: Values) -> Settings:
+    """Return all settings.
+
+    `tables` are the merged tables of `SECTIONS`. The other tables are only in the file: flags and
+    environment have nothing to merge with them.
+    """
+    sections: Values = {
         section.name: section.settings(**tables[section.name]) for section in SECTIONS[1:]
     }
-    parts["tools"] = replace(parts["tools"], approval=file.get("tools.approval", {}))
-    parts["mcp"] = tuple(MCP.settings(**values) for values in file.get("mcp", ()))
-    parts["endpoints"] = tuple(
+    sections["tools"] = replace(sections["tools"], approval=file.get("tools.approval", {}))
+    sections["mcp"] = tuple(MCP.settings(**values) for values in file.get("mcp", ()))
+    sections["endpoints"] = tuple(
         ENDPOINT.settings(**_with_all_timeouts(values, tables["timeouts"]))
         for values in file.get("endpoints", ())
     )
     for section in (PROFILE, PROMPT):
-        parts[section.name] = {
-            name: section.settings(**values) for name, values in file.get(section.name, {}).items()
+        named_tables = file.get(section.name, {})
+        sections[section.name] = {
+            name: section.settings(**values) for name, values in named_tables.items()
         }
-    return Settings(**tables[""], **parts, keys=file.get("keys", {}))
+    return Settings(**tables[""], **sections, keys=file.get("keys", {}))
 
 
 def _with_all_timeouts(endpoint: Values, timeouts: Values) -> Values:
-    """Return the values of a server; timeouts that it does not set are those of all servers."""
+    """Return the values of a server with timeouts; those that it does not set are of all servers.
+
+    A server without timeouts of its own stays as it is: `timeouts` holds for it.
+    """
     if "timeouts" not in endpoint:
         return endpoint
     return endpoint | {"timeouts": TimeoutSettings(**(timeouts | endpoint["timeouts"]))}

@@ -42,18 +42,21 @@ APPROVAL_HELP = (
 
 
 class Row(Struct, frozen=True):
-    """One key."""
+    """One key of a table: its type, limits and help."""
 
     name: str  # also the field in the settings
-    annotation: Any  # a type, with its limits in a `Meta`
+    annotation: Any  # `Annotated[TYPE, META]`, with the limits and the help in a `Meta`
 
     @property
     def _declared_type(self) -> Any:
-        return get_args(self.annotation)[0]
+        declared_type, _ = get_args(self.annotation)
+        return declared_type
 
     @property
     def meta(self) -> Meta:
-        meta: Meta = get_args(self.annotation)[1]
+        """Limits and help, as `setting` returns them."""
+        meta: Meta
+        _, meta = get_args(self.annotation)
         return meta
 
     @property
@@ -94,18 +97,26 @@ class Row(Struct, frozen=True):
         return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
 
     def fault(self, value: Any) -> str:
-        """Return what is wrong with a value, else ""; values in a table have their own rows."""
-        is_table = self.type is TimeoutSettings
-        if not (isinstance(value, dict) if is_table else _fits(value, self.type)):
-            return f"must be {TYPE_WORDS[self.type]}"
+        """Return what is wrong with a value, or "" if it is valid.
+
+        Of a table of timeouts only the type is checked: its keys have rows of their own.
+        """
+        if self.type is TimeoutSettings:
+            return "" if isinstance(value, dict) else self._type_fault
+        if not _fits(value, self.type):
+            return self._type_fault
         if self.is_secret:
-            return _fault_of_key(value)
-        if is_table or _fits(value, self.annotation):
+            return _api_key_fault(value)
+        if _fits(value, self.annotation):
             return ""
         if self.is_list:
-            unknown = next(item for item in value if item not in self.choices)
-            return f'"{unknown}" is not {self.limits}'
+            unknown_items = [item for item in value if item not in self.choices]
+            return f'"{unknown_items[0]}" is not {self.limits}'
         return f"must be {self.limits}" if self.limits else "must not be empty"
+
+    @property
+    def _type_fault(self) -> str:
+        return f"must be {TYPE_WORDS[self.type]}"
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -116,6 +127,7 @@ class Section(Struct, frozen=True, kw_only=True):
     settings: type[Struct]
 
     def key(self, name: str) -> str:
+        """Return the full name of a key of the table: `chat.seed`."""
         return f"{self.name}.{name}" if self.name else name
 
     @property
@@ -134,24 +146,26 @@ def _rows(settings: type[Struct]) -> Mapping[str, Row]:
     """Return a row for each annotated field; the other fields are tables of their own."""
     rows: dict[str, Row] = {}
     for name, hint in get_type_hints(settings, include_extras=True).items():
-        for part in (hint, *get_args(hint)):  # of `Annotated[…] | None`, the first part
-            if get_origin(part) is Annotated:
-                rows[name] = Row(name, part)
+        # the annotation is the whole hint, or the first type of `Annotated[…] | None`
+        for annotation in (hint, *get_args(hint)):
+            if get_origin(annotation) is Annotated:
+                rows[name] = Row(name, annotation)
     return rows
 
 
-def _fits(value: object, type_: Any) -> bool:
+def _fits(value: object, annotation: Any) -> bool:
+    """Return whether a value has a type and is within its limits; infinite numbers never do."""
     try:
-        converted = convert(value, type_)
+        converted = convert(value, annotation)
     except ValidationError:
         return False
     return not isinstance(converted, float) or math.isfinite(converted)
 
 
-def _fault_of_key(value: str) -> str:
-    """Return why an API key cannot be sent, without the key, else ""."""
+def _api_key_fault(api_key: str) -> str:
+    """Return why an API key cannot be sent, without quoting it, or "" if it can."""
     try:
-        header_value(value)
+        header_value(api_key)
     except ValueError as error:
         return str(error)
     return ""

@@ -36,8 +36,12 @@ class Approval(StrEnum):
 
 
 def setting(description: str, *, example: object = None, **limits: Any) -> Meta:
-    """Return the help and limits of a setting, and the example to show without a default."""
-    return Meta(description=description, examples=None if example is None else [example], **limits)
+    """Return the help and limits of a setting for its annotation.
+
+    `example` is shown in the example file where the setting has no default.
+    """
+    examples = None if example is None else [example]
+    return Meta(description=description, examples=examples, **limits)
 
 
 class Secret(Struct, frozen=True, kw_only=True):
@@ -126,15 +130,15 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:
-        """Return the settings with those that a profile sets."""
-        changes = {
-            name: value
-            for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop")
-            if (value := getattr(profile, name)) is not None
-        }
-        return replace(
-            self, reasoning_effort=profile.reasoning_effort or self.reasoning_effort, **changes
-        )
+        """Return the settings, with those that the profile sets in place of the own ones."""
+        changes: dict[str, Any] = {}
+        for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop"):
+            value = getattr(profile, name)
+            if value is not None:
+                changes[name] = value
+        if profile.reasoning_effort:
+            changes["reasoning_effort"] = profile.reasoning_effort
+        return replace(self, **changes)
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
@@ -199,9 +203,10 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     ] = ""
     reduced_motion: Annotated[bool, setting("no blinking, fewer screen updates")] = False
     ascii: Annotated[bool, setting("ASCII characters only")] = False
-    mouse: Annotated[bool, setting("use the mouse in lmchat; false: leave it to the terminal")] = (
-        True
-    )
+    mouse: Annotated[
+        bool,
+        setting("use the mouse in lmchat; false: leave it to the terminal"),
+    ] = True
     frames_per_second: Annotated[
         int, setting("maximum screen updates per second while text streams", ge=1, le=120)
     ] = 15
@@ -327,9 +332,10 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
             example="http://192.168.1.20:9931",
         ),
     ]
-    api_key: Annotated[str, setting("API key; safer: api_key_env or api_key_cmd", extra=SECRET)] = (
-        ""
-    )
+    api_key: Annotated[
+        str,
+        setting("API key; safer: api_key_env or api_key_cmd", extra=SECRET),
+    ] = ""
     api_key_env: Annotated[
         str, setting("environment variable that holds the API key", example="WORKSTATION_KEY")
     ] = ""
