@@ -15,7 +15,8 @@ from lmchat.errors import RequestInvalid
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+"""Kinds of parameters that can be given by name, as models give them."""
 
 
 class FunctionTool:
@@ -30,9 +31,9 @@ class FunctionTool:
                 raise TypeError("it has no docstring")  # noqa: TRY301 - reported like other errors
             parameters = inspect.signature(function, eval_str=True).parameters.values()
             self._arguments: type[Any] = msgspec.defstruct(
-                name, map(_field, parameters), kw_only=True, forbid_unknown_fields=True
+                name, map(_struct_field, parameters), kw_only=True, forbid_unknown_fields=True
             )
-            schema = _schema(self._arguments)
+            schema = _parameters_schema(self._arguments)
         except Exception as error:
             raise RequestInvalid(
                 f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
@@ -49,9 +50,10 @@ class FunctionTool:
         )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Return the result as text.
+        """Run the function in a thread and return its result as text.
 
-        Raises errors of the function, and `RequestInvalid` for wrong arguments.
+        A function defined with `async` gives an awaitable, which is then awaited here. Raises
+        errors of the function, and `RequestInvalid` for wrong arguments.
         """
         try:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
@@ -59,13 +61,16 @@ class FunctionTool:
             raise RequestInvalid(
                 f"The arguments of {self.tool.name} do not fit: {error}."
             ) from error
-        run = partial(self._function, **msgspec.structs.asdict(values))
-        result = await run_abandonable(partial(_run, run))
-        return _text(await result if inspect.isawaitable(result) else result)
+        call_function = partial(self._function, **msgspec.structs.asdict(values))
+        result = await run_abandonable(partial(_without_stop_iteration, call_function))
+        if inspect.isawaitable(result):
+            result = await result
+        return _result_text(result)
 
 
-def _field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
-    if parameter.kind not in _NAMED:
+def _struct_field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
+    """Return name, type and default of a parameter; raises `TypeError` if it cannot be a field."""
+    if parameter.kind not in _NAMED_KINDS:
         raise TypeError(f"the parameter {parameter.name} cannot be given by name")
     if parameter.annotation is parameter.empty:
         raise TypeError(f"the parameter {parameter.name} has no type hint")
@@ -73,29 +78,36 @@ def _field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
     return parameter.name, parameter.annotation, default
 
 
-def _schema(arguments: type[Any]) -> dict[str, Any]:
-    """Return the schema with the parameters at its top, where models look for them."""
-    whole = msgspec.json.schema(arguments, schema_hook=_refuse)
-    parts = whole["$defs"]
-    schema: dict[str, Any] = parts.pop(whole["$ref"].rpartition("/")[2])
-    return {**schema, "$defs": parts} if parts else schema
+def _parameters_schema(arguments: type[Any]) -> dict[str, Any]:
+    """Return the JSON schema of a struct, with its fields at the top.
+
+    msgspec puts the struct below `$defs` and a `$ref` to it at the top; models look for the
+    parameters at the top. Other types that the fields refer to stay below `$defs`.
+    """
+    whole = msgspec.json.schema(arguments, schema_hook=_refuse_type)
+    definitions = whole["$defs"]
+    own_name = whole["$ref"].rpartition("/")[2]
+    schema: dict[str, Any] = definitions.pop(own_name)
+    return {**schema, "$defs": definitions} if definitions else schema
 
 
-def _refuse(kind: type[Any]) -> dict[str, Any]:
-    raise TypeError(f"{kind.__name__} is no type of JSON")
+def _refuse_type(type_: type[Any]) -> dict[str, Any]:
+    raise TypeError(f"{type_.__name__} is no type of JSON")
 
 
-def _run(run: Callable[[], Any]) -> Any:
+def _without_stop_iteration(call_function: Callable[[], Any]) -> Any:
+    """Call a function; its `StopIteration` becomes a `RuntimeError`, as no future can hold it."""
     try:
-        return run()
-    except StopIteration as error:  # no future can hold it
+        return call_function()
+    except StopIteration as error:
         raise RuntimeError("StopIteration").with_traceback(error.__traceback__) from error
 
 
-def _text(result: Any) -> str:
+def _result_text(result: Any) -> str:
+    """Return a text as it is, all else as JSON, or as `str` gives it where JSON cannot hold it."""
     if isinstance(result, str):
         return result
     try:
         return msgspec.json.encode(result).decode()
-    except (TypeError, ValueError, RecursionError):  # JSON cannot hold it
+    except (TypeError, ValueError, RecursionError):
         return str(result)

@@ -25,12 +25,13 @@ MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
 _START_S = 20.0  # for a busy machine to start a process that checks
 _SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
-_SAID_CHARS = 200
+_MAX_ERROR_CHARS = 200
+_MAX_REFERENCE_CHARS = 80
 _MOST_ERRORS = 50  # of which the best is chosen
 
 
 class UncheckedError(UnfitError):
-    """There is no result of a check; `reason` follows the word "checked"."""
+    """A check has no result; `reason` continues the words "it could not be checked"."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"it could not be checked{reason}")
@@ -46,39 +47,45 @@ class InvalidSchemaError(RequestInvalid):
 
 
 class WantedValue:
-    """A value that fits a schema, or any JSON object; raises `RequestInvalid` for no schema."""
+    """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
+
+    Raises `RequestInvalid` if `schema` is given and is no JSON object.
+    """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
-        self._schema = None if schema is None else _plain(schema)
+        self._schema = None if schema is None else _plain_schema(schema)
         self._name = name
-        self._misfit = ""  # what is wrong with the first answer
+        self._misfit = ""  # what was wrong with the last answer; empty before there is one
 
     @property
     def output(self) -> WantedOutput:
+        """The wanted form of the answer, for a request."""
         if self._schema is None:
             return AnyObject()
-        return FittingValue(schema=_as_sent(self._schema), name=self._name)
+        return FittingValue(schema=_schema_to_send(self._schema), name=self._name)
 
     async def require_valid(self) -> None:
         """Raise `RequestInvalid` if the schema is invalid."""
         if self._schema is None:
             return
         try:
-            await _checked({"schema": self._schema})
+            await _check_in_child({"schema": self._schema})
         except UncheckedError as error:
             raise InvalidSchemaError(str(error)) from error
 
     async def value_in(
         self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
     ) -> Any:
-        """Return the JSON value of an answer.
+        """Return the JSON value of an answer; `thought` is the reasoning before it.
 
-        Raises `AnswerUnfit` where none fits, and for a refusal or an answer cut short.
+        Raises `AnswerUnfit` where none fits. If neither a refusal nor an answer cut short was the
+        cause, the reason is kept for `retry_prompt`.
         """
         try:
             if self._schema is None and len(text) + len(thought) <= _SMALL_CHARS:
-                return _value(None, text, thought)
-            return await _checked({"schema": self._schema, "text": text, "thought": thought})
+                return _value_in_answer(None, text, thought)
+            order = {"schema": self._schema, "text": text, "thought": thought}
+            return await _check_in_child(order)
         except UnfitError as error:
             if is_refusal:
                 message = "The model refused, so there is no JSON value."
@@ -87,27 +94,31 @@ class WantedValue:
                 message = f"The answer was cut short, so it does not match: {error}."
                 hint = "Raise max_tokens, or use a model with a larger context window."
             else:
-                message = self._misfit_words(error)
+                message = self._misfit_message(error)
                 hint = "Simplify the prompt, or use another model; small models often fail."
                 self._misfit = str(error)
             raise AnswerUnfit(message, hint=hint) from error
 
-    def _misfit_words(self, error: UnfitError) -> str:
-        wanted = "request" if self._schema is None else "schema"
-        tries = ", also at the second attempt" if self._misfit else ""
-        return f"The answer does not match the {wanted}{tries}: {error}."
+    def _misfit_message(self, error: UnfitError) -> str:
+        """Return the message about an answer that does not fit; `_misfit` is that of the first."""
+        expected = "request" if self._schema is None else "schema"
+        attempt = ", also at the second attempt" if self._misfit else ""
+        return f"The answer does not match the {expected}{attempt}: {error}."
 
     def retry_prompt(self) -> str:
-        """Return the prompt for a second answer; empty where that would end in the same way."""
+        """Return the prompt for a second answer; empty after a refusal or an answer cut short.
+
+        A second answer to those would end in the same way.
+        """
         if not self._misfit:
             return ""
-        form = "one JSON object"
+        expected = "one JSON object"
         schema = ""
         if self._schema is not None:
-            form = "one JSON value that matches the schema below"
-            schema = "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
+            expected = "one JSON value that matches the schema below"
+            schema = "\n\n" + json.dumps(_schema_to_send(self._schema), ensure_ascii=False)
         return (
-            f"Your answer does not match: {self._misfit}. Answer again with {form}, "
+            f"Your answer does not match: {self._misfit}. Answer again with {expected}, "
             f"and with nothing else: no explanation, no code fence.{schema}"
         )
 
@@ -116,122 +127,154 @@ class Schema:
     """A valid JSON schema; references are never fetched.
 
     Only for the process that checks: a schema can be made so that already its own check never ends.
+    Raises `InvalidSchemaError`.
     """
 
     def __init__(self, value: object) -> None:
         from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - takes 0.1 s
         from referencing import Registry  # noqa: PLC0415
 
-        whole = _plain(value)
+        schema = _plain_schema(value)
         try:
-            draft = validators.validator_for(whole, default=Draft202012Validator)
-            meta = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
-            error = _first(meta.iter_errors(whole)) or _lost_reference(whole, draft)
-            self._validator: Any = draft(whole, registry=Registry())
-        except Exception as failure:  # noqa: BLE001 - of the library
-            error = _words_of(failure)
-        if error:
-            raise InvalidSchemaError(error)
+            draft = validators.validator_for(schema, default=Draft202012Validator)
+            schema_of_schemas = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
+            reason = _best_error(schema_of_schemas.iter_errors(schema))
+            if not reason:
+                reason = _lost_reference(schema, draft)
+            self._validator: Any = draft(schema, registry=Registry())
+        except Exception as error:  # noqa: BLE001 - of the library
+            reason = _error_text(error)
+        if reason:
+            raise InvalidSchemaError(reason)
 
     def misfit(self, value: object) -> str:
         """Return what is wrong with a value and where; empty where it fits. May never return."""
         try:
-            return _first(self._validator.iter_errors(value))
+            return _best_error(self._validator.iter_errors(value))
         except RecursionError:
             return "the schema refers to itself endlessly"
         except Exception as error:  # noqa: BLE001 - of the library
-            return f"it cannot be checked: {_words_of(error)}"
+            return f"it cannot be checked: {_error_text(error)}"
 
 
 async def misfit_of(schema: object, value: object) -> str:
-    """Return what is wrong with a value and where; empty where it fits.
+    """Return what is wrong with a value and where; empty where it fits, or without a schema.
 
     Raises `RequestInvalid` for an invalid schema, and `UncheckedError`.
     """
-    return str(await _checked({"schema": schema, "value": value})) if schema else ""
+    if not schema:
+        return ""
+    return str(await _check_in_child({"schema": schema, "value": value}))
 
 
-async def _checked(order: dict[str, Any]) -> Any:
-    """Return the result of a check in another process: Python cannot stop a pattern search."""
+# A check runs in another process: Python cannot stop a search for a pattern. The child gets an
+# order as JSON: a `schema` or null, the time limit `limit_s`, and what to check. That is
+# a `value`; or the `text` of an answer and its `thought`, in which a value is to be found; or
+# nothing but the schema. It prints an outcome as JSON, which has one of these keys:
+# `result`: the misfit of the `value` (empty where it fits), the value in the `text`, or null;
+# `misfit`: why the `text` has no value that fits; `invalid_schema`: why the schema cannot be used.
+
+
+async def _check_in_child(order: dict[str, Any]) -> Any:
+    """Return the result of an order.
+
+    Raises `InvalidSchemaError`, `UnfitError` for a text without a value that fits, and
+    `UncheckedError` if the child ended without an outcome.
+    """
     try:
-        out = await run_abandonable(partial(_run_child, order | {"limit_s": CHECK_S}))
+        output = await run_abandonable(partial(_run_child, order | {"limit_s": CHECK_S}))
     except OSError as error:
         raise UncheckedError(f", no process started: {error.strerror or error}") from error
     except subprocess.SubprocessError as error:  # it has ended itself, or was ended
         raise UncheckedError(f" within {CHECK_S:g} s") from error
-    outcome = json.loads(out)
-    if "no_schema" in outcome:
-        raise InvalidSchemaError(outcome["no_schema"])
+    outcome = json.loads(output)
+    if "invalid_schema" in outcome:
+        raise InvalidSchemaError(outcome["invalid_schema"])
     if "misfit" in outcome:
         raise UnfitError(outcome["misfit"])
-    return outcome["found"]
+    return outcome["result"]
 
 
 def _run_child(order: dict[str, Any]) -> bytes:
+    """Return what the child prints; runs in a thread.
+
+    The schema of a tool may be large, so it is made plain here and not on the event loop.
+    """
     if "value" in order:
-        order |= {"schema": _plain(order["schema"])}
+        order |= {"schema": _plain_schema(order["schema"])}
     return run_blocking(
-        own_program(__name__, "answer"),
+        own_program(__name__, check_from_stdin.__name__),
         environment=needed_environment(os.environ),
         timeout_s=order["limit_s"] + _START_S,
         data=json.dumps(order).encode(),
     )
 
 
-def answer() -> None:
-    """Print the outcome of an order (the process of `_checked`); nothing if it takes too long."""
-    import jsonschema  # noqa: F401, PLC0415 - not part of the time limit
+def check_from_stdin() -> None:
+    """Print the outcome of the order on stdin; end without one if the check takes too long.
+
+    This is the program of the child process.
+    """
+    import jsonschema  # noqa: F401, PLC0415 - imported here, it does not count for the time limit
     import referencing  # noqa: F401, PLC0415
 
     order = json.load(sys.stdin)
-    # also ends a search that keeps Python from running
+    # this timer ends the process also while the search for a pattern keeps Python from running
     faulthandler.dump_traceback_later(order["limit_s"], exit=True)
     sys.stdout.write(json.dumps(_outcome(order)))
 
 
 def _outcome(order: dict[str, Any]) -> dict[str, Any]:
+    """Check what an order names; return the outcome as described above."""
     try:
         schema = None if order["schema"] is None else Schema(order["schema"])
     except InvalidSchemaError as error:
-        return {"no_schema": error.reason}
+        return {"invalid_schema": error.reason}
     if schema is not None and "value" in order:
-        return {"found": schema.misfit(order["value"])}
+        return {"result": schema.misfit(order["value"])}
     if "text" not in order:
-        return {"found": None}
+        return {"result": None}
     try:
-        return {"found": _value(schema, order["text"], order["thought"])}
+        return {"result": _value_in_answer(schema, order["text"], order["thought"])}
     except UnfitError as error:
         return {"misfit": str(error)}
 
 
-def _value(schema: Schema | None, text: str, thought: str) -> Any:
+def _value_in_answer(schema: Schema | None, text: str, thought: str) -> Any:
+    """Return the JSON value in the text of an answer that has one, else that in its thought.
+
+    Raises `UnfitError` where no value fits. With a schema, models do not think, but LM Studio and
+    vLLM may take the answer for a thought; then the text is empty.
+    """
     if thought and not text.strip():
-        # with a schema, a model does not think: LM Studio and vLLM take its answer for thought
         with suppress(UnfitError):
-            return _fitting(schema, thought)
-    return _fitting(schema, text)
+            return _fitting_value(schema, thought)
+    return _fitting_value(schema, text)
 
 
-def _fitting(schema: Schema | None, text: str) -> Any:
-    def misfit(value: object) -> str:
-        if schema is not None:
-            return schema.misfit(value)
-        return "" if isinstance(value, dict) else "it is not a JSON object"
-
-    value = find_value(text, lambda candidate: not misfit(candidate))
-    reason = misfit(value)
+def _fitting_value(schema: Schema | None, text: str) -> Any:
+    """Return the JSON value in a text; raises `UnfitError` if it does not fit."""
+    value = find_value(text, lambda candidate: not _misfit(schema, candidate))
+    reason = _misfit(schema, value)
     if reason:
         raise UnfitError(reason)
     return value
 
 
-def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema for a request: some servers refuse the name of a draft."""
-    return {name: part for name, part in schema.items() if name != "$schema"}
+def _misfit(schema: Schema | None, value: object) -> str:
+    """Return what is wrong with a value; empty where it fits. Without a schema, objects fit."""
+    if schema is not None:
+        return schema.misfit(value)
+    return "" if isinstance(value, dict) else "it is not a JSON object"
 
 
-def _plain(value: object) -> dict[str, Any]:
-    """Return a schema as plain JSON; raises `InvalidSchemaError`."""
+def _schema_to_send(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema for a request, without `$schema`: some servers refuse the name of a draft."""
+    return {name: value for name, value in schema.items() if name != "$schema"}
+
+
+def _plain_schema(value: object) -> dict[str, Any]:
+    """Return a schema as plain JSON; raises `InvalidSchemaError` if it is none or too large."""
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -249,17 +292,21 @@ def _plain(value: object) -> dict[str, Any]:
 
 
 def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
-    """Return the reference that leads nowhere, or outside: nothing is fetched."""
-    from referencing import Registry, Resource  # noqa: PLC0415 - see above
+    """Return a message about the first reference that leads nowhere; empty without one.
+
+    A reference to another document counts too: nothing is fetched. All parts of the schema are
+    visited, each with a resolver that knows the base address of its references.
+    """
+    from referencing import Registry, Resource  # noqa: PLC0415 - takes 0.1 s
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
     from referencing.jsonschema import DRAFT202012, specification_with  # noqa: PLC0415
 
     name = str(draft.META_SCHEMA.get("$schema", "")).rstrip("#")
     root: Resource[Any] = specification_with(name, default=DRAFT202012).create_resource(schema)
-    waiting = [(root, Registry[Any]().resolver_with_root(root))]
-    while waiting:
-        resource, resolver = waiting.pop()
-        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+    unvisited = [(root, Registry[Any]().resolver_with_root(root))]
+    while unvisited:
+        resource, resolver = unvisited.pop()
+        unvisited += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
         contents = resource.contents if isinstance(resource.contents, dict) else {}
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
             reference = contents.get(keyword)
@@ -268,20 +315,22 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                return f"{keyword} {safe_line(repr(reference), limit=80)} does not exist in it"
+                quoted = safe_line(repr(reference), limit=_MAX_REFERENCE_CHARS)
+                return f"{keyword} {quoted} does not exist in it"
     return ""
 
 
-def _first(errors: Iterator[Any]) -> str:
-    """Return the most telling error with its place; empty without one."""
+def _best_error(errors: Iterator[Any]) -> str:
+    """Return the error that explains most, with its place in the value; empty without errors."""
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
     error = best_match(islice(errors, _MOST_ERRORS))
     if error is None:
         return ""
-    return f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_words_of(error)}"
+    return f"at {safe_line(error.json_path, limit=_MAX_ERROR_CHARS)}: {_error_text(error)}"
 
 
-def _words_of(error: Exception) -> str:
-    words = str(getattr(error, "message", "")) or type(error).__name__
-    return safe_line(words, limit=_SAID_CHARS)
+def _error_text(error: Exception) -> str:
+    """Return the message of an error of jsonschema, or the name of another one's class."""
+    message = str(getattr(error, "message", "")) or type(error).__name__
+    return safe_line(message, limit=_MAX_ERROR_CHARS)

@@ -14,17 +14,21 @@ from typing import Any, NoReturn
 from lmchat.text import Fence, opening_fence, safe_line
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
-MAX_DEPTH = 64
-_MAX_TRIES = 200  # brackets in prose
+MAX_DEPTH = 64  # of lists and objects in each other
+_MAX_TRIES = 200  # opening brackets in prose that are tried as the beginning of JSON
 _MAX_VALUES = 20
 _NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentence to people
 _BRACKET = re.compile(r"[\[{]")
-_BEGUN = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
-"""Rest of a value that is cut: a word, a figure, an escape."""
+_CUT_VALUE = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
+"""Last characters of JSON that is cut within a value, or before it.
+
+`tru` of `true`, `-` and `e+` of a number, `u00` of an escape such as `\\u00e9`, or nothing.
+"""
 _LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
-"""Indentation and list marker before a fence."""
+"""Indentation and list marker before a fence, as `  - ` or `12. `."""
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TOO_LARGE = "a number in it is too large"
+_MAX_NAME_CHARS = 60  # of a name that a message quotes
 
 
 class UnfitError(ValueError):
@@ -36,23 +40,27 @@ def strict_json(text: str) -> Any:
 
     Raises `JSONDecodeError` for any other text.
     """
-    return _checked(_decoder.decode, text)
+    return _decode_within_limits(_decoder.decode, text)
 
 
 def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     """Return the JSON value of an answer: all of it, a fenced one, or one between words.
 
-    Raises `UnfitError` unless there is exactly one, or one that fits.
+    Of several values, it is the one for which `fits` is true. Raises `UnfitError` where there is
+    no value, or where not exactly one of several fits.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
-    rest = text.rpartition("</think>")[2]
-    for form in (text, rest):
-        whole = form.strip().removeprefix("\ufeff")
+
+    without_thought = text.rpartition("</think>")[2]
+    for candidate in (text, without_thought):
+        whole = candidate.strip().removeprefix("\ufeff")
+        if whole.startswith(_NO_JSON):
+            continue
         with suppress(json.JSONDecodeError):
-            if not whole.startswith(_NO_JSON):
-                return strict_json(whole)
-    values = _fenced(rest) or _in_prose(rest)
+            return strict_json(whole)
+
+    values = _values_in_fences(without_thought) or _values_in_prose(without_thought)
     if not values:
         raise UnfitError("it has no JSON value")
     if len(values) == 1:
@@ -63,7 +71,8 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     return fitting[0]
 
 
-def _fenced(text: str) -> list[Any]:
+def _values_in_fences(text: str) -> list[Any]:
+    """Return the values of the fenced blocks that hold JSON and nothing else."""
     values: list[Any] = []
     for block in code_blocks(text)[:_MAX_VALUES]:
         with suppress(json.JSONDecodeError):
@@ -71,37 +80,45 @@ def _fenced(text: str) -> list[Any]:
     return values
 
 
-def _in_prose(text: str) -> list[Any]:
-    """Return objects and lists between words, but no parts of a cut one."""
+def _values_in_prose(text: str) -> list[Any]:
+    """Return objects and lists between words.
+
+    The search ends at JSON that is cut at the end of the text: objects in it are no values.
+    """
     values: list[Any] = []
-    at = 0
+    position = 0
     for _ in range(_MAX_TRIES):
-        opening = _BRACKET.search(text, at)
-        if opening is None or len(values) > _MAX_VALUES:
+        bracket = _BRACKET.search(text, position)
+        if bracket is None or len(values) > _MAX_VALUES:
             break
+        decode_here = partial(_decoder.raw_decode, idx=bracket.start())
         try:
-            value, at = _checked(partial(_decoder.raw_decode, idx=opening.start()), text)
+            value, position = _decode_within_limits(decode_here, text)
         except json.JSONDecodeError as error:
             if _is_cut(error, text):
                 break
-            at = opening.end()
+            position = bracket.end()
         else:
             values.append(value)
     return values
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    """Return whether JSON is invalid only because the text ends within it."""
     if "Unterminated string" in error.msg:
         return True
-    # a pattern for the blanks would try each way to divide them
-    rest = text[error.pos :].strip()
-    return _BEGUN.fullmatch(rest) is not None
+    # stripped here: a pattern for the blanks would try each way to divide them
+    invalid = text[error.pos :].strip()
+    return _CUT_VALUE.fullmatch(invalid) is not None
 
 
-def _checked(read: Callable[[str], Any], text: str) -> Any:
-    """Return what a reader reads from a text, unless it is too deep or large for other programs."""
+def _decode_within_limits(decode: Callable[[str], Any], text: str) -> Any:
+    """Return what a method of the decoder returns for a text.
+
+    Raises `UnfitError` if a value is too deep or too large for other programs.
+    """
     try:
-        value = read(text)
+        value = decode(text)
     except (json.JSONDecodeError, UnfitError):
         raise
     except RecursionError:
@@ -114,64 +131,77 @@ def _checked(read: Callable[[str], Any], text: str) -> Any:
 
 
 def _is_too_deep(value: Any) -> bool:
+    """Return whether lists and objects are nested deeper than `MAX_DEPTH`; does not recurse."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        below: list[Any] = []
+        next_level: list[Any] = []
         for container in level:
             if isinstance(container, dict):
-                below += container.values()
+                next_level += container.values()
             elif isinstance(container, list):
-                below += container
-        level = below
+                next_level += container
+        level = next_level
     return any(isinstance(inner, dict | list) for inner in level)
 
 
 def code_blocks(text: str) -> list[str]:
     """Return the non-empty fenced blocks without indentation.
 
-    An open block ends with the text.
+    A block that is not closed ends with the text.
     """
     blocks: list[str] = []
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     for line in lines:
         lead = _LEAD.match(line)
-        width = lead.end() if lead else 0
-        fence = opening_fence(line[width:])
+        lead_width = lead.end() if lead else 0
+        fence = opening_fence(line[lead_width:])
         if fence is not None:
-            blocks.append("\n".join(_lines_of(fence, lines, width)))
+            blocks.append("\n".join(_take_block(fence, lines, lead_width)))
     return [block for block in blocks if block.strip()]
 
 
-def _lines_of(fence: Fence, lines: Iterator[str], width: int) -> list[str]:
-    """Take the lines of a block from a text, without the indentation of its fence."""
+def _take_block(fence: Fence, lines: Iterator[str], lead_width: int) -> list[str]:
+    """Take the lines of a block from `lines`, and its closing fence, if there is one.
+
+    Of each line, at most `lead_width` blanks are removed: so far its opening fence is indented.
+    """
     code: list[str] = []
     for line in lines:
         if fence.is_closed_by(line.strip(" \t")):
             return code
         indent = len(line) - len(line.lstrip(" \t"))
-        code.append(line[min(indent, width) :])
-    last = code[-1] if code else ""
-    is_cut_fence = bool(last) and not last.strip().strip(fence.marks[0])
+        code.append(line[min(indent, lead_width) :])
+
+    # the answer was cut short; its last line may be the first marks of the closing fence
+    last_line = code[-1].strip() if code else ""
+    is_cut_fence = bool(code and code[-1]) and not last_line.strip(fence.marks[0])
     return code[:-1] if is_cut_fence else code
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise UnfitError(f"an object in it has the name {safe_line(repr(twice), limit=60)} twice")
-    return found
+def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raises `UnfitError` if it has a name twice."""
+    json_object = dict(pairs)
+    if len(json_object) < len(pairs):
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
+        quoted = safe_line(repr(repeated), limit=_MAX_NAME_CHARS)
+        raise UnfitError(f"an object in it has the name {quoted} twice")
+    return json_object
 
 
-def _constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise UnfitError(f"{name} in it is not JSON")
 
 
-def _float(figure: str) -> float:
-    value = float(figure)
+def _finite_float(digits: str) -> float:
+    """Return a number of JSON; raises `UnfitError` where Python's float would be infinite."""
+    value = float(digits)
     if not math.isfinite(value):
         raise UnfitError(_TOO_LARGE)
     return value
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_refuse_repeated_names,
+    parse_constant=_refuse_constant,  # `NaN` and `Infinity`, which Python would read
+    parse_float=_finite_float,
+)

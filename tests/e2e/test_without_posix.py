@@ -90,7 +90,7 @@ def test_an_answer_comes_is_saved_and_found(without, server):
 
 
 def test_a_value_is_checked_against_its_schema(tmp_path):
-    check = "del signal.setitimer; from lmchat.structured.json_schema import answer; answer()"
+    check = "del signal.setitimer; from lmchat.structured.json_schema import check_from_stdin; check_from_stdin()"
     order = {"schema": {"type": "integer"}, "text": "It is 7: 7", "thought": "", "limit_s": 5.0}
     given = json.dumps(order)
     done = run([PYTHON, "-c", _BLOCKED + check], home=tmp_path, stdin=given)
