@@ -25,21 +25,22 @@ from lmchat.threads import run_within
 log = logging.getLogger(__name__)
 
 LIMIT_S = 2.0  # for the answer of a keyring; an unlocked one answers in milliseconds
-_START_S = 3.0  # for the start of the process that asks it
+_START_S = 3.0  # more time where a separate process asks it
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
 class Credentials:
-    """Keys by origin (`http://127.0.0.1:1337`).
+    """API keys of the file `credentials.toml`, by origin (`http://127.0.0.1:1337`).
 
-    The key of an origin is empty if it is in the keyring, which cannot list its keys.
+    The file also names the origins whose keys are in the keyring, which cannot list them. Their
+    key is empty here.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._keys: dict[str, str] = {}
+        self._keys: dict[str, str] = {}  # as in the file, and those that could not be written
 
     def load(self) -> str:
         """Read the file; return a warning where it could not be used."""
@@ -50,12 +51,15 @@ class Credentials:
         return ""
 
     def get(self, origin: str) -> str | None:
+        """Return the key of an origin; None if the file has none, or it is in the keyring."""
         return self._keys.get(origin) or None
 
     def origins(self) -> tuple[str, ...]:
+        """Return the origins that have a key, here or in the keyring."""
         return tuple(self._keys)
 
     def in_keyring(self) -> tuple[str, ...]:
+        """Return the origins whose keys are in the keyring."""
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def set(self, origin: str, key: str) -> None:
@@ -64,9 +68,14 @@ class Credentials:
         Raises `StoreUnavailable` if the file cannot be written; the key is then in memory only.
         """
         self._keys = {**self._keys, origin: key}
+        # another process may have written since `load`: the file is read again
         self._write({**self._read(), origin: key})
 
     def _read(self) -> dict[str, str]:
+        """Return the keys in the file, after closing it to other users; none without a file.
+
+        Raises `StoreUnavailable`.
+        """
         name = self._path.name
         try:
             if self._path.stat().st_mode & _OTHERS:
@@ -78,24 +87,29 @@ class Credentials:
         except OSError as error:
             raise explain(error, self._path) from error
         except (ValueError, RecursionError):
-            # without the parser's message, which may quote a key
+            # the parser's message, which may quote a key, is not repeated
             raise StoreUnavailable(
                 f"{name} is not valid TOML: the API keys in it are not used.",
                 hint="Fix the file, or delete it and re-enter your API keys.",
             ) from None
 
         keys: dict[str, str] = {}
-        for origin, row in data.items():
-            if not isinstance(row, dict):
+        for origin, entry in data.items():
+            if not isinstance(entry, dict):
                 continue
-            key = "" if row.get("keyring") is True else row.get("key")
-            if isinstance(key, str):
+            key = entry.get("key")
+            if entry.get("keyring") is True:
+                keys[origin] = ""
+            elif isinstance(key, str):
                 keys[origin] = key
         return keys
 
     def _write(self, keys: dict[str, str]) -> None:
-        rows = {origin: {"key": key} if key else {"keyring": True} for origin, key in keys.items()}
-        text = _HEAD + tomli_w.dumps(rows)
+        """Replace all keys, in the file and here; raises `StoreUnavailable`."""
+        entries: dict[str, dict[str, str | bool]] = {}
+        for origin, key in keys.items():
+            entries[origin] = {"key": key} if key else {"keyring": True}
+        text = _HEAD + tomli_w.dumps(entries)
         try:
             write_atomically(self._path, text, mode=_OWNER_ONLY)
         except OSError as error:
@@ -104,52 +118,58 @@ class Credentials:
 
 
 class KeyringKeys:
-    """Keys of the keyring by origin; loading and storing block for `limit_s` at most."""
+    """API keys of the system keyring, by origin; they are in memory once loaded."""
 
     def __init__(
         self, find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
     ) -> None:
+        """Ask nothing yet; `find` returns the keyring, and waiting for it ends after `limit_s`."""
         self._find = find
         self._limit_s = limit_s
         self._keys: dict[str, str] = {}
 
     def load(self, origins: Iterable[str], *, is_separate: bool = False) -> bool:
-        """Read the keys of servers; return whether the keyring answered or is absent.
+        """Load the keys of servers; return False if the keyring failed or did not answer in time.
 
-        With `is_separate` a separate process asks, so that this one does not load 10 MB of
-        libraries.
+        Without a keyring, no key is loaded, which is no failure. With `is_separate` a separate
+        process asks, so that this one does not load 10 MB of libraries.
         """
-        wanted = list(dict.fromkeys(origins))
-        if not wanted:
+        different_origins = list(dict.fromkeys(origins))
+        if not different_origins:
             return True
         try:
             if is_separate:
-                self._keys |= self._read_separately(wanted)
+                self._keys |= self._read_separately(different_origins)
             else:
-                self._keys |= run_within(self._limit_s, lambda: self._read(wanted))
+                self._keys |= run_within(self._limit_s, lambda: self._read(different_origins))
         except Exception as error:  # noqa: BLE001 - third-party; lmchat starts without it
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
         return True
 
     def get(self, origin: str) -> str | None:
+        """Return the loaded key of an origin, if any."""
         return self._keys.get(origin)
 
     def set(self, origin: str, key: str) -> bool:
         """Store a key; return whether that worked."""
         try:
-            is_kept = run_within(self._limit_s, lambda: self._write(origin, key))
-        except Exception as error:  # noqa: BLE001 - third-party: there is the file
+            is_stored = run_within(self._limit_s, lambda: self._write(origin, key))
+        except Exception as error:  # noqa: BLE001 - third-party; the caller uses the file then
             log.warning("the system keyring took no key: %s", type(error).__name__)
             return False
-        if is_kept:
+        if is_stored:
             self._keys[origin] = key
-        return is_kept
+        return is_stored
 
     def _read(self, origins: list[str]) -> dict[str, str]:
         return keys_of(self._find(), origins)
 
     def _read_separately(self, origins: list[str]) -> dict[str, str]:
+        """Return the keys that `main` of `system_keyring` prints in another process.
+
+        None without the library `keyring`.
+        """
         if find_spec("keyring") is None:
             return {}
         printed = run_blocking(
@@ -157,10 +177,11 @@ class KeyringKeys:
             environment=environment_for_others(os.environ),
             timeout_s=self._limit_s + _START_S,
         )
-        found: dict[str, str] = json.loads(printed)
-        return found
+        keys: dict[str, str] = json.loads(printed)
+        return keys
 
     def _write(self, origin: str, key: str) -> bool:
+        """Store a key; return whether there is a keyring, which then has the key."""
         backend = self._find()
         if backend is None:
             return False

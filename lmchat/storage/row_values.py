@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -32,12 +33,13 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", Receipt, Failure, FilePart)
 
-_YEARS = range(2, 9999)  # those with a form in every time zone
+_YEARS = range(2, 9999)  # those that Python can convert to every time zone
 _REFUSED = "refused"
-"""Name of a part of the kind `text` that is a refusal: a search treats both alike."""
+"""Name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike."""
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
+# A column for each field; the messages are counted.
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
 _NOT_STORED = ("parts", "version", "versions")
 """Fields of a message that come from other rows."""
@@ -50,10 +52,10 @@ MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 class PartRow(Struct, frozen=True, kw_only=True):
     """A part of a message as it is stored."""
 
-    kind: str
-    text: str | bytes
+    kind: str  # `text`, `reasoning`, `tool_result`, `tool_call` or `file`
+    text: str | bytes  # of a tool call, its arguments; of a file, the whole part as JSON
     call_id: str | bytes = ""  # of a tool call; of a file, its digest
-    name: str | bytes = ""
+    name: str | bytes = ""  # of a tool or file; `_REFUSED`
 
 
 # Texts and times
@@ -69,7 +71,7 @@ def stored(text: str) -> str | bytes:
 
 
 def loaded(value: object) -> str:
-    """Undo `stored`; a damaged byte is replaced."""
+    """Return a text that `stored` has made, with replacements for damaged bytes."""
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -79,25 +81,26 @@ def loaded(value: object) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return a text without lone surrogates."""
+    """Return a text that can be encoded: lone surrogates become question marks."""
     return text.encode(errors="replace").decode()
 
 
 def folded(value: object) -> str:
-    """Return a text to compare: folded, in UTF-8, with one blank for all white space."""
+    """Return a stored text to compare: `fold` it, and make one blank of all white space.
+
+    The result can be encoded in UTF-8.
+    """
     text = " ".join(fold(loaded(value)).replace("\0", " ").split())
     return text if text.isascii() else encodable(text)
 
 
-_folded_name = lru_cache(maxsize=1 << 14)(folded)
+# Names of models and titles repeat from query to query.
+_folded_name = lru_cache(maxsize=16 * 1024)(folded)
 
 
-def contains(name: object, wanted: str) -> bool:
-    """Return whether a name contains a folded text, as a function of SQL.
-
-    Names of models and titles repeat, so their folded forms are kept.
-    """
-    return wanted in _folded_name(name)
+def contains(name: object, folded_term: str) -> bool:
+    """Return whether a name contains a folded term: the SQL function of this name."""
+    return folded_term in _folded_name(name)
 
 
 def stored_time(moment: datetime) -> str:
@@ -126,16 +129,16 @@ def column(value: object) -> object:
 def insert(
     connection: sqlite3.Connection, table: str, values: Mapping[str, object], conflict: str = ""
 ) -> None:
-    """Insert a row of stored values."""
-    marks = ", ".join("?" * len(values))
-    statement = f"insert into {table} ({', '.join(values)}) values ({marks}) {conflict}"
+    """Insert a row, given by columns; `conflict` is an `on conflict` clause of SQL."""
+    placeholders = ", ".join("?" * len(values))
+    statement = f"insert into {table} ({', '.join(values)}) values ({placeholders}) {conflict}"
     connection.execute(statement, tuple(values.values()))
 
 
 def header_from(row: Sequence[Any]) -> SessionHeader | None:
-    """Return a header, or None for a damaged row."""
+    """Return the header in a row of `HEADER_COLUMNS`, None for a damaged row."""
     try:
-        return SessionHeader(**_values(_HEADER_FIELDS, row))
+        return SessionHeader(**_field_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
         log.warning("a damaged row of a session was left out: %r", row[0])
         return None
@@ -144,31 +147,40 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
 def message_from(
     row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """Return a message from `MESSAGE_COLUMNS`, or None for a damaged row."""
+    """Return the message in a row, None for a damaged row.
+
+    The row begins with `MESSAGE_COLUMNS`; further columns are ignored.
+    """
     try:
-        values = _values(_MESSAGE_FIELDS, row[1:])
+        _number, *columns = row
+        values = _field_values(_MESSAGE_FIELDS, columns)
         return ChatMessage(**values, parts=tuple(parts), version=version, versions=versions)
     except (ValueError, TypeError):
         log.warning("a damaged row of a message was left out: %r", row[1])
         return None
 
 
-def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    """Return values by name; columns behind the last name do not count."""
+def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of fields by name; columns after the last name are ignored.
+
+    Raises `ValueError` or `TypeError` for a damaged column.
+    """
     values: dict[str, Any] = {}
-    for name, value in zip(names, row, strict=False):
-        values[name] = None if value is None else _READERS[name](value)
+    for name, column_value in zip(names, columns, strict=False):
+        values[name] = None if column_value is None else _READERS[name](column_value)
     return values
 
 
 def _time(value: object) -> datetime:
+    """Return a stored moment; raises `ValueError` for a damaged one."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
-        raise ValueError("a time without its zone, or one that other zones have no form for")
+        raise ValueError("a time without its zone, or too near to the limits of the calendar")
     return moment
 
 
 def _id(value: object) -> str:
+    """Return a stored id, which is never bytes; raises `TypeError` for a damaged one."""
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value
@@ -178,9 +190,10 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(loaded(value).split())
 
 
-def _from_json(kind: type[_T], raw: str) -> _T | None:
+def _from_json(kind: type[_T], text: str) -> _T | None:
+    """Return a value that is stored as JSON, None for a damaged one."""
     try:
-        return convert(json.loads(raw), kind)
+        return convert(json.loads(text), kind)
     except (ValueError, TypeError, RecursionError, ValidationError):
         log.warning("the damaged %s of a message was left out", kind.__name__.lower())
         return None
@@ -198,7 +211,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "receipt": partial(_from_json, Receipt),
     "failure": partial(_from_json, Failure),
 }
-"""Conversion of a column by its name."""
+"""Conversion of a stored column by its name."""
 
 
 # Rows of parts
@@ -213,14 +226,17 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
 def read_parts(
     connection: sqlite3.Connection, where: str, values: Sequence[object]
 ) -> dict[int, list[Part]]:
-    """Return parts by the number of their message; running answers have none yet."""
-    found: dict[int, list[Part]] = {}
+    """Return the parts that fit an SQL condition, by the number of their message.
+
+    Running answers have none yet.
+    """
+    parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
     for number, kind, text, call_id, name in connection.execute(query, values):
         part = _part(PartRow(kind=kind, text=text, call_id=call_id, name=name))
         if part is not None:
-            found.setdefault(number, []).append(part)
-    return found
+            parts[number].append(part)
+    return dict(parts)
 
 
 def part_row(part: Part) -> PartRow:
@@ -243,14 +259,16 @@ def part_row(part: Part) -> PartRow:
 
 
 def _part(row: PartRow) -> Part | None:
+    """Return the part in a row, None for a damaged row or an unknown kind."""
     if row.kind == "tool_call":
         return ToolCallPart(
             call_id=loaded(row.call_id), name=loaded(row.name), arguments=loaded(row.text)
         )
     if row.kind == "file":
         return _from_json(FilePart, loaded(row.text))
-    kind = TEXT_PARTS.get("refusal" if row.name == _REFUSED else row.kind)
-    if kind is None:
+    kind = "refusal" if row.name == _REFUSED else row.kind
+    part_type = TEXT_PARTS.get(kind)
+    if part_type is None:
         log.warning("a part of an unknown kind was left out: %r", row.kind)
         return None
-    return kind(text=loaded(row.text))
+    return part_type(text=loaded(row.text))

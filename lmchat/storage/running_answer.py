@@ -1,8 +1,9 @@
 """Files of running answers and tool calls; those of killed processes are recovered later.
 
 `sessions.db-answer-ID` begins with a line of JSON about the answer. Each further line holds the
-pieces of one write, which costs little more than its text, where SQLite would write pages. A cut
-line does not count. The process locks its file; after a kill, the file has no lock.
+pieces of one write. Such a line is little longer than its text, where SQLite would write whole
+pages. A line that was cut off by a kill is ignored. The process locks its file; after a kill, the
+file has no lock.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1 << 28  # more than any answer; a larger file is left alone
+# More than any answer has. A larger file is not read.
+_MOST_BYTES = 256 * 1024 * 1024
 _FILE_MODE = 0o600
 
 
 class FileHead(Struct, frozen=True, kw_only=True):
-    """First line of a file: the message to which its text belongs."""
+    """First line of a file: the message whose pieces follow."""
 
     session_id: str
     message_id: str
@@ -55,47 +57,51 @@ class FileHead(Struct, frozen=True, kw_only=True):
 
 
 def answer_path(store: Path, message_id: str) -> Path:
-    """Return the path of the file of an answer."""
+    """Return the path of the file of an answer, beside the database `store`."""
     return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')}")
 
 
 def answer_files(store: Path) -> list[Path]:
-    """Return the files of all running or killed answers beside the sessions."""
+    """Return the files of all running or killed answers beside the database `store`."""
     return list(store.parent.glob(f"{store.name}-answer-*"))
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     """Return the head of a file, None if it is damaged, and its pieces; raises `OSError`."""
-    first, *lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
+    first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
+    head = _parsed(first_line, FileHead)
     pieces: list[Piece] = []
-    for line in lines:
-        pieces += _parsed(line, list[tuple[str, str]]) or []
-    return _parsed(first, FileHead), kept_pieces(pieces)
+    for line in further_lines:
+        pieces_of_line = _parsed(line, list[tuple[str, str]])
+        if pieces_of_line is not None:
+            pieces += pieces_of_line
+    return head, pieces_after_reset(pieces)
 
 
-def kept_pieces(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return the pieces after the last `RESET`, which replaces all before it."""
-    kept: list[Piece] = []
-    for piece in pieces:
-        if piece[0] == RESET[0]:
-            kept.clear()
+def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return the pieces after the last `RESET`, or all of them without one."""
+    reset_kind, _ = RESET
+    remaining: list[Piece] = []
+    for kind, text in pieces:
+        if kind == reset_kind:
+            remaining.clear()
         else:
-            kept.append(piece)
-    return kept
+            remaining.append((kind, text))
+    return remaining
 
 
-def _parsed(line: bytes, kind: type[T]) -> T | None:
-    """Return what a line of JSON holds, None for a cut or damaged one."""
+def _parsed(line: bytes, value_type: type[T]) -> T | None:
+    """Return the value in a line of JSON, None for a cut or damaged one."""
     try:
-        return convert(json.loads(line.decode(errors="surrogatepass")), kind)
+        return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
     except (ValueError, RecursionError, ValidationError):
         return None
 
 
 def is_running(path: Path) -> bool:
-    """Return whether the process of an answer still locks its file.
+    """Return whether the process of an answer still runs: whether its file is locked.
 
-    A file that cannot be read now counts as locked, so that it stays.
+    A file that cannot be read now counts as locked, so that it is not removed.
     """
     try:
         read_answer(path)
@@ -108,16 +114,21 @@ def is_running(path: Path) -> bool:
     try:
         return not try_lock(descriptor, is_shared=True)
     except OSError:
-        # a file system without locks: a running answer is written once more at its end
+        # A file system without locks: also an answer that still runs is saved as interrupted now.
+        # Its process saves the whole answer at its end.
         return False
     finally:
         os.close(descriptor)
 
 
 class RunningAnswers:
-    """Answers of this process; their files survive its end, but not a power cut."""
+    """Files of the running answers of this process.
+
+    They are not synced to the disk: their last lines survive a kill, but not a power cut.
+    """
 
     def __init__(self, store: Path) -> None:
+        """Write nothing yet; the files will be beside the database `store`."""
         self._store = store
         self._thread = JobThread("lmchat-answers")
         self._files: dict[str, AnswerFile] = {}
@@ -128,11 +139,11 @@ class RunningAnswers:
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
         pieces = call_pieces(message) if message.role is Role.TOOL else ()
-        with suppress(OSError):  # a full disk; `add` tries again
+        with suppress(OSError):  # such as a full disk: `add` creates the file then
             await self._thread.run(partial(file.add, pieces))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
-        """Append all pieces or none; raises `StoreUnavailable` where that fails."""
+        """Append pieces to the file of an answer, all or none; raises `StoreUnavailable`."""
         try:
             await self._thread.run(partial(self._files[message_id].add, pieces))
         except OSError as error:
@@ -145,7 +156,7 @@ class RunningAnswers:
             await self._thread.run(file.remove)
 
     async def aclose(self) -> None:
-        """Release the files; those that remain are of answers that could not be saved."""
+        """Close the files without removing them: their answers could not be saved."""
         files = list(self._files.values())
         self._files.clear()
 
@@ -160,24 +171,28 @@ class AnswerFile:
     """File of one running answer; every method blocks."""
 
     def __init__(self, path: Path, head: FileHead) -> None:
+        """Create nothing yet: the first call of `add` does."""
         self._path = path
-        self._head = _line(to_builtins(head))
-        self._size_bytes = 0
+        self._head_line = _json_line(to_builtins(head))
+        self._size_bytes = 0  # of complete lines
         self._descriptor: int | None = None
 
     def add(self, pieces: Sequence[Piece]) -> None:
-        """Append pieces; after an `OSError`, none of them count."""
+        """Append pieces, after the head if they are the first ones.
+
+        Raises `OSError`; the next call then overwrites what was written of these.
+        """
         if self._descriptor is None:
             self._descriptor = self._create()
-        data = b"" if self._size_bytes else self._head
+        data = b"" if self._size_bytes else self._head_line
         if pieces:
-            data += _line(pieces)
+            data += _json_line(pieces)
 
-        os.ftruncate(self._descriptor, self._size_bytes)  # half a line, left by a full disk
-        rest = memoryview(data)
-        while rest:
-            written = os.write(self._descriptor, rest)
-            rest = rest[written:]
+        os.ftruncate(self._descriptor, self._size_bytes)  # removes half a line, left by a full disk
+        unwritten = memoryview(data)
+        while unwritten:
+            written_bytes = os.write(self._descriptor, unwritten)
+            unwritten = unwritten[written_bytes:]
         self._size_bytes += len(data)
 
     def remove(self) -> None:
@@ -194,7 +209,8 @@ class AnswerFile:
     def _create(self) -> int:
         """Create and lock the file; return its descriptor."""
         ensure_folder(self._path.parent)
-        # under another name first: no other process must see it without a lock
+        # Create it under another name: another process would take it for the file of a killed
+        # process before it is locked.
         hidden = self._path.with_name(f".{self._path.name}")
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
         path.unlink(missing_ok=True)
@@ -207,5 +223,6 @@ class AnswerFile:
         return descriptor
 
 
-def _line(value: Any) -> bytes:
+def _json_line(value: Any) -> bytes:
+    """Return a value as a line of JSON; lone surrogates are kept, which UTF-8 does not allow."""
     return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"

@@ -18,12 +18,14 @@ log = logging.getLogger(__name__)
 
 SERVICE = "lmchat"  # name of our keys in the keyring; the user name is the server's origin
 _REAL_PRIORITY = 1  # backends below it always fail, keep nothing, or keep plain text
-_OF_SYSTEM = {
+_BACKENDS = {
     "darwin": ("keyring.backends.macOS.Keyring",),
     "win32": ("keyring.backends.Windows.WinVaultKeyring",),
 }
+"""Names of the backends of a system, by `sys.platform`."""
+# backends of Linux
 _KWALLET = "keyring.backends.kwallet.DBusKeyring"
-_OTHERS = ("keyring.backends.SecretService.Keyring", "keyring.backends.libsecret.Keyring")
+_SECRET_SERVICES = ("keyring.backends.SecretService.Keyring", "keyring.backends.libsecret.Keyring")
 
 
 class Keyring(Protocol):
@@ -37,8 +39,8 @@ class Keyring(Protocol):
 def system_keyring() -> Keyring | None:
     """Return the keyring that the user has chosen, else that of this system.
 
-    Return None without the extra `keyring`, or if no keyring works.
-    `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg` name a choice.
+    `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg` name a choice. Return None without the library
+    `keyring`, or if no keyring works.
     """
     try:
         core = import_module("keyring.core")
@@ -51,13 +53,16 @@ def system_keyring() -> Keyring | None:
         return None
     if priority < _REAL_PRIORITY:
         return None
-    found: Keyring = backend
-    return found
+    keyring: Keyring = backend
+    return keyring
 
 
 def _first_working(core: Any) -> Any:
-    """Return the first backend of this system that works; None without one."""
-    for name in _names():
+    """Return the first backend of this system that works, None without one.
+
+    `core` is the module `keyring.core`.
+    """
+    for name in _names_of_backends():
         try:
             return core.load_keyring(name)
         except Exception as error:  # noqa: BLE001 - third-party; its service may be missing
@@ -65,20 +70,22 @@ def _first_working(core: Any) -> Any:
     return None
 
 
-def _names() -> tuple[str, ...]:
+def _names_of_backends() -> tuple[str, ...]:
     """Return the names of the backends of this system, in the library's own order."""
-    if sys.platform in _OF_SYSTEM:
-        return _OF_SYSTEM[sys.platform]
+    if sys.platform in _BACKENDS:
+        return _BACKENDS[sys.platform]
     is_kde = "KDE" in os.environ.get("XDG_CURRENT_DESKTOP", "").split(":")
-    return (_KWALLET, *_OTHERS) if is_kde else (*_OTHERS, _KWALLET)
+    if is_kde:
+        return (_KWALLET, *_SECRET_SERVICES)
+    return (*_SECRET_SERVICES, _KWALLET)
 
 
 def keys_of(backend: Keyring | None, origins: list[str]) -> dict[str, str]:
-    """Return the keys of servers by origin."""
+    """Return the keys of servers by origin, without origins that have none in the keyring."""
     if backend is None:
         return {}
-    found = {origin: backend.get_password(SERVICE, origin) for origin in origins}
-    return {origin: key for origin, key in found.items() if key}
+    keys = {origin: backend.get_password(SERVICE, origin) for origin in origins}
+    return {origin: key for origin, key in keys.items() if key}
 
 
 def main() -> None:

@@ -21,13 +21,13 @@ from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage.database import MemoryDatabase
 from lmchat.storage.metrics_store import MetricsStore
 from lmchat.storage.purging import purge_sessions
-from lmchat.storage.running_answer import kept_pieces
+from lmchat.storage.running_answer import pieces_after_reset
 from lmchat.storage.session_rows import write_rows
 from lmchat.storage.session_tables import SessionTables
 from lmchat.storage.store import SqliteStore
 
 _NO_IMPORT = "A temporary chat saves nothing, so it cannot import."
-_WITHOUT = "Start lmchat without --temporary."
+_WITHOUT_TEMPORARY = "Start lmchat without --temporary."
 
 
 class UnsavedStore:
@@ -35,16 +35,16 @@ class UnsavedStore:
 
     def __init__(self, saved: SqliteStore, *, clock: Callable[[], datetime] = now) -> None:
         self._saved = saved
-        self._pieces: dict[str, list[Piece]] = {}  # of running answers, by their ids
+        self._pieces: dict[str, list[Piece]] = {}  # of running answers, by their message ids
         self._database = MemoryDatabase(self._pieces)
         self._memory = SessionTables(self._database, clock)
-        self._files: dict[str, bytes] = {}
-        self._drafts: dict[str, str] = {}
-        self._bookmarks: dict[str, str] = {}
+        self._files: dict[str, bytes] = {}  # attached ones, by digest
+        self._drafts: dict[str, str] = {}  # by session id
+        self._bookmarks: dict[str, str] = {}  # by session id
         self._opened_ids: set[str] = set()  # of sessions that were opened
         self._memory_ids: set[str] = set()  # of sessions in memory
-        self._copied_ids: set[str] = set()  # of those in memory that are saved too
-        self._copying = asyncio.Lock()
+        self._copied_ids: set[str] = set()  # of sessions in memory that are copies of saved ones
+        self._copying = asyncio.Lock()  # so that a session is copied once
 
     @property
     def notice(self) -> str:
@@ -67,21 +67,22 @@ class UnsavedStore:
         await self._saved.aclose()
 
     def _tables_of(self, session_id: str) -> SessionTables:
-        """Return the tables that have a session."""
+        """Return the tables that have a session: those in memory if it was begun or changed."""
         return self._memory if session_id in self._memory_ids else self._saved
 
-    async def _tables_to_add_to(self, session_id: str) -> SessionTables:
-        """Return the tables in memory; a saved session is copied there if it was opened.
+    async def _begin_or_copy(self, session_id: str) -> SessionTables:
+        """Return the tables in memory, to add a message of a session there.
 
-        Any other session begins in memory, without reading the disk.
+        A session that was opened is a saved one, and is copied there first. Any other is new and
+        begins in memory, without reading the disk.
         """
         if session_id in self._opened_ids:
-            await self._tables_with_copy(session_id)
+            await self._copy(session_id)
         self._memory_ids.add(session_id)
         return self._memory
 
-    async def _tables_with_copy(self, session_id: str) -> SessionTables:
-        """Return the tables in memory, with a copy of a saved session."""
+    async def _copy(self, session_id: str) -> SessionTables:
+        """Copy a saved session into memory unless it is there; return the tables in memory."""
         async with self._copying:
             if session_id not in self._memory_ids:
                 rows = await self._saved.session_rows(session_id)
@@ -93,13 +94,15 @@ class UnsavedStore:
     # Sessions
 
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
+        """Return the sessions in memory and saved ones that are not copied, in one order."""
         saved = await self._saved.list_sessions(is_trash=is_trash)
-        own = await self._memory.list_sessions(is_trash=is_trash)
+        in_memory = await self._memory.list_sessions(is_trash=is_trash)
         not_copied = [header for header in saved if header.session_id not in self._memory_ids]
         order = _trash_order if is_trash else _list_order
-        return tuple(sorted([*own, *not_copied], key=order, reverse=True))
+        return tuple(sorted([*in_memory, *not_copied], key=order, reverse=True))
 
     async def find(self, id_or_prefix: str) -> str:
+        """Return the full id of a session in memory, else of a saved one."""
         if id_or_prefix == "last":
             headers = await self.list_sessions()
             if headers:
@@ -115,35 +118,39 @@ class UnsavedStore:
         return session
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         return await memory.update_session(session_id, changes)
 
     async def purge(self, *session_ids: str) -> None:
+        """Delete sessions that are in memory only; raises `WrongUse` for saved ones."""
         unsaved_ids = self._memory_ids - self._copied_ids
         if not unsaved_ids.issuperset(session_ids):
             raise WrongUse(
-                "A temporary chat cannot delete saved sessions permanently.", hint=_WITHOUT
+                "A temporary chat cannot delete saved sessions permanently.",
+                hint=_WITHOUT_TEMPORARY,
             )
         await self._database.write(partial(purge_sessions, session_ids=session_ids))
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         session = await memory.fork(session_id, message_id)
         self._memory_ids.add(session.header.session_id)
         return session
 
     async def import_session(self, session: Session) -> SessionHeader | None:  # noqa: ARG002
-        raise WrongUse(_NO_IMPORT, hint=_WITHOUT)
+        raise WrongUse(_NO_IMPORT, hint=_WITHOUT_TEMPORARY)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        own = await self._memory.search(query, limit=limit)
+        """Return hits in memory, then those in saved sessions that are not copied."""
+        hits_in_memory = await self._memory.search(query, limit=limit)
         saved_limit = limit
         while True:
-            found = await self._saved.search(query, limit=saved_limit)
-            saved = [hit for hit in found if hit.session_id not in self._memory_ids]
-            if len(saved) >= limit or len(found) < saved_limit:
-                return (*own, *saved)[:limit]
-            saved_limit *= 2  # copies hide some of the saved ones
+            saved_hits = await self._saved.search(query, limit=saved_limit)
+            not_copied = [hit for hit in saved_hits if hit.session_id not in self._memory_ids]
+            has_all = len(saved_hits) < saved_limit
+            if has_all or len(not_copied) >= limit:
+                return (*hits_in_memory, *not_copied)[:limit]
+            saved_limit *= 2  # too many of these hits were in copied sessions
 
     # Messages
 
@@ -158,37 +165,38 @@ class UnsavedStore:
         return await self._saved.has_message(message_id)
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        memory = await self._tables_to_add_to(session.session_id)
+        memory = await self._begin_or_copy(session.session_id)
         await memory.append(session, message)
 
     async def append_branch(
         self, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        memory = await self._tables_to_add_to(session.session_id)
+        memory = await self._begin_or_copy(session.session_id)
         return await memory.append_branch(session, messages)
 
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
+        """Write the row of an answer; without its prompt, `finish` does so."""
         if has_prompt:
-            memory = await self._tables_to_add_to(session_id)
+            memory = await self._begin_or_copy(session_id)
             await memory.begin_answer(session_id, message)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
-        earlier = self._pieces.get(message_id, [])
-        self._pieces[message_id] = kept_pieces([*earlier, *pieces])
+        earlier_pieces = self._pieces.get(message_id, [])
+        self._pieces[message_id] = pieces_after_reset([*earlier_pieces, *pieces])
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        memory = await self._tables_to_add_to(session_id)
+        memory = await self._begin_or_copy(session_id)
         await memory.finish(session_id, message)
         self._pieces.pop(message.message_id, None)
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         return await memory.delete_message(session_id, message_id)
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         return await memory.restore_message(session_id, message_id)
 
     async def last_deleted_message(
@@ -202,14 +210,14 @@ class UnsavedStore:
         return await self._tables_of(session_id).tree(session_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         return await memory.set_leaf(session_id, message_id)
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         return await self._tables_of(session_id).branch_names(session_id)
 
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        memory = await self._tables_with_copy(session_id)
+        memory = await self._copy(session_id)
         await memory.name_branch(session_id, message_id, name)
 
     # Attached files, prompts, drafts and figures
@@ -225,9 +233,10 @@ class UnsavedStore:
         return await self._saved.read_file(digest)
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        own = await self._memory.prompt_history(limit=limit)
+        in_memory = await self._memory.prompt_history(limit=limit)
         saved = await self._saved.prompt_history(limit=limit)
-        return tuple(dict.fromkeys((*own, *saved)))[:limit]
+        different_prompts = dict.fromkeys((*in_memory, *saved))
+        return tuple(different_prompts)[:limit]
 
     async def draft(self, session_id: str) -> str:
         if session_id in self._drafts:
@@ -256,8 +265,10 @@ class UnsavedStore:
 
 
 def _list_order(header: SessionHeader) -> tuple[bool, datetime]:
+    """Return the key by which the list is sorted, highest first."""
     return header.is_pinned, header.updated_at
 
 
 def _trash_order(header: SessionHeader) -> datetime:
+    """Return the key by which the trash is sorted, latest first."""
     return header.deleted_at or header.updated_at
