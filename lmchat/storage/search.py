@@ -1,7 +1,7 @@
 """Search in all sessions: hits with the words around them.
 
-The search index names candidates, and each of them is compared. Texts that are not indexed yet are
-all compared.
+The search index names texts that may hold the terms, and each of them is compared with the terms.
+Texts that are not indexed yet are all compared.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from lmchat.text import fold
 
 log = logging.getLogger(__name__)
 
-_SORTED = 50
-"""Newest hits among which those that begin a word come first; all others follow by time."""
-_FEW = 2000  # filtered messages up to which comparing all is faster than the index
-_FIRST_TITLES = 3  # shown before messages; the others come last
-_FIRST_TITLES_READ = 50  # to find these
+_SORTED_HITS = 50
+"""Newest hits among which those whose words begin like the terms come first; others are by time."""
+# With fewer messages that pass the filters, comparing them all is faster than the index.
+_FEW_MESSAGES = 2000
+_FIRST_TITLES = 3  # that come before messages; the others come last
+_FIRST_TITLES_READ = 50  # to find these: some titles only repeat a prompt
+# text around a match in a hit
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
 _FENCES = ("```", "~~~")
@@ -43,36 +45,38 @@ _UNSPACED = (
 _HIT_COLUMNS = ("session_id", "title", "message_id", "role", "model", "created_at", "tags")
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at, s.tags"
 _PART = "p.kind, p.text, p.name"
-_SEEN = "m.hidden_by is null and s.deleted_at is null"
+_VISIBLE = "m.hidden_by is null and s.deleted_at is null"
 _IN_SESSION = "cross join sessions s on s.session_id = m.session_id"
-"""`cross` keeps this order of joins: newest hits come first, and a query can end early."""
+"""`cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest
+hits first, and a query can end early."""
 _REPEATED_CALL = """p.kind = 'tool_call' and m.role = 'assistant' and exists (
     select 1 from messages t
     cross join parts c on c.number = t.number and c.kind = 'tool_call'
     where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null)"""
-"""A call in an answer that a tool message repeats, which is the hit."""
+"""Condition for a call in an answer that is also in the tool message below: that is the hit."""
 _MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}
-    cross join parts p on p.number = m.number where {_SEEN} and not ({_REPEATED_CALL})"""
+    cross join parts p on p.number = m.number where {_VISIBLE} and not ({_REPEATED_CALL})"""
 _INDEXED = f"""select {_HIT}, {_PART} from trigrams
     cross join parts p on p.part_id = trigrams.rowid
     cross join messages m on m.number = p.number {_IN_SESSION}
-    where {_SEEN} and not ({_REPEATED_CALL}) and m.is_indexed = 1 and trigrams match ?"""
+    where {_VISIBLE} and not ({_REPEATED_CALL}) and m.is_indexed = 1 and trigrams match ?"""
 _RUNNING = f"""select {_HIT}, m.number from messages m {_IN_SESSION}
-    where {_SEEN} and m.state = 'streaming'"""
+    where {_VISIBLE} and m.state = 'streaming'"""
 _TITLES = """select session_id, title, '', '', model, updated_at, tags from sessions
     where deleted_at is null"""
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
-_SPOKEN = "and (p.kind = 'text' or m.role = 'tool')"
+# Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
+_TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
 
 
 class _Match(Struct, frozen=True, kw_only=True):
     """Text that holds all terms, and the columns of its message and session."""
 
-    columns: dict[str, Any]
-    kind: str
+    columns: dict[str, Any]  # by the names `_HIT_COLUMNS`
+    kind: str  # of the part of a message, or `title`
     text: str
-    begins_words: bool
+    begins_words: bool  # whether words of the text begin like the terms
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,15 +84,16 @@ class _Match(Struct, frozen=True, kw_only=True):
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
-    """Return hits, one a message, each kind newest first.
+    """Return at most `limit` hits, one a message, for what the user has typed.
 
-    Running answers lead, then some titles, messages, and the other titles.
+    Running answers come first, then some titles, messages, and the other titles; each newest first.
     """
-    rest, filters = parse_filters(text)
-    terms = parse_terms(rest)
+    text_without_filters, filters = parse_filters(text)
+    terms = parse_terms(text_without_filters)
     if not terms and filters == Filters():
         return ()
-    # one state of the file: else a message may be indexed in between
+    # All queries see the same state of the file. Else a message may be indexed between the query
+    # for indexed messages and that for others, and would be missed.
     connection.execute("savepoint search")
     try:
         return _hits(_Search(connection, terms, filters), terms, limit)
@@ -97,17 +102,18 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 
 
 def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit, ...]:
+    """Return at most `limit` hits; no more matches are looked for than these need."""
     titles = matches.titles()
-    first_read = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
-    ordered = chain(
+    first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
+    all_matches = chain(
         matches.running_answers(),
-        first_read[:_FIRST_TITLES],
+        first_titles[:_FIRST_TITLES],
         matches.messages(),
-        first_read[_FIRST_TITLES:],
-        titles,
+        first_titles[_FIRST_TITLES:],
+        titles,  # those that were not read above
     )
     hits: dict[tuple[str, str], SearchHit] = {}
-    for match in ordered:
+    for match in all_matches:
         if match is None or match.key in hits:
             continue
         hit = _hit(match, terms)
@@ -119,30 +125,41 @@ def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit
 
 
 class _Search:
-    """Texts that match the terms and filters of a search."""
+    """Texts that match the terms and filters of a search.
+
+    Each method yields matches as its query finds them.
+    """
 
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Filters) -> None:
         self._connection = connection
         self._terms = [folded(term) for term in terms]
-        self._starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
+        # a term where no letter or digit is before it
+        self._word_starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
         self._filters = filters
 
     def running_answers(self) -> Iterator[_Match]:
-        """Yield running answers, also of other processes."""
+        """Yield the running answers that match, also those of other processes."""
         query = f"{_RUNNING} {self._filters.sql} order by m.number desc"
         for *row, number in self._connection.execute(query, self._filters.values).fetchall():
-            for part in arrived_parts(self._connection, number, row[2]):
-                stored = part_row(part)
-                text = searched_text(stored.kind, stored.text, stored.name)
-                match = self._match(row, stored.kind, text)
-                if match is not None:
-                    yield match
-                    break
+            match = self._match_running_answer(row, number)
+            if match is not None:
+                yield match
+
+    def _match_running_answer(self, row: Sequence[Any], number: int) -> _Match | None:
+        """Return the match of the first part of an answer that has one."""
+        message_id = row[_HIT_COLUMNS.index("message_id")]
+        for part in arrived_parts(self._connection, number, message_id):
+            stored = part_row(part)
+            text = searched_text(stored.kind, stored.text, stored.name)
+            match = self._match(row, stored.kind, text)
+            if match is not None:
+                return match
+        return None
 
     def titles(self) -> Iterator[_Match | None]:
-        """Yield sessions by title.
+        """Yield the sessions whose title matches; none with filters, which are for messages.
 
-        None is a title that only repeats a prompt, which is a hit itself.
+        None is yielded for a title that only repeats the first prompt, which is a hit itself.
         """
         if self._filters.sql:
             return
@@ -155,39 +172,49 @@ class _Search:
                 yield None if is_prompt else match
 
     def messages(self) -> Iterator[_Match]:
-        """Yield messages, newest first.
+        """Yield the parts of messages that match, newest first.
 
-        Of the newest ones, those with words that begin like the terms lead.
+        Among the newest `_SORTED_HITS`, those with words that begin like the terms come first.
         """
         matches = self._messages_by_time()
-        yield from sorted(islice(matches, _SORTED), key=lambda match: not match.begins_words)
+        newest = list(islice(matches, _SORTED_HITS))
+        yield from (match for match in newest if match.begins_words)
+        yield from (match for match in newest if not match.begins_words)
         yield from matches
 
     def _messages_by_time(self) -> Iterator[_Match]:
+        """Yield the parts of messages that match, newest first, with the index if that helps.
+
+        Parts that are not in the index come before the others.
+        """
         values = self._filters.values
-        where = self._filters.sql
-        candidates = None if self._are_few() else index_query(self._connection, self._terms)
+        conditions = self._filters.sql
         if not self._terms:
-            where += f" {_SPOKEN}"
-        if candidates is None:
-            yield from self._compare(f"{_MESSAGES} {where} {_NEWEST_FIRST}", values)
+            conditions += f" {_TEXTS_AND_TOOLS}"
+        query_of_index: str | None = None
+        if not self._have_few_messages():
+            query_of_index = index_query(self._connection, self._terms)
+
+        if query_of_index is None:  # all are compared
+            yield from self._compare(f"{_MESSAGES} {conditions} {_NEWEST_FIRST}", values)
             return
-
-        not_indexed = f"{_MESSAGES} and m.is_indexed = 0 {where} {_NEWEST_FIRST}"
+        not_indexed = f"{_MESSAGES} and m.is_indexed = 0 {conditions} {_NEWEST_FIRST}"
         yield from self._compare(not_indexed, values)
-        if candidates:
-            indexed = f"{_INDEXED} {where} order by trigrams.rowid desc"
-            yield from self._compare(indexed, (candidates, *values))
+        if query_of_index:
+            indexed = f"{_INDEXED} {conditions} order by trigrams.rowid desc"
+            yield from self._compare(indexed, (query_of_index, *values))
 
-    def _are_few(self) -> bool:
-        """Return whether so few messages pass the filters that all can be compared."""
+    def _have_few_messages(self) -> bool:
+        """Return whether there are filters, and few messages pass them."""
         if not self._filters.sql:
             return False
         query = f"""select 1 from messages m {_IN_SESSION}
-            where {_SEEN} {self._filters.sql} limit ?"""
-        return len(self._connection.execute(query, (*self._filters.values, _FEW)).fetchall()) < _FEW
+            where {_VISIBLE} {self._filters.sql} limit ?"""
+        values = (*self._filters.values, _FEW_MESSAGES)
+        return len(self._connection.execute(query, values).fetchall()) < _FEW_MESSAGES
 
     def _compare(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
+        """Yield the matches among the rows of a query, which begin with `_HIT_COLUMNS`."""
         with closing(self._connection.execute(query, values)) as rows:
             for *row, kind, text, name in rows:
                 match = self._match(row, kind, searched_text(kind, text, name))
@@ -195,7 +222,10 @@ class _Search:
                     yield match
 
     def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
-        """Return a match if the text holds all terms."""
+        """Return a match if the text holds all terms, and a code block if one is asked for.
+
+        `row` has the values of `_HIT_COLUMNS`; `kind` is that of the part, or `title`.
+        """
         if self._filters.needs_code:
             has_code = kind == "text" and any(fence in text for fence in _FENCES)
             if not has_code:
@@ -207,12 +237,12 @@ class _Search:
             columns=dict(zip(_HIT_COLUMNS, row, strict=True)),
             kind=kind,
             text=text,
-            begins_words=all(start.search(folded_text) for start in self._starts),
+            begins_words=all(start.search(folded_text) for start in self._word_starts),
         )
 
 
 def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
-    """Return a hit with the words around its first term, None for a damaged row."""
+    """Return a hit with the text around the first term in it, None for a damaged row."""
     columns = match.columns
     try:
         moment = datetime.fromisoformat(columns["created_at"])
@@ -221,9 +251,10 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
         return None
 
     text = match.text
-    spans = [span for term in terms if (span := _span(text, term))]
-    start, end = min(spans, default=(0, 0))
-    # white space is cut afterwards: twice as many characters are enough
+    possible_spans = [_span(text, term) for term in terms]
+    spans = [span for span in possible_spans if span is not None]
+    start, end = min(spans, default=(0, 0))  # a search without terms shows the beginning
+    # Twice as many characters as are shown: runs of white space become one blank.
     before = _on_one_line(text[max(start - _BEFORE_CHARS * 2, 0) : start]).lstrip()
     after = _on_one_line(text[end : end + _AFTER_CHARS * 2]).rstrip()
     return SearchHit(
@@ -243,31 +274,51 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
 
 
 def _span(text: str, term: str) -> tuple[int, int] | None:
-    """Return where a text holds a term, in other letters perhaps."""
-    words = map(re.escape, term.split(" "))
-    match = _find(text, r"\s+".join(words))
+    """Return start and end of a term in a text, None without it.
+
+    The term may have other capitals, accents and white space there: “cafe” is found in “Café”.
+    """
+    escaped_words = map(re.escape, term.split(" "))
+    match = _find(text, r"\s+".join(escaped_words))
     if match is not None:
         return match.span()
 
-    letters: list[str] = []
-    origins: list[int] = []  # index in the text of each letter
-    for index, char in enumerate(text):
-        plain = " " if char.isspace() else fold(char)
-        if plain != " " or letters[-1:] != [" "]:
-            letters.append(plain)
-            origins += [index] * len(plain)
-    match = _find("".join(letters), re.escape(fold(term)))
+    folded_text, origins = _folded_with_origins(text)
+    match = _find(folded_text, re.escape(fold(term)))
     if match is None:
         return None
-    return origins[match.start()], origins[match.end() - 1] + 1
+    last_index = match.end() - 1
+    return origins[match.start()], origins[last_index] + 1
+
+
+def _folded_with_origins(text: str) -> tuple[str, list[int]]:
+    """Return a folded text with one blank for all white space, and where it comes from.
+
+    The list has for each of its characters the index of the original one. One character may be
+    folded into several: “ß” becomes “ss”.
+    """
+    folded_chars: list[str] = []
+    origins: list[int] = []
+    for index, char in enumerate(text):
+        folded_char = " " if char.isspace() else fold(char)
+        repeats_blank = folded_char == " " and folded_chars[-1:] == [" "]
+        if not repeats_blank:
+            folded_chars.append(folded_char)
+            origins += [index] * len(folded_char)
+    return "".join(folded_chars), origins
 
 
 def _find(text: str, pattern: str) -> re.Match[str] | None:
-    """Find a term: first one that begins a word, with the whole word, else any."""
+    """Find a term at the beginning of a word, to the end of that word; else find it anywhere.
+
+    “run” is found as “running”, before the end of “overrun”. In scripts without blanks between
+    words, no more than the term is found.
+    """
     letter = rf"[^\W{_UNSPACED}]"
     word = rf"(?<!\w){pattern}(?:(?<={letter}){letter}*)?"
     return re.search(word, text, re.IGNORECASE) or re.search(pattern, text, re.IGNORECASE)
 
 
 def _on_one_line(text: str) -> str:
+    """Return a text with one blank for each run of white space."""
     return re.sub(r"\s+", " ", text)

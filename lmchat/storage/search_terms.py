@@ -15,7 +15,9 @@ from lmchat.text import safe_line
 _MOST_TERMS = 50
 _MOST_FILTERS = 50
 _LONGEST_TERM = 1000  # characters
+# `"a phrase"`, whose last quote may be missing, or `word`
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+# `role:you` or `title:"two words"`, after white space or at the beginning
 _FILTER = re.compile(
     r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
 )
@@ -26,15 +28,15 @@ _ROLES = {
     **{str(role): role for role in Role},
 }
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
-"""How to write a filter; of the others, only those with a date can be wrong."""
+"""How to write a filter, by its name; of the others, only those with a date can be wrong."""
 
 
 class Filters(Struct, frozen=True, kw_only=True):
-    """Filters as SQL over messages `m` and sessions `s`, and whether a text needs a code block."""
+    """Filters of a search as conditions of SQL over messages `m` and sessions `s`."""
 
     sql: str = ""  # each condition begins with `and`
-    values: tuple[str, ...] = ()
-    needs_code: bool = False
+    values: tuple[str, ...] = ()  # of the question marks in it
+    needs_code: bool = False  # whether a text must have a code block, which SQL does not check
 
 
 def parse_terms(text: str) -> tuple[str, ...]:
@@ -42,8 +44,8 @@ def parse_terms(text: str) -> tuple[str, ...]:
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        # A star behind a word, which asks other searches for a beginning, has no effect: every
-        # word may be a beginning.
+        # In other programs, a star at the end asks for words that begin so. Here every word does
+        # that, so the star is dropped, unless the word is nothing but stars.
         term = phrase if word is None else word.rstrip("*") or word
         term = encodable(" ".join(term.split())[:_LONGEST_TERM])
         if folded(term):
@@ -53,16 +55,14 @@ def parse_terms(text: str) -> tuple[str, ...]:
 
 def parse_filters(text: str) -> tuple[str, Filters]:
     """Return a search without its filters, and the filters; raises `WrongUse`."""
-    conditions: dict[tuple[str, str], None] = {}
+    conditions: dict[tuple[str, str], None] = {}  # different ones, in their order
     needs_code = False
-
-    def take(match: re.Match[str]) -> str:
-        nonlocal needs_code
+    for match in _FILTER.finditer(text):
         name = match[1].lower()
         value = match[2] or match[3]
         if name == "has" and value.lower() == "code":
             needs_code = True
-            return " "
+            continue
         condition = _condition(name, value)
         if condition is None:
             form = _FORMS.get(name, f"a date, such as {name}:2026-11-01")
@@ -71,31 +71,29 @@ def parse_filters(text: str) -> tuple[str, Filters]:
                 hint="To search for these words, quote them: '\"WORDS\"'.",
             )
         conditions[condition] = None
-        return " "
 
-    rest = _FILTER.sub(take, text)
-    chosen = list(conditions)[:_MOST_FILTERS]
-    return rest, Filters(
-        sql="".join(f" and {sql}" for sql, _ in chosen),
-        values=tuple(value for _, value in chosen),
+    used_conditions = list(conditions)[:_MOST_FILTERS]
+    return _FILTER.sub(" ", text), Filters(
+        sql="".join(f" and {sql}" for sql, _ in used_conditions),
+        values=tuple(value for _, value in used_conditions),
         needs_code=needs_code,
     )
 
 
 def _condition(name: str, value: str) -> tuple[str, str] | None:
-    """Return the SQL of a filter with its value; None for a wrong one."""
-    wanted = folded(value[:_LONGEST_TERM])
-    # names as bytes: SQLite cannot pass on a text with damaged bytes
+    """Return a filter as a condition of SQL with its value; None for a wrong value."""
+    folded_value = folded(value[:_LONGEST_TERM])
+    # Names are cast to bytes: SQLite cannot pass a text with damaged bytes to `contains`.
     match name:
         case "model":
             models = """select model from (select distinct model from messages)
                 where contains(cast(model as blob), ?)"""
-            return f"m.model in ({models})", wanted
+            return f"m.model in ({models})", folded_value
         case "title":
             # `+` keeps SQLite from using the index of sessions: it would then sort all their
             # texts by time.
             sessions = "select session_id from sessions where contains(cast(title as blob), ?)"
-            return f"+m.session_id in ({sessions})", wanted
+            return f"+m.session_id in ({sessions})", folded_value
         case "role" if role := _ROLES.get(value.lower()):
             return "m.role = ?", role
         case "before" if day := _day(value):
@@ -107,7 +105,7 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
 
 
 def _day(value: str) -> str | None:
-    """Return a moment, or the local beginning of a day, as it is stored."""
+    """Return a moment, or the beginning of a day here, as it is stored; None if it is wrong."""
     try:
         moment = datetime.fromisoformat(value)
         return stored_time(moment if moment.tzinfo else moment.astimezone())
