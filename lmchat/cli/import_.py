@@ -27,8 +27,12 @@ from lmchat.threads import run_abandonable
 
 _STDIN = "-"
 _ALL = "all"
-_INTERRUPTED = 130
+_BYTES_PER_MB = 1024 * 1024
+_INTERRUPTED = 130  # exit code
 _MAX_LISTED = 50  # sessions, or notes, that are listed one by one
+
+Sources = Sequence[tuple[str, Sequence[str]]]
+"""Formats or programs, as `--from` names them, each with its files."""
 
 
 async def import_files(context: Context) -> int:
@@ -38,12 +42,12 @@ async def import_files(context: Context) -> int:
     outcome = await _import(context)
     output.show_progress("")
 
-    is_one_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
-    if is_one_refusal:
+    is_only_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
+    if is_only_refusal:
         _, error = outcome.refused[0]
         raise error
     if output.is_json:
-        output.document(_json(context, outcome))
+        output.document(_outcome_json(context, outcome))
     else:
         _report(context, outcome)
     if outcome.is_stopped:
@@ -52,70 +56,74 @@ async def import_files(context: Context) -> int:
 
 
 def _require_sources(options: ParsedOptions) -> None:
-    """Raise `WrongUse` unless either files are named, or other programs."""
+    """Raise `WrongUse` unless the command names either files or other programs."""
     if options.temporary:
-        words = "--temporary saves nothing, so it cannot import."
-        raise WrongUse(words, hint="Use --dry-run to check the files.")
-    words = ""
+        message = "--temporary saves nothing, so it cannot import."
+        raise WrongUse(message, hint="Use --dry-run to check the files.")
+    message = ""
     if options.files and options.source == _ALL:
-        words = "--from all takes no files."
+        message = "--from all takes no files."
     elif not options.files and options.source == "auto":
-        words = "Which file?"
-    if words:
+        message = "Which file?"
+    if message:
         hint = "Name files, or import the chats of other programs with --from all."
-        raise WrongUse(words, hint=hint)
+        raise WrongUse(message, hint=hint)
 
 
 async def _import(context: Context) -> ImportOutcome:
-    """Import until the end, or until a signal."""
+    """Import what the command names; a signal stops it and leaves what is imported so far."""
     options = context.options
 
-    def find() -> list[ChatPlace]:
-        found = chat_places(context.environ, Path.home())
-        return [place for place in found if options.source in (_ALL, place.source)]
+    def find_places() -> list[ChatPlace]:
+        places = chat_places(context.environ, Path.home())
+        return [place for place in places if options.source in (_ALL, place.source)]
 
     stdin = None
     if _STDIN in options.files:
-        stdin = await run_abandonable(_piped)
+        stdin = await run_abandonable(_read_stdin)
     outcome = ImportOutcome()
     async with open_store(context) as store:
-        importer = Importer(store, find=find, report_progress=context.output.show_progress)
-        sources: Sequence[tuple[str, Sequence[str]]] = [(options.source, options.files)]
+        importer = Importer(store, find=find_places, report_progress=context.output.show_progress)
+        sources: Sources = [(options.source, options.files)]
         try:
             if not options.files:
-                sources = await _wanted(context, importer)
-            for source, names in sources:
+                sources = await _confirmed_programs(context, importer)
+            for source, files in sources:
                 await importer.import_files(
-                    names, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
+                    files, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
                 )
         except asyncio.CancelledError:
             outcome.is_stopped = True
     return outcome
 
 
-async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
-    """Show what other programs have, and ask; return the format and the files of each program."""
-    found = await importer.survey()
+async def _confirmed_programs(context: Context, importer: Importer) -> Sources:
+    """Show which chats other programs have, and ask; return what the user wants to import.
+
+    `--yes` and `--dry-run` answer the question; without a terminal, it raises `WrongUse`.
+    """
+    programs = await importer.survey()
     context.output.show_progress("")
-    if not found:
+    if not programs:
         context.output.note(
             "No chats of other programs were found. To name files: lmchat import PATH"
         )
         return []
-    for program in found:
+    for program in programs:
         context.output.note(program.words)
     if not (context.options.yes or context.options.dry_run):
-        if all(program.is_known for program in found):
+        if all(program.is_known for program in programs):
             context.output.note("All of them were imported before.")
             return []
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await ask_yes_no("Import these chats?"):
             return []
-    return [(program.source, program.paths) for program in found]
+    return [(program.source, program.paths) for program in programs]
 
 
-def _piped() -> bytes:
+def _read_stdin() -> bytes:
+    """Return all of stdin; raises `FileRefused` if it is too large. Blocks."""
     if sys.stdin is None:
         raise WrongUse("Standard input is not available.", hint="Pass the name of a file.")
     try:
@@ -124,39 +132,41 @@ def _piped() -> bytes:
         raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:
         raise FileRefused(
-            f"The input from {_STDIN} is larger than {LARGEST_BYTES >> 20} MB.",
+            f"The input from {_STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB.",
             hint="Split it into smaller files.",
         )
     return data
 
 
 def _report(context: Context, outcome: ImportOutcome) -> None:
+    """Print a line for each chat, a summary, notes, and the ids of all that are saved sessions."""
     options, output = context.options, context.output
     if len(outcome.chats) <= _MAX_LISTED:
         for chat in outcome.chats:
-            words = chat_sentence(chat, is_trial=options.dry_run)
-            output.lines([f"{chat.file}: {words}{_next_step(chat)}"])
+            result = chat_sentence(chat, is_trial=options.dry_run)
+            output.lines([f"{chat.file}: {result}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
-        fresh = [chat for chat in outcome.chats if not chat.was_known]
-        programs = set() if options.files else {chat.header.tags for chat in fresh}
-        words = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
-        output.lines([f"{words}."])
+        new_chats = [chat for chat in outcome.chats if not chat.was_known]
+        # an imported chat has the name of its program as its tag
+        programs = set() if options.files else {chat.header.tags for chat in new_chats}
+        total = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
+        output.lines([f"{total}."])
     _note_losses(context, outcome)
 
-    saved = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
-    ids = [chat.header.session_id for chat in saved if chat.header.deleted_at is None]
+    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
+    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
     if ids:
         output.lines([" ".join(ids)])
 
 
 def _note_losses(context: Context, outcome: ImportOutcome) -> None:
-    """Print what was not imported, and why."""
+    """Print what was not imported: parts of chats, and whole files."""
     output = context.output
     notes: list[str] = []
     for chat in outcome.chats:
-        notes += [f"{chat.file}, {left.where}: {left.reason}." for left in chat.skipped]
-    for words in notes[:_MAX_LISTED]:
-        output.note(words)
+        notes += [f"{chat.file}, {part.where}: {part.reason}." for part in chat.skipped]
+    for note in notes[:_MAX_LISTED]:
+        output.note(note)
     if len(notes) > _MAX_LISTED:
         output.note(f"{len(notes) - _MAX_LISTED} more notes of this kind; --json has all.")
     if outcome.unknown:
@@ -168,6 +178,7 @@ def _note_losses(context: Context, outcome: ImportOutcome) -> None:
 
 
 def _next_step(chat: ImportedChat) -> str:
+    """Return the end of the line about a chat: where it is if it was imported before."""
     short_id = chat.header.session_id[:SHORT_ID]
     if not chat.was_known:
         return ""
@@ -176,11 +187,12 @@ def _next_step(chat: ImportedChat) -> str:
     return f", as {short_id}."
 
 
-def _json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
+def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
+    """Return the document of `--json`: imported chats, and files that were not imported."""
     chats = [
         {
             "file": chat.file,
-            "outcome": _result(chat, is_trial=context.options.dry_run),
+            "outcome": _outcome_word(chat, is_trial=context.options.dry_run),
             **header_json(chat.header),
             "beside": chat.branch_messages,
             "skipped": chat.skipped,
@@ -194,7 +206,8 @@ def _json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
     return {"object": "list", "data": chats, "refused": refused, "untried": outcome.not_tried}
 
 
-def _result(chat: ImportedChat, *, is_trial: bool) -> str:
+def _outcome_word(chat: ImportedChat, *, is_trial: bool) -> str:
+    """Return what became of a chat, in the words of `--json`."""
     if chat.was_known:
         return "present" if chat.header.deleted_at is None else "in trash"
     return "would be imported" if is_trial else "imported"

@@ -12,15 +12,18 @@ _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 
 
 def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
-    """Return unknown commands, unknown keys, and keys that two commands in one place share."""
-    changed = loaded.settings.keys
-    if not changed:
+    """Return the problems of the section `[keys]`.
+
+    These are unknown commands, unknown keys, and keys that two commands in one place share.
+    """
+    changed_keys = loaded.settings.keys
+    if not changed_keys:
         return ()
     from lmchat.tui.commands import BY_ID
 
     problems: list[Problem] = []
 
-    def note(command_id: str, reason: str, suggestion: str = "") -> None:
+    def add_problem(command_id: str, reason: str, suggestion: str = "") -> None:
         problem = Problem(
             source=str(loaded.file),
             line=line_of(loaded.text, ("keys", command_id)),
@@ -30,41 +33,47 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
         )
         problems.append(problem)
 
-    keys = {
-        command.command_id: _split(changed.get(command.command_id, command.keys))
+    keys_of_command = {
+        command.command_id: _split(changed_keys.get(command.command_id, command.keys))
         for command in BY_ID.values()
     }
-    for command_id in changed:
+    for command_id in changed_keys:
         if command_id not in BY_ID:
-            meant = closest_word(command_id, tuple(BY_ID))
-            reason = "is not a command" if meant else "is not a command; F1 lists the commands"
-            note(command_id, reason, meant)
+            suggestion = closest_word(command_id, tuple(BY_ID))
+            step = "" if suggestion else "; F1 lists the commands"
+            add_problem(command_id, f"is not a command{step}", suggestion)
             continue
-        for key in keys[command_id]:
+        for key in keys_of_command[command_id]:
             if not _is_key(key):
-                note(command_id, f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
-            for neighbour_id in _neighbours(command_id):
-                if key in keys[neighbour_id]:
-                    note(command_id, f'uses "{key}", which is already a key of {neighbour_id}')
+                reason = f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
+                add_problem(command_id, reason)
+            for other_id in _commands_beside(command_id):
+                if key in keys_of_command[other_id]:
+                    add_problem(command_id, f'uses "{key}", which is already a key of {other_id}')
     return tuple(problems)
 
 
-def _neighbours(command_id: str) -> Iterator[str]:
-    """Yield the other commands whose keys work in the same place."""
+def _commands_beside(command_id: str) -> Iterator[str]:
+    """Yield the ids of the other commands whose keys work in the same place.
+
+    Keys of the app work everywhere.
+    """
     from lmchat.tui.commands import BY_ID, COMMANDS, Scope
 
     scope = BY_ID[command_id].scope
     for command in COMMANDS:
-        is_near = command.scope is scope or Scope.APP in (command.scope, scope)
-        if is_near and command.command_id != command_id:
+        is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
+        if is_in_same_place and command.command_id != command_id:
             yield command.command_id
 
 
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def _split(keys: str) -> tuple[str, ...]:
+    """Return the keys of a list such as `ctrl+k, f9`."""
+    return tuple(key.strip() for key in keys.split(",") if key.strip())
 
 
 def _is_key(word: str) -> bool:
+    """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
     from textual.keys import KEY_ALIASES, Keys, key_to_character
 
     *modifiers, key = [word] if word == "+" else word.split("+")

@@ -14,10 +14,10 @@ from typing import Any
 
 from lmchat.terminal.terminal_output import has_more_input
 
-_BRACKETS_ON = "\x1b[?2004h"
-_BRACKETS_OFF = "\x1b[?2004l"
-_DUMB_TERMINALS = ("", "dumb", "unknown")  # they print escape sequences
-_PASTE_S = 0.05  # between two lines of one paste
+_PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
+_PASTE_MARKS_OFF = "\x1b[?2004l"
+_DUMB_TERMINALS = ("", "dumb", "unknown")  # kinds that print escape sequences as text
+_PASTE_S = 0.05  # two lines of one paste arrive within this time
 
 
 class LineReader:
@@ -27,12 +27,16 @@ class LineReader:
         """Create it; `term` names the kind of the terminal."""
         self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
         self._term = term
-        self._readline: Any = None
-        self._has_brackets = False
+        self._readline: Any = None  # the module, if lines can be edited
+        self._has_paste_marks = False
 
     def begin(self, history: Iterable[str]) -> None:
-        """Let the user edit lines and recall earlier ones, newest first, and have pastes marked."""
-        if "INSIDE_EMACS" in os.environ:  # which edits lines itself
+        """From now on, let the user edit lines and recall the `history`, and have pastes marked.
+
+        `history` has the newest line first. Without readline, lines are read as the terminal sends
+        them.
+        """
+        if "INSIDE_EMACS" in os.environ:  # Emacs edits lines itself
             return
         try:
             import readline
@@ -42,26 +46,31 @@ class LineReader:
         is_gnu = "libedit" not in (readline.__doc__ or "")
         has_screen = sys.stdout is not None and sys.stdout.isatty()  # else readline is not used
         is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
-        self._has_brackets = is_gnu and has_screen and not is_dumb
+        self._has_paste_marks = is_gnu and has_screen and not is_dumb
 
-        # readline marks pastes unless TERM is dumb, as lmchat sets it to keep readline from colours
+        # With TERM=dumb, which lmchat sets so that readline uses no colours, readline does not ask
+        # the terminal to mark pastes. So this class asks for it, and readline only reads the marks.
         readline.parse_and_bind("set enable-bracketed-paste off")
         readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
         readline.set_auto_history(False)
         for text in reversed(list(history)):
             readline.add_history(text)
 
-    def read(self, prompt: str = "", *, begun: str = "") -> str:
-        """Return a line, or a paste; raises `EOFError`. The user edits `begun`."""
-        self._set_brackets(is_on=True)  # again: a shell that suspended lmchat has switched it off
+    def read(self, prompt: str = "", *, initial_text: str = "") -> str:
+        """Wait for a line, or for a paste of several lines, and return it without its line end.
+
+        The line begins with `initial_text`, which the user can edit. Raises `EOFError` at the end
+        of the input.
+        """
+        self._set_paste_marks(is_on=True)  # each time: a shell that suspended lmchat ended it
         if self._readline is not None:
-            self._readline.set_startup_hook(lambda: self._readline.insert_text(begun))
+            self._readline.set_startup_hook(lambda: self._readline.insert_text(initial_text))
         try:
             text = input(prompt)
         finally:
             if self._readline is not None:
                 self._readline.set_startup_hook()
-        with suppress(EOFError):  # Ctrl+D behind the last line
+        with suppress(EOFError):  # Ctrl+D after the last line of a paste
             while self.is_terminal and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
         return text
@@ -72,16 +81,18 @@ class LineReader:
         return self._readline is not None
 
     def remember(self, text: str) -> None:
+        """Add a text to the lines that the user can recall with the key ↑."""
         if self._readline is not None and text:
             self._readline.add_history(text)
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
-        self._set_brackets(is_on=False)
-        self._has_brackets = False
+        """Let the terminal paste without marks again, as other programs expect."""
+        self._set_paste_marks(is_on=False)
+        self._has_paste_marks = False
 
-    def _set_brackets(self, *, is_on: bool) -> None:
-        if self._has_brackets:
+    def _set_paste_marks(self, *, is_on: bool) -> None:
+        """Ask the terminal to mark pastes or not, if it can mark them."""
+        if self._has_paste_marks:
             with suppress(OSError, ValueError):  # the terminal is gone
-                sys.stdout.write(_BRACKETS_ON if is_on else _BRACKETS_OFF)
+                sys.stdout.write(_PASTE_MARKS_ON if is_on else _PASTE_MARKS_OFF)
                 sys.stdout.flush()

@@ -39,22 +39,25 @@ _HINTS = {
 
 
 def run_plain(context: Context) -> int:
-    """Chat until the input ends; return the exit code, on a pipe that of the first failure."""
+    """Chat until the user quits or the input ends; return the exit code.
+
+    It is 128 + the number of a signal that ended the chat, and on a pipe that of the first error.
+    """
     reader = LineReader(term=os.environ.get("TERM", ""))
-    os.environ["TERM"] = "dumb"  # for readline, and for programs that are started
+    os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
     if sys.stdin is not None:
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    ended = interrupt_at_end()
+    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
             turns = runner.run(_open(context, stack, reader))
             chat = PlainChat(turns, reader)
-            chat.talk(runner, ended)
+            chat.talk(runner, signals)
         except KeyboardInterrupt:
-            if not ended:
+            if not signals:
                 raise
-            return 128 + ended[0]
+            return 128 + signals[0]
         else:
             return chat.exit_code
         finally:
@@ -63,7 +66,7 @@ def run_plain(context: Context) -> int:
 
 
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainTurns:
-    """Open store, servers and session; `stack` closes them."""
+    """Open store, servers, tools and session; `stack` gets what closes them."""
     await asyncio.to_thread(sweep_scratch_folders)
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
@@ -100,14 +103,18 @@ class PlainChat:
         self._has_begun = not turns.is_terminal
         self._is_reading = False
 
-    def talk(self, runner: asyncio.Runner, ended: Sequence[int]) -> None:
-        """Do one line after the other; signals that end the program are in `ended`."""
+    def talk(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
+        """Read and do one line after the other until the chat ends.
+
+        Ctrl+C at a terminal stops only what runs. `signals` has the numbers of other signals that
+        have arrived; after one of them, and on a pipe, `KeyboardInterrupt` is raised.
+        """
         is_terminal = self._turns.is_terminal
         while not self._commands.is_leaving:
             try:
                 self._do_next(runner)
             except KeyboardInterrupt:
-                if ended or not is_terminal:
+                if signals or not is_terminal:
                     raise
                 self._note_interrupted()
             except LMChatError as error:
@@ -118,7 +125,7 @@ class PlainChat:
                     self._commands.is_leaving = isinstance(error, NoServerFound)
 
     def _do_next(self, runner: asyncio.Runner) -> None:
-        """Begin at a terminal; then read a line and do it."""
+        """Read a line and do it; at a terminal, the first call begins the chat instead."""
         if not self._has_begun:
             self._has_begun = True
             runner.run(self._begin())
@@ -141,21 +148,28 @@ class PlainChat:
         self._output.note("/help lists the commands.")
 
     def _read(self) -> str | None:
-        """Return the next line, or what was pasted; None at the end of the input."""
-        begun, self._turns.next.text = self._turns.next.text, ""
-        if begun and not self._reader.can_edit:
-            self._output.note(*begun.split("\n"))
+        """Wait for the next line or paste and return it; None at the end of the input.
+
+        A line that begins with three quotes continues until three quotes end it.
+        """
+        initial_text = self._turns.next_prompt.take_text()
+        if initial_text and not self._reader.can_edit:
+            self._output.note(*initial_text.split("\n"))
+        prompt = "You:\n" if self._turns.is_terminal else ""
         try:
-            text = self._reader.read("You:\n" if self._turns.is_terminal else "", begun=begun)
+            text = self._reader.read(prompt, initial_text=initial_text)
             if text.startswith(QUOTES):
                 text = self._read_block(text.removeprefix(QUOTES))
-        except (EOFError, RuntimeError):  # the latter where stdin is closed
+        except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
         self._reader.remember(text)
         return text
 
     def _read_block(self, text: str) -> str:
-        """Return the lines up to one that ends with three quotes, or to the end of the input."""
+        """Read until a line ends with three quotes, or to the end of the input.
+
+        Return the lines without the quotes; `text` is what follows the quotes on the first line.
+        """
         prompt = "... " if self._turns.is_terminal else ""
         with suppress(EOFError):
             while not text.rstrip().endswith(QUOTES):
@@ -163,22 +177,24 @@ class PlainChat:
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
     async def _do(self, text: str | None) -> None:
+        """Run a slash command or send a prompt; None, the end of the input, ends the chat."""
         if text is None:
             self._commands.is_leaving = True
-            self._turns.label("")
+            self._turns.print_label("")  # ends the line of the prompt
         elif is_command(text) or text.startswith("/edit "):  # a prompt may have several lines
             await self._commands.run(text)
         elif text.strip():
             await self._turns.send(text)
 
     def _note_interrupted(self) -> None:
-        """Say what Ctrl+C did, and that a stopped function may still run."""
+        """Say what Ctrl+C did: at the prompt, it cleared the line; else it stopped what ran."""
         if self._is_reading:
             self._is_reading = False
             self._output.note("", "Ctrl+D quits.")
             return
-        words = "Stopped."
+        note = "Stopped."
         messages = self._turns.conversation.messages
         if messages and messages[-1].state is AnswerState.STOPPED:
-            words = f"{words} {messages[-1].tool_result}".rstrip()
-        self._output.note(words)
+            # the result of a stopped call says that its function may still run
+            note = f"{note} {messages[-1].tool_result}".rstrip()
+        self._output.note(note)

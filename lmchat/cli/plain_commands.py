@@ -1,4 +1,4 @@
-"""Slash commands of the plain chat; the table of the screen says what each takes and does."""
+"""Slash commands of the plain chat; `tui/commands.py` says what each takes and does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PlainCommands:
     """Slash commands by name; each handler gets the argument, which may be empty."""
 
     def __init__(self, turns: PlainTurns, sessions: PlainSessions) -> None:
-        self.is_leaving = False
+        self.is_leaving = False  # whether the chat ends after this line
         self._turns = turns
         self._output = turns.output
         models = PlainModels(turns)
@@ -66,22 +66,23 @@ class PlainCommands:
         """Values to print where the argument is missing."""
 
     async def run(self, line: str) -> None:
-        """Run a command; raises `WrongUse` for an unknown one."""
-        found = parse_slash(line)
-        if found is None:
+        """Run the command on a line that begins with `/`; raises `WrongUse` for an unknown one."""
+        slash = parse_slash(line)
+        if slash is None:
             word = safe_line(line.partition(" ")[0], limit=_MAX_WORD)
             hint = "/help lists the commands. Begin with a space to send it as a message."
             raise WrongUse(f"Unknown command: {word}.", hint=hint)
 
-        name = found.command.name
-        argument = found.argument
+        name = slash.command.name
+        argument = slash.argument
         if name not in self._handlers:
-            hint = found.command.plain_hint or "Start lmchat without --plain."
+            hint = slash.command.plain_hint or "Start lmchat without --plain."
             raise WrongUse(f"{name} needs the screen.", hint=hint)
         if not argument and name in self._lists:
             self._output.lines(self._lists[name]())
             return
-        needs_argument = found.command.needs_argument or name == "/search"
+        # on the screen, /search without an argument opens a dialog
+        needs_argument = slash.command.needs_argument or name == "/search"
         if needs_argument and not argument:
             raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
         await self._handlers[name](argument)
@@ -103,52 +104,59 @@ class PlainCommands:
     # Prompts and answers
 
     def _presets(self) -> list[str]:
+        """Return the names of the presets, or how to add one."""
         presets = list(self._turns.runtime.settings.prompts)
         return presets or ["No presets: add [prompts.NAME] to config.toml."]
 
-    async def _preset(self, typed: str) -> None:
-        name, _, text = typed.partition(" ")
+    async def _preset(self, name_and_text: str) -> None:
+        """Send the prompt that a preset makes of a text."""
+        name, _, text = name_and_text.partition(" ")
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
 
     async def _compact(self, _: str) -> None:
         await self._turns.compact()
 
     async def _retry(self, _: str) -> None:
-        settings = await self._turns.settings()
+        """Ask for another version of the last answer."""
+        settings = await self._turns.connect_for_turn()
         answer = self._last_answer()
         conversation = self._turns.conversation
         await self._turns.print(conversation.regenerate(answer.message_id, settings))
 
     async def _continue(self, _: str) -> None:
-        settings = await self._turns.settings()
+        """Ask for the rest of the last answer; if it has no text yet, for another version."""
+        settings = await self._turns.connect_for_turn()
         answer = self._last_answer()
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation
-        begin = conversation.resume if has_words(answer) else conversation.regenerate
-        await self._turns.print(begin(answer.message_id, settings))
+        begin_turn = conversation.resume if has_words(answer) else conversation.regenerate
+        await self._turns.print(begin_turn(answer.message_id, settings))
 
     def _last_answer(self) -> ChatMessage:
+        """Return the last answer of the session; raises `WrongUse` without one."""
         answer = self._turns.sessions.shown.last_answer
         if answer is None:
             raise WrongUse(NOTHING_YET)
         return answer
 
     async def _edit(self, text: str) -> None:
+        """Send a text as another version of the last prompt; without one, offer that to edit."""
         conversation = self._turns.conversation
         await conversation.fill()
         prompts = [message for message in conversation.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
-        last = prompts[-1]
+        last_prompt = prompts[-1]
         if text:
-            await self._turns.send(text, edited_id=last.message_id)
+            await self._turns.send(text, edited_id=last_prompt.message_id)
             return
-        self._turns.next.text = f"/edit {last.text}"
+        self._turns.next_prompt.text = f"/edit {last_prompt.text}"
         words = "edit it, and press Enter to send it again."
         self._output.note(f"The last prompt is on the next line; {words}")
 
     async def _file(self, name: str) -> None:
+        """Attach a file to the next prompt; ask first if it is outside this folder."""
         path = expanded_path(name)
         if self._turns.is_terminal:
             for outside in await files_outside([path], Path.cwd()):
@@ -156,7 +164,10 @@ class PlainCommands:
         self._turns.add_file(await read_attachment(path))
 
     async def _require_consent(self, outside: Path) -> None:
-        """Ask before a file outside the folder is read: its path may have been pasted."""
+        """Ask before a file outside this folder is read: its path may have been pasted.
+
+        Raises `WrongUse` unless the user answers yes.
+        """
         place = f"{safe_line(str(outside), limit=_MAX_PATH)} is outside this folder"
         if not can_ask():
             raise WrongUse(f"{place}.", hint="lmchat asks before it reads it, on stderr.")

@@ -24,23 +24,26 @@ class PlainModels:
         self._output = turns.output
         self._next_turn = turns.sessions.next_turn
 
-    async def use_model(self, wanted: str) -> None:
-        """List the models, or use one by its number in the list or its name."""
+    async def use_model(self, argument: str) -> None:
+        """Use a model by its name, or by its number in the list; without argument, print the list.
+
+        Models of all servers are listed.
+        """
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
         catalogue = Catalogue(runtime.backend, runtime.store, expected=expected)
         rows, _ = await catalogue.refresh(runtime.remembered)
         models = [row.model for row in rows if row.model.can_chat]
-        if not wanted:
+        if not argument:
             lines = [f"{number}. {model_words(model)}" for number, model in enumerate(models, 1)]
             self._output.lines(lines or ["No server has a model. Download one there."])
-        elif wanted.isdecimal() and 0 < int(wanted) <= len(models):
-            await self._use(models[int(wanted) - 1])
+        elif argument.isdecimal() and 0 < int(argument) <= len(models):
+            await self._use(models[int(argument) - 1])
         else:
-            await self._use(matching_model(wanted, rows))
+            await self._use(matching_model(argument, rows))
 
     async def _use(self, model: ModelInfo) -> None:
-        """Load a model that is not in memory, and use it from the next answer on."""
+        """Load a model unless it is in memory, and use it from the next answer on."""
         if model.state is LoadState.NOT_LOADED:
             await self._load(model)
             model = replace(model, state=LoadState.LOADED)
@@ -50,15 +53,20 @@ class PlainModels:
         self._output.note(f"Model: {model_words(target)}.")
 
     async def _load(self, model: ModelInfo) -> None:
+        """Load a model and print the progress.
+
+        A server that cannot load it on request does so with the first prompt.
+        """
         loading = self._turns.loading
         loading.show()
         try:
             await self._turns.runtime.backend.load(model, on_progress=loading.show)
         except ServerRejected as error:
-            if error.kind != "unsupported":  # else the server loads it with the first prompt
+            if error.kind != "unsupported":
                 raise
 
     def _remember(self, target: Target) -> None:
+        """Save the choice, so that the next start uses the same model. Blocks."""
         file = self._turns.context.paths.remembered_file
         remembered, _ = remembered_file.load(file)
         remembered_file.save(file, remembered.with_model(target.server_id, target.model_id))
@@ -68,18 +76,19 @@ class PlainModels:
         self._output.note("System prompt changed.")
 
     def profiles(self) -> list[str]:
-        """Return the profiles, and which is in use."""
+        """Return a line for each profile; one of them is in use."""
         names = (*self._turns.runtime.settings.profiles, NO_PROFILE)
         return _choices(names, self._next_turn.options.profile_name or NO_PROFILE)
 
     async def use_profile(self, name: str) -> None:
+        """Use a profile, and its model if it names one, from the next answer on."""
         profile = self._next_turn.use_profile(name, self._turns.runtime.settings.profiles)
         self._output.note(f"Profile: {self._next_turn.options.profile_name or NO_PROFILE}.")
         if profile.model:
             await self.use_model(profile.model)
 
     def efforts(self) -> list[str]:
-        """Return the levels of reasoning effort, and which is in use."""
+        """Return a line for each level of reasoning effort; one of them is in use."""
         return _choices(LEVELS, self._next_turn.options.chat.reasoning_effort or LEVELS[-1])
 
     async def use_effort(self, level: str) -> None:
@@ -88,5 +97,6 @@ class PlainModels:
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:
-    unique = dict.fromkeys(names)
-    return [f"{name}, in use" if name == current else name for name in unique]
+    """Return the names without repetitions; the current one says that it is in use."""
+    unique_names = dict.fromkeys(names)
+    return [f"{name}, in use" if name == current else name for name in unique_names]

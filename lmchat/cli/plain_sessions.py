@@ -29,6 +29,7 @@ class PlainSessions:
         self._listed: Sequence[SessionHeader] = ()
 
     async def begin(self, _: str) -> None:
+        """Begin a new session."""
         self._turns.sessions.begin()
         self._output.note("New session.")
 
@@ -50,7 +51,7 @@ class PlainSessions:
         await self.show()
 
     async def show(self) -> None:
-        """At a terminal, print the end of the session and offer its draft."""
+        """At a terminal, print the last prompt and answer, and offer the draft of the session."""
         if not self._turns.is_terminal:
             return
         conversation = self._turns.conversation
@@ -62,7 +63,8 @@ class PlainSessions:
             self._output.text(message.text)
 
         sessions = self._turns.sessions
-        next_prompt = self._turns.next
+        next_prompt = self._turns.next_prompt
+        # drafts of sessions without a message are saved under an empty id
         next_prompt.draft_id = conversation.header.session_id if conversation.messages else ""
         draft = await sessions.drafts.load(next_prompt.draft_id)
         next_prompt.text, files = sessions.files.split(draft)
@@ -73,23 +75,26 @@ class PlainSessions:
             self._output.note(f"Your draft is on the next line; {words}")
 
     async def export(self, file: str) -> None:
+        """Write the session into a file, or print it as Markdown."""
         await export_session(
             self._library,
             self._output,
-            self._written_id(),
+            self._saved_id(),
             BY_NAME if file else MARKDOWN,
             file=file or None,
         )
 
     async def rename(self, title: str) -> None:
-        await rename_session(self._library, self._output, self._written_id(), title)
+        """Change the title of the session."""
+        await rename_session(self._library, self._output, self._saved_id(), title)
         self._turns.conversation.rename(title)
 
-    async def search(self, words: str) -> None:
-        await search_library(self._library, self._output, words, limit=_MAX_HITS)
+    async def search(self, query: str) -> None:
+        """Search the text of all sessions."""
+        await search_library(self._library, self._output, query, limit=_MAX_HITS)
 
-    def _written_id(self) -> str:
-        """Return the id of the session, which a store has from its first message on."""
+    def _saved_id(self) -> str:
+        """Return the id of the session in the store; raises `WrongUse` before its first message."""
         conversation = self._turns.conversation
         if not conversation.messages:
             raise WrongUse(NOTHING_YET)
@@ -97,6 +102,7 @@ class PlainSessions:
 
 
 def _session_words(header: SessionHeader) -> str:
+    """Return the line of a list that describes a session."""
     fork = " (fork)" if header.parent_id else ""
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]

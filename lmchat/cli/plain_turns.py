@@ -28,15 +28,27 @@ _CHECK_EVERY_S = 2.0  # while no server answers
 
 
 class NextPrompt(Struct, kw_only=True):
-    """What the user gets to edit, and what goes along with the next prompt."""
+    """Text that the user gets to edit on the next line, and files of the next prompt."""
 
-    text: str = ""  # the next line begins with it
+    text: str = ""
     files: list[Attachment] = field(default_factory=list)
-    draft_id: str | None = None  # session of the draft that was offered
+    draft_id: str | None = None  # session whose draft `text` and `files` are
+
+    def take_text(self) -> str:
+        """Return the text and forget it."""
+        text = self.text
+        self.text = ""
+        return text
+
+    def take_files(self) -> list[Attachment]:
+        """Return the files and forget them."""
+        files = self.files
+        self.files = []
+        return files
 
 
 class PlainTurns:
-    """Sends prompts of the shown session and prints the answers."""
+    """Sender of the prompts of the shown session, and printer of the answers."""
 
     def __init__(
         self, context: Context, runtime: Runtime, sessions: OpenSessions, reader: LineReader
@@ -47,40 +59,45 @@ class PlainTurns:
         self.output = context.output
         self.is_terminal = reader.is_terminal
         self.loading = LoadingNotes(context.output)
-        self.next = NextPrompt()
+        self.next_prompt = NextPrompt()
         self._reader = reader
 
     @property
     def conversation(self) -> Conversation:
         return self.sessions.shown.conversation
 
-    def label(self, words: str) -> None:
-        """Print whose words follow; a pipe carries the words alone."""
+    def print_label(self, words: str) -> None:
+        """Print a line such as the name of the model above its answer; only at a terminal."""
         if self.is_terminal:
             self.output.note(words)
 
     def add_file(self, file: Attachment) -> None:
-        self.next.files.append(file)
+        """Attach a file to the next prompt, and say so."""
+        self.next_prompt.files.append(file)
         self.output.note(f"Your next prompt begins with {file.part.words}.")
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
-        """Send a prompt, or another version of the one with this id."""
-        settings = await self.settings()
+        """Send a prompt and print the answer; compact the session first if that is needed.
+
+        With `edited_id`, the prompt is another version of the one with this id.
+        """
+        settings = await self.connect_for_turn()
         next_turn = self.sessions.next_turn
         conversation = self.conversation
         is_compacting = next_turn.options.chat.auto_compact and not edited_id
         if is_compacting and next_turn.can_compact(conversation, text):
             await self.compact()
 
-        files, self.next.files = self.next.files, []
-        await self._forget_draft()
+        files = self.next_prompt.take_files()
+        await self._delete_draft()
         if edited_id:
             await self.print(conversation.edit(edited_id, text, settings, files or None))
         else:
             await self.print(conversation.send(text, settings, files))
 
     async def compact(self) -> None:
-        settings = await self.settings()
+        """Have the model summarise the older messages, and print the summary."""
+        settings = await self.connect_for_turn()
         prompt = self.sessions.next_turn.options.compact_prompt
         await self.print(self.conversation.compact(prompt, settings))
         self.output.note(
@@ -88,28 +105,33 @@ class PlainTurns:
             "/undo on the screen brings them back."
         )
 
-    async def _forget_draft(self) -> None:
-        """Empty the saved draft, which was offered and is not needed any more."""
-        if self.next.draft_id is None:
+    async def _delete_draft(self) -> None:
+        """Delete the saved draft that the user was offered: the prompt is sent in its place."""
+        if self.next_prompt.draft_id is None:
             return
-        self.sessions.drafts.note(self.next.draft_id, "")
-        self.next.draft_id = None
-        with suppress(LMChatError):  # a disk that fails costs the draft, not the prompt
+        self.sessions.drafts.note(self.next_prompt.draft_id, "")
+        self.next_prompt.draft_id = None
+        with suppress(LMChatError):  # the prompt is sent even if the draft cannot be deleted
             await self.sessions.drafts.write()
 
     async def print(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
-        """Print an answer while it arrives; raises the error that it ends with."""
+        """Print an answer while it arrives; raises the error that it ends with.
+
+        `turn` yields the events of the turn and is closed at the end. Calls that need approval are
+        asked about here.
+        """
         printer = TurnPrinter(self.output)
-        has_label = has_thought = False
+        has_label = False
+        has_reasoning = False
         try:
             async with aclosing(turn) as events:
                 async for event in events:
                     match event:
                         case AnswerBegun() if not has_label:
                             has_label = True
-                            self.label(f"{event.message.model}:")
-                        case ReasoningDelta() if not has_thought:
-                            has_thought = True
+                            self.print_label(f"{event.message.model}:")
+                        case ReasoningDelta() if not has_reasoning:
+                            has_reasoning = True
                             self.output.note("Thinking…")
                         case ApprovalAsked():
                             await decide(event, self.context, self.read_answer)
@@ -119,16 +141,16 @@ class PlainTurns:
                         self.loading.show(event.fraction)
                     else:
                         printer.show(event)
-        finally:  # also of one that is stopped
+        finally:  # also if Ctrl+C stops the answer
             printer.end()
 
-        error = self._error()
+        error = self._last_error()
         if error is not None:
             raise error
         printer.note_oddities(self.conversation.messages[-1])
 
-    def _error(self) -> LMChatError | None:
-        """Return the error of the last answer, or of saving it."""
+    def _last_error(self) -> LMChatError | None:
+        """Return the error of the last turn, of saving it, or of its answer; None without one."""
         error = self.conversation.error or self.sessions.save_queue.warning
         failure = self.conversation.messages[-1].failure
         if error is None and failure is not None:
@@ -136,22 +158,30 @@ class PlainTurns:
         return error
 
     async def read_answer(self) -> bytes:
-        """Return the line that answers a question; Ctrl+C stops the turn."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        """Wait for the line that answers a question; empty at the end of the input.
+
+        The event loop stands still until then, and so `KeyboardInterrupt` is raised for Ctrl+C,
+        where asyncio's handler would wait for the loop to cancel the turn.
+        """
+        asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            await asyncio.sleep(0)  # a Ctrl+C that came before has cancelled this task
-            return f"{self._reader.read()}\n".encode()  # nothing else runs until it is answered
+            await asyncio.sleep(0)  # raises if Ctrl+C has cancelled the turn before
+            return f"{self._reader.read()}\n".encode()
         except EOFError:
             return b""
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, asyncio_handler)
 
-    async def settings(self) -> TurnSettings:
+    async def connect_for_turn(self) -> TurnSettings:
+        """Choose server and model as `connect` does; return the settings of the next turn."""
         await self.connect()
         return self.sessions.next_turn.settings()
 
     async def connect(self) -> None:
-        """Choose server and model unless they are chosen; at a terminal, wait for a server."""
+        """Choose server and model for the next turn, unless they are chosen already.
+
+        Without a server, wait for one at a terminal, else raise `NoServerFound`.
+        """
         runtime = self.runtime
         next_turn = self.sessions.next_turn
         has_noted = False
@@ -170,11 +200,11 @@ class PlainTurns:
                 await asyncio.sleep(_CHECK_EVERY_S)
             else:
                 next_turn.target = target
-                self.label(f"Model: {model_words(target)}.")
+                self.print_label(f"Model: {model_words(target)}.")
 
 
 def model_words(model: ModelInfo | Target) -> str:
-    """Return a model with its server; also that it is not in memory."""
+    """Return the name of a model, its server, and its state if it is not in memory."""
     words = f"{model.model_id} at {model.product} {model.endpoint.netloc}"
     if isinstance(model, ModelInfo) and model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP):
         return f"{words}, {model.state}"
