@@ -1,4 +1,7 @@
-"""API keys by server."""
+"""API keys of servers, and where each is set.
+
+A server is known by its origin: scheme, host and port.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ log = logging.getLogger(__name__)
 
 KEYRING = "the system keyring"
 _KEY_FILE = "credentials.toml"
-_COMMAND_S = 60  # a command may have to ask its user for a password
-_OPENAI = "https://api.openai.com:443"
+_COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
+_OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ADDRESS = "it is set without an address, and so is for this machine only"
 _SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
 _UNANSWERED = (
@@ -31,18 +34,18 @@ _UNANSWERED = (
 )
 
 
-class _SetKey(Struct, frozen=True):
-    """An API key, and where it is set; both empty without one."""
+class _SourcedKey(Struct, frozen=True):
+    """An API key and the place where it is set; the key is empty if it is not set there."""
 
     key: str = ""
     source: str = ""
 
 
 class Keys:
-    """API keys by origin (scheme, host and port); `load` blocks, `key_for` does not.
+    """API keys by origin; `load`, `look_up` and `keep` block, the other methods do not.
 
-    Order: accepted in this run, `[[endpoints]]`, `api_key`, keyring, `credentials.toml`,
-    `OPENAI_API_KEY`.
+    If a server has several keys, the first of these is used: one that was accepted in this run,
+    `[[endpoints]]`, `api_key`, keyring, `credentials.toml`, `OPENAI_API_KEY`.
     """
 
     def __init__(
@@ -56,35 +59,34 @@ class Keys:
         self._environ = environ
         self._credentials = credentials
         self._keyring = keyring or KeyringKeys()
-        self._accepted: dict[str, str] = {}
-        self._passing: set[str] = set()  # origins of servers that end with this run
-        self._of_endpoints: dict[str, _SetKey] = {}
+        self._accepted: dict[str, str] = {}  # keys of this run, by origin
+        self._temporary: set[str] = set()  # origins of servers that end with this run
+        self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
         self._is_separate = False
         self._lock = Lock()
-        self._looked_up: set[str] = set()
-        self._unanswered: set[str] = set()
-        """Origins whose key is in a keyring that does not answer."""
-        self.warnings: list[str] = []
-        """Sentences about what could not be read; without keys."""
+        self._looked_up: set[str] = set()  # origins that the keyring was asked about
+        self._unanswered: set[str] = set()  # origins whose key is in a keyring without an answer
+        self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
     def load(self, *, is_separate: bool = False) -> None:
         """Read stored keys and run key commands, off the event loop.
 
-        With `is_separate`, a separate process will read the keyring.
+        With `is_separate`, a process of its own will read the keyring.
         """
         self._is_separate = is_separate
         if warning := self._credentials.load():
             self.warnings.append(warning)
-        for endpoint in self._loaded.settings.endpoints:
-            origin = _origin(endpoint.url)
-            found = self._key_of(endpoint)
-            if origin and found.key:
-                self._of_endpoints[origin] = found
+        for entry in self._loaded.settings.endpoints:
+            origin = _origin(entry.url)
+            sourced = self._load_entry_key(entry)
+            if origin and sourced.key:
+                self._of_endpoints[origin] = sourced
 
     def look_up(self, endpoint: Endpoint) -> None:
         """Ask the keyring for the key of a server that wants one; blocks for a few seconds at most.
 
-        It is asked once, about servers that were named and those whose key was stored there.
+        The keyring is asked once a server, and only if the user named the server or its key was
+        stored in the keyring. A server that was merely found cannot make the keyring ask the user.
         """
         origin = endpoint.origin
         is_stored = origin in self._credentials.in_keyring()
@@ -99,81 +101,97 @@ class Keys:
                 self._unanswered.add(origin)
 
     def _named_origins(self) -> set[str]:
+        """Return the origins of the servers that the settings name; "" stands for wrong ones."""
         settings = self._loaded.settings
-        return {_origin(settings.endpoint), *(_origin(own.url) for own in settings.endpoints)}
+        urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
+        return {_origin(url) for url in urls}
 
     def key_for(self, endpoint: Endpoint) -> str | None:
+        """Return the key to send to a server; None without one, or if no header can hold it."""
         try:
-            return header_value(self._found(endpoint).key) or None
+            return header_value(self._first_key(endpoint).key) or None
         except ValueError:
-            return None  # `why_withheld` says so
+            return None  # `why_withheld` returns the reason
 
     def source_of(self, endpoint: Endpoint) -> str:
-        return self._found(endpoint).source if self.key_for(endpoint) else ""
+        """Return where the key for a server is set, "" without a key."""
+        return self._first_key(endpoint).source if self.key_for(endpoint) else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step; else ""."""
-        found = self._found(endpoint)
+        sourced = self._first_key(endpoint)
         try:
-            header_value(found.key)
+            header_value(sourced.key)
         except ValueError as error:
-            words = f"The API key from {found.source} was not sent: it {error}."
-            return f"{words} Set it again without them."
-        if found.key:
+            sentence = f"The API key from {sourced.source} was not sent: it {error}."
+            return f"{sentence} Set it again without them."
+        if sourced.key:
             return ""
         if endpoint.origin in self._unanswered:
             return _UNANSWERED
-        return self._why_for_others(endpoint) if self._loaded.settings.api_key else ""
+        if self._loaded.settings.api_key:
+            return self._why_api_key_withheld(endpoint)
+        return ""
 
-    def _why_for_others(self, endpoint: Endpoint) -> str:
-        """Return why `api_key` is not sent to a server."""
-        own = self._loaded.key_endpoint
-        is_of_this_host = is_address(own) and Endpoint.parse(own).host == endpoint.host
+    def _why_api_key_withheld(self, endpoint: Endpoint) -> str:
+        """Return why the setting `api_key` is not sent to a server.
+
+        "" for a server that was found on this machine and that the user did not name: its own hint
+        says where its key is.
+        """
+        key_url = self._loaded.key_endpoint  # the address that was set with the key
+        is_of_this_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
         is_named = _origin(self._loaded.settings.endpoint) == endpoint.origin
-        was_found = endpoint.is_loopback and not is_of_this_host and not is_named
-        if was_found:
-            return ""  # the server's own hint says where its key is
-        reason = f"it is for {_origin(own) or 'another address'}" if own else _NO_ADDRESS
-        return f"The API key in {self._place_of_key} was not sent: {reason}. {_SET_TOGETHER}"
+        was_only_found = endpoint.is_loopback and not is_of_this_host and not is_named
+        if was_only_found:
+            return ""
+        reason = _NO_ADDRESS
+        if key_url:
+            reason = f"it is for {_origin(key_url) or 'another address'}"
+        return f"The API key in {self._api_key_source} was not sent: {reason}. {_SET_TOGETHER}"
 
     @property
-    def _place_of_key(self) -> str:
-        """Variable or file that `api_key` comes from."""
-        origin = self._loaded.origins.get("api_key", "")
-        return origin.partition("(")[2].rstrip(")") or "the configuration"
+    def _api_key_source(self) -> str:
+        """Variable or file that sets `api_key`."""
+        source = self._loaded.origins.get("api_key", "")  # such as "environment (LMCHAT_API_KEY)"
+        return source.partition("(")[2].rstrip(")") or "the configuration"
 
-    def _found(self, endpoint: Endpoint) -> _SetKey:
-        """Return the first key for a server."""
-        return next((found for found in self._known(endpoint) if found.key), _SetKey())
+    def _first_key(self, endpoint: Endpoint) -> _SourcedKey:
+        """Return the first key for a server, or an empty one."""
+        for sourced in self._possible_keys(endpoint):
+            if sourced.key:
+                return sourced
+        return _SourcedKey()
 
-    def _known(self, endpoint: Endpoint) -> Iterator[_SetKey]:
-        """Yield the keys for a server in their order; some are empty."""
+    def _possible_keys(self, endpoint: Endpoint) -> Iterator[_SourcedKey]:
+        """Yield what each place has for a server, in the order of use; some keys are empty."""
         origin = endpoint.origin
-        configured = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
-        yield _SetKey(self._accepted.get(origin, ""), "the key dialog")
-        yield self._of_endpoints.get(origin, _SetKey())
-        yield _SetKey(self._configured(endpoint), configured)
-        yield _SetKey(self._keyring.get(origin) or "", KEYRING)
-        yield _SetKey(self._credentials.get(origin) or "", _KEY_FILE)
-        if origin == _OPENAI:
-            yield _SetKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
+        configured_source = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
+        yield _SourcedKey(self._accepted.get(origin, ""), "the key dialog")
+        yield self._of_endpoints.get(origin, _SourcedKey())
+        yield _SourcedKey(self._api_key_for(endpoint), configured_source)
+        yield _SourcedKey(self._keyring.get(origin) or "", KEYRING)
+        yield _SourcedKey(self._credentials.get(origin) or "", _KEY_FILE)
+        if origin == _OPENAI_ORIGIN:
+            yield _SourcedKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key until the end of this run without storing it."""
+        """Use a key for a server that ends with this run, such as the built-in engine."""
         self._accepted[endpoint.origin] = key
-        self._passing.add(endpoint.origin)
+        self._temporary.add(endpoint.origin)
 
     def is_lasting(self, endpoint: Endpoint) -> bool:
         """Return whether a server may still exist after this run."""
-        return endpoint.origin not in self._passing
+        return endpoint.origin not in self._temporary
 
     def stored_origins(self) -> tuple[str, ...]:
+        """Return the origins of the servers with a key in the keyring or in `credentials.toml`."""
         return self._credentials.origins()
 
     def keep(self, endpoint: Endpoint, key: str) -> str:
-        """Use and store a key, off the event loop; return where.
+        """Use a key from now on and store it, off the event loop; return where it is stored.
 
-        Raises `StoreUnavailable` if it could not be stored; it works until the end of this run.
+        Raises `StoreUnavailable` if it could not be stored; it is used until the end of this run.
         """
         origin = endpoint.origin
         self._accepted[origin] = key
@@ -183,36 +201,42 @@ class Keys:
         self._credentials.set(origin, key)
         return _KEY_FILE
 
-    def _configured(self, endpoint: Endpoint) -> str:
-        """Return `api_key` for the server it was set with, else "".
+    def _api_key_for(self, endpoint: Endpoint) -> str:
+        """Return the setting `api_key` if it is for this server, else "".
 
-        Set without one, it is for this machine: for the server that is named here, else for each.
+        Together with an address, it is for the server at that address. Without one, it is for
+        servers on this machine: for the one that the setting `endpoint` names, if it is on this
+        machine, else for all of them.
         """
         key = self._loaded.settings.api_key
-        own = self._loaded.key_endpoint
-        if own:
-            return key if _origin(own) == endpoint.origin else ""
+        key_url = self._loaded.key_endpoint
+        if key_url:
+            return key if _origin(key_url) == endpoint.origin else ""
         if not endpoint.is_loopback:
             return ""
-        named = self._loaded.settings.endpoint
-        is_named_here = is_address(named) and Endpoint.parse(named).is_loopback
-        is_for_another = is_named_here and _origin(named) != endpoint.origin
+        named_url = self._loaded.settings.endpoint
+        names_this_machine = is_address(named_url) and Endpoint.parse(named_url).is_loopback
+        is_for_another = names_this_machine and _origin(named_url) != endpoint.origin
         return "" if is_for_another else key
 
-    def _key_of(self, own: EndpointSettings) -> _SetKey:
-        """Return the key of an entry."""
-        if key := self._environ.get(own.api_key_env, ""):
-            return _SetKey(key, f"the environment variable {own.api_key_env}")
-        if own.api_key_cmd and (key := self._printed_by(own)):
-            return _SetKey(key, f"api_key_cmd of endpoint {own.name!r}")
-        return _SetKey(own.api_key, "[[endpoints]] in the configuration")
+    def _load_entry_key(self, entry: EndpointSettings) -> _SourcedKey:
+        """Return the key of an entry of `[[endpoints]]`: of its variable, command or value."""
+        key = self._environ.get(entry.api_key_env, "")
+        if key:
+            return _SourcedKey(key, f"the environment variable {entry.api_key_env}")
+        if entry.api_key_cmd:
+            key = self._run_key_command(entry)
+        if key:
+            return _SourcedKey(key, f"api_key_cmd of endpoint {entry.name!r}")
+        return _SourcedKey(entry.api_key, "[[endpoints]] in the configuration")
 
-    def _printed_by(self, own: EndpointSettings) -> str:
+    def _run_key_command(self, entry: EndpointSettings) -> str:
+        """Return the first line that `api_key_cmd` prints; warn and return "" if it fails."""
         key = ""
         reason = "printed nothing"
         try:
             printed = run_blocking(
-                ["/bin/sh", "-c", own.api_key_cmd],
+                ["/bin/sh", "-c", entry.api_key_cmd],
                 environment=environment_for_others(self._environ),
                 timeout_s=_COMMAND_S,
                 has_terminal=True,
@@ -223,11 +247,11 @@ class Keys:
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = type(error).__name__
         if not key:
-            self.warnings.append(f"api_key_cmd of endpoint {own.name!r} {reason}.")
+            self.warnings.append(f"api_key_cmd of endpoint {entry.name!r} {reason}.")
             log.warning("api_key_cmd of an endpoint failed: %s", reason)
         return key
 
 
 def _origin(url: str) -> str:
-    """Return the origin; empty for a wrong address, which the connection reports."""
+    """Return the origin of an address; "" for a wrong one, which the connection reports."""
     return Endpoint.parse(url).origin if is_address(url) else ""

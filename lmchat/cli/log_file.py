@@ -14,30 +14,31 @@ from lmchat.files import NO_WAIT, OPEN_FLAGS, previous_log
 from lmchat.paths import make_folder
 from lmchat.text import safe_line
 
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000  # a larger file becomes the older one
 _MAX_MESSAGE = 500  # characters
 
 
 class LogFile(logging.Handler):
-    """Log handler that keeps one older file; a log that cannot be written costs the log alone."""
+    """Log handler that keeps one older file; a record that cannot be written is dropped."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, LMChatError):  # a full disk, a folder of somebody else
+        """Append a record; before it, rename a file that is full."""
+        with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             make_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
                 self._path.replace(previous_log(self._path))
             # without O_NONBLOCK, opening a pipe of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
             with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(as_line(record) + "\n")
+                file.write(as_json_line(record) + "\n")
 
 
 def start_log(path: Path, level: str) -> LogFile:
-    """Send the records of lmchat at this level, and the warnings of its libraries, to a file."""
+    """Write records of lmchat from this level on, and warnings of its libraries, to a file."""
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
@@ -45,12 +46,12 @@ def start_log(path: Path, level: str) -> LogFile:
     return handler
 
 
-def as_line(record: logging.LogRecord) -> str:
-    """Return a record as JSON, without the text of its exception, which may quote a chat."""
-    import json  # 7 ms that a start without a fault does not need
+def as_json_line(record: logging.LogRecord) -> str:
+    """Return a record as JSON; of its exception only type and places: its text may quote a chat."""
+    import json  # 7 ms that a start without errors does not need
 
     message = record.getMessage()
-    if record.name == "asyncio":  # its next lines show a task with the text of its exception
+    if record.name == "asyncio":  # the other lines show a task with the text of its exception
         message = message.partition("\n")[0]
     entry: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

@@ -6,7 +6,7 @@ import traceback
 import httpx
 import pytest
 
-from lmchat.cli.log_file import as_line
+from lmchat.cli.log_file import as_json_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
@@ -39,7 +39,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
         told = f"{error} {error.hint} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
-    lines = "\n".join(as_line(record) for record in caplog.records)
+    lines = "\n".join(as_json_line(record) for record in caplog.records)
     assert (KEY in lines, MARK in lines) == (False, False)
     assert '"exception": "RecursionError"' in lines, "the log has the kind and the places"
 
