@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.files import image_type
@@ -27,7 +29,7 @@ class ImageDamagedError(FileRefused):
     """An image cannot be decoded."""
 
 
-class SizedImage(NamedTuple):
+class SizedImage(Struct, frozen=True):
     """Content of an image that is small enough to be sent."""
 
     data: bytes

@@ -9,7 +9,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, NamedTuple, NewType
+from typing import Literal, NewType
+
+from msgspec import Struct
 
 GAP = "\u00a0"  # gap between a figure and its unit
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
@@ -18,7 +20,7 @@ _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
 _JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ
 _KEYCAPS = "0123456789#*"  # with a variation selector and U+20E3 they are drawn as keys
 # joiners and variation selectors: they change how the characters beside them are drawn
-_SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_SHAPING = "[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 # visible symbols of control characters: ␛ for Escape; newline and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
@@ -40,7 +42,7 @@ _HOSTILE = re.compile(
 )
 
 # opening line of a code block, as "```python" or "~~~"; "``` a `b`" is inline code
-_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")
+_FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
 _CODE_INDENT = 4  # blanks from which on a line is code, not the end of a fence
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
@@ -50,14 +52,14 @@ _FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one 
 _LAST_FLAG_LETTER = "\U0001f1ff"
 
 # combining marks of alphabets; in other scripts they distinguish letters
-_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
 _MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
 _MOST_MARKS = 64  # in a row; Python sorts the marks of a run in quadratic time
 # a run that may hold more marks than that: no mark is a word character of `re`
-_MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
+_MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
 # the "&" of "&#123456789" or "&#x1234567", which are longer than the number of any character;
 # Python refuses to read a number of thousands of digits
-_LONG_REFERENCE = re.compile("&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))")
+_LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
 _SIMILARITY = 0.65  # of a word that is offered for a misspelt one
 
 SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_text`
@@ -76,7 +78,7 @@ def safe_text(text: str) -> SafeText:
     if text.isascii():
         return SafeText(text.translate(_CONTROL_PICTURES))
     visible = _HOSTILE.sub(_picture_of, text)
-    return SafeText(_SHAPING.sub(_shaping_or_substitute, visible))
+    return SafeText(re.sub(_SHAPING, _shaping_or_substitute, visible))
 
 
 def on_one_line(text: str) -> SafeText:
@@ -151,7 +153,7 @@ def _has_variants(char: str) -> bool:
         return False
     if char.isascii():
         return char in _KEYCAPS
-    return _can_be_joined(char) and not _SHAPING.match(char)
+    return _can_be_joined(char) and not re.match(_SHAPING, char)
 
 
 def _can_be_joined(char: str) -> bool:
@@ -195,7 +197,7 @@ def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     return f"{value:.0f}{GAP}{unit}" if is_whole else f"{value:.1f}{GAP}{unit}"
 
 
-class Fence(NamedTuple):
+class Fence(Struct, frozen=True):
     """Opening line of a fenced code block (CommonMark 4.5)."""
 
     indent: str  # up to three blanks
@@ -214,7 +216,7 @@ class Fence(NamedTuple):
 
 def opening_fence(line: str) -> Fence | None:
     """Return the code fence that a line opens, if any."""
-    match = _FENCE.match(line.rstrip("\n"))
+    match = re.match(_FENCE, line.rstrip("\n"))
     if match is None:
         return None
     return Fence(match["indent"], match["marks"], match["info"].strip())
@@ -261,7 +263,7 @@ def fold(text: str) -> str:
     """Return text without accents and capitals, for comparing: `cafe` for `Café`."""
     if text.isascii():
         return text.lower()
-    return _ACCENTS.sub("", normalized("NFKD", text)).lower()
+    return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
 
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
@@ -275,7 +277,7 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
         return unicodedata.normalize(form, text)
 
     boundaries = [0]
-    for run in _MARK_RUN.finditer(text):
+    for run in re.finditer(_MARK_RUN, text):
         boundaries += range(run.start() + _MOST_MARKS, run.end(), _MOST_MARKS)
     boundaries.append(len(text))
     sections = (text[start:end] for start, end in pairwise(boundaries))
@@ -294,10 +296,10 @@ def unescaped(text: str) -> str:
     """
     from html import unescape  # noqa: PLC0415 - not before the first paint
 
-    return unescape(_LONG_REFERENCE.sub("&amp;", text))
+    return unescape(re.sub(_LONG_REFERENCE, "&amp;", text))
 
 
-class FuzzyMatch(NamedTuple):
+class FuzzyMatch(Struct, frozen=True):
     """Place and score of typed characters in a name."""
 
     score: float  # higher is better

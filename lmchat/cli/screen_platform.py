@@ -1,4 +1,7 @@
-"""Access of the screen to the clipboard, to files and to other programs of this machine."""
+"""Access of the screen to the clipboard, to files and to other programs of this machine.
+
+Modules that the first paint does not need are imported where they are used.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from lmchat.services.file_finder import FileFinder
 from lmchat.services.ports import ServerClient
 from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.desktop import notification, open_file, open_page
-from lmchat.terminal.editor import edit_text, page_text
 
 Write = Callable[[str], bool]  # sends a control sequence to the terminal
 
@@ -59,15 +60,23 @@ class ScreenPlatform:
         return await self._file_finder.find(letters)
 
     async def edit(self, text: str) -> str:
+        from lmchat.terminal.editor import edit_text
+
         return await edit_text(text, environ=self._environ, scratch=self._scratch)
 
     async def page(self, text: str) -> None:
+        from lmchat.terminal.editor import page_text
+
         await page_text(text, environ=self._environ)
 
     async def open_page(self, address: str) -> bool:
+        from lmchat.terminal.desktop import open_page
+
         return await open_page(address, environ=self._environ)
 
     async def open_file(self, name: str, data: bytes) -> bool:
+        from lmchat.terminal.desktop import open_file
+
         return await open_file(name, data, environ=self._environ, scratch=self._scratch)
 
     async def remember(self, remembered: Remembered) -> None:
@@ -80,6 +89,8 @@ class ScreenPlatform:
         return await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
+        from lmchat.terminal.desktop import notification
+
         return notification(self._settings.ui.notify, words, self._environ)
 
     def note_error(self, error: BaseException) -> str:

@@ -40,7 +40,7 @@ _SUBTABLES = {
 """Tables below a section that have a section of their own, or names chosen by the user."""
 _KEY_ROW = Row("keys", Annotated[str, Meta()])  # each value of `[keys]` is a string
 # ending of a message of the TOML parser: " (at line 3, column 7)" or " (at end of document)"
-_TOML_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_TOML_POSITION = r" \(at (?:line (\d+), column \d+|end of document)\)$"
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -98,9 +98,9 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
     except RecursionError:
         return _unreadable(path, "is not valid TOML: nested too deeply", last_line)
     except tomllib.TOMLDecodeError as error:
-        position = _TOML_POSITION.search(str(error))
+        position = re.search(_TOML_POSITION, str(error))
         line = int(position[1]) if position and position[1] else last_line
-        reason = _TOML_POSITION.sub("", str(error))
+        reason = re.sub(_TOML_POSITION, "", str(error))
         return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
     check = _FileCheck(str(path), text)

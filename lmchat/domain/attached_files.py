@@ -13,13 +13,13 @@ from lmchat.domain.message import FilePart
 _HEAD_END = " bytes):\n```"  # every prompt with a file has it
 _MAX_FILES = 100
 _MIN_TICKS = 3
-_FILE_NAME = re.compile(r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):")
+_FILE_NAME = r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):"
 _MAX_HEAD_CHARS = 330  # more than the pattern can match
-_OPENING_TICKS = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
+_OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 _FILE_MARK = "\x10"
 """Data link escape: begins the line of an attached file. What is typed cannot hold it."""
 _FILE_LINE = f'{_FILE_MARK}["file",'
-_DIGEST = re.compile("[0-9a-f]{64}")
+_DIGEST = "[0-9a-f]{64}"
 
 
 class AttachedFile(Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
 
 def fence_for(text: str) -> str:
     """Return the marks of a fence that the text does not close."""
-    longest = max(map(len, _OPENING_TICKS.findall(text)), default=_MIN_TICKS - 1)
+    longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=_MIN_TICKS - 1)
     return "`" * (longest + 1)
 
 
@@ -83,7 +83,7 @@ def _part_of(line: str) -> FilePart | None:
         part = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
     except (MsgspecError, RecursionError):
         return None
-    return part if _DIGEST.fullmatch(part.digest) else None
+    return part if re.fullmatch(_DIGEST, part.digest) else None
 
 
 def may_hold_files(prompt: str) -> bool:
@@ -129,7 +129,7 @@ def _closing_fences(prompt: str) -> dict[str, list[int]]:
 def _file_at(prompt: str, begin: int, fences: dict[str, list[int]]) -> AttachedFile | None:
     """Return the file whose name begins here: its line, a fence, the text, and the same fence."""
     name_end = prompt.find("\n", begin)
-    name = _FILE_NAME.fullmatch(prompt[begin:name_end])
+    name = re.fullmatch(_FILE_NAME, prompt[begin:name_end])
     text_begin = prompt.find("\n", name_end + 1) + 1
     if name is None or not text_begin:
         return None

@@ -9,13 +9,13 @@ from lmchat.domain.server import ModelInfo
 from lmchat.errors import WrongUse
 from lmchat.text import closest_word, safe_line
 
-_FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
-_TAG = re.compile(r"[:@]([^:@]*)$")
-_BUILD = re.compile(
+_FILE = r"(-\d{5}-of-\d{5})?\.gguf$"
+_TAG = r"[:@]([^:@]*)$"
+_BUILD = (
     r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
     r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
 )
-_NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
+_NO_BUILD = r"latest|gguf|mlx|\d{1,2}"
 """Endings that name no build; a number is that of an instance in LM Studio."""
 _MAX_NAME_CHARS = 500  # removing the endings of longer names takes too long
 _MAX_SUGGESTED = 3
@@ -66,9 +66,9 @@ def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
         return full_name, builds
 
     path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
-    name = _FILE.sub("", path.rpartition("/")[2])
-    while ending := _TAG.search(name) or _BUILD.search(name):
+    name = re.sub(_FILE, "", path.rpartition("/")[2])
+    while ending := re.search(_TAG, name) or re.search(_BUILD, name):
         name = name[: ending.start()]
-        if not _NO_BUILD.fullmatch(ending[1]):
+        if not re.fullmatch(_NO_BUILD, ending[1]):
             builds.add(ending[1].removeprefix("ud-"))
     return name, builds

@@ -14,12 +14,10 @@ from lmchat.domain.message import SentThoughts
 from lmchat.domain.product import Product
 from lmchat.errors import EndpointNotAllowed
 
-_PORT_ALONE = re.compile(r"^:?(\d{1,5})$")
-_NOT_IN_ADDRESSES = re.compile(r"[\s\\%\x00-\x1f\x7f-\x9f]")
-_VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
-_REQUEST_PATH = re.compile(
-    r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
-)
+_PORT_ALONE = r"^:?(\d{1,5})$"
+_NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f]"
+_VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"
+_REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,7 +76,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
-        typed = _PORT_ALONE.sub(r"127.0.0.1:\1", text.strip())
+        typed = re.sub(_PORT_ALONE, r"127.0.0.1:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")
@@ -92,11 +90,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             reason = "addresses with a user name or password are not accepted; use an API key"
             raise _refused(reason)
         has_more = bool(parts.query or parts.fragment)
-        if has_more or not host or _NOT_IN_ADDRESSES.search(typed):
+        if has_more or not host or re.search(_NOT_IN_ADDRESSES, typed):
             raise _refused("write it as http://HOST:PORT")
 
-        path = _REQUEST_PATH.sub("", parts.path.rstrip("/"))
-        if not _VERSION_SEGMENT.search(path):
+        path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
+        if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
         port = port or _DEFAULT_PORTS[parts.scheme]
         return cls(scheme=parts.scheme, host=host, port=port, path=path)

@@ -31,7 +31,7 @@ HOST_SILENT = (
 )
 MAX_TOOLS = 128  # most servers refuse more in one request
 _WIRE_CHARS = 64
-_NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")
+_NOT_WIRE = r"[^A-Za-z0-9_-]+"
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
     taken: set[str] = set()
 
     def named(tool: Tool) -> Tool:
-        plain = _NOT_WIRE.sub("_", f"{tool.server}__{tool.name}")[:_WIRE_CHARS]
+        plain = re.sub(_NOT_WIRE, "_", f"{tool.server}__{tool.name}")[:_WIRE_CHARS]
         numbered = (f"{plain[: _WIRE_CHARS - 5]}_{number}" for number in count(2))
         name = next(name for name in chain([plain], numbered) if name not in taken)
         taken.add(name)

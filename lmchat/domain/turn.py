@@ -282,7 +282,7 @@ def _milliseconds(seconds: float | None) -> float | None:
 Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as on the disk."""
 RESET: Piece = ("anew", "")  # the pieces behind it replace all before it
-_CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
+_CALL = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
@@ -290,7 +290,7 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     texts: list[Piece] = []
     calls: dict[int, dict[str, str]] = {}
     for kind, text in pieces:
-        if found := _CALL.fullmatch(kind):
+        if found := re.fullmatch(_CALL, kind):
             call = calls.setdefault(int(found[1]), {"id": "", "name": "", "arguments": ""})
             call[found[2]] += text
         elif kind in TEXT_PARTS:

@@ -14,7 +14,7 @@ from lmchat.text import shell_word
 _TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
-_WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
+_WIDE = "[^\0-\u2e7f]"  # CJK and emoji
 _ASCII = bytes(range(128))
 _SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
 _MAX_FACTOR = 4.0
@@ -30,7 +30,7 @@ def raw_tokens(text: str) -> float:
         return len(text) / 4
     encoded = text.encode(errors="surrogatepass")
     letters = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
-    wide = len(_WIDE.findall(letters))
+    wide = len(re.findall(_WIDE, letters))
     return (len(text) - len(letters)) / 4 + (len(letters) - wide) / 2 + wide
 
 

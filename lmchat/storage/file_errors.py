@@ -37,7 +37,7 @@ _REASONS = {
     "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
 """Reason and next step by the beginning of the name of an error."""
-_DAMAGED_SCHEMA = re.compile(
+_DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$"
 )
 """Messages of SQLite, which has no code for them, about a damaged schema or version number."""
@@ -63,7 +63,7 @@ def name_of(error: BaseException) -> str:
 
 def is_damage(error: Exception) -> bool:
     """Return whether an error of SQLite means that the file itself is damaged."""
-    if isinstance(error, UnicodeDecodeError) or _DAMAGED_SCHEMA.search(str(error)):
+    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True
     return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 

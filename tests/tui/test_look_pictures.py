@@ -48,6 +48,7 @@ def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False,
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, (), UNREAD)
+        telemetry.start()
         telemetry.show(DOWN if is_down else ANSWERING, 103.0 if is_down else 104.1)
         keys.show(KEYS, LAST_KEYS)
 

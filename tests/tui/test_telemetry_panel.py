@@ -28,6 +28,7 @@ WIDE = (120, 40)
 async def showing(snapshot: TelemetrySnapshot = ANSWERING, now_s: float = 104.1, size=WIDE, **more):
     panel = TelemetryPanel(id="telemetry", **more)
     async with Host(right=panel).run_test(size=size) as pilot:
+        panel.start()
         panel.show(snapshot, now_s)
         await pilot.pause()
         yield panel, pilot

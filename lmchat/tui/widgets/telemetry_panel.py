@@ -80,12 +80,19 @@ class TelemetryPanel(Widget):
         self._snapshot = TelemetrySnapshot()
         self._now_s = 0.0
         self._rows: Sequence[TelemetryRow | None] = ()
+        self._is_started = False
+
+    def start(self) -> None:
+        """Draw rows from now on. The first paint and the first key do not wait for them."""
+        self._is_started = True
+        self.on_resize()
 
     def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
         """Show a snapshot at `now_s`, on the clock of its own times."""
         self._snapshot = snapshot
         self._now_s = now_s
-        if not self.is_attached or not self.size.height:
+        is_laid_out = self.is_attached and self.size.height > 0
+        if not is_laid_out or not self._is_started:
             return
         before = self._rows
         self._rows = self._all_rows()
@@ -114,12 +121,16 @@ class TelemetryPanel(Widget):
         return [TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in shown]
 
     def on_resize(self) -> None:
+        if not self._is_started:
+            return
         self._rows = self._all_rows()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
         width = self.size.width
+        if not self._is_started:
+            return Strip.blank(width)  # a style for each row would delay the first paint
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
             return Strip.blank(width, self.rich_style)

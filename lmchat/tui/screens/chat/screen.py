@@ -152,6 +152,7 @@ class ChatScreen(PatchedScreen):
 
     def start(self) -> None:
         """Begin what waits until after the first paint."""
+        self.widgets.telemetry.start()
         self.sessions.show_list()
         self.background.attempt(self._open_store, group="history")
         if self.workspace.resume_id:

@@ -27,7 +27,7 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
-_BLANKS_AT_LINE_END = re.compile(r"[ \t]+\n")
+_BLANKS_AT_LINE_END = r"[ \t]+\n"
 
 
 def copied(document: Document, selected: Selected) -> str:
@@ -218,7 +218,7 @@ def _shown_block_text(document: Document, index: int, number: int, span: Range) 
     end = min(end, len(text))
     if _is_code(block):
         return _with_tabs(safe_text(block.source), text, (start, end))
-    return _BLANKS_AT_LINE_END.sub("\n", text[start:end]).rstrip("\n")
+    return re.sub(_BLANKS_AT_LINE_END, "\n", text[start:end]).rstrip("\n")
 
 
 def _row_texts(block: Block, span: Range) -> Iterator[str]:

@@ -9,9 +9,9 @@ from itertools import pairwise
 from lmchat.text import graphemes, normalized, safe_text, unescaped
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
-_SELECTORS = re.compile("[\ufe00-\ufe0f]")
-_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
-_CODE_OR_TARGET = re.compile(rf"(`[^`\n\x01]*`)|{_TARGET.pattern}")
+_SELECTORS = "[\ufe00-\ufe0f]"
+_TARGET = r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)"
+_CODE_OR_TARGET = rf"(`[^`\n\x01]*`)|{_TARGET}"
 _MARKUP = "*_`~\\[]<>"
 _FENCE = "```"
 _LINE_END = "\x01"  # stands for a line end while blanks are made alike: no hit goes over it
@@ -28,7 +28,7 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     text = normalized("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
-    return _SELECTORS.sub("", text) if "\ufe0f" in text or "\ufe0e" in text else text
+    return re.sub(_SELECTORS, "", text) if "\ufe0f" in text or "\ufe0e" in text else text
 
 
 class Query:
@@ -52,7 +52,7 @@ class Query:
         Blanks are a part of that markup: a blank between two gaps could match any of a run of
         blanks, which takes quadratic time.
         """
-        gap = f"(?:{_TARGET.pattern}|[\\s{re.escape(self._marks)}])*"
+        gap = f"(?:{_TARGET}|[\\s{re.escape(self._marks)}])*"
         return gap.join(map(re.escape, needle.replace(" ", "")))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
@@ -82,7 +82,7 @@ class Query:
         """Remove markup that is not shown from folded Markdown."""
         if "](" in text and not self._has_targets:
             pattern = _CODE_OR_TARGET if "`" in text else _TARGET
-            text = pattern.sub(_keep_code, text)
+            text = re.sub(pattern, _keep_code, text)
         for mark in self._marks:
             text = text.replace(mark, "")
         return self._with_one_blank(unescaped(text)) if "&" in text else text

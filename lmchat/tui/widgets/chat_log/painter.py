@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import NamedTuple
 
+from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
@@ -35,7 +35,7 @@ PARTIAL_STYLES = (
 _NULL = Style.null()
 
 
-class Look(NamedTuple):
+class Look(Struct, frozen=True):
     """State that a painted row depends on beside its line."""
 
     width: int

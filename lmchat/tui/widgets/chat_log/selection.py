@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
-from typing import NamedTuple
 from unicodedata import category
 
 from msgspec import Struct
@@ -30,13 +29,13 @@ from lmchat.tui.widgets.chat_log.viewport import Viewport
 AGAIN_S = 0.5
 _MARK = "\u0301"  # replaces any combining mark before words are searched
 _LETTERS = rf"\w[\w{_MARK}]*"
-_WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
+_WORD = rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+"
 _JOINERS = "\u200c\u200d"
 
 Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
 
 
-class Press(NamedTuple):
+class Press(Struct, frozen=True):
     """A press of the mouse button."""
 
     cell: tuple[int, int]
@@ -263,7 +262,7 @@ def paragraph(text: str, place: int) -> Range:
 def word(text: str, place: int, paragraph_range: Range) -> Range:
     """Return the word, the blanks, or the single character at a place in a paragraph."""
     first, last = paragraph_range
-    for match in _WORD.finditer(_with_one_mark(text), first, last):
+    for match in re.compile(_WORD).finditer(_with_one_mark(text), first, last):
         if match.start() <= place < match.end():
             return match.span()
     for start, end in characters(text[first:last]):

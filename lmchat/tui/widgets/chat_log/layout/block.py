@@ -49,7 +49,7 @@ _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 # without one of these signs and without an address, a text needs no parser: most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
-_SIGN = re.compile(r"[!$&*<\[\\\]_`~]")
+_SIGN = r"[!$&*<\[\\\]_`~]"
 _MOST_SIGNS = 4_000  # in a text that is parsed: each takes up to 12 µs, and keys wait for it
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
@@ -65,7 +65,7 @@ def inline_spans(page: Page, text: str, references: References, style: Style) ->
     """Return the spans of a paragraph, without terminal commands."""
     if _SIGNS.isdisjoint(text) and "://" not in text:
         return [(on_one_line(text), style)] if text else []
-    if len(_SIGN.findall(text)) > _MOST_SIGNS:
+    if len(re.findall(_SIGN, text)) > _MOST_SIGNS:
         return _plain_spans(text, style)
     return _Writer(page, style).write(parse_inline(text, references))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 
@@ -80,7 +81,7 @@ def page_host(address: str) -> str:
 
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
 _MOST_CHARS = 2_000  # of mathematics
-_DOLLARS = re.compile(r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])")
+_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
@@ -93,7 +94,7 @@ def end_of_math(source: str, start: int, stop: int | None = None) -> int:
         return 0 if place < 0 or is_link else place + 2
     if start and source[start - 1].isalnum():
         return 0
-    found = _DOLLARS.match(source, start)
+    found = re.compile(_DOLLARS).match(source, start)
     return found.end() if found and "](" not in found[0] else 0
 
 
@@ -172,7 +173,7 @@ def _dashes(head: str, given: list[str], count: int) -> str:
     return indent + "|" + "|".join(mark if "-" in mark else "---" for mark in marks) + "|"
 
 
-class OpenMark(NamedTuple):
+class OpenMark(Struct, frozen=True):
     """A mark of emphasis that has begun."""
 
     mark: str
@@ -205,9 +206,10 @@ def _line(text: str) -> str:
             is_noted = _is_noted(opened, text, start, mark)
             if not is_noted and place == len(text):
                 text = text[:start]  # half a mark, or one whose words are to come
-    for mark, start in reversed(opened):
-        if len(text) - start <= _FAR and text[start + len(mark) :].strip():
-            text = text.rstrip() + mark
+    for begun in reversed(opened):
+        content_start = begun.start + len(begun.mark)
+        if len(text) - begun.start <= _FAR and text[content_start:].strip():
+            text = text.rstrip() + begun.mark
     return text
 
 

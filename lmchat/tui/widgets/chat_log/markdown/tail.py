@@ -36,17 +36,15 @@ _WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")  # not cut
 _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # where a long paragraph may be cut, the best first
 _BREAKS = (
-    re.compile(r"\n[ \t>]*(?=[^\W\d_])"),  # between lines, which stay lines on the page
-    re.compile(r"[ \t](?=[^\W\d_])"),  # between words: what follows is a paragraph again
-    re.compile(r"(?<=\w)(?=[^\W\d_])"),  # within a word, as in languages that know no blanks
+    r"\n[ \t>]*(?=[^\W\d_])",  # between lines, which stay lines on the page
+    r"[ \t](?=[^\W\d_])",  # between words: what follows is a paragraph again
+    r"(?<=\w)(?=[^\W\d_])",  # within a word, as in languages that know no blanks
 )
 # controls that the parser would take for line ends, or strip, although they are shown
-_CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+_CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
 # start of a list; three of its marks would be a rule
-_LIST = re.compile(
-    r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE
-)
-_DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
+_LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
+_DEFINITION = r" {0,3}\[[^\]]*\]:"
 
 
 def cut_place(text: str) -> tuple[int, bool]:
@@ -63,9 +61,9 @@ def cut_place(text: str) -> tuple[int, bool]:
     return safe_cut(window, PIECE_CHARS), False
 
 
-def _last_breaks(pattern: re.Pattern[str], text: str) -> list[int]:
+def _last_breaks(pattern: str, text: str) -> list[int]:
     """Return places after a pattern in the second half of a piece, the last first."""
-    ends = (match.end() for match in pattern.finditer(text, PIECE_CHARS // 2))
+    ends = (match.end() for match in re.compile(pattern).finditer(text, PIECE_CHARS // 2))
     places = [end for end in ends if end <= PIECE_CHARS and not splits_character(text, end)]
     return places[::-1][:_MOST_PLACES]
 
@@ -216,7 +214,7 @@ class MarkdownTail(Struct):
         if text.endswith("\r") and not is_final:
             text = text[:-1]
             self._held = "\r"
-        return _CONTROLS.sub(lambda found: safe_text(found[0]), text)
+        return re.sub(_CONTROLS, lambda found: safe_text(found[0]), text)
 
     @property
     def _room(self) -> int:
@@ -406,8 +404,8 @@ class MarkdownTail(Struct):
     def _is_attached(self, source: str) -> bool:
         """Whether a list or a definition follows directly below its like or a paragraph."""
         if self._above in ABOVE_LISTS:
-            return _LIST.match(source) is not None
-        return self._above == "definition" and _DEFINITION.match(source) is not None
+            return re.match(_LIST, source) is not None
+        return self._above == "definition" and re.match(_DEFINITION, source) is not None
 
     def _cut_giant(self) -> None:
         """Close the beginning of a giant paragraph, or of a line that does not end."""
