@@ -164,7 +164,7 @@ class ProxyClient:
         self._admission.admit(
             request, self._writer.encoded, is_listed=model is not None, purpose=Purpose.PROBE
         )
-        api = self._prober.api(
+        api = self._prober.new_api(
             request.endpoint, request.product, read_s=COUNT_S, requests=SCAN_REQUESTS
         )
         try:
@@ -216,7 +216,7 @@ class ProxyClient:
     def _api_to_change(self, model: ModelInfo) -> ServerApi:
         self._admission.check(model.endpoint)
         self._admission.take_probe(model.product)
-        return self._prober.api(model.endpoint, model.product)
+        return self._prober.new_api(model.endpoint, model.product)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
         lock = self._locks.get(endpoint.canonical)
@@ -309,7 +309,7 @@ class ProxyClient:
         if not exchange.is_model_unloaded:
             return nullcontext()
         request = exchange.request
-        api = self._prober.api(request.endpoint, request.product)
+        api = self._prober.new_api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
         return background_task(exchange.server.follow_loading(api, request.model, report))
 

@@ -20,30 +20,33 @@ from lmchat.machine.sockets import OWN_USER, foreign_owner
 from lmchat.proxy.certificates import trusted
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
-from lmchat.proxy.network_errors import reaching
+from lmchat.proxy.network_errors import errors_as_unavailable
 from lmchat.proxy.paced import PacedTransport
 from lmchat.text import header_value
 
-MAX_REPLY_BYTES = 16 << 20
+MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
-POOL_S = 5.0
+POOL_S = 5.0  # longest wait for a free connection of the pool
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 _SUCCESSES = range(200, 300)
 
+CheckConnection = Callable[[httpcore.AsyncNetworkStream], Awaitable[None]]
+
 
 class Reply(Struct, frozen=True, kw_only=True, dict=True):
-    """Status, headers and body; a status alone proves nothing (R-1)."""
+    """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
     body: bytes
     elapsed_ms: float  # from sending to the last byte
     key_withheld: str = ""  # why the key was not sent
 
     @cached_property
     def value(self) -> Any:
+        """The body as a JSON value; None if it is no JSON."""
         try:
             return decode(self.body)
         except NotJsonError:
@@ -51,18 +54,21 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty if it is anything else."""
         return dict_or_empty(self.value)
 
     @property
     def is_good(self) -> bool:
+        """Whether it succeeded and its body is JSON and no error."""
         if self.status not in _SUCCESSES or self.value is None:
             return False
         return not is_error(self.value)
 
     @property
     def is_unknown_path(self) -> bool:
-        is_refused_path = self.status in (404, 405)
-        return is_refused_path or "Unexpected endpoint" in str(self.object.get("error", ""))
+        """Whether the server does not have the path; LM Studio says so with status 200."""
+        has_path_status = self.status in (404, 405)
+        return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
 
 
 class ForeignPortError(Exception):
@@ -70,11 +76,12 @@ class ForeignPortError(Exception):
 
 
 class Connections:
-    """One client for each origin; made when first needed.
+    """HTTP clients, one for each origin, made when they are first needed.
 
-    Over http, nothing proves which program of this machine answers. So a request with a key has
-    connections of its own there. Each is checked after it was made: the program that holds the
-    port then is the one that accepted it.
+    Over http, nothing proves which program of this machine answers. So requests with a key use a
+    second client there, whose connections are checked before anything is sent over them: no other
+    user may hold the port. A check after connecting is reliable, because the program that holds the
+    port then is the one that accepted the connection.
     """
 
     def __init__(
@@ -87,8 +94,9 @@ class Connections:
     ) -> None:
         """Create it; nothing is connected yet.
 
-        `owner_of` blocks and takes the place of `foreign_owner`. With
-        `reads_per_second`, streams of this machine are read at most so often.
+        `transport` replaces the network in tests. `owner_of` may block; it returns the user who
+        holds a port of this machine, if that is neither this one nor root. With `reads_per_second`,
+        streams of this machine are read at most this often.
         """
         self._transport = transport
         self._owner_of = owner_of or foreign_owner
@@ -97,22 +105,26 @@ class Connections:
         self._trusted: ssl.SSLContext | None = None
         self._is_closed = False
         self._clients: dict[tuple[str, bool], httpx.AsyncClient] = {}  # by origin and `is_checked`
-        # Loading the certificates takes 30 ms; over plain http there is nothing to verify.
+        # Without certificates, which take 30 ms to load: over http there is nothing to verify.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint, *, is_checked: bool = False) -> httpx.AsyncClient:
-        """Return the client of an endpoint's origin; raises `WrongUse` if they are closed."""
+        """Return the client of an endpoint's origin, or raise `WrongUse` after `aclose`.
+
+        `is_checked` chooses the one whose connections are checked for the owner of the port.
+        """
         if self._is_closed:
             raise WrongUse("This client is closed.")
         needs_tls = endpoint.scheme == "https" and self._transport is None
         if needs_tls and self._trusted is None:
             self._trusted = await asyncio.to_thread(trusted, self._ca_file)
-        key = (endpoint.origin, is_checked)
-        if key not in self._clients:
-            self._clients[key] = self._new_client(endpoint)
-        return self._clients[key]
+        client_key = (endpoint.origin, is_checked)
+        if client_key not in self._clients:
+            self._clients[client_key] = self._new_client(endpoint)
+        return self._clients[client_key]
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        """Return a new client, or raise `ServerUnavailable` for a wrong proxy variable."""
         verify = self._no_tls
         if endpoint.scheme == "https" and self._trusted is not None:
             verify = self._trusted
@@ -121,14 +133,14 @@ class Connections:
             return httpx.AsyncClient(
                 transport=self._transport or self._paced_transport(endpoint, limits),
                 verify=verify,
-                # a proxy of the environment cannot reach this machine (R-8)
+                # A proxy of the environment cannot reach this machine (R-8).
                 trust_env=not endpoint.is_local,
                 follow_redirects=False,
                 limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            # without the words of the error: the address of a proxy may hold a password
+            # Without the message of the error: the address of a proxy may hold a password.
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.netloc}: "
                 "a proxy set in the environment cannot be used.",
@@ -138,7 +150,8 @@ class Connections:
             ) from None
 
     def _paced_transport(self, endpoint: Endpoint, limits: httpx.Limits) -> PacedTransport | None:
-        is_direct = endpoint.is_local and endpoint.scheme == "http"  # others may need a proxy
+        """Return a transport that reads less often; None if httpx has to use its own."""
+        is_direct = endpoint.is_local and endpoint.scheme == "http"  # it needs no proxy, no TLS
         if self._reads_per_second is None or not is_direct:
             return None
         return PacedTransport(limits, self._reads_per_second)
@@ -153,14 +166,17 @@ class Connections:
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
         body: bytes | None = None,
     ) -> Reply:
-        """Send a request and read the whole reply, or raise `ServerUnavailable`."""
+        """Send a request and read the whole reply, or raise `ServerUnavailable`.
+
+        At most `MAX_REPLY_BYTES` are read; a longer body is cut.
+        """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         trace = RequestTrace()
         response = await self.send(endpoint, request, trace)
-        with reaching(endpoint):
+        with errors_as_unavailable(endpoint):
             content = await read_up_to(response, MAX_REPLY_BYTES)
         return Reply(
             status=response.status_code,
@@ -173,24 +189,25 @@ class Connections:
     async def send(
         self, endpoint: Endpoint, request: httpx.Request, trace: RequestTrace
     ) -> httpx.Response:
-        """Send a request and return the response, its body unread.
+        """Send a request and return the response, whose body is not read yet.
 
         If another user holds the port, it is sent without its key; `trace.key_withheld` says why.
         """
-        is_unproven = endpoint.is_loopback and endpoint.scheme == "http"
-        if not is_unproven or "Authorization" not in request.headers:
+        can_be_foreign = endpoint.is_loopback and endpoint.scheme == "http"
+        if not can_be_foreign or "Authorization" not in request.headers:
             return await self._send(endpoint, request, trace)
-        trace.check = self._check_owner
+
+        trace.check_connection = self._check_owner
         try:
             return await self._send(endpoint, request, trace, is_checked=True)
         except ForeignPortError as error:
             trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER}"
         del request.headers["Authorization"]
-        trace.check = None
+        trace.check_connection = None
         return await self._send(endpoint, request, trace)
 
     async def _check_owner(self, stream: httpcore.AsyncNetworkStream) -> None:
-        """Close a connection to a port of another user, and raise `ForeignPortError`."""
+        """If another user holds the port, close the connection and raise `ForeignPortError`."""
         host, port, *_ = stream.get_extra_info("server_addr")
         owner = await asyncio.to_thread(self._owner_of, host, port)
         if owner:
@@ -206,19 +223,20 @@ class Connections:
         *,
         is_checked: bool = False,
     ) -> httpx.Response:
-        """Send a request; over a stale connection it is sent once more."""
+        """Send a request; if a connection that was used before turns out closed, send it again."""
         client = await self.client(endpoint, is_checked=is_checked)
         request.extensions["trace"] = trace.on_event
         try:
-            with reaching(endpoint):
+            with errors_as_unavailable(endpoint):
                 return await client.send(request, stream=True)
         except ServerUnavailable as error:
             if error.kind != "dropped" or not trace.is_reused:
                 raise
-        with reaching(endpoint):
+        with errors_as_unavailable(endpoint):
             return await client.send(request, stream=True)
 
     async def aclose(self) -> None:
+        """Close all connections; later requests raise `WrongUse`."""
         self._is_closed = True
         clients = list(self._clients.values())
         self._clients.clear()
@@ -227,19 +245,19 @@ class Connections:
 
 
 class RequestTrace:
-    """What is known of the connection of a request: a used one may be stale (R-33)."""
+    """State of the connection of one request, from the trace events of httpcore."""
 
     def __init__(self) -> None:
-        self.is_reused = True
+        self.is_reused = True  # whether it was used before: the server may have closed it (R-33)
         self.is_connecting = False
         self.key_withheld = ""  # why the key was not sent
-        self.check: Callable[[httpcore.AsyncNetworkStream], Awaitable[None]] | None = None
-        """Checks a new connection before anything is sent over it."""
+        self.check_connection: CheckConnection | None = None
+        """Called with a new connection before anything is sent over it; may raise."""
 
     async def on_event(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take an event of httpcore."""
-        if name == "connection.connect_tcp.complete" and self.check is not None:
-            await self.check(info["return_value"])
+        """Note an event such as `connection.connect_tcp.started`."""
+        if name == "connection.connect_tcp.complete" and self.check_connection is not None:
+            await self.check_connection(info["return_value"])
         if name.startswith(("connection.connect", "connection.start_tls")):
             self.is_reused = False
             self.is_connecting = name.endswith(".started")
@@ -266,7 +284,10 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 async def read_up_to(
     response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
 ) -> bytes:
-    """Read and close a body, up to a limit and a time."""
+    """Read a body up to a limit or a time, close the response, and return what has arrived.
+
+    The result may exceed `limit_bytes` by the last chunk.
+    """
     content = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
@@ -282,7 +303,7 @@ async def read_up_to(
 
 
 def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
-    """Return how long connecting may take."""
+    """Return how long connecting may take; `configured_s` is the setting of the user."""
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S

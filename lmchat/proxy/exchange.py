@@ -35,7 +35,7 @@ from lmchat.proxy.connections import (
 )
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode
-from lmchat.proxy.network_errors import reaching
+from lmchat.proxy.network_errors import errors_as_unavailable
 from lmchat.proxy.prober import KeySource
 from lmchat.proxy.refusals import RequestFacts, refusal, shown_address
 from lmchat.proxy.request_body import body_of, json_mode_note
@@ -146,7 +146,7 @@ class Exchange(Struct, kw_only=True):
             return False
         endpoint = self.request.endpoint
         self._key = await self.keys.key_after_refusal(endpoint) or ""
-        error.hint = self.keys.reason(endpoint) or error.hint
+        error.hint = self.keys.withheld_reason(endpoint) or error.hint
         return bool(self._key)
 
     def _has_adapted(self, error: ServerRejected) -> bool:
@@ -267,7 +267,7 @@ class Exchange(Struct, kw_only=True):
 
     async def _refusal(self, response: httpx.Response) -> ServerRejected:
         endpoint = self.request.endpoint
-        with reaching(endpoint):
+        with errors_as_unavailable(endpoint):
             body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
         target = _other_origin(httpx.URL(endpoint.base_url), response)
         if target is None:

@@ -13,7 +13,7 @@ UNKNOWN = server_of(Product.OPENAI_COMPATIBLE)
 
 
 def server_at(endpoint: Endpoint) -> Server:
-    """Return the product that is expected at an address; the host of a provider has no other."""
+    """Return the product that an address belongs to: by its host, else by its port."""
     for server in SERVERS:
         if endpoint.host in server.hosts:
             return server
@@ -24,7 +24,12 @@ def server_at(endpoint: Endpoint) -> Server:
 
 
 async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
-    """Return the product that answers, and whether that is proven, with few requests."""
+    """Return the product that answers, and whether that is proven.
+
+    `expected` is the product to which the port belongs. At most three requests are sent: the
+    opening path of the expected product, the list of models, and the path that confirms a product
+    that the list makes likely.
+    """
     if expected.opening_path:
         opening = await api.get(expected.opening_path)
         if expected.is_confirmed_by(opening):
@@ -37,27 +42,39 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
         return proven, True
 
     suspect = _suspect(listed) or expected
-    is_unasked = suspect.confirm_path not in ("", expected.opening_path)
-    if is_unasked and api.requests_left > 0:
+    can_confirm = suspect.confirm_path not in ("", expected.opening_path)
+    if can_confirm and api.requests_left > 0:
         confirmation = await api.get(suspect.confirm_path)
         if suspect.is_confirmed_by(confirmation):
             return suspect, True
 
     has_list = listed.is_good and isinstance(listed.object.get("data"), list)
-    return (UNKNOWN if has_list else expected), False
+    if has_list:
+        return UNKNOWN, False
+    return expected, False
 
 
 def is_other_server(reply: Reply, known: Server) -> bool:
-    """Tell whether another product answers than the one that answered before."""
+    """Tell whether a reply shows another product than the known one.
+
+    A reply that proves no product is foreign only if the known product signs all of its replies.
+    """
     proven = _proven_by(reply)
-    return known.signs_replies if proven is None else proven.product is not known.product
+    if proven is None:
+        return known.signs_replies
+    return proven.product is not known.product
 
 
 def _proven_by(reply: Reply) -> Server | None:
-    return next((server for server in SERVERS if server.is_proven_by(reply)), None)
+    """Return the product that a reply can only come from, if there is one."""
+    for server in SERVERS:
+        if server.is_proven_by(reply):
+            return server
+    return None
 
 
 def _suspect(listed: Reply) -> Server | None:
+    """Return a product that the list of models makes likely, and that a request can confirm."""
     for server in SERVERS:
         if server.confirm_path and server.is_suspected_by(listed):
             return server

@@ -18,8 +18,8 @@ from lmchat.text import shell_word
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
-_QUOTES = ("bytearray(b", "b'", 'b"')
-"""Beginnings of what h11 quotes in its messages."""
+_QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
+"""How a quotation of sent or received bytes begins in messages of h11."""
 
 
 class NothingAnswers(ServerUnavailable):
@@ -31,26 +31,26 @@ class ProxyUnavailable(ServerUnavailable):
 
 
 @contextmanager
-def reaching(endpoint: Endpoint) -> Iterator[None]:
-    """Turn what the network raises inside the block into `ServerUnavailable`."""
+def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
+    """Raise `ServerUnavailable` for any error of the network inside the block."""
     try:
         yield
     except httpx.ProtocolError as error:
-        raise unavailable(error, endpoint) from None  # a traceback would show its words
+        raise unavailable(error, endpoint) from None  # a traceback would show a quoted key
     except TRANSPORT_ERRORS as error:
         raise unavailable(error, endpoint) from error
 
 
 def error_words(error: BaseException) -> str:
-    """Return type and words of an error, without what h11 quotes: a header may hold the key."""
-    words = str(error)
-    for mark in _QUOTES:
-        words = words.partition(mark)[0]
-    return f"{type(error).__name__}: {words}".rstrip(" :({")
+    """Return type and message of an error, without bytes that h11 quotes: they may hold the key."""
+    message = str(error)
+    for beginning in _QUOTE_BEGINNINGS:
+        message = message.partition(beginning)[0]
+    return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
-    """Return our error for one of the network's."""
+    """Return the `ServerUnavailable` for an error of the network."""
     details = error_words(error)
     if isinstance(error, httpx.ConnectTimeout):
         return NothingAnswers(
@@ -78,6 +78,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> ServerUnavailable:
+    """Return the error for a connection that failed: by TLS, a proxy, the name or the server."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -93,6 +94,7 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what caused it, and the errors of the groups among them."""
     yield error
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:
@@ -114,20 +116,25 @@ _CERTIFICATE_FAULTS = {
         "has expired",
         "Renew it on the server. If it is still valid, correct the clock of this machine.",
     ),
-    **dict.fromkeys((18, 19, 20, 21), _UNKNOWN_ISSUER),
-    **dict.fromkeys((62, 64), _OTHER_NAME),
+    18: _UNKNOWN_ISSUER,  # self-signed
+    19: _UNKNOWN_ISSUER,  # self-signed in the chain
+    20: _UNKNOWN_ISSUER,  # its issuer's certificate is not found
+    21: _UNKNOWN_ISSUER,  # its signature cannot be verified
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,  # another IP address
 }
-"""End of the message and hint by OpenSSL's code."""
+"""End of the message, and hint, by the `verify_code` of OpenSSL (X509_V_ERR_…)."""
 
 
 def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
-    place = endpoint.netloc
+    """Return the error for a certificate that is refused, or for a port without https."""
+    address = endpoint.netloc
     if isinstance(error, ssl.SSLCertVerificationError):
         other_fault = (f"is not trusted: {error.verify_message}", _TRUST_IT)
         fault, hint = _CERTIFICATE_FAULTS.get(error.verify_code, other_fault)
-        message = f"The certificate of {place} {fault.replace('{host}', endpoint.host)}."
+        message = f"The certificate of {address} {fault.replace('{host}', endpoint.host)}."
     else:
-        message = f"{place} does not use https."
+        message = f"{address} does not use https."
         hint = "Check its port, and whether its address should begin with http://."
     return ServerUnavailable(
         f"{message} Nothing was sent.",
@@ -138,24 +145,29 @@ def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name a proxy; of two spellings the lower-case one counts."""
+    """Return the variables that name a proxy, with their values.
+
+    If a variable is set in both spellings, the lower-case one counts.
+    """
     proxies: dict[str, str] = {}
-    for lower in ("http_proxy", "https_proxy", "all_proxy"):
-        for name in (lower, lower.upper()):
-            if value := environ.get(name, "").strip():
-                proxies[name] = value
-                break
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        upper_name = name.upper()
+        if value := environ.get(name, "").strip():
+            proxies[name] = value
+        elif value := environ.get(upper_name, "").strip():
+            proxies[upper_name] = value
     return proxies
 
 
 def host_and_port(value: str) -> str:
-    """Return host and port of a proxy, never its password; empty for none."""
+    """Return host and port of a proxy's address, never its password; empty if it has no host."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    if "@" in parts.path + parts.query + parts.fragment:  # of a password that ends the host
+    # A password with / or ? ends the host too early: what was read as the host is part of it.
+    if "@" in parts.path + parts.query + parts.fragment:
         return ""
     if ":" in host:
         host = f"[{host}]"
@@ -163,7 +175,7 @@ def host_and_port(value: str) -> str:
 
 
 def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | None:
-    """Return the error for an address that is asked through a proxy, if it is."""
+    """Return the error if requests to an address go through a proxy; None if they do not."""
     if proxy_bypass(endpoint.host):
         return None
     for name, value in proxies_of(os.environ).items():

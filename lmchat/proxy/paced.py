@@ -15,8 +15,10 @@ from typing import Any
 import httpcore
 import httpx
 
-_UNPACED_READS = 20  # of each response: its head and its first words do not wait
-_FULL_READ_BYTES = 16 << 10  # after a read of this size, more data is there: do not wait
+# The first reads of each response do not wait: they bring its head and first words.
+_UNPACED_READS = 20
+# After a read of this size more data is probably there: the next one does not wait.
+_FULL_READ_BYTES = 16 * 1024
 _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -64,6 +66,8 @@ class PacedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
+    """Body of a response, with the errors of httpx."""
+
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
 
@@ -82,17 +86,18 @@ class PacedStream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream, reads_per_second: float) -> None:
         self._inner = inner
         self._gap_s = 1 / reads_per_second
-        self._reads = 0  # since the last request was written
-        self._next_read_s = 0.0  # monotonic time
+        self._read_count = 0  # since the last request was written
+        self._next_read_s = 0.0  # monotonic time before which a paced read waits
 
     async def read(
         self,
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> bytes:
-        self._reads += 1
+        """Read as soon as the time of the next read has come."""
+        self._read_count += 1
         pause_s = self._next_read_s - monotonic()
-        if self._reads > _UNPACED_READS and pause_s > 0:
+        if self._read_count > _UNPACED_READS and pause_s > 0:
             await asyncio.sleep(pause_s)
         data = await self._inner.read(max_bytes, timeout)
         is_full = len(data) >= _FULL_READ_BYTES
@@ -104,7 +109,8 @@ class PacedStream(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> None:
-        self._reads = 0
+        """Write a request, whose response begins with unpaced reads."""
+        self._read_count = 0
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -115,6 +121,8 @@ class PacedStream(httpcore.AsyncNetworkStream):
 
 
 class _PacedBackend(httpcore.AnyIOBackend):
+    """Network of httpcore, whose connections are `PacedStream`s."""
+
     def __init__(self, reads_per_second: float) -> None:
         self._reads_per_second = reads_per_second
 
@@ -132,7 +140,7 @@ class _PacedBackend(httpcore.AnyIOBackend):
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """Raise the errors of httpx, which have the names of those of httpcore."""
+    """Raise the error of httpx that has the same name as one of httpcore."""
     try:
         yield
     except _ERRORS as error:

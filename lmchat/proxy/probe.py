@@ -26,7 +26,7 @@ _VERDICTS = {
     "timeout": Verdict.TIMED_OUT,
     "dropped": Verdict.NOT_AN_LLM,
 }
-_FOREIGN = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
 _REDIRECTS = range(300, 400)
 _SUCCESSES = range(200, 300)
@@ -38,30 +38,30 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     server: Server
-    is_own: bool = False
-    is_scan: bool = False  # whether it is one of many, which have to answer soon
-    is_spare: bool = False  # whether it is a second port of a product
+    is_own: bool = False  # whether the user named the address
+    is_scan: bool = False  # whether it is part of a scan, in which all have to answer soon
+    is_spare: bool = False  # whether it is another port of a product than the first
     is_old_port: bool = False  # whether it is the default port of older versions
 
 
-async def run_probe(api: ServerApi, probe: Probe, known: Server | None = None) -> Candidate:
-    """Probe a server; never raises if it is away or odd. `known` skips the identification."""
+async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = None) -> Candidate:
+    """Probe a server; its errors become the verdict. `known_server` skips the identification."""
     error: LMChatError | None = None
     verdict = Verdict.NO_MODEL
     models: tuple[ModelInfo, ...] = ()
     try:
-        models = await read_models(api, probe.server, known)
+        models = await read_models(api, probe.server, known_server)
         verdict = verdict_of(models)
     except NoRequestsLeftError:
         pass
-    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: a bad key
-        error = caught
-        verdict = _verdict_after(caught, api)
+    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
+        error = caught  # `RequestInvalid`: the key has characters that no header can hold
+        verdict = _verdict_of_error(caught, api)
 
     server = server_of(api.facts.product)
     is_unproven = not api.is_identified and not probe.endpoint.is_loopback
     if error and verdict.is_server and is_unproven:
-        server = UNKNOWN  # elsewhere, the port is no proof of a product
+        server = UNKNOWN  # on another machine, the port does not tell the product
     has_models = any(model.can_chat for model in models)
     return Candidate(
         endpoint=probe.endpoint,
@@ -70,7 +70,7 @@ async def run_probe(api: ServerApi, probe: Probe, known: Server | None = None) -
         latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
         models=models,
         detail=error.message if error else "",
-        seen=_seen(api) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
+        seen=_foreign_answer(api) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
         kind=error.kind if error else "",
         next_step=_step_after(error, probe, verdict, server, has_models=has_models),
         is_own=probe.is_own,
@@ -78,15 +78,19 @@ async def run_probe(api: ServerApi, probe: Probe, known: Server | None = None) -
 
 
 async def read_models(
-    api: ServerApi, expected: Server, known: Server | None
+    api: ServerApi, expected: Server, known_server: Server | None
 ) -> tuple[ModelInfo, ...]:
-    """Identify the product and read its models; one request is always left for the list."""
-    server = known
+    """Identify the product and return its models; `known_server` skips the identification.
+
+    Sets the product of `api`, and whether it is identified. If the requests are used up, one more
+    is sent for the list.
+    """
+    server = known_server
     api.is_identified = True
     if server is None:
         server, api.is_identified = await identify(api, expected)
     api.facts = replace(api.facts, product=server.product)
-    if not api.is_identified:  # a product that is only expected is not asked for its own API
+    if not api.is_identified:  # only the plain list, which all products have
         server = UNKNOWN
     try:
         return await server.models(api)
@@ -96,15 +100,15 @@ async def read_models(
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
-    """Return what the list of models says about the server."""
+    """Return the verdict about a server with these models: whether one of them can answer."""
     states = {model.state for model in models if model.can_chat}
     if states & _READY_STATES:
         return Verdict.READY
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
 
-def unanswered(probe: Probe, verdict: Verdict) -> Candidate:
-    """Return the candidate of an address from which nothing was read."""
+def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
+    """Return a candidate for an address that was not read, with this verdict."""
     return Candidate(
         endpoint=probe.endpoint,
         product=probe.server.product,
@@ -117,7 +121,7 @@ def unanswered(probe: Probe, verdict: Verdict) -> Candidate:
 def next_step(
     verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True
 ) -> str:
-    """Return the one step that helps."""
+    """Return what the user should do after a verdict; empty if nothing has to be done."""
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
         Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
@@ -138,25 +142,29 @@ def next_step(
 def _step_after(
     error: LMChatError | None, probe: Probe, verdict: Verdict, server: Server, *, has_models: bool
 ) -> str:
-    """Return the one step that helps, from the error if that knows more than the verdict."""
-    step = _step_of_error(error, probe, verdict) if error else ""
-    if step:
-        return step
+    """Return what the user should do, from the error if it says more than the verdict."""
+    if error is not None:
+        step = _step_of_error(error, probe, verdict)
+        if step:
+            return step
     endpoint = probe.endpoint
     step = next_step(verdict, server, endpoint, has_models=has_models)
     may_need_http = verdict is Verdict.TIMED_OUT and endpoint.scheme == "https"
     if may_need_http and not server.hosts:
-        step += " and whether the address should begin with http://"  # llama.cpp waits for more
+        # llama.cpp without TLS takes the connection, and waits for the rest of the request.
+        step += " and whether the address should begin with http://"
     return step
 
 
 def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
-    """Return the step that only the error knows; empty if the verdict has it."""
-    is_wrong_path = error.kind == "wrong_path"
+    """Return what the user should do after this error; empty if the verdict tells it as well."""
     if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
         return error.hint
-    if verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers):  # an unknown name
+    is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+    if is_unknown_name:
         return error.hint.removesuffix(".")
+
+    is_wrong_path = error.kind == "wrong_path"
     if verdict is Verdict.SERVER_ERROR and is_wrong_path:
         return error.hint.removesuffix(".")
     if verdict is not Verdict.NOT_AN_LLM:
@@ -167,7 +175,7 @@ def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
 
 
 def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
-    """Return the step if no model server answers at the address that the user named."""
+    """Return what to do if another program answers at the address that the user named."""
     is_redirect = isinstance(error, ServerRejected) and error.status in _REDIRECTS
     if error.kind == "auth" or is_redirect:
         return error.hint.removesuffix(".")
@@ -177,7 +185,8 @@ def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
     return step
 
 
-def _verdict_after(error: LMChatError, api: ServerApi) -> Verdict:
+def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
+    """Return the verdict for an error; some mean that no model server answers at this address."""
     if error.kind == "auth":
         if (
             not api.is_identified
@@ -186,26 +195,28 @@ def _verdict_after(error: LMChatError, api: ServerApi) -> Verdict:
         ):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
-    if error.kind in _FOREIGN and not api.is_identified:
+    if error.kind in _FOREIGN_KINDS and not api.is_identified:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
 
 
 def _is_other_login(reply: Reply) -> bool:
-    """Whether a refusal wants something else than an API key."""
+    """Whether a refusal asks for something else than an API key: a web login or a password."""
     return _is_page(reply) or _asks_for_password(reply)
 
 
 def _is_page(reply: Reply) -> bool:
+    """Whether a reply is a web page."""
     return read_body(reply.body, reply.headers.get("content-type", "")).is_html
 
 
 def _asks_for_password(reply: Reply) -> bool:
+    """Whether a reply asks for a user name and a password (HTTP Basic)."""
     return reply.headers.get("www-authenticate", "").lower().startswith("basic")
 
 
-def _seen(api: ServerApi) -> str:
-    """Return in a few words what answered in place of a model server."""
+def _foreign_answer(api: ServerApi) -> str:
+    """Return in a few words what answered in place of a model server; empty if not known."""
     reply = api.refused_reply
     if reply is None:
         return ""

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from lmchat.domain.product import Product
 from lmchat.domain.server import Candidate, Endpoint, Verdict, loopback
 from lmchat.proxy.identify import server_at
-from lmchat.proxy.probe import Probe, unanswered
+from lmchat.proxy.probe import Probe, empty_candidate
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import Server
 
-SOFT_S = 2.0  # after this, one usable server is enough
-HARD_S = 5.0  # after this, nothing more is waited for
-_NOTHING_THERE = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
+SOFT_S = 2.0  # a scan that has found a usable server ends after this time
+HARD_S = 5.0  # every scan ends after this time
+_NO_SERVER = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
 _log = logging.getLogger(__name__)
 
 ProbeOne = Callable[[Probe], Awaitable[Candidate]]
@@ -33,21 +33,31 @@ def usual_probes(expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint
         for endpoint in expected
     ]
     for server in SERVERS:
-        endpoints = [loopback(port) for port in server.ports]
-        last_port = server.last_port()
-        if last_port is not None:
-            endpoints.insert(0, loopback(last_port))
-        if named := hinted.get(server.product):
-            if named.is_loopback and named.port in server.ports:
-                # the variable may name a host alone
-                endpoints = [replace(endpoint, host=named.host) for endpoint in endpoints]
-            endpoints.insert(0 if named.is_loopback else len(endpoints), named)
-        probes += _probes_of(server, list(dict.fromkeys(endpoints)))
+        endpoints = _usual_endpoints(server, hinted.get(server.product))
+        probes += _probes_of(server, endpoints)
 
-    first: dict[tuple[str, int], Probe] = {}
+    probe_by_address: dict[tuple[str, int], Probe] = {}
     for probe in probes:
-        first.setdefault(probe.endpoint.canonical, probe)
-    return list(first.values())
+        probe_by_address.setdefault(probe.endpoint.canonical, probe)  # the first of each address
+    return list(probe_by_address.values())
+
+
+def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
+    """Return where a product may answer, without repetitions, the likeliest address first.
+
+    `hinted` is the address that the environment names for it.
+    """
+    endpoints = [loopback(port) for port in server.ports]
+    last_port = server.last_port()
+    if last_port is not None:
+        endpoints.insert(0, loopback(last_port))
+    if hinted is not None and hinted.is_loopback:
+        if hinted.port in server.ports:  # the variable may name a host without a port
+            endpoints = [replace(endpoint, host=hinted.host) for endpoint in endpoints]
+        endpoints.insert(0, hinted)
+    elif hinted is not None:
+        endpoints.append(hinted)
+    return list(dict.fromkeys(endpoints))
 
 
 def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]:
@@ -66,8 +76,12 @@ def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]
 
 
 async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candidate, ...]:
-    """Run all probes at once; best candidate first, spare ports only if something answers."""
-    tasks = {probe: asyncio.create_task(_guarded(probe_one, probe)) for probe in probes}
+    """Run all probes at once, and return the candidates to show, best first.
+
+    The scan ends when all probes have ended, after `SOFT_S` if a server is usable and the user's
+    own addresses have answered, and after `HARD_S` in any case.
+    """
+    tasks = {probe: asyncio.create_task(_probe_safely(probe_one, probe)) for probe in probes}
     try:
         done, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
         is_own_pending = any(probe.is_own and task in pending for probe, task in tasks.items())
@@ -76,58 +90,65 @@ async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candi
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
         results: dict[Probe, Candidate] = {}
         for probe, task in tasks.items():
-            is_done = task.done()
-            results[probe] = task.result() if is_done else unanswered(probe, Verdict.TIMED_OUT)
+            if task.done():
+                results[probe] = task.result()
+            else:
+                results[probe] = empty_candidate(probe, Verdict.TIMED_OUT)
     finally:
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-    return tuple(sorted(_reported(results), key=_rank))
+    return tuple(sorted(_candidates_to_show(results), key=_sort_key))
 
 
-def _rank(candidate: Candidate) -> int:
-    """Return the sort key: best verdict first, and addresses where nothing is last."""
+def _sort_key(candidate: Candidate) -> int:
+    """Return the position of the verdict, best first; addresses without a server come last."""
     verdicts = list(Verdict)
-    if candidate.verdict in _NOTHING_THERE:
+    if candidate.verdict in _NO_SERVER:
         return len(verdicts)
     return verdicts.index(candidate.verdict)
 
 
-async def _guarded(probe_one: ProbeOne, probe: Probe) -> Candidate:
+async def _probe_safely(probe_one: ProbeOne, probe: Probe) -> Candidate:
+    """Run a probe; an error that it does not expect is logged and becomes a verdict."""
     try:
         return await probe_one(probe)
     except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
         _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
-        candidate = unanswered(probe, Verdict.SERVER_ERROR)
+        candidate = empty_candidate(probe, Verdict.SERVER_ERROR)
         return replace(candidate, detail="its reply cannot be read")
 
 
-def _reported(results: Mapping[Probe, Candidate]) -> Iterator[Candidate]:
-    """Yield the candidates that are shown.
+def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidate]:
+    """Yield the candidates to show.
 
-    A spare port counts if something answers; a program whose server is off is shown once, with its
-    first port. The port of older versions is shown with the first one, unless something is there.
+    - A spare port is shown only if a server answers there.
+    - The port of older versions is shown unless it refuses the connection.
+    - The usual port is left out if it refuses, but the product answers at the port of older
+      versions. If both ports refuse, its candidate names both.
     """
     old_ports = {
         probe.server.product: candidate for probe, candidate in results.items() if probe.is_old_port
     }
     for probe, candidate in results.items():
         is_refused = candidate.verdict is Verdict.REFUSED
-        is_absent = candidate.verdict in (*_NOTHING_THERE, Verdict.SERVER_OFF)
-        if (probe.is_old_port and is_refused) or (probe.is_spare and is_absent):
+        has_no_server = candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
+        if (probe.is_old_port and is_refused) or (probe.is_spare and has_no_server):
             continue
-        is_usual = probe.endpoint.port in probe.server.ports[:1] and not probe.is_own
+
+        is_first_port = probe.endpoint.port in probe.server.ports[:1]
+        is_usual = is_first_port and not probe.is_own
         old = old_ports.get(probe.server.product)
         if old is None or not (is_usual and is_refused):
             yield candidate
         elif old.verdict is Verdict.REFUSED:
-            yield _with_port(candidate, old.endpoint.port)
+            yield _with_other_port(candidate, old.endpoint.port)
         elif old.product is not probe.server.product:
             yield candidate
 
 
-def _with_port(candidate: Candidate, port: int) -> Candidate:
-    """Add that nothing answers at another port either."""
+def _with_other_port(candidate: Candidate, port: int) -> Candidate:
+    """Add to a candidate that nothing answers at another port either."""
     detail = candidate.detail
     if detail:
         detail = f"Nothing answers at {candidate.endpoint.netloc} or at port {port}."

@@ -19,7 +19,7 @@ from lmchat.proxy.network_errors import TRANSPORT_ERRORS
 from lmchat.proxy.refusals import RequestFacts, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 
-OnProgress = Callable[[float], None]  # takes the part that is done, 0 to 1
+OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
 _NOT_IMPLEMENTED = 501
 _CONNECT_S = 5.0  # to an event stream
@@ -32,14 +32,14 @@ class NoRequestsLeftError(Exception):
 class ServerMemory(Struct, kw_only=True):
     """What is known of one server from earlier requests."""
 
-    missing_paths: set[str] = field(default_factory=set)
+    missing_paths: set[str] = field(default_factory=set)  # paths that it does not have
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Facts of models that do not change."""
+    """Facts that do not change, by a digest or name of the model; used for Ollama."""
     tells_sleep: bool = False  # whether it says if its model is asleep
 
 
 class ServerApi(Struct, kw_only=True):
-    """Sends requests to one server and remembers its replies to GET."""
+    """API of one server for one probe or action; remembers its replies to GET."""
 
     endpoint: Endpoint
     connections: Connections
@@ -47,15 +47,15 @@ class ServerApi(Struct, kw_only=True):
     facts: RequestFacts
     memory: ServerMemory
     requests_left: int
-    is_quick: bool = False  # health check: ask only for what changes
+    is_quick: bool = False  # whether to ask only for what changes, as in a health check
     is_identified: bool = False  # whether the product is known, and not only expected
     first_reply: Reply | None = None  # its time is the latency
-    refused_reply: Reply | None = None
+    refused_reply: Reply | None = None  # the last reply that `require_good` refused
     key_withheld: str = ""  # why the key was not sent
-    replies: dict[str, Reply] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
 
     async def get(self, path: str) -> Reply:
-        """Ask once for a path below the root, or below the API's base if it begins with `/v1/`.
+        """GET a path, as `url` reads it; a second call returns the same reply.
 
         Raises:
             ServerUnavailable: nothing answers.
@@ -67,41 +67,57 @@ class ServerApi(Struct, kw_only=True):
         return self.replies[url]
 
     async def post(self, path: str, value: object) -> Reply:
+        """POST a JSON value to a path; raises the same errors as `get`."""
         return await self._send("POST", self.url(path), encode(value))
 
     def require_good(self, reply: Reply) -> Reply:
-        """Return a good reply; raise `ServerRejected` for any other."""
+        """Return the reply, or raise `ServerRejected` if its status or body is an error."""
         if not reply.is_good:
             self.refused_reply = reply
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
         return reply
 
     async def get_optional(self, path: str) -> Reply | None:
-        """GET a path that the server may not have; None if it has not, or if no request is left."""
+        """GET a path that not all versions have.
+
+        Returns None if this server does not have it (which is remembered), or if no request is
+        left. A refusal is returned as it is.
+        """
         if path in self.memory.missing_paths:
             return None
         is_cached = self.url(path) in self.replies
         if not is_cached and self.requests_left < 1:
             return None
-        return self._unless_missing(path, await self.get(path))
+        reply = await self.get(path)
+        return None if self._note_if_missing(path, reply) else reply
 
     async def post_optional(self, path: str, value: object) -> Reply | None:
+        """POST to a path that not all versions have; None if this server does not have it."""
         if path in self.memory.missing_paths:
             return None
-        return self._unless_missing(path, await self.post(path, value))
+        reply = await self.post(path, value)
+        return None if self._note_if_missing(path, reply) else reply
 
     async def get_extra(self, path: str) -> Reply | None:
-        """Ask for additional facts; raises only if nothing answers."""
+        """GET facts that are of use but not needed; None for any failure.
+
+        Raises `ServerUnavailable` only if the connection is refused.
+        """
         try:
             reply = await self.get_optional(path)
         except ServerUnavailable as error:
             if error.kind == "offline":
                 raise
             return None
-        return reply if reply is not None and reply.is_good else None
+        if reply is None or not reply.is_good:
+            return None
+        return reply
 
     async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the JSON objects of an event stream. Close it with `aclosing`."""
+        """Yield the JSON objects of an event stream; it ends after any failure.
+
+        Close it with `aclosing`.
+        """
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.facts.key) | {"Accept": "text/event-stream"}
         timeout = httpx.Timeout(_CONNECT_S, read=None)
@@ -119,24 +135,27 @@ class ServerApi(Struct, kw_only=True):
                                 yield dict_or_empty(decode(data))
 
     def url(self, path: str) -> str:
+        """Return the URL of a path: `/v1/…` is below the base of the API, others below the root."""
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.root_url + path
 
-    def _unless_missing(self, path: str, reply: Reply) -> Reply | None:
-        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
+    def _note_if_missing(self, path: str, reply: Reply) -> bool:
+        """Remember a path that the server does not have; return whether the reply says so."""
+        is_missing = reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED
+        if is_missing:
             self.memory.missing_paths.add(path)
-            return None
-        return reply
+        return is_missing
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+        """Send one of the requests that are left, or raise `NoRequestsLeftError`."""
         if self.requests_left < 1:
             raise NoRequestsLeftError
         self.requests_left -= 1
         reply = await self.connections.ask(
             self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
         )
-        if reply.key_withheld:
+        if reply.key_withheld:  # further requests are sent without the key, too
             self.key_withheld = reply.key_withheld
             self.facts = replace(self.facts, key="")
         self.first_reply = self.first_reply or reply
@@ -145,7 +164,7 @@ class ServerApi(Struct, kw_only=True):
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something while the block runs; its failure is not the block's."""
+    """Run a coroutine while the block runs, then cancel it; its errors are dropped."""
     task = asyncio.create_task(work, name="background")
     try:
         yield
@@ -155,14 +174,14 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 def throttled(report: OnProgress) -> OnProgress:
-    """Return a function that reports progress only if its percent has changed."""
+    """Return a function that calls `report` only if the whole percentage has changed."""
     last_percent = -1
 
-    def report_changes(fraction: float) -> None:
+    def report_if_changed(fraction: float) -> None:
         nonlocal last_percent
         percent = int(fraction * 100)
         if percent != last_percent:
             last_percent = percent
             report(fraction)
 
-    return report_changes
+    return report_if_changed
