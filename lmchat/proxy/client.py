@@ -40,8 +40,9 @@ from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
 
-COUNT_S = 2.0  # a slower count of tokens is of no use: an estimate is at hand
-SLEEP_CHECK_S = 15.0  # an older list may miss that the server put its model to sleep
+COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
+# A list of models that is older may miss that the server put its model to sleep.
+SLEEP_CHECK_S = 15.0
 _NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _log = logging.getLogger(__name__)
 
@@ -62,12 +63,20 @@ class ProxyClient:
         owner_of: Callable[[str, int], str] | None = None,
         reads_per_second: float | None = None,
     ) -> None:
-        """Create a client.
+        """Create a client; nothing is connected yet.
 
-        `key_for`, `why_withheld` and `look_up` are those of a `KeySource`. `owner_of` returns the
-        user who holds a port of this machine, if that is neither this one nor root. With
-        `reads_per_second`, streams of this machine are read at most so often, which saves a
-        quarter of their CPU time on a screen.
+        Args:
+            settings: Limits, timeouts and allowed hosts.
+            key_for: As in `KeySource`, like `why_withheld` and `look_up`.
+            why_withheld: See above.
+            look_up: See above.
+            cache_file: File that keeps the lists of models; None: they are kept in memory only.
+            is_lasting: Whether the models of an address may be written to that file.
+            transport: Replaces the network in tests.
+            owner_of: Returns the user who holds a port of this machine, if that is neither this
+                one nor root.
+            reads_per_second: How often streams of this machine are read at most, which saves a
+                quarter of their CPU time on a screen.
         """
         self._settings = settings
         self._connections = Connections(
@@ -81,56 +90,65 @@ class ProxyClient:
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._writer = RequestWriter(self._cache)
         self._prober = Prober(
-            self._connections, self._keys, self._timeouts, check_allowed=self._admission.check
+            self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
-        self._hinted: Mapping[Product, Endpoint] = {}
+        self._environment_endpoints: Mapping[Product, Endpoint] = {}
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
-        """Probe the addresses of the environment, too."""
-        self._hinted = hinted
+        """Let `detect` also probe the addresses that variables of the environment name."""
+        self._environment_endpoints = hinted
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        """Probe all usual addresses and `expected` ones at once; best candidate first."""
         self._admission.take_probe()
         await self._read_cache()
-        hinted = set(self._hinted.values())
+        hinted_endpoints = set(self._environment_endpoints.values())
         candidates: list[Candidate] = []
-        for found in await self._prober.scan(expected, self._hinted):
-            candidate = await self._keep_models(found)
-            candidates.append(replace(candidate, is_hinted=candidate.endpoint in hinted))
+        for scanned in await self._prober.scan(expected, self._environment_endpoints):
+            candidate = await self._cache_models(scanned)
+            is_hinted = candidate.endpoint in hinted_endpoints
+            candidates.append(replace(candidate, is_hinted=is_hinted))
         return tuple(candidates)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+        """Probe one address; `key` is sent in place of the key that is known for it."""
         self._admission.check(endpoint)
         self._admission.take_probe()
         await self._read_cache()
-        return await self._keep_models(await self._prober.check(endpoint, key=key))
+        return await self._cache_models(await self._prober.check(endpoint, key=key))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         return await self.check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server: from a fresh cache, or a stale list if it is away."""
+        """List the models of one server.
+
+        A fresh list of the cache is returned unless `is_refresh`; a stale one only if the server
+        does not answer.
+        """
         self._admission.check(endpoint)
         await self._read_cache()
-        fresh = None if is_refresh else self._cache.fresh(endpoint)
-        if fresh is not None:
+        fresh_list = None if is_refresh else self._cache.fresh_list(endpoint)
+        if fresh_list is not None:
             self._admission.count(cache_hits=1)
-            return fresh
+            return fresh_list
+
         self._admission.count(cache_misses=1)
         self._admission.take_probe()
         try:
             models = await self._prober.models(endpoint)
         except ServerUnavailable:
-            if stale := self._cache.stale(endpoint):
-                return stale
-            raise
+            stale_list = self._cache.stale_list(endpoint)
+            if stale_list is None:
+                raise
+            return stale_list
         return ModelList(models=await self._cache.put(endpoint, models))
 
     def cached_models(self) -> ModelList:
-        return self._cache.everything()
+        return self._cache.all_models()
 
     async def load(
         self,
@@ -140,43 +158,59 @@ class ProxyClient:
         keep_loaded_s: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model and return when it is loaded; cancelled, it stops loading if possible."""
+        """Load a model and return when it is loaded; cancelling stops the loading if possible.
+
+        `context` is the size of the window in tokens. `keep_loaded_s` is how long the unused model
+        stays in memory; None: as the settings say. `on_progress` takes a fraction from 0 to 1.
+        """
         if keep_loaded_s is None:
             keep_loaded_s = self._settings.chat.keep_loaded_s
         options = LoadOptions(context=context, keep_loaded_s=keep_loaded_s)
         server = server_of(model.product)
         server.check_load(options)
-        api = self._api_to_change(model)
-        await server.load(api, model, options, throttled(on_progress or (lambda _: None)))
-        self._cache.forget(model.endpoint)
+        api = self._api_for_action(model)
+        report = throttled(on_progress or (lambda _: None))
+        await server.load(api, model, options, report)
+        self._cache.mark_outdated(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
-        await server_of(model.product).unload(self._api_to_change(model), model)
-        self._cache.forget(model.endpoint)
+        api = self._api_for_action(model)
+        await server_of(model.product).unload(api, model)
+        self._cache.mark_outdated(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the tokens that the server counts in the prompt of a request.
+
+        None if it cannot count, is busy, would have to load the model first, or takes too long.
+        """
         server = server_of(request.product)
         model = self._writer.model(request)
         is_loaded = model is not None and model.state is LoadState.LOADED
         would_load = server.loads_on_demand and not is_loaded
         if not server.count_path or would_load or self._is_busy(request.endpoint):
             return None
+
         self._admission.admit(
-            request, self._writer.encoded, is_listed=model is not None, purpose=Purpose.PROBE
+            request, self._writer.encoded_body, is_listed=model is not None, purpose=Purpose.PROBE
         )
         api = self._prober.new_api(
             request.endpoint, request.product, read_s=COUNT_S, requests=SCAN_REQUESTS
         )
         try:
             async with asyncio.timeout(COUNT_S):
-                return await server.count_tokens(api, self._writer.prompt(request))
+                return await server.count_tokens(api, self._writer.prompt_body(request))
         except (TimeoutError, NoRequestsLeftError):
             return None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        await self._notice_sleep(request)
-        exchange = self._admitted(request)
-        task = asyncio.create_task(self._run(exchange), name="chat request")
+        """Send a request and yield the events of its answer; the last is a `StreamFinished`.
+
+        The request runs in a task of its own (R-28), which ends with this generator. Its events
+        arrive in a queue; None in the queue means that the task has ended.
+        """
+        await self._recheck_if_maybe_asleep(request)
+        exchange = self._admit(request)
+        task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
         try:
             async for event in exchange.joined_events():
@@ -202,30 +236,33 @@ class ProxyClient:
         await self._connections.aclose()
 
     async def _read_cache(self) -> None:
-        """Read the cache once, and which product answered at which address."""
+        """Read the file of the cache once; the prober expects its products at their addresses."""
         if await self._cache.read_once():
-            for model in self._cache.everything().models:
+            for model in self._cache.all_models().models:
                 self._prober.expect(model.endpoint, model.product)
 
-    async def _keep_models(self, candidate: Candidate) -> Candidate:
+    async def _cache_models(self, candidate: Candidate) -> Candidate:
+        """Put the models of a usable server into the cache; return it with completed models."""
         if not candidate.verdict.is_usable:
             return candidate
         models = await self._cache.put(candidate.endpoint, candidate.models)
         return replace(candidate, models=models)
 
-    def _api_to_change(self, model: ModelInfo) -> ServerApi:
+    def _api_for_action(self, model: ModelInfo) -> ServerApi:
+        """Check that a request to the model's server is allowed now, and return its API."""
         self._admission.check(model.endpoint)
         self._admission.take_probe(model.product)
         return self._prober.new_api(model.endpoint, model.product)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
+        """Whether a chat request to a near server runs."""
         lock = self._locks.get(endpoint.canonical)
         return lock is not None and lock.locked()
 
-    async def _notice_sleep(self, request: ChatRequest) -> None:
-        """Check whether the model fell asleep since the last check.
+    async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
+        """Check the server again if it may have put the model to sleep since the last check.
 
-        The answer then says that the model is loaded first.
+        If it has, the events of the answer say that the model is loaded first.
         """
         endpoint = request.endpoint
         model = self._writer.model(request)
@@ -233,18 +270,21 @@ class ProxyClient:
             return
         loads_on_demand = server_of(request.product).loads_on_demand
         can_sleep = loads_on_demand and self._prober.tells_sleep(endpoint)
-        if can_sleep and self._cache.is_older(endpoint, SLEEP_CHECK_S):
+        if can_sleep and self._cache.is_older_than(endpoint, SLEEP_CHECK_S):
             with suppress(LMChatError, TimeoutError):
                 async with asyncio.timeout(COUNT_S):
                     await self.check(endpoint)
 
-    def _admitted(self, request: ChatRequest) -> Exchange:
-        """Check a request and return what is needed to send it."""
+    def _admit(self, request: ChatRequest) -> Exchange:
+        """Check a request and return its exchange, with a note for each option that is not sent.
+
+        Raises `LMChatError` for a request that is invalid, too large, not allowed or one too many.
+        """
         endpoint = request.endpoint
         model = self._writer.model(request)
         server = server_of(request.product)
         size_bytes = self._admission.admit(
-            request, self._writer.encoded, is_listed=model is not None
+            request, self._writer.encoded_body, is_listed=model is not None
         )
         self._prober.expect(endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
@@ -254,20 +294,20 @@ class ProxyClient:
             server=server,
             connections=self._connections,
             settings=self._settings,
-            timeouts=self._timeouts(endpoint),
+            timeouts=self._timeouts_for(endpoint),
             dialect=self._writer.dialect(request),
-            fields=self._writer.fields(request),
+            extra_fields=self._writer.extra_fields(request),
             sent_thoughts=self._writer.sent_thoughts(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
             keys=self._keys,
             on_retry=lambda: self._admission.count(retries=1),
         )
-        for note in self._writer.new_notes(request):
+        for note in self._writer.take_new_notes(request):
             exchange.post(RequestAdapted(note=note))
         return exchange
 
-    async def _run(self, exchange: Exchange) -> StreamFinished:
-        """Run in the task that owns the response (R-28), one at a time at a near server (R-25)."""
+    async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
+        """Run an exchange; if the server is near, after the one that runs there (R-25)."""
         endpoint = exchange.request.endpoint
         if not endpoint.is_near:
             return await self._run_counted(exchange)
@@ -278,11 +318,11 @@ class ProxyClient:
             return await self._run_counted(exchange)
 
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
-        """Run a request, count it, and remember what was learnt of the server."""
+        """Run an exchange, count its result, and keep what was learnt of server and model."""
         self._admission.count(total_requests=1)
         started_s = time.perf_counter()
         try:
-            async with self._reported_loading(exchange):
+            async with self._loading_reports(exchange):
                 finished = await exchange.run()
         except asyncio.CancelledError:
             self._admission.count(stopped_requests=1)
@@ -291,21 +331,21 @@ class ProxyClient:
             self._admission.count(failed_requests=1)
             _log.info("chat request: %s", error.kind)
             raise
-        except Exception as error:  # noqa: BLE001 - of httpx and below; its text may quote anything
+        except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
             self._admission.count(failed_requests=1)
             _log.exception("chat request")
             sentence = "Streaming failed: lmchat had an internal error."
             raise LMChatError(sentence, details=type(error).__name__) from None
 
         request = exchange.request
-        self._writer.learn(request, exchange.dialect)
+        self._writer.keep_dialect(request, exchange.dialect)
         self._cache.mark_loaded(request.endpoint, request.model)
         response_ms = (time.perf_counter() - started_s) * 1e3
         self._admission.count(successful_requests=1, total_response_ms=response_ms)
         return finished
 
-    def _reported_loading(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
-        """Report the progress of a model that the request makes the server load."""
+    def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
+        """Return a context that posts the progress of loading if the model is not loaded yet."""
         if not exchange.is_model_unloaded:
             return nullcontext()
         request = exchange.request
@@ -313,8 +353,11 @@ class ProxyClient:
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
         return background_task(exchange.server.follow_loading(api, request.model, report))
 
-    def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
-        for own in self._settings.endpoints:
-            if own.timeouts is not None and Endpoint.parse(own.url).origin == endpoint.origin:
-                return own.timeouts
+    def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
+        """Return the timeouts that are set for an address, or else the general ones."""
+        for configured in self._settings.endpoints:
+            if configured.timeouts is None:
+                continue
+            if Endpoint.parse(configured.url).origin == endpoint.origin:
+                return configured.timeouts
         return self._settings.timeouts

@@ -1,4 +1,4 @@
-"""Fields that one server takes, as they are learnt from its refusals (R-13)."""
+"""Forms of a request that a server accepts, as they are learnt from its refusals (R-13)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _UNWANTED = re.compile(
     r"|forbidden|additional prop|deprecated|instead|use \W?max_",
     re.IGNORECASE,
 )
-"""A refusal of a field itself; others are about its value."""
+"""Found in a refusal of a field itself; other refusals are about its value."""
 _OTHER_NAMES = {
     "reasoning_effort": "reasoning|thinking",
     "reasoning": "thinking",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling",
 }
-"""Words of refusals for fields that they do not name."""
+"""How refusals speak of fields that they do not name: patterns, by field."""
+# Kinds of errors with which servers refuse the way in which JSON was asked for.
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 _ABOUT_JSON = re.compile(
     r"response[_ ]?format|json_?schema|json_?object|json schema|json mode|structured output|guided"
@@ -40,11 +41,11 @@ _UNKNOWN_FORMAT = re.compile(
 _ABOUT_THIS_SCHEMA = re.compile(
     r"schema error|invalid (json )?schema|grammar|\$ref|parser|json_validate", re.IGNORECASE
 )
-"""A refusal of what this one schema holds: another one may be accepted."""
+"""Found in a refusal of what this one schema holds: another schema may be accepted."""
 
 
 class JsonMode(StrEnum):
-    """A way to ask for JSON, in the word of servers."""
+    """A way to ask for JSON: a type of `response_format`, or words in the system prompt."""
 
     SCHEMA = "json_schema"
     OBJECT = "json_object"
@@ -52,64 +53,70 @@ class JsonMode(StrEnum):
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """Ways of one server that are learnt from its refusals."""
+    """Form of the requests to one model of a server; a refusal leads to another form."""
 
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
     dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields of the product with the values that it refused."""
+    """Fields with the values that the server refused; they are not sent."""
     json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
     unfit_modes: frozenset[JsonMode] = frozenset()
-    """Modes that this server does not take for the schema of one request."""
+    """Modes that the server refused for the schema of this request only."""
     starts_in_thought: bool = False  # whether the template opens a thought (R-17)
-    has_thoughts: bool = True  # whether thoughts may be sent back; no longer after a refusal
+    has_thoughts: bool = True  # whether thoughts may be sent back to the model
 
     @property
-    def limit(self) -> str:
+    def limit_field(self) -> str:
+        """Field for the longest answer in tokens."""
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
-    def after(
+    def after_refusal(
         self,
         error: ServerRejected,
         *,
         has_limit: bool = True,
-        fields: Mapping[str, Any] | None = None,
+        extra_fields: Mapping[str, Any] | None = None,
         thought_fields: Sequence[str] = (),
     ) -> Dialect | None:
-        """Return the way to try after a refusal; None if no field can be changed.
+        """Return the form to try after a refusal; None if it names no field that can be changed.
 
-        `thought_fields` are the fields of messages that may have held thoughts.
+        `has_limit` is whether the request limited the answer. `extra_fields` are the fields that
+        may be left out, `thought_fields` those of messages that may have held thoughts.
         """
         if error.status not in _FIELD_STATUSES or error.kind != "bad_request":
             return None
-        words = _words_of(error)
-        if self.has_stream_options and ("stream_options" in words or "include_usage" in words):
+        refusal_text = _refusal_text(error)
+        names_stream_options = "stream_options" in refusal_text or "include_usage" in refusal_text
+        if self.has_stream_options and names_stream_options:
             return replace(self, has_stream_options=False)
 
-        is_limit_named = has_limit and re.search(rf"\b{self.limit}\b", words)
-        if is_limit_named and _UNWANTED.search(words):
+        is_limit_named = has_limit and re.search(rf"\b{self.limit_field}\b", refusal_text)
+        if is_limit_named and _UNWANTED.search(refusal_text):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
-        refused = _refused_fields(fields or {}, words)
+        refused = _refused_fields(extra_fields or {}, refusal_text)
         if refused - self.dropped:
             return replace(self, dropped=self.dropped | refused)
-        if self.has_thoughts and any(_is_named(name, words) for name in thought_fields):
+        if self.has_thoughts and any(_is_named(name, refusal_text) for name in thought_fields):
             return replace(self, has_thoughts=False)
         return None
 
-    def after_json(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
-        """Return the way to try after a refusal of how JSON was asked for, if it is one."""
+    def after_json_refusal(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
+        """Return the form to try if the server refused how JSON was asked for, else None.
+
+        A refusal of the mode rules it out for all requests, one of the schema only for this one.
+        """
         mode = self.json_mode(output)
-        words = _words_of(error)
-        is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(words)
+        refusal_text = _refusal_text(error)
+        is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(refusal_text)
         if mode is JsonMode.WORDS or not is_about_json:
             return None
-        if _UNKNOWN_FORMAT.search(words) and not _ABOUT_THIS_SCHEMA.search(words):
-            others = tuple(other for other in self.json_modes if other is not mode)
-            return replace(self, json_modes=others)
+        if _UNKNOWN_FORMAT.search(refusal_text) and not _ABOUT_THIS_SCHEMA.search(refusal_text):
+            other_modes = tuple(other for other in self.json_modes if other is not mode)
+            return replace(self, json_modes=other_modes)
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
     def json_mode(self, output: WantedOutput) -> JsonMode:
-        """Return the first way left that can say what is wanted; words always can."""
+        """Return the strictest mode that is not refused and can ask for this output."""
         modes: tuple[JsonMode, ...] = ()
         if isinstance(output, AnyObject):
             modes = (JsonMode.OBJECT, JsonMode.SCHEMA)
@@ -122,16 +129,19 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return JsonMode.WORDS
 
 
-def _words_of(error: ServerRejected) -> str:
+def _refusal_text(error: ServerRejected) -> str:
+    """Return all that a refusal says, to search it for names of fields."""
     return f"{error.message} {error.details} {error.param}"
 
 
-def _refused_fields(fields: Mapping[str, Any], words: str) -> set[tuple[str, str]]:
-    return {(name, str(value)) for name, value in fields.items() if _is_named(name, words)}
+def _refused_fields(fields: Mapping[str, Any], refusal_text: str) -> set[tuple[str, str]]:
+    """Return the fields that a refusal names, with their values as text."""
+    return {(name, str(value)) for name, value in fields.items() if _is_named(name, refusal_text)}
 
 
-def _is_named(field: str, words: str) -> bool:
-    names = field
+def _is_named(field: str, refusal_text: str) -> bool:
+    """Whether a refusal names a field, or speaks of it in other words."""
+    pattern = field
     if field in _OTHER_NAMES:
-        names = f"{field}|{_OTHER_NAMES[field]}"
-    return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
+        pattern = f"{field}|{_OTHER_NAMES[field]}"
+    return re.search(rf"\b({pattern})\b", refusal_text, re.IGNORECASE) is not None

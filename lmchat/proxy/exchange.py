@@ -52,7 +52,10 @@ _log = logging.getLogger(__name__)
 
 
 class Exchange(Struct, kw_only=True):
-    """One request with all that it needs; runs in the task that owns the response."""
+    """One chat request, from the first attempt to the end of its answer.
+
+    `run` must be called in the task that owns the response (R-28); it puts events into a queue.
+    """
 
     request: ChatRequest
     server: Server
@@ -60,15 +63,15 @@ class Exchange(Struct, kw_only=True):
     settings: Settings
     timeouts: TimeoutSettings
     dialect: Dialect
-    fields: Mapping[str, Any]
+    extra_fields: Mapping[str, Any]  # fields of the product, and those of tools
     sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
     keys: KeySource
-    on_retry: Callable[[], None]
+    on_retry: Callable[[], None]  # called before each further attempt
     events: EventQueue = field(default_factory=asyncio.Queue)
     _key: str = ""  # the key that is sent
-    _has_token: bool = False
-    _tried: set[Dialect] = field(default_factory=set)
+    _has_token: bool = False  # whether any text has arrived; then the request is not repeated
+    _tried_dialects: set[Dialect] = field(default_factory=set)
     _trace: RequestTrace = field(default_factory=RequestTrace)
 
     def post(self, event: StreamEvent) -> None:
@@ -89,7 +92,13 @@ class Exchange(Struct, kw_only=True):
         )
 
     async def run(self) -> StreamFinished:
-        """Send the request, again after failures that may be temporary."""
+        """Send the request and read the answer; after temporary failures, wait and send it again.
+
+        Raises:
+            ServerUnavailable: the server does not answer.
+            ServerRejected: it refuses the request.
+            StreamInterrupted: the answer is not complete.
+        """
         attempt = 1
         self._key = self.keys.key(self.request.endpoint) or ""
         limits = self.settings.limits
@@ -97,7 +106,7 @@ class Exchange(Struct, kw_only=True):
             try:
                 return await self._send_adapted()
             except (ServerUnavailable, ServerRejected) as error:
-                plan = self._plan_for(error)
+                plan = self._retry_plan(error)
                 attempts = limits.retries
                 if plan and plan.attempts:
                     attempts = min(plan.attempts, attempts)
@@ -105,6 +114,7 @@ class Exchange(Struct, kw_only=True):
                     raise
                 wait_s = plan.wait_after(attempt, limits)
                 reason = error.message
+
             attempt += 1
             self.on_retry()
             _log.info("chat request: another attempt")
@@ -113,32 +123,46 @@ class Exchange(Struct, kw_only=True):
             )
             await asyncio.sleep(wait_s)
 
-    def _plan_for(self, error: LMChatError) -> RetryPlan | None:
+    def _retry_plan(self, error: LMChatError) -> RetryPlan | None:
+        """Return how to try again; None if another attempt is not worth it."""
         if self._has_token:
             return None
         return plan_for(error, self.request.endpoint, self.server.product)
 
     async def _send_adapted(self) -> StreamFinished:
-        """Send the request, again after a refused field, with a key, or when a model is loaded."""
-        check_health = self._health if self.server.health_path else None
+        """Send the request; after a refusal that can be met, meet it and send the request again."""
+        check_health = self._ask_health if self.server.health_path else None
         loading = Loading(check_health, self.timeouts, self.post)
         try:
             while True:
                 try:
-                    return await self._send(loading)
+                    return await self._send_once(loading)
                 except ServerRejected as error:
-                    if self._has_token:
-                        raise
-                    if error.kind == "loading":
-                        await loading.wait()
-                    elif not (await self._has_found_key(error) or self._has_adapted(error)):
+                    if self._has_token or not await self._meet_refusal(error, loading):
                         raise
         except ServerUnavailable as error:
             self.server.add_hint(error)
             raise
 
-    async def _has_found_key(self, error: ServerRejected) -> bool:
-        """Find the key for a server that lists its models without one, but answers no prompt."""
+    async def _meet_refusal(self, error: ServerRejected, loading: Loading) -> bool:
+        """Wait for the model, find the key, or change what was refused, as the refusal requires.
+
+        Returns whether the request should be sent again.
+        """
+        if error.kind == "loading":
+            await loading.wait()
+            return True
+        if await self._find_key(error):
+            return True
+        if self._change_json_mode(error):
+            return True
+        return self._drop_refused_fields(error)
+
+    async def _find_key(self, error: ServerRejected) -> bool:
+        """Find the key for a server that listed its models without one; return whether it is found.
+
+        If none is found, the hint of the error says why a key that is set is not sent.
+        """
         if error.kind != "auth" or self._key:
             return False
         if self._trace.key_withheld:
@@ -149,35 +173,45 @@ class Exchange(Struct, kw_only=True):
         error.hint = self.keys.withheld_reason(endpoint) or error.hint
         return bool(self._key)
 
-    def _has_adapted(self, error: ServerRejected) -> bool:
-        """Change what the server refused; return whether another request is worth it."""
-        self._tried.add(self.dialect)
+    def _change_json_mode(self, error: ServerRejected) -> bool:
+        """Ask for JSON in another way if the server refused this one; return whether it did."""
         output = self.request.output
-        if (dialect := self.dialect.after_json(error, output)) is not None:
-            note = json_mode_note(error, output, dialect.json_mode(output))
-            self.post(RequestAdapted(note=note))
-            self.dialect = dialect
-            return True
+        dialect = self.dialect.after_json_refusal(error, output)
+        if dialect is None:
+            return False
+        note = json_mode_note(error, output, dialect.json_mode(output))
+        self.post(RequestAdapted(note=note))
+        self._tried_dialects.add(self.dialect)
+        self.dialect = dialect
+        return True
 
-        dialect = self.dialect.after(
+    def _drop_refused_fields(self, error: ServerRejected) -> bool:
+        """Leave out or rename the fields that the server refused.
+
+        Returns False if it refused something else, or if this form was tried before.
+        """
+        self._tried_dialects.add(self.dialect)
+        dialect = self.dialect.after_refusal(
             error,
             has_limit=self.request.sampling.max_tokens is not None,
-            fields=self.fields,
+            extra_fields=self.extra_fields,
             thought_fields=self.request.product.facts.thought_fields,
         )
-        if dialect is None or dialect in self._tried:
+        if dialect is None or dialect in self._tried_dialects:
             return False
-        names = [name for name, _ in sorted(dialect.dropped - self.dialect.dropped)]
+
+        dropped_names = [name for name, _ in sorted(dialect.dropped - self.dialect.dropped)]
         if dialect.has_thoughts != self.dialect.has_thoughts:
-            names.append("the earlier reasoning")
+            dropped_names.append("the earlier reasoning")
         reason = error.message.rstrip(".")
-        for name in names:
+        for name in dropped_names:
             note = f"{reason}. Sending the request again without {name}."
             self.post(RequestAdapted(note=note))
         self.dialect = dialect
         return True
 
-    async def _health(self) -> Reply:
+    async def _ask_health(self) -> Reply:
+        """GET the health path of the product, over a connection of its own."""
         endpoint = self.request.endpoint
         url = f"{endpoint.root_url}{self.server.health_path}"
         timeout = httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
@@ -193,12 +227,13 @@ class Exchange(Struct, kw_only=True):
                 return True
             return await is_machine_alive(endpoint)
         try:
-            await self._health()
+            await self._ask_health()
         except LMChatError as error:
             return error.kind not in ("offline", "timeout")
         return True
 
-    async def _send(self, loading: Loading) -> StreamFinished:
+    async def _send_once(self, loading: Loading) -> StreamFinished:
+        """Send the request once and read its answer; `loading` knows if the model still loads."""
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
         self.post(RequestSent())
@@ -209,7 +244,7 @@ class Exchange(Struct, kw_only=True):
         )
         async with timeout.watching():
             self._trace = RequestTrace()
-            request = self._http_request(client)
+            request = self._new_http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
             if self._trace.key_withheld:
                 self._key = ""
@@ -218,12 +253,13 @@ class Exchange(Struct, kw_only=True):
             finally:
                 await response.aclose()
 
-    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+    def _new_http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+        """Return the request in the current dialect and with the current key."""
         endpoint = self.request.endpoint
         headers = request_headers(self._key, has_body=True)
         headers["Accept"] = "text/event-stream, application/json"
         headers["Accept-Encoding"] = "identity"
-        body = body_of(self.request, self.fields, self.dialect, self.sent_thoughts)
+        body = body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
         connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
         return client.build_request(
             "POST",
@@ -238,8 +274,9 @@ class Exchange(Struct, kw_only=True):
         response: httpx.Response,
         timeout: IdleTimeout,  # noqa: ASYNC109 - no seconds
     ) -> StreamFinished:
+        """Read the answer, and note whether the chat template opens a thought."""
         if not response.is_success:
-            raise await self._refusal(response)
+            raise await self._read_refusal(response)
         splitter: ThinkSplitter | None = None
         if self.settings.chat.think_tags:
             guess = self.dialect.starts_in_thought and not self._is_continued
@@ -265,7 +302,12 @@ class Exchange(Struct, kw_only=True):
         messages = self.request.messages
         return bool(messages) and messages[-1].role is Role.ASSISTANT
 
-    async def _refusal(self, response: httpx.Response) -> ServerRejected:
+    async def _read_refusal(self, response: httpx.Response) -> ServerRejected:
+        """Read the body of a refusal and return its error.
+
+        A redirect to another host is an error of its own: following it would send the key there
+        (R-9).
+        """
         endpoint = self.request.endpoint
         with errors_as_unavailable(endpoint):
             body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
@@ -273,7 +315,7 @@ class Exchange(Struct, kw_only=True):
         if target is None:
             return refusal(response.status_code, response.headers, body, self._facts)
         where = shown_address(without_secret(str(target), self._key))
-        return ServerRejected(  # a key would go with it (R-9)
+        return ServerRejected(
             f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where}).",
             kind="not_allowed",
             hint="If you trust that host, use its address and allow it with --allow-host.",
@@ -281,7 +323,7 @@ class Exchange(Struct, kw_only=True):
 
 
 def _other_origin(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
-    """Return the target of a redirect that leads to another origin."""
+    """Return the target of a redirect that leads to another origin; None for other responses."""
     if not response.has_redirect_location:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Cache of the models of each server: in memory, on disk for the next start, stale if need be."""
+"""Cache of the list of models of each server, in memory and in a file for the next start."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LASTING = (
     *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
     *("is_embedding", "is_decision", "is_blind", "keeps_thoughts"),
 )
-"""Facts of a model that do not change, and that a quick check may leave out."""
+"""Fields of a model that do not change, and that a quick check may leave empty."""
 _log = logging.getLogger(__name__)
 
 
-class _KnownModels(Struct, frozen=True, kw_only=True):
+class _CachedList(Struct, frozen=True, kw_only=True):
     """Models of one server, and when they were fetched (seconds since 1970)."""
 
     endpoint: Endpoint
@@ -33,7 +33,7 @@ class _KnownModels(Struct, frozen=True, kw_only=True):
 
 
 class ModelCache:
-    """The last list of each server; `fresh` for its time to live, `stale` without an end."""
+    """The last list of each server, which is fresh for some time and stale afterwards."""
 
     def __init__(
         self,
@@ -43,98 +43,119 @@ class ModelCache:
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Models of servers that are not `is_lasting` are not written to disk."""
+        """Create an empty cache.
+
+        A list is fresh for `ttl_s` seconds. Without a `file`, nothing is written; models of servers
+        that are not `is_lasting` never are. `clock` returns the seconds since 1970.
+        """
         self._ttl_s = ttl_s
         self._file = file
         self._is_lasting = is_lasting
         self._clock = clock
         self._has_read = file is None
-        self._known: dict[Endpoint, _KnownModels] = {}
-        self._outdated: set[Endpoint] = set()
-        self._written_s = 0.0
+        self._lists: dict[Endpoint, _CachedList] = {}
+        self._outdated: set[Endpoint] = set()  # servers that have loaded or unloaded since
+        self._last_write_s = 0.0
         self._lock = asyncio.Lock()
 
     async def read_once(self) -> bool:
-        """Read the file with the first call; return whether that was now."""
+        """Read the file with the first call; return whether this call has read it."""
         async with self._lock:
             if self._has_read or self._file is None:
                 return False
             self._has_read = True
-            for known in await asyncio.to_thread(_read, self._file):
-                self._known.setdefault(known.endpoint.literal, known)
+            for cached in await asyncio.to_thread(_read, self._file):
+                self._lists.setdefault(cached.endpoint.literal, cached)
             return True
 
-    def fresh(self, endpoint: Endpoint) -> ModelList | None:
-        known = self._known.get(endpoint.literal)
-        if known is None or endpoint.literal in self._outdated:
+    def fresh_list(self, endpoint: Endpoint) -> ModelList | None:
+        """Return the list of a server; None if it is missing, outdated or too old."""
+        cached = self._lists.get(endpoint.literal)
+        if cached is None or endpoint.literal in self._outdated:
             return None
-        is_fresh = 0 <= self._age_s(known) < self._ttl_s  # below 0: the clock was set back
-        return self._as_list([known]) if is_fresh else None
+        is_fresh = 0 <= self._age_s(cached) < self._ttl_s  # below 0: the clock was set back
+        return self._as_list([cached]) if is_fresh else None
 
-    def stale(self, endpoint: Endpoint) -> ModelList | None:
-        known = self._known.get(endpoint.literal)
-        return None if known is None else replace(self._as_list([known]), is_stale=True)
+    def stale_list(self, endpoint: Endpoint) -> ModelList | None:
+        """Return the list of a server, however old, marked as stale; None if it is missing."""
+        cached = self._lists.get(endpoint.literal)
+        return None if cached is None else replace(self._as_list([cached]), is_stale=True)
 
-    def is_older(self, endpoint: Endpoint, age_s: float) -> bool:
-        """Whether the last list of a server is missing or older than that."""
-        known = self._known.get(endpoint.literal)
-        return known is None or not 0 <= self._age_s(known) <= age_s
+    def is_older_than(self, endpoint: Endpoint, age_s: float) -> bool:
+        """Whether the list of a server is missing or older than `age_s`."""
+        cached = self._lists.get(endpoint.literal)
+        return cached is None or not 0 <= self._age_s(cached) <= age_s
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        known = self._known.get(endpoint.literal)
-        models = known.models if known else ()
-        return next((model for model in models if model.model_id == model_id), None)
+        """Return a model of a server's list, however old; None if it is not listed."""
+        cached = self._lists.get(endpoint.literal)
+        models = cached.models if cached else ()
+        for model in models:
+            if model.model_id == model_id:
+                return model
+        return None
 
     def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
         """Note that a model has answered, so it is in memory."""
-        known = self._known.get(endpoint.literal)
-        if known is None:
+        cached = self._lists.get(endpoint.literal)
+        if cached is None:
             return
-        models = list(known.models)
+        models = list(cached.models)
         for index, model in enumerate(models):
             if model.model_id == model_id:
                 models[index] = replace(model, state=LoadState.LOADED)
-        self._known[endpoint.literal] = replace(known, models=tuple(models))
+        self._lists[endpoint.literal] = replace(cached, models=tuple(models))
 
-    def everything(self) -> ModelList:
-        return self._as_list(self._known.values())
+    def all_models(self) -> ModelList:
+        """Return the models of all servers, with the age of the oldest list."""
+        return self._as_list(self._lists.values())
 
-    def forget(self, endpoint: Endpoint) -> None:
+    def mark_outdated(self, endpoint: Endpoint) -> None:
+        """Let the list of a server count as not fresh, until a new one is put."""
         self._outdated.add(endpoint.literal)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
-        """Keep a new list and return it, with facts that only an earlier one had."""
-        before = self._known.get(endpoint.literal)
+        """Keep a new list, completed by facts of the last one, and return it.
+
+        It is written to the file if it has changed, otherwise once in `WRITE_EVERY_S`.
+        """
+        before = self._lists.get(endpoint.literal)
         if before is not None:
-            earlier = {model.model_id: model for model in before.models}
-            models = tuple(_completed(model, earlier.get(model.model_id)) for model in models)
-        self._known[endpoint.literal] = _KnownModels(
+            models_before = {model.model_id: model for model in before.models}
+            models = tuple(_completed(model, models_before.get(model.model_id)) for model in models)
+        self._lists[endpoint.literal] = _CachedList(
             endpoint=endpoint, models=models, fetched_s=self._clock()
         )
         self._outdated.discard(endpoint.literal)
 
         has_changed = before is None or _undated(before.models) != _undated(models)
-        is_due = self._clock() >= self._written_s + WRITE_EVERY_S
+        is_due = self._clock() >= self._last_write_s + WRITE_EVERY_S
         if self._file is not None and (has_changed or is_due):
-            self._written_s = self._clock()
-            lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
-            async with self._lock:
-                await asyncio.to_thread(_write, self._file, msgspec.json.encode(lasting))
+            await self._write_file(self._file)
         return models
 
-    def _age_s(self, known: _KnownModels) -> float:
-        return self._clock() - known.fetched_s
+    async def _write_file(self, file: Path) -> None:
+        """Write the lists of all lasting servers in a thread."""
+        self._last_write_s = self._clock()
+        lists = [cached for cached in self._lists.values() if self._is_lasting(cached.endpoint)]
+        data = msgspec.json.encode(lists)
+        async with self._lock:
+            await asyncio.to_thread(_write, file, data)
 
-    def _as_list(self, lists: Iterable[_KnownModels]) -> ModelList:
+    def _age_s(self, cached: _CachedList) -> float:
+        return self._clock() - cached.fetched_s
+
+    def _as_list(self, lists: Iterable[_CachedList]) -> ModelList:
         models: list[ModelInfo] = []
         age_s = 0.0
-        for known in lists:
-            models += known.models
-            age_s = max(age_s, self._age_s(known))
+        for cached in lists:
+            models += cached.models
+            age_s = max(age_s, self._age_s(cached))
         return ModelList(models=tuple(models), age_s=age_s)
 
 
 def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
+    """Return a model whose empty lasting fields are filled from an earlier list."""
     if earlier is None or earlier.product is not new.product:
         return new
     missing = [name for name in _LASTING if not getattr(new, name)]
@@ -142,13 +163,14 @@ def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
 
 
 def _undated(models: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Return models without their dates: llama.cpp gives the time of its reply."""
+    """Return models without their dates, to compare: llama.cpp puts the time of its reply there."""
     return [replace(model, created=None) for model in models]
 
 
-def _read(file: Path) -> list[_KnownModels]:
+def _read(file: Path) -> list[_CachedList]:
+    """Read the lists from a file; none if it is missing or damaged."""
     try:
-        return msgspec.json.decode(read_plain(file), type=list[_KnownModels])
+        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

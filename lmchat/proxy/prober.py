@@ -102,7 +102,7 @@ class Prober:
         *,
         check_allowed: Callable[[Endpoint], None],
     ) -> None:
-        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for forbidden addresses."""
+        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for some addresses."""
         self.keys = keys
         self._connections = connections
         self._check_allowed = check_allowed

@@ -6,7 +6,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
@@ -28,10 +27,10 @@ from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
 from lmchat.text import safe_line
 
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
 _MAX_NAME_CHARS = 64
-_ALONE = "and nothing else: no explanation, no code fence."
-_WAYS = {
+_NOTHING_ELSE = "and nothing else: no explanation, no code fence."
+_MODE_WORDS = {
     JsonMode.SCHEMA: "by a JSON schema",
     JsonMode.OBJECT: "as a JSON object",
     JsonMode.WORDS: "in words",
@@ -40,14 +39,19 @@ _WAYS = {
 
 def body_of(
     request: ChatRequest,
-    fields: Mapping[str, Any],
+    extra_fields: Mapping[str, Any],
     dialect: Dialect,
     sent_thoughts: SentThoughts = SentThoughts.NONE,
 ) -> dict[str, Any]:
-    """Return the body; what the user has not set is not sent."""
+    """Return the body of a request; options that are not set are left out.
+
+    `extra_fields` are the fields of the product and those of tools, without regard to `dialect`.
+    """
     mode = dialect.json_mode(request.output)
     sent_fields = {
-        name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped
+        name: value
+        for name, value in extra_fields.items()
+        if (name, str(value)) not in dialect.dropped
     }
     has_tools = "tools" in sent_fields
     if not has_tools:
@@ -58,7 +62,7 @@ def body_of(
         sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
         thought_fields=request.product.facts.thought_fields,
     )
-    messages = _with_form_in_words(request.messages, request.output, mode)
+    messages = _with_output_instruction(request.messages, request.output, mode)
     body = {
         "model": without_surrogates(request.model),
         "messages": encoder.encode(messages),
@@ -75,7 +79,7 @@ def body_of(
 
 
 def tool_fields(request: ChatRequest) -> dict[str, Any]:
-    """Return the fields that offer tools."""
+    """Return the fields that offer the tools of a request; none without tools."""
     if not request.tools:
         return {}
     fields: dict[str, Any] = {"tools": [utf8_safe(tool_in_request(tool)) for tool in request.tools]}
@@ -85,25 +89,26 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 
 def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
-    """Return why JSON is asked for in another way, and how."""
+    """Return a note: why the server refused the last mode, and how JSON is asked for now."""
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
-    return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_WAYS[mode]}{schema}."
+    return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
 
 
 def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    """Return the sampling options that are set, under the names that the server takes."""
     sampling = request.sampling
     fields = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        dialect.limit: sampling.max_tokens,
+        dialect.limit_field: sampling.max_tokens,
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
-    """Return the field that asks for JSON; none for words."""
+    """Return the field that asks for JSON; none for text, or if the prompt asks for it."""
     if isinstance(output, AnyText) or mode is JsonMode.WORDS:
         return {}
     if mode is JsonMode.OBJECT:
@@ -116,63 +121,70 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
 
 
-def _with_form_in_words(
+def _with_output_instruction(
     messages: tuple[ChatMessage, ...], output: WantedOutput, mode: JsonMode
 ) -> tuple[ChatMessage, ...]:
-    """Return the messages with the form that is wanted, in the system prompt.
+    """Return the messages with a system prompt that says what JSON to answer with.
 
-    OpenAI refuses any JSON object unless a message mentions JSON.
+    It is needed in addition to `json_object`: OpenAI refuses that unless a message mentions JSON.
     """
-    words = _form_in_words(output, mode)
-    if not words:
+    system_prompt = _output_instruction(output, mode)
+    if not system_prompt:
         return messages
     if messages and messages[0].role is Role.SYSTEM:
-        words = f"{messages[0].text}\n\n{words}"
+        system_prompt = f"{messages[0].text}\n\n{system_prompt}"
         messages = messages[1:]
-    return (text_message(Role.SYSTEM, words), *messages)
+    return (text_message(Role.SYSTEM, system_prompt), *messages)
 
 
-def _form_in_words(output: WantedOutput, mode: JsonMode) -> str:
+def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
+    """Return what the system prompt says of the output; empty if the request says it by a field."""
     if isinstance(output, AnyObject):
-        return f"Answer with one JSON object, {_ALONE}"
+        return f"Answer with one JSON object, {_NOTHING_ELSE}"
     if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
         return ""
     schema = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
-    return f"Answer with one JSON value that matches this JSON schema, {_ALONE}\n\n{schema}"
+    return f"Answer with one JSON value that matches this JSON schema, {_NOTHING_ELSE}\n\n{schema}"
 
 
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
-    A tool call is sent with its result, or not at all. Without tools in the request, results become
-    text of the next answer: chat templates of models without tools refuse them.
+    A tool call is sent with its result, or not at all. If the request offers no tools, results are
+    sent as text of an answer: chat templates of models without tools refuse the role `tool`.
     """
 
-    files: Mapping[str, bytes]
-    has_tools: bool
+    files: Mapping[str, bytes]  # contents by digest
+    has_tools: bool  # whether the request offers tools
     sent_thoughts: SentThoughts
-    thought_fields: Sequence[str]
+    thought_fields: Sequence[str]  # fields of a message that hold its thought
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+        """Return the value of the field `messages`."""
         encoded: list[dict[str, Any]] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)
         for index, message in enumerate(messages):
             if message.role is Role.TOOL and self.has_tools:
                 encoded.append(_tool_result(message))
                 continue
-            self._add(message, encoded)
+
+            self._add_text(message, encoded)
             if thoughts[index]:
                 thought = without_surrogates(thoughts[index])
                 for name in self.thought_fields:
-                    encoded[-1][name] = _joined(encoded[-1].get(name, ""), thought)
+                    encoded[-1][name] = _joined_paragraphs(encoded[-1].get(name, ""), thought)
             if self.has_tools and message.tool_calls:
                 calls = _answered_calls(message, messages[index + 1 :])
                 if calls:
                     encoded[-1]["tool_calls"] = [_encoded_call(call) for call in calls]
         return encoded
 
-    def _add(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
-        """Add a message; without tools, answers that follow each other become one."""
+    def _add_text(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
+        """Add a message with its text and files to `encoded`.
+
+        If the request offers no tools, it is joined with an answer before it: templates refuse two
+        answers in a row.
+        """
         role = message.role
         content: Any = without_surrogates(message.text)
         if role is Role.TOOL:
@@ -182,14 +194,14 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
         is_answer = role is Role.ASSISTANT and not self.has_tools
         if is_answer and encoded and encoded[-1]["role"] == "assistant":
-            encoded[-1]["content"] = _joined(encoded[-1]["content"], content)
+            encoded[-1]["content"] = _joined_paragraphs(encoded[-1]["content"], content)
         else:
             if message.files:
                 content = self._with_files(message)
             encoded.append({"role": role.value, "content": content})
 
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
-        """Return the content of a prompt with its files: parts if it has images, else a text."""
+        """Return the content of a message with files: parts if it has images, otherwise a text."""
         texts: list[str] = []
         images: list[dict[str, Any]] = []
         for part in message.files:
@@ -198,21 +210,24 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 images.append(_image(part, data))
             else:
                 texts.append(_file_as_text(part, data))
-        content = _joined(*texts, without_surrogates(message.text))
+        content = _joined_paragraphs(*texts, without_surrogates(message.text))
         if not images:
             return content
         return [*images, {"type": "text", "text": content}] if content else images
 
 
-def _answered_calls(message: ChatMessage, after: Sequence[ChatMessage]) -> list[ToolCallPart]:
-    """Return the calls of an answer that have a result."""
-    answered: set[str] = set()
-    for result in takewhile(lambda other: other.role is Role.TOOL, after):
-        answered.update(call.call_id for call in result.tool_calls)
-    return [call for call in message.tool_calls if call.call_id in answered]
+def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
+    """Return the calls of an answer that have a result among the messages right behind it."""
+    answered_ids: set[str] = set()
+    for result in following:
+        if result.role is not Role.TOOL:
+            break
+        answered_ids.update(call.call_id for call in result.tool_calls)
+    return [call for call in message.tool_calls if call.call_id in answered_ids]
 
 
 def _tool_result(message: ChatMessage) -> dict[str, Any]:
+    """Return the message of a result, which names its call."""
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,
@@ -221,7 +236,10 @@ def _tool_result(message: ChatMessage) -> dict[str, Any]:
 
 
 def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
-    """Return a call as it is sent back; templates fail on arguments that are no JSON object."""
+    """Return a call as it is sent back; arguments that are no JSON object become an empty one.
+
+    Chat templates fail on others.
+    """
     arguments = without_surrogates(call.arguments) if parse_arguments(call.arguments) else "{}"
     return {
         "id": without_surrogates(call.call_id),
@@ -236,6 +254,7 @@ def _image(part: FilePart, data: bytes) -> dict[str, Any]:
 
 
 def _file_as_text(part: FilePart, data: bytes | None) -> str:
+    """Return a text file in a code block; for an image or a missing file, a short note."""
     name = safe_line(part.name)
     if data is None:
         return f"[file {name} is missing]"
@@ -246,5 +265,6 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
     return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
 
 
-def _joined(*texts: str) -> str:
+def _joined_paragraphs(*texts: str) -> str:
+    """Return the texts that are not empty, with a blank line between them."""
     return "\n\n".join(filter(None, texts))

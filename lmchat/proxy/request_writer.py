@@ -1,4 +1,4 @@
-"""Writer of chat requests: knows the models and the dialect of each server."""
+"""Writer of chat requests, with what is known of each model and its server."""
 
 from __future__ import annotations
 
@@ -22,52 +22,58 @@ _PROMPT_FIELDS = (
 
 
 class RequestWriter:
-    """Writer of the bodies of requests."""
+    """Writer of the bodies of requests; remembers the dialect of each model."""
 
     def __init__(self, cache: ModelCache) -> None:
         self._cache = cache
-        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
-        self._notes: set[tuple[Endpoint, str, str]] = set()
+        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}  # by address and model
+        self._posted_notes: set[tuple[Endpoint, str, str]] = set()  # with address and model
 
     def model(self, request: ChatRequest) -> ModelInfo | None:
-        """Return what is known of the model of a request."""
+        """Return the model of a request, as its server last listed it; None if it did not."""
         return self._cache.model(request.endpoint, request.model)
 
     def dialect(self, request: ChatRequest) -> Dialect:
-        known = self._dialects.get((request.endpoint, request.model))
-        return known or server_of(request.product).dialect
+        """Return the dialect that the model took last, or else that of the product."""
+        learnt = self._dialects.get((request.endpoint, request.model))
+        return learnt or server_of(request.product).dialect
 
-    def learn(self, request: ChatRequest, dialect: Dialect) -> None:
-        """Keep the dialect that a server took; unfit JSON modes are those of one schema."""
+    def keep_dialect(self, request: ChatRequest, dialect: Dialect) -> None:
+        """Keep the dialect in which a request succeeded, for the next one to this model.
+
+        JSON modes that do not fit the schema of this request are left out.
+        """
         dialect = replace(dialect, unfit_modes=frozenset())
         self._dialects[request.endpoint, request.model] = dialect
 
-    def fields(self, request: ChatRequest) -> dict[str, Any]:
+    def extra_fields(self, request: ChatRequest) -> dict[str, Any]:
         """Return the fields that only the product has, and those of tools."""
         fields = server_of(request.product).request_fields(request.sampling, self.model(request))
         return fields | tool_fields(request)
 
     def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
+        """Return which thoughts of earlier answers the model gets back."""
         return sent_thoughts_of(request.product, self.model(request))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        fields = self.fields(request)
-        return body_of(request, fields, self.dialect(request), self.sent_thoughts(request))
+        """Return the body of a request, as it is sent first."""
+        extra_fields = self.extra_fields(request)
+        return body_of(request, extra_fields, self.dialect(request), self.sent_thoughts(request))
 
-    def encoded(self, request: ChatRequest) -> bytes:
+    def encoded_body(self, request: ChatRequest) -> bytes:
         return encode(self.body(request))
 
-    def prompt(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the part of a body that its prompt depends on."""
+    def prompt_body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return the fields of a body that the model's prompt is made of, to count its tokens."""
         body = self.body(request)
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
 
-    def new_notes(self, request: ChatRequest) -> list[str]:
-        """Return what the request leaves out, each note once for a model."""
-        notes: list[str] = []
+    def take_new_notes(self, request: ChatRequest) -> list[str]:
+        """Return why options of the request are not sent; each note only once for a model."""
+        new_notes: list[str] = []
         for note in server_of(request.product).unsent_notes(request.sampling, self.model(request)):
-            key = (request.endpoint, request.model, note)
-            if key not in self._notes:
-                self._notes.add(key)
-                notes.append(note)
-        return notes
+            model_note = (request.endpoint, request.model, note)
+            if model_note not in self._posted_notes:
+                self._posted_notes.add(model_note)
+                new_notes.append(note)
+        return new_notes

@@ -12,9 +12,9 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.network_errors import NothingAnswers
 
-MAX_WAIT_S = 60.0  # a longer wait that a server asks for is shown, not waited for (R-32)
-REFUSED_WAIT_S = 0.3
-JITTER = 0.25
+MAX_WAIT_S = 60.0  # if a server asks for a longer wait, this is shown and not retried (R-32)
+REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
+JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream"})
 _MAYBE_TEMPORARY = frozenset(
     {"timeout", "context_overflow", "bad_request", "loading", "server_error"}
@@ -26,12 +26,13 @@ _HOSTED_FAILURES = frozenset({409, 500})
 
 
 class RetryPlan(Struct, frozen=True, kw_only=True):
-    """Another attempt that is worth it."""
+    """How to repeat a request whose failure may be temporary."""
 
-    attempts: int | None = None  # attempts in all, where fewer than the settings allow
-    wait_s: float | None = None  # seconds to wait; None: the own backoff
+    attempts: int | None = None  # most attempts in all; None: as the settings say
+    wait_s: float | None = None  # wait before each further attempt; None: a growing one
 
     def wait_after(self, attempt: int, limits: LimitSettings) -> float:
+        """Return the seconds to wait after this attempt, which are counted from 1."""
         if self.wait_s is not None:
             return self.wait_s
         backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
@@ -39,26 +40,32 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 
 
 def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryPlan | None:
-    """Return another attempt if the failure before the first token may be temporary."""
+    """Return how to repeat a request that failed before its first token.
+
+    None if the failure is not temporary, or if a repetition could do harm.
+    """
     if isinstance(error, ServerRejected):
         return _plan_for_rejection(error, endpoint, product)
+    is_refused = error.kind == "offline"
     if endpoint.is_near:
-        is_refused = error.kind == "offline"
         return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_refused else None
-    if error.kind == "offline":
+    if is_refused:
         return RetryPlan()
-    # A read that timed out is not repeated: the server may be loading, and would work twice.
-    # Connecting that timed out is, once: the system itself has tried several times by then.
+    # A timeout of the connection is tried once more only: the system has already tried several
+    # times. A timeout of the reply is not: the server may still work on the first request.
     return RetryPlan(attempts=2) if isinstance(error, NothingAnswers) else None
 
 
 def _plan_for_rejection(
     error: ServerRejected, endpoint: Endpoint, product: Product
 ) -> RetryPlan | None:
+    """Return how to repeat a request that the server refused; None if that does not help."""
     wait_s = error.retry_after_s
-    if error.kind not in _TEMPORARY | _MAYBE_TEMPORARY or (wait_s or 0) > MAX_WAIT_S:
+    may_be_temporary = error.kind in _TEMPORARY | _MAYBE_TEMPORARY
+    if not may_be_temporary or (wait_s or 0) > MAX_WAIT_S:
         return None
-    if error.status is None:  # in the stream: only of a gateway, which passes on others' errors
+
+    if error.status is None:  # inside a stream, in which a gateway passes on errors of others
         is_gateway = product.facts.is_gateway or not endpoint.is_near
         is_temporary = is_gateway and error.kind in _TEMPORARY
     else:

@@ -33,19 +33,19 @@ async def test_a_list_is_fresh_for_its_time_and_stale_for_ever():
     cache = ModelCache(600, clock=clock)
     await cache.put(HERE, (model("a"),))
     clock.now += 599
-    assert cache.fresh(HERE).age_s == 599
+    assert cache.fresh_list(HERE).age_s == 599
     clock.now += 2
-    assert cache.fresh(HERE) is None
-    assert (cache.stale(HERE).age_s, cache.stale(HERE).is_stale) == (601, True)
-    assert [one.model_id for one in cache.everything().models] == ["a"]
+    assert cache.fresh_list(HERE) is None
+    assert (cache.stale_list(HERE).age_s, cache.stale_list(HERE).is_stale) == (601, True)
+    assert [one.model_id for one in cache.all_models().models] == ["a"]
 
 
 async def test_localhost_and_its_address_are_one_server_to_the_cache():
     cache, literal = ModelCache(600), Endpoint.parse("127.0.0.1:1234")
     await cache.put(HERE, (model("a", is_embedding=True), model("b")))
     await cache.put(literal, (model("a"),))
-    assert [(one.model_id, one.is_embedding) for one in cache.everything().models] == [("a", True)]
-    assert cache.fresh(HERE).models == cache.fresh(literal).models
+    assert [(one.model_id, one.is_embedding) for one in cache.all_models().models] == [("a", True)]
+    assert cache.fresh_list(HERE).models == cache.fresh_list(literal).models
     assert model("a").server_id == literal.url
 
 
@@ -56,10 +56,10 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     )
     clock.now += 30
     after = ModelCache(600, file, clock=clock)
-    assert after.everything().models == ()
+    assert after.all_models().models == ()
     await after.read_once()
-    assert after.fresh(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
-    assert after.fresh(HERE).age_s == 30
+    assert after.fresh_list(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
+    assert after.fresh_list(HERE).age_s == 30
     assert [path.name for path in file.parent.iterdir()] == ["models.json"]
 
 
@@ -72,7 +72,7 @@ async def test_a_full_disk_costs_the_file_alone_and_leaves_nothing_behind(tmp_pa
         await cache.put(HERE, (model("a"),))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert cache.fresh(HERE).models == (model("a"),)
+    assert cache.fresh_list(HERE).models == (model("a"),)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -82,7 +82,7 @@ async def test_a_broken_file_is_begun_anew(tmp_path, text):
     file.write_text(text)
     cache = ModelCache(600, file)
     await cache.read_once()
-    assert cache.everything().models == ()
+    assert cache.all_models().models == ()
     await cache.put(HERE, (model("a"),))
     assert json.loads(file.read_text())[0]["models"][0]["model_id"] == "a"
 
@@ -156,8 +156,8 @@ async def test_a_list_from_the_future_is_known_but_not_fresh(tmp_path):
     await ahead.put(HERE, (model("tiny"),))
     behind = ModelCache(600, file, clock=lambda: now)
     await behind.read_once()
-    assert behind.fresh(HERE) is None
-    assert [one.model_id for one in behind.everything().models] == ["tiny"]
+    assert behind.fresh_list(HERE) is None
+    assert [one.model_id for one in behind.all_models().models] == ["tiny"]
 
 
 async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
