@@ -1,7 +1,8 @@
 """Compacting: a summary takes the place of the older messages, on a branch of its own.
 
-The branch begins with the prompt of the summary and the summary, so that every chat template sees
-prompts and answers in turn. Copies of the last exchanges follow.
+The branch begins with the prompt that asks for the summary, and the summary as its answer, so that
+every chat template sees prompts and answers in turn. Copies of the last exchanges follow. An
+exchange is a prompt and all that answers it.
 """
 
 from __future__ import annotations
@@ -18,30 +19,37 @@ from lmchat.services.context_meter import PromptSize
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
 _MAX_KEPT_SHARE = 0.75
-"""Share of what is sent from which the last exchanges leave too little to summarise."""
+"""If the kept exchanges take more than this share of the tokens, a summary makes no room."""
 
 
-def older_part(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
-    """Return the messages before the last exchanges; empty if they are only a summary."""
-    prompts = [place for place, message in enumerate(path) if message.role is Role.USER]
-    older_prompts = prompts[:-_KEPT_EXCHANGES]
-    if all(path[place].text == prompt for place in older_prompts):
+def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
+    """Return the messages before the last two exchanges.
+
+    Return none if there are no more exchanges, or if they are nothing but a summary: prompts with
+    the text `prompt` have asked for it.
+    """
+    prompt_indexes = [index for index, message in enumerate(path) if message.role is Role.USER]
+    older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
+    if all(path[index].text == prompt for index in older_indexes):
         return MessagePath()
-    return MessagePath(path[: prompts[-_KEPT_EXCHANGES]])
+    return MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
 
 
 def makes_room(
-    older: MessagePath, path: MessagePath, tokens: int, sent_thoughts: SentThoughts
+    older: MessagePath, path: MessagePath, path_tokens: int, sent_thoughts: SentThoughts
 ) -> bool:
-    """Whether a summary of the older messages takes much less room than they; all are `tokens`."""
+    """Whether a summary instead of the older messages would free a good part of the window.
+
+    It would not if the messages that stay take most of `path_tokens`.
+    """
     if not older:
         return False
     kept = PromptSize.of(path[len(older) :], sent_thoughts)
-    return kept.raw <= _MAX_KEPT_SHARE * tokens
+    return kept.raw <= _MAX_KEPT_SHARE * path_tokens
 
 
-def with_note(summary: ChatMessage, left_out: int) -> ChatMessage:
-    """Add how many messages the model did not see."""
+def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:
+    """Return a summary that says how many messages the model did not see, if any."""
     if not left_out:
         return summary
     note = (
@@ -51,26 +59,27 @@ def with_note(summary: ChatMessage, left_out: int) -> ChatMessage:
     return replace(summary, parts=(*summary.parts, TextPart(text=note)))
 
 
-def compacted(
+def compacted_branch(
     older: MessagePath, prompt: ChatMessage, summary: ChatMessage, kept: Sequence[ChatMessage]
 ) -> tuple[ChatMessage, ...]:
     """Return the messages of the new branch: the prompt, the summary, and copies of the kept ones.
 
     The system prompt is shared with the old branch if it is the first message, else copied.
     """
-    systems = [message for message in older if message.role is Role.SYSTEM][-1:]
-    parent_id = None
-    copied: list[ChatMessage] = []
-    if systems == list(older[:1]):
-        parent_id = systems[0].message_id if systems else None
+    system_messages = [message for message in older if message.role is Role.SYSTEM]
+    last_system = system_messages[-1:]  # a list of one message, or of none
+    parent_id: str | None = None
+    copied_system: list[ChatMessage] = []
+    if last_system and last_system[0] == older[0]:
+        parent_id = older[0].message_id
     else:
-        copied = systems
+        copied_system = last_system
     branch: list[ChatMessage] = []
-    for message in (*copied, prompt, summary, *kept):
+    for message in (*copied_system, prompt, summary, *kept):
         is_copy = message is not prompt and message is not summary
         message_id = new_id() if is_copy else message.message_id
         receipt = message.receipt
-        if receipt is not None:  # prompt tokens were counted on the old branch
+        if receipt is not None:  # its prompt tokens are those of the old branch
             receipt = replace(receipt, prompt_tokens=None)
         branch.append(replace(message, message_id=message_id, parent_id=parent_id, receipt=receipt))
         parent_id = message_id
@@ -78,23 +87,25 @@ def compacted(
 
 
 def compacted_from(path: MessagePath, tree: Sequence[ChatMessage]) -> tuple[str, datetime] | None:
-    """Return the last message before a path was compacted, and when that was; None if it was not.
+    """Find the branch that a compacted path was made of; None for any other path.
 
-    A compacted path begins with a prompt that is newer than the copies; they have the times of the
+    Return the id of the last message on that branch that was copied, and the time of the
+    compacting. `tree` has the messages of all branches, oldest first. A compacted path is
+    recognised by its first prompt, which is newer than the copies: these have the times of their
     originals.
     """
-    spoken = [message for message in path if message.role is not Role.SYSTEM]
-    copies = [message for message in spoken if message.created_at < spoken[0].created_at]
+    dialogue = [message for message in path if message.role is not Role.SYSTEM]
+    copies = [message for message in dialogue if message.created_at < dialogue[0].created_at]
     if not copies:
         return None
-    last_copy = _content(copies[-1])
-    on_path = {message.message_id for message in path}
+    copied_content = _content_key(copies[-1])
+    ids_on_path = {message.message_id for message in path}
     for message in tree:  # an original comes before its copies on other branches
-        if message.message_id not in on_path and _content(message) == last_copy:
-            return message.message_id, spoken[0].created_at
+        if message.message_id not in ids_on_path and _content_key(message) == copied_content:
+            return message.message_id, dialogue[0].created_at
     return None
 
 
-def _content(message: ChatMessage) -> tuple[object, ...]:
-    """Return what a message and its copies have in common."""
+def _content_key(message: ChatMessage) -> tuple[object, ...]:
+    """Return the fields that are the same in a message and its copies."""
     return message.role, message.created_at, message.parts

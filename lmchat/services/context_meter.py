@@ -1,4 +1,8 @@
-"""Use of the context window: estimates of tokens, and what of a path fits."""
+"""Use of the context window: estimates of tokens, and which messages of a path fit.
+
+A *raw* estimate is made of characters alone. For each model it is multiplied by a *factor*, which
+`ContextMeter` learns from the counts of the server.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +18,30 @@ from lmchat.text import shell_word
 _TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
-_WIDE = "[^\0-\u2e7f]"  # CJK and emoji
+_WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
 _ASCII = bytes(range(128))
 _SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
-_MAX_FACTOR = 4.0
-_CUT_SHARE = 0.6  # a server that counts less than this share has left something out
+_MAX_FACTOR = 4.0  # and the lowest factor is a quarter
+_CUT_SHARE = 0.6
+"""A server that counts less than this share of the estimate has left out a part of the prompt."""
+_CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
 _FULL_SHARE = 0.98
 """A prompt that fills this share of the window, with no room for an answer, was cut."""
-_CUT_TOKENS = 1000  # smaller estimates are too rough for that
 
 
 def raw_tokens(text: str) -> float:
-    """Return 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each as one token."""
+    """Estimate the tokens of a text from its characters, without the factor of a model.
+
+    One token is made of 4 ASCII characters, of 2 other letters, or of 1 CJK character or emoji.
+    """
     if text.isascii():
         return len(text) / 4
     encoded = text.encode(errors="surrogatepass")
-    letters = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
-    wide = len(re.findall(_WIDE, letters))
-    return (len(text) - len(letters)) / 4 + (len(letters) - wide) / 2 + wide
+    not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
+    ascii_count = len(text) - len(not_ascii)
+    wide_count = len(re.findall(_WIDE, not_ascii))
+    letter_count = len(not_ascii) - wide_count
+    return ascii_count / 4 + letter_count / 2 + wide_count
 
 
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
@@ -39,43 +49,47 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
-def _raw_of(message: ChatMessage) -> float:
-    """Return the tokens of a message with its text files, as `raw_tokens` counts them."""
-    files = sum(part.tokens for part in message.files if not part.is_image)
-    return raw_tokens(message.sent_text) + files
+def _raw_message_tokens(message: ChatMessage) -> float:
+    """Return the raw estimate for the text of a message and its text files."""
+    file_tokens = sum(part.tokens for part in message.files if not part.is_image)
+    return raw_tokens(message.sent_text) + file_tokens
 
 
 class MessageSize(Struct, frozen=True, kw_only=True):
-    """Parts of a message that take tokens: text and thought as `raw_tokens` counts them."""
+    """Tokens of a message, before the factor of a model is applied."""
 
-    text: float
-    thought: float
+    text: float  # raw estimate, with text files
+    thought: float  # raw estimate for the thought that is sent with it
     image_tokens: int
     has_image: bool
 
     @classmethod
     def of(cls, message: ChatMessage, thought: str = "") -> MessageSize:
+        """Measure a message, with the thought that is sent with it, if any."""
         images = [part for part in message.files if part.is_image]
         return cls(
-            text=_raw_of(message),
+            text=_raw_message_tokens(message),
             thought=raw_tokens(thought),
             image_tokens=sum(part.tokens for part in images),
             has_image=bool(images),
         )
 
     def tokens(self, factor: float) -> int:
-        """Estimate the tokens of the message; the factor of a model is one of its texts."""
+        """Estimate the tokens of the message; the factor applies to its text, not to images."""
         raw = self.text + self.thought
-        of_text = max(1, round(raw * factor)) if raw else 0
-        return of_text + self.image_tokens + _TEMPLATE_TOKENS
+        text_tokens = max(1, round(raw * factor)) if raw else 0
+        return text_tokens + self.image_tokens + _TEMPLATE_TOKENS
 
 
 class PromptSize(Struct, frozen=True, kw_only=True):
-    """Sums over the messages of a prompt; a long one is measured once, when it is planned."""
+    """Sums of the sizes of all messages of a request.
 
-    messages: int = 0
-    text: float = 0
-    thoughts: float = 0
+    They are computed once, when it is planned: measuring a long session takes milliseconds.
+    """
+
+    messages: int = 0  # how many
+    text: float = 0  # raw estimate
+    thoughts: float = 0  # raw estimate
     image_tokens: int = 0
     has_images: bool = False
 
@@ -96,14 +110,14 @@ class PromptSize(Struct, frozen=True, kw_only=True):
 
     @property
     def raw(self) -> float:
-        """Text and sent thoughts, as `raw_tokens` counts them."""
+        """Raw estimate for texts and sent thoughts."""
         return self.text + self.thoughts
 
     def tokens_without_thoughts(self, factor: float) -> float:
         return self.text * factor + self.image_tokens + _TEMPLATE_TOKENS * self.messages
 
 
-def _estimate(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
+def _message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
     return MessageSize.of(message, thought).tokens(factor)
 
 
@@ -112,8 +126,11 @@ def has_images(messages: Sequence[ChatMessage]) -> bool:
     return any(part.is_image for message in messages for part in message.files)
 
 
-def _counted(message: ChatMessage) -> int:
-    """Return the tokens up to an answer's end, as the server counted them; 0 where it did not."""
+def _counted_tokens(message: ChatMessage) -> int:
+    """Return the tokens of a session up to the end of an answer, as the server counted them.
+
+    Return 0 for other messages, and where the server did not count.
+    """
     receipt = message.receipt
     if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
         return 0
@@ -123,15 +140,15 @@ def _counted(message: ChatMessage) -> int:
 
 
 class ContextPlan(Struct, frozen=True, kw_only=True):
-    """Part of a conversation that will be sent; tokens are estimates."""
+    """The messages of a path that will be sent; tokens are estimates."""
 
     messages: tuple[ChatMessage, ...]
     size: PromptSize
-    left_out: int
-    tokens: int
-    needed_tokens: int  # for the whole conversation
-    limit: int | None
-    reserve: int
+    left_out: int  # number of older messages that are not sent
+    tokens: int  # of `messages` and of the offered tools
+    needed_tokens: int  # the same if no message were left out
+    limit: int | None  # tokens of the context window; None if unknown
+    reserve: int  # tokens that are kept free for the answer
 
     @property
     def fits(self) -> bool:
@@ -148,51 +165,64 @@ def plan_context(
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
 ) -> ContextPlan:
-    """Choose what to send: the system prompt and the last messages; older ones are left out whole.
+    """Choose what to send: the system prompt and the last messages that fit.
 
-    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window.
-    `tool_tokens` are for the tools that are offered. What follows the last prompt stays, and
-    results are left out with their calls. With `is_continued`, the last answer is sent even if it
-    holds nothing but a thought.
+    Older messages are left out whole, and results of tools with their calls. The last prompt and
+    what follows it are always sent.
+
+    Args:
+        messages: The path.
+        limit: Tokens of the context window; None if unknown, then all messages are sent.
+        max_tokens: Limit of the answer, which is kept free; else 1000, or a quarter of the window.
+        factor: Correction of the estimates for the model.
+        tool_tokens: Tokens of the tools that are offered.
+        sent_thoughts: Which thoughts of earlier answers are sent.
+        is_continued: Whether the last answer is sent even if it has nothing but a thought.
     """
-    opening = _system_prompt(messages)
-    talk = _sent_messages(messages, is_continued=is_continued)
-    sizes = list(map(MessageSize.of, talk, thoughts_to_send(talk, sent_thoughts)))
+    system = _system_prompt(messages)
+    dialogue = _sent_messages(messages, is_continued=is_continued)
+    thoughts = thoughts_to_send(dialogue, sent_thoughts)
+    system_sizes = list(map(MessageSize.of, system))
+    sizes = list(map(MessageSize.of, dialogue, thoughts))
+    system_tokens = sum(size.tokens(factor) for size in system_sizes)
     tokens = [size.tokens(factor) for size in sizes]
-    opening_sizes = list(map(MessageSize.of, opening))
-    opening_tokens = sum(size.tokens(factor) for size in opening_sizes)
-    needed = tool_tokens + sum(tokens) + opening_tokens
+    needed_tokens = tool_tokens + sum(tokens) + system_tokens
 
     reserve = max_tokens or 0
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
-    first = 0
-    kept = needed
-    for index in range(_first_kept(talk)):
-        is_too_long = limit is not None and kept + reserve > limit
-        if not is_too_long and talk[index].role is not Role.TOOL:
+    left_out = 0
+    kept_tokens = needed_tokens
+    for index in range(_always_sent_from(dialogue)):
+        is_too_long = limit is not None and kept_tokens + reserve > limit
+        if not is_too_long and dialogue[index].role is not Role.TOOL:
             break
-        kept -= tokens[index]
-        first = index + 1
+        kept_tokens -= tokens[index]
+        left_out = index + 1
     return ContextPlan(
-        messages=(*opening, *talk[first:]),
-        size=PromptSize.of_sizes([*opening_sizes, *sizes[first:]]),
-        left_out=first,
-        tokens=kept,
-        needed_tokens=needed,
+        messages=(*system, *dialogue[left_out:]),
+        size=PromptSize.of_sizes([*system_sizes, *sizes[left_out:]]),
+        left_out=left_out,
+        tokens=kept_tokens,
+        needed_tokens=needed_tokens,
         limit=limit,
         reserve=reserve,
     )
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the last system message, unless it is empty."""
-    systems = [message for message in messages if message.role is Role.SYSTEM]
-    return [message for message in systems[-1:] if message.text]
+    """Return the last system message as a list; an empty list if its text is empty."""
+    for message in reversed(messages):
+        if message.role is Role.SYSTEM:
+            return [message] if message.text else []
+    return []
 
 
 def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
-    """Return the messages with content, without system messages."""
+    """Return the prompts, answers and results of tools that have content.
+
+    With `is_continued`, the last answer is one of them even if it has nothing but a thought.
+    """
     sent: list[ChatMessage] = []
     for message in messages:
         has_content = message.sent_text or message.files
@@ -203,25 +233,34 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
     return sent
 
 
-def _first_kept(talk: Sequence[ChatMessage]) -> int:
-    """Return the index of the first message that is sent in any case."""
-    for index in range(len(talk) - 1, -1, -1):
-        if talk[index].role is Role.USER:
-            return min(index, len(talk) - _KEPT_MESSAGES)
-    return len(talk) - _KEPT_MESSAGES
+def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
+    """Return the index of the first message that is sent even if it does not fit.
+
+    That is the last prompt or, if it is earlier, the last message but one.
+    """
+    last_but_one = len(dialogue) - _KEPT_MESSAGES
+    for index in range(len(dialogue) - 1, -1, -1):
+        if dialogue[index].role is Role.USER:
+            return min(index, last_but_one)
+    return last_but_one
 
 
 def cut_note(target: Target, tokens: int, window: int) -> str:
-    """Return that a prompt is longer than the window, what the server does then, and what helps."""
-    fate = "may refuse the prompt or drop a part of it"
-    if target.product.facts.cuts_prompts:
-        fate = "drops its beginning"
-    step = target.product.facts.larger_window or "Shorten it, or use a larger context window"
-    context = 1 << (tokens + _MAX_RESERVE).bit_length()
-    step = step.format(context=context, model=shell_word(target.model_id))
+    """Return the sentences about a prompt of `tokens` that is longer than the window.
+
+    They name what the server does with it, and the next step of the user.
+    """
+    facts = target.product.facts
+    effect = "may refuse the prompt or drop a part of it"
+    if facts.cuts_prompts:
+        effect = "drops its beginning"
+    next_step = facts.larger_window or "Shorten it, or use a larger context window"
+    # the next power of two has room for the prompt and an answer
+    enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
+    next_step = next_step.format(context=enough_tokens, model=shell_word(target.model_id))
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: "
-        f"{target.product} {fate}. {step}."
+        f"{target.product} {effect}. {next_step}."
     )
 
 
@@ -229,8 +268,8 @@ class ContextUse(Struct, frozen=True, kw_only=True):
     """Part of the window that the next request takes."""
 
     tokens: int
-    limit: int | None
-    is_estimated: bool
+    limit: int | None  # tokens of the window; None if unknown
+    is_estimated: bool  # False if the server has counted all of it
 
     @property
     def fraction(self) -> float | None:
@@ -238,39 +277,43 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
 
 class ContextMeter:
-    """Correction factors by model: what the server counted over the estimate."""
+    """Factors of models: the count of the server divided by the raw estimate."""
 
     def __init__(self) -> None:
-        self._factors: dict[tuple[str, str], float] = {}
-        self._last: tuple[object, ContextUse] | None = None
+        self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
+        self._last_use: tuple[object, ContextUse] | None = None  # cache of `use`: key and value
 
     def factor(self, target: Target | None) -> float:
-        return 1.0 if target is None else self._factors.get(_key(target), 1.0)
+        """Return the learned factor of a model; 1 before the first count."""
+        return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
     def learn(
         self, target: Target, prompt: PromptSize, counted: int, *, is_exact: bool = False
     ) -> None:
-        """Learn from a count of a prompt; `is_exact` is one that was asked for.
+        """Change the factor of a model after the server has counted the tokens of a prompt.
 
-        A template may leave out thoughts, unless the server says that it keeps them: a count of
-        such a prompt tells nothing about later prompts.
+        `is_exact` is a count by the server's own tokenizer, which replaces the factor. Any other
+        is the `usage` of an answer, which is averaged with the earlier factor. It is ignored if
+        the server may have counted less than was sent: a template may leave out thoughts, unless
+        the server says that it keeps them.
         """
         if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
-        is_unsure = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
-        if not is_exact and (is_unsure or self.is_cut(target, prompt, counted)):
+        may_lack_thoughts = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
+        if not is_exact and (may_lack_thoughts or self.is_cut(target, prompt, counted)):
             return
         factor = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
-        earlier = self._factors.get(_key(target))
-        if earlier is not None and not is_exact:
-            factor = (earlier + 2 * factor) / 3
-        self._set(target, factor)
+        earlier_factor = self._factors.get(_model_key(target))
+        if earlier_factor is not None and not is_exact:
+            factor = (earlier_factor + 2 * factor) / 3
+        self._set_factor(target, factor)
 
-    def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
+    def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least_tokens: int) -> None:
+        """Raise the factor after a refusal, which says that `sent` has at least so many tokens."""
         if sent:
             thoughts = thoughts_to_send(sent, target.sent_thoughts)
-            estimate = sum(map(_estimate, sent, thoughts))
-            self._set(target, max(self.factor(target), least / estimate))
+            estimate = sum(map(_message_tokens, sent, thoughts))
+            self._set_factor(target, max(self.factor(target), least_tokens / estimate))
 
     def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently).
@@ -285,42 +328,45 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the server's last count with an estimate of what came after."""
+        """Return the server's last count plus an estimate of the messages after it."""
         factor = self.factor(target)
         limit = target.context if target else None
         sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
-        last = (messages[-1].message_id, messages[-1].state) if messages else ()
         model_id = target.model_id if target else ""
-        key = (model_id, factor, limit, sent_thoughts, len(messages), last)
-        if self._last is not None and self._last[0] == key:  # called several times a second
-            return self._last[1]
-        tokens, uncounted = _split(messages, model_id)
+        last_message = (messages[-1].message_id, messages[-1].state) if messages else ()
+        key = (model_id, factor, limit, sent_thoughts, len(messages), last_message)
+        if self._last_use is not None and self._last_use[0] == key:  # called several times a second
+            return self._last_use[1]
+
+        tokens, uncounted = _split_at_count(messages, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
-            tokens += _estimate(message, thought, factor=factor)
+            tokens += _message_tokens(message, thought, factor=factor)
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
-        self._last = (key, use)
+        self._last_use = (key, use)
         return use
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         return estimate_tokens(text, factor=self.factor(target))
 
-    def _set(self, target: Target, factor: float) -> None:
-        self._factors[_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
+    def _set_factor(self, target: Target, factor: float) -> None:
+        self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
-def _split(messages: Sequence[ChatMessage], model_id: str) -> tuple[int, Sequence[ChatMessage]]:
-    """Return the last count of the server, and the messages after it.
+def _split_at_count(
+    messages: Sequence[ChatMessage], model_id: str
+) -> tuple[int, Sequence[ChatMessage]]:
+    """Return the last count of the server in tokens, and the messages after the counted ones.
 
-    The counts of another model are of no use; without `model_id`, any count is taken.
+    Counts of other models are skipped; with an empty `model_id`, none is.
     """
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
-        counted = _counted(message)
+        counted = _counted_tokens(message)
         if counted and model_id in ("", message.model):
             return counted, messages[index + 1 :]
     return 0, messages
 
 
-def _key(target: Target) -> tuple[str, str]:
+def _model_key(target: Target) -> tuple[str, str]:
     return target.endpoint.url, target.model_id

@@ -46,7 +46,12 @@ from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid
 from lmchat.services.answer_stream import AnswerStream, TurnSettings
 from lmchat.services.attachments import Attachment
-from lmchat.services.compacting import compacted, makes_room, older_part, with_note
+from lmchat.services.compacting import (
+    compacted_branch,
+    makes_room,
+    messages_to_summarise,
+    with_left_out_note,
+)
 from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note, has_images
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
@@ -276,9 +281,9 @@ class Conversation:
                         self.messages = path.added(request, event.message)
                     yield event
             summary = _require_summary(self._newest_answer)
-            summary = with_note(summary, stream.plan.left_out)
+            summary = with_left_out_note(summary, stream.plan.left_out)
             await self._save_queue.write_unsaved()
-            branch = compacted(older, request, summary, path[len(older) :])
+            branch = compacted_branch(older, request, summary, path[len(older) :])
             session = await self._save_queue.store.append_branch(self.header, branch)
             is_branch_written = True
             self.show_path(session)
@@ -294,7 +299,7 @@ class Conversation:
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:
             raise still_answering_error()
-        older = older_part(path, prompt)
+        older = messages_to_summarise(path, prompt)
         tokens = self._meter.use(target, path).tokens
         if makes_room(older, path, tokens, target.sent_thoughts):
             return older

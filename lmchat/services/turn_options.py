@@ -14,7 +14,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.compacting import COMPACT_FROM, makes_room, older_part
+from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_summarise
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation
 from lmchat.services.tools import Toolbox
@@ -180,7 +180,7 @@ class NextTurn:
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
-        older = older_part(messages, self.options.compact_prompt)
+        older = messages_to_summarise(messages, self.options.compact_prompt)
         return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
 
 
