@@ -1,4 +1,4 @@
-"""List of sessions: by day, renamed, pinned, archived, deleted and restored."""
+"""Saved sessions: their list, grouped by day, and the actions on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """The sessions of a store, for the list and the commands."""
+    """Actions on saved sessions; most return the changed header."""
 
     def __init__(
         self,
@@ -32,7 +32,14 @@ class Library:
         zone: tzinfo | None = None,
         empty_logs: Callable[[], None] = lambda: None,
     ) -> None:
-        """`empty_logs` empties the logs in which words of a session can be; it may block."""
+        """Use a store.
+
+        Args:
+            store: The saved sessions.
+            clock: Returns the current time.
+            zone: Time zone of the user; None is that of this machine.
+            empty_logs: Empties the logs that may contain text of a session; it may block.
+        """
         self.store = store
         self._empty_logs = empty_logs
         self.exporter = Exporter(store, zone=zone)
@@ -60,7 +67,9 @@ class Library:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        tags = list((await self.store.open_session(session_id, count=1)).header.tags)
+        """Add each typed tag to a session, or remove it if the session has it."""
+        session = await self.store.open_session(session_id, count=1)
+        tags = list(session.header.tags)
         for tag in tags_from(typed):
             if tag in tags:
                 tags.remove(tag)
@@ -75,6 +84,7 @@ class Library:
         return await self.store.update_session(session_id, {"is_archived": is_archived})
 
     async def delete(self, session_id: str) -> SessionHeader:
+        """Move a session to the trash."""
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
@@ -86,7 +96,7 @@ class Library:
         return await self.store.update_session(session_id, {"deleted_at": None})
 
     async def purge(self, *session_ids: str) -> None:
-        """Remove sessions for good, also what tools have written to their log."""
+        """Delete sessions permanently, and empty the log of the tools, which may quote them."""
         await self.store.purge(*session_ids)
         await asyncio.to_thread(self._empty_logs)
 
@@ -94,11 +104,11 @@ class Library:
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Return the list below the sessions that are in memory only."""
-    listed: set[str] = set()
+    """Return the groups after one of the sessions that are not on the disk, if there are any."""
+    listed_ids: set[str] = set()
     for group in groups:
-        listed.update(header.session_id for header in group.headers)
-    missing = tuple(header for header in unsaved if header.session_id not in listed)
+        listed_ids.update(header.session_id for header in group.headers)
+    missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
     if not missing:
         return tuple(groups)
     return (SessionGroup(name="Not saved", headers=missing), *groups)
@@ -107,7 +117,10 @@ def with_unsaved(
 def group_by_day(
     headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
 ) -> tuple[SessionGroup, ...]:
-    """Group headers in their order; without a zone, that of this machine counts."""
+    """Group headers, which are sorted by time, under headings for pins, days and the archive.
+
+    `moment` is the current time; without `zone`, days are those of this machine's time zone.
+    """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
     for header in headers:
@@ -120,11 +133,17 @@ def group_by_day(
             groups.setdefault(name, []).append(header)
     if archived:
         groups["Archived"] = archived
-    return tuple(SessionGroup(name=name, headers=tuple(found)) for name, found in groups.items())
+    return tuple(
+        SessionGroup(name=name, headers=tuple(group_headers))
+        for name, group_headers in groups.items()
+    )
 
 
 def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
-    """Return the heading for a time; the future, as after a change of the clock, is today."""
+    """Return the heading for a time, as seen at `moment`.
+
+    A time in the future, as after a change of the clock, is "Today".
+    """
     day = time.astimezone(zone).date()
     today = moment.astimezone(zone).date()
     if day >= today:

@@ -26,16 +26,17 @@ from lmchat.services.ports import ChatStore
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
-WRITE_EVERY_S = 0.17  # leaves 80 ms of the promised 250 for reading and writing
+# text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
+WRITE_EVERY_S = 0.17
 SEPARATOR = "\n\n"  # between the parts of a saved draft
 
 
 class _Unsaved(Struct, frozen=True, kw_only=True):
-    """Message that waits to be written, with its path and its files."""
+    """Message that waits to be written, after its files."""
 
     header: SessionHeader
     message: ChatMessage
-    before: Sequence[ChatMessage]
+    ancestors: Sequence[ChatMessage]  # the path before it
     files: Sequence[Attachment]
 
 
@@ -44,25 +45,28 @@ class SaveQueue:
 
     def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self.warning: LMChatError | None = None  # why messages are not saved at the moment, if so
+        self.warning: LMChatError | None = None  # error of the last write, until all is saved
         self._retry_s = retry_s
         self._retry_timer: asyncio.TimerHandle | None = None
         self._unsaved: list[_Unsaved] = []
         self._lock = asyncio.Lock()
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[None] | None = None  # a write that is not waited for
 
     async def save(
         self,
         header: SessionHeader,
         message: ChatMessage,
-        before: Sequence[ChatMessage] = (),
+        ancestors: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
     ) -> None:
         """Write a prompt after its files, or an ended answer, and wait for the disk.
 
-        `before` is its path, which is written once more if the disk has lost it.
+        If that fails, `warning` is set, and the message is tried again later. `ancestors` is the
+        path before the message, which is written once more if the disk has lost it.
         """
-        self._unsaved.append(_Unsaved(header=header, message=message, before=before, files=files))
+        self._unsaved.append(
+            _Unsaved(header=header, message=message, ancestors=ancestors, files=files)
+        )
         await self.write_unsaved()
 
     async def read_file(self, digest: str) -> bytes:
@@ -74,25 +78,29 @@ class SaveQueue:
         return await self.store.read_file(digest)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Create the file of a running answer, and its row if its prompt is in the database."""
+        """Create the file of a running answer, and its row if its prompt is in the database.
+
+        If that fails, only `warning` is set: the answer is saved when it has ended.
+        """
         has_prompt = not self.is_unsaved(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
-            self._note_failure(error)
+            self._warn_and_retry_later(error)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
         """Append text to the file of a running answer; return False if it must be tried again."""
         try:
             await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
-            self._note_failure(error)
+            self._warn_and_retry_later(error)
             return False
         if self.warning is not None:
             self._write_unsaved_soon()  # if everything is saved, that ends the warning
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
+        """Write the figures of a turn; they are dropped if the disk fails."""
         if self.warning is not None:
             return
         try:
@@ -104,55 +112,64 @@ class SaveQueue:
         return any(entry.header.session_id == session_id for entry in self._unsaved)
 
     async def write_unsaved(self) -> None:
-        """Write what is not saved; a caller that is cancelled does not cancel the writing."""
+        """Try to write all unsaved messages, to the end even if the caller is cancelled."""
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
     def _write_unsaved_soon(self) -> None:
-        """Write what is not saved, without waiting: another process may lock the file for long."""
+        """Begin to write the unsaved messages, unless that is under way; do not wait for it.
+
+        Another process may lock the file for long.
+        """
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write_unsaved())
 
     async def _write_unsaved(self) -> None:
-        """Write in order, one writer at a time; a session that fails does not delay the others."""
+        """Write the unsaved messages in order; only one such loop runs at a time.
+
+        After a failure, later messages of the same session are skipped, those of others are not.
+        """
         async with self._lock:
-            failed: set[str] = set()
+            failed_ids: set[str] = set()
             for entry in list(self._unsaved):
-                if entry.header.session_id in failed:
+                if entry.header.session_id in failed_ids:
                     continue
                 try:
                     await self._write(entry)
                 except LMChatError as error:
-                    failed.add(entry.header.session_id)
-                    self._note_failure(error)
+                    failed_ids.add(entry.header.session_id)
+                    self._warn_and_retry_later(error)
                 else:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
-            if not failed:
+            if not failed_ids:
                 self.warning = None
 
     async def _write(self, entry: _Unsaved) -> None:
+        """Write a message: its files first, then ancestors that the disk has lost, then itself."""
         for file in entry.files:
             await self.store.save_file(file.data)
         messages = [entry.message]
         if await self._are_ancestors_lost(entry):
             log.warning("what this session began with was gone from the disk; it is written again")
-            messages = [*entry.before, entry.message]
+            messages = [*entry.ancestors, entry.message]
         for message in messages:
             await self._write_message(entry.header, message)
 
     async def _write_message(self, header: SessionHeader, message: ChatMessage) -> None:
-        has_running_row = message.role in (Role.ASSISTANT, Role.TOOL)  # since it began to stream
-        if has_running_row:
+        """Write one message; answers and tool calls have a row since they began to stream."""
+        if message.role in (Role.ASSISTANT, Role.TOOL):
             await self.store.finish(header.session_id, message)
         else:
             await self.store.append(header, message)
 
     async def _are_ancestors_lost(self, entry: _Unsaved) -> bool:
+        """Return whether the message before this one is no longer on the disk."""
         parent_id = entry.message.parent_id
-        if not entry.before or parent_id is None:
+        if not entry.ancestors or parent_id is None:
             return False
         return not await self.store.has_message(parent_id)
 
-    def _note_failure(self, error: LMChatError) -> None:
+    def _warn_and_retry_later(self, error: LMChatError) -> None:
+        """Set `warning`, log the first failure, and start the timer of the next attempt."""
         if self.warning is None:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
@@ -161,61 +178,68 @@ class SaveQueue:
 
     def _retry(self) -> None:
         self._retry_timer = None
-        if self._unsaved:  # else the warning is about a running answer: its writer tries again
+        if self._unsaved:  # else a running answer could not be written: `PieceWriter` tries again
             self._write_unsaved_soon()
 
 
 class SavedTexts:
-    """Draft or reading position of each session, written to the disk when it has changed."""
+    """Drafts, or reading positions, by session; `write` writes those that have changed.
+
+    Each is a text. The draft of a session that has no prompt yet has the id "".
+    """
 
     def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
         self._store = store
         self._is_draft = is_draft
-        self._texts: dict[str, str] = {}
-        self._written: dict[str, str] = {}
-        self._wanted: dict[str, str] = {}
+        self._texts: dict[str, str] = {}  # as the screen shows them
+        self._on_disk: dict[str, str] = {}  # as they were last read or written
+        self._to_write: dict[str, str] = {}  # as they should be on the disk
         self._lock = asyncio.Lock()
 
-    def note(self, session_id: str, text: str, waiting: Sequence[str] = ()) -> None:
-        """Take over a text; on the disk, messages that wait are a part of it."""
+    def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
+        """Change the text of a session, to be written later.
+
+        On the disk, a draft begins with the queued prompts: they must survive the end of lmchat.
+        """
         self._texts[session_id] = text
-        self._wanted[session_id] = SEPARATOR.join(part for part in (*waiting, text) if part)
+        self._to_write[session_id] = _joined(*queued, text)
 
     def text(self, session_id: str) -> str:
         return self._texts.get(session_id, "")
 
     def is_noted(self, session_id: str) -> bool:
-        """Return whether the text is of this run, not of an earlier one."""
-        return session_id in self._wanted
+        """Return whether `note` was called for a session in this run."""
+        return session_id in self._to_write
 
     async def load(self, session_id: str) -> str:
-        """Return the text of a session, which an earlier run may have written."""
+        """Return the text of a session, from the disk at first; empty if that cannot be read."""
         if session_id not in self._texts:
             try:
-                stored = await self._stored(session_id)
+                stored_text = await self._read(session_id)
             except LMChatError:
                 return ""
-            if session_id not in self._texts:  # else it was noted since
-                self._texts[session_id] = stored
-                self._written[session_id] = stored
+            if session_id not in self._texts:  # else it was noted during the reading
+                self._texts[session_id] = stored_text
+                self._on_disk[session_id] = stored_text
         return self._texts[session_id]
 
     async def write(self) -> None:
-        """Write what has changed; after an `LMChatError`, the next call tries again."""
+        """Write the texts that have changed; after an `LMChatError`, the next call tries again."""
         async with self._lock:
-            for session_id, wanted in list(self._wanted.items()):
-                text = wanted
-                if self._is_draft and session_id not in self._written:
-                    # typed before the draft of an earlier run was read
-                    earlier = await self._stored(session_id)
-                    text = SEPARATOR.join(dict.fromkeys(part for part in (earlier, wanted) if part))
-                if self._written.get(session_id, "") != text:
+            for session_id, noted_text in list(self._to_write.items()):
+                text = noted_text
+                if self._is_draft and session_id not in self._on_disk:
+                    # it was typed before the draft of an earlier run was read: keep both
+                    earlier_text = await self._read(session_id)
+                    if earlier_text != noted_text:
+                        text = _joined(earlier_text, noted_text)
+                if self._on_disk.get(session_id, "") != text:
                     await self._save(session_id, text)
-                self._written[session_id] = text
-                if self._wanted[session_id] == wanted:  # else another text was noted since
-                    self._wanted[session_id] = text
+                self._on_disk[session_id] = text
+                if self._to_write[session_id] == noted_text:  # else it was noted again
+                    self._to_write[session_id] = text
 
-    async def _stored(self, session_id: str) -> str:
+    async def _read(self, session_id: str) -> str:
         if self._is_draft:
             return await self._store.draft(session_id)
         return await self._store.bookmark(session_id)
@@ -227,10 +251,16 @@ class SavedTexts:
             await self._store.save_bookmark(session_id, text)
 
 
-class PieceWriter:
-    """Task that writes the text of a running answer.
+def _joined(*texts: str) -> str:
+    """Return texts as paragraphs of one draft, without empty ones."""
+    return SEPARATOR.join(text for text in texts if text)
 
-    Pieces that cannot be written are tried again, with those that came since.
+
+class PieceWriter:
+    """Task that writes the text of a running answer, a few times a second.
+
+    A piece is the kind of a text ("text", "reasoning", …) and its next characters. Pieces that
+    cannot be written are tried again, together with later ones.
     """
 
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
@@ -245,7 +275,7 @@ class PieceWriter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop writing; the ended answer holds what was not written yet."""
+        """Stop writing; pieces that are not written yet are saved with the ended answer."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -256,6 +286,7 @@ class PieceWriter:
             self._has_pieces.set()
 
     async def _write_all(self) -> None:
+        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S`."""
         while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)

@@ -34,7 +34,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a server that is not loading its model."""
+        """Whether a prompt can be sent now: there is a server, and it is not loading its model."""
         return self.target is not None and not self.target.is_loading
 
     @property
@@ -58,17 +58,17 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         return any(part.is_image for part in files.values())
 
     def required_target(self) -> Target:
-        """Return server and model; raises `RequestInvalid` without a loaded one."""
+        """Return server and model; raises `RequestInvalid` if one is missing or is loading."""
         target = self.target
         if target is None:
             hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
             raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
         if target.is_loading:
-            words = f"{target.product} is still loading its model."
-            raise RequestInvalid(words, hint="Try again when it is loaded.", kind="loading")
+            problem = f"{target.product} is still loading its model."
+            raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
-            words = target.product.in_text("No LM Studio model selected")
-            raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
+            problem = target.product.in_text("No LM Studio model selected")
+            raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 
 
@@ -92,7 +92,7 @@ class NextTurn:
         self.options = replace(self.options, target=target)
 
     def settings(self) -> TurnSettings:
-        """Return the settings of a turn; raises `RequestInvalid` without a loaded model."""
+        """Return the settings of a turn; raises `RequestInvalid` if no model can answer."""
         return TurnSettings(
             target=self.options.required_target(),
             sampling=self.options.sampling,
@@ -101,40 +101,47 @@ class NextTurn:
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
-        """Take over the settings of a profile; raises `WrongUse` for an unknown one."""
+        """Use a profile for the next turns and return it; raises `WrongUse` for an unknown one.
+
+        It replaces the profile in use: its settings are applied to those without a profile. The
+        name "none" leaves the profile in use.
+        """
         if name == NO_PROFILE and name not in profiles:
             if self._first_profile:
-                words = f"lmchat was started with --profile {self._first_profile}."
-                raise WrongUse(words, hint="To use no profile, start it without this option.")
+                problem = f"lmchat was started with --profile {self._first_profile}."
+                raise WrongUse(problem, hint="To use no profile, start it without this option.")
             self.options = replace(self.options, profile_name="", chat=self._without_profile)
             return Profile()
         if name not in profiles:
-            words = f"Unknown profile: {safe_line(name, limit=40)}."
+            problem = f"Unknown profile: {safe_line(name, limit=40)}."
             if not name:
-                words = "Type a name after /profile."
+                problem = "Type a name after /profile."
             hint = "No profiles are configured."
             if profiles:
                 hint = f"Configured: {', '.join(profiles)}."
-            raise WrongUse(words, hint=hint)
+            raise WrongUse(problem, hint=hint)
         profile = profiles[name]
         chat = self._without_profile.with_profile(profile)
         self.options = replace(self.options, profile_name=name, chat=chat)
         return profile
 
     def use_effort(self, level: str) -> None:
-        """Set the reasoning effort, also for other profiles; raises `WrongUse` for no level."""
+        """Set the reasoning effort for this profile and those that are chosen later.
+
+        Raises `WrongUse` for a text that is not one of `LEVELS`.
+        """
         if level not in LEVELS:
-            words = "Type a level after /effort."
+            problem = "Type a level after /effort."
             if level:
-                words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
-            raise WrongUse(words, hint=f"The levels are {', '.join(LEVELS)}.")
+                problem = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
+            raise WrongUse(problem, hint=f"The levels are {', '.join(LEVELS)}.")
         effort = "" if level == _NO_EFFORT else level
         chat = replace(self.options.chat, reasoning_effort=effort)
         self.options = replace(self.options, chat=chat)
         self._without_profile = replace(self._without_profile, reasoning_effort=effort)
 
     def has_tools(self, session_id: str) -> bool:
-        """Whether some tool is offered in a session, as far as the tool servers have started."""
+        """Whether the model is offered a tool in a session; tools are known after their start."""
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
             return False
@@ -143,11 +150,14 @@ class NextTurn:
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
-        in_files = sum(part.tokens for part in files.values())
-        return self.meter.draft_tokens(self.target, text) + in_files
+        file_tokens = sum(part.tokens for part in files.values())
+        return self.meter.draft_tokens(self.target, text) + file_tokens
 
     def context_use(self, conversation: Conversation) -> ContextUse | None:
-        """Return how much the next request takes; None while older messages are not read."""
+        """Return how much of the window the messages take; None while older ones are not read.
+
+        A running answer is included with the tokens that have arrived.
+        """
         if not conversation.has_all_messages:
             return None
         use = self.meter.use(self.target, conversation.messages)
@@ -156,7 +166,11 @@ class NextTurn:
         return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
 
     def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
-        """Return what would be sent with a draft; None where that is not known."""
+        """Return what would be sent with a draft.
+
+        Return None without a server, if its context window is unknown, or while older messages are
+        not read yet.
+        """
         target = self.target
         if target is None or target.context is None or not conversation.has_all_messages:
             return None
@@ -174,7 +188,7 @@ class NextTurn:
         )
 
     def can_compact(self, conversation: Conversation, draft: str = "") -> bool:
-        """Whether a draft makes the window nearly full, and a summary would make room."""
+        """Whether the window is nearly full with a draft, and a summary would make room."""
         messages = conversation.messages
         use = self.meter.use(self.target, messages)
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)

@@ -1,4 +1,4 @@
-"""Figures of turns: by model, by second, and for the ledger."""
+"""Figures of turns, by model and by second, and what is saved of a turn that has ended."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
 
 KEPT_S = 32  # seconds that the speedometer shows
-_SHARED = [name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__]
-"""Figures of the ledger that a receipt has, too."""
+_FIELDS_OF_RECEIPT = [
+    name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__
+]
+"""Fields of a ledger row that are copied from the receipt."""
 _log = logging.getLogger(__name__)
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """Median and 95th percentile."""
+    """Median and 95th percentile of some values, in their unit."""
 
     p50: float
     p95: float
@@ -34,7 +36,7 @@ class DayFigures(Struct, frozen=True, kw_only=True):
 
     day: date
     turns: int
-    tokens_per_second: float | None
+    tokens_per_second: float | None  # median
 
 
 class ModelFigures(Struct, frozen=True, kw_only=True):
@@ -44,16 +46,16 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     endpoint: str
     product: str
     turns: int
-    complete: int
+    complete: int  # turns that ended without an error or a stop
     stalls: int
     retries: int
     completion_tokens: int
-    is_estimated: bool
+    is_estimated: bool  # whether some of these tokens are estimates
     ttft_ms: Spread | None
     prompt_tokens_per_second: Spread | None
     tokens_per_second: Spread | None
     elapsed_ms: Spread
-    last: datetime | None
+    last: datetime | None  # end of the last turn
     days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
 
 
@@ -62,8 +64,8 @@ def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
     groups: dict[tuple[str, str], list[LedgerRow]] = {}
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
-    summed = [_summed(group) for group in groups.values()]
-    return tuple(sorted(summed, key=_last_used_s, reverse=True))
+    figures = [_figures_of(group) for group in groups.values()]
+    return tuple(sorted(figures, key=_last_used_s, reverse=True))
 
 
 def _last_used_s(figures: ModelFigures) -> float:
@@ -71,16 +73,18 @@ def _last_used_s(figures: ModelFigures) -> float:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Return the percentiles; None where nothing was measured."""
+    """Return median and 95th percentile of the values that are not None; None if all are."""
     measured = sorted(value for value in values if value is not None)
     if not measured:
         return None
     from statistics import median  # noqa: PLC0415 - slow: loads decimal and random
 
-    return Spread(p50=median(measured), p95=measured[math.ceil(0.95 * len(measured)) - 1])
+    rank = math.ceil(0.95 * len(measured))  # nearest-rank method, from 1
+    return Spread(p50=median(measured), p95=measured[rank - 1])
 
 
-def _summed(rows: Sequence[LedgerRow]) -> ModelFigures:
+def _figures_of(rows: Sequence[LedgerRow]) -> ModelFigures:
+    """Sum up the turns of one model at one server."""
     newest = max(rows, key=lambda row: row.ended_at.timestamp() if row.ended_at else 0.0)
     return ModelFigures(
         model=newest.model,
@@ -102,6 +106,7 @@ def _summed(rows: Sequence[LedgerRow]) -> ModelFigures:
 
 
 def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
+    """Return the figures of each local day on which a turn ended, oldest first."""
     speeds_by_day: dict[date, list[float | None]] = {}
     for row in rows:
         if row.ended_at is not None:
@@ -109,17 +114,17 @@ def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
             speeds_by_day.setdefault(day, []).append(row.tokens_per_second)
     figures: list[DayFigures] = []
     for day, speeds in sorted(speeds_by_day.items()):
-        usual = spread(speeds)
-        median_speed = usual.p50 if usual else None
+        speed_spread = spread(speeds)
+        median_speed = speed_spread.p50 if speed_spread else None
         figures.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median_speed))
     return tuple(figures)
 
 
 class Speedometer:
-    """Counter of tokens by second."""
+    """Counter of tokens by second, for the curve of the telemetry panel."""
 
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
+        self._counts: Counter[int] = Counter()  # tokens by second of the monotonic clock
 
     def restart(self) -> None:
         self._counts.clear()
@@ -128,13 +133,21 @@ class Speedometer:
         self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        second = int(now_s)
-        first = max(min(self._counts, default=second), second - KEPT_S + 1)
-        return tuple(float(self._counts[at_s]) for at_s in range(first, second))
+        """Return tokens per second since the first token, at most for the last 31 seconds.
+
+        The running second is left out, because it is not complete.
+        """
+        running_second = int(now_s)
+        oldest_second = running_second - KEPT_S + 1
+        first_second = max(min(self._counts, default=running_second), oldest_second)
+        return tuple(float(self._counts[second]) for second in range(first_second, running_second))
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return an error as the failure of a message; the log has it under the same id."""
+    """Log an error in which an answer ended, and return it as the failure of the message.
+
+    Both have the same id, under which the user finds the details in the log.
+    """
     failure_id = new_id()[:4]
     if isinstance(error, LMChatError):
         _log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
@@ -167,5 +180,5 @@ def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
         state=answer.state,
         prompt_tokens_per_second=turn.usage.prompt_tokens_per_second if turn.usage else None,
         stalls=turn.stalls,
-        **{name: getattr(receipt, name) for name in _SHARED},
+        **{name: getattr(receipt, name) for name in _FIELDS_OF_RECEIPT},
     )
