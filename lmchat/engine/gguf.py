@@ -13,20 +13,20 @@ from msgspec import Struct
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_MOST_BYTES = 64 << 20  # of one value
-_LONGEST_KEY = 1024
-_LONGEST_TEXT = 256  # longer texts are skipped
-_MOST = 1 << 40  # more than any number of tokens
+_MAX_VALUE_BYTES = 64 * 1024 * 1024
+_MAX_KEY_BYTES = 1024
+_MAX_TEXT_BYTES = 256  # longer texts are skipped
+_MAX_NUMBER = 2**40  # more than any number of tokens
 
-_VOCABULARY = "tokenizer."
-_NEEDED = {"general.architecture", "general.file_type"}
+_VOCABULARY_PREFIX = "tokenizer."
+_NEEDED_KEYS = {"general.architecture", "general.file_type"}
 
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
-"""Formats of `struct` by the number of a type."""
-_TEXT = 8  # number of a type
-_LIST = 9
+"""Format characters of `struct` by the number of a type of values."""
+_TEXT = 8  # number of a type of values
+_LIST = 9  # the same
 _QUANTIZATIONS = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
     11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
@@ -60,96 +60,109 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of a file; raises `NotGguf` or `OSError`."""
-    source = _Source(file)
-    if source.read(4) != _MAGIC:
+    """Read the header of a file; raises `NotGguf` or `OSError`.
+
+    After magic bytes, version and two counts, it holds the keys and their values.
+    """
+    reader = _Reader(file)
+    if reader.read_bytes(len(_MAGIC)) != _MAGIC:
         raise NotGguf("no GGUF file")
-    version = source.number("I")
+    version = reader.read_number("I")
     if version not in _VERSIONS:
         raise NotGguf(f"version {version}")
-    tensors = source.number("Q")
-    keys = source.number("Q")
+    tensor_count = reader.read_number("Q")
+    key_count = reader.read_number("Q")
+
     values: dict[str, object] = {}
-    for _ in range(keys):
-        name = source.text(_LONGEST_KEY)
+    for _ in range(key_count):
+        name = reader.read_text(_MAX_KEY_BYTES)
         if name is None:
             raise NotGguf("a key without end")
-        if name.startswith(_VOCABULARY) and values.keys() >= _NEEDED:
-            break  # 50 ms, and all that is wanted comes before it
-        values[name] = source.value()
-    return _header(values, tensors)
+        if name.startswith(_VOCABULARY_PREFIX) and values.keys() >= _NEEDED_KEYS:
+            break  # the vocabulary takes 50 ms to read, and the keys behind it are not used
+        values[name] = reader.read_value()
+    return _header(values, tensor_count)
 
 
-def _header(values: dict[str, object], tensors: int) -> Header:
-    def text(name: str) -> str:
-        value = values.get(name)
-        return value if isinstance(value, str) else ""
-
-    def whole(name: str) -> int:
-        value = values.get(name)
-        if type(value) is not int:
-            return 0
-        return value if 0 < value < _MOST else 0
-
-    architecture = text("general.architecture")
+def _header(values: dict[str, object], tensor_count: int) -> Header:
+    """Pick the fields of a header from the values by key; a value of a wrong type is ignored."""
+    architecture = _text_at(values, "general.architecture")
     file_type = values.get("general.file_type")
     return Header(
         architecture=architecture,
         quantization=_QUANTIZATIONS.get(file_type, "") if type(file_type) is int else "",
-        kind=text("general.type"),
-        context_max=whole(f"{architecture}.context_length") or None,
-        tensors=tensors,
-        has_pooling=whole(f"{architecture}.pooling_type") > 0,
+        kind=_text_at(values, "general.type"),
+        context_max=_positive_at(values, f"{architecture}.context_length") or None,
+        tensors=tensor_count,
+        has_pooling=_positive_at(values, f"{architecture}.pooling_type") > 0,
     )
 
 
-class _Source:
-    """File reader with limits."""
+def _text_at(values: dict[str, object], key: str) -> str:
+    """Return the text of a key; empty without one."""
+    value = values.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _positive_at(values: dict[str, object], key: str) -> int:
+    """Return the positive whole number of a key; 0 without one."""
+    value = values.get(key)
+    if type(value) is not int:
+        return 0
+    return value if 0 < value < _MAX_NUMBER else 0
+
+
+class _Reader:
+    """Reader of the next value of a file, with limits; raises `NotGguf` beyond them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def read(self, count: int) -> bytes:
+    def read_bytes(self, count: int) -> bytes:
         data = self._file.read(count)
         if len(data) < count:
             raise NotGguf("cut off")
         return data
 
-    def number(self, form: str) -> Any:
-        return struct.unpack(f"<{form}", self.read(struct.calcsize(f"<{form}")))[0]
+    def read_number(self, struct_format: str) -> Any:
+        """Read a number, whose type is a format character of `struct`."""
+        little_endian = f"<{struct_format}"
+        data = self.read_bytes(struct.calcsize(little_endian))
+        (number,) = struct.unpack(little_endian, data)
+        return number
 
-    def text(self, longest: int) -> str | None:
-        """Return the next text; None for a longer one, which is skipped."""
-        length = self.number("Q")
-        if length > longest:
+    def read_text(self, max_bytes: int) -> str | None:
+        """Read a text; skip a longer one and return None for it."""
+        length = self.read_number("Q")
+        if length > max_bytes:
             self._skip(length)
             return None
-        return self.read(length).decode("utf-8", "replace")
+        return self.read_bytes(length).decode("utf-8", "replace")
 
-    def value(self) -> object:
-        """Return the next value; None for a list or a long text."""
-        kind = self.number("I")
+    def read_value(self) -> object:
+        """Read a value of any type; skip a list or a long text and return None for it."""
+        kind = self.read_number("I")
         if kind in _SCALARS:
-            return self.number(_SCALARS[kind])
+            return self.read_number(_SCALARS[kind])
         if kind == _TEXT:
-            return self.text(_LONGEST_TEXT)
+            return self.read_text(_MAX_TEXT_BYTES)
         if kind != _LIST:
             raise NotGguf(f"a value of kind {kind}")
         self._skip_list()
         return None
 
     def _skip_list(self) -> None:
-        kind = self.number("I")
-        count = self.number("Q")
+        kind = self.read_number("I")
+        count = self.read_number("Q")
         if kind in _SCALARS:
             self._skip(count * struct.calcsize(f"<{_SCALARS[kind]}"))
         elif kind == _TEXT:
             for _ in range(count):
-                self._skip(self.number("Q"))
+                self._skip(self.read_number("Q"))
         else:
             raise NotGguf(f"a list of kind {kind}")
 
-    def _skip(self, count: int) -> None:
-        if count > _MOST_BYTES:
+    def _skip(self, byte_count: int) -> None:
+        if byte_count > _MAX_VALUE_BYTES:
             raise NotGguf("a header without end")
-        self._file.seek(count, os.SEEK_CUR)
+        self._file.seek(byte_count, os.SEEK_CUR)

@@ -17,91 +17,105 @@ _BATCH = 256
 """Tokens read at once; the server notices a stop and reports progress only between two batches."""
 _CACHE_MIB = 512  # for earlier prompts, beyond the window
 _LOG_TAIL_BYTES = 512
-_LAST_WORDS = b"exiting due to"
-_LAST_WORDS_S = 2.0
-_FAR_S = 86_400.0
+_LAST_LOG_LINE = b"exiting due to"  # beginning of the line that the library writes last
+_LAST_LOG_LINE_S = 2.0  # longest wait for it
+_POLL_S = 0.02
+_SLEEP_S = 86_400.0
+_STDOUT = 1
+_STDERR = 2  # the log
+_EXIT_PROBLEM = 3  # exit code after a report of a problem
 _OOM_SCORE = "/proc/self/oom_score_adj"
-_kept: list[Any] = []  # the server, which ends with its object
+_OOM_SCORE_VALUE = "500"  # of -1000 to 1000; other programs have 0
+_servers: list[Any] = []  # holds the server, which would end when its object is freed
 
 
 def main() -> None:
     """Serve until the process is ended."""
-    config = json.loads(sys.stdin.buffer.readline())
-    _offer_to_out_of_memory()
-    report = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    result = _serve(config)
-    report.write(json.dumps(result) + "\n")
-    report.close()
-    if "problem" in result:
-        os._exit(3)  # threads of the library must not delay the end
+    order = json.loads(sys.stdin.buffer.readline())
+    _prefer_end_when_out_of_memory()
+
+    # only the report goes to stdout: what the library prints there goes to the log
+    report_file = os.fdopen(os.dup(_STDOUT), "w")
+    os.dup2(_STDERR, _STDOUT)
+
+    report = _start_server(order)
+    report_file.write(json.dumps(report) + "\n")
+    report_file.close()
+    if "problem" in report:
+        os._exit(_EXIT_PROBLEM)  # threads of the library must not delay the end
     while True:
-        time.sleep(_FAR_S)  # signal.pause is missing on Windows
+        time.sleep(_SLEEP_S)  # signal.pause is missing on Windows
 
 
-def _serve(config: dict[str, Any]) -> dict[str, str]:
-    """Return the report; the server lives as long as the process."""
+def _start_server(order: dict[str, Any]) -> dict[str, str]:
+    """Start the server, which lives as long as the process, and return the report.
+
+    `order` has the fields of `ServeOrder`, the report those of `Report`. An order without a model
+    only tests whether the library can be imported.
+    """
     try:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
     except ImportError as error:
-        return {"problem": "import", "words": str(error), "module": error.name or ""}
-    if not config["model"]:  # only the import was to be tried
+        return {"problem": "import", "error_text": str(error), "module": error.name or ""}
+    if not order["model"]:
         return {"address": "nowhere"}
     try:
-        server = xllamacpp.Server(_params(xllamacpp, config))  # returns with the model loaded
+        server = xllamacpp.Server(_params(xllamacpp, order))  # returns with the model loaded
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
-        _await_last_words()
-        return {"problem": "start", "words": f"{type(error).__name__}: {error}"}
-    _kept.append(server)
+        _wait_for_last_log_line()
+        return {"problem": "start", "error_text": f"{type(error).__name__}: {error}"}
+    _servers.append(server)
     return {"address": server.listening_address}
 
 
-def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
+def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
+    """Return the parameters of the server, in the library's own type."""
     params = xllamacpp.CommonParams()
-    params.model.path = config["model"]
-    params.model_alias = {config["alias"]}
+    params.model.path = order["model"]
+    params.model_alias = {order["alias"]}
     params.hostnames = ["127.0.0.1"]
-    params.port = config["port"]
-    params.api_keys = [config["key"]] if config["key"] else []
+    params.port = order["port"]
+    params.api_keys = [order["key"]] if order["key"] else []
     params.n_parallel = 1
-    params.n_ctx = config["context"]
+    params.n_ctx = order["context"]
     params.n_batch = _BATCH
     params.cache_ram_mib = _CACHE_MIB
     # decides what goes onto which graphics card; 0.2 s that are wasted without one
-    params.fit_params = _has_graphics(xllamacpp)
+    params.fit_params = _has_graphics_card(xllamacpp)
     params.ui = False
     params.endpoint_slots = True
     params.endpoint_metrics = True
-    if config["threads"]:
-        params.cpuparams.n_threads = config["threads"]
-        params.cpuparams_batch.n_threads = config["threads"]
+    if order["threads"]:
+        params.cpuparams.n_threads = order["threads"]
+        params.cpuparams_batch.n_threads = order["threads"]
     return params
 
 
-def _has_graphics(xllamacpp: Any) -> bool:
+def _has_graphics_card(xllamacpp: Any) -> bool:
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return any(device["type"] != cpu for device in xllamacpp.get_device_info())
 
 
-def _await_last_words() -> None:
-    """Give the library's log thread time to write the reason before exit."""
-    end_s = time.monotonic() + _LAST_WORDS_S
+def _wait_for_last_log_line() -> None:
+    """Give the library's log thread time to write the reason of a failed start before exit."""
+    end_s = time.monotonic() + _LAST_LOG_LINE_S
     while time.monotonic() < end_s:
         try:
-            size = os.fstat(2).st_size
-            os.lseek(2, max(0, size - _LOG_TAIL_BYTES), os.SEEK_SET)  # it is open for appending
-            if _LAST_WORDS in os.read(2, _LOG_TAIL_BYTES):
+            size = os.fstat(_STDERR).st_size
+            # the log is open for appending, so this does not change where it is written
+            os.lseek(_STDERR, max(0, size - _LOG_TAIL_BYTES), os.SEEK_SET)
+            if _LAST_LOG_LINE in os.read(_STDERR, _LOG_TAIL_BYTES):
                 return
         except OSError:  # the log is no file
             return
-        time.sleep(0.02)
+        time.sleep(_POLL_S)
 
 
-def _offer_to_out_of_memory() -> None:
-    """Let Linux kill this process first when memory runs out."""
+def _prefer_end_when_out_of_memory() -> None:
+    """Let Linux kill this process before others when memory runs out."""
     # only Linux has this file; `open` saves the import of pathlib
     with suppress(OSError), open(_OOM_SCORE, "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write("500")
+        file.write(_OOM_SCORE_VALUE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFil
 from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
-from lmchat.engine.memory import warning
+from lmchat.engine.memory import size_warning
 from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
 from lmchat.engine.model_search import find_models_on_disk
 from lmchat.engine.reasons import why_ended, why_not_started
@@ -23,7 +23,7 @@ from lmchat.threads import run_abandonable
 
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
-_SEARCH_S = 3.0  # what is found by then counts; a disk may be slow, or away
+_SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
 _END_S = 2.0  # time for a child to end after its report
 _KEY_BYTES = 24
 
@@ -40,23 +40,27 @@ class LocalEngine:
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
     ) -> None:
-        """`on_address` gets each new address and its key, before anything answers there."""
+        """`folder` holds the demo model.
+
+        `on_address` gets each new address and its key, before anything answers there.
+        """
         self._settings = settings
         self._on_address = on_address
         self._folder = folder
         self._log_file = log_file
         self._environ = environ
-        self._files: tuple[ModelFile, ...] | None = None
+        self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
         self._child: EngineProcess | None = None
         self._is_loading = False
-        self._context: int | None = None
-        self._lock = asyncio.Lock()
+        self._context: int | None = None  # window asked for, in tokens; None: the usual one
+        self._lock = asyncio.Lock()  # held while a child is started or ended
         self.endpoint: Endpoint | None = None
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
 
     @property
     def state(self) -> EngineState:
+        """State of the child; a child that ended unasked has crashed."""
         if self._is_loading:
             return EngineState.LOADING
         if self._child is None:
@@ -66,10 +70,11 @@ class LocalEngine:
     async def check(self) -> None:
         """Test the engine in a child process, which may crash; raises `EngineUnavailable`."""
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
-        child = await self._run(ServeOrder(model=""), None, log_file)
+        child = await self._start_child(ServeOrder(model=""), None, log_file)
         await child.stop()
 
     async def offer(self) -> DemoOffer:
+        """Return the demo model that can be downloaded."""
         demo = SMOLLM2
         return DemoOffer(
             name=demo.name,
@@ -81,7 +86,7 @@ class LocalEngine:
     async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
         await fetch(SMOLLM2, self._folder, self._environ, report)
-        self._files = None
+        self._files = None  # search again: there is one more
         return SMOLLM2.file_in(self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
@@ -97,23 +102,28 @@ class LocalEngine:
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the named model, else the last used or best one; None if there is none yet.
+        """Return the model of this name or path, else the last used or the best one.
 
-        Raises `WrongUse` for an unknown name.
+        None if there is no model, or the demo model is named and was not downloaded yet. Raises
+        `WrongUse` for an unknown name.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
         if named.casefold() == SMOLLM2.name and not has_demo:
-            return None  # it is to be downloaded
+            return None
         if named:
             return await run_abandonable(lambda: find_named_model(named, files))
         return await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
-        return await asyncio.to_thread(warning, model)
+        """Return a sentence if a model will hardly fit into the memory, else ""."""
+        return await asyncio.to_thread(size_warning, model)
 
     def reserve_address(self) -> Endpoint:
-        """Return the address, the same until `stop`; raises `EngineUnavailable` without a port."""
+        """Choose a free port the first time; return the address, the same until `stop`.
+
+        Raises `EngineUnavailable` without a free port.
+        """
         if self.endpoint is None:
             try:
                 with socket.create_server((_HOST, 0)) as probe:
@@ -130,33 +140,36 @@ class LocalEngine:
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one and return the address.
 
-        A served model is reloaded only for another `context`, which holds until the model changes.
+        `context` is the window in tokens. Without it, a model keeps the window that was asked for
+        when it was served last. A served model is loaded again only for another window.
         Raises `EngineUnavailable` with reason and advice.
         """
         async with self._lock:
             is_same_model = self.model == model
-            wanted = self._context if context is None and is_same_model else context
-            is_same = is_same_model and wanted == self._context
-            if self.state is EngineState.READY and is_same:
+            if context is None and is_same_model:
+                context = self._context
+            is_served = self.state is EngineState.READY and is_same_model
+            if is_served and context == self._context:
                 return self.reserve_address()
+
             await self._end_child()
             self.model = model
-            self._context = wanted
+            self._context = context
             try:
-                return await self._start(model)
+                return await self._serve(model)
             except EngineUnavailable as error:
                 self._context = None
-                if error.kind == "port":  # another program was faster
-                    self.endpoint = None  # the next try takes another port
+                if error.kind == "port":  # another program took it; the next try takes another
+                    self.endpoint = None
                 raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return the crash reason, after waiting for the end; None if the child runs."""
+        """Return why the child ended unasked, after waiting for its end; None if it runs."""
         child = self._child
         model = self.model
         if child is None or model is None:
             return None
-        if not await child.ended(wait_s):
+        if not await child.wait_for_end(wait_s):
             return None
         return why_ended(model, child.exit_code, child.log_tail())
 
@@ -166,11 +179,13 @@ class LocalEngine:
             await self._end_child()
 
     async def stop(self) -> None:
+        """End the child; the next start takes another address."""
         async with self._lock:
             await self._end_child()
             self.endpoint = None
 
-    async def _start(self, model: ModelFile) -> Endpoint:
+    async def _serve(self, model: ModelFile) -> Endpoint:
+        """Start a child that serves a model; return its address when it is ready."""
         endpoint = self.reserve_address()
         usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
         order = ServeOrder(
@@ -183,21 +198,24 @@ class LocalEngine:
         )
         self._is_loading = True
         try:
-            self._child = await self._run(order, model, self._log_file)
+            self._child = await self._start_child(order, model, self._log_file)
         finally:
             self._is_loading = False
         return endpoint
 
-    async def _run(
+    async def _start_child(
         self, order: ServeOrder, model: ModelFile | None, log_file: Path
     ) -> EngineProcess:
-        """Start a child and wait until it is ready."""
+        """Start a child and wait until it is ready; raises `EngineUnavailable` if it never is.
+
+        A child that is not returned has ended. `model` is for the reason of a failure.
+        """
         child = await EngineProcess.start(order, log_file, self._environ)
         try:
-            report = await child.report()
+            report = await child.receive_report()
             if report is not None and report.address:
                 return child
-            await child.ended(_END_S)
+            await child.wait_for_end(_END_S)  # its exit code is part of the reason
         except BaseException:
             await child.stop()
             raise
@@ -206,6 +224,7 @@ class LocalEngine:
         raise error
 
     async def _end_child(self) -> None:
-        child, self._child = self._child, None
+        child = self._child
+        self._child = None
         if child is not None:
             await child.stop()

@@ -18,13 +18,23 @@ def available_bytes() -> int:
     import psutil  # noqa: PLC0415 - a list of models does without it
 
     free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # without a limit, memory.max is a word
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        rows = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        # what the files of the container take in memory can be given back
-        free = min(free, max(0, limit - used + int(rows.get("file", 0))))
+    with suppress(OSError, ValueError):
+        free = min(free, _free_in_container())
     return free
+
+
+def _free_in_container() -> int:
+    """Return the free bytes within the limit of the container.
+
+    Raises `OSError` outside a container, and `ValueError` without a limit: it is the word `max`.
+    """
+    limit = int((_CGROUP / "memory.max").read_text())
+    used = int((_CGROUP / "memory.current").read_text())
+    statistics = (_CGROUP / "memory.stat").read_text().splitlines()  # a name and a number each
+    by_name = dict(line.split() for line in statistics)
+    # the copies of files that are kept in memory can be given up
+    file_cache = int(by_name.get("file", 0))
+    return max(0, limit - used + file_cache)
 
 
 def needed_bytes(model: ModelFile) -> int:
@@ -32,8 +42,8 @@ def needed_bytes(model: ModelFile) -> int:
     return int(model.size_bytes * _OVERHEAD)
 
 
-def memory_words(model: ModelFile) -> str:
-    """Return need and supply in brackets; empty if the model fits."""
+def shortage_text(model: ModelFile) -> str:
+    """Return needed and free memory, in brackets after a blank; empty if the model fits."""
     available = available_bytes()
     needed = needed_bytes(model)
     if needed <= available:
@@ -41,7 +51,9 @@ def memory_words(model: ModelFile) -> str:
     return f" (it needs about {needed / _GB:.1f} GB, {available / _GB:.1f} GB are free)"
 
 
-def warning(model: ModelFile) -> str:
-    """Return a sentence if a model will hardly fit, else ""."""
-    words = memory_words(model)
-    return f"{model.name} may be too large for the memory of this machine{words}." if words else ""
+def size_warning(model: ModelFile) -> str:
+    """Return a sentence if a model will hardly fit into the memory, else ""."""
+    shortage = shortage_text(model)
+    if not shortage:
+        return ""
+    return f"{model.name} may be too large for the memory of this machine{shortage}."

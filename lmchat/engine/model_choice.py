@@ -15,58 +15,61 @@ from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.text import closest_word
 
-_SHARE_OF_MEMORY = 0.25  # larger models answer slowly without a graphics card
+# part of the free memory that a fast model takes; without a graphics card, larger ones are slow
+_FAST_SHARE = 0.25
 
 
 def with_unique_names(
     found: Iterable[ModelFile], demo: DemoModel, folder: Path
 ) -> tuple[ModelFile, ...]:
-    """Return all models with unique names, the demo model last.
+    """Return the models that were found, and last the demo model, each with a name of its own.
 
-    A folder's name tells models of one name apart. A damaged demo model is left out, so that it is
-    offered again.
+    Two models of one name get the names of their folders before it. `folder` is that of the demo
+    model, which is left out if it is damaged, so that its download is offered again.
     """
     models = list(found)
     if is_demo_intact(demo, folder):
         models.append(demo.file_in(folder))
-    named: dict[str, ModelFile] = {}
+    by_name: dict[str, ModelFile] = {}
     for model in models:
         name = model.name
-        if name in named:
+        if name in by_name:
             name = f"{model.path.parent.name}/{model.name}"
-        while name in named:
+        while name in by_name:
             name = f"{name}~"
-        named[name] = replace(model, name=name)
-    return tuple(named.values())
+        by_name[name] = replace(model, name=name)
+    return tuple(by_name.values())
 
 
-def find_named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model with this file or name; raises `WrongUse` if none can chat."""
+def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
+    """Return the model that the user named; raises `WrongUse` if there is none that can chat."""
     for model in models:
-        if named.casefold() == model.name.casefold():
+        if name_or_path.casefold() == model.name.casefold():
             return model
-    path = expanded_path(named)
-    if path.exists() or named.lower().endswith(SUFFIX):
+    path = expanded_path(name_or_path)
+    if path.exists() or name_or_path.lower().endswith(SUFFIX):
         return _model_at(path.absolute(), models)
     hint = "`lmchat models --local` lists the model files."
-    meant = closest_word(named, tuple(model.name for model in models))
-    if meant:
-        hint = f"Did you mean {meant}?"
-    raise WrongUse(f"There is no model {named} on this disk.", hint=hint)
+    suggestion = closest_word(name_or_path, tuple(model.name for model in models))
+    if suggestion:
+        hint = f"Did you mean {suggestion}?"
+    raise WrongUse(f"There is no model {name_or_path} on this disk.", hint=hint)
 
 
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
-    """Return the last used model, else the largest fast one, else the smallest.
+    """Return the model to start where the user named none; None if there are no models.
 
-    The demo model comes last.
+    It is the last used one, `last`. Else it is the largest fast one, else the smallest that fits
+    into the free memory, else the last of `models`, which is the demo model if that is there.
     """
     for model in models:
         if model.name == last:
             return model
+
     available = available_bytes()
     by_size = sorted(models, key=lambda model: model.size_bytes)
     fitting = [model for model in by_size if not model.is_demo and needed_bytes(model) <= available]
-    fast = [model for model in fitting if needed_bytes(model) <= available * _SHARE_OF_MEMORY]
+    fast = [model for model in fitting if needed_bytes(model) <= available * _FAST_SHARE]
     if fast:
         return fast[-1]
     if fitting:
@@ -75,6 +78,7 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
+    """Return the model in a file; raises `WrongUse` if there is none that can chat."""
     for model in models:
         if model.path == path:
             return model

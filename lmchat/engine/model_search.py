@@ -22,17 +22,19 @@ from lmchat.files import NO_WAIT, OPEN_FLAGS, read_plain
 from lmchat.machine.other_programs import jan_folders, lm_studio_folders
 
 SUFFIX = ".gguf"
-_MOST_FILES = 500
-_MOST_SETTINGS_BYTES = 1 << 20
-_DEEPEST = 8  # levels of folders
+_MAX_FILES = 500
+_MAX_JSON_BYTES = 1024 * 1024
+_MAX_DEPTH = 8  # levels of folders below the folder that is searched
 _NAMELESS = "model"  # jan's name for every file; the folder has the model's name
-_PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+# name of a file of a model that is split: "qwen3-00001-of-00003"
+_SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"
 _QUANTIZATION = re.compile(
     r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
-_OLLAMA_MODEL = "application/vnd.ollama.image.model"
+_OLLAMA_MODEL = "application/vnd.ollama.image.model"  # type of the layer that is the model
 _OLLAMA_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
-_OLLAMA_LIBRARY = ("registry.ollama.ai", "library")
+_OLLAMA_LIBRARY = ("registry.ollama.ai", "library")  # registry and owner, left out of names
 
 T = TypeVar("T")
 
@@ -44,135 +46,155 @@ class GgufFile(Struct, frozen=True, kw_only=True):
     header: Header
 
 
-class _Settings(Struct):
+class _LMStudioSettings(Struct):
     """Settings of LM Studio."""
 
     downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
 
 
-class _Layer(Struct):
+class _OllamaLayer(Struct):
+    """Part of a model of Ollama: the model itself, its template or its licence."""
+
     media_type: str = msgspec.field(default="", name="mediaType")
     digest: str = ""
 
 
-class _Manifest(Struct):
-    """Manifest of a model of Ollama."""
+class _OllamaManifest(Struct):
+    """Manifest of a model of Ollama, which names its parts."""
 
-    layers: tuple[_Layer, ...] = ()
+    layers: tuple[_OllamaLayer, ...] = ()
 
 
 class ModelSearch:
     """Search limited in depth and number; unreadable files are skipped."""
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._visited: set[str] = set()  # real paths of files and folders
 
-    def models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
-        """Return the chat models below folders, each with the name of its program."""
-        return islice(self._models(folders), _MOST_FILES)
+    def find_models(self, sources: Mapping[Path, str]) -> Iterator[ModelFile]:
+        """Yield the chat models below folders; `sources` has the program of each folder."""
+        return islice(self._all_models(sources), _MAX_FILES)
 
-    def _models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
-        for folder, source in folders.items():
-            for path in self._files(folder):
-                model = self._model(path)
+    def _all_models(self, sources: Mapping[Path, str]) -> Iterator[ModelFile]:
+        for folder, source in sources.items():
+            for path in self._find_files(folder):
+                model = self._visit_file(path)
                 if model is not None:
                     yield replace(model, source=source)
 
-    def _files(self, top: Path) -> Iterator[Path]:
-        """Walk a folder by name; follow links, but each folder once."""
+    def _find_files(self, top: Path) -> Iterator[Path]:
+        """Yield GGUF files by name; follow links, but visit each folder once."""
         for base, folders, names in os.walk(top, followlinks=True):
             folder = Path(base)
-            is_new = self._is_new(folder)
-            if is_new:
-                yield from (
-                    folder / name for name in sorted(names) if name.lower().endswith(SUFFIX)
-                )
+            is_first_visit = self._visit(folder)
+            if is_first_visit:
+                for name in sorted(names):
+                    if name.lower().endswith(SUFFIX):
+                        yield folder / name
+
+            # `os.walk` goes on with the folders that are left in its list
             depth = len(folder.parts) - len(top.parts)
-            if is_new and depth < _DEEPEST:
+            if is_first_visit and depth < _MAX_DEPTH:
                 folders.sort()
             else:
                 folders.clear()
 
-    def _model(self, path: Path) -> ModelFile | None:
-        part = _PART.match(path.stem)
-        is_later_part = part is not None and int(part["number"]) != 1
-        if is_later_part or not self._is_new(path):
+    def _visit_file(self, path: Path) -> ModelFile | None:
+        """Return the chat model in a file; None if the file was visited, or is a later part."""
+        split = _SPLIT_NAME.match(path.stem)
+        is_later_part = split is not None and int(split["number"]) != 1
+        if is_later_part or not self._visit(path):
             return None
         return _chat_model_at(path)
 
-    def _is_new(self, path: Path) -> bool:
-        """Return whether the file is new under any name: links may form circles."""
-        real = os.path.realpath(path)
-        is_new = real not in self._seen
-        self._seen.add(real)
-        return is_new
+    def _visit(self, path: Path) -> bool:
+        """Note that a file or folder is visited; return whether it is the first time.
+
+        Links may lead to it under several names, and may form circles.
+        """
+        real_path = os.path.realpath(path)
+        is_first_visit = real_path not in self._visited
+        self._visited.add(real_path)
+        return is_first_visit
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     """Yield the models of other programs; may take long on a slow disk, and hang on a lost one."""
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())
-        yield from ModelSearch().models(model_folders(home, environ))
+        yield from ModelSearch().find_models(model_folders(home, environ))
         yield from ollama_models(ollama_folders(home, environ))
 
 
 def read_gguf_file(path: Path) -> GgufFile | None:
-    """Return a GGUF file; None if it is another, is unreadable or lacks a part."""
-    part = _PART.match(path.stem)
-    stem = part["stem"] if part else path.stem
-    count = int(part["count"]) if part else 0
-    numbers = range(1, count + 1)
-    parts = [path.with_stem(f"{stem}-{number:05}-of-{count:05}") for number in numbers] or [path]
+    """Return what a file's header says; None if it is no GGUF file, unreadable or lacks a part."""
+    stem, files = _files_of_model(path)
     try:
-        str(path).encode()  # the library has no type for other names
-        size = sum(file.stat().st_size for file in parts)
+        str(path).encode()  # the library cannot open a name that is not UTF-8
+        size_bytes = sum(file.stat().st_size for file in files)
         # without O_NONBLOCK, a pipe in place of the file would be waited for
-        with os.fdopen(os.open(path, os.O_RDONLY | NO_WAIT | OPEN_FLAGS), "rb") as source:
-            header = read_header(source)
+        with os.fdopen(os.open(path, os.O_RDONLY | NO_WAIT | OPEN_FLAGS), "rb") as file:
+            header = read_header(file)
     except (OSError, NotGguf, UnicodeEncodeError):
         return None
     name = path.parent.name if stem == _NAMELESS else stem
     model = ModelFile(
         path=path,
         name=name,
-        size_bytes=size,
+        size_bytes=size_bytes,
         quantization=header.quantization or _quantization_in(name),
         architecture=header.architecture,
         context_max=header.context_max,
-        parts=len(parts),
+        parts=len(files),
     )
     return GgufFile(model=model, header=header)
 
 
+def _files_of_model(path: Path) -> tuple[str, list[Path]]:
+    """Return the name of a model without the number of a part, and all its files by number."""
+    split = _SPLIT_NAME.match(path.stem)
+    count = int(split["count"]) if split else 0
+    if split is None or count == 0:
+        return split["stem"] if split else path.stem, [path]
+    stem = split["stem"]
+    numbers = range(1, count + 1)
+    return stem, [path.with_stem(f"{stem}-{number:05}-of-{count:05}") for number in numbers]
+
+
 def _chat_model_at(path: Path) -> ModelFile | None:
-    file = read_gguf_file(path)
-    return file.model if file and file.header.can_chat else None
+    """Return the model in a file, if it is a GGUF file of a model that can chat."""
+    gguf_file = read_gguf_file(path)
+    if gguf_file is None or not gguf_file.header.can_chat:
+        return None
+    return gguf_file.model
 
 
 def _quantization_in(name: str) -> str:
-    found = _QUANTIZATION.search(name)
-    return found[1].upper() if found else ""
+    """Return the quantization that a name ends with, as `Q4_K_M`; empty without one."""
+    quantization = _QUANTIZATION.search(name)
+    return quantization[1].upper() if quantization else ""
 
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     """Return the model folders of other programs, existing or not, with the program's name."""
-    sources = {
-        "LM Studio": _lm_studio(home),
+    by_program = {
+        "LM Studio": _lm_studio_models(home),
         "Jan": jan_folders(environ, home),
-        "llama.cpp": _llama_cpp(home, environ),
-        "Hugging Face": _hugging_face(home, environ),
+        "llama.cpp": _llama_cpp_caches(home, environ),
+        "Hugging Face": _hugging_face_caches(home, environ),
     }
-    folders: dict[Path, str] = {}
-    for source, paths in sources.items():
-        folders.update(dict.fromkeys(paths, source))
-    return folders
+    sources: dict[Path, str] = {}
+    for program, folders in by_program.items():
+        for folder in folders:
+            sources[folder] = program
+    return sources
 
 
 def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield Ollama's possible model folders."""
-    named = environ.get("OLLAMA_MODELS", "").strip()
-    if named:
-        yield Path(named)
+    configured = environ.get("OLLAMA_MODELS", "").strip()
+    if configured:
+        yield Path(configured)
     yield home / ".ollama" / "models"
     if sys.platform == "linux":
         yield Path("/usr/share/ollama/.ollama/models")
@@ -182,55 +204,61 @@ def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
     """Yield Ollama's models; only blobs named by a manifest are opened."""
     read_once = cache(_chat_model_at)  # several names may share a blob
     for folder in folders:
-        # at the depth of manifests: registry, owner, model, tag
+        # manifests/REGISTRY/OWNER/MODEL/TAG
         for manifest in sorted((folder / "manifests").glob("*/*/*/*")):
-            digest = _digest_in(manifest)
+            digest = _model_digest(manifest)
             model = read_once(folder / "blobs" / f"sha256-{digest}") if digest else None
             if model is not None:
-                registry, owner, name, tag = manifest.parts[-4:]
-                is_of_library = (registry, owner) == _OLLAMA_LIBRARY
-                owned = name if is_of_library else f"{owner}/{name}"
-                yield replace(model, name=f"{owned}:{tag}", source="Ollama")
+                yield replace(model, name=_ollama_name(manifest), source="Ollama")
 
 
-def _digest_in(manifest: Path) -> str:
+def _ollama_name(manifest: Path) -> str:
+    """Return the name that Ollama gives a model, as `qwen3:8b` or `owner/model:tag`."""
+    registry, owner, name, tag = manifest.parts[-4:]
+    is_of_library = (registry, owner) == _OLLAMA_LIBRARY
+    return f"{name}:{tag}" if is_of_library else f"{owner}/{name}:{tag}"
+
+
+def _model_digest(manifest: Path) -> str:
     """Return the digest of the blob with the model; empty without one."""
-    for layer in _decoded(manifest, _Manifest).layers:
+    for layer in _read_json(manifest, _OllamaManifest).layers:
         if layer.media_type == _OLLAMA_MODEL:
             digest = _OLLAMA_DIGEST.fullmatch(layer.digest)
             return digest[1] if digest else ""
     return ""
 
 
-def _lm_studio(home: Path) -> Iterator[Path]:
+def _lm_studio_models(home: Path) -> Iterator[Path]:
     for base in lm_studio_folders(home):
-        yield from _absolute(_decoded(base / "settings.json", _Settings).downloads_folder)
+        settings = _read_json(base / "settings.json", _LMStudioSettings)
+        yield from _if_absolute(settings.downloads_folder)
         yield base / "models"
 
 
-def _llama_cpp(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    yield from _absolute(environ.get("LLAMA_CACHE", ""))
+def _llama_cpp_caches(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    yield from _if_absolute(environ.get("LLAMA_CACHE", ""))
     caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
     yield Path(environ.get("XDG_CACHE_HOME") or caches) / "llama.cpp"
 
 
-def _hugging_face(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        yield from _absolute(environ.get(name, ""))
-    for folder in _absolute(environ.get("HF_HOME", "")):
+def _hugging_face_caches(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        yield from _if_absolute(environ.get(variable, ""))
+    for folder in _if_absolute(environ.get("HF_HOME", "")):
         yield folder / "hub"
     yield Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface" / "hub"
 
 
-def _decoded(path: Path, form: type[T]) -> T:
-    """Return a small file of JSON; an empty value if it is unreadable."""
+def _read_json(path: Path, struct_type: type[T]) -> T:
+    """Return the value in a small file of JSON; an empty one if it is unreadable."""
     try:
-        return msgspec.json.decode(read_plain(path, max_bytes=_MOST_SETTINGS_BYTES), type=form)
-    except (OSError, ValueError, RecursionError):  # no such file, or no JSON of this form
-        return form()
+        data = read_plain(path, max_bytes=_MAX_JSON_BYTES)
+        return msgspec.json.decode(data, type=struct_type)
+    except (OSError, ValueError, RecursionError):  # no such file, or no JSON of this type
+        return struct_type()
 
 
-def _absolute(named: str) -> Iterator[Path]:
-    """Yield a path if the text is one."""
-    if named and "\0" not in named and Path(named).is_absolute():
-        yield Path(named)
+def _if_absolute(text: str) -> Iterator[Path]:
+    """Yield the path if a text from outside is an absolute one, else nothing."""
+    if text and "\0" not in text and Path(text).is_absolute():
+        yield Path(text)

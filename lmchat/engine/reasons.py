@@ -8,7 +8,7 @@ import signal
 from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import install_command
 from lmchat.engine.engine_process import Report
-from lmchat.engine.memory import memory_words
+from lmchat.engine.memory import shortage_text
 from lmchat.errors import EngineUnavailable
 
 _OUT_OF_MEMORY = re.compile(
@@ -25,35 +25,58 @@ _DAMAGED = re.compile(
 _UNKNOWN_KIND = re.compile(
     r"unknown model architecture: '([^'\n]{1,60})'|unsupported|unknown pre-tokenizer"
 )
-_TAKEN = re.compile(r"couldn't bind|address already in use|HTTP server error", re.IGNORECASE)
+_PORT_TAKEN = re.compile(r"couldn't bind|address already in use|HTTP server error", re.IGNORECASE)
+# a line of the log as "0.01.123.456 E srv load: out of space"; the group is its message
 _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
-_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+# as in: libgomp.so.1: cannot open shared object file
+_MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+# as in: version `GLIBC_2.35' not found
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
-_DETAIL_LINES = 8
-_ILLEGAL_INSTRUCTION = 4  # number of a signal, which Windows does not name
-_KILLED = 9  # the same
+_DETAIL_LINES = 8  # of the end of the log
+_ILLEGAL_INSTRUCTION = 4  # number of the signal SIGILL, which Windows does not name
+_KILLED = 9  # number of the signal SIGKILL, the same
 _SMALLER = "Choose a smaller model, or a smaller context window under [local] in the configuration."
 
 
 def why_not_started(
     model: ModelFile | None, report: Report | None, exit_code: int | None, log: str
 ) -> EngineUnavailable:
-    """Return why a child never became ready."""
+    """Return why a child never became ready.
+
+    `model` is None for a test of the engine alone, `report` if the child ended without one. `log`
+    is the end of the log.
+    """
     if report is not None and report.problem == "import":
         return _cannot_import(report)
-    if known := _known_end(model, exit_code, log):
-        return known
-    details = _end_of(log)
+    system_or_memory = _system_or_memory_error(model, exit_code, log)
+    if system_or_memory is not None:
+        return system_or_memory
     if model is None:
-        return _crashed(exit_code, details)
-    if _is_taken(log):
+        return _crashed(exit_code, log)
+    if _is_only_port_taken(log):
         message = "Another program took the port of the built-in engine."
         return EngineUnavailable(message, hint="Try again.", kind="port")
+    return _model_file_error(model, report, log)
 
+
+def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
+    """Return why a running child ended."""
+    system_or_memory = _system_or_memory_error(model, exit_code, log)
+    return system_or_memory if system_or_memory is not None else _crashed(exit_code, log)
+
+
+def _is_only_port_taken(log: str) -> bool:
+    """Return whether the port was the reason, and nothing in the log is about the model file."""
+    is_about_file = _UNKNOWN_KIND.search(log) or _DAMAGED.search(log)
+    return not is_about_file and _PORT_TAKEN.search(log) is not None
+
+
+def _model_file_error(model: ModelFile, report: Report | None, log: str) -> EngineUnavailable:
+    """Return why a model file could not be loaded."""
     hint = "Choose another model file."
     if unknown := _UNKNOWN_KIND.search(log):
-        kind = f" ({unknown[1]})" if unknown[1] else ""
-        message = f"The built-in engine does not know this kind of model{kind}."
+        architecture = f" ({unknown[1]})" if unknown[1] else ""
+        message = f"The built-in engine does not know this kind of model{architecture}."
     elif _DAMAGED.search(log):
         message = f"The model file is damaged or incomplete: {model.path}."
         hint = "Download it again from its source."
@@ -61,25 +84,14 @@ def why_not_started(
             hint = "Let lmchat download it again."
     else:
         message = _could_not_load(model, report, log)
-    return EngineUnavailable(
-        message, hint=hint, kind="model_file", details=f"{model.path}\n{details}"
-    )
-
-
-def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return why a running child ended."""
-    return _known_end(model, exit_code, log) or _crashed(exit_code, _end_of(log))
-
-
-def _is_taken(log: str) -> bool:
-    """Return whether only the port was the reason."""
-    is_of_file = _UNKNOWN_KIND.search(log) or _DAMAGED.search(log)
-    return not is_of_file and _TAKEN.search(log) is not None
+    details = f"{model.path}\n{_log_end(log)}"
+    return EngineUnavailable(message, hint=hint, kind="model_file", details=details)
 
 
 def _could_not_load(model: ModelFile, report: Report | None, log: str) -> str:
+    """Return the message with the first error in the log, else with that in the report."""
     errors = _ERROR_LINE.findall(log)
-    reason = report.words if report else ""
+    reason = report.error_text if report else ""
     if errors:
         reason = errors[0]
     message = f"The built-in engine could not load {model.name}"
@@ -88,11 +100,11 @@ def _could_not_load(model: ModelFile, report: Report | None, log: str) -> str:
     return message if message.endswith((".", "!")) else f"{message}."
 
 
-def _known_end(
+def _system_or_memory_error(
     model: ModelFile | None, exit_code: int | None, log: str
 ) -> EngineUnavailable | None:
-    """Return the reason of an end that the system or a lack of memory has caused."""
-    details = _end_of(log)
+    """Return the reason of an end that the system or a lack of memory caused; None for others."""
+    details = _log_end(log)
     if exit_code == -_ILLEGAL_INSTRUCTION:
         return EngineUnavailable(
             "This processor lacks instructions that the built-in engine was compiled for.",
@@ -100,19 +112,22 @@ def _known_end(
             kind="processor",
             details=details,
         )
-    need = memory_words(model) if model else ""
+    shortage = shortage_text(model) if model else ""
     if exit_code == -_KILLED:
-        message = f"The system ended the built-in engine, most often because memory ran out{need}."
+        message = (
+            f"The system ended the built-in engine, most often because memory ran out{shortage}."
+        )
     elif model and _OUT_OF_MEMORY.search(log):
-        message = f"There is not enough memory for {model.name} and its context window{need}."
+        message = f"There is not enough memory for {model.name} and its context window{shortage}."
     else:
         return None
     return EngineUnavailable(message, hint=_SMALLER, kind="memory", details=details)
 
 
 def _cannot_import(report: Report) -> EngineUnavailable:
-    library = _LIBRARY.search(report.words)
-    old_system = _OLD_SYSTEM.search(report.words)
+    """Return why the library of the engine could not be imported, from the error of the import."""
+    library = _MISSING_LIBRARY.search(report.error_text)
+    old_system = _OLD_SYSTEM.search(report.error_text)
     kind = None
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
@@ -122,8 +137,8 @@ def _cannot_import(report: Report) -> EngineUnavailable:
         message = f"The built-in engine needs the system library {name}, which is not installed."
         hint = "Install it with the package manager of this system."
     elif old_system:
-        lacking = f"it lacks {old_system[1]} (glibc 2.35 is needed)"
-        message = f"This system is too old for the built-in engine: {lacking}."
+        reason = f"it lacks {old_system[1]} (glibc 2.35 is needed)"
+        message = f"This system is too old for the built-in engine: {reason}."
         hint = "Use another server, for example llama.cpp built here, or a newer system."
     elif report.module == "xllamacpp":
         message = "The built-in engine is not installed."
@@ -132,26 +147,29 @@ def _cannot_import(report: Report) -> EngineUnavailable:
     else:
         message = "The built-in engine is installed, but cannot be loaded."
         hint = f"Reinstall it: `{install_command(is_reinstall=True)}`."
-    return EngineUnavailable(message, hint=hint, details=report.words, kind=kind)
+    return EngineUnavailable(message, hint=hint, details=report.error_text, kind=kind)
 
 
-def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
+def _crashed(exit_code: int | None, log: str) -> EngineUnavailable:
+    """Return the error for an end without a known reason; a negative code is a signal."""
     if exit_code is None:
         reason = "it does not answer"
     elif exit_code < 0:
-        reason = f"signal {_name_of(-exit_code)}"
+        reason = f"signal {_signal_name(-exit_code)}"
     else:
         reason = f"exit code {exit_code}"
     message = f"The built-in engine crashed ({reason})."
-    return EngineUnavailable(message, hint="Try again.", kind="crashed", details=details)
+    return EngineUnavailable(message, hint="Try again.", kind="crashed", details=_log_end(log))
 
 
-def _name_of(number: int) -> str:
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, or its number where this system has no name for it."""
     try:
         return signal.Signals(number).name
-    except ValueError:  # this system does not name it
+    except ValueError:
         return str(number)
 
 
-def _end_of(log: str) -> str:
+def _log_end(log: str) -> str:
+    """Return the last lines of a log, for the details of an error."""
     return "\n".join(log.strip().splitlines()[-_DETAIL_LINES:])

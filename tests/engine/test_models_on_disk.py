@@ -31,7 +31,7 @@ def found(tmp_path):
 
 
 def walk(folder):
-    return [model.name for model in ModelSearch().models({folder: "here"})]
+    return [model.name for model in ModelSearch().find_models({folder: "here"})]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settin
 def test_several_files_of_one_model_count_as_one(tmp_path):
     for number in (1, 2, 3):
         write_model(tmp_path / f"big-Q8_0-0000{number}-of-00003.gguf", size_bytes=1000)
-    (model,) = ModelSearch().models({tmp_path: ""})
+    (model,) = ModelSearch().find_models({tmp_path: ""})
     assert (model.name, model.size_bytes, model.parts) == ("big-Q8_0", 3000, 3)
     assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
 
@@ -164,7 +164,7 @@ def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
 def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
-    models = ModelSearch().models({tmp_path: ""})
+    models = ModelSearch().find_models({tmp_path: ""})
     assert [model.name for model in with_unique_names(models, SMOLLM2, tmp_path)] == [
         "same",
         "b/same",

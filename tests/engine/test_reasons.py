@@ -21,7 +21,7 @@ GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (requir
 
 def failed_start(log, exit_code=3, model=MODEL):
     return why_not_started(
-        model, Report(problem="start", words="Failed to init server"), exit_code, log
+        model, Report(problem="start", error_text="Failed to init server"), exit_code, log
     )
 
 
@@ -47,7 +47,7 @@ def failed_start(log, exit_code=3, model=MODEL):
     ids=["not installed", "libgomp", "another library", "an old system", "broken"],
 )
 def test_a_package_that_cannot_be_imported_is_told_with_the_way_out(words, module, message, hints):
-    error = why_not_started(MODEL, Report(problem="import", words=words, module=module), 3, "")
+    error = why_not_started(MODEL, Report(problem="import", error_text=words, module=module), 3, "")
     assert message in error.message
     assert all(hint in error.hint for hint in hints)
 
@@ -134,8 +134,8 @@ def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
 
 def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    assert "may be too large for the memory of this machine" in memory.warning(MODEL)
-    assert memory.warning(DEMO) == ""
+    assert "may be too large for the memory of this machine" in memory.size_warning(MODEL)
+    assert memory.size_warning(DEMO) == ""
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
