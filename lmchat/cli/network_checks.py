@@ -16,45 +16,54 @@ from lmchat.services.examination import Findings
 def named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
     """Return the servers that the user named, and a row for each address that cannot be used."""
     settings = context.loaded.settings
-    named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
-    named += [(f"[[endpoints]] {entry.name!r}", entry.url) for entry in settings.endpoints]
-    row = Subject(Group.SERVERS, "server", "Address")
+    places_and_urls = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
+    places_and_urls += [
+        (f"[[endpoints]] {entry.name!r}", entry.url) for entry in settings.endpoints
+    ]
+    subject = Subject(Group.SERVERS, "server", "Address")
     step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
-    own: list[Endpoint] = []
-    wrong: list[Finding] = []
-    for place, url in named:
+    endpoints: list[Endpoint] = []
+    findings: list[Finding] = []
+    for place, url in places_and_urls:
         if not url:
             continue
         try:
-            own.append(Endpoint.parse(url))
+            endpoints.append(Endpoint.parse(url))
         except EndpointNotAllowed as error:  # the address is not shown: it may hold a password
             reason = error.message.removeprefix("Endpoint not allowed: ")
             cause = f"The address in {place} cannot be used: {reason}"
-            wrong.append(row.graded(Grade.FAULT, cause, step, facts={"url": None}))
-    return own, wrong
+            findings.append(subject.graded(Grade.FAULT, cause, step, facts={"url": None}))
+    return endpoints, findings
 
 
 def network_findings(context: Context) -> Findings:
     """Return the rows about proxies and certificates."""
-    own, _ = named_servers(context)
-    remote = [endpoint.host for endpoint in own if _is_behind_proxy(endpoint)]
+    endpoints, _ = named_servers(context)
+    proxied_hosts = [endpoint.host for endpoint in endpoints if _is_behind_proxy(endpoint)]
     certificates = certificates_findings(
         context.environ,
         context.loaded.settings.ca_file,
-        is_needed=any(endpoint.scheme == "https" for endpoint in own),
+        is_needed=any(endpoint.scheme == "https" for endpoint in endpoints),
     )
-    return [proxy_finding(context.environ, remote), *certificates]
+    return [proxy_finding(context.environ, proxied_hosts), *certificates]
 
 
 def _is_behind_proxy(endpoint: Endpoint) -> bool:
+    """Return whether requests to a server go through the proxy of the environment, if one is set.
+
+    `NO_PROXY` exempts hosts.
+    """
     return not endpoint.is_local and not proxy_bypass(endpoint.host)
 
 
-def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
-    """Return the row about the proxy variables; `remote` are hosts that go through a proxy."""
+def proxy_finding(environ: Mapping[str, str], proxied_hosts: Sequence[str]) -> Finding:
+    """Return the row about the proxy variables.
+
+    `proxied_hosts` are named servers to which requests would go through a proxy.
+    """
     from lmchat.proxy.network_errors import host_and_port, proxies_of
 
-    row = Subject(Group.NETWORK, "network.proxy", "Proxy variables")
+    subject = Subject(Group.NETWORK, "network.proxy", "Proxy variables")
     shown: dict[str, str] = {}
     unusable: list[str] = []
     for name, value in proxies_of(environ).items():
@@ -65,20 +74,23 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
             unusable.append(name)
     facts = {"variables": shown}
     if not shown:
-        return row.ok("No proxy is set in the environment.", facts=facts)
+        return subject.ok("No proxy is set in the environment.", facts=facts)
 
-    use = f"used for {' and '.join(remote)}" if remote else "not used for a server you named"
+    use = "not used for a server you named"
+    if proxied_hosts:
+        use = f"used for {' and '.join(proxied_hosts)}"
     variables = ", ".join(f"{name}={address}" for name, address in shown.items())
     cause = f"{variables}: {use}; servers on this machine are reached directly."
     if not unusable:
-        return row.ok(cause, facts=facts)
-    grade = Grade.FAULT if remote else Grade.WARNING
+        return subject.ok(cause, facts=facts)
+    grade = Grade.FAULT if proxied_hosts else Grade.WARNING
     cause = f"lmchat cannot use the proxy in {unusable[0]}. {cause}"
     step = f"unset {unusable[0]}, or set it to an http:// proxy"
-    return row.graded(grade, cause, step, facts=facts)
+    return subject.graded(grade, cause, step, facts=facts)
 
 
 def _is_known_proxy(scheme: str) -> bool:
+    """Return whether lmchat can use proxies of this kind; SOCKS needs a library of its own."""
     if scheme.startswith("socks"):
         return find_spec("socksio") is not None
     return scheme in ("http", "https")
@@ -87,20 +99,25 @@ def _is_known_proxy(scheme: str) -> bool:
 def certificates_findings(
     environ: Mapping[str, str], ca_file: str, *, is_needed: bool
 ) -> list[Finding]:
-    """Return the row about certificates, if some are named or `is_needed` by an https server."""
+    """Return the row about certificates; none if they concern no named server.
+
+    They do if the user named a file or folder with certificates, or if they are `is_needed` for an
+    https server.
+    """
     from lmchat.proxy.certificates import VARIABLES, trusted
 
-    named = {name: environ[name] for name in VARIABLES if environ.get(name)}
+    sources = {name: environ[name] for name in VARIABLES if environ.get(name)}
     if ca_file:
-        named["ca_file"] = ca_file
-    if not named and not is_needed:
+        sources["ca_file"] = ca_file
+    if not sources and not is_needed:
         return []
-    row = Subject(Group.NETWORK, "network.certificates", "Certificates")
+    subject = Subject(Group.NETWORK, "network.certificates", "Certificates")
     try:
         trusted(ca_file)
     except ServerUnavailable as error:
         grade = Grade.FAULT if is_needed else Grade.WARNING
-        return [row.graded(grade, error.message, error.hint, facts=named)]
-    sources = " and ".join(f"{name}={value}" for name, value in named.items())
-    cause = f"Certificates are checked against {sources or 'the usual certificates'}."
-    return [row.ok(cause, facts=named)]
+        return [subject.graded(grade, error.message, error.hint, facts=sources)]
+    source_texts = [f"{name}={value}" for name, value in sources.items()]
+    trusted_by = " and ".join(source_texts) or "the usual certificates"
+    cause = f"Certificates are checked against {trusted_by}."
+    return [subject.ok(cause, facts=sources)]

@@ -81,7 +81,7 @@ class PlainCommands:
         if not argument and name in self._lists:
             self._output.lines(self._lists[name]())
             return
-        # on the screen, /search without an argument opens a dialog
+        # the screen asks for the query in a dialog
         needs_argument = slash.command.needs_argument or name == "/search"
         if needs_argument and not argument:
             raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")

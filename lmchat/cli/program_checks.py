@@ -21,22 +21,23 @@ from lmchat.services.examination import Findings
 
 TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 START_ENGINE = "lmchat --local"
-_ERROR = re.compile(
+# {"time": "2026-11-01T09:30:00.000+00:00", …, "message": "unexpected error, id 1a2b3c4d", …}
+_LOGGED_ERROR = re.compile(
     r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"'
 )
-_RECENT = timedelta(days=1)
+_RECENT = timedelta(days=1)  # a younger error is a warning
 
 
 def config_findings(context: Context) -> Findings:
-    """Return a row for each problem of the configuration, or one without problems."""
+    """Return a row for each problem of the configuration, or one row if it has none."""
     loaded = context.loaded
-    row = Subject(Group.FILES, "config", "Configuration")
+    subject = Subject(Group.FILES, "config", "Configuration")
     facts: dict[str, object] = {"path": str(loaded.file), "line": None}
     if not context.problems and not loaded.has_file:
         cause = f"{loaded.file} does not exist; the defaults apply."
-        return [row.ok(cause, "lmchat config init", facts=facts)]
+        return [subject.ok(cause, "lmchat config init", facts=facts)]
     if not context.problems:
-        return [row.ok(f"{loaded.file} has no problems.", facts=facts)]
+        return [subject.ok(f"{loaded.file} has no problems.", facts=facts)]
     rows: list[Finding] = []
     for problem in context.problems:
         cause = f"{problem.sentence}."
@@ -45,34 +46,37 @@ def config_findings(context: Context) -> Findings:
             cause = problem.sentence
             step = f"Change it to {problem.suggestion}, then {step}"
         facts = {"path": problem.source, "line": problem.line, "key": problem.key or None}
-        rows.append(row.graded(Grade.FAULT, cause, step, facts=facts))
+        rows.append(subject.graded(Grade.FAULT, cause, step, facts=facts))
     return rows
 
 
 async def engine_findings(context: Context) -> Findings:
-    """Try the engine in a child process that loads no model, and list the models for it."""
+    """Return the row about the built-in engine: whether it works here, and its models.
+
+    It is tried in a child process that loads no model.
+    """
     from lmchat.cli.wiring import make_engine
     from lmchat.engine.download import install_command, is_engine_installed
 
-    row = Subject(Group.ENGINE, "engine.installed", "Engine")
+    subject = Subject(Group.ENGINE, "engine.installed", "Engine")
     if not is_engine_installed():
         cause = "Not installed; needed only if you have no model server."
-        return [row.graded(Grade.ABSENT, cause, install_command())]
+        return [subject.graded(Grade.ABSENT, cause, install_command())]
     engine = make_engine(context, context.loaded.settings)
     try:
         await engine.check()
     except EngineUnavailable as error:
-        return [row.warning(error.message, error.hint)]
+        return [subject.warning(error.message, error.hint)]
     files = await engine.files()
     models = "It offers to download a demo model."
     if files:
         models = f"{len(files)} model files are on this disk."
     cause = f"It works here: {START_ENGINE} starts it. {models}"
-    return [row.ok(cause, facts={"files": [str(file.path) for file in files]})]
+    return [subject.ok(cause, facts={"files": [str(file.path) for file in files]})]
 
 
 async def tools_findings(context: Context) -> Findings:
-    """Start the tool servers for this check, and return a row for each."""
+    """Start the tool servers, return a row for each, and stop them."""
     if not context.has_tools:
         return []
     from lmchat.cli.tools import make_tool_host
@@ -81,13 +85,14 @@ async def tools_findings(context: Context) -> Findings:
         with suppress(TimeoutError):
             async with asyncio.timeout(TOOLS_S):
                 await host.list_servers()
-        return [_tool_server(server, context) for server in host.servers]
+        return [_tool_server_finding(server, context) for server in host.servers]
 
 
-def _tool_server(server: ToolServer, context: Context) -> Finding:
-    from lmchat.cli.tools import how_to_correct, state_words
+def _tool_server_finding(server: ToolServer, context: Context) -> Finding:
+    """Return the row about a tool server that has had time to start."""
+    from lmchat.cli.tools import how_to_correct, state_sentence
 
-    row = Subject(Group.TOOLS, "tools", server.name)
+    subject = Subject(Group.TOOLS, "tools", server.name)
     facts = {
         "state": server.state,
         "tools": len(server.tools),
@@ -96,13 +101,13 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
     if server.state is ServerState.STARTING:
         cause = f"No answer within {TOOLS_S:g} s."
         step = "Run lmchat tools, which waits longer; then check the server"
-        return row.warning(cause, step, facts=facts)
-    words = state_words(server)
-    cause = words[:1].upper() + words[1:]
+        return subject.warning(cause, step, facts=facts)
+    state = state_sentence(server)
+    cause = state[:1].upper() + state[1:]
     if not server.error:
-        return row.ok(cause, facts=facts)
+        return subject.ok(cause, facts=facts)
     grade = Grade.WARNING if server.state is ServerState.READY else Grade.FAULT
-    return row.graded(grade, cause, how_to_correct(server, context), facts=facts)
+    return subject.graded(grade, cause, how_to_correct(server, context), facts=facts)
 
 
 def version_findings() -> Findings:
@@ -118,18 +123,18 @@ def version_findings() -> Findings:
 
 
 def log_findings(file: Path) -> Findings:
-    """Name the last unexpected error in the log."""
-    row = Subject(Group.PROGRAM, "lmchat.log", "Log file")
+    """Return the row about the log file, with its last unexpected error."""
+    subject = Subject(Group.PROGRAM, "lmchat.log", "Log file")
     errors: list[tuple[str, str]] = []
     with suppress(FileNotFoundError, NotADirectoryError):
-        errors = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
+        errors = _LOGGED_ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not errors:
         facts: dict[str, object] = {"path": str(file), "last_error": None}
-        return [row.ok(f"{file} contains no unexpected error.", facts=facts)]
+        return [subject.ok(f"{file} contains no unexpected error.", facts=facts)]
     time, error_id = errors[-1]
     is_recent = datetime.now(UTC) - datetime.fromisoformat(time) < _RECENT
     grade = Grade.WARNING if is_recent else Grade.OK
     cause = f"The last unexpected error is {error_id} ({time[:16]} UTC), in {file}."
     step = f"grep {error_id} {shlex.quote(str(file))}"
     facts = {"path": str(file), "last_error": error_id, "last_error_at": time}
-    return [row.graded(grade, cause, step, facts=facts)]
+    return [subject.graded(grade, cause, step, facts=facts)]

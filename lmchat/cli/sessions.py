@@ -18,7 +18,7 @@ from lmchat.services.library import Library
 
 
 async def list_sessions(context: Context) -> int:
-    """Print the sessions, newest first."""
+    """Print the sessions, or with `--trash` the deleted ones, newest first."""
     is_trash = context.options.trash
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)
@@ -31,6 +31,7 @@ async def list_sessions(context: Context) -> int:
 
 
 def _row(header: SessionHeader) -> tuple[str, ...]:
+    """Return the cells of a session in the table."""
     return (
         header.session_id[:SHORT_ID],
         local_time(header.deleted_at or header.updated_at),
@@ -66,10 +67,10 @@ async def rename(context: Context) -> int:
 
 
 async def rename_session(library: Library, output: Output, session_id: str, title: str) -> int:
-    """Change the title of a session of an open store."""
+    """Change the title of a session of an open store, and print the new one."""
     header = await library.rename(session_id, title)
-    words = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
-    return output.result(header_json(header), words)
+    sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
+    return output.result(header_json(header), sentence)
 
 
 async def delete(context: Context) -> int:
@@ -77,11 +78,12 @@ async def delete(context: Context) -> int:
     async with open_library(context) as library:
         header = await library.delete(await library.store.find(context.options.id))
     step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
-    return context.output.result(header_json(header), f"{_named(header)} is in the trash; {step}.")
+    sentence = f"{_id_and_title(header)} is in the trash; {step}."
+    return context.output.result(header_json(header), sentence)
 
 
 async def restore(context: Context) -> int:
-    """Take a session out of the trash; `last` is the one that was deleted last."""
+    """Move a session out of the trash; `last` is the one that was deleted last."""
     header: SessionHeader | None = None
     async with open_library(context) as library:
         if context.options.id != "last":
@@ -90,39 +92,43 @@ async def restore(context: Context) -> int:
             header = await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
-    return context.output.result(header_json(header), f"{_named(header)} is restored.")
+    return context.output.result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 
 async def purge(context: Context) -> int:
-    """Remove a session, or everything in the trash, after confirmation."""
+    """Delete a session, or everything in the trash, permanently and after confirmation."""
     purged: Sequence[SessionHeader] = ()
     async with open_library(context) as library:
         if context.options.id:
             session_id = await library.store.find(context.options.id)
-            wanted = [(await library.store.open_session(session_id, count=1)).header]
+            session = await library.store.open_session(session_id, count=1)
+            candidates = [session.header]
         else:
-            wanted = list(await library.trash())
-        if wanted and await _may_purge(context, wanted):
-            await library.purge(*(header.session_id for header in wanted))
-            purged = wanted
+            candidates = list(await library.trash())
+        if candidates and await _confirm_purge(context, candidates):
+            await library.purge(*(header.session_id for header in candidates))
+            purged = candidates
 
-    lines = [f"{_named(header)} was deleted permanently." for header in purged]
+    lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
     if context.options.id and purged:
         return context.output.result(header_json(purged[0]), *lines)
-    nothing = "Nothing was deleted." if wanted else "The trash is empty."
+    empty_note = "Nothing was deleted." if candidates else "The trash is empty."
     return context.output.listing(
-        [header_json(header) for header in purged], lambda: lines, nothing
+        [header_json(header) for header in purged], lambda: lines, empty_note
     )
 
 
-async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
-    """Ask at a terminal; raises `WrongUse` without a terminal and `--yes`."""
+async def _confirm_purge(context: Context, headers: Sequence[SessionHeader]) -> bool:
+    """Ask whether to delete sessions permanently, and return the answer; `--yes` is one.
+
+    Raises `WrongUse` if there is neither `--yes` nor a terminal to ask at.
+    """
     if context.options.yes:
         return True
-    what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
+    subject = _id_and_title(headers[0]) if len(headers) == 1 else f"{len(headers)} sessions"
     if not can_ask():
-        raise WrongUse(f"Deleting {what} cannot be undone.", hint="Confirm with --yes.")
-    return await ask_yes_no(f"Delete {what} permanently?")
+        raise WrongUse(f"Deleting {subject} cannot be undone.", hint="Confirm with --yes.")
+    return await ask_yes_no(f"Delete {subject} permanently?")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
@@ -143,12 +149,12 @@ def header_json(header: SessionHeader) -> dict[str, object]:
     }
 
 
-def _named(header: SessionHeader) -> str:
+def _id_and_title(header: SessionHeader) -> str:
     return f"{header.session_id[:SHORT_ID]} “{header.title or 'Untitled'}”"
 
 
 async def search(context: Context) -> int:
-    """Print where words occur: whole words first, then parts of words."""
+    """Print where the words of the query occur: whole words first, then parts of words."""
     options = context.options
     async with open_library(context) as library:
         return await search_library(
@@ -157,31 +163,33 @@ async def search(context: Context) -> int:
 
 
 async def search_library(library: Library, output: Output, query: str, *, limit: int) -> int:
-    """Search an open store."""
+    """Search an open store, and print at most `limit` hits; return exit code 0."""
     hits = await library.store.search(query, limit=limit)
 
-    def lines() -> list[str]:
-        found: list[str] = []
+    def lay_out() -> list[str]:
+        lines: list[str] = []
         for hit in hits:
-            found += _hit_lines(hit)
-        return found
+            lines += _hit_lines(hit)
+        return lines
 
-    return output.listing([_hit_json(hit) for hit in hits], lines, "Nothing found.")
+    return output.listing([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
 
 
 def _hit_json(hit: SearchHit) -> dict[str, object]:
+    """Return a hit without the words of the query, which the screen marks."""
     fields = asdict(hit)
     del fields["words"]
     return fields
 
 
 def _hit_lines(hit: SearchHit) -> tuple[str, str]:
-    """Return where a hit is, and the words around it."""
-    holder = HIT_KIND_NAMES.get(hit.kind, "")
-    has_no_author = holder and hit.role in ("", Role.TOOL)
-    author = "" if has_no_author else hit.model or hit.role
-    place = ", ".join(word for word in (author, holder) if word)
+    """Return two lines: where a hit is, and its text with the match in brackets."""
+    kind_name = HIT_KIND_NAMES.get(hit.kind, "")
+    author = hit.model or hit.role
+    if kind_name and hit.role in ("", Role.TOOL):  # the kind says all, as "title" or "tool result"
+        author = ""
+    place = ", ".join(word for word in (author, kind_name) if word)
     columns = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
     match = f"[{hit.match}]" if hit.match else ""
-    words = f"{hit.before.strip()} {match} {hit.after.strip()}"
-    return "  ".join(columns), f"    {words.strip()}"
+    text = f"{hit.before.strip()} {match} {hit.after.strip()}"
+    return "  ".join(columns), f"    {text.strip()}"

@@ -13,67 +13,75 @@ from lmchat.text import plural
 
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
 _HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
-_BAR_CELLS = 40  # of the longest bar of a plot
-_MAX_DAYS = 30  # with a turn, in a plot
+_BAR_CELLS = 40  # length of the longest bar of a plot
+_MAX_DAYS = 30  # in a plot; days without a turn do not count
+_MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
-    """Print figures by model and server, the one used last first."""
+    """Print the figures of each model at each server, those used last first."""
     async with open_store(context) as store:
-        found = figures_by_model(await store.ledger_rows())
+        figures_of_models = figures_by_model(await store.ledger_rows())
 
     def lay_out() -> list[str]:
         if context.options.plot:
-            return _plots(found)
-        return table(_HEAD, [_row(figures) for figures in found])
+            return _plots(figures_of_models)
+        return table(_HEAD, [_row(figures) for figures in figures_of_models])
 
-    empty = "No answers yet. Ask something first."
-    return context.output.listing(found, lay_out, empty)
+    empty_note = "No answers yet. Ask something first."
+    return context.output.listing(figures_of_models, lay_out, empty_note)
 
 
 def _row(figures: ModelFigures) -> tuple[str, ...]:
+    """Return the cells of a model in the table, as `_HEAD` names them."""
     return (
         figures.model,
         f"{figures.product} {figures.endpoint}",
         str(figures.turns),
         f"{100 * figures.complete / figures.turns:.0f} %",
-        *_pair(figures.ttft_ms, "{:.2f} s", 1e-3),
-        *_pair(figures.tokens_per_second, "{:.1f}"),
-        *_pair(figures.elapsed_ms, "{:.1f} s", 1e-3),
+        *_spread_cells(figures.ttft_ms, "{:.2f} s", _MS_TO_S),
+        *_spread_cells(figures.tokens_per_second, "{:.1f}"),
+        *_spread_cells(figures.elapsed_ms, "{:.1f} s", _MS_TO_S),
         local_time(figures.last) if figures.last else "",
     )
 
 
-def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, str]:
+def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> tuple[str, str]:
+    """Return median and 95th percentile, multiplied by the factor; two empty cells without them."""
     if spread is None:
         return "", ""
-    return form.format(spread.p50 * factor), form.format(spread.p95 * factor)
+    return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
 
 
-def _plots(found: Sequence[ModelFigures]) -> list[str]:
+def _plots(figures_of_models: Sequence[ModelFigures]) -> list[str]:
+    """Return the lines of all plots, with an empty line between two."""
     lines: list[str] = []
-    for figures in found:
-        separator = [""] if lines else []
-        lines += [*separator, *_plot(figures)]
+    for figures in figures_of_models:
+        if lines:
+            lines.append("")
+        lines += _plot(figures)
     return lines
 
 
 def _plot(figures: ModelFigures) -> list[str]:
-    """Return a heading, and a bar for each day."""
+    """Return the lines of the plot of a model: a heading, and a bar for each of the last days.
+
+    The bar of the fastest day has the full length.
+    """
     lines = [f"{figures.model} at {figures.endpoint}: tok/s, the median of each day"]
     days = figures.days[-_MAX_DAYS:]
-    fastest = max((day.tokens_per_second or 0.0 for day in days), default=0.0) or 1.0
-    for day in days:
-        speed = day.tokens_per_second
-        figure = "" if speed is None else f"{speed:.1f}"
-        bar = "#" * round(_BAR_CELLS * (speed or 0.0) / fastest)
+    speeds = [day.tokens_per_second or 0.0 for day in days]
+    top_speed = max(speeds, default=0.0) or 1.0  # 1.0 if no speed is known, to divide by it
+    for day, speed in zip(days, speeds, strict=True):
+        figure = "" if day.tokens_per_second is None else f"{speed:.1f}"
+        bar = "#" * round(_BAR_CELLS * speed / top_speed)
         answers = plural(day.turns, "answer")
         lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR_CELLS}}  {answers}")
     return lines
 
 
 async def show(context: Context) -> int:
-    """Print the counters."""
+    """Print the counters of all runs."""
     async with open_store(context) as store:
         context.output.document(metrics_json(await store.metrics.load()))
     return 0

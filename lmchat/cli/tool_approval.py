@@ -20,7 +20,7 @@ from lmchat.terminal.terminal_output import drop_typed, has_more_input
 from lmchat.text import safe_line
 
 _USUAL_COLUMNS = 80
-_PASTE_S = 0.05  # lines that come together were pasted, and answer nothing
+_PASTE_S = 0.05  # a line after which another arrives within this time was pasted
 _MAX_NAME = 80  # characters
 _NO_TERMINAL = "A tool that needs approval cannot run without a terminal."
 
@@ -28,12 +28,15 @@ _NO_TERMINAL = "A tool that needs approval cannot run without a terminal."
 async def decide(
     asked: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = typed_line
 ) -> None:
-    """Ask whether a call may run; without a terminal it may not. `read` returns the answer."""
+    """Ask the user whether a call may run, and set the `decision` that the call waits for.
+
+    `read` waits for the line with the answer. Without a terminal, the call may not run.
+    """
     note = context.output.note
     if not can_ask():
         name = safe_line(asked.name)
-        row = f'{toml_value(name)} = "always"'
-        note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {row}.")
+        setting = f'{toml_value(name)} = "always"'
+        note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
         asked.decision.set_result(Decision(choice=Choice.NO, reason=_NO_TERMINAL))
         return
 
@@ -41,17 +44,17 @@ async def decide(
         note(f"lmchat: {asked.note}")
     decision = None
     while decision is None:
-        decision = await _read_decision(asked.message.tool_calls[0], context, read)
+        decision = await _ask_once(asked.message.tool_calls[0], context, read)
     if decision.choice is Choice.ALWAYS:
         await _save_allowed(context, asked)
     asked.decision.set_result(decision)
 
 
-async def _read_decision(
+async def _ask_once(
     call: ToolCallPart, context: Context, read: Callable[[], Awaitable[bytes]]
 ) -> Decision | None:
-    """Ask once; return None for an unknown or a pasted answer."""
-    drop_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
+    """Print the question and return the decision; None if the answer is unknown or was pasted."""
+    drop_typed(sys.stdin.fileno())  # what was typed before the question does not answer it
     sys.stderr.write(call_question(call, _columns()))
     sys.stderr.flush()
     line = await read()
@@ -59,7 +62,8 @@ async def _read_decision(
         context.output.note("")
         return Decision(choice=Choice.NO)
 
-    if has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
+    was_pasted = has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S)
+    if was_pasted:
         return None
     word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
     choice = CHOICES.get(word.lower())
@@ -69,23 +73,27 @@ async def _read_decision(
 
 
 async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
-    """Add a tool that always runs to the saved state, unless the configuration asks each time."""
+    """Save that a tool may always run.
+
+    If the configuration asks for each call of it, nothing is saved, and a note says so.
+    """
     note = context.output.note
-    if not asked.fingerprint:
+    is_asked_by_configuration = not asked.fingerprint
+    if is_asked_by_configuration:
         name = safe_line(asked.name, limit=_MAX_NAME)
         note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")
         return
     file = context.paths.remembered_file
     try:
         remembered, _ = await asyncio.to_thread(remembered_file.load, file)
-        fresh = remembered.with_allowed(asked.name, asked.fingerprint)
-        await asyncio.to_thread(remembered_file.save, file, fresh)
+        changed = remembered.with_allowed(asked.name, asked.fingerprint)
+        await asyncio.to_thread(remembered_file.save, file, changed)
     except LMChatError as error:
         note(f"lmchat: the choice could not be saved: {error.message}")
 
 
 def _columns() -> int:
-    """Return the width of the terminal that shows the question."""
+    """Return the width of the terminal that shows the question, 80 if it is unknown."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
     except OSError:

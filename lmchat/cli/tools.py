@@ -1,4 +1,4 @@
-"""`lmchat tools`: the tools of all servers, and a call of one."""
+"""`lmchat tools`: the tools of all servers, and a call of one; tools for other commands."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MAX_REASON = 300  # characters
 
 
 def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox:
-    """Return the tools of this run; their servers start when they are first used."""
+    """Return the toolbox of this run; the tool servers start when tools are first used."""
     host = make_tool_host(context, settings)
     return Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
-    """Return the host of the tool servers, which has not been started."""
+    """Return the tool host, which has not been started."""
     from lmchat.tools.tool_host import McpHost
 
     def check_address(url: str) -> None:
@@ -63,13 +63,13 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
 
 
 def how_to_configure(context: Context) -> str:
-    """Return the next step where no tool is configured."""
+    """Return the next step for users without a tool, a sentence."""
     file = context.paths.tools_file
     return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."
 
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
-    """Return the next step for a server with an error."""
+    """Return the next step for a tool server with an error, without a full stop."""
     place = f"[[mcp]] in {context.config_file}"
     if server.name == FUNCTIONS:
         place = str(context.paths.tools_file)
@@ -78,7 +78,10 @@ def how_to_correct(server: ToolServer, context: Context) -> str:
 
 @asynccontextmanager
 async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]:
-    """Start the servers, or `only` one of them."""
+    """Start the tool servers for the block.
+
+    With `only`, start no MCP server but the one with this name.
+    """
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), remembered)
@@ -127,6 +130,11 @@ async def call(context: Context) -> int:
 
 
 def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
+    """Return the tool `SERVER/TOOL`.
+
+    Raises `LMChatError` if its server does not work, and `WrongUse` for an unknown or a forbidden
+    tool.
+    """
     tool = toolbox.find(name)
     if tool is not None:
         if toolbox.approval("", tool) is Approval.NEVER:
@@ -148,6 +156,7 @@ def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
 
 
 def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
+    """Return a tool server with its tools as `--json` prints it."""
     tools = [
         {
             "name": tool.full_name,
@@ -168,7 +177,8 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
 
 
 def _listing(toolbox: Toolbox) -> list[str]:
-    states = [f"{server.name}: {state_words(server)}" for server in toolbox.host.servers]
+    """Return a line for each tool server, and the table of the tools, if there are any."""
+    states = [f"{server.name}: {state_sentence(server)}" for server in toolbox.host.servers]
     rows = [
         (tool.full_name, toolbox.approval("", tool), tool.description.partition("\n")[0])
         for tool in toolbox.tools
@@ -178,21 +188,21 @@ def _listing(toolbox: Toolbox) -> list[str]:
     return [*states, "", *table(("TOOL", "APPROVAL", "DESCRIPTION"), rows)]
 
 
-def state_words(server: ToolServer) -> str:
-    """Return the state of a server, its number of tools and its error."""
-    words = f"{server.state}."
+def state_sentence(server: ToolServer) -> str:
+    """Return the state of a tool server, such as `ready, 3 tools.`, and its error."""
+    state = f"{server.state}."
     if server.state is ServerState.READY:
-        words = f"{server.state}, {plural(len(server.tools), 'tool')}."
-    return f"{words} {server.error}".rstrip()
+        state = f"{server.state}, {plural(len(server.tools), 'tool')}."
+    return f"{state} {server.error}".rstrip()
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:
-    """Return an ended call as `ask --json` lists it."""
-    made = message.tool_calls[0]
-    arguments = parse_arguments(made.arguments)
+    """Return an ended tool call, which is a message of its own, as `ask --json` lists it."""
+    call = message.tool_calls[0]
+    arguments = parse_arguments(call.arguments)
     return {
-        "tool": made.name,
-        "arguments": made.arguments if arguments is None else arguments,
+        "tool": call.name,
+        "arguments": call.arguments if arguments is None else arguments,
         "result": message.tool_result,
         "state": message.state,
         "elapsed_ms": rounded(message.receipt.elapsed_ms if message.receipt else None),
@@ -200,15 +210,19 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
 
 
 def step_note(message: ChatMessage) -> str:
-    """Return the line about an ended call."""
-    words = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_CALL)}"
+    """Return the note about an ended tool call: the call, and why it failed if it did."""
+    note = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_CALL)}"
     if message.state is AnswerState.FAILED:
-        words += f" failed: {safe_line(message.tool_result, limit=_MAX_REASON)}"
-    return words
+        note += f" failed: {safe_line(message.tool_result, limit=_MAX_REASON)}"
+    return note
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
-    """Start the tool servers for `ask --tools`; note what will not work, raise if nothing does."""
+    """Start the tool servers for `ask --tools`.
+
+    Print a note if the model cannot use tools, and for each server with an error; raise
+    `LMChatError` if no server works.
+    """
     note = context.output.note
     if not toolbox.can_use(target):
         model = safe_line(target.model_id, limit=_MAX_NAME)
