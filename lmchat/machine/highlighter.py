@@ -1,4 +1,4 @@
-"""Highlighter: colours of code from a child process, ended where a lexer is too slow."""
+"""Highlighter: colours of code from a child process, which is ended if a lexer is too slow."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from lmchat.machine.process import ChildEndedError, ChildProcess
 _log = logging.getLogger(__name__)
 _PROGRAM = Path(__file__).with_name("lexer.py")
 _START_S = 30.0  # time to start on a busy machine
-_LIMIT_S = 2.0  # CPU time for a piece of code, which usually takes a few milliseconds
-_LIMIT_S_PER_CHAR = 1e-5
-_WALL_FACTOR = 10.0  # more time by the clock: other programs, as a model server, may need all cores
-_CHILD_MORE_S = 1.0  # later than the parent, the child ends itself: the parent may be gone
-_MOST_STRIKES = 3  # a language whose lexer takes too long so often stays plain
+_LIMIT_S = 2.0  # CPU time for any code, which usually takes a few milliseconds
+_LIMIT_S_PER_CHAR = 1e-5  # further CPU time for long code
+# The limit by the clock is longer: other programs, such as a model server, may need all cores.
+_WALL_FACTOR = 10.0
+# The child ends itself so much later than the parent would end it: the parent may have ended.
+_CHILD_MORE_S = 1.0
+# A language whose lexer was too slow for so many codes stays plain.
+_MOST_SLOW_CODES = 3
 
 
 class Highlighter:
@@ -32,28 +35,31 @@ class Highlighter:
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
         self._limit_s = limit_s
-        self._turn = asyncio.Lock()  # one request at a time
+        self._request_lock = asyncio.Lock()  # the child works on one request at a time
         self._child: ChildProcess | None = None
-        self._killed: list[ChildProcess] = []  # whose end was not waited for
+        self._killed: list[ChildProcess] = []  # children whose end was not waited for
         self._can_start = True
         self._is_closed = False
-        self._too_slow: defaultdict[str, list[str]] = defaultdict(list)  # code by language
+        self._slow_codes: defaultdict[str, list[str]] = defaultdict(list)  # by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return an index of `lexer.NAMES` for each character; None where the code stays plain."""
-        async with self._turn:
+        """Return for each character of a code its colour, as an index of `COLOUR_NAMES`.
+
+        Return None where the code stays plain: its lexer is unknown, fails, or is too slow.
+        """
+        async with self._request_lock:
             if self._is_closed or self._stays_plain(language, code):
                 return None
-            child = await self._running_child()
+            child = await self._ensure_child()
             if child is None:
                 return None
             try:
                 answer = await self._exchange(child, language, code)
             except (TimeoutError, ChildEndedError):
-                self._note_slow(language, code)
+                self._remember_slow(language, code)
                 self._kill()
                 return None
-            except BaseException:  # cancelled, too: half an answer may wait in the pipe
+            except BaseException:  # also if cancelled: the pipe may hold a part of the answer
                 self._kill()
                 raise
         state, _, colours = answer.partition(b"\n")
@@ -62,11 +68,11 @@ class Highlighter:
         return colours if len(colours) == len(code) else None
 
     async def aclose(self) -> None:
-        """End the child."""
+        """End the child, and a request that waits for it, which returns None."""
         self._is_closed = True
-        self._kill()  # a request that waits for an answer ends without one
-        async with self._turn:
-            self._kill()
+        self._kill()
+        async with self._request_lock:
+            self._kill()  # another one, which that request has started
             await self._wait_for_killed()
 
     @property
@@ -75,19 +81,23 @@ class Highlighter:
         return self._child.pid if self._child is not None else None
 
     def _stays_plain(self, language: str, code: str) -> bool:
-        slow = self._too_slow.get(language, ())
-        is_given_up = len(slow) >= _MOST_STRIKES or any(code.startswith(start) for start in slow)
-        return is_given_up or not language
+        """Return whether a code has no language, or its lexer is known to be too slow for it."""
+        if not language:
+            return True
+        slow_codes = self._slow_codes.get(language, ())
+        if len(slow_codes) >= _MOST_SLOW_CODES:
+            return True
+        return any(code.startswith(slow_code) for slow_code in slow_codes)
 
-    async def _running_child(self) -> ChildProcess | None:
-        """Return the child, which is started where none runs; None where it cannot start."""
+    async def _ensure_child(self) -> ChildProcess | None:
+        """Return the child, which is started if none runs; None where it cannot start."""
         if self._child is not None or not self._can_start:
             return self._child
         await self._wait_for_killed()
         try:
             self._child = await _start()
             async with asyncio.timeout(_START_S):
-                await self._child.receive_frame()
+                await self._child.receive_frame()  # the child sends one when it is ready
         except (OSError, TimeoutError, ChildEndedError) as error:
             _log.warning("no colours: the highlighter cannot start: %s", error)
             self._can_start = False
@@ -106,19 +116,21 @@ class Highlighter:
             await child.send_frame(request.encode(errors="replace"))
             return await child.receive_frame()
 
-    def _note_slow(self, language: str, code: str) -> None:
+    def _remember_slow(self, language: str, code: str) -> None:
+        """Remember a code that has ended the child, unless `aclose` has ended it."""
         if not self._is_closed:
             _log.warning("no colours: the lexer for %s is too slow", language)
-            self._too_slow[language].append(code)
+            self._slow_codes[language].append(code)
 
     def _kill(self) -> None:
-        """End the child without waiting for its end."""
+        """Kill the child without waiting for its end, if one runs."""
         if self._child is not None:
             self._child.kill()
             self._killed.append(self._child)
             self._child = None
 
     async def _wait_for_killed(self) -> None:
+        """Wait for the end of killed children; a cancelled call leaves the others for the next."""
         while self._killed:
             child = self._killed[-1]
             await child.end()
@@ -126,11 +138,12 @@ class Highlighter:
 
 
 async def _start() -> ChildProcess:
+    """Start the child with the folder of Pygments as its argument; raises `OSError`."""
     pygments = find_spec("pygments")
     if pygments is None or pygments.origin is None:
         raise FileNotFoundError("Pygments is not installed")
     packages = Path(pygments.origin).parents[1]
-    # `-I -S`: neither the current folder nor PYTHON… variables nor start-up hooks
+    # `-I -S`: ignore the current folder, PYTHON… variables and start-up hooks
     command = [sys.executable, "-I", "-S", str(_PROGRAM), str(packages)]
     environment = needed_environment(os.environ)
     return await ChildProcess.start(command, environment=environment, folder=_PROGRAM.parent)

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-_STYLES = (
+_COLOURS = (
     ("Comment", "comment"),
     ("Keyword", "keyword"),
     ("Operator.Word", "keyword"),
@@ -30,9 +30,10 @@ _STYLES = (
     ("Generic.Heading", "comment"),
     ("Generic.Prompt", "comment"),
 )
-"""Six quiet colours by kind of token; names and operators stay plain."""
-NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
-"""Names of the colours; a byte of an answer is a place in this list."""
+"""Beginning of a token type of Pygments, and its colour. Names and operators stay plain."""
+COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
+"""Names of the colours; a byte of an answer is an index of this list. The first is no colour."""
+# states of an answer
 FOUND = "found"
 UNKNOWN = "unknown"
 FAILED = "failed"
@@ -46,12 +47,13 @@ def main() -> None:
 
     has_timer = hasattr(signal, "setitimer")  # not on Windows
     _send(b"ready")
-    with Path(os.devnull).open("w", encoding="ascii") as nowhere:
+    with Path(os.devnull).open("w", encoding="ascii") as null_file:
         while request := _next_request():
             header, _, code = request.decode().partition("\n")
             cpu_s, wall_s, language = header.split(" ", 2)
-            # both also end a process whose lexer holds the lock, and one without a parent
-            faulthandler.dump_traceback_later(float(wall_s), exit=True, file=nowhere)
+            # Both limits end this process, also while a lexer holds Python's lock, and without a
+            # parent: `exit=True` by the clock, the signal of the timer by CPU time.
+            faulthandler.dump_traceback_later(float(wall_s), exit=True, file=null_file)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
             state, colours = colours_of(language, code)
@@ -62,39 +64,45 @@ def main() -> None:
 
 
 def _next_request() -> bytes:
-    """Return the next frame; empty at the end of the parent."""
+    """Return the next request; empty if the parent has ended."""
     size = sys.stdin.buffer.read(_LENGTH_BYTES)
     return sys.stdin.buffer.read(int.from_bytes(size, "big"))
 
 
 def _send(frame: bytes) -> None:
+    """Send a frame to the parent."""
     sys.stdout.buffer.write(len(frame).to_bytes(_LENGTH_BYTES, "big") + frame)
     sys.stdout.buffer.flush()
 
 
 def colours_of(language: str, code: str) -> tuple[str, bytes]:
-    """Return whether the colours of a code were found, and a byte for each of its characters."""
+    """Return the state of the answer, and for `FOUND` a byte for each character of the code.
+
+    A byte is an index of `COLOUR_NAMES`.
+    """
     lexer = _lexer(language)
     if lexer is None:
         return UNKNOWN, b""
     try:
-        return FOUND, _painted(lexer.get_tokens(code + "\n"), code)
+        # Lexers for consoles drop a last line without a line end, others add the line end. With
+        # one more, both return all of the code.
+        return FOUND, _colours_of_tokens(lexer.get_tokens(code + "\n"), code)
     except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
         return FAILED, b""
 
 
-def _painted(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
-    """Return the colours of tokens that are all of a code.
+def _colours_of_tokens(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
+    """Return a byte for each character of a code, from tokens that begin with this code.
 
-    Lexers for consoles drop a last line without an end, others add one: they are given one, which
-    goes.
+    Raises `ValueError` if the texts of the tokens are not the code.
     """
     colours = bytearray()
-    for kind, part in tokens:
-        known = part[: len(code) - len(colours)]
-        if not code.startswith(known, len(colours)):
+    for token_type, token_text in tokens:
+        position = len(colours)
+        text_in_code = token_text[: len(code) - position]
+        if not code.startswith(text_in_code, position):
             raise ValueError("a lexer changed its text")
-        colours += bytes((_place_of(kind),)) * len(known)
+        colours += bytes([_colour_index(token_type)]) * len(text_in_code)
     if len(colours) < len(code):
         raise ValueError("a lexer lost text")
     return bytes(colours)
@@ -102,15 +110,19 @@ def _painted(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
+    """Return the lexer of Pygments for a language, None for an unknown one."""
     from pygments.lexers import get_lexer_by_name  # noqa: PLC0415 - see above
 
     name = language.lower()
-    # for an unknown name, Pygments would look into all installed packages, which takes a second
-    return get_lexer_by_name(name, stripnl=False, ensurenl=False) if name in _names() else None
+    if name not in _names_of_languages():
+        # Pygments would search all installed packages for it, which takes a second
+        return None
+    return get_lexer_by_name(name, stripnl=False, ensurenl=False)
 
 
 @cache
-def _names() -> frozenset[str]:
+def _names_of_languages() -> frozenset[str]:
+    """Return the names of all languages that Pygments itself knows, in small letters."""
     from pygments.lexers import get_all_lexers  # noqa: PLC0415 - see above
 
     names: set[str] = set()
@@ -120,10 +132,13 @@ def _names() -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def _place_of(kind: Any) -> int:
-    words = str(kind).removeprefix("Token.")
-    name = next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
-    return NAMES.index(name)
+def _colour_index(token_type: Any) -> int:
+    """Return the colour of a token type, such as `Token.Comment.Single`, as an index."""
+    type_name = str(token_type).removeprefix("Token.")
+    for beginning, colour_name in _COLOURS:
+        if type_name.startswith(beginning):
+            return COLOUR_NAMES.index(colour_name)
+    return 0  # no colour
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from lmchat.machine.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
 _LOG_BYTES = 4_000_000  # size at which the log of a server is emptied
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 4096  # of a log, in which its last line is looked for
 _TRIED_PORTS = 32
-_SIGNALLED = 128  # added to the number of a signal, as shells do
+_SIGNAL_BASE = 128  # exit code of a program that a signal ended, minus its number, as in shells
 
 
 class StartedProgram:
@@ -51,52 +51,56 @@ class StartedProgram:
         if code is None:
             return None
         if self._process.stdin is not None:
-            self._process.stdin.close()
-        return code if code >= 0 else _SIGNALLED - code
+            self._process.stdin.close()  # releases the pipe of a program that has ended
+        return code if code >= 0 else _SIGNAL_BASE - code
 
     async def last_line(self) -> str:
+        """Return the last line of its log that is not blank, or nothing."""
         return await asyncio.to_thread(_last_line, self.log_file)
 
     async def end(self) -> None:
-        """End it with its children; kill what ignores that."""
+        """Ask it to end with its children; kill them if it has not ended in time."""
         self._end(is_forced=False)
         with suppress(subprocess.TimeoutExpired):  # it ignores the request
             await asyncio.to_thread(self._process.wait, END_S)
+        # a tied one has a watchdog, which kills it
         if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
             self._end(is_forced=True)
             await asyncio.to_thread(self._process.wait)
 
     def _end(self, *, is_forced: bool) -> None:
+        """Ask the program and its children to end, or kill them, unless it has ended."""
         if self._process.poll() is None:
             end_program(self._process.pid, is_forced=is_forced)
 
 
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
-    """Return the installed products in order of preference, judged by file names.
+    """Return the products whose program or folder exists, in order of preference.
 
-    The home folder may be unknown.
+    `home` is None where the home folder is unknown.
     """
-    found = [_installed(product, environ, home) for product in Product]
-    return tuple(installed for installed in found if installed is not None)
+    products = [_installed(product, environ, home) for product in Product]
+    return tuple(product for product in products if product is not None)
 
 
 def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
-    """Return a product if its program or one of its folders is there."""
+    """Return how to start a product, None where neither its program nor a folder of it exists."""
     traces = product.facts.traces
     if traces is None:
         return None
     own_folders: list[Path] = []
     if home and product is Product.LM_STUDIO:
         own_folders = lm_studio_folders(home)
-    places = [environ.get("PATH") or os.defpath, *(str(folder / "bin") for folder in own_folders)]
-    program = find_program(traces.program, os.pathsep.join(places))
+    search_path = [environ.get("PATH") or os.defpath]
+    search_path += [str(folder / "bin") for folder in own_folders]
+    program = find_program(traces.program, os.pathsep.join(search_path))
     words = traces.start_words or f"{traces.program} {traces.start}"
     if program:
         start = (program, *traces.start.split()) if traces.start else ()
         return Installed(product=product, program=program, start=start, start_words=words)
 
     folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
-    # unlike Path.is_dir, it does not raise where a folder may not be entered
+    # Path.is_dir would raise an error where a folder above may not be entered
     if any(map(os.path.isdir, folders)):
         return Installed(product=product, start_words=traces.start_words_app or words)
     return None
@@ -105,7 +109,10 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
 def start_program(
     start: ServerStart, *, log_file: Path, environ: Mapping[str, str]
 ) -> StartedProgram:
-    """Start a server in the background, with its output in a file; raises `LMChatError`."""
+    """Start a server in the background, with its output in a file; raises `LMChatError`.
+
+    A tied one runs under a watchdog, which ends it when this process ends.
+    """
     try:
         log = begin_log(log_file)
     except OSError as error:
@@ -115,11 +122,13 @@ def start_program(
             kind="program",
         ) from error
     is_tied = start.lifetime is Lifetime.TIED
+    argv = watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv
     try:
         process = start_in_background(
-            watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv,
+            argv,
             environment=environment_for_others(environ),
-            folder=log_file.parent,  # the current folder may hold settings, or code
+            # not in the current folder, which may hold settings or code that it would use
+            folder=log_file.parent,
             output=log,
             has_input=is_tied,
         )
@@ -135,6 +144,7 @@ def start_program(
 
 
 def _last_line(path: Path) -> str:
+    """Return the last line at the end of a log that is not blank, or nothing."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
@@ -148,9 +158,12 @@ def _last_line(path: Path) -> str:
 
 
 def free_port(first: int) -> int:
-    """Return the first free port from this one on; `first` if there is none."""
+    """Return a port on which a server can listen: the first free one from `first` on.
+
+    Return `first` if all that were tried are in use.
+    """
     for port in range(first, first + _TRIED_PORTS):
-        with socket.socket() as probe, suppress(OSError, OverflowError):  # taken, or above 65535
+        with socket.socket() as probe, suppress(OSError, OverflowError):  # in use, or above 65535
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
@@ -158,7 +171,7 @@ def free_port(first: int) -> int:
 
 
 def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
-    """Return the programs that listen at these ports, as far as this user may see."""
+    """Return the programs that listen on ports, by port, as far as this user may see them."""
     import psutil  # noqa: PLC0415 - 20 ms that only the doctor needs
 
     holders: dict[int, PortHolder] = {}

@@ -12,50 +12,57 @@ from msgspec import Struct
 
 from lmchat.files import read_plain
 
+# Open WebUI keeps its chats among its Python modules, where `uv` or `pipx` has installed them.
 _OPEN_WEB_UI = "open-webui/lib/python*/site-packages/open_webui/data/webui.db"
-_TOOL_FOLDERS = ("uv/tools", "pipx/venvs")  # of programs that are Python packages
+_TOOL_FOLDERS = ("uv/tools", "pipx/venvs")
 
 
 class ChatPlace(Struct, frozen=True, kw_only=True):
     """File or folder with the chats of another program."""
 
-    source: str  # format
-    program: str
+    source: str  # name of its format, as in `lmchat import --from`
+    program: str  # name for people
     path: Path
 
 
 def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
-    """Return the places that exist, each once."""
-    places: dict[Path, ChatPlace] = {}
+    """Return the chats of other programs that exist, each once, also where links lead to them."""
+    places_by_path: dict[Path, ChatPlace] = {}
     for place in _possible_places(environ, home):
         with suppress(OSError):  # a folder above it may not be entered
             if place.path.exists():
-                places.setdefault(place.path.resolve(), place)
-    return list(places.values())
+                places_by_path.setdefault(place.path.resolve(), place)
+    return list(places_by_path.values())
 
 
 def lm_studio_folders(home: Path) -> list[Path]:
-    """Return the possible folders of LM Studio, existing or not; first the one it was moved to."""
+    """Return the possible folders of LM Studio, existing or not.
+
+    The first one is that to which the user has moved it, if any.
+    """
     folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
-    with suppress(OSError):  # it does not exist
-        named = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
-        if named and "\0" not in named:
-            folders.insert(0, Path(named))
+    with suppress(OSError):  # no file: it was not moved
+        pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
+        if pointer and "\0" not in pointer:
+            folders.insert(0, Path(pointer))
     return folders
 
 
 def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which Jan may keep its data; their place depends on its version."""
+    """Return the folders in which Jan may keep its data, existing or not.
+
+    They depend on its version. Folders to which the user has moved it come first.
+    """
     bases: list[Path] = []
     for folder in (*_data_folders(environ, home), *_settings_folders(environ, home)):
         bases += [folder / "Jan", folder / "jan"]
-    named = [_named_by_jan(base / "settings.json") for base in bases]
-    moved = [Path(folder) for folder in named if folder]
+    folders_in_settings = [_data_folder_in_settings(base / "settings.json") for base in bases]
+    moved = [Path(folder) for folder in folders_in_settings if folder]
     return [*moved, *(base / "data" for base in bases), home / "jan"]
 
 
 def _data_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep data on this system."""
+    """Return the folders in which programs keep data on this system, that of Linux first."""
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     return [share, *_folders_of_system(environ, home)]
 
@@ -67,7 +74,7 @@ def _settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def _folders_of_system(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folder for data and settings of macOS or Windows."""
+    """Return the folder of macOS or Windows for data and settings; none on other systems."""
     if sys.platform == "darwin":
         return [home / "Library" / "Application Support"]
     if sys.platform == "win32":
@@ -76,17 +83,21 @@ def _folders_of_system(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPlace]:
-    """Yield the places of each program, existing or not."""
+    """Yield the files or folders with chats of each program, existing or not.
+
+    The folder that a variable of the program names comes first.
+    """
     data = _data_folders(environ, home)
     settings = _settings_folders(environ, home)
-    tools: list[Path] = []
+    share, *_ = data
+    open_web_ui: list[Path] = []
     for folder in _TOOL_FOLDERS:
-        tools += data[0].glob(f"{folder}/{_OPEN_WEB_UI}")
+        open_web_ui += share.glob(f"{folder}/{_OPEN_WEB_UI}")
 
     def places(source: str, program: str, paths: list[Path]) -> Iterator[ChatPlace]:
         return (ChatPlace(source=source, program=program, path=path) for path in paths)
 
-    def named(variable: str, name: str) -> list[Path]:
+    def in_variable(variable: str, name: str) -> list[Path]:
         folder = environ.get(variable)
         return [Path(folder) / name] if folder else []
 
@@ -94,21 +105,22 @@ def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPla
     jan = [folder / "threads" for folder in jan_folders(environ, home)]
     elia = [folder / "elia" / "elia.sqlite" for folder in data]
     oterm = [folder / "oterm" / "store.db" for folder in data]
-    parllama = [home / ".parllama" / "chats", data[0] / "parllama" / "chats"]
+    parllama = [home / ".parllama" / "chats", share / "parllama" / "chats"]
     llm = [folder / "io.datasette.llm" / "logs.db" for folder in settings]
     yield from places("lmstudio", "LM Studio", lm_studio)
     yield from places("jan", "Jan", jan)
-    yield from places("openwebui", "Open WebUI", named("DATA_DIR", "webui.db") + tools)
+    yield from places("openwebui", "Open WebUI", in_variable("DATA_DIR", "webui.db") + open_web_ui)
     yield from places("elia", "elia", elia)
-    yield from places("oterm", "oterm", named("OTERM_DATA_DIR", "store.db") + oterm)
-    yield from places("parllama", "parllama", named("PARLLAMA_DATA_DIR", "chats") + parllama)
-    yield from places("llm", "llm", named("LLM_USER_PATH", "logs.db") + llm)
+    yield from places("oterm", "oterm", in_variable("OTERM_DATA_DIR", "store.db") + oterm)
+    yield from places("parllama", "parllama", in_variable("PARLLAMA_DATA_DIR", "chats") + parllama)
+    yield from places("llm", "llm", in_variable("LLM_USER_PATH", "logs.db") + llm)
 
 
-def _named_by_jan(settings: Path) -> str:
-    """Return the data folder that Jan's settings name; empty without one."""
+def _data_folder_in_settings(settings: Path) -> str:
+    """Return the data folder that a settings file of Jan names; empty without one."""
     try:
-        named = json.loads(read_plain(settings)).get("data_folder")
+        folder = json.loads(read_plain(settings)).get("data_folder")
     except (OSError, ValueError, AttributeError, RecursionError):  # no file, or no object of JSON
         return ""
-    return str(named or "").partition("\0")[0]
+    path, _, _ = str(folder or "").partition("\0")  # a path with a NUL would raise an error
+    return path

@@ -1,8 +1,8 @@
 """Every other process that lmchat starts: its start, its messages and its end.
 
-Programs in the background have a session of their own: neither Ctrl+C nor the closed terminal is
-meant for them. Work on untrusted data is done in a child process, which can be ended at any time. A
-thread could not be ended: a pattern or a decoder holds Python's lock until it is done.
+Programs in the background have a session of their own, so that they get no signal from Ctrl+C or a
+closed terminal. Work on untrusted data is done in a child process, which can be ended at any time.
+A thread could not be ended: a pattern or a decoder holds Python's lock until it is done.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from lmchat.machine.system import end_program
 
 T = TypeVar("T")
 
-_LENGTH = struct.Struct(">Q")  # before each frame
-_LINE_BYTES = 1 << 16  # longest line of a child by default
-_ROOT = str(Path(__file__).parents[2])
+_LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
+_LINE_BYTES = 64 * 1024  # longest line of a child by default
+_ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 _CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
+"""Program that calls a function of a module; its first argument is the folder of the package."""
 
 
 class ChildEndedError(Exception):
@@ -41,7 +42,7 @@ class ChildEndedError(Exception):
 def own_program(module: str, function: str = "main") -> list[str]:
     """Return the command that calls a function of lmchat in a new process.
 
-    `-P`: nothing of the current folder is imported.
+    With `-P`, Python does not import modules of the current folder.
     """
     return [sys.executable, "-P", "-c", _CALL.format(module, function, function), _ROOT]
 
@@ -56,7 +57,8 @@ def start_in_background(
 ) -> subprocess.Popen[bytes]:
     """Start a program that may outlive this process; raises `OSError`.
 
-    With `has_input`, its input is a pipe that ends with this process.
+    With `has_input`, its input is a pipe, which is closed when this process ends. `output` is a
+    file descriptor; without it, the output is dropped.
     """
     return subprocess.Popen(  # noqa: S603 - a list and no shell
         argv,
@@ -77,9 +79,9 @@ def run_blocking(
     data: bytes = b"",
     has_terminal: bool = False,
 ) -> bytes:
-    """Run a program to its end and return its output.
+    """Run a program to its end and return its output; `data` is its input.
 
-    `has_terminal` leaves it the terminal, where it may ask for a password. Raises `OSError`, and
+    With `has_terminal`, it may use the terminal, as to ask for a password. Raises `OSError`, and
     `subprocess.SubprocessError` for a failure or a timeout.
     """
     done = subprocess.run(  # noqa: S603 - a list and no shell
@@ -105,7 +107,8 @@ async def run_tool(
 ) -> bytes | None:
     """Run a program of the user and return its output; None for a failure or a timeout.
 
-    Clipboard tools stay in the background with their output open: they need `has_output=False`.
+    `data` is its input. Tools that set the clipboard need `has_output=False`: they stay in the
+    background with their output open, so that waiting for its end would take until the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -129,9 +132,9 @@ async def run_tool(
 async def run_in_terminal(
     argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
 ) -> int:
-    """Run a program that the user talks to and return its exit code; raises `OSError`.
+    """Run a program that uses the terminal and return its exit code; raises `OSError`.
 
-    `data` takes the place of the keyboard. Cancelling kills the program.
+    Its input is the terminal, or `data`. Cancelling kills the program.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -149,7 +152,10 @@ async def run_in_terminal(
 
 
 class ChildProcess:
-    """Program in the background with a pipe for its input, and often one for its output."""
+    """Program in the background with a pipe for its input, and often one for its output.
+
+    Parent and child send each other frames (a size and bytes) or lines of JSON.
+    """
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None  # noqa: S101 - `start` asks for it
@@ -167,7 +173,11 @@ class ChildProcess:
         errors: int = DEVNULL,
         line_bytes: int = _LINE_BYTES,
     ) -> ChildProcess:
-        """Start a program; raises `OSError`."""
+        """Start a program; raises `OSError`.
+
+        `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
+        length of a line that `receive_line` reads.
+        """
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=PIPE,
@@ -182,7 +192,7 @@ class ChildProcess:
 
     @classmethod
     async def start_own(cls, module: str) -> ChildProcess:
-        """Start `main` of a module of lmchat that works on files; raises `LMChatError`."""
+        """Start a program that calls `main` of a module of lmchat; raises `LMChatError`."""
         try:
             return await cls.start(own_program(module), environment=needed_environment(os.environ))
         except OSError as error:
@@ -199,12 +209,12 @@ class ChildProcess:
         return self._process.returncode
 
     async def communicate(self, data: bytes) -> bytes:
-        """Send all of its input, and return all of its output."""
+        """Send all of its input, wait for its end, and return all of its output."""
         output, _ = await self._process.communicate(data)
         return output or b""
 
     async def send_frame(self, frame: bytes) -> None:
-        """Send a frame; the end of the child is noticed by `receive_frame`."""
+        """Send a frame; if the child has ended, nothing happens until `receive_frame`."""
         with suppress(ConnectionError):
             self._input.writelines((_LENGTH.pack(len(frame)), frame))
             await self._input.drain()
@@ -221,13 +231,13 @@ class ChildProcess:
         """Send a message as a line of JSON, without waiting."""
         self._input.write(msgspec.json.encode(message) + b"\n")
 
-    async def receive_line(self, form: type[T]) -> T | None:
-        """Return the message in the next line; None after the last one.
+    async def receive_line(self, message_type: type[T]) -> T | None:
+        """Return the message in the next line, None at the end of the output.
 
-        Raises `ValueError` for a line that is too long or not a message.
+        Raises `ValueError` for a line that is too long or not a message of this type.
         """
         line = await self._output.readline()
-        return msgspec.json.decode(line, type=form) if line else None
+        return msgspec.json.decode(line, type=message_type) if line else None
 
     def close_input(self) -> None:
         self._input.close()
@@ -245,7 +255,8 @@ class ChildProcess:
             end_program(self._process.pid, is_forced=True)
         else:
             with suppress(ProcessLookupError):  # it has ended
-                self._process.kill()  # on Windows; lmchat's own programs start no others
+                # Windows; the children that lmchat kills there have started no programs
+                self._process.kill()
 
     async def wait(self) -> None:
         await self._process.wait()
@@ -255,19 +266,25 @@ class ChildProcess:
         self.kill()
         self._input.close()
         if self._process.stdout is not None:
-            await self._process.stdout.read()
+            await self._process.stdout.read()  # to its end, so that asyncio closes the pipe
         await self._process.wait()
 
     @property
     def _output(self) -> asyncio.StreamReader:
+        """Pipe of the output of a program that was started with one."""
         assert self._process.stdout is not None  # noqa: S101 - only programs with a pipe are read
         return self._process.stdout
 
 
 def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-    """Answer each frame of the parent with frames; ends with the parent, also while it works."""
+    """Answer the frames of the parent in this child process, until the parent ends.
+
+    `answer` gets a frame, and a function that sends a frame. The process ends with the parent even
+    while `answer` works.
+    """
     output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints gets between the frames
+    # what libraries print goes to stderr, so that it does not get between the frames
+    os.dup2(2, 1)
     frames: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
 
@@ -281,8 +298,11 @@ def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
 
 
 def _read_frames(frames: SimpleQueue[bytes]) -> None:
-    """Read the frames of the parent, and end this process with them."""
+    """Put the frames of the parent into a queue; end this process at the end of its input."""
     source = sys.stdin.buffer
-    while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
-        frames.put(source.read(*_LENGTH.unpack(head)))
-    os._exit(0)
+    while True:
+        packed_length = source.read(_LENGTH.size)
+        if len(packed_length) < _LENGTH.size:  # the parent has ended
+            os._exit(0)
+        (length,) = _LENGTH.unpack(packed_length)
+        frames.put(source.read(length))

@@ -1,4 +1,4 @@
-"""Private temporary folders; the next lmchat removes those that this one could not. Blocks."""
+"""Private temporary folders. The next lmchat removes those of a killed one. All of it blocks."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 _PREFIX = "lmchat-"
 _LOCK = ".of-a-running-lmchat"
 """Name of the file in each folder that its owner has locked; no other folder is ever removed."""
-_GUARD = (
+_GUARD_PROGRAM = (
     "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 )
-"""Program that removes a folder at the end of its input, which its parent never writes."""
-_GUARD_S = 2.0  # wait for its end
+"""Program that removes a folder at the end of its input, so when its parent has ended."""
+_GUARD_END_S = 2.0  # time for its end
 
 
 class ScratchFolders:
     """Temporary folders of this process.
 
-    With `has_guard`, another process removes each folder at once when this one is killed.
+    With `has_guard`, a guard process removes each folder at once when this process is killed.
     """
 
     def __init__(self, *, has_guard: bool = False) -> None:
-        self._locks: dict[Path, int] = {}
+        self._locks: dict[Path, int] = {}  # descriptor of the locked file by folder, or -1
         self._has_guard = has_guard
-        self._guards: dict[Path, subprocess.Popen[bytes]] = {}
+        self._guards: dict[Path, subprocess.Popen[bytes]] = {}  # by folder
 
     def make(self) -> Path:
         """Make a folder that only this user can look into; raises `OSError`."""
         folder = Path(mkdtemp(prefix=_PREFIX))
         self._locks[folder] = -1
         try:
-            self._locks[folder] = _locked_file(folder)
+            self._locks[folder] = _create_lock(folder)
             if self._has_guard:
                 self._guards[folder] = _start_guard(folder)
         except OSError:
@@ -51,17 +51,17 @@ class ScratchFolders:
         return folder
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder with its content; once is enough."""
+        """Remove a folder with its content; a second call does nothing."""
         lock = self._locks.pop(folder, None)
         if lock is None:
             return
         if lock >= 0:
-            os.close(lock)  # Windows removes no open file
+            os.close(lock)  # first, as Windows removes no open file
         shutil.rmtree(folder, ignore_errors=True)
         guard = self._guards.pop(folder, None)
         if guard is not None:
             with suppress(subprocess.TimeoutExpired):  # the disk is slow
-                guard.communicate(timeout=_GUARD_S)
+                guard.communicate(timeout=_GUARD_END_S)  # closes its input, which ends it
 
     def remove_all(self) -> None:
         for folder in list(self._locks):
@@ -69,7 +69,7 @@ class ScratchFolders:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """Make a folder for a block; raises `OSError`."""
+        """Make a folder that is removed at the end of the block; raises `OSError`."""
         folder = self.make()
         try:
             yield folder
@@ -79,14 +79,15 @@ class ScratchFolders:
 
 def sweep_scratch_folders() -> None:
     """Remove the folders of killed processes: those that no process has locked."""
-    with suppress(OSError), os.scandir(gettempdir()) as entries:  # there is no such folder
+    with suppress(OSError), os.scandir(gettempdir()) as entries:  # no folder for temporary files
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):  # its owner removes it
-                    _sweep(Path(entry.path))
+                with suppress(OSError):  # its process is just removing it
+                    _remove_if_abandoned(Path(entry.path))
 
 
-def _sweep(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
+    """Remove a folder of ours whose lock no process has; leave all others alone."""
     status = folder.lstat()
     is_private = stat.S_IMODE(status.st_mode) == stat.S_IRWXU or os.name == "nt"
     is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
@@ -104,16 +105,21 @@ def _sweep(folder: Path) -> None:
 
 
 def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", "-c", _GUARD, str(folder)]
+    """Start the process that removes a folder when its input ends; raises `OSError`."""
+    command = [sys.executable, "-I", "-S", "-c", _GUARD_PROGRAM, str(folder)]
     environment = needed_environment(os.environ)
     return start_in_background(
         command, environment=environment, folder=folder.parent, has_input=True
     )
 
 
-def _locked_file(folder: Path) -> int:
-    """Return the descriptor of the locked file, which gets its name once it is locked."""
+def _create_lock(folder: Path) -> int:
+    """Create and lock the file that marks a folder as used; return its descriptor.
+
+    Return -1 on a file system without locks.
+    """
     lock = folder / _LOCK
+    # It gets its name once it is locked: another process would remove the folder before.
     fresh = lock.with_suffix(".new") if CAN_RENAME_OPEN_FILES else lock
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
     try:
@@ -122,7 +128,7 @@ def _locked_file(folder: Path) -> int:
         if fresh != lock:
             fresh.replace(lock)
     except OSError:
-        # a file system without locks: no other process removes a folder without this file
+        # without locks, the file keeps its other name, and no other process removes the folder
         os.close(descriptor)
         return -1
     return descriptor

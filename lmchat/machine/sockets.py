@@ -13,78 +13,92 @@ from pathlib import Path
 
 from msgspec import Struct
 
-OWN_USER = "Stop that program, or start the server as your own user."
+OWN_USER_HINT = "Stop that program, or start the server as your own user."
 """Next step where another user holds a port."""
 _TABLES = Path("/proc/net")
-_LISTENING = "0A"
+_LISTENING = "0A"  # state of a socket in the tables
 _ALL_4 = IPv4Address("0.0.0.0")  # noqa: S104 - read, not bound to
 _ALL_6 = IPv6Address("::")
-_ROOT = 0
+_ROOT = 0  # user id
 
 
 class _Listener(Struct, frozen=True, kw_only=True):
     """Row of a table: a socket that listens."""
 
-    address: str  # hexadecimal, with the port
-    user: int
+    address: str  # with the port, as `_table_form` returns it
+    user_id: int
 
 
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
-    """Return the user who holds a local port; empty for this user, root, and where unknown.
+    """Return the name of another user whose program listens on a local port, else an empty text.
 
-    It is unknown on other systems than Linux, and for a port where nothing listens: only root can
-    forward that to a container or another machine. `host` is `localhost` or an IP address.
+    It is empty for this user and root, on other systems than Linux, and for a port on which nothing
+    listens: only root can forward that to a container or another machine. `host` is `localhost` or
+    an IP address.
     """
     if sys.platform != "linux":
         return ""
     hosts = ("127.0.0.1", "::1") if host == "localhost" else (host,)
     for address in map(ip_address, hosts):
         for listener in _listeners_for(address, port, tables):
-            if listener.user not in (_ROOT, os.getuid(), os.geteuid()):
-                return _name_of(listener.user)
+            if listener.user_id not in (_ROOT, os.getuid(), os.geteuid()):
+                return _user_name(listener.user_id)
     return ""
 
 
 def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) -> list[_Listener]:
-    """Return the sockets that take a connection: of the address itself, else of all addresses."""
+    """Return the sockets that accept a connection to an address.
+
+    Those that listen on the address itself come before those that listen on all addresses.
+    """
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    listeners = _read(tables / "tcp6")
+    listeners = _all_listeners(tables / "tcp6")
     addresses: list[IPv4Address | IPv6Address]
     if isinstance(address, IPv6Address):
         addresses = [address, _ALL_6]
     else:
-        listeners += _read(tables / "tcp")
+        listeners += _all_listeners(tables / "tcp")
         addresses = [address, IPv6Address(f"::ffff:{address}"), _ALL_4, _ALL_6]
+
     for candidate in addresses:
-        wanted = _written(candidate, port)
-        found = [listener for listener in listeners if listener.address == wanted]
-        if found:
-            return found
+        table_form = _table_form(candidate, port)
+        matching = [listener for listener in listeners if listener.address == table_form]
+        if matching:
+            return matching
     return []
 
 
-def _written(address: IPv4Address | IPv6Address, port: int) -> str:
-    """Return an address as the tables write it."""
+def _table_form(address: IPv4Address | IPv6Address, port: int) -> str:
+    """Return an address and a port as in the tables, which have each 4 bytes as one number.
+
+    On most machines, 127.0.0.1 and 1234 are `0100007F:04D2`.
+    """
     packed = address.packed
     words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
-    figures = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
-    return f"{figures}:{port:04X}"
+    digits = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+    return f"{digits}:{port:04X}"
 
 
-def _read(table: Path) -> list[_Listener]:
+def _all_listeners(table: Path) -> list[_Listener]:
     """Return the listening sockets of a table; none where the system does not show it."""
     try:
-        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+        lines_below_heading = table.read_text().splitlines()[1:]
     except OSError:
         return []
-    return [_Listener(address=row[1], user=int(row[7])) for row in rows if row[3] == _LISTENING]
+    listeners: list[_Listener] = []
+    for line in lines_below_heading:
+        _, address, _, state, _, _, _, user_id, *_ = line.split()
+        if state == _LISTENING:
+            listeners.append(_Listener(address=address, user_id=int(user_id)))
+    return listeners
 
 
-def _name_of(user: int) -> str:
+def _user_name(user_id: int) -> str:
+    """Return the name of a user, or the id of one without a name, as in a container."""
     import pwd  # noqa: PLC0415 - Windows has none
 
     try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:  # as in a container
-        return str(user)
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)

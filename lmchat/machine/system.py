@@ -14,9 +14,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 CAN_RENAME_OPEN_FILES = fcntl is not None
-_FAR = 1 << 30  # byte that stands for the whole file: on Windows, locked bytes cannot be read
+# Windows locks bytes, which no other process can then read. The lock of a file is that of one byte
+# far behind its content.
+_LOCKED_BYTE = 1024 * 1024 * 1024
 
-ENDING = tuple(
+ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
     if name in signal.Signals.__members__ and hasattr(signal, name)
@@ -25,27 +27,28 @@ ENDING = tuple(
 
 
 def interrupt_at_end() -> list[int]:
-    """Make these signals interrupt the program as Ctrl+C does.
+    """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
-    The returned list gets their numbers.
+    Return a list, to which the number of each such signal is added when it comes.
     """
-    ended: list[int] = []
+    received: list[int] = []
 
-    def end(number: int, _: FrameType | None) -> None:
-        ended.append(number)
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    for number in ENDING:
+    for number in ENDING_SIGNALS:
         if number != signal.SIGINT:
-            signal.signal(number, end)
-    return ended
+            signal.signal(number, interrupt)
+    return received
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """Lock an open file without waiting; return whether no other process has it.
+    """Try to lock an open file without waiting; return whether it is locked now.
 
-    The system releases the lock when the process ends, however it ends. Raises `OSError` where the
-    file system has no locks.
+    With `is_shared`, other processes may have shared locks of it at the same time. The system
+    releases the lock when the process ends, however it ends. Raises `OSError` where the file system
+    has no locks.
     """
     try:
         if fcntl is None:
@@ -53,23 +56,27 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         else:
             kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the second on Windows
+    except (BlockingIOError, PermissionError):  # another process has locked it; second: Windows
         return False
     return True
 
 
 def _lock_byte(descriptor: int) -> None:
+    """Lock a file on Windows; raises `PermissionError` if another process has locked it."""
     try:
         import msvcrt  # noqa: PLC0415 - only Windows has it
     except ImportError as error:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
-    os.lseek(descriptor, _FAR, os.SEEK_SET)
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
 def end_program(pid: int, *, is_forced: bool = False) -> None:
-    """Ask a program that leads a session, and those that it started, to end; or kill them."""
-    with suppress(ProcessLookupError, PermissionError):  # it has ended; the second on macOS
+    """Ask a program and those that it has started to end; or kill them if `is_forced`.
+
+    `pid` is that of a program with a session of its own. Windows only kills.
+    """
+    with suppress(ProcessLookupError, PermissionError):  # it has ended; second: macOS
         if hasattr(os, "killpg"):
             os.killpg(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
         else:
@@ -77,7 +84,7 @@ def end_program(pid: int, *, is_forced: bool = False) -> None:
 
 
 def _end_tree(pid: int) -> None:
-    """Kill a process and its children: Windows knows no request to end."""
+    """Kill a process and all below it: Windows has no signal that asks them to end."""
     import psutil  # noqa: PLC0415 - for Windows, and slow to import
 
     with suppress(psutil.Error):  # it has ended

@@ -1,8 +1,9 @@
 """Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
-`watched` returns the command line, which runs this file as a script without lmchat. The end of the
-pipe that the parent holds is noticed on every system. Then, or on SIGTERM, the command and its
-children are ended. The exit code is the command's, as shells report it.
+`watched` returns the command line, which runs this file as a script, without importing lmchat. The
+watchdog's stdin is a pipe from the parent. It ends when the parent ends, on every system. Then, or
+on SIGTERM, the watchdog ends the command and its children. Its exit code is that of the command, as
+shells report it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from contextlib import suppress
 from functools import partial
 from typing import IO
 
-_REST_S = 0.5  # time for the command's children to end after it
-_POLL_S = 0.02
+_CHILDREN_END_S = 0.5  # time for the command's children to end after it
+_POLL_S = 0.02  # between two checks of that
 _LOG_POLL_S = 1.0
-_CANNOT_RUN = 126
-_SIGNALLED = 128
-_KILL = 9
-_CHUNK_BYTES = 65_536
+_CANNOT_RUN = 126  # exit code where the command cannot be started, as in shells
+_SIGNAL_BASE = 128  # exit code of a command that a signal ended, minus its number, as in shells
+_SIGKILL = 9  # `signal.SIGKILL`, which Windows does not have
+_CHUNK_BYTES = 64 * 1024
 _END_OF_INPUT = b""
+# values of `stdin`: the input of the command
 NO_INPUT = "none"
 ONE_LINE = "line"
 """The command gets the first line that the parent writes."""
@@ -44,93 +46,109 @@ def watched(
 ) -> list[str]:
     """Return the command line that runs a command under the watchdog.
 
-    `terminate_s`: time to end after SIGTERM. `log_bytes`: size at which its stderr file is emptied;
-    0: never. `grace_s`: time to end by the end of its input, before SIGTERM.
+    `terminate_s` is the time to end after SIGTERM. `log_bytes` is the size at which the file of
+    its stderr is emptied; 0 means never. `stdin` is `NO_INPUT`, `ONE_LINE` or `ALL_INPUT`. With
+    the last, the command has `grace_s` to end after the end of its input, before SIGTERM.
     """
     options = (str(terminate_s), str(log_bytes), stdin, str(grace_s))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
 def signal_of(exit_code: int) -> int:
-    """Return the number of the signal that ended a command, or 0."""
-    return max(0, exit_code - _SIGNALLED)
+    """Return the number of the signal that ended a command with this exit code, or 0."""
+    return max(0, exit_code - _SIGNAL_BASE)
 
 
 def main() -> int:
-    """Run the command and return its exit code."""
+    """Run the command that the arguments of `watched` name, and return its exit code.
+
+    Threads forward the input, wait for the end of the parent, end the command, and limit the log.
+    """
     terminate_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
     is_ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
     has_input = stdin == ALL_INPUT or bool(line)
-    source = subprocess.PIPE if has_input else subprocess.DEVNULL
+    command_input = subprocess.PIPE if has_input else subprocess.DEVNULL
     try:
         # the user has agreed to the command
-        command = subprocess.Popen(argv, stdin=source, process_group=0)  # noqa: S603
+        command = subprocess.Popen(argv, stdin=command_input, process_group=0)  # noqa: S603
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error.strerror or error}\n")
         return _CANNOT_RUN
-    os.dup2(2, 1)  # the reader of the command's output sees its end
+    # Close the watchdog's own stdout: the parent sees the end of the output when the command ends.
+    os.dup2(2, 1)
 
-    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    unsent: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     if command.stdin is not None:
-        _start(partial(_write, command.stdin, waiting))
+        _start_thread(partial(_forward_input, command.stdin, unsent))
     if line:
-        waiting.put(line)
-        waiting.put(_END_OF_INPUT)
-    received = waiting if stdin == ALL_INPUT else None
-    _start(partial(_read_until_parent_ends, is_ending, received, float(grace_s)))
-    _start(partial(_end, command.pid, is_ending, float(terminate_s)))
-    _start(partial(bound_log, int(log_bytes)))
+        unsent.put(line)
+        unsent.put(_END_OF_INPUT)
+    forward_to = unsent if stdin == ALL_INPUT else None
+    _start_thread(partial(_read_until_parent_ends, is_ending, forward_to, float(grace_s)))
+    _start_thread(partial(_end_command, command.pid, is_ending, float(terminate_s)))
+    _start_thread(partial(bound_log, int(log_bytes)))
 
-    code = command.wait()
+    exit_code = command.wait()
     if is_ending.is_set() or stdin == ALL_INPUT:
-        _end_rest(command.pid)
-    return code if code >= 0 else _SIGNALLED - code
+        _end_children(command.pid)
+    return exit_code if exit_code >= 0 else _SIGNAL_BASE - exit_code
 
 
-def _start(work: Callable[[], None]) -> None:
+def _start_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
 def _read_until_parent_ends(
     is_ending: threading.Event, forward_to: queue.SimpleQueue[bytes] | None, grace_s: float
 ) -> None:
-    """Pass on what the parent writes, or drop it; set `is_ending` once the parent is gone."""
+    """Queue what the parent writes, or drop it; set `is_ending` when the parent has ended."""
     while data := os.read(0, _CHUNK_BYTES):
         if forward_to is not None:
             forward_to.put(data)
     if forward_to is not None:
         forward_to.put(_END_OF_INPUT)
-        time.sleep(grace_s)  # a command may end when its input does
+        time.sleep(grace_s)  # the command may end now because its input has ended
     is_ending.set()
 
 
-def _write(sink: IO[bytes], waiting: queue.SimpleQueue[bytes]) -> None:
-    """Pass on the input; a command that reads nothing must not hide the end of the parent."""
-    with suppress(OSError), sink:
-        while data := waiting.get():
+def _forward_input(sink: IO[bytes], unsent: queue.SimpleQueue[bytes]) -> None:
+    """Write queued input to the command, up to `_END_OF_INPUT`.
+
+    This blocks while the command reads nothing, and so has a thread of its own: another one must
+    notice the end of the parent.
+    """
+    with suppress(OSError), sink:  # the command has ended
+        while data := unsent.get():
             sink.write(data)
             sink.flush()
 
 
-def _end(group: int, is_ending: threading.Event, terminate_s: float) -> None:
+def _end_command(group: int, is_ending: threading.Event, terminate_s: float) -> None:
+    """Wait for `is_ending`, then ask the process group of the command to end, then kill it."""
     is_ending.wait()
-    _signal(group, signal.SIGTERM)
+    _send_signal(group, signal.SIGTERM)
     time.sleep(terminate_s)
-    _signal(group, _KILL)
+    _send_signal(group, _SIGKILL)
 
 
-def _end_rest(group: int) -> None:
-    """End the command's remaining children: they may hold a model in memory."""
-    until_s = time.monotonic() + _REST_S
-    while time.monotonic() < until_s and _signal(group, 0):
+def _end_children(group: int) -> None:
+    """Wait a little for the command's remaining children to end, then kill them.
+
+    They may hold a model in memory.
+    """
+    until_s = time.monotonic() + _CHILDREN_END_S
+    while time.monotonic() < until_s and _send_signal(group, 0):
         time.sleep(_POLL_S)
-    _signal(group, _KILL)
+    _send_signal(group, _SIGKILL)
 
 
-def _signal(group: int, number: int) -> bool:
-    """Signal a process group; return whether it still exists."""
+def _send_signal(group: int, number: int) -> bool:
+    """Send a signal to a process group, 0 to ask only; return whether the group exists.
+
+    On Windows, every signal kills the whole tree of processes.
+    """
     if not hasattr(os, "killpg"):  # Windows
         command = ("taskkill", "/F", "/T", "/PID", str(group))
         if not number:
@@ -139,13 +157,16 @@ def _signal(group: int, number: int) -> bool:
         return ended.returncode == 0
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # it has ended; the second on macOS
+    except (ProcessLookupError, PermissionError):  # it has ended; second: macOS
         return False
     return True
 
 
 def bound_log(log_bytes: int) -> None:
-    """Empty a long log; it is open for appending, so writing continues at its start."""
+    """Empty the file of stderr whenever it is longer than this; returns at once for 0.
+
+    It is open for appending, so that what is written next is at its start.
+    """
     while log_bytes:
         time.sleep(_LOG_POLL_S)
         if os.fstat(2).st_size > log_bytes:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
-from lmchat.machine.sockets import OWN_USER, foreign_owner
+from lmchat.machine.sockets import OWN_USER_HINT, foreign_owner
 from lmchat.proxy.certificates import trusted
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
@@ -201,7 +201,7 @@ class Connections:
         try:
             return await self._send(endpoint, request, trace, is_checked=True)
         except ForeignPortError as error:
-            trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER}"
+            trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER_HINT}"
         del request.headers["Authorization"]
         trace.check_connection = None
         return await self._send(endpoint, request, trace)

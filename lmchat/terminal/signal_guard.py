@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from lmchat.machine.system import ENDING
+from lmchat.machine.system import ENDING_SIGNALS
 
 logger = logging.getLogger(__name__)
 
-_FROM_KEYS = tuple(number for number in ENDING if number.name in ("SIGINT", "SIGQUIT"))
+_FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
 """Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
 _HANG_UP = 1  # SIGHUP
 _LENT = 254  # in the pipe beside the numbers of signals: another program has the terminal now
@@ -43,7 +43,7 @@ class SignalGuard:
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
         threading.Thread(target=self._wait, name="signal-guard", daemon=True).start()
-        for number in ENDING:
+        for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
@@ -73,7 +73,7 @@ class SignalGuard:
                     is_lent = number == _LENT
                     continue
                 is_for_other_program = is_lent and number in _FROM_KEYS
-                if number in ENDING and not is_for_other_program:
+                if number in ENDING_SIGNALS and not is_for_other_program:
                     self._end(number)
 
     def _end(self, number: int) -> None:

@@ -27,7 +27,7 @@ from lmchat.domain.tool import (
 from lmchat.errors import LMChatError
 from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
 from lmchat.machine.process import ChildProcess, own_program
-from lmchat.machine.sockets import OWN_USER, foreign_owner
+from lmchat.machine.sockets import OWN_USER_HINT, foreign_owner
 from lmchat.machine.watchdog import ALL_INPUT, watched
 from lmchat.text import header_value
 
@@ -275,4 +275,4 @@ def _require_own_port(server: McpSettings) -> None:
     if owner:
         reason = f"port {endpoint.port} is held by a program of another user ({owner})"
         sentence = f"The headers of the server {server.name} were not sent: {reason}."
-        raise LMChatError(sentence, hint=OWN_USER, kind="tools")
+        raise LMChatError(sentence, hint=OWN_USER_HINT, kind="tools")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.machine.highlighter import Highlighter
-from lmchat.machine.lexer import NAMES, colours_of
+from lmchat.machine.lexer import COLOUR_NAMES, colours_of
 from tests.support.programs import is_running, wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -41,7 +41,7 @@ async def highlighter():
 
 
 def names(colours):
-    return [NAMES[place] for place in colours]
+    return [COLOUR_NAMES[place] for place in colours]
 
 
 async def test_each_character_has_a_colour(highlighter):

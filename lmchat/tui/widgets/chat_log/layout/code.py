@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.style import Style
 
 from lmchat.machine.highlighter import Highlighter
-from lmchat.machine.lexer import NAMES
+from lmchat.machine.lexer import COLOUR_NAMES
 from lmchat.text import safe_line
 from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
@@ -50,7 +50,7 @@ async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> 
 def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
     """Yield code with the names of its colours, which are a byte for each character."""
     for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):
-        yield NAMES[run[1][0]], code[run.start() : run.end()]
+        yield COLOUR_NAMES[run[1][0]], code[run.start() : run.end()]
     if len(colours) < len(code) or not code:
         yield "", code[len(colours) :]
 
