@@ -1,4 +1,4 @@
-"""Checks of a request before anything is sent, the allow-list and the limits."""
+"""Checks before a request is sent: valid values, allowed hosts, size, requests per minute."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from lmchat.proxy.json_values import number_or_none
 from lmchat.proxy.servers import SERVERS
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
-PROBES_PER_MINUTE = 240  # a check every 5 s takes 12 of them
+PROBES_PER_MINUTE = 240  # the health check every 5 s takes 12 of them
 MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
-_BASE64_GROWTH = 4 / 3  # of an image in a request
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
+_CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_WHOLE = 2**63 - 1  # largest whole number that servers read
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
-_PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
+_PROVIDER_HOSTS = frozenset(host for server in SERVERS for host in server.hosts)
 _log = logging.getLogger(__name__)
 
 
@@ -55,22 +55,25 @@ class AllowList:
 
     def check(self, endpoint: Endpoint) -> None:
         """Raise `EndpointNotAllowed`, or `RequestInvalid` for a provider without https."""
-        # An endpoint may have been built by hand: its address must read back as itself.
+        # An endpoint may have been made without `parse`: its URL must then mean the same address.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
 
         host = _canonical(endpoint.host)
-        if endpoint.scheme == "http" and host in _PROVIDERS:
+        if endpoint.scheme == "http" and host in _PROVIDER_HOSTS:
             raise RequestInvalid(
                 f"Endpoint not allowed: {host} accepts only https, "
                 "because http would expose the API key.",
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
-        if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
+        any_port = (host, None)
+        is_listed = any_port in self._hosts or (host, endpoint.port) in self._hosts
+        if endpoint.is_loopback or is_listed:
             return
+
         hint = "Check the address, or add the host to allowed_hosts in config.toml."
-        if endpoint.host.isdecimal():
+        if endpoint.host.isdecimal():  # probably a port of this machine
             hint = f"Write http://127.0.0.1:{endpoint.host}."
         raise EndpointNotAllowed(
             "Endpoint not allowed: Endpoint must be localhost, "
@@ -80,22 +83,30 @@ class AllowList:
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
+    """Read "host" or "host:port"; the port is None if it is left out.
+
+    Raises:
+        EndpointNotAllowed: it is neither.
+    """
     host = text.strip().lower()
     is_bare_ipv6 = not host.startswith("[") and host.count(":") > 1  # it has no port
     if is_bare_ipv6:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
-        shown = "that" if "@" in text else f'"{text}"'  # before an @ may be a password
+        may_have_password = "@" in text
+        quoted = "that" if may_have_password else f'"{text}"'
         raise EndpointNotAllowed(
-            f"Endpoint not allowed: {shown} is not a host or host:port.",
+            f"Endpoint not allowed: {quoted} is not a host or host:port.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
-    port = host.rpartition("]")[2].partition(":")[2]
+    behind_ipv6 = host.rpartition("]")[2]  # all of it if the host is not in brackets
+    port = behind_ipv6.partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
 
 def _canonical(host: str) -> str:
+    """Return an IP address in its shortest form, a name as it is."""
     try:
         return ip_address(host).compressed
     except ValueError:
@@ -110,14 +121,17 @@ class Purpose(StrEnum):
 
 
 class Limiter:
-    """Moving windows of a minute."""
+    """Limits of requests per minute, one for each purpose, counted in moving windows."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limits = {Purpose.CHAT: requests_per_minute, Purpose.PROBE: PROBES_PER_MINUTE}
         self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
     def take(self, purpose: Purpose, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request from a budget, or raise `TooManyRequests`."""
+        """Count a request that is about to be sent, or raise `TooManyRequests`.
+
+        `product` is named in the message.
+        """
         times = self._recent(purpose)
         limit = self._limits[purpose]
         if len(times) < limit:
@@ -131,11 +145,12 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
+        """Return how many chat requests are left in this minute."""
         limit = self._limits[Purpose.CHAT]
         return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
 
     def _recent(self, purpose: Purpose) -> deque[float]:
-        """Return the times of the requests in the window, oldest first."""
+        """Drop the times before the window; return those in it, oldest first."""
         times = self._times[purpose]
         while times and times[0] <= time.monotonic() - _WINDOW_S:
             times.popleft()
@@ -143,7 +158,10 @@ class Limiter:
 
 
 def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
-    """Raise `RequestInvalid` for the first wrong part; a listed model may have any name."""
+    """Raise `RequestInvalid` for the first wrong part of a request.
+
+    `is_listed` is whether the server lists the model, which may then have any name.
+    """
     if not is_listed:
         _check_model(request.model, request.product)
     _check_messages(request.messages)
@@ -153,16 +171,20 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
 def check_size(
     body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
 ) -> None:
-    """Raise `BodyTooLarge` with the size and the largest message; files have their own limits."""
+    """Raise `BodyTooLarge` if a body without its files is larger than `limit_mb`.
+
+    `attached_bytes` is the size of the files in it, which have limits of their own.
+    """
     size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
         return
-    sizes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
-    largest = max(range(len(sizes)), key=sizes.__getitem__)
+    sizes_bytes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
+    largest_bytes = max(sizes_bytes)
+    largest_index = sizes_bytes.index(largest_bytes)
     raise BodyTooLarge(
         f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
-        f"Message {largest + 1} ({messages[largest].role.value}) alone is "
-        f"{sizes[largest] / 1e6:.1f} MB.",
+        f"Message {largest_index + 1} ({messages[largest_index].role.value}) alone is "
+        f"{largest_bytes / 1e6:.1f} MB.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
 
@@ -177,27 +199,32 @@ def _check_model(model: object, product: Product) -> None:
 def _is_model_name(model: object) -> bool:
     if not isinstance(model, str) or not model.strip():
         return False
-    return len(model) <= MAX_MODEL_CHARS and not _CONTROL.search(model)
+    return len(model) <= MAX_MODEL_CHARS and not _CONTROL_CHAR.search(model)
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:
+    """Raise `RequestInvalid` if there is no message, or one without content.
+
+    A last answer may have reasoning only, which the model then continues.
+    """
     if not messages:
         raise RequestInvalid("Invalid messages array: at least one message is needed.")
     last = messages[-1]
-    continues_thought = last.role is Role.ASSISTANT and bool(last.reasoning)
+    is_last_continued = last.role is Role.ASSISTANT and bool(last.reasoning)
     for position, message in enumerate(messages, 1):
-        is_continued = continues_thought and message is last
+        is_continued = is_last_continued and message is last
         if not (message.sent_text or message.files or is_continued):
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
 def _check_sampling(sampling: Sampling) -> None:
+    """Raise `RequestInvalid` for the first option whose value is not allowed."""
     for name, (low, high) in _RANGES.items():
         value = getattr(sampling, name)
         if value is None:
             continue
-        figure = number_or_none(value)
-        if figure is None or not low <= figure <= high:
+        number = number_or_none(value)
+        if number is None or not low <= number <= high:
             raise RequestInvalid(f"{name} must be between {low:g} and {high:g}.")
     _check_whole("max_tokens", sampling.max_tokens, least=1)
     _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
@@ -205,6 +232,7 @@ def _check_sampling(sampling: Sampling) -> None:
 
 
 def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
+    """Raise `RequestInvalid` if a value is set and is no whole number of at least `least`."""
     if value is None:
         return
     if not _is_whole(value):
@@ -220,7 +248,10 @@ def _is_whole(value: object) -> TypeGuard[int]:
 
 
 class Admission:
-    """Checks before anything is sent: validate, allow-list, size, limiter. Logs no content."""
+    """All checks before a request is sent, and the counters of requests.
+
+    Each step is logged: validate, allow-list, size, limiter. No content is.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
@@ -229,17 +260,17 @@ class Admission:
         self.metrics = Metrics()
 
     def count(self, **counts: float) -> None:
-        """Add to the metrics, by their names."""
+        """Add numbers to the metrics; each argument has the name of one."""
         sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
         self.metrics = replace(self.metrics, **sums)
 
     def check(self, endpoint: Endpoint) -> None:
-        """Ask the allow-list alone, for what may be answered without a request."""
+        """Check the address alone: for requests without content, or answers from the cache."""
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
 
     def take_probe(self, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request for health or models from their budget, or raise `TooManyRequests`."""
+        """Count a request for health, models or tokens, or raise `TooManyRequests`."""
         with _logged_step(Purpose.PROBE, "limiter"):
             self.limiter.take(Purpose.PROBE, product)
 
@@ -251,9 +282,13 @@ class Admission:
         is_listed: bool,
         purpose: Purpose = Purpose.CHAT,
     ) -> int:
-        """Pass a request through all steps and return the size of its body.
+        """Check a request with all steps, count it, and return the size of its body in bytes.
 
-        `is_listed` is whether the server lists the model, which may then have any name.
+        `encode` returns the body. `is_listed` is whether the server lists the model, which may then
+        have any name.
+
+        Raises:
+            LMChatError: a step refuses the request.
         """
         try:
             with _logged_step(purpose, "validate"):
@@ -275,6 +310,7 @@ class Admission:
 
 @contextmanager
 def _logged_step(purpose: Purpose, name: str) -> Iterator[None]:
+    """Log whether the block, a step of this name, refuses the request."""
     try:
         yield
     except LMChatError as error:

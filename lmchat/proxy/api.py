@@ -40,7 +40,7 @@ Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return the messages, or raise `RequestInvalid`."""
+    """Return a prompt or a list of messages as `ChatMessage`s, or raise `RequestInvalid`."""
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
@@ -51,13 +51,15 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: object, position: int) -> ChatMessage:
+    """Return an entry of a list of messages as a `ChatMessage`; `position` counts from 1."""
     match entry:
         case ChatMessage():
             return entry
         case {"role": role, "content": content} | (role, content):
-            pass
+            pass  # the message is made below
         case _:
             raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
+
     if not isinstance(role, str) or role not in set(Role):
         raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
     if not isinstance(content, str):
@@ -128,7 +130,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
 
 
 _POLL_S = 0.5  # between two checks of a server that loads its model
-_NO_MEMORY = Remembered()
+_NOTHING_REMEMBERED = Remembered()  # a program has no servers and models of earlier chats
 
 
 class ClientOptions(TypedDict, total=False):
@@ -160,12 +162,12 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
-        self._named = Endpoint.parse(endpoint) if endpoint else None
+        self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
         self._model = settings.get("model", "")
         self._key = settings.get("key", "")
-        self._found: Endpoint | None = None
-        self._targets: dict[str, Target] = {}
-        self._lock = asyncio.Lock()
+        self._chosen_endpoint: Endpoint | None = None  # the server that was found
+        self._targets: dict[str, Target] = {}  # by the name of the model; "" for any
+        self._target_lock = asyncio.Lock()
         proxy_settings = Settings(
             endpoint=endpoint,
             allowed_hosts=tuple(settings.get("allowed_hosts", ())),
@@ -185,8 +187,8 @@ class Client:
 
         A server that does not answer is not an error: `next_step` says what to do.
         """
-        candidates = await self._probe()
-        chosen = choose(candidates, model=self._model, remembered=_NO_MEMORY).candidate
+        candidates = await self._candidates()
+        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
         if chosen is not None:
             return chosen
         servers = [candidate for candidate in candidates if candidate.verdict.is_server]
@@ -194,14 +196,16 @@ class Client:
 
     async def detect(self) -> tuple[Candidate, ...]:
         """Check all usual addresses at the same time; the best server comes first."""
-        return await self._proxy.detect(expected=(self._named,) if self._named else ())
+        return await self._proxy.detect(
+            expected=(self._given_endpoint,) if self._given_endpoint else ()
+        )
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
 
         The list is cached for ten minutes, `is_refresh=True` asks the server again.
         """
-        return (await self._proxy.models(await self._endpoint(), is_refresh=is_refresh)).models
+        return (await self._proxy.models(await self._find_endpoint(), is_refresh=is_refresh)).models
 
     async def load(
         self,
@@ -218,7 +222,7 @@ class Client:
         the server reports it.
         """
         await self._proxy.load(
-            await self._info(model),
+            await self._model_info(model),
             context=context,
             keep_loaded_s=keep_loaded_s,
             on_progress=on_progress,
@@ -226,7 +230,7 @@ class Client:
 
     async def unload(self, model: str) -> None:
         """Unload a model, if the server supports that."""
-        await self._proxy.unload(await self._info(model))
+        await self._proxy.unload(await self._model_info(model))
 
     async def chat(
         self,
@@ -242,10 +246,10 @@ class Client:
         hints and a docstring. The model may call them, and they run without asking; results and
         errors are sent back until it answers, at most 10 times.
         """
-        request = await self._request(messages, model, options)
-        return await (
-            self._with_tools(request, model, tools) if tools else self._whole(request, model)
-        )
+        request = await self._new_request(messages, model, options)
+        if tools:
+            return await self._answer_with_tools(request, model, tools)
+        return await self._whole_answer(request, model)
 
     async def chat_json(
         self,
@@ -265,12 +269,12 @@ class Client:
         from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - slow
 
         sent = messages_of(messages)
-        misfit = ""
+        first_misfit = ""
         wanted = WantedValue(schema, name=name)
         await wanted.require_valid()
         while True:
-            request = await self._request(sent, model, options, wanted.output)
-            answer = await self._whole(request, model)
+            request = await self._new_request(sent, model, options, wanted.output)
+            answer = await self._whole_answer(request, model)
             try:
                 value = await wanted.value_in(
                     answer.text,
@@ -279,21 +283,21 @@ class Client:
                     is_refusal=bool(answer.refusal),
                 )
             except AnswerUnfit as error:
-                again = "" if misfit else wanted.retry_prompt()
-                if not again:
+                retry_prompt = "" if first_misfit else wanted.retry_prompt()
+                if not retry_prompt:
                     raise
-                misfit = error.message
+                first_misfit = error.message
                 if answer.text.strip():
                     sent = (*sent, answer.message)
-                sent = (*sent, text_message(Role.USER, again))
+                sent = (*sent, text_message(Role.USER, retry_prompt))
             else:
-                return JsonAnswer(value=value, answer=answer, first_misfit=misfit)
+                return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> int | None:
         """Return how many tokens the server counts in a prompt; None if it cannot count now."""
-        return await self._proxy.count_tokens(await self._request(messages, model, options))
+        return await self._proxy.count_tokens(await self._new_request(messages, model, options))
 
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -303,7 +307,9 @@ class Client:
         Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
         stops.
         """
-        async with aclosing(self._stream(await self._request(messages, model, options))) as events:
+        async with aclosing(
+            self._events_of(await self._new_request(messages, model, options))
+        ) as events:
             async for event in events:
                 yield event
 
@@ -319,36 +325,41 @@ class Client:
         """Close all connections."""
         await self._proxy.aclose()
 
-    async def _whole(self, request: ChatRequest, model: str) -> Answer:
+    async def _whole_answer(self, request: ChatRequest, model: str) -> Answer:
+        """Send a request and return its answer; `model` is the name that the caller gave."""
         target = self._targets.get(model or self._model)
         context = target.model.context if target and target.model else None
         whole = WholeAnswer(request.model)
-        await whole.read(self._stream(request))
-        growing = whole.growing
+        await whole.read(self._events_of(request))
+        content = whole.growing
         turn = whole.turn
         return Answer(
-            text=growing.text("text", "refusal"),
-            reasoning=growing.text("reasoning"),
-            refusal=growing.text("refusal"),
-            tool_calls=tuple(part for part in growing.parts if isinstance(part, ToolCallPart)),
+            text=content.text("text", "refusal"),
+            reasoning=content.text("reasoning"),
+            refusal=content.text("refusal"),
+            tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
             receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
         )
 
-    async def _with_tools(
+    async def _answer_with_tools(
         self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
     ) -> Answer:
+        """Send a request, run the calls of its answer and send the results, until it has no call.
+
+        `steps` of the returned answer are the results of all calls.
+        """
         from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - slow
 
-        tools = {tool.tool.name: tool for tool in map(FunctionTool, functions)}
-        runs: Mapping[str, Run] = {name: tool.call for name, tool in tools.items()}
-        request = replace(request, tools=tuple(tool.tool for tool in tools.values()))
+        function_tools = {tool.tool.name: tool for tool in map(FunctionTool, functions)}
+        runs: Mapping[str, Run] = {name: tool.call for name, tool in function_tools.items()}
+        request = replace(request, tools=tuple(tool.tool for tool in function_tools.values()))
         steps: list[ChatMessage] = []
         max_steps = ToolSettings().max_steps
         for _ in range(max_steps + 1):
-            answer = await self._whole(request, model)
+            answer = await self._whole_answer(request, model)
             calls = answer.tool_calls
             if not calls:
                 return replace(answer, steps=tuple(steps))
@@ -363,19 +374,21 @@ class Client:
             hint="Change the prompt, or the results of the tools.",
         )
 
-    async def _stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of an answer; if the server is away, search one for the next request."""
         try:
             async with aclosing(self._proxy.stream(request)) as events:
                 async for event in events:
                     yield event
         except ServerUnavailable:
             self._targets.clear()
-            self._found = None
+            self._chosen_endpoint = None
             raise
 
-    async def _request(
+    async def _new_request(
         self, messages: Messages, model: str, options: Options, output: WantedOutput | None = None
     ) -> ChatRequest:
+        """Return a request for these messages; finds server and model if they are not known."""
         sent = messages_of(messages)
         target = await self._target(model or self._model)
         return ChatRequest(
@@ -388,67 +401,75 @@ class Client:
         )
 
     async def _target(self, model: str) -> Target:
-        async with self._lock:
+        """Return the server and model for a name, which is empty for any model; found once."""
+        async with self._target_lock:
             if model not in self._targets:
-                self._targets[model] = await self._find(model)
+                self._targets[model] = await self._find_target(model)
             return self._targets[model]
 
-    async def _find(self, model: str) -> Target:
+    async def _find_target(self, model: str) -> Target:
         """Choose server and model; wait while a server loads its model."""
-        candidates = await self._probe()
-        choice = choose_without_asking(candidates, model=model, remembered=_NO_MEMORY)
+        candidates = await self._candidates()
+        choice = choose_without_asking(candidates, model=model, remembered=_NOTHING_REMEMBERED)
         while choice.target is not None and choice.awaits_model:
             await asyncio.sleep(_POLL_S)
             candidate = await self._proxy.check(choice.target.endpoint)
-            choice = choose_without_asking((candidate,), model=model, remembered=_NO_MEMORY)
+            choice = choose_without_asking(
+                (candidate,), model=model, remembered=_NOTHING_REMEMBERED
+            )
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
-        self._found = choice.target.endpoint
+        self._chosen_endpoint = choice.target.endpoint
         return choice.target
 
-    async def _probe(self) -> tuple[Candidate, ...]:
-        endpoint = self._named or self._found
+    async def _candidates(self) -> tuple[Candidate, ...]:
+        """Probe the server that was given or found; if there is none, all usual addresses."""
+        endpoint = self._given_endpoint or self._chosen_endpoint
         if endpoint is None:
             return await self.detect()
         return (await self._proxy.check(endpoint),)
 
-    async def _endpoint(self) -> Endpoint:
-        endpoint = self._named or self._found
+    async def _find_endpoint(self) -> Endpoint:
+        """Return the server that was given or found; else search one, or raise an error."""
+        endpoint = self._given_endpoint or self._chosen_endpoint
         if endpoint is not None:
             return endpoint
         candidates = await self.detect()
-        chosen = choose(candidates, model=self._model, remembered=_NO_MEMORY).candidate
+        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
         if chosen is None:
             raise why_unusable(candidates)
-        self._found = chosen.endpoint
+        self._chosen_endpoint = chosen.endpoint
         return chosen.endpoint
 
-    async def _info(self, name: str) -> ModelInfo:
+    async def _model_info(self, name: str) -> ModelInfo:
+        """Ask the server for its models and return this one, or raise `RequestInvalid`."""
         for model in await self.models(is_refresh=True):
             if model.model_id == name:
                 return model
         raise RequestInvalid(f"The server has no model {name!r}.", kind="model_missing")
 
     def _key_for(self, endpoint: Endpoint) -> str | None:
-        is_own = endpoint.is_loopback
-        if self._named is not None:
-            is_own = endpoint.origin == self._named.origin
-        return self._key if is_own and self._key else None
+        """Return the key for the given server; without one, for servers on this machine."""
+        may_have_key = endpoint.is_loopback
+        if self._given_endpoint is not None:
+            may_have_key = endpoint.origin == self._given_endpoint.origin
+        return self._key if may_have_key and self._key else None
 
 
-T = TypeVar("T")
-P = ParamSpec("P")
+T = TypeVar("T")  # result of a method
+P = ParamSpec("P")  # parameters of a method, without `self`
 
 
 def _blocking(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[SyncClient, P], T]:
+    """Return a method of `SyncClient` that runs one of `Client` and waits for its result."""
 
     @wraps(method)
-    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._result(self._begin(lambda: method(self._client, *args, **kwargs)))
+    def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._wait_for(self._start(lambda: method(self._client, *args, **kwargs)))
 
-    return call
+    return run_and_wait
 
 
 _CLOSED = "This client is closed."
@@ -472,7 +493,7 @@ class SyncClient:
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._client = Client(endpoint, **settings)
-        self._lock = threading.Lock()
+        self._start_lock = threading.Lock()  # nothing is started while `close` runs
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="lmchat-client", daemon=True
@@ -491,25 +512,25 @@ class SyncClient:
         """Yield the events of an answer; leaving the loop early closes the connection."""
         events: SimpleQueue[StreamEvent | None] = SimpleQueue()
 
-        async def pump() -> None:
+        async def fill_queue() -> None:
+            """Put the events into the queue; None when the connection is closed."""
             try:
-                async with aclosing(
-                    self._client.stream(messages, model=model, **options)
-                ) as incoming:
+                stream = self._client.stream(messages, model=model, **options)
+                async with aclosing(stream) as incoming:
                     async for event in incoming:
                         events.put(event)
             finally:
                 events.put(None)
 
-        running = self._begin(pump)
+        running = self._start(fill_queue)
         event: StreamEvent | None = None
         try:
             while (event := events.get()) is not None:
                 yield event
-            self._result(running)
+            self._wait_for(running)
         finally:
             running.cancel()
-            while event is not None:  # until the connection is closed
+            while event is not None:  # the loop was left early: wait for the None
                 event = events.get()
 
     def metrics(self) -> Metrics:
@@ -523,29 +544,32 @@ class SyncClient:
     def close(self) -> None:
         """Close all connections and end the thread; running calls are stopped."""
         self._refuse_own_thread()
-        with self._lock:
+        with self._start_lock:
             if self._loop.is_closed():
                 return
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._stop_tasks(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    async def _end(self) -> None:
+    async def _stop_tasks(self) -> None:
+        """Cancel all other tasks of the loop, wait for them, and close the connections."""
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await self._client.aclose()
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start a coroutine in the thread of the loop; raises `WrongUse` after `close`."""
         self._refuse_own_thread()
-        with self._lock:  # so that whatever is begun is known to the loop before it stops
+        with self._start_lock:
             if self._loop.is_closed():
                 raise WrongUse(_CLOSED)
             return asyncio.run_coroutine_threadsafe(work(), self._loop)
 
-    def _result(self, running: Future[T]) -> T:
+    def _wait_for(self, running: Future[T]) -> T:
+        """Return the result of a coroutine that was started; an interrupted wait cancels it."""
         try:
             return running.result()
         except CancelledError:
@@ -554,5 +578,6 @@ class SyncClient:
             running.cancel()
 
     def _refuse_own_thread(self) -> None:
-        if threading.current_thread() is self._thread:  # it would wait for itself for ever
+        """Raise `WrongUse` in the thread of the loop, which would wait for itself for ever."""
+        if threading.current_thread() is self._thread:
             raise WrongUse("This client cannot be used from its own `on_progress`.")

@@ -1,4 +1,4 @@
-"""Certificates that https servers are judged by."""
+"""Certificates by which https servers are verified."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ from lmchat.files import expanded_path, read_plain
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Environment variables that name certificates for all programs."""
-MAX_BYTES = 4 << 20  # longest file of certificates; all authorities of the world are 250 kB
+# Largest file of certificates; the usual list of all authorities has 250 kB.
+MAX_BYTES = 4 * 1024 * 1024
 
 
 def trusted(ca_file: str = "") -> ssl.SSLContext:
-    """Return the certificates that https servers are judged by; reads files.
+    """Return a TLS context with the certificates by which servers are verified; reads files.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual ones, `ca_file` is added. Raises
-    `ServerUnavailable` for a file that cannot be read, or holds no certificate.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual certificates, those of `ca_file` are added.
+
+    Raises:
+        ServerUnavailable: a file cannot be read, or holds no certificate.
     """
-    file, folder = (os.environ.get(name) or None for name in VARIABLES)
+    file_variable, folder_variable = VARIABLES
+    file = os.environ.get(file_variable) or None
+    folder = os.environ.get(folder_variable) or None
     if file or folder:
-        with _readable(VARIABLES[0] if file else VARIABLES[1], file or folder or ""):
+        variable = file_variable if file else folder_variable
+        with _errors_name_setting(variable, file or folder or ""):
             context = ssl.create_default_context(cafile=file, capath=folder)
     else:
         context = httpx.create_ssl_context(trust_env=False)
         context.load_default_certs()
     if ca_file:
-        with _readable("ca_file", ca_file):
+        with _errors_name_setting("ca_file", ca_file):
             content = read_plain(expanded_path(ca_file), max_bytes=MAX_BYTES)
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     if file or ca_file:
@@ -42,19 +48,20 @@ def trusted(ca_file: str = "") -> ssl.SSLContext:
 
 
 @contextmanager
-def _readable(setting: str, named: str) -> Iterator[None]:
+def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
+    """Raise `ServerUnavailable` with the setting and its path if the block cannot load a file."""
     try:
         yield
     except (ssl.SSLError, ValueError) as error:
-        raise _unusable(setting, named, "it contains no certificates", error) from None
+        raise _unusable(setting, path, "it contains no certificates", error) from None
     except (OSError, FileRefused) as error:
         reason = getattr(error, "strerror", "") or str(error)
-        raise _unusable(setting, named, reason, error) from None
+        raise _unusable(setting, path, reason, error) from None
 
 
-def _unusable(setting: str, named: str, reason: str, error: Exception) -> ServerUnavailable:
+def _unusable(setting: str, path: str, reason: str, error: Exception) -> ServerUnavailable:
     return ServerUnavailable(
-        f"The certificates in {setting} cannot be used: {named}: {reason.rstrip('.')}.",
+        f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
         kind="certificate",
         hint=f"Set {setting} to a PEM file with certificates, or unset it.",
         details=type(error).__name__,

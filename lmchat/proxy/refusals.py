@@ -21,25 +21,26 @@ from lmchat.text import safe_line, shell_word, without_secret
 
 
 class Rule(Struct, frozen=True):
-    """One kind of refusal; the first rule that fits counts."""
+    """Row of the table of refusals; the first that fits a reply gives its kind and words."""
 
     kind: str
-    statuses: tuple[int, ...] = ()  # 0 inside a stream; empty: all
-    pattern: str = ""  # searched in the lower-case line that `_searched` returns
-    message: str = "{said}"
+    statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
+    pattern: str = ""  # searched in the lower-case line that `_searched_line` returns
+    message: str = "{said}"  # {said} is what the server says; see `_message_fields` for others
     hint: str = ""
     has_product_hint: bool = False  # whether `refusal_hints` of a product replaces the hint
 
-    def fits(self, status: int, searched: str) -> bool:
+    def fits(self, status: int, searched_line: str) -> bool:
         has_status = not self.statuses or status in self.statuses
-        return has_status and re.search(self.pattern, searched) is not None
+        return has_status and re.search(self.pattern, searched_line) is not None
 
     def hint_for(self, product: Product) -> str:
+        """Return the hint of a product for this kind if it has one, else that of the rule."""
         product_hint = product.facts.refusal_hints.get(self.kind, "")
         return product_hint if self.has_product_hint and product_hint else self.hint
 
 
-_STREAM = (0,)
+_NO_STATUS = (0,)
 _OVERFLOW = (
     r"exceed_context_size|context_length_exceeded|maximum context length"
     r"|exceeds the available context|tokens to keep from the initial prompt"
@@ -196,10 +197,10 @@ RULES: tuple[Rule, ...] = (
         "bad_request", (400, 409, 422), hint="Check the options that you set, such as temperature."
     ),
     Rule("rate_limited", (429,), hint=_LIMIT_HINT),
-    Rule("rate_limited", _STREAM, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
+    Rule("rate_limited", _NO_STATUS, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
     Rule(
         "busy",
-        _STREAM,
+        _NO_STATUS,
         r"overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable|server.busy",
         hint=_BUSY_HINT,
     ),
@@ -218,19 +219,20 @@ RULES: tuple[Rule, ...] = (
 
 
 _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
-"""A number; Gemini writes its unit behind it."""
-_UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+"""Matches "3", "0.5" and "12s", as Gemini writes it."""
+_UNIT_SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
     """Return the seconds to wait, or None if the server named none (R-32)."""
-    if found := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
-        return float(found[1]) / 1000
-    named = headers.get("retry-after", "") or _retry_delay(facts)
-    if found := _SECONDS.fullmatch(named):
-        return float(found[1])
+    if match := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
+        return float(match[1]) / 1000
+    delay_or_date = headers.get("retry-after", "") or _retry_delay(facts)
+    if match := _SECONDS.fullmatch(delay_or_date):
+        return float(match[1])
+
     try:
-        date = parsedate_to_datetime(named)
+        date = parsedate_to_datetime(delay_or_date)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if date.tzinfo is None:
@@ -239,28 +241,30 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
 
 
 def _retry_delay(facts: Mapping[str, Any]) -> str:
-    """Return the delay that Gemini names in the details of an error."""
+    """Return the delay that Gemini names in the details of an error, such as "12s"."""
     for detail in dicts_in(facts.get("details")):
         if delay := str_or_empty(dict_or_empty(detail).get("retryDelay")):
             return delay
     return ""
 
 
-def span(seconds: float) -> str:
-    """Write a time to wait in its two largest units, never shorter than it is."""
+def wait_words(seconds: float) -> str:
+    """Write a time to wait, rounded up to seconds, in its two largest units: 1 h 5 min."""
     left_s = math.ceil(seconds)
-    words: list[str] = []
-    for unit, size_s in _UNITS.items():
-        count, left_s = divmod(left_s, size_s)
-        if count or words or unit == "s":
-            words.append(f"{count} {unit}")
-    return " ".join(words[:2])
+    parts: list[str] = []
+    for unit, unit_s in _UNIT_SECONDS.items():
+        count, left_s = divmod(left_s, unit_s)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
-_TOKENS_NEEDED = re.compile(
+# "… (requested 9000 tokens", "your request (9000", "contains at least 9000", …
+_NEEDED_TOKENS = re.compile(
     r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
 )
-_TOKENS_ROOM = re.compile(
+# "maximum context length is 4096", "the context size (4096", …
+_CONTEXT_TOKENS = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
@@ -275,6 +279,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     host: str = ""
 
     def __repr__(self) -> str:
+        """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
 
 
@@ -283,7 +288,7 @@ def refusal(
 ) -> ServerRejected:
     """Return the error for a reply whose status or body refuses."""
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
-    return _error(status, headers, error_body, facts)
+    return _rejection(status, headers, error_body, facts)
 
 
 def not_an_llm(reason: str, details: str = "") -> ServerRejected:
@@ -292,15 +297,19 @@ def not_an_llm(reason: str, details: str = "") -> ServerRejected:
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
 
 
+_STATUS_DIGITS = 3
+
+
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
     """Return the error for an error object inside a stream; its `status` is None."""
     error_body = read_value(value, key=facts.key)
     code = error_body.code
-    is_status = code.isdecimal() and len(code) == len("503")
-    return _error(int(code) if is_status else 0, {}, error_body, facts, is_in_stream=True)
+    is_status = code.isdecimal() and len(code) == _STATUS_DIGITS
+    status = int(code) if is_status else 0
+    return _rejection(status, {}, error_body, facts, is_in_stream=True)
 
 
-def _error(
+def _rejection(
     status: int,
     headers: Mapping[str, str],
     body: ErrorBody,
@@ -308,17 +317,21 @@ def _error(
     *,
     is_in_stream: bool = False,
 ) -> ServerRejected:
-    searched = _searched(body, facts, headers.get("www-authenticate", ""))
-    rule = next(rule for rule in RULES if rule.fits(status, searched))
-    words = _words(status, headers, body, facts)
+    """Return the error for a refusal by the first rule that fits; the last rule fits all.
+
+    `status` is 0 for an error inside a stream that names none.
+    """
+    searched_line = _searched_line(body, facts, headers.get("www-authenticate", ""))
+    rule = next(rule for rule in RULES if rule.fits(status, searched_line))
+    fields = _message_fields(status, headers, body, facts)
     wait_s = retry_after_s(headers, body.facts)
-    message = _sentence(rule, words, body, is_in_stream=is_in_stream)
+    message = _message(rule, fields, body, is_in_stream=is_in_stream)
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     error = ServerRejected(
         without_secret(message, facts.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=_next_step(rule, words, facts, wait_s),
+        hint=_hint(rule, fields, facts, wait_s),
         details=without_secret(details, facts.key),
         retry_after_s=wait_s,
     )
@@ -328,8 +341,9 @@ def _error(
     return error
 
 
-def _sentence(rule: Rule, words: dict[str, str], body: ErrorBody, *, is_in_stream: bool) -> str:
-    message = rule.message.format(**words)
+def _message(rule: Rule, fields: dict[str, str], body: ErrorBody, *, is_in_stream: bool) -> str:
+    """Return the message of a rule, with what is known of this refusal."""
+    message = rule.message.format(**fields)
     if rule.kind == "context_overflow":
         needed, room = _token_counts(body)
         if needed and room:
@@ -341,33 +355,40 @@ def _sentence(rule: Rule, words: dict[str, str], body: ErrorBody, *, is_in_strea
     return message
 
 
-def _next_step(rule: Rule, words: dict[str, str], facts: RequestFacts, wait_s: float | None) -> str:
+def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float | None) -> str:
+    """Return the next step: to wait as long as the server asks, or the hint of the rule."""
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
-        return f"Wait {span(wait_s)}, as the server asks, then try again."
+        return f"Wait {wait_words(wait_s)}, as the server asks, then try again."
     hint = rule.hint_for(facts.product)
     if hint == KEY_REJECTED and not facts.key:
         return KEY_MISSING
-    # it may hold a command
-    return hint.format(**words | {name: shell_word(words[name]) for name in ("model", "host")})
+    # The hint may hold a command, in which names have to be quoted.
+    shell_fields = {name: shell_word(fields[name]) for name in ("model", "host")}
+    return hint.format(**fields | shell_fields)
 
 
-def _searched(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
-    """Return the line that rules search: marks for what is not in words, then the words."""
-    marks = [f"<{facts.product.value}>"]
+def _searched_line(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
+    """Return the line that rules search: facts in angle brackets, then the words of the error.
+
+    Example: `<ollama> <no key> invalid_request_error  max_tokens unknown field`. `challenge` is the
+    header WWW-Authenticate, whose scheme is one of the facts (`<basic>`).
+    """
+    tags = [f"<{facts.product.value}>"]
     if body.is_html:
-        marks.append("<web page>")
+        tags.append("<web page>")
     elif not body.message:
-        marks.append("<empty>")
+        tags.append("<empty>")
     if scheme := challenge.partition(" ")[0]:
-        marks.append(f"<{scheme}>")
+        tags.append(f"<{scheme}>")
     if not facts.key:
-        marks.append("<no key>")
-    return " ".join([*marks, body.type, body.code, body.param, body.message]).lower()
+        tags.append("<no key>")
+    return " ".join([*tags, body.type, body.code, body.param, body.message]).lower()
 
 
-def _words(
+def _message_fields(
     status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
 ) -> dict[str, str]:
+    """Return the values of the fields in messages and hints of rules, such as `{said}`."""
     said = f"says: {body.message}" if body.message else f"answered {status_words(status)}."
     location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
@@ -380,20 +401,23 @@ def _words(
 
 
 def _token_counts(body: ErrorBody) -> tuple[int | None, int | None]:
-    """Return the tokens that a prompt needs, and the room for them."""
-    needed = _tokens(body, "n_prompt_tokens", _TOKENS_NEEDED)
-    return needed, _tokens(body, "n_ctx", _TOKENS_ROOM)
+    """Return the tokens that a prompt needs, and those of the context window; None if not named."""
+    needed = _token_count(body, "n_prompt_tokens", _NEEDED_TOKENS)
+    room = _token_count(body, "n_ctx", _CONTEXT_TOKENS)
+    return needed, room
 
 
-def _tokens(body: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:
-    count = count_or_none(body.facts.get(name))
-    if count is None and (found := pattern.search(body.message.lower())):
-        count = int(found[1])
+def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int | None:
+    """Return a number of tokens from a field of the error, else from its message; None for 0."""
+    count = count_or_none(body.facts.get(field))
+    if count is None:
+        match = pattern.search(body.message.lower())
+        count = int(match[1]) if match else None
     return count or None
 
 
 def shown_address(location: str) -> str:
-    """Return an address that a server names, without what may be secret in it."""
+    """Return an address that a server names, without password and query, which may be secret."""
     try:
         parts = urlsplit(location)
     except ValueError:
@@ -403,7 +427,7 @@ def shown_address(location: str) -> str:
 
 
 def status_words(status: int) -> str:
-    """Return a status with its name: 502 Bad Gateway."""
+    """Return a status with its name: 502 Bad Gateway; "with status 799" if it has none."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

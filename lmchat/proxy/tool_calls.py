@@ -11,20 +11,26 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty, encode, str_o
 
 
 class _Call(Struct):
+    """What has arrived of one call."""
+
     call_id: str = ""
     name: str = ""
 
 
 class ToolCalls:
-    """Tool calls of an answer, as far as they are known."""
+    """Tool calls of one answer; gives each a number, which counts from 0."""
 
     def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._by_index: dict[int | None, int] = {}
-        self._by_id: dict[tuple[int | None, str], int] = {}
+        self._calls: list[_Call] = []  # by number
+        self._number_by_index: dict[int | None, int] = {}  # by the server's index
+        self._number_by_id: dict[tuple[int | None, str], int] = {}  # by the server's index and id
 
     def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
-        """Turn a fragment into an event, which has only what is new."""
+        """Add a fragment to its call; return an event with what is new of the call.
+
+        Id and name are in the event that brings them first. `fragment` is an element of the field
+        `tool_calls` of a chunk.
+        """
         call_id = str_or_empty(fragment.get("id"))
         function = dict_or_empty(fragment.get("function"))
         name = str_or_empty(function.get("name"))
@@ -45,23 +51,27 @@ class ToolCalls:
         return event
 
     def _number_of(self, index: int | None, call_id: str, name: str) -> int:
-        """Return the number of the call, which may differ from the server's index."""
-        number = self._by_id.get((index, call_id))
+        """Return the number of the call that a fragment belongs to; begin a call if it is new.
+
+        It may differ from the server's index: some servers repeat 0, others send none.
+        """
+        number = self._number_by_id.get((index, call_id))
         if number is not None:
             return number
+
         is_nameless = index is None and not (call_id or name)
         if is_nameless and self._calls:
             return len(self._calls) - 1
 
-        number = self._by_index.get(index)
+        number = self._number_by_index.get(index)
         if number is None or self._is_next_call(number, call_id, name):
             number = len(self._calls)
             self._calls.append(_Call())
         if call_id:
-            self._by_id.setdefault((index, call_id), number)
-            self._by_id.setdefault((None, call_id), number)
+            self._number_by_id.setdefault((index, call_id), number)
+            self._number_by_id.setdefault((None, call_id), number)  # later fragments lack an index
         if index is not None:
-            self._by_index[index] = number
+            self._number_by_index[index] = number
         return number
 
     def _is_next_call(self, number: int, call_id: str, name: str) -> bool:

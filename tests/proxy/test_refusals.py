@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.domain.product import Product
-from lmchat.proxy.refusals import RequestFacts, refusal, refusal_in_stream, retry_after_s, span
+from lmchat.proxy.refusals import (
+    RequestFacts,
+    refusal,
+    refusal_in_stream,
+    retry_after_s,
+    wait_words,
+)
 
 P = Product
 ANY = Product.OPENAI_COMPATIBLE
@@ -301,7 +307,7 @@ def test_the_field_that_is_named_is_known_and_told_once():
     ],
 )
 def test_a_time_to_wait_is_told_in_its_two_largest_units(seconds, words):
-    assert span(seconds) == words
+    assert wait_words(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lmchat.proxy.servers.base import Server
 
 
 def _subclasses(base: type[Server]) -> Iterator[type[Server]]:
+    """Yield all classes below a class."""
     for subclass in base.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)
@@ -22,11 +23,16 @@ def _subclasses(base: type[Server]) -> Iterator[type[Server]]:
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-_BY_PRODUCT = {kind.product: kind() for kind in _subclasses(Server) if "product" in vars(kind)}
+# A class without a `product` of its own is the base of others, such as `Hosted`.
+_BY_PRODUCT = {
+    server_class.product: server_class()
+    for server_class in _subclasses(Server)
+    if "product" in vars(server_class)
+}
 SERVERS: tuple[Server, ...] = tuple(_BY_PRODUCT[product] for product in Product)
 """All products, in the order of detection."""
 
 
 def server_of(product: Product) -> Server:
-    """Return what is known about a product."""
+    """Return the server class of a product, as its one instance."""
     return _BY_PRODUCT[product]
