@@ -15,16 +15,17 @@ from lmchat.formats.file_values import Record, number_in, record_in, text_in, ti
 from lmchat.formats.foreign import (
     DAMAGED,
     ForeignChat,
+    ForeignPart,
     JsonFormat,
-    MessageFacts,
-    MessagePiece,
+    MessageMetadata,
     ToolRun,
     call_of,
 )
 from lmchat.formats.text_files import TextFile
 
-_ALL = "all"
-_KIND = "content_type"
+_TO_USER = "all"  # recipient of what is no tool call
+_KIND = "content_type"  # field with the kind of a content or of a part
+# Kinds:
 _IMAGE = "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 _THOUGHTS = ("thoughts", "reasoning_recap")
@@ -38,7 +39,7 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
-"""Kinds of which all that is shown is text."""
+"""Kinds whose text is all that ChatGPT shows of them."""
 
 
 def fits(value: Record) -> bool:
@@ -47,23 +48,23 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read all branches; the path leads to `current_node`."""
-    yield _ChatgptReader(value, file).chat()
+    """Read the chat of a value with all branches; the path leads to `current_node`."""
+    yield _ChatgptReader(value, file).read()
 
 
 class _ChatgptReader:
     """Reader of one chat."""
 
     def __init__(self, value: Record, file: TextFile) -> None:
-        self._nodes: dict[str, Record] = {}
+        self._nodes: dict[str, Record] = {}  # by key
         self._file = file
-        self._used: set[str] = set()  # keys of the thoughts that an answer has
+        self._used: set[str] = set()  # keys of the thoughts that were given to an answer
         self._chat = ForeignChat(
             key=text_in(value, "conversation_id")
             or text_in(value, "id")
             or str(value.get("create_time")),
             title=text_in(value, "title"),
-            current=text_in(value, "current_node"),
+            path_end=text_in(value, "current_node"),
             created_at=time_of(value.get("create_time")),
             updated_at=time_of(value.get("update_time")),
         )
@@ -73,25 +74,27 @@ class _ChatgptReader:
             elif node:
                 self._chat.omitted[DAMAGED] += 1
 
-    def chat(self) -> ForeignChat:
-        def time_s(key: str) -> float:
+    def read(self) -> ForeignChat:
+        """Add the messages to the chat, oldest first, and return it."""
+
+        def created_s(key: str) -> float:
             return number_in(_message(self._nodes[key]), "create_time")
 
-        for key in sorted(self._nodes, key=time_s):
+        for key in sorted(self._nodes, key=created_s):
             message = _message(self._nodes[key])
             self._chat.add(
                 key,
                 text_in(message.get("author"), "role") or Role.SYSTEM,
-                self._pieces(key),
+                self._message_parts(key),
                 parent=self._nodes[key].get("parent"),
-                facts=MessageFacts(
+                metadata=MessageMetadata(
                     created_at=time_of(message.get("create_time")),
                     model=text_in(message.get("metadata"), "model_slug"),
                 ),
             )
         return self._chat
 
-    def _pieces(self, key: str) -> Iterator[MessagePiece]:
+    def _message_parts(self, key: str) -> Iterator[ForeignPart]:
         """Yield the parts of a message; raises `TypeError` for values of wrong types."""
         message = self._nodes[key].get("message")
         if not message:
@@ -103,54 +106,72 @@ class _ChatgptReader:
         if is_hidden or text_in(content, _KIND) in (*_THOUGHTS, *_HIDDEN):
             return
 
-        text = _text(content, self._chat)
+        text = _read_text(content, self._chat)
         role = message["author"]["role"]
-        recipient = text_in(message, "recipient") or _ALL
-        yield from self._images(content, role)
+        recipient = text_in(message, "recipient") or _TO_USER
+        yield from self._add_images(content, role)
         if role == Role.TOOL:
             yield from self._tool_runs(key, text_in(message["author"], "name"), text)
         elif role == Role.ASSISTANT:
-            yield from self._answer(key, recipient, text)
+            yield from self._answer_parts(key, recipient, text)
         else:
             yield text
 
-    def _answer(self, key: str, recipient: str, text: str) -> Iterator[MessagePiece]:
-        """Yield the thoughts before an answer, and the answer or tool call."""
-        is_call = recipient != _ALL
-        if is_call or text.strip():
-            yield ReasoningPart(text=self._thoughts_above(key))
-        yield call_of(key, recipient, text) if is_call else text
+    def _answer_parts(self, key: str, recipient: str, text: str) -> Iterator[ForeignPart]:
+        """Yield the thoughts before an answer, and its text or tool call.
 
-    def _images(self, content: Record, role: str) -> Iterator[FilePart]:
+        The recipient of a call is the name of the tool. A call has no id, so it gets the key of its
+        message, which is the parent of the message with the result.
+        """
+        is_call = recipient != _TO_USER
+        if is_call or text.strip():
+            yield ReasoningPart(text=self._take_thoughts_above(key))
+        if is_call:
+            yield call_of(key, recipient, text)
+        else:
+            yield text
+
+    def _add_images(self, content: Record, role: str) -> Iterator[FilePart]:
+        """Add the images of a prompt to the chat and yield their parts; count missing ones.
+
+        An image that a model or tool has made is counted as missing too.
+        """
         for part in content.get("parts") or ():
             if text_in(part, _KIND) == _IMAGE:
+                # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`.
                 name = text_in(part, "asset_pointer").rpartition("/")[2]
                 image = self._file.stored(name) if role == Role.USER else b""
-                yield from self._chat.images([image])
+                yield from self._chat.add_images([image])
 
     def _tool_runs(self, key: str, tool: str, text: str) -> Iterator[ToolRun]:
+        """Yield the result of a tool, if it has a text or its call is known."""
         parent = self._nodes[key].get("parent") or ""
-        if parent in self._chat.calls:
+        if parent in self._chat.calls_by_id:
             yield ToolRun(call=parent, result=text)
         elif text.strip():
             yield ToolRun(call=call_of("", tool or "tool", ""), result=text)
 
-    def _thoughts_above(self, key: str) -> str:
-        """Return the thoughts directly above an answer that no other answer has."""
-        found: list[str] = []
+    def _take_thoughts_above(self, key: str) -> str:
+        """Return the thoughts in the messages directly above an answer, oldest first.
+
+        They are marked as used, so that another answer below them does not get them again.
+        """
+        newest_first: list[str] = []
         above = text_in(self._nodes[key], "parent")
-        while above not in self._used and self._is_thought(above):
+        while above not in self._used and self._has_thoughts(above):
             self._used.add(above)
             thoughts = _content(self._nodes[above]).get("thoughts") or ()
             for thought in reversed(thoughts):
                 title = text_in(thought, "summary")
                 content = thought.get("content") if isinstance(thought, dict) else thought
-                text = self._chat.text(content)
-                found.append(f"**{title}**\n\n{text}".strip() if title else text)
+                text = self._chat.read_text(content)
+                if title:
+                    text = f"**{title}**\n\n{text}".strip()
+                newest_first.append(text)
             above = text_in(self._nodes[above], "parent")
-        return "\n\n".join(text for text in reversed(found) if text)
+        return "\n\n".join(text for text in reversed(newest_first) if text)
 
-    def _is_thought(self, key: str) -> bool:
+    def _has_thoughts(self, key: str) -> bool:
         return text_in(_content(self._nodes.get(key, {})), _KIND) in _THOUGHTS
 
 
@@ -162,21 +183,29 @@ def _content(node: Record) -> Record:
     return record_in(_message(node), "content")
 
 
-def _text(content: Record, chat: ForeignChat) -> str:
-    """Return the text of a message, and count what is left out."""
+def _read_text(content: Record, chat: ForeignChat) -> str:
+    """Return the text of a message, and count what is no text as left out.
+
+    Raises `TypeError` for parts that are no list.
+    """
     parts = content.get("parts") or []
     if not isinstance(parts, list):
         raise TypeError
-    texts = [text for part in parts if (text := _part_text(part, chat))]
-    text = "\n".join(texts) or text_in(content, "text") or text_in(content, "result")
+    texts = [_read_part_text(part, chat) for part in parts]
+    text = "\n".join(filter(None, texts))
+    text = text or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
-    shown = ("text", "result") if kind in _TEXTS else content.keys() - {_KIND, "parts"}
-    if not text and any(content.get(name) for name in shown):
+    if kind in _TEXTS:
+        fields_with_content = {"text", "result"}
+    else:
+        fields_with_content = content.keys() - {_KIND, "parts"}
+    if not text and any(content.get(field) for field in fields_with_content):
         chat.omit(kind)
     return text
 
 
-def _part_text(part: Any, chat: ForeignChat) -> str:
+def _read_part_text(part: Any, chat: ForeignChat) -> str:
+    """Return the text of a part; one that has none is counted as left out, except an image."""
     if isinstance(part, str):
         return part
     text = text_in(part, "text")  # of a recording

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from functools import partial
 
 from lmchat.formats.file_values import Record, time_of
-from lmchat.formats.foreign import ChatReaders, DatabaseFormat, ForeignChat, MessageFacts
+from lmchat.formats.foreign import ChatReaders, DatabaseFormat, ForeignChat, MessageMetadata
 from lmchat.formats.foreign_database import ForeignDatabase
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
     """Read each chat; a message follows the one before it, unless it names its parent."""
-    messages = database.rows_by("message", "chat_id")
+    messages_of = database.rows_by("message", "chat_id")
     for row in database.rows("select * from chat order by id"):
-        yield partial(_chat, row, messages(row["id"]))
+        yield partial(_read_chat, row, messages_of(row["id"]))
 
 
-def _chat(row: Record, messages: Iterator[Record]) -> Iterator[ForeignChat]:
+def _read_chat(row: Record, messages: Iterator[Record]) -> Iterator[ForeignChat]:
+    """Read the chat of a row of `chat`, with its rows of `message`."""
     chat = ForeignChat(
         key=f"{row['id']} {row['started_at']}",  # each database counts from 1
         title=row["title"],
@@ -26,12 +27,12 @@ def _chat(row: Record, messages: Iterator[Record]) -> Iterator[ForeignChat]:
         is_archived=bool(row["archived"]),
     )
     for message in messages:
-        parent = chat.last if message["parent_id"] is None else str(message["parent_id"])
-        facts = MessageFacts(
+        parent = chat.last_key if message["parent_id"] is None else str(message["parent_id"])
+        metadata = MessageMetadata(
             created_at=time_of(message["timestamp"]), model=message["model"] or row["model"]
         )
-        pieces = [message["content"]]
-        chat.add(str(message["id"]), message["role"], pieces, parent=parent, facts=facts)
+        parts = [message["content"]]
+        chat.add(str(message["id"]), message["role"], parts, parent=parent, metadata=metadata)
     yield chat
 
 

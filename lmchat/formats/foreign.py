@@ -1,6 +1,7 @@
 """Chats of other programs, and the sessions made of them.
 
-The module of a program has `FORMATS`, a tuple of its `JsonFormat`s and `DatabaseFormat`s.
+The module of a program has `FORMATS`, a tuple of `JsonFormat`s, `RecordsFormat`s and
+`DatabaseFormat`s. Its functions add messages to a `ForeignChat`, which counts what is left out.
 """
 
 from __future__ import annotations
@@ -42,29 +43,33 @@ from lmchat.images import check_imported_image
 from lmchat.text import plural
 
 MOST_NAMED = 1000  # omissions that are named before the next session; the others are counted
+# Kinds of omissions, in the singular.
 DAMAGED = "damaged message"
 REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
-_EMPTY: tuple[object, ...] = (None, "", [], {})
-_SYSTEM = "system prompt"  # key of the message made of it
+_EMPTY: tuple[object, ...] = (None, "", [], {})  # values that leave nothing out
+_SYSTEM = "system prompt"  # key of the message with the system prompt of the chat
+# Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_LARGEST_FIGURE = 1e15  # of tokens or milliseconds; not a number is not smaller
-_MOST_KINDS = 10  # of what is left out, that are named
+_LARGEST_FIGURE = 1e15  # of tokens or milliseconds
+_MOST_KINDS = 10  # kinds of omissions that are named for a chat; the others are summed up
 _LONGEST_NAME = 100  # characters of a kind, or of a title beside it
 
 
 class ToolRun(Struct, frozen=True, kw_only=True):
-    """Call of a tool, perhaps by its id, with its result."""
+    """Call of a tool with its result."""
 
     call: str | ToolCallPart
+    """The call, or the id of one that an earlier message had."""
     result: Any
+    """Text, or any other value of JSON."""
 
 
-MessagePiece = str | Part | ToolRun
-"""Text, another part, or a tool call with its result."""
+ForeignPart = str | Part | ToolRun
+"""Part of a message as the module of a program gives it; a text may begin with `<think>`."""
 
 
-class MessageFacts(Struct, frozen=True, kw_only=True):
+class MessageMetadata(Struct, frozen=True, kw_only=True):
     """Time of a message; model and figures of an answer."""
 
     created_at: datetime | None = None
@@ -72,40 +77,49 @@ class MessageFacts(Struct, frozen=True, kw_only=True):
     receipt: Receipt | None = None
 
 
-NO_FACTS = MessageFacts()
+NO_METADATA = MessageMetadata()
 
 
 class ForeignMessage(Struct, frozen=True, kw_only=True):
-    """Message of another program; one without parts is left out, and its parent takes its place."""
+    """Message of another program.
+
+    One without parts keeps the tree connected; the session is made without it.
+    """
 
     role: Role
     parts: list[Part]
-    parent: str | None
+    parent: str | None  # key of the message before it
     created_at: datetime | None = None
     model: str = ""
     receipt: Receipt | None = None
 
 
 class ForeignChat(Struct, kw_only=True):
-    """Chat of another program, to which its messages are added."""
+    """Chat of another program, to which its messages are added one after the other."""
 
     key: str
+    """Identifies the chat among those of its program; the session's id is a hash of it."""
     title: str | None = ""
-    current: str | None = None  # message at the end of the chosen path, by default the last one
+    path_end: str | None = None
+    """Key of the message at the end of the path that the program shows; None for the last one."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str | None = ""
     model: str = ""
     is_archived: bool = False
     is_pinned: bool = False
-    session_id: str = ""  # by default a hash, so that a chat is imported once
-    omitted: Counter[str] = field(default_factory=Counter)  # numbers of what is left out, by name
+    session_id: str = ""
+    """Id of the session; if empty, a hash of the program and `key`."""
+    omitted: Counter[str] = field(default_factory=Counter)
+    """Numbers of omissions by kind, which is a word in the singular."""
     messages: dict[str, ForeignMessage] = {}
-    calls: dict[str, ToolCallPart] = {}
+    """Messages by key, in the order in which they were added."""
+    calls_by_id: dict[str, ToolCallPart] = {}
     files: dict[str, bytes] = {}
+    """Content of images by digest."""
 
     @property
-    def last(self) -> str | None:
+    def last_key(self) -> str | None:
         """Key of the message that was added last."""
         return next(reversed(self.messages), None)
 
@@ -113,50 +127,53 @@ class ForeignChat(Struct, kw_only=True):
         self,
         key: Any,
         role: Any,
-        pieces: Iterable[MessagePiece],
+        parts: Iterable[ForeignPart],
         *,
         parent: Any,
-        facts: MessageFacts = NO_FACTS,
+        metadata: MessageMetadata = NO_METADATA,
     ) -> None:
         """Add a message; one that is damaged or has a known key is counted and left out.
 
-        An answer with tool results becomes a message up to them, one for each result, and one for
-        the rest, which has the key.
+        Values come from a file, so those of type `Any` are checked. `parts` may be a generator that
+        raises an error for a damaged message. An answer with tool results becomes several messages:
+        the parts before a result, a tool message for each result, the parts after them. The last
+        one has `key`.
         """
         if not isinstance(key, str) or not key:
             self.omitted[DAMAGED] += 1
             return
         try:
-            messages = self._split(pieces, Role(role))
+            split_messages = self._split_at_results(parts, Role(role))
         except (*BAD_VALUE_ERRORS, msgspec.MsgspecError):
             self.omitted[DAMAGED] += 1
-            messages = []
-        if not messages:
-            messages = [(Role.USER, [])]  # keeps its place in the tree
+            split_messages = []
+        if not split_messages:
+            split_messages = [(Role.USER, [])]  # an empty one, which messages below it refer to
 
-        model = text_or_empty(facts.model)
-        receipt = _sound_receipt(facts.receipt)
-        above = parent if isinstance(parent, str) else None
-        for number, (author, parts) in enumerate(messages, 1):
-            is_last = number == len(messages)
-            is_answer = author is Role.ASSISTANT
+        model = text_or_empty(metadata.model)
+        receipt = _valid_receipt(metadata.receipt)
+        parent_key = parent if isinstance(parent, str) else None
+        for number, (split_role, split_parts) in enumerate(split_messages, 1):
+            is_last = number == len(split_messages)
+            is_answer = split_role is Role.ASSISTANT
             message = ForeignMessage(
-                role=author,
-                parts=parts,
-                parent=above,
-                created_at=facts.created_at,
+                role=split_role,
+                parts=split_parts,
+                parent=parent_key,
+                created_at=metadata.created_at,
                 model=model if is_answer else "",
                 receipt=receipt if is_answer and is_last else None,
             )
-            above = key if is_last else f"{key}.{number}"
-            if above not in self.messages:
-                self.messages[above] = message
-            elif parts:
+            message_key = key if is_last else f"{key}.{number}"
+            if message_key not in self.messages:
+                self.messages[message_key] = message
+            elif split_parts:
                 self.omitted[REPEATED] += 1
+            parent_key = message_key
 
     @contextmanager
     def damage_counted(self) -> Iterator[None]:
-        """Count a message whose values are wrong, instead of losing the chat."""
+        """Count a damaged message if the block raises an error for a value of a wrong type."""
         try:
             yield
         except BAD_VALUE_ERRORS:
@@ -166,58 +183,72 @@ class ForeignChat(Struct, kw_only=True):
         """Count a part that is not imported, by the name that its program has for it."""
         self.omitted[text_or_empty(kind) or _UNKNOWN] += 1
 
-    def text(self, value: object) -> str:
-        """Return a text, or those of a list of parts; count all else that is not empty."""
+    def read_text(self, value: object) -> str:
+        """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
+
+        Any other value that is not empty is counted as left out.
+        """
         if isinstance(value, str):
             return value
         if isinstance(value, list):
-            return "".join(map(self.text, value))
+            return "".join(map(self.read_text, value))
         if isinstance(value, dict) and "text" in value:
-            return self.text(value["text"])
+            return self.read_text(value["text"])
         if value not in _EMPTY:
             self.omit(text_in(value, "type"))
         return ""
 
-    def image(self, value: object, name: str = "") -> FilePart | None:
-        """Take an image: bytes, base64, or a `data:` URL; None for all else."""
+    def add_image(self, value: object, name: str = "") -> FilePart | None:
+        """Add an image to the files and return its part; None for anything else.
+
+        `value` should be bytes, base64 or a `data:` URL.
+        """
         name = name or "image"
-        with suppress(ValueError, FileRefused):  # no base64; an image over the limits
-            data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
-            if not isinstance(data, bytes) or not (media_type := image_type(data)):
+        try:
+            data = _image_data(value)
+            media_type = image_type(data)
+            if not media_type:
                 return None
             image = check_imported_image(name, data)
-            digest = sha256(image.data).hexdigest()
-            self.files[digest] = image.data
-            return FilePart(
-                name=name,
-                media_type=media_type,
-                digest=digest,
-                size=len(image.data),
-                width=image.width,
-                height=image.height,
-                tokens=image.tokens if image.width else 0,
-            )
-        return None
+        except (ValueError, FileRefused):  # invalid base64; an image over the limits
+            return None
 
-    def images(self, values: Iterable[object]) -> Iterator[FilePart]:
-        """Yield what is an image, and count all else as left out."""
+        digest = sha256(image.data).hexdigest()
+        self.files[digest] = image.data
+        return FilePart(
+            name=name,
+            media_type=media_type,
+            digest=digest,
+            size=len(image.data),
+            width=image.width,
+            height=image.height,
+            tokens=image.tokens if image.width else 0,
+        )
+
+    def add_images(self, values: Iterable[object]) -> Iterator[FilePart]:
+        """Add the images among the values and yield their parts; count all else as left out."""
         for value in values:
-            if image := self.image(value):
-                yield image
-            else:
+            image = self.add_image(value)
+            if image is None:
                 self.omitted["image"] += 1
+            else:
+                yield image
 
-    def finished(self, moment: datetime, *, source: str = "") -> Iterator[Session | Skipped]:
-        """Yield what was left out, and the session; raises `ValueError` for values of wrong types.
+    def finish(self, moment: datetime, *, source: str = "") -> Iterator[Session | Skipped]:
+        """Yield what was left out and, if the chat has messages, its session.
 
-        Messages without a time get that of the one before them.
+        `moment` is the time for a chat without any time; `source` becomes a tag of the session. To
+        free memory, the messages are removed from this object. Raises `ValueError` for values of
+        wrong types.
         """
-        tree, path = self._tree(moment)
+        tree, path = self._tree_and_path(moment)
         self.messages.clear()  # a chat may have a hundred thousand
         header = self._header(tree, path, moment, source)
-        if kinds := +self.omitted:  # without zeros
+        left_out = {kind: count for kind, count in self.omitted.items() if count > 0}
+        if left_out:
             where = f"“{header.title[:_LONGEST_NAME]}”"
-            yield Skipped(where=where, reason=f"{_counts(kinds)} left out")
+            yield Skipped(where=where, reason=f"{_counts_text(left_out)} left out")
+
         if any(message.role is not Role.SYSTEM for message in tree.values()):
             session = Session(
                 header=validated(header),
@@ -227,59 +258,75 @@ class ForeignChat(Struct, kw_only=True):
             )
             yield normalized(session, moment=moment)
 
-    def _split(self, pieces: Iterable[MessagePiece], author: Role) -> list[tuple[Role, list[Part]]]:
-        """Return the messages of an answer; raises an error for values of wrong types."""
+    def _split_at_results(
+        self, foreign_parts: Iterable[ForeignPart], role: Role
+    ) -> list[tuple[Role, list[Part]]]:
+        """Return the role and parts of each message that a foreign message becomes.
+
+        Each tool result is a message of its own; what follows one is an answer. Raises an error for
+        values of wrong types.
+        """
         messages: list[tuple[Role, list[Part]]] = []
-        for piece in pieces:
-            if isinstance(piece, ToolRun):
-                messages.append((Role.TOOL, self._run_parts(piece)))
+        for foreign_part in foreign_parts:
+            if isinstance(foreign_part, ToolRun):
+                messages.append((Role.TOOL, self._tool_message_parts(foreign_part)))
                 continue
-            parts = self._parts(piece, author)
+            parts = self._convert(foreign_part, role)
             if messages and messages[-1][0] is not Role.TOOL:
                 messages[-1][1].extend(parts)
             elif parts:
-                messages.append((Role.ASSISTANT if messages else author, parts))
+                messages.append((Role.ASSISTANT if messages else role, parts))
         for _, parts in messages:
-            msgspec.convert(msgspec.to_builtins(parts), list[Part])
+            msgspec.convert(msgspec.to_builtins(parts), list[Part])  # only checks the types
         return messages
 
-    def _parts(self, piece: str | Part, author: Role) -> list[Part]:
-        """Return what a piece has; only in an answer `<think>` marks reasoning."""
-        match piece:
-            case str():
+    def _convert(self, foreign_part: str | Part, role: Role) -> list[Part]:
+        """Return the parts of a text or part that are not empty; a tool call is also remembered.
+
+        In an answer, `<think>` at the beginning marks reasoning.
+        """
+        match foreign_part:
+            case str() as text:
                 parts: list[Part] = []
-                if author is Role.ASSISTANT and (found := _THOUGHT.match(piece)):
-                    parts += self._parts(ReasoningPart(text=found[2].strip()), author)
-                    piece = piece[found.end() :]
-                if piece.strip():
-                    parts.append(TextPart(text=piece))
+                thought = _THOUGHT.match(text) if role is Role.ASSISTANT else None
+                if thought is not None:
+                    parts += self._convert(ReasoningPart(text=thought[2].strip()), role)
+                    text = text[thought.end() :]
+                if text.strip():
+                    parts.append(TextPart(text=text))
                 return parts
             case ToolCallPart():
-                self.calls[piece.call_id] = piece
-                return [piece]
+                self.calls_by_id[foreign_part.call_id] = foreign_part
+                return [foreign_part]
             case FilePart():
-                return [piece]
+                return [foreign_part]
             case ReasoningPart() | TextPart() | RefusalPart():
-                return [piece] if piece.text.strip() else []
+                return [foreign_part] if foreign_part.text.strip() else []
             case _:
-                raise TypeError(piece)
+                raise TypeError(foreign_part)
 
-    def _run_parts(self, run: ToolRun) -> list[Part]:
+    def _tool_message_parts(self, run: ToolRun) -> list[Part]:
+        """Return the call and the result; an unknown id is a call of a tool without a name."""
         call = run.call
         if isinstance(call, str):
-            call = self.calls.get(call) or call_of(call, "tool", "")
+            call = self.calls_by_id.get(call) or call_of(call, "tool", "")
         return [call, ToolResultPart(text=_result_text(run.result))]
 
-    def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
-        """Return the messages with parts by their keys, and the path that the program shows."""
-        parts = self._parts(text_or_empty(self.system), Role.SYSTEM)
-        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
-        every = {_SYSTEM: system, **self.messages}
-        parents = _kept_parents(every)
-        times = filter(None, (message.created_at for message in every.values()))
-        time = next(times, self.created_at or self.updated_at or moment)
+    def _tree_and_path(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
+        """Return the messages that have parts by their keys, and the path that the program shows.
+
+        A message without a time gets that of the one before it; before the first one with a time,
+        messages get that time.
+        """
+        system_parts = self._convert(text_or_empty(self.system), Role.SYSTEM)
+        system = ForeignMessage(role=Role.SYSTEM, parts=system_parts, parent=None)
+        messages = {_SYSTEM: system, **self.messages}
+        parents = _parents_with_parts(messages)
+
+        known_times = filter(None, (message.created_at for message in messages.values()))
+        time = next(known_times, self.created_at or self.updated_at or moment)
         tree: dict[str, ChatMessage] = {}
-        for key, message in every.items():
+        for key, message in messages.items():
             time = message.created_at or time
             if message.parts:
                 tree[key] = ChatMessage(
@@ -291,22 +338,27 @@ class ForeignChat(Struct, kw_only=True):
                     model=message.model,
                     receipt=message.receipt,
                 )
-        current = text_or_empty(self.current)
-        end = current if current in every else next(reversed(every))
-        return tree, _path_to(end if end in tree else parents[end], tree)
+
+        path_end: str | None = text_or_empty(self.path_end)
+        if path_end not in messages:
+            path_end = next(reversed(messages))
+        if path_end not in tree:
+            path_end = parents[path_end]
+        return tree, _path_to(path_end, tree)
 
     def _header(
         self, tree: Mapping[str, ChatMessage], path: MessagePath, moment: datetime, source: str
     ) -> SessionHeader:
+        """Return the header; what the chat does not say is taken from its messages."""
         times = [message.created_at for message in tree.values()]
         prompts = (message.text for message in path if message.role is Role.USER)
-        models = (message.model for message in reversed(path) if message.model)
+        newest_models = (message.model for message in reversed(path) if message.model)
         return SessionHeader(
             session_id=self.session_id or hash_id(f"{source} {self.key}"),
             title=text_or_empty(self.title).strip() or title_from(next(prompts, "")),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
-            model=text_or_empty(self.model) or next(models, ""),
+            model=text_or_empty(self.model) or next(newest_models, ""),
             tags=(source,) if source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
@@ -317,98 +369,120 @@ class JsonFormat(Struct, frozen=True, kw_only=True):
     """Format of a text file, in which each value of a list or line is a chat."""
 
     fits: Callable[[Record], bool]
-    """Whether a value of a file is of this format."""
+    """Whether an object of a file is a chat of this format."""
     read: Callable[[Record, TextFile], Iterable[ForeignChat]]
+    """Reads the chat of an object; the file gives access to those beside it."""
 
 
 class RecordsFormat(Struct, frozen=True, kw_only=True):
-    """Format of a text file whose values together are chats."""
+    """Format of a text file whose objects have to be read together, as with a message in each."""
 
     fits: Callable[[Record], bool]
+    """Whether an object of a file is of this format."""
     read: Callable[[list[Record], TextFile], Iterable[ForeignChat]]
     companions: tuple[str, ...] = ()
-    """Names of files that are read with the one beside them."""
+    """Names of files that `read` opens beside the one that is imported."""
 
 
 ChatReaders = Iterator[Callable[[], Iterable[ForeignChat]]]
-"""Functions that read the chats of a database; one that fails costs its chat only."""
+"""A function for each chat of a database, which reads it; the others are read if it fails."""
 
 
 class DatabaseFormat(Struct, frozen=True, kw_only=True):
     """Tables of an SQLite database."""
 
     tables: Mapping[str, Sequence[str]]
-    """Columns by table from which a database of this format is known."""
+    """Columns by table that a database of this format has, among others."""
     read: Callable[[ForeignDatabase], ChatReaders]
 
 
 def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
-    """Return a tool call."""
-    return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=as_text(arguments))
+    """Return a tool call; an id that is no text and arguments in JSON become text."""
+    return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=_text_or_json(arguments))
 
 
-def as_text(value: Any) -> str:
-    """Return a text as it is, and all else as JSON."""
+def _text_or_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _result_text(value: Any) -> str:
-    """Return the result of a tool, which may be a list of parts with texts."""
+    """Return the result of a tool as text: the lines of a list of texts, else the value itself.
+
+    Such a list is `[{"text": "Hello"}]`, perhaps in the field `content`.
+    """
     parts = value.get("content") if isinstance(value, dict) else value
     if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
         return "\n".join(part["text"] for part in parts)
-    return as_text(value)
+    return _text_or_json(value)
 
 
-def _sound_receipt(receipt: Receipt | None) -> Receipt | None:
-    """Return figures without those of wrong types, which cost only themselves."""
+def _image_data(value: object) -> bytes:
+    """Return bytes, base64 or a `data:` URL as bytes; raises `ValueError` for anything else."""
+    if isinstance(value, str):
+        return b64decode(value.rpartition(";base64,")[2])
+    if isinstance(value, bytes):
+        return value
+    raise ValueError("not an image")
+
+
+def _valid_receipt(receipt: Receipt | None) -> Receipt | None:
+    """Return a receipt without the figures that have a wrong type or are absurdly large."""
     if receipt is None:
         return None
-    kept: dict[str, Any] = {}
+    valid: dict[str, Any] = {}
     for name, value in asdict(receipt).items():
-        is_figure = isinstance(value, int | float)
+        # A number that is NaN is not smaller than any other, so it is left out too.
+        if isinstance(value, int | float) and not abs(value) < _LARGEST_FIGURE:
+            continue
         with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
-            if not is_figure or abs(value) < _LARGEST_FIGURE:
-                kept[name] = getattr(msgspec.convert({name: value}, Receipt), name)
-    return Receipt(**kept)
+            valid[name] = getattr(msgspec.convert({name: value}, Receipt), name)
+    return Receipt(**valid)
 
 
-def _counts(kinds: Mapping[str, int]) -> str:
-    counts = list(kinds.items())
-    named = [plural(count, kind[:_LONGEST_NAME]) for kind, count in counts[:_MOST_KINDS]]
-    if others := sum(count for _, count in counts[_MOST_KINDS:]):
-        named.append(plural(others, "other part"))
-    return ", ".join(named)
+def _counts_text(counts_by_kind: Mapping[str, int]) -> str:
+    """Return the numbers of omissions: `2 images, 1 damaged message`."""
+    counts = list(counts_by_kind.items())
+    texts = [plural(count, kind[:_LONGEST_NAME]) for kind, count in counts[:_MOST_KINDS]]
+    other_count = sum(count for _, count in counts[_MOST_KINDS:])
+    if other_count:
+        texts.append(plural(other_count, "other part"))
+    return ", ".join(texts)
 
 
-def _kept_parents(every: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
-    """Return the nearest message above each that is not left out.
+def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
+    """Return the key of the nearest message with parts above each message.
 
-    The system prompt is above all others. Each message is passed once, so this takes linear time.
+    A message that has none gets the system prompt as its parent, and so does one in a loop. What
+    was found for one message is used for those below it, so this takes linear time.
     """
-    root = _SYSTEM if every[_SYSTEM].parts else None
+    root = _SYSTEM if messages[_SYSTEM].parts else None
     parents: dict[str, str | None] = {_SYSTEM: None}
-    for key, message in every.items():
-        passed = {key}
+    for key, message in messages.items():
+        walked = {key}  # messages without parts from this one upwards; all get the same parent
         above = message.parent or ""
-        while above not in parents and above not in passed and _is_left_out(every.get(above)):
-            passed.add(above)
-            above = every[above].parent or ""
-        is_kept = above in every and not _is_left_out(every[above])
-        parent = above if is_kept else parents.get(above, root)
-        parents |= dict.fromkeys(passed - {_SYSTEM}, parent)
+        while above not in parents and above not in walked and _is_empty(messages.get(above)):
+            walked.add(above)
+            above = messages[above].parent or ""
+
+        has_parts = above in messages and not _is_empty(messages[above])
+        parent = above if has_parts else parents.get(above, root)
+        parents |= dict.fromkeys(walked - {_SYSTEM}, parent)
     return parents
 
 
-def _is_left_out(message: ForeignMessage | None) -> bool:
+def _is_empty(message: ForeignMessage | None) -> bool:
+    """Return whether there is a message, and it has no parts."""
     return message is not None and not message.parts
 
 
 def _path_to(end: str | None, tree: dict[str, ChatMessage]) -> MessagePath:
-    """Return the messages from the root to an end, by default to the last message."""
-    at = end or next(reversed(tree), None)
+    """Return the messages from the root to the key `end`; None is the last message.
+
+    In a loop, it ends before the first message that would repeat.
+    """
+    key = end or next(reversed(tree), None)
     path: dict[str, ChatMessage] = {}
-    while at is not None and at not in path:
-        path[at] = tree[at]
-        at = tree[at].parent_id
+    while key is not None and key not in path:
+        path[key] = tree[key]
+        key = tree[key].parent_id
     return MessagePath(reversed(path.values()))

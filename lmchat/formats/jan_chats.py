@@ -1,11 +1,12 @@
 """Import of Jan's threads, checked with its sources of July 2026.
 
-A thread is a folder with `messages.jsonl` and `thread.json`. Its messages are a row, or a tree once
-one was edited or asked for again.
+A thread is a folder with `messages.jsonl` and `thread.json`. Each message follows the one before
+it, until a message was edited or generated again: then each message names its parent.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from lmchat.domain.attached_files import file_as_prompt_text
@@ -14,8 +15,8 @@ from lmchat.formats.file_values import Record, number_in, record_in, text_in, ti
 from lmchat.formats.foreign import (
     REPEATED,
     ForeignChat,
-    MessageFacts,
-    MessagePiece,
+    ForeignPart,
+    MessageMetadata,
     RecordsFormat,
     ToolRun,
     call_of,
@@ -24,6 +25,7 @@ from lmchat.formats.text_files import TextFile
 
 _THREAD = "thread.json"
 Parents = dict[str, str | None]
+"""Id of the parent of each message, by the message's id; None for the first message."""
 
 
 def fits(value: Record) -> bool:
@@ -44,90 +46,112 @@ def read(records: list[Record], file: TextFile) -> Iterator[ForeignChat]:
     chat = ForeignChat(
         key=text_in(thread, "id") or next(thread_ids, ""),
         title=text_in(thread, "title"),
-        current=_current(messages, parents),
+        path_end=_path_end(messages, parents),
         updated_at=time_of(thread.get("updated")),
         system=text_in(assistant, "instructions"),
         model=text_in(record_in(assistant, "model"), "id").strip("*"),
     )
-    chat.omitted[REPEATED] += len(records) - len(messages)
+    chat.omitted[REPEATED] += len(records) - len(messages)  # records with the same id
     for key, message in messages.items():
-        facts = MessageFacts(created_at=time_of(message.get("created_at")), model=chat.model)
-        pieces = _pieces(message, chat)
-        chat.add(key, text_in(message, "role"), pieces, parent=parents[key], facts=facts)
+        metadata = MessageMetadata(created_at=time_of(message.get("created_at")), model=chat.model)
+        parts = _message_parts(message, chat)
+        chat.add(key, text_in(message, "role"), parts, parent=parents[key], metadata=metadata)
     yield chat
 
 
 def _parents(messages: Mapping[str, Record]) -> Parents:
+    """Return the parent of each message, by default the message before it.
+
+    A message of a tree may have none, but an answer without one follows the last prompt: some
+    versions lost the parents of answers.
+    """
     is_tree = any("parentId" in record_in(message, "metadata") for message in messages.values())
     parents: Parents = {}
-    last: str | None = None
-    last_prompt: str | None = None
-    for key, message in messages.items():
+    last_id: str | None = None
+    last_prompt_id: str | None = None
+    for message_id, message in messages.items():
         parent = text_in(record_in(message, "metadata"), "parentId") or None
-        is_lost = parent is not None and parent not in messages  # its line is broken
-        parents[key] = parent if is_tree and not is_lost else last
-        if is_tree and parents[key] is None and message.get("role") == "assistant":
-            parents[key] = last_prompt  # some versions lost the parents of answers
-        last = key
+        is_missing = parent is not None and parent not in messages  # its line is broken
+        if not is_tree or is_missing:
+            parent = last_id
+        if is_tree and parent is None and message.get("role") == "assistant":
+            parent = last_prompt_id
+        parents[message_id] = parent
+
+        last_id = message_id
         if message.get("role") == "user":
-            last_prompt = key
+            last_prompt_id = message_id
     return parents
 
 
-def _current(messages: Mapping[str, Record], parents: Parents) -> str | None:
-    """Return the end of Jan's path: from the newest root to the active or newest child."""
-    children: dict[str | None, list[str]] = {}
+def _path_end(messages: Mapping[str, Record], parents: Parents) -> str | None:
+    """Return the end of Jan's path: from the newest first message to the active or newest child.
+
+    Each list of children is used once, so that a loop of parents ends.
+    """
+    children: defaultdict[str | None, list[str]] = defaultdict(list)  # oldest first
     for key in sorted(messages, key=lambda key: number_in(messages[key], "created_at")):
-        children.setdefault(parents[key], []).append(key)
-    at: str | None = None
-    while below := children.pop(at, None):
-        chosen = record_in(messages[at], "metadata").get("activeChildId") if at else None
-        at = chosen if chosen in below else below[-1]
-    return at
+        children[parents[key]].append(key)
+
+    end: str | None = None
+    while end in children:
+        candidates = children.pop(end)
+        active_child = None
+        if end is not None:
+            active_child = record_in(messages[end], "metadata").get("activeChildId")
+        end = active_child if active_child in candidates else candidates[-1]
+    return end
 
 
-def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the tool calls, the content and the attached texts of a message."""
     metadata = record_in(message, "metadata")
     for call in metadata.get("tool_calls") or ():  # of versions of 2025
         function = call["tool"]["function"]
-        yield from _call(
+        yield from _call_and_result(
             call["tool"].get("id"), function["name"], function["arguments"], call.get("response")
         )
     content = message["content"]
     if isinstance(content, str):
         yield content
     else:
-        yield from _parts(content, chat)
+        yield from _content_parts(content, chat)
     for file in metadata.get("inline_file_contents") or ():
         text = file["content"]
         yield "\n" + file_as_prompt_text(text_in(file, "name"), len(text.encode()), text)
     chat.omitted["attachment"] += len(message.get("attachments") or ())
 
 
-def _parts(parts: list[Record], chat: ForeignChat) -> Iterator[MessagePiece]:
-    for part in parts:
+def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a content that is a list of records, and count unknown ones."""
+    for part in records:
         kind = text_in(part, "type")
         if kind == "text":
-            yield _text(part, chat)
+            yield _read_text(part, chat)
         elif kind == "reasoning":
-            yield ReasoningPart(text=_text(part, chat))
+            yield ReasoningPart(text=_read_text(part, chat))
         elif kind == "tool_call":
-            call_id = part.get("tool_call_id")
-            yield from _call(call_id, part["tool_name"], part.get("input"), part.get("output"))
+            yield from _call_and_result(
+                part.get("tool_call_id"), part["tool_name"], part.get("input"), part.get("output")
+            )
         elif kind == "image_url":
-            yield from chat.images([text_in(part["image_url"], "url")])
+            yield from chat.add_images([text_in(part["image_url"], "url")])
         else:
             chat.omit(kind)
 
 
-def _text(part: Record, chat: ForeignChat) -> str:
+def _read_text(part: Record, chat: ForeignChat) -> str:
+    """Return the text of a part: `{"text": "Hello"}` or `{"text": {"value": "Hello"}}`."""
     text = part.get("text")
     if isinstance(text, dict) and "value" in text:
         text = text["value"]
-    return chat.text(text)
+    return chat.read_text(text)
 
 
-def _call(call_id: object, name: str, arguments: object, result: object) -> Iterator[MessagePiece]:
+def _call_and_result(
+    call_id: object, name: str, arguments: object, result: object
+) -> Iterator[ForeignPart]:
+    """Yield a tool call and, unless it is None, its result."""
     call = call_of(call_id, name, arguments)
     yield call
     if result is not None:

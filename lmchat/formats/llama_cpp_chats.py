@@ -15,9 +15,9 @@ from lmchat.domain.message import ReasoningPart, Receipt, Role
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,
+    ForeignPart,
     JsonFormat,
-    MessageFacts,
-    MessagePiece,
+    MessageMetadata,
     RecordsFormat,
     ToolRun,
 )
@@ -39,82 +39,90 @@ def fits_older(value: Record) -> bool:
 
 def read(records: list[Record], _: TextFile) -> Iterator[ForeignChat]:
     """Read each chat of the records of a file."""
-    chats: list[tuple[Record, list[Record]]] = []
+    chats: list[tuple[Record, list[Record]]] = []  # record `session` and messages of each
     for record in records:
         if text_in(record, "type") == "session":
             chats.append((record, []))
             continue
-        is_message = text_in(record, "type") == "message"
-        message = record_in(record, "message") if is_message else {}  # which is counted as damaged
+        message: Record = {}  # for another record; `_read_chat` counts it as damaged
+        if text_in(record, "type") == "message":
+            message = record_in(record, "message")
         chat_id = text_in(message, "convId")
         if not chats or chat_id not in ("", text_in(chats[-1][0], "id")):
-            chats.append(({"id": chat_id}, []))  # its own record is broken
-        chats[-1][1].append(message)
+            chats.append(({"id": chat_id}, []))  # the line with its record `session` is broken
+        last_messages = chats[-1][1]
+        last_messages.append(message)
     for session, messages in chats:
-        yield _chat(session, messages)
+        yield _read_chat(session, messages)
 
 
 def read_older(value: Record, _: TextFile) -> Iterator[ForeignChat]:
     """Read the chat of a value."""
-    yield _chat(record_in(value, "conv"), value["messages"])
+    yield _read_chat(record_in(value, "conv"), value["messages"])
 
 
-def _chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
-    """Read a chat; `parent` makes its messages a tree, with an empty root."""
+def _read_chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
+    """Read a chat, whose messages are a tree with an empty message as its root."""
     chat = ForeignChat(
         key=text_in(session, "id"),
         title=text_in(session, "name"),
-        current=text_in(session, "currNode"),
+        path_end=text_in(session, "currNode"),
         updated_at=time_of(session.get("lastModified")),
     )
     for message in messages:
         with chat.damage_counted():
             parent = message.get("parent")
             if isinstance(parent, str) and parent not in chat.messages:
-                parent = chat.last  # its own parent is broken
-            facts = MessageFacts(
+                parent = chat.last_key  # the line with its parent is broken
+            metadata = MessageMetadata(
                 created_at=time_of(message.get("timestamp")),
                 model=text_in(message, "model"),
                 receipt=_receipt(message.get("timings")),
             )
             role = text_in(message, "role")
-            chat.add(message["id"], role, _pieces(message, chat), parent=parent, facts=facts)
+            chat.add(
+                message["id"], role, _message_parts(message, chat), parent=parent, metadata=metadata
+            )
     return chat
 
 
-def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the attached files, then the result of a tool, or thought, text and tool calls."""
     for extra in message.get("extra") or ():
         name = text_in(extra, "name")
         text = extra.get("content")
         if isinstance(text, str):
             yield file_as_prompt_text(name, len(text.encode()), text, "") + "\n\n"
-        elif image := chat.image(extra.get("base64Url"), name):
+        elif image := chat.add_image(extra.get("base64Url"), name):
             yield image
         else:
-            chat.omit(text_in(extra, "type").removesuffix("File").lower())
+            chat.omit(text_in(extra, "type").removesuffix("File").lower())  # `audioFile`: `audio`
+
     if text_in(message, "role") == Role.TOOL:
         result = message.get("content") or ""
         yield ToolRun(call=text_in(message, "toolCallId"), result=result)
         return
+
     thought = message.get("reasoningContent") or message.get("thinking")
-    yield ReasoningPart(text=chat.text(thought))
-    yield chat.text(message.get("content"))
-    stored = message.get("toolCalls") or []
-    calls = json.loads(stored) if isinstance(stored, str) else stored
-    found = list(tool_calls(calls))
-    yield from found
-    chat.omitted["tool call"] += len(calls or ()) - len(found)
+    yield ReasoningPart(text=chat.read_text(thought))
+    yield chat.read_text(message.get("content"))
+    stored_calls = message.get("toolCalls") or []
+    call_records = json.loads(stored_calls) if isinstance(stored_calls, str) else stored_calls
+    calls = list(tool_calls(call_records))
+    yield from calls
+    chat.omitted["tool call"] += len(call_records or ()) - len(calls)
 
 
 def _receipt(timings: Any) -> Receipt | None:
+    """Return the figures of an answer; None if it has no time."""
     if not isinstance(timings, dict) or not timings.get("predicted_ms"):
         return None
     answer_ms = timings["predicted_ms"]
-    count = timings.get("predicted_n", 0)
+    answer_tokens = timings.get("predicted_n", 0)
     return Receipt(
         prompt_tokens=timings.get("prompt_n", 0) + timings.get("cache_n", 0),
-        completion_tokens=count,
-        tokens_per_second=count / answer_ms * 1000,
+        completion_tokens=answer_tokens,
+        tokens_per_second=answer_tokens / answer_ms * 1000,
         is_estimated=False,
         elapsed_ms=answer_ms + timings.get("prompt_ms", 0),
         finish_reason="stop",

@@ -1,11 +1,13 @@
 """Import of llm's database, as its version 0.36 writes it.
 
-Its threads share the messages of one tree.
+Its threads share the messages of one tree: each message has the hash of the one before it. What
+answered when is in the table `turns`, with the hashes of prompt and answer.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,18 +17,19 @@ from msgspec import Struct
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, time_of
 from lmchat.formats.foreign import (
-    NO_FACTS,
+    NO_METADATA,
     ChatReaders,
     DatabaseFormat,
     ForeignChat,
-    MessageFacts,
-    MessagePiece,
+    ForeignPart,
+    MessageMetadata,
     ToolRun,
     call_of,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.llm_older_chats import answer_facts, attached, read_responses
+from lmchat.formats.llm_older_chats import answer_metadata, image_parts, read_responses
 
+# Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
 _HASHES = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
@@ -40,67 +43,76 @@ _PARTS = "select parts.* from parts join chain on message_hash = hash order by p
 _FRAGMENT = "select content from fragments where id = :id"
 
 
-class _TurnFacts(Struct, frozen=True, kw_only=True):
-    """Times, models and figures by the hash of a message, of each thread and of all."""
+class _TurnsMetadata(Struct, frozen=True, kw_only=True):
+    """Times, models and figures of messages, from the turns of all threads."""
 
-    of_threads: dict[tuple[str, str], MessageFacts] = {}
-    of_all: dict[str, MessageFacts] = {}
+    by_thread_and_hash: dict[tuple[str, str], MessageMetadata] = {}
+    by_hash: dict[str, MessageMetadata] = {}  # of the first thread with this message
 
-    def add(self, thread_id: str, message_hash: str, facts: MessageFacts) -> None:
-        self.of_threads.setdefault((thread_id, message_hash), facts)
-        self.of_all.setdefault(message_hash, facts)
+    def add(self, thread_id: str, message_hash: str, metadata: MessageMetadata) -> None:
+        """Add the metadata of a message, unless an earlier turn has given it."""
+        self.by_thread_and_hash.setdefault((thread_id, message_hash), metadata)
+        self.by_hash.setdefault(message_hash, metadata)
 
-    def facts(self, thread_id: str, message_hash: str) -> MessageFacts:
-        """Return those of the thread; a fork has only those of the thread before it."""
-        of_any = self.of_all.get(message_hash, NO_FACTS)
-        return self.of_threads.get((thread_id, message_hash), of_any)
+    def look_up(self, thread_id: str, message_hash: str) -> MessageMetadata:
+        """Return the metadata of a message in a thread, else that in any thread.
+
+        A fork has no turns for the messages that it took over from another thread.
+        """
+        in_any_thread = self.by_hash.get(message_hash, NO_METADATA)
+        return self.by_thread_and_hash.get((thread_id, message_hash), in_any_thread)
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
     """Read each thread, then the conversations of older versions that it did not continue."""
-    facts = _turn_facts(database)
+    turns_metadata = _turns_metadata(database)
     for thread in database.rows("select * from threads order by id"):
-        yield partial(_thread, database, thread, facts)
+        yield partial(_read_thread, database, thread, turns_metadata)
     if "responses" in database.tables:
         yield from read_responses(database)
 
 
-def _turn_facts(database: ForeignDatabase) -> _TurnFacts:
-    facts = _TurnFacts()
+def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
+    turns_metadata = _TurnsMetadata()
     for turn in database.rows("select * from turns order by id"):
-        with suppress(*BAD_VALUE_ERRORS):  # damaged facts, not messages
-            answer = answer_facts(turn)
-            prompt = MessageFacts(created_at=time_of(turn["datetime_utc"]))
-            facts.add(turn["thread_id"], turn["tip_message_hash"], answer)
-            facts.add(turn["thread_id"], turn["parent_message_hash"], prompt)
-    return facts
+        with suppress(*BAD_VALUE_ERRORS):  # of a damaged turn; its messages are read without it
+            answer = answer_metadata(turn)
+            prompt = MessageMetadata(created_at=time_of(turn["datetime_utc"]))
+            turns_metadata.add(turn["thread_id"], turn["tip_message_hash"], answer)
+            turns_metadata.add(turn["thread_id"], turn["parent_message_hash"], prompt)
+    return turns_metadata
 
 
-def _thread(database: ForeignDatabase, thread: Record, facts: _TurnFacts) -> Iterator[ForeignChat]:
+def _read_thread(
+    database: ForeignDatabase, thread: Record, turns_metadata: _TurnsMetadata
+) -> Iterator[ForeignChat]:
     thread_id = thread["id"]
-    chat = ForeignChat(key=thread_id, title=thread["name"], current=thread["tip_message_hash"])
-    parts: dict[str, list[Record]] = {}
-    for part in database.rows(_HASHES + _PARTS, id=thread_id):
-        parts.setdefault(part["message_hash"], []).append(part)
+    chat = ForeignChat(key=thread_id, title=thread["name"], path_end=thread["tip_message_hash"])
+    rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in database.rows(_HASHES + _PARTS, id=thread_id):
+        rows_by_message[row["message_hash"]].append(row)
+
     for message in database.rows(_HASHES + _MESSAGES, id=thread_id):
         with chat.damage_counted():
             key = message["hash"]
             chat.add(
                 key,
                 message["role"],
-                _pieces(database, parts.get(key, ()), chat),
+                _message_parts(database, rows_by_message[key], chat),
                 parent=message["parent_hash"],
-                facts=facts.facts(thread_id, key),
+                metadata=turns_metadata.look_up(thread_id, key),
             )
+
     times = (message.created_at for message in chat.messages.values())
     chat.created_at = next(filter(None, times), time_of(thread["datetime_utc"]))
     yield chat
 
 
-def _pieces(
-    database: ForeignDatabase, parts: Iterable[Record], chat: ForeignChat
-) -> Iterator[MessagePiece]:
-    for part in parts:
+def _message_parts(
+    database: ForeignDatabase, rows: Iterable[Record], chat: ForeignChat
+) -> Iterator[ForeignPart]:
+    """Yield the parts of the rows of a message, and count those that cannot be imported."""
+    for part in rows:
         payload = json.loads(part["payload"] or "{}")
         call_id = payload.get("tool_call_id") or ""
         match part["type"]:
@@ -114,20 +126,24 @@ def _pieces(
                 yield ToolRun(call=call_id, result=payload["output"])
                 chat.omitted["attachment"] += len(payload.get("attachments", ()))
             case "attachment":
-                yield from attached(database, [payload["attachment"]], chat)
+                yield from image_parts(database, [payload["attachment"]], chat)
             case kind:
                 chat.omit(kind)
 
 
 def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
-    """Return a text; the files that a prompt borrows are stored once, as fragments."""
+    """Return the text of a part.
+
+    A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
+    stored once, in the table `fragments`.
+    """
     texts = [part["text"] or ""]
-    for piece in payload.get("text_ref", ()):
-        if "fragment" in piece:
-            rows = database.rows(_FRAGMENT, id=piece["fragment"])
+    for reference in payload.get("text_ref", ()):
+        if "fragment" in reference:
+            rows = database.rows(_FRAGMENT, id=reference["fragment"])
             texts += [row["content"] for row in rows]
         else:
-            texts.append(piece["literal"])
+            texts.append(reference["literal"])
     return "".join(texts)
 
 

@@ -1,4 +1,8 @@
-"""Import of the tables of llm's conversations before version 0.36, checked with 0.26."""
+"""Import of llm's conversations before its version 0.36, checked with 0.26.
+
+A row of `responses` holds a prompt and its answer. Tables for fragments, attachments and tools came
+with later versions, so each may be missing.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,15 @@ from lmchat.formats.file_values import Record, time_of
 from lmchat.formats.foreign import (
     ChatReaders,
     ForeignChat,
-    MessageFacts,
-    MessagePiece,
+    ForeignPart,
+    MessageMetadata,
     ToolRun,
     call_of,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
 
 _NOT_CONTINUED = " where id not in (select id from threads)"
+# Files of a prompt or system prompt; `{}` is `prompt` or `system`.
 _FRAGMENTS = (
     "select content from {}_fragments f join fragments on id = fragment_id"
     ' where response_id = :id order by f."order"'
@@ -30,15 +35,15 @@ _ATTACHMENT = "select content from attachments where id = :id"
 
 
 def read_responses(database: ForeignDatabase) -> ChatReaders:
-    """Read each conversation; one that version 0.36 continued is whole in its own tables."""
+    """Read each conversation, except those that version 0.36 has moved to its table `threads`."""
     reader = _ResponseReader(database)
     where = _NOT_CONTINUED if "threads" in database.tables else ""
     conversations = f"select * from conversations{where} order by id"  # noqa: S608 - a constant
     for row in database.rows(conversations):
-        yield partial(reader.chat, row)
+        yield partial(reader.read_conversation, row)
 
 
-def answer_facts(row: Record) -> MessageFacts:
+def answer_metadata(row: Record) -> MessageMetadata:
     """Return time, model and figures of an answer, of a row of `responses` or of `turns`."""
     begun = time_of(row["datetime_utc"])
     duration_ms = row["duration_ms"] or 0
@@ -50,14 +55,11 @@ def answer_facts(row: Record) -> MessageFacts:
         finish_reason="stop",
     )
     ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
-    return MessageFacts(created_at=ended, model=row["model"], receipt=receipt)
+    return MessageMetadata(created_at=ended, model=row["model"], receipt=receipt)
 
 
 class _ResponseReader:
-    """Reader of responses, each with the prompt before it.
-
-    Several tables came in later versions.
-    """
+    """Reader of conversations; each response is read with its prompt and its tool calls."""
 
     def __init__(self, database: ForeignDatabase) -> None:
         self._database = database
@@ -65,31 +67,35 @@ class _ResponseReader:
         self._calls = database.rows_by("tool_calls", "response_id")
         self._results = database.rows_by("tool_results", "response_id")
 
-    def chat(self, row: Record) -> Iterator[ForeignChat]:
+    def read_conversation(self, row: Record) -> Iterator[ForeignChat]:
+        """Read the conversation of a row of `conversations`."""
         chat = ForeignChat(key=row["id"], title=row["name"], model=row["model"])
         system = ""
         for response in self._responses(row["id"]):
             with chat.damage_counted():
-                system = self._add(response, chat, system)
+                system = self._add_response(response, chat, system)
         yield chat
 
-    def _add(self, response: Record, chat: ForeignChat, system_before: str) -> str:
-        """Add a response and its prompt; return the system prompt from here on."""
+    def _add_response(self, response: Record, chat: ForeignChat, system_before: str) -> str:
+        """Add a response and what was sent for it; return the system prompt from here on.
+
+        A system prompt that is the same as `system_before` is not added again.
+        """
         key = response["id"]
-        system = self._text(response, "system", "\n\n") or system_before
-        prompts: list[tuple[str, list[MessagePiece]]] = []
+        system = self._prompt_text(response, "system", "\n\n") or system_before
+        prompts: list[tuple[str, list[ForeignPart]]] = []  # role and parts of each message
         if system != system_before:
             prompts.append(("system", [system]))
-        for found in self._results(key):
-            run = ToolRun(call=found["tool_call_id"] or "", result=found["output"])
+        for result in self._results(key):
+            run = ToolRun(call=result["tool_call_id"] or "", result=result["output"])
             prompts.append(("tool", [run]))
-        text = self._text(response, "prompt", "\n")
-        prompts.append(("user", [*self._files(key, chat), text]))
-        asked = MessageFacts(created_at=time_of(response["datetime_utc"]))
-        for number, (role, pieces) in enumerate(prompts):
-            chat.add(f"{key}.{number}", role, pieces, parent=chat.last, facts=asked)
+        text = self._prompt_text(response, "prompt", "\n")
+        prompts.append(("user", [*self._images(key, chat), text]))
+        prompt_metadata = MessageMetadata(created_at=time_of(response["datetime_utc"]))
+        for number, (role, parts) in enumerate(prompts):
+            chat.add(f"{key}.{number}", role, parts, parent=chat.last_key, metadata=prompt_metadata)
 
-        answer: list[MessagePiece] = [
+        answer: list[ForeignPart] = [
             ReasoningPart(text=response.get("reasoning") or ""),
             response["response"] or "",
         ]
@@ -97,16 +103,20 @@ class _ResponseReader:
             call_of(call["tool_call_id"], call["name"], call["arguments"])
             for call in self._calls(key)
         ]
-        chat.add(key, "assistant", answer, parent=chat.last, facts=answer_facts(response))
+        chat.add(key, "assistant", answer, parent=chat.last_key, metadata=answer_metadata(response))
         return system
 
-    def _files(self, response_id: str, chat: ForeignChat) -> Iterator[FilePart]:
+    def _images(self, response_id: str, chat: ForeignChat) -> Iterator[FilePart]:
+        """Yield the images attached to a prompt, and count other files."""
         if "prompt_attachments" in self._database.tables:
             files = self._database.rows(_ATTACHED, id=response_id)
-            yield from attached(self._database, files, chat)
+            yield from image_parts(self._database, files, chat)
 
-    def _text(self, response: Record, kind: str, between: str) -> str:
-        """Return a prompt with the files that it borrows, which are stored once, as fragments."""
+    def _prompt_text(self, response: Record, kind: str, between: str) -> str:
+        """Return the prompt or system prompt of a response, after the text of its files.
+
+        `kind` is `prompt` or `system`. Each file is stored once, in the table `fragments`.
+        """
         texts: list[str] = []
         if f"{kind}_fragments" in self._database.tables:
             rows = self._database.rows(_FRAGMENTS.format(kind), id=response["id"])
@@ -116,14 +126,17 @@ class _ResponseReader:
         return between.join(texts)
 
 
-def attached(
+def image_parts(
     database: ForeignDatabase, files: Iterable[Record], chat: ForeignChat
 ) -> Iterator[FilePart]:
-    """Yield the images that the database holds, and count other files."""
+    """Yield the images whose content the database holds, and count other files.
+
+    `files` have the field `id` of a row of `attachments`.
+    """
     has_contents = "attachments" in database.tables
     for file in files:
         rows = database.rows(_ATTACHMENT, id=file["id"]) if has_contents else []
-        image = chat.image(rows[0]["content"]) if rows else None
+        image = chat.add_image(rows[0]["content"]) if rows else None
         if image:
             yield image
         else:

@@ -1,7 +1,7 @@
 """Import of LM Studio's conversation files, as its version 0.4 writes them.
 
-Their format is not documented. A file has one row of messages, each with versions, one of which is
-selected.
+Their format is not documented. A file has a list of messages, each with versions, one of which is
+selected. A version is a content, or a list of steps that each have a content.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from lmchat.domain.message import ReasoningPart, Receipt
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,
+    ForeignPart,
     JsonFormat,
-    MessageFacts,
-    MessagePiece,
+    MessageMetadata,
     ToolRun,
     call_of,
 )
@@ -35,14 +35,17 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read the versions of all messages; the next message follows the selected version."""
+    """Read the conversation of a file; a message follows the selected version of the one before.
+
+    The path ends with the last selected version.
+    """
     created_at = value.get("createdAt")
     chat = ForeignChat(
         key=file.name.removesuffix(".conversation.json") or str(created_at),
         title=text_in(value, "name"),
         created_at=time_of(created_at),
         updated_at=time_of(value.get("assistantLastMessagedAt")),
-        system=_system(value),
+        system=_system_prompt(value),
         model=text_in(value.get("lastUsedModel"), "identifier"),
     )
     for number, message in enumerate(value["messages"]):
@@ -52,18 +55,22 @@ def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
 
 
 def _add_versions(number: int, message: Record, file: TextFile, chat: ForeignChat) -> None:
-    parent = chat.current
-    selected = message.get("currentlySelected", 0)
+    """Add the versions of the message with this number, and move the path to the selected one."""
+    parent = chat.path_end
+    selected_index = message.get("currentlySelected", 0)
     for index, version in enumerate(message["versions"]):
         key = f"{number}.{index}"
         with chat.damage_counted():
-            pieces = _pieces(version, file, chat)
-            chat.add(key, text_in(version, "role"), pieces, parent=parent, facts=_facts(version))
-        if index == selected and key in chat.messages:
-            chat.current = key
+            parts = _message_parts(version, file, chat)
+            chat.add(
+                key, text_in(version, "role"), parts, parent=parent, metadata=_metadata(version)
+            )
+        if index == selected_index and key in chat.messages:
+            chat.path_end = key
 
 
-def _pieces(version: Record, file: TextFile, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _message_parts(version: Record, file: TextFile, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a version, and count what is left out."""
     for step in version.get("steps", [version]):
         step_kind = text_in(step, "type")
         if "content" not in step and step_kind not in _WITHOUT_CONTENT:
@@ -73,11 +80,12 @@ def _pieces(version: Record, file: TextFile, chat: ForeignChat) -> Iterator[Mess
             if text_in(part, "type") != "text":
                 yield from _other_part(part, file, chat)
             elif not part.get("isStructural"):
-                text = chat.text(part.get("text"))
+                text = chat.read_text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
 
 
-def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield a tool call, the result of one, or an image; count any other part as left out."""
     kind = text_in(part, "type")
     call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
     if kind == "toolCallResult":
@@ -86,17 +94,18 @@ def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[Mes
         arguments = part.get("arguments", part.get("parameters"))
         yield call_of(call_id, text_in(part, "name"), arguments)
     elif text_in(part, "fileType") == "image":
-        yield from chat.images([file.stored(text_in(part, "fileIdentifier"))])
+        yield from chat.add_images([file.stored(text_in(part, "fileIdentifier"))])
     else:
         chat.omit(kind)
 
 
-def _facts(version: Record) -> MessageFacts:
-    """Return the time of a version, and the model and figures of an answer."""
+def _metadata(version: Record) -> MessageMetadata:
+    """Return the time of a version, and the model and figures of an answer, from its steps."""
     created_at: datetime | None = None
     model = ""
     receipt: Receipt | None = None
     for step in version.get("steps") or ():
+        # `1760000000000-0.123` is a time in milliseconds and a random number.
         begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
         if begun_ms.isdecimal():
             created_at = time_of(int(begun_ms))
@@ -111,10 +120,11 @@ def _facts(version: Record) -> MessageFacts:
                 is_estimated=False,
                 finish_reason="stop",
             )
-    return MessageFacts(created_at=created_at, model=model, receipt=receipt)
+    return MessageMetadata(created_at=created_at, model=model, receipt=receipt)
 
 
-def _system(value: Record) -> str:
+def _system_prompt(value: Record) -> str:
+    """Return the system prompt of a conversation; older ones have it in another field."""
     fields = record_in(value, "perChatPredictionConfig").get("fields")
     if isinstance(fields, list):
         for row in fields:

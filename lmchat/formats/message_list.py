@@ -14,37 +14,43 @@ from msgspec import Struct
 from lmchat.domain.message import Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.session import Session, Skipped
 from lmchat.formats.file_values import Record, text_in
-from lmchat.formats.foreign import MOST_NAMED, ForeignChat, MessageFacts, MessagePiece, ToolRun
+from lmchat.formats.foreign import MOST_NAMED, ForeignChat, ForeignPart, MessageMetadata, ToolRun
+from lmchat.formats.normalizing import ID_CHARS
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
 class _Row(Struct, frozen=True, kw_only=True):
-    """Row of a list as it is read."""
+    """Message of a list; without role or parts it is not imported."""
 
     role: Role | None = None
     parts: tuple[Part, ...] = ()
-    omission: str = ""  # why something of it is left out
+    omission: str = ""  # reason why the message, or a part of it, is left out
 
 
 def is_list(value: Any) -> bool:
-    """Return whether a value is such a list, or has one as `messages`."""
-    return any(text_in(row, "role") in _ROLES for row in _rows(value))
+    """Return whether a value is a list with a message of a known role, or has one as `messages`."""
+    return any(text_in(record, "role") in _ROLES for record in _records(value))
 
 
 def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
-    """Yield the unreadable rows and the session; the ids are hashes of the messages."""
+    """Yield what is left out of the messages, and the session.
+
+    The list is emptied on the way, because decoded JSON takes much memory. The id of the session is
+    a hash of its messages, so that a list is imported once.
+    """
     title = text_in(value, "title")
     model = text_in(value, "model")
-    hashed = hashlib.sha256(json.dumps([title, model]).encode())  # another one would import twice
+    # With another hash or other content, a list that was imported before would be imported again.
+    content_hash = hashlib.sha256(json.dumps([title, model]).encode())
     chat = ForeignChat(key="", title=title)
-    waiting: list[ToolCallPart] = []
+    open_calls: list[ToolCallPart] = []  # calls of the last answer that have no result yet
     omissions = 0
-    rows = _rows(value)
-    for number, record in enumerate(rows, 1):
-        rows[number - 1] = None  # decoded JSON takes much memory
-        row = _read(record)
+    records = _records(value)
+    for number, record in enumerate(records, 1):
+        records[number - 1] = None
+        row = _read_row(record)
         if row.omission:
             omissions += 1
             if omissions <= MOST_NAMED:
@@ -52,21 +58,28 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
         if row.role is None or not row.parts:
             continue
         own_model = text_in(record, "model")
-        hashed.update(json.dumps([row.role, own_model, msgspec.to_builtins(row.parts)]).encode())
-        pieces: list[MessagePiece] = list(row.parts)
+        hashed_row = [row.role, own_model, msgspec.to_builtins(row.parts)]
+        content_hash.update(json.dumps(hashed_row).encode())
+
+        parts: list[ForeignPart] = list(row.parts)
         if row.role is Role.ASSISTANT:
-            waiting = [part for part in row.parts if isinstance(part, ToolCallPart)]
+            open_calls = [part for part in row.parts if isinstance(part, ToolCallPart)]
         elif row.role is Role.TOOL:
-            pieces = [_tool_run(row.parts, record, waiting)]
-        facts = MessageFacts(model=own_model or model)
-        chat.add(str(len(chat.messages)), row.role, pieces, parent=chat.last, facts=facts)
-    chat.session_id = hashed.hexdigest()[:16]
-    yield from chat.finished(moment)
+            parts = [_take_tool_run(row.parts, record, open_calls)]
+        metadata = MessageMetadata(model=own_model or model)
+        chat.add(str(len(chat.messages)), row.role, parts, parent=chat.last_key, metadata=metadata)
+    chat.session_id = content_hash.hexdigest()[:ID_CHARS]
+    yield from chat.finish(moment)
 
 
 def tool_calls(calls: Any) -> Iterator[ToolCallPart]:
-    """Yield the calls of a list as chat APIs have it."""
-    for call in calls if isinstance(calls, list) else ():
+    """Yield the calls of a list as chat APIs have it; other values are left out.
+
+    A call is like `{"id": "1", "function": {"name": "add", "arguments": "{}"}}`.
+    """
+    if not isinstance(calls, list):
+        return
+    for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
             arguments = function.get("arguments", "")
@@ -77,54 +90,71 @@ def tool_calls(calls: Any) -> Iterator[ToolCallPart]:
             )
 
 
-def _rows(value: object) -> list[Any]:
-    rows = value.get("messages") if isinstance(value, dict) else value
-    return rows if isinstance(rows, list) else []
+def _records(value: object) -> list[Any]:
+    """Return a list, or the list `messages` of an object; an empty one for any other value."""
+    records = value.get("messages") if isinstance(value, dict) else value
+    return records if isinstance(records, list) else []
 
 
-def _tool_run(parts: tuple[Part, ...], record: Record, waiting: list[ToolCallPart]) -> ToolRun:
-    """Return a result with its call, by id or name, and take the call from those that wait."""
+def _take_tool_run(
+    parts: tuple[Part, ...], record: Record, open_calls: list[ToolCallPart]
+) -> ToolRun:
+    """Return a result with its call, which is removed from the open ones.
+
+    The call is that with the id, without an id the first one with the name, without both the first
+    one. If there is none, it is a call without arguments.
+    """
     call_id = text_in(record, "tool_call_id")
     name = text_in(record, "name") or text_in(record, "tool_name")
     call = ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
-    for number, candidate in enumerate(waiting):
-        fits = candidate.call_id == call_id if call_id else name in ("", candidate.name)
-        if fits:
-            call = waiting.pop(number)
+    for index, candidate in enumerate(open_calls):
+        has_name = name in ("", candidate.name)
+        is_called = candidate.call_id == call_id if call_id else has_name
+        if is_called:
+            call = open_calls.pop(index)
             break
     result = "".join(part.text for part in parts if isinstance(part, TextPart))
     return ToolRun(call=call, result=result)
 
 
-def _read(record: Any) -> _Row:
+def _read_row(record: Any) -> _Row:
+    """Return the role and parts of a record, and why something of it is left out."""
     if not isinstance(record, dict):
         return _Row(omission="it is not an object")
     role = _ROLES.get(text_in(record, "role"))
     if role is None:
         return _Row(omission=f"its role is not one of {', '.join(_ROLES)}")
+
     parts: list[Part] = []
-    thoughts = filter(None, (text_in(record, name) for name in _THOUGHTS))
-    if thought := next(thoughts, ""):
-        parts.append(ReasoningPart(text=thought))
-    texts, omission = _texts(record.get("content"))
+    for field in _REASONING_FIELDS:
+        thought = text_in(record, field)
+        if thought:
+            parts.append(ReasoningPart(text=thought))
+            break
+    texts, omission = _texts_and_omission(record.get("content"))
     parts += texts
     parts += tool_calls(record.get("tool_calls"))
-    if refusal := text_in(record, "refusal"):
+    refusal = text_in(record, "refusal")
+    if refusal:
         parts.append(RefusalPart(text=refusal))
-    if not parts:
-        omission = omission or "it has no text content"
+    if not parts and not omission:
+        omission = "it has no text content"
     return _Row(role=role, parts=tuple(parts), omission=omission)
 
 
-def _texts(content: Any) -> tuple[list[TextPart], str]:
-    """Return the texts of a content, and a note about other parts."""
+def _texts_and_omission(content: Any) -> tuple[list[TextPart], str]:
+    """Return the texts of a content, and the reason why parts of it are left out.
+
+    A content is a text, or a list of texts and of parts like `{"type": "text", "text": "Hello"}`.
+    """
     if isinstance(content, str):
         return [TextPart(text=content)], ""
     if not isinstance(content, list):
         return [], ""
     values = [part.get("text") if isinstance(part, dict) else part for part in content]
     texts = [TextPart(text=value) for value in values if isinstance(value, str)]
-    others = len(values) - len(texts)
-    if not others:
+    other_count = len(values) - len(texts)
+    if not other_count:
         return texts, ""
-    return texts, f"{others} of its parts {'is' if others == 1 else 'are'} not text"
+    verb = "is" if other_count == 1 else "are"
+    return texts, f"{other_count} of its parts {verb} not text"

@@ -20,7 +20,7 @@ from lmchat.formats.file_values import BAD_VALUE_ERRORS, checked_time
 _Value = TypeVar("_Value", ChatMessage, SessionHeader)
 _Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
-_ID_CHARS = 16
+ID_CHARS = 16
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
 _CAUSE = "The session was exported"  # of an answer that was streaming
@@ -100,7 +100,7 @@ def own_id(found: str, session_id: str = "") -> str:
 
 def hash_id(text: str) -> str:
     """Return a hash as an id; with another hash, files would be imported twice."""
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARS]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:ID_CHARS]
 
 
 def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:

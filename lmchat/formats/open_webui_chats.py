@@ -21,94 +21,110 @@ from lmchat.formats.foreign import (
     DatabaseFormat,
     ForeignChat,
     JsonFormat,
-    MessageFacts,
+    MessageMetadata,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.open_webui_messages import message_pieces
+from lmchat.formats.open_webui_messages import message_parts
 from lmchat.formats.text_files import TextFile
 
-# Links to a chat are copies of it.
+# Without the chats of users `shared-…`: these are copies, made for links to a chat.
 _CHATS = (
     "select rowid as number, id from chat where coalesce(user_id, '') not like 'shared-%'"
     " order by created_at, id"
 )
-_FIELDS = {"parent_id": "parentId", "model_id": "model", "created_at": "timestamp", "role": "role"}
-"""Fields of a message in JSON by their columns."""
-_JSON_COLUMNS = ("content", "output", "files")
+_FIELDS_BY_COLUMN = {
+    "parent_id": "parentId",
+    "model_id": "model",
+    "created_at": "timestamp",
+    "role": "role",
+}
+"""Fields of a message in a chat's JSON by the columns of a row of `chat_message`."""
+_JSON_COLUMNS = ("content", "output", "files")  # columns with JSON; their fields have these names
 
 
 def fits(value: Record) -> bool:
     """Return whether a value is a chat of an export."""
-    return isinstance(_messages(value), dict)
+    return isinstance(_messages_by_id(value), dict)
 
 
 def read(value: Record, _: TextFile) -> Iterator[ForeignChat]:
-    """Read a chat, with or without the row of the database around it."""
-    yield from _chats(value, _messages(value))
+    """Read the chat of a value: a row of the database with the chat in `chat`, or only that."""
+    yield from _read_chat(value, _messages_by_id(value))
 
 
-def _chats(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignChat]:
-    """Read a chat; those that the program only uses itself are left out."""
+def _read_chat(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignChat]:
+    """Read the chat of a value; one that Open WebUI marks as internal is left out."""
     if record_in(value, "meta").get("internal"):
         return
-    about = value.get("chat", value)
+    content = value.get("chat", value)
     chat = ForeignChat(
-        key=text_in(value, "id") or text_in(about, "id") or str(about.get("timestamp")),
-        title=text_in(value, "title") or text_in(about, "title"),
-        current=text_in(value, "current_message_id")
-        or text_in(record_in(about, "history"), "currentId"),
+        key=text_in(value, "id") or text_in(content, "id") or str(content.get("timestamp")),
+        title=text_in(value, "title") or text_in(content, "title"),
+        path_end=text_in(value, "current_message_id")
+        or text_in(record_in(content, "history"), "currentId"),
         created_at=time_of(value.get("created_at")),
         updated_at=time_of(value.get("updated_at")),
-        system=text_in(about.get("params"), "system") or text_in(about, "system"),
+        system=text_in(content.get("params"), "system") or text_in(content, "system"),
         is_archived=bool(value.get("archived")),
         is_pinned=bool(value.get("pinned")),
     )
-    for key, found in messages.items():
-        message: Record = found if isinstance(found, dict) else {}
-        facts = MessageFacts(
+    for key, stored_message in messages.items():
+        message: Record = stored_message if isinstance(stored_message, dict) else {}
+        metadata = MessageMetadata(
             created_at=time_of(message.get("timestamp")), model=text_in(message, "model")
         )
-        pieces = message_pieces(message, chat)
+        parts = message_parts(message, chat)
         parent = message.get("parentId")
-        chat.add(key, text_in(message, "role"), pieces, parent=parent, facts=facts)
+        chat.add(key, text_in(message, "role"), parts, parent=parent, metadata=metadata)
     yield chat
 
 
 def read_database(database: ForeignDatabase) -> ChatReaders:
-    """Read each chat; its rows of messages are newer than the messages in the chat."""
-    messages = database.rows_by("chat_message", "chat_id", "created_at, rowid")
+    """Read each chat, with its messages in its JSON and in the table `chat_message`."""
+    rows_of = database.rows_by("chat_message", "chat_id", "created_at, rowid")
     for row in database.rows(_CHATS):
-        yield partial(_stored_chat, database, row["number"], messages(row["id"]))
+        yield partial(_read_stored_chat, database, row["number"], rows_of(row["id"]))
 
 
-def _stored_chat(
-    database: ForeignDatabase, number: int, rows: Iterator[Record]
+def _read_stored_chat(
+    database: ForeignDatabase, number: int, message_rows: Iterator[Record]
 ) -> Iterator[ForeignChat]:
+    """Read the chat of the row with this number, oldest message first.
+
+    Fields of a message in a row of its own replace those in the chat's JSON, which may be older.
+    """
     (row,) = database.rows("select * from chat where rowid = :number", number=number)
-    decoded = {name: json_of(row.get(name)) for name in ("chat", "meta")}
-    row |= {name: record_in(decoded, name) for name in decoded}
+    chat_json = json_of(row.get("chat"))
+    row["chat"] = chat_json if isinstance(chat_json, dict) else {}
+    row["meta"] = json_of(row.get("meta"))
+
     messages = record_in(record_in(row["chat"], "history"), "messages")
-    for message in rows:
-        key = str(message["id"]).removeprefix(f"{row['id']}-")
-        messages[key] = record_in(messages, key) | _row_fields(message)
+    for message_row in message_rows:
+        # The id of a row is that of the chat, a hyphen, and that of the message.
+        key = str(message_row["id"]).removeprefix(f"{row['id']}-")
+        messages[key] = record_in(messages, key) | _message_fields(message_row)
     by_time = sorted(messages.items(), key=lambda item: number_in(item[1], "timestamp"))
-    for chat in _chats(row, dict(by_time)):
-        chat.omitted["damaged record"] += not isinstance(decoded["chat"], dict)
+    for chat in _read_chat(row, dict(by_time)):
+        if not isinstance(chat_json, dict):
+            chat.omitted["damaged record"] += 1
         yield chat
 
 
-def _row_fields(row: Record) -> Record:
-    """Return the filled columns of a message as fields in JSON; a damaged row has none."""
+def _message_fields(row: Record) -> Record:
+    """Return the filled columns of a row of `chat_message` as the fields that JSON has for them.
+
+    A damaged row has none.
+    """
     try:
-        fields = {field: row[column] for column, field in _FIELDS.items()}
+        fields = {field: row[column] for column, field in _FIELDS_BY_COLUMN.items()}
         fields |= {name: json.loads(row[name] or "null") for name in _JSON_COLUMNS}
     except BAD_VALUE_ERRORS:
         return {}
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _messages(value: Record) -> Any:
-    """Return the messages of a chat by their ids, if it has some."""
+def _messages_by_id(value: Record) -> Any:
+    """Return the messages of a chat, which are an object in every valid export."""
     return record_in(value.get("chat", value), "history").get("messages")
 
 

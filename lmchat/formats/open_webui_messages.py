@@ -1,4 +1,12 @@
-"""Messages of Open WebUI: today a list of items, in older chats a text with `<details>` in it."""
+"""Messages of Open WebUI: today a list of items, in older chats a text with `<details>` in it.
+
+Such an element holds reasoning or a tool call:
+
+    <details type="reasoning" done="true">
+    <summary>Thought for 2 seconds</summary>
+    > It is 4.
+    </details>
+"""
 
 from __future__ import annotations
 
@@ -8,14 +16,14 @@ from msgspec import Struct
 
 from lmchat.domain.message import ReasoningPart, Role
 from lmchat.formats.file_values import Record, json_of, text_in
-from lmchat.formats.foreign import ForeignChat, MessagePiece, ToolRun, call_of
+from lmchat.formats.foreign import ForeignChat, ForeignPart, ToolRun, call_of
 from lmchat.text import unescaped
 
 _BLOCK = '<details type="'
 _BLOCK_END = "</details>"
 _SUMMARY = "<summary>"
 _SUMMARY_END = "</summary>"
-_LONGEST_KIND = 50  # characters
+_KIND_CHARS = 50  # of a kind; more are not searched for its end
 
 
 class DetailsBlock(Struct, frozen=True, kw_only=True):
@@ -23,37 +31,40 @@ class DetailsBlock(Struct, frozen=True, kw_only=True):
 
     kind: str
     attributes: str
-    inner: str
-    begin: int  # offset in the text
-    end: int  # offset behind it
+    """Attributes after the kind as they are in the text: ` id="1" name="add"`."""
+    content: str
+    """Text in the element without its summary, with entities as `&gt;`."""
+    begin: int  # offset of the element in the text
+    end: int  # offset behind the element
 
 
-def message_pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
+def message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of a message, and count what is left out."""
     for file in message.get("files") or ():
-        if image := chat.image(file.get("url"), text_in(file, "name")):
+        if image := chat.add_image(file.get("url"), text_in(file, "name")):
             yield image
         else:
             chat.omit("image" if text_in(file, "type") == "image" else "file")
     if items := message.get("output"):
-        yield from _item_pieces(items, chat)
+        yield from _item_parts(items, chat)
         return
     content = message["content"]
     if isinstance(content, list):
-        yield chat.text(content)
+        yield chat.read_text(content)
     elif text_in(message, "role") == Role.ASSISTANT:
-        yield from _text_pieces(content, chat)
+        yield from _text_parts(content, chat)
     else:
         yield content
 
 
-def _item_pieces(items: list[Record], chat: ForeignChat) -> Iterator[MessagePiece]:
+def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of items as the Responses API has them; count unknown ones."""
     for item in items:
         match item["type"]:
             case "message":
-                yield chat.text(item["content"])
+                yield chat.read_text(item["content"])
             case "reasoning":
-                yield ReasoningPart(text=chat.text(item.get("summary") or item["content"]))
+                yield ReasoningPart(text=chat.read_text(item.get("summary") or item["content"]))
             case "function_call":
                 yield call_of(item["call_id"], item["name"], item["arguments"])
             case "function_call_output":
@@ -62,70 +73,77 @@ def _item_pieces(items: list[Record], chat: ForeignChat) -> Iterator[MessagePiec
                 chat.omit(kind.removeprefix("open_webui:").replace("_", " "))
 
 
-def _text_pieces(text: str, chat: ForeignChat) -> Iterator[MessagePiece]:
-    end = 0
-    for block in _blocks(text):
-        before = text[end : block.begin].rstrip()
-        yield before.lstrip() if end else before
-        yield from _block_pieces(block, chat)
-        end = block.end
-    yield text[end:].lstrip() if end else text
+def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the `<details>` elements of a text as parts, and the texts between them."""
+    read_end = 0  # offset behind the last element
+    for block in _details_blocks(text):
+        text_before = text[read_end : block.begin].rstrip()
+        yield text_before.lstrip() if read_end else text_before
+        yield from _block_parts(block, chat)
+        read_end = block.end
+    yield text[read_end:].lstrip() if read_end else text
 
 
-def _blocks(text: str) -> Iterator[DetailsBlock]:
-    """Yield the elements one after the other; each part of the text is searched once."""
+def _details_blocks(text: str) -> Iterator[DetailsBlock]:
+    """Yield the `<details>` elements of a text, up to one that is not closed.
+
+    No part of the text is searched twice, so this takes linear time.
+    """
     begin = text.find(_BLOCK)
     while begin >= 0:
         kind_begin = begin + len(_BLOCK)
-        kind, quote, _ = text[kind_begin : kind_begin + _LONGEST_KIND].partition('"')
+        kind, quote, _ = text[kind_begin : kind_begin + _KIND_CHARS].partition('"')
         if not quote or not kind.replace("_", "").isalnum():
             begin = text.find(_BLOCK, kind_begin)
             continue
         head_end = text.find(">", kind_begin)
-        inner_end = text.find(_BLOCK_END, head_end)
-        if head_end < 0 or inner_end < 0:
+        content_end = text.find(_BLOCK_END, head_end)
+        if head_end < 0 or content_end < 0:
             return
 
-        inner = text[head_end + 1 : inner_end].lstrip()
-        if inner.startswith(_SUMMARY) and _SUMMARY_END in inner:
-            inner = inner.partition(_SUMMARY_END)[2]
+        content = text[head_end + len(">") : content_end].lstrip()
+        if content.startswith(_SUMMARY) and _SUMMARY_END in content:
+            content = content.partition(_SUMMARY_END)[2]
+        attributes_begin = kind_begin + len(kind) + len(quote)
         block = DetailsBlock(
             kind=kind,
-            attributes=text[kind_begin + len(kind) + 1 : head_end],
-            inner=inner,
+            attributes=text[attributes_begin:head_end],
+            content=content,
             begin=begin,
-            end=inner_end + len(_BLOCK_END),
+            end=content_end + len(_BLOCK_END),
         )
         yield block
         begin = text.find(_BLOCK, block.end)
 
 
-def _block_pieces(block: DetailsBlock, chat: ForeignChat) -> Iterator[MessagePiece]:
-    inner = unescaped(block.inner).strip()
+def _block_parts(block: DetailsBlock, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the thought of an element, or its tool call with the result; count other kinds."""
+    content = unescaped(block.content).strip()
     if block.kind == "reasoning":
-        yield ReasoningPart(text="\n".join(map(_unquoted, inner.split("\n"))))
+        yield ReasoningPart(text="\n".join(map(_unquoted, content.split("\n"))))
     elif block.kind == "tool_calls":
         values = _attributes(block.attributes)
         call = call_of(values.get("id"), values["name"], values.get("arguments", ""))
         yield call
-        yield ToolRun(call=call.call_id, result=values.get("result") or inner)
+        yield ToolRun(call=call.call_id, result=values.get("result") or content)
     else:
         chat.omit(block.kind.replace("_", " "))
 
 
 def _unquoted(line: str) -> str:
-    return line[1:].removeprefix(" ") if line.startswith(">") else line
+    """Return a line without the `> ` of a Markdown quotation."""
+    return line.removeprefix(">").removeprefix(" ") if line.startswith(">") else line
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """Return the values by name of `name="value"` pairs."""
-    names_and_values = text.split('"')
+    """Return the values by name of attributes: ` id="1" name="add"`."""
+    names_and_values = text.split('"')  # names at even indexes, values at odd ones
     names = (name.strip().removesuffix("=") for name in names_and_values[::2])
-    values = (_unpacked(unescaped(value)) for value in names_and_values[1::2])
+    values = (_text_of_json(unescaped(value)) for value in names_and_values[1::2])
     return dict(zip(names, values, strict=False))
 
 
-def _unpacked(value: str) -> str:
-    """Return a text that was packed in JSON; other JSON stays as it is."""
+def _text_of_json(value: str) -> str:
+    r"""Return the text of a JSON string like `"a\nb"`; any other value unchanged."""
     text = json_of(value)
     return text if isinstance(text, str) else value

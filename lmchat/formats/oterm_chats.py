@@ -13,36 +13,40 @@ from lmchat.formats.foreign import (
     ChatReaders,
     DatabaseFormat,
     ForeignChat,
-    MessageFacts,
-    MessagePiece,
+    ForeignPart,
+    MessageMetadata,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
-    """Read each chat, a row of messages."""
-    messages = database.rows_by("message", "chat_id")
+    """Read each chat; each of its messages follows the one before it."""
+    messages_of = database.rows_by("message", "chat_id")
     for row in database.rows("select id, name, model, system from chat order by id"):
-        yield partial(_chat, row, list(messages(row["id"])))
+        yield partial(_read_chat, row, list(messages_of(row["id"])))
 
 
-def _chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
+def _read_chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
+    """Read the chat of a row of `chat`, with its rows of `message`."""
     chat = ForeignChat(
         key=f"{row['id']} {messages[0]['text'] if messages else ''}",  # each database counts from 1
         title=row["name"],
         system=row["system"],
         model=row["model"],
     )
-    facts = MessageFacts(model=row["model"])
+    metadata = MessageMetadata(model=row["model"])
     for message in messages:
-        pieces = _pieces(message, chat)
-        chat.add(str(message["id"]), message["author"], pieces, parent=chat.last, facts=facts)
+        parts = _message_parts(message, chat)
+        chat.add(
+            str(message["id"]), message["author"], parts, parent=chat.last_key, metadata=metadata
+        )
     yield chat
 
 
-def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
+def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the images, which are a JSON list of base64, and the text."""
     images = json_of(message.get("images") or "[]")
-    yield from chat.images(images if isinstance(images, list) else [images])
+    yield from chat.add_images(images if isinstance(images, list) else [images])
     yield message["text"]
 
 

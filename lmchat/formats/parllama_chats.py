@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import Record, text_in, time_of
-from lmchat.formats.foreign import ForeignChat, JsonFormat, MessageFacts, MessagePiece
+from lmchat.formats.foreign import ForeignChat, ForeignPart, JsonFormat, MessageMetadata
 from lmchat.formats.text_files import TextFile
 
-_LEFT_OUT = {"documents": "document", "tool_calls": "tool call"}  # fields, and names of their items
+# Fields of a message that are left out, and what an item of each is called.
+_LEFT_OUT = {"documents": "document", "tool_calls": "tool call"}
 
 
 def fits(value: Record) -> bool:
@@ -18,27 +19,28 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read a chat, a row of messages."""
+    """Read a chat; each of its messages follows the one before it."""
     chat = ForeignChat(
         key=text_in(value, "id") or file.name,
         title=text_in(value, "name"),
         updated_at=time_of(value["last_updated"]),
         model=text_in(value["llm_config"], "model_name"),
     )
-    facts = MessageFacts(model=chat.model)
+    metadata = MessageMetadata(model=chat.model)
     for number, message in enumerate(value["messages"] or ()):
         key = text_in(message, "id") or str(number)
         role = text_in(message, "role")
-        chat.add(key, role, _pieces(message, chat), parent=chat.last, facts=facts)
+        chat.add(key, role, _message_parts(message, chat), parent=chat.last_key, metadata=metadata)
     yield chat
 
 
-def _pieces(message: Record, chat: ForeignChat) -> Iterator[MessagePiece]:
-    yield from chat.images(message.get("images") or ())
-    yield ReasoningPart(text=chat.text(message.get("thinking")))
+def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a message, and count what is left out."""
+    yield from chat.add_images(message.get("images") or ())
+    yield ReasoningPart(text=chat.read_text(message.get("thinking")))
     yield message.get("content", "")
-    for name, kind in _LEFT_OUT.items():
-        chat.omitted[kind] += len(message.get(name) or ())
+    for field, kind in _LEFT_OUT.items():
+        chat.omitted[kind] += len(message.get(field) or ())
 
 
 FORMATS = (JsonFormat(fits=fits, read=read),)

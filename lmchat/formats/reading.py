@@ -147,7 +147,7 @@ class Reader:
                 continue
             try:
                 for chat in read():
-                    yield from chat.finished(self._moment, source=source)
+                    yield from chat.finish(self._moment, source=source)
             except sqlite3.OperationalError:  # locked, or interrupted
                 raise
             except (*BAD_VALUE_ERRORS, FileRefused, sqlite3.DatabaseError):
