@@ -423,7 +423,7 @@ class Client:
         return choice.target
 
     async def _candidates(self) -> tuple[Candidate, ...]:
-        """Probe the server that was given or found; if there is none, all usual addresses."""
+        """Probe the server that was given or found; without one, all usual addresses."""
         endpoint = self._given_endpoint or self._chosen_endpoint
         if endpoint is None:
             return await self.detect()

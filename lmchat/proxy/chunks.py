@@ -260,7 +260,7 @@ class ChunkReader:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
-        """Post what the splitter returned for a text that came in so many pieces.
+        """Post what the splitter returned for a text; `pieces` is how many chunks it came in.
 
         If fields hold thought, that from between tags is kept until the answer begins: it may
         repeat the fields.

@@ -109,7 +109,7 @@ def _message_in(facts: Mapping[str, Any]) -> str:
 
 
 def _validation_error(inner: object) -> tuple[str, str]:
-    """Return message and field of FastAPI's first validation error; both empty if there is none.
+    """Return message and field of FastAPI's first validation error, or empty texts.
 
     It looks like this: `{"detail": [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]}`.
     """

@@ -220,7 +220,7 @@ class Prober:
         )
 
     def _record_of(self, endpoint: Endpoint) -> _AddressRecord:
-        """Return the record of an address; a new one if there is none yet."""
+        """Return the record of an address, which is made with the first call."""
         return self._records.setdefault(endpoint, _AddressRecord())
 
     def _expected_server(self, endpoint: Endpoint) -> Server:

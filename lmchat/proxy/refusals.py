@@ -301,7 +301,7 @@ _STATUS_DIGITS = 3
 
 
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
-    """Return the error for an error object inside a stream; its `status` is None."""
+    """Return the error for an error object inside a stream; it has no `status`."""
     error_body = read_value(value, key=facts.key)
     code = error_body.code
     is_status = code.isdecimal() and len(code) == _STATUS_DIGITS

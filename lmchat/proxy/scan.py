@@ -131,11 +131,10 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
         probe.server.product: candidate for probe, candidate in results.items() if probe.is_old_port
     }
     for probe, candidate in results.items():
-        is_refused = candidate.verdict is Verdict.REFUSED
-        has_no_server = candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
-        if (probe.is_old_port and is_refused) or (probe.is_spare and has_no_server):
+        if _is_unused_extra_port(probe, candidate):
             continue
 
+        is_refused = candidate.verdict is Verdict.REFUSED
         is_first_port = probe.endpoint.port in probe.server.ports[:1]
         is_usual = is_first_port and not probe.is_own
         old = old_ports.get(probe.server.product)
@@ -145,6 +144,13 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
             yield _with_other_port(candidate, old.endpoint.port)
         elif old.product is not probe.server.product:
             yield candidate
+
+
+def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:
+    """Whether the product does not use this port, which is not its usual one."""
+    if probe.is_old_port:
+        return candidate.verdict is Verdict.REFUSED
+    return probe.is_spare and candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
 
 
 def _with_other_port(candidate: Candidate, port: int) -> Candidate:

@@ -69,9 +69,9 @@ class SseReader:
         return events
 
     def close(self) -> list[SseEvent]:
-        """End the stream, and return its last event if that is whole but lacks its blank line.
+        """End the stream, and return its last event if only the blank line behind it is missing.
 
-        It is whole if its data is JSON or `[DONE]` (R-38).
+        Its data must then be JSON or `[DONE]` (R-38).
         """
         events: list[SseEvent] = []
         if self._partial_line:
