@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
-from lmchat.tui.widgets.chat_log.layout.table import measured
+from lmchat.tui.widgets.chat_log.layout.table import fit_columns
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
 
@@ -77,7 +77,7 @@ def test_the_reason_of_an_end_stays_when_other_figures_go():
 def test_columns_fit_or_there_are_none(texts, room):
     count = max(map(len, texts))
     rows = [[[(text, Style.null())] for text in row + [""] * (count - len(row))] for row in texts]
-    columns = measured(rows, [""] * count, room)
+    columns = fit_columns(rows, [""] * count, room)
     if columns.widths:
         assert sum(columns.widths) + columns.gap * (count - 1) <= room
         assert len(columns.widths) == count

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.text import graphemes, safe_text
-from lmchat.tui.widgets.chat_log.layout.page import cuts_in, wrap_points
+from lmchat.tui.widgets.chat_log.layout.page import cut_points, wrap_points
 
 WHOLE = [
     "\U0001f469\u200d\U0001f469\u200d\U0001f467",
@@ -125,7 +125,7 @@ def test_counting_characters_and_measuring_cells_break_at_the_same_places(text, 
 @settings(deadline=None)
 def test_code_is_cut_between_graphemes_and_fills_its_lines(pieces, width, rest_width):
     text = safe_text("".join(pieces))
-    cuts = cuts_in(text, width, rest_width)
+    cuts = cut_points(text, width, rest_width)
     assert set(cuts) <= set(edges(pieces))
     for number, (start, end) in enumerate(pairwise([0, *cuts, len(text)])):
         assert cell_len(text[start:end]) <= (rest_width if number else width)

@@ -20,21 +20,23 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line, piece_lines
-from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, width_of
+from lmchat.tui.widgets.chat_log.layout.page import Page, harmless, width_of, wrapped_lines
 
 _NULL = Style.null()
-_TIME_CELLS = 7
-_RATE_CELLS = 4
+_TIME_CELLS = 7  # kept at the right of a prompt: a time and a gap
+_RATE_CELLS = 4  # of a rate, which changes too quickly for another width
 _LEAST_CELLS = 8  # kept for words however little room there is
-_LEAST_NAME_CELLS = 10  # less of a tool's name before the keys of its card tells nothing
+_LEAST_NAME_CELLS = 10  # less of a tool's name before the keys of its card is not shown
+_CALL_GAP_CELLS = 6  # of the row of a call: its fold sign, and the gaps before and after its state
 _NAME_CHARS = 80  # of a model or a tool that are shown
 _LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
 _CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
 _COUNTED_CHARS = 4_000  # of each text of a folded card that are laid out to count its rows
 _COUNTED_LINES = 500
 _MOST_INDENTED_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
-_MOST_GROWTH = 8  # times that JSON may become longer by blanks, which hide the rest if it is deep
-_SMALL_CHARS = 2_000  # in a text so short, blanks do no harm
+# deeply nested JSON becomes many times longer by blanks, which push its text off the screen
+_MOST_GROWTH = 8
+_SMALL_CHARS = 2_000  # indented JSON of this length is shown however much it has grown
 
 
 def rule(words: str, *, style: str = "muted") -> Block:
@@ -44,79 +46,87 @@ def rule(words: str, *, style: str = "muted") -> Block:
 
 
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
-    """Return a prompt on a tint, with the time; a folded file is only its name."""
+    """Return a prompt on a tint; a folded file is only its name.
+
+    The first block also shows the time and the version: it is the one that gets the `message`.
+    """
     blocks: list[Block] = []
     for part in message.files:
-        pixels = [f"{part.width}×{part.height}"] if part.width else []
-        figures = [formatting.size(part.size, is_exact=True), *pixels]
-        first = None if blocks else message
-        row = partial(_file_lines, part.name, figures, first, True, "files")
+        details = [formatting.size(part.size, is_exact=True)]
+        if part.width:
+            details.append(f"{part.width}×{part.height}")
+        timed_message = None if blocks else message
+        row = partial(_file_lines, part.name, details, timed_message, True, "files")
         blocks.append(made_block(row, is_attached=bool(blocks)))
+
     for piece in split_files(message.text):
-        first = None if blocks else message
+        timed_message = None if blocks else message
         if isinstance(piece, AttachedFile):
-            size = formatting.size(piece.size_bytes)
-            row = partial(_file_lines, piece.name, [size], first, is_folded, "fold")
+            details = [formatting.size(piece.size_bytes)]
+            row = partial(_file_lines, piece.name, details, timed_message, is_folded, "fold")
             blocks.append(made_block(row, is_attached=bool(blocks)))
             if not is_folded:
                 blocks += _typed_blocks(piece.text)
-        elif first is not None:
-            blocks += _typed_blocks(piece, first)
+        elif timed_message is not None:
+            blocks += _typed_blocks(piece, timed_message)
         elif piece.strip():
             blocks += _typed_blocks(piece.strip("\n"))
     return blocks
 
 
 def _typed_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
+    """Return plain text on a tint; with a `message`, its first row shows time and version."""
     blocks = list(plain_blocks(harmless(text)))
     for block in blocks:
-        first = message if block.is_first else None
+        timed_message = message if block.is_first else None
         block.kind = Kind.MADE
-        block.make = partial(_prompt_lines, block.source, first)
-        block.is_attached = first is None
+        block.make = partial(_prompt_lines, block.source, timed_message)
+        block.is_attached = timed_message is None
     return blocks
 
 
 def _file_lines(
     name: str,
-    figures: Sequence[str],
+    details: Sequence[str],
     message: ChatMessage | None,
     is_folded: bool,
     action: str,
     page: Page,
 ) -> list[Line]:
+    """Return the row of a file; `action` is the message command that a click on it runs."""
     left = [
         [*_fold_sign(page, is_folded=is_folded), (safe_line(name, limit=_LONG_NAME_CHARS), _NULL)]
     ]
-    left += [_next(page, figure.replace("×", page.icons.down)) for figure in figures]
-    row = page.row(left, _when(page, message), tint="panel")
+    left += [_after_dot(page, detail.replace("×", page.icons.down)) for detail in details]
+    row = page.row(left, _version_and_time(page, message), tint="panel")
     row.bar = "faint"
     row.action = action
     return [row]
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    right = _when(page, message)
+    """Return the wrapped lines of a prompt, with time and version of a `message` at the right."""
+    right = _version_and_time(page, message)
     room = max(_TIME_CELLS, width_of(right) + 2)
     lines: list[Line] = []
     for text in source.split("\n"):
-        parts = broken(text, max(page.text_width - room, _LEAST_CELLS))
-        for index, part in enumerate(parts):
-            line = page.row([[(part.rstrip(), _NULL)]], () if lines else right, tint="panel")
-            line.text = part
-            line.is_wrapped = index < len(parts) - 1
+        wrapped = wrapped_lines(text, max(page.text_width - room, _LEAST_CELLS))
+        for index, words in enumerate(wrapped):
+            line = page.row([[(words.rstrip(), _NULL)]], () if lines else right, tint="panel")
+            line.text = words
+            line.is_wrapped = index < len(wrapped) - 1
             line.bar = "faint"
             lines.append(line)
     return lines
 
 
-def _when(page: Page, message: ChatMessage | None) -> list[Span]:
+def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
     if message is None:
         return []
-    return [*_version(page, message), _time(page, message.created_at)]
+    return [*_version_spans(page, message), _time_span(page, message.created_at)]
 
 
-def _time(page: Page, moment: datetime) -> Span:
+def _time_span(page: Page, moment: datetime) -> Span:
     """Return a time, with its date unless that is today's."""
     local = moment.astimezone()
     words = f"{local:%H:%M}"
@@ -126,7 +136,10 @@ def _time(page: Page, moment: datetime) -> Span:
     return words, page.styles["muted"]
 
 
-def _version(page: Page, message: ChatMessage, before: str = "", after: str = "  ") -> list[Span]:
+def _version_spans(
+    page: Page, message: ChatMessage, before: str = "", after: str = "  "
+) -> list[Span]:
+    """Return `< 1/2 >` between two texts, for a click; nothing if there is only one version."""
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
@@ -134,12 +147,14 @@ def _version(page: Page, message: ChatMessage, before: str = "", after: str = " 
     return [(shown, page.styles["muted"] + Style(meta={"act": "next_version"}))]
 
 
-def _key(page: Page, key: str, words: str, act: str) -> list[Span]:
+def _key_spans(page: Page, key: str, words: str, act: str) -> list[Span]:
+    """Return the hint of a key; `act` is the message command that a click on it runs."""
     meta = Style(meta={"act": act})
     return [(key, page.styles["strong"] + meta), (f" {words}", page.styles["muted"] + meta)]
 
 
-def _next(page: Page, words: str, style: str = "muted") -> list[Span]:
+def _after_dot(page: Page, words: str, style: str = "muted") -> list[Span]:
+    """Return words after the dot that divides them from those before."""
     return [(f" {page.icons.dot} {words}", page.styles[style])]
 
 
@@ -166,7 +181,7 @@ def thought(words: str, *, is_folded: bool) -> Block:
 
 
 def tool_block(name: str) -> Block:
-    """Return the row above the arguments of a call of a tool: it is shown, never run."""
+    """Return the row above the arguments of a call that an answer asks for and that was not run."""
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
@@ -182,11 +197,11 @@ class CallText(Struct, frozen=True):
 
 
 def call_texts(message: ChatMessage) -> list[CallText]:
-    """Return what a call unfolds to; JSON is indented."""
+    """Return the arguments and the result of a call, without empty ones; JSON is indented."""
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
-        indented = _indented(text)
+        indented = _indented_json(text)
         if indented:
             texts.append(CallText(heading, indented, "json"))
         elif text:
@@ -194,11 +209,11 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     return texts
 
 
-def _indented(text: str) -> str:
-    """Return JSON on lines of its own; empty for other text and where it would become too long."""
+def _indented_json(text: str) -> str:
+    """Return a JSON object or list, indented; empty for other text, and if it grows too much."""
     if len(text) > _MOST_INDENTED_CHARS:
         return ""
-    room = max(len(text) * _MOST_GROWTH, _SMALL_CHARS)
+    chars_left = max(len(text) * _MOST_GROWTH, _SMALL_CHARS)
     pieces: list[str] = []
     try:
         value = json.loads(text)
@@ -206,8 +221,8 @@ def _indented(text: str) -> str:
             return ""
         for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
             pieces.append(piece)
-            room -= len(piece)
-            if room < 0:
+            chars_left -= len(piece)
+            if chars_left < 0:
                 return ""
     except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
         return ""
@@ -215,44 +230,48 @@ def _indented(text: str) -> str:
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
-    """Return the row of a call."""
+    """Return the row of a call: fold sign, name, arguments and state; its keys at the right.
+
+    `state` is that of a call of the running turn; empty for other calls.
+    """
     keys: list[Span] = []
     is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
     if state:
-        keys = _key(page, "Esc", "stop", "stop")
+        keys = _key_spans(page, "Esc", "stop", "stop")
     elif is_unfinished and not is_imported_call(message):
-        keys = _key(page, "r", "run again", "regenerate")
-    right = [*keys, *_version(page, message, before="  " if keys else "", after="")]
+        keys = _key_spans(page, "r", "run again", "regenerate")
+    right = [*keys, *_version_spans(page, message, before="  " if keys else "", after="")]
 
-    end = _call_end(page, message, state)
+    state_spans = _call_state_spans(page, message, state)
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=500).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
-    end_room = min(width_of(end), page.text_width * 2 // 5)
-    room = page.text_width - width_of(right) - end_room - 6
+    state_room = min(width_of(state_spans), page.text_width * 2 // 5)  # the call has the rest
+    room = page.text_width - width_of(right) - state_room - _CALL_GAP_CELLS
     call = page.fit(call, min(width_of(call), max(room, _LEAST_CELLS)))
-    row = page.row([[*_fold_sign(page, is_folded=is_folded), *call, ("  ", _NULL), *end]], right)
+    left = [*_fold_sign(page, is_folded=is_folded), *call, ("  ", _NULL), *state_spans]
+    row = page.row([left], right)
     row.action = "fold"
     return [row]
 
 
-def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
-    """Return the state of a call."""
+def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
+    """Return the state of a call: what it does, or time and size of its result, or why it ended."""
     match message.state:
         case AnswerState.STREAMING:
             return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
             size = formatting.size(size_bytes, is_exact=True)
-            if message.receipt is None:  # of another program, which does not tell the time
+            if message.receipt is None:  # imported: other programs do not save the time
                 return [(size, page.styles["muted"])]
-            took = formatting.first_token(message.receipt.elapsed_ms / 1e3)
-            return [(took, page.styles["muted"]), *_next(page, size)]
+            elapsed = formatting.first_token(message.receipt.elapsed_ms / 1e3)
+            return [(elapsed, page.styles["muted"]), *_after_dot(page, size)]
         case AnswerState.STOPPED:
             word: Span = ("stopped", _NULL)
         case _:
             word = (f"{page.icons.down} {message.state.value}", page.styles["error"])
     reason = safe_line(message.tool_result, limit=_LONG_NAME_CHARS)
-    return [word, *_next(page, reason)] if reason else [word]
+    return [word, *_after_dot(page, reason)] if reason else [word]
 
 
 def question_block(message: ChatMessage) -> Block:
@@ -261,10 +280,10 @@ def question_block(message: ChatMessage) -> Block:
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
-    """Return the unfolded card; `pieces` are those of the texts of the call, as code."""
+    """Return the unfolded card; `pieces` are the arguments of the call as blocks of code."""
     blocks = [made_block(partial(_question_head, message))]
     for piece in pieces:
-        block = made_block(partial(_question_piece, piece), is_attached=True)
+        block = made_block(partial(_question_code, piece), is_attached=True)
         block.source = piece.source
         block.info = piece.info
         block.code = piece.code
@@ -275,40 +294,50 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
+    """Return the folded card: the first rows of the arguments, and how many more there are."""
     rows: list[Line] = []
-    is_cut = False
+    is_cut = False  # whether there are rows that are not laid out to be counted
     for text in call_texts(message):
         lines = text.text[:_COUNTED_CHARS].split("\n", _COUNTED_LINES)
-        start = "\n".join(lines[:_COUNTED_LINES])
-        is_cut = is_cut or len(start) < len(text.text)
-        rows += code_lines(page, start, text.language, is_first=False)
+        beginning = "\n".join(lines[:_COUNTED_LINES])
+        is_cut = is_cut or len(beginning) < len(text.text)
+        rows += code_lines(page, beginning, text.language, is_first=False)
 
-    room = _CARD_ROWS - 1  # below the head
-    hidden = len(rows) - room
+    shown_rows = _CARD_ROWS - 1  # one row is the head
+    hidden = len(rows) - shown_rows
     if hidden > 0:
         words = f"{hidden:,}+ more lines" if is_cut else formatting.counted(hidden, "more line")
         more = [*_fold_sign(page, is_folded=True), (words, _NULL)]
-        rows[room:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
-    return [*_question_head(message, page), *_on_card(rows, page), *_question_keys(message, page)]
+        unfold = _key_spans(page, "Enter", "unfold", "fold")
+        rows[shown_rows:] = [page.row([more], unfold, tint="panel")]
+    return [
+        *_question_head(message, page),
+        *_put_on_card(rows, page),
+        *_question_keys(message, page),
+    ]
 
 
 def _question_head(message: ChatMessage, page: Page) -> list[Line]:
     words = [("! ", page.styles["warning"]), _tool_name(message, page), (" wants to run", _NULL)]
-    return _on_card([page.row([words], tint="panel")], page)
+    return _put_on_card([page.row([words], tint="panel")], page)
 
 
-def _question_piece(piece: Block, page: Page) -> list[Line]:
-    return _on_card(piece_lines(page, piece, ()), page)
+def _question_code(piece: Block, page: Page) -> list[Line]:
+    return _put_on_card(piece_lines(page, piece, ()), page)
 
 
 def _question_keys(message: ChatMessage, page: Page) -> list[Line]:
-    keys = [_key(page, key, words + "   ", key) for key, words in CHOICES.items()]
+    """Return the row that asks: how to focus the card, or the keys that decide if it has the focus.
+
+    The name of the tool is repeated: above long arguments, its head is off the screen.
+    """
+    keys = [_key_spans(page, key, words + "   ", key) for key, words in CHOICES.items()]
     room = page.text_width - sum(map(width_of, keys))
-    asked = _asked_name(page, _tool_name(message, page), room)
-    answer = _key(page, f"Alt+{page.icons.up_arrow}", "answer", "")
-    row = page.row([asked, answer], tint="panel")
-    row.hint = page.row([asked, *keys], tint="panel").segments
-    return _on_card([row], page)
+    name = _fitted_name(page, _tool_name(message, page), room)
+    focus_key = _key_spans(page, f"Alt+{page.icons.up_arrow}", "answer", "")
+    row = page.row([name, focus_key], tint="panel")
+    row.hint = page.row([name, *keys], tint="panel").segments
+    return _put_on_card([row], page)
 
 
 def _tool_name(message: ChatMessage, page: Page) -> Span:
@@ -316,61 +345,64 @@ def _tool_name(message: ChatMessage, page: Page) -> Span:
     return name, page.styles["strong"]
 
 
-def _on_card(rows: list[Line], page: Page) -> list[Line]:
+def _put_on_card(rows: list[Line], page: Page) -> list[Line]:
+    """Change the colours of rows to those of a card; return them."""
     for row in rows:
-        row.segments[0] = Segment(" ", page.styles["panel"])  # in code, a cell of the ground
+        row.segments[0] = Segment(" ", page.styles["panel"])  # in code, this cell has no tint
         row.tint = "panel"
         row.bar = "warning"
     return rows
 
 
-def _asked_name(page: Page, name: Span, room: int) -> list[Span]:
-    """Return the name before the keys: above long arguments, it is not on the screen."""
+def _fitted_name(page: Page, name: Span, room: int) -> list[Span]:
+    """Return `NAME? ` in at most `room` cells; nothing if there is too little room for it."""
     if room < _LEAST_NAME_CELLS:
         return []
-    size = width_of([name])
-    return [*page.fit([name], min(size, room - 2)), ("? ", _NULL)]
+    question_mark: Span = ("? ", _NULL)
+    name_room = room - width_of([question_mark])
+    return [*page.fit([name], min(width_of([name]), name_room)), question_mark]
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
-    """Return the live line under an answer."""
+    """Return the row under a running answer: its state and figures at a monotonic time."""
 
     def make(page: Page) -> list[Line]:
         left: list[list[Span]] = [[(Stage.WAITING.value, _NULL)]]
         if turn is not None:
             left = _state_spans(page, turn, now_s, retry_in_s)
-        return [page.row(left, _key(page, "Esc", "stop", "stop"))]
+        return [page.row(left, _key_spans(page, "Esc", "stop", "stop"))]
 
     return made_block(make)
 
 
 def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
+    """Return the state of a turn in pieces, which are dropped from the end on a narrow page."""
     warning = page.styles["warning"]
     clock = ("  " + formatting.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match turn.stage:
         case Stage.RETRYING if turn.retry is not None:
             retry = turn.retry
-            left = formatting.elapsed(max(retry_in_s, 0.0))
-            words = f"retry {retry.attempt}/{retry.attempts} in {left}"
+            wait = formatting.elapsed(max(retry_in_s, 0.0))
+            words = f"retry {retry.attempt}/{retry.attempts} in {wait}"
             reason = safe_line(retry.reason, limit=_LONG_NAME_CHARS)
-            return [[(words, warning)], _next(page, reason)]
+            return [[(words, warning)], _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
             return [[(turn.stage.value + formatting.so_far(turn.fraction), _NULL), clock]]
         case Stage.STALLED:
             stalled = f"stalled {formatting.elapsed(turn.silent_s)}"
-            return [[(stalled, warning)], *_counts(page, turn)]
+            return [[(stalled, warning)], *_token_spans(page, turn)]
         case _:
-            return [[(turn.stage_word, _NULL), clock], *_counts(page, turn)]
+            return [[(turn.stage_word, _NULL), clock], *_token_spans(page, turn)]
 
 
-def _counts(page: Page, turn: Turn) -> list[list[Span]]:
-    """Return rate and tokens so far; the rate swings, so it has a fixed width."""
+def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
+    """Return rate and tokens so far; nothing before the first token."""
     if turn.first_token_s is None:
         return []
-    pieces = [formatting.tokens(turn.tokens) + formatting.GAP + "tok"]
+    figures = [formatting.tokens(turn.tokens) + formatting.GAP + "tok"]
     if turn.tokens_per_second is not None:
-        pieces.insert(0, formatting.rate(turn.tokens_per_second, width=_RATE_CELLS))
-    return [_next(page, piece) for piece in pieces]
+        figures.insert(0, formatting.rate(turn.tokens_per_second, width=_RATE_CELLS))
+    return [_after_dot(page, figure) for figure in figures]
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
@@ -381,45 +413,49 @@ def end_blocks(message: ChatMessage) -> list[Block]:
         if message.receipt is not None or message.model:
             blocks.append(made_block(partial(_receipt_lines, message)))
     elif message.state is not AnswerState.FAILED or failure is None:
-        blocks.append(made_block(partial(_cut_lines, message)))
+        blocks.append(made_block(partial(_unfinished_lines, message)))
     if failure is not None and message.state is not AnswerState.COMPLETE:
-        blocks.append(made_block(partial(_card_lines, message, failure)))
+        blocks.append(made_block(partial(_failure_lines, message, failure)))
     return blocks
 
 
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
+    """Return model and figures of a complete answer; of one that was cut, also how to continue.
+
+    Without room for figures and key in one row, they are on two.
+    """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
     left: list[list[Span]] = [[(model, page.styles["muted"])]]
-    left += [_next(page, figure) for figure in receipt_figures(receipt)]
-    ends = _receipt_ends(message, page)
-    versions = _version(page, message, after="")
+    left += [_after_dot(page, figure) for figure in receipt_figures(receipt)]
+    ends = _ending_spans(message, page)
+    versions = _version_spans(page, message, after="")
     if not (receipt.is_cut and message.text):
         return [page.row([*left, *ends], versions, kept=len(ends))]
 
-    keys = _key(page, "a", "continue", "resume")
+    keys = _key_spans(page, "a", "continue", "resume")
     right = [*keys, ("  ", page.styles["muted"]), *versions] if versions else keys
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
-    # two rows: the figures are not given up for the keys
-    first = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
-    return [page.row(left, versions), page.row([first, *ends[1:]], keys)]
+    # the second row begins without the dot that divides its words from the figures
+    first_end = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
+    return [page.row(left, versions), page.row([first_end, *ends[1:]], keys)]
 
 
-def _receipt_ends(message: ChatMessage, page: Page) -> list[list[Span]]:
-    """Return what is unusual about the end of an answer; it stays when there is little room."""
+def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
+    """Return what is unusual about an answer, in pieces that stay when there is little room."""
     receipt = message.receipt or Receipt()
     ends = []
     if receipt.steps:
-        ends.append(_next(page, formatting.counted(receipt.steps, "step")))
+        ends.append(_after_dot(page, formatting.counted(receipt.steps, "step")))
     if receipt.asked:
         asked = f"asked for {safe_line(receipt.asked, limit=_NAME_CHARS)}"
-        ends.append(_next(page, asked, "warning"))
+        ends.append(_after_dot(page, asked, "warning"))
     ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
     if ending:
-        ends.append(_next(page, ending, "warning"))
+        ends.append(_after_dot(page, ending, "warning"))
     if not message.text.strip() and not message.tool_calls:
-        ends.append(_next(page, "empty answer", "warning"))
+        ends.append(_after_dot(page, "empty answer", "warning"))
     return ends
 
 
@@ -442,7 +478,8 @@ def _token_words(receipt: Receipt) -> str:
     return f"{count}{formatting.GAP}tok"
 
 
-def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
+def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
+    """Return the row of a stopped, interrupted or failed answer, and how to go on with it."""
     state: Span = (message.state.value, _NULL)
     if message.state is not AnswerState.STOPPED:
         state = (f"{page.icons.down} {message.state.value}", page.styles["error"])
@@ -450,49 +487,50 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     receipt = message.receipt or Receipt()
     if receipt.completion_tokens:
         saved = " saved" if page.is_saved else ""
-        left.append(_next(page, f"{_token_words(receipt)}{saved}"))
+        left.append(_after_dot(page, f"{_token_words(receipt)}{saved}"))
     if message.model:
-        left.append(_next(page, safe_line(message.model, limit=_NAME_CHARS)))
+        left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 
-    keys = [*_key(page, "a", "continue  ", "resume"), *_key(page, "e", "edit", "edit")]
+    keys = [*_key_spans(page, "a", "continue  ", "resume"), *_key_spans(page, "e", "edit", "edit")]
     if message.state is AnswerState.FAILED:
-        keys = _key(page, "r", "regenerate", "regenerate")
-    return [page.row(left, [*keys, *_version(page, message, before="  ", after="")])]
+        keys = _key_spans(page, "r", "regenerate", "regenerate")
+    return [page.row(left, [*keys, *_version_spans(page, message, before="  ", after="")])]
 
 
-def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    rows = _card_title(message, failure, page)
+def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
+    """Return the card of a failure: title, next step, keys, and the error's id if there is room."""
+    rows = _failure_title(message, failure, page)
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
 
     keys = [
-        _key(page, "r", "regenerate", "regenerate"),
-        [("   ", _NULL), *_key(page, "y", "copy details", "copy")],
+        _key_spans(page, "r", "regenerate", "regenerate"),
+        [("   ", _NULL), *_key_spans(page, "y", "copy details", "copy")],
     ]
     versions: list[Span] = []
     if message.state is AnswerState.FAILED:
-        versions = _version(page, message, before="  ", after="")
-    shown_id: list[Span] = []
+        versions = _version_spans(page, message, before="  ", after="")
+    error_id: list[Span] = []
     if failure.failure_id:
         words = f"error id {safe_line(failure.failure_id, limit=16)}"
-        shown_id = [(words, page.styles["muted"])]
-    if sum(map(width_of, [*keys, shown_id, versions])) + 2 > page.text_width:
-        shown_id = []  # the copied details have it
-    rows.append(page.row(keys, [*shown_id, *versions], tint="panel"))
+        error_id = [(words, page.styles["muted"])]
+    if sum(map(width_of, [*keys, error_id, versions])) + 2 > page.text_width:
+        error_id = []  # the copied details have it
+    rows.append(page.row(keys, [*error_id, *versions], tint="panel"))
     for row in rows:
         row.bar = "error"
     return rows
 
 
-def _card_title(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
+def _failure_title(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
     """Return the message of a failure, with the time at which the answer ended."""
     elapsed_ms = message.receipt.elapsed_ms if message.receipt else 0
-    right = [_time(page, message.created_at + timedelta(milliseconds=elapsed_ms))]
+    right = [_time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))]
     kind = safe_line(failure.kind, limit=_NAME_CHARS)
     title = safe_line(failure.message, limit=1_000) or kind or "Failed"
     style = page.style("error", "strong")
     rows: list[Line] = []
     room = max(page.text_width - width_of(right) - 2, _LEAST_CELLS)
-    for part in broken(f"{page.icons.down} {title}", room):
-        rows.append(page.row([[(part.rstrip(), style)]], () if rows else right, tint="panel"))
+    for words in wrapped_lines(f"{page.icons.down} {title}", room):
+        rows.append(page.row([[(words.rstrip(), style)]], () if rows else right, tint="panel"))
     return rows

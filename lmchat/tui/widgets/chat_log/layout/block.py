@@ -25,7 +25,7 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     Prefix,
     Prefixes,
     continued_lines,
-    measured,
+    fit_columns,
     split_lines,
     table_lines,
 )
@@ -46,8 +46,8 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
 )
 
 _NULL = Style.null()
-_STYLES = {"html_inline": "muted", "math_inline": "builtin"}
-# without one of these signs and without an address, a text needs no parser: most cells and items
+_STYLES = {"html_inline": "muted", "math_inline": "builtin"}  # styles by the type of a token
+# a text without these signs and without `://` needs no parser: so are most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _SIGN = r"[!$&*<\[\\\]_`~]"
 _MOST_SIGNS = 4_000  # in a text that is parsed: each takes up to 12 µs, and keys wait for it
@@ -56,13 +56,16 @@ _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
 _MOST_SHOWN = 200  # characters of an address that are shown beside words that name another
 _INDENT = "  "
-_LEAST_ROOM = MIN_WIDTH + 3
-# blocks whose last line may hold marks without an end; in code and the like they are letters
-_OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
+_LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lists
+# blocks whose last line may hold marks without an end; in other blocks, as code, marks are text
+_MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
-    """Return the spans of a paragraph, without terminal commands."""
+    """Return the spans of the Markdown inside a block, without terminal commands.
+
+    A text with too many signs of markup is returned as it is written.
+    """
     if _SIGNS.isdisjoint(text) and "://" not in text:
         return [(on_one_line(text), style)] if text else []
     if len(re.findall(_SIGN, text)) > _MOST_SIGNS:
@@ -81,18 +84,18 @@ def _plain_spans(text: str, style: Style) -> list[Span]:
 def addressed(text: str, style: Style) -> list[Span]:
     """Return text with the addresses in it as links."""
     parts = re.split(_ADDRESS, text)
-    return [(part, style + _leading_to(part)) for part in parts if part]
+    return [(part, style + _link_meta(part)) for part in parts if part]
 
 
 class _Writer:
-    """Turns tokens into spans."""
+    """Turns the tokens inside a block into spans."""
 
     def __init__(self, page: Page, style: Style) -> None:
         self.page = page
         self.spans: list[Span] = []
         self._stack = [style]  # styles of the open tokens
         self._target = ""  # address of the open link
-        self._begin = 0  # number of spans before its words
+        self._link_start = 0  # index of the first span of its words
 
     def write(self, tokens: list[Token]) -> list[Span]:
         for token in tokens:
@@ -103,24 +106,24 @@ class _Writer:
             elif _is_break(token):
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
-                self._image(token)
+                self._add_image(token)
             elif token.type == "code_inline":
-                self._code(token.content)
+                self._add_code(token.content)
             else:
-                self._put(token.content, self._style(_STYLES.get(token.type, "")))
+                self._add(token.content, self._style(_STYLES.get(token.type, "")))
         return self.spans
 
-    def _code(self, text: str) -> None:
-        # where no tint tells it from other words, its marks stay
+    def _add_code(self, text: str) -> None:
+        # without tints, its backticks are shown, to tell it from other words
         mark = "" if self.page.has_tints else "`"
-        self._put(mark, self._style("muted"))
-        self._put(text, self._style("code"))
-        self._put(mark, self._style("muted"))
+        self._add(mark, self._style("muted"))
+        self._add(text, self._style("code"))
+        self._add(mark, self._style("muted"))
 
     def _style(self, name: str) -> Style:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
-    def _put(self, text: str, style: Style) -> None:
+    def _add(self, text: str, style: Style) -> None:
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -128,34 +131,37 @@ class _Writer:
                 self.spans.append((on_one_line(line), style))
 
     def _open(self, token: Token) -> None:
+        """Begin emphasis or a link."""
         style = self._style(token.type.removesuffix("_open"))
         if token.type == "link_open":
             self._target = str(token.attrs.get("href", ""))
-            self._begin = len(self.spans)
-            style = self._link(self._target)
+            self._link_start = len(self.spans)
+            style = self._link_style(self._target)
         self._stack.append(style)
 
     def _close(self, token: Token) -> None:
+        """End emphasis or a link; an address that the words of a link hide is shown after them."""
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
-            words = "".join(text for text, _ in self.spans[self._begin :]).strip()
+            words = "".join(text for text, _ in self.spans[self._link_start :]).strip()
             if not words:
-                self._put(self._target, style)
+                self._add(self._target, style)
             elif not names_target(self._target, words):
-                look = self._style("muted") + _leading_to(self._target)
-                self._put(f" ({self._shortened(self._target)})", look)
+                look = self._style("muted") + _link_meta(self._target)
+                self._add(f" ({self._shortened(self._target)})", look)
             self._target = ""
 
-    def _image(self, token: Token) -> None:
+    def _add_image(self, token: Token) -> None:
+        """Add the words of an image as a link; an address that cannot be opened is shown too."""
         source = str(token.attrs.get("src", ""))
-        self._put("image: ", self._style("muted"))
+        self._add("image: ", self._style("muted"))
         words = token.content or self._shortened(source) or "unnamed"
-        self._put(words, self._link(self._target or source))
+        self._add(words, self._link_style(self._target or source))
         if token.content and source and not can_be_opened(source):
-            self._put(f" ({self._shortened(source)})", self._style("muted"))
+            self._add(f" ({self._shortened(source)})", self._style("muted"))
 
-    def _link(self, target: str) -> Style:
-        return self._style("link" if can_be_opened(target) else "") + _leading_to(target)
+    def _link_style(self, target: str) -> Style:
+        return self._style("link" if can_be_opened(target) else "") + _link_meta(target)
 
     def _shortened(self, target: str) -> str:
         if len(target) <= _MOST_SHOWN:
@@ -169,15 +175,20 @@ def _is_break(token: Token) -> bool:
     return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
 
 
-def _shown_source(source: str, kind: str) -> str:
-    """Return the source of an open block as it will look; `kind` is its innermost block."""
-    if kind in _OF_WORDS:
+def _completed_source(source: str, kind: str) -> str:
+    """Return the source of an open block with the marks that its end lacks.
+
+    `kind` is the type of its innermost block at the end.
+    """
+    if kind in _MARKUP_BLOCKS:
         return completed(source)
-    return without_end_of_code(source) if kind == "fence" else source
+    if kind == "fence":
+        return without_end_of_code(source)
+    return source
 
 
 @lru_cache(maxsize=256)
-def _leading_to(target: str) -> Style:
+def _link_meta(target: str) -> Style:
     """Return a style that only carries where a link leads, if it can be opened.
 
     It is no link to the terminal (OSC 8): that would open it without asking.
@@ -190,11 +201,11 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._frames: dict[tuple[str, int], Columns] = {}  # columns of the tables that continue
-        # state of the block that is laid out
+        self._columns_of_head: dict[tuple[str, int], Columns] = {}  # by head and width
+        # the following is about the block that is laid out
         self._references: References = {}
-        self._source: list[str] = []  # its lines
-        self._number: int | None = None  # number of the next list's first item
+        self._source: list[str] = []  # the lines of its source
+        self._next_number: int | None = None  # number of the first item of its next list
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block."""
@@ -206,9 +217,10 @@ class Layout:
             return self._plain_lines(block)
         if block.kind is Kind.FENCE:
             return piece_lines(self.page, block, prefix)
-        self._references = dict(references)  # half a definition in the block must not stay
+        # a copy: a definition in the block may be half written, and must not reach other blocks
+        self._references = dict(references)
         if block.kind is Kind.TABLE:
-            return list(self._rows(block, prefix))
+            return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
     def _plain_lines(self, block: Block) -> list[Line]:
@@ -220,25 +232,26 @@ class Layout:
         return lines
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
-        self._number = block.number
+        """Return the lines of a block of Markdown; an open one shows the cursor at its end."""
+        self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
-        lines = list(self._walk(self._tokens(block), (prefix, prefix), style))
+        lines = list(self._level_lines(self._tokens(block), (prefix, prefix), style))
         if not lines:
             return lines
         if block.continues_line:
             lines[-1].is_wrapped = True
-            if block.source[-1:].isspace():
+            if block.source[-1:].isspace():  # layout drops this blank; copied text needs it
                 lines[-1].text += " "
         if block.has_cursor:
             self._put_cursor(lines[-1])
         return lines
 
     def _tokens(self, block: Block) -> list[Token]:
-        """Return the structure of a block; an open one is read as it will look."""
+        """Return the structure of a block; an open one is parsed as if its marks were complete."""
         text = block.head + block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
-            source = _shown_source(block.source, last_leaf(tokens))
+            source = _completed_source(block.source, last_leaf(tokens))
             if source != block.source:
                 text = block.head + source
                 tokens = parse_blocks(text, self._references)
@@ -246,48 +259,52 @@ class Layout:
         return tokens
 
     def _put_cursor(self, line: Line) -> None:
+        """Paint the first cell after the text as a cursor, if there is room, but not in tables."""
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free and not line.cells:
             line.segments[-1] = Segment(" ", self.page.style("base", "cursor"))
             line.segments.append(Segment(padding.text[1:], padding.style))
 
-    def _walk(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines of all blocks of a level."""
-        prefix, rest = prefixes
+    def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines of blocks that follow each other, with blank rows between them."""
+        prefix, following = prefixes
         position = 0
         above: Token | None = None
         while position < len(tokens):
             token = tokens[position]
             end = closing(tokens, position)
-            if above and not self._is_joined(above, token):
-                yield self.page.line([], prefix=rest)
-            yield from self._block(token, tokens[position + 1 : end], (prefix, rest), style)
-            prefix = rest
+            if above and not self._is_attached(above, token):
+                yield self.page.line([], prefix=following)
+            yield from self._block_lines(
+                token, tokens[position + 1 : end], (prefix, following), style
+            )
+            prefix = following
             position = end + 1
             above = token
 
-    def _is_joined(self, above: Token, token: Token) -> bool:
-        """Whether no blank row is between two blocks."""
+    def _is_attached(self, above: Token, token: Token) -> bool:
+        """Return whether there is no blank row between two blocks."""
         is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
         are_definitions = above.type == token.type == "definition"
         return (is_list or are_definitions) and not self._is_below_blank(token)
 
     def _is_below_blank(self, token: Token) -> bool:
-        """Whether there is a blank line above a token in the source."""
+        """Return whether there is a blank line above a token in the source."""
         line = token.map[0] - 1 if token.map else -1
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
-    def _block(
+    def _block_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
+        """Yield the lines of a block by its type; `inner` are the tokens within it."""
         lines: Iterator[Line]
         match token.type:
             case "paragraph_open":
-                lines = self._inline(inner[0], prefixes, style)
+                lines = self._text_lines(inner[0], prefixes, style)
             case "heading_open":
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
-                lines = self._inline(inner[0], prefixes, style + self.page.styles[heading])
+                lines = self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
             case "fence":
                 code = token.content.removesuffix("\n")
                 lines = code_lines(self.page, code, token.info, prefixes)
@@ -295,57 +312,63 @@ class Layout:
                 lines = code_lines(self.page, token.content.rstrip("\n"), token.info, prefixes)
             case "blockquote_open":
                 mark = (self.page.icons.column + " ", self.page.styles["faint"])
-                deeper = self._deeper(prefixes, mark, mark)
-                lines = self._inside(inner, deeper, style + self.page.styles["quote"])
+                nested = self._nested_prefixes(prefixes, mark, mark)
+                lines = self._inner_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
-                lines = self._list(token, inner, prefixes, style)
+                lines = self._list_lines(token, inner, prefixes, style)
             case "table_open":
-                lines = self._table(inner, prefixes)
+                lines = self._table_lines(inner, prefixes)
             case "hr":
-                lines = self._rule(prefixes)
+                lines = self._rule_line(prefixes)
             case _:
-                lines = self._raw(token, prefixes)
+                lines = self._source_lines(token, prefixes)
         return lines
 
-    def _inside(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines of a quote or an item; an empty one is a row with its mark."""
+    def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the lines inside a quote or an item; an empty one is a row with its mark."""
         if inner:
-            yield from self._walk(inner, prefixes, style)
+            yield from self._level_lines(inner, prefixes, style)
         else:
             yield self.page.line([], prefix=prefixes[0])
 
-    def _deeper(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
-        """Return prefixes with one more mark; without room for text, restart at the edge."""
+    def _nested_prefixes(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
+        """Return prefixes with a mark for the first line, and what is below it for the others.
+
+        Without room for text, they begin again at the left edge.
+        """
         if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [below]
         return [*prefixes[0], mark], [*prefixes[1], below]
 
-    def _rule(self, prefixes: Prefixes) -> Iterator[Line]:
-        prefix, rest = prefixes
-        rule = self.page.icons.rule * (self.page.text_width - width_of(rest))
+    def _rule_line(self, prefixes: Prefixes) -> Iterator[Line]:
+        prefix, following = prefixes
+        rule = self.page.icons.rule * (self.page.text_width - width_of(following))
         yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
 
-    def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
+    def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         """Yield the lines of a block that is shown as source, as mathematics or HTML."""
         style = self.page.styles["muted"]
         if token.type == "math_block":
             style = self.page.styles["builtin"]
-            prefixes = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
-        prefix, rest = prefixes
+            prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
+        prefix, following = prefixes
         for text in token.content.removesuffix("\n").split("\n"):
-            yield from self.page.wrap(addressed(on_one_line(text), style), first=prefix, rest=rest)
-            prefix = rest
+            yield from self.page.wrap(
+                addressed(on_one_line(text), style), first=prefix, following=following
+            )
+            prefix = following
 
-    def _list(
+    def _list_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        prefix, rest = prefixes
+        """Yield the lines of all items of a list; `inner` are the tokens within it."""
+        prefix, following = prefixes
         number = self._take_first_number(token)
         position = 0
         while position < len(inner):
             end = closing(inner, position)
             if position and self._is_below_blank(inner[position]):
-                yield self.page.line([], prefix=rest)
+                yield self.page.line([], prefix=following)
             item = inner[position + 1 : end]
             mark = " " * self._indent(token, inner[position])
             task = self._take_task_box(item)
@@ -354,25 +377,34 @@ class Layout:
             else:
                 mark += task or self.page.icons.fresh + " "
             muted = self.page.styles["muted"]
-            deeper = self._deeper((prefix, rest), (mark, muted), (" " * len(mark), _NULL))
-            yield from self._inside(item, deeper, style)
-            prefix = rest
+            nested = self._nested_prefixes(
+                (prefix, following), (mark, muted), (" " * len(mark), _NULL)
+            )
+            yield from self._inner_lines(item, nested, style)
+            prefix = following
             position = end + 1
             number += 1
 
     def _take_first_number(self, token: Token) -> int:
-        """Return the number of the first item; only the first list of a block continues one."""
-        number = self._number
-        self._number = None
+        """Return the number of the first item of a list.
+
+        A block may continue a list: its first list then begins with the number that it says. That
+        number is used up.
+        """
+        number = self._next_number
+        self._next_number = None
         return int(token.attrs.get("start", 1)) if number is None else number
 
     def _indent(self, token: Token, item: Token) -> int:
-        """Return the blanks before an item of an outermost list, which many mean as nesting."""
+        """Return the blanks before an item of an outermost list, which models mean as nesting."""
         line = self._source[item.map[0]] if item.map and not token.level else ""
         return len(line) - len(line.lstrip(" "))
 
     def _take_task_box(self, item: list[Token]) -> str:
-        """Take the box of a task from an item; return it, or nothing for other items."""
+        """Remove the box of a task, as `[x] `, from the text of an item, and return it.
+
+        Return an empty text for other items.
+        """
         if len(item) < 2 or item[0].type != "paragraph_open":  # noqa: PLR2004 - with its text
             return ""
         found = re.match(_TASK, item[1].content)
@@ -381,11 +413,11 @@ class Layout:
         item[1].content = item[1].content[found.end() :]
         return f"[{found[1].lower()}] "
 
-    def _inline(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        prefix, rest = prefixes
+    def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        prefix, following = prefixes
         for spans in split_lines(self._spans(token, style)):
-            yield from self.page.wrap(spans, first=prefix, rest=rest)
-            prefix = rest
+            yield from self.page.wrap(spans, first=prefix, following=following)
+            prefix = following
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
         return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
@@ -393,6 +425,7 @@ class Layout:
     # Tables
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
+        """Return the rows of a table with their cells, and the alignment of each column."""
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:
@@ -405,22 +438,22 @@ class Layout:
                 rows[-1].append(self._spans(token, style))
         return rows, aligns
 
-    def _table(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
+    def _table_lines(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
         rows, aligns = self._cells(tokens)
-        columns = measured(rows, aligns, self.page.text_width - width_of(prefixes[1]))
+        columns = fit_columns(rows, aligns, self.page.text_width - width_of(prefixes[1]))
         return table_lines(self.page, rows, columns, prefixes)
 
-    def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
+    def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
         """Yield the rows that continue a table, in the columns of its head."""
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
-        if key not in self._frames:
+        if key not in self._columns_of_head:
             cells, aligns = self._cells(parse_blocks(block.info, self._references))
-            self._frames[key] = measured(cells, aligns, room)
+            self._columns_of_head[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
             source = completed(source, is_table=True)
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))
-        return continued_lines(self.page, rows, self._frames[key], prefix)
+        return continued_lines(self.page, rows, self._columns_of_head[key], prefix)

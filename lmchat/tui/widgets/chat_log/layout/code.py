@@ -12,17 +12,20 @@ from lmchat.machine.highlighter import Highlighter
 from lmchat.machine.lexer import COLOUR_NAMES
 from lmchat.text import safe_line
 from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
-from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
+from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, break_code, harmless, width_of
 
 MOST_WHOLE_CHARS = 1_000_000  # of a fence that is highlighted as one text
-_INFO_CHARS = 1_000
-_MORE_INDENT = 2  # cells by which the rest of a long line is indented more than its start
+_INFO_CHARS = 1_000  # of the language of a fence
+_MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
 _PAD_CELLS = 3  # beside the code of a line
 _NULL = Style.null()
 
 
 async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> list[bytes] | None:
-    """Return the colours of all pieces of a fence, highlighted as one text, or None."""
+    """Return the colours of each piece of a fence, which is highlighted as one text.
+
+    None: the fence is too long, or the highlighter has no colours for it.
+    """
     if sum(map(len, code.pieces)) > MOST_WHOLE_CHARS:
         return None
     pieces = []
@@ -48,9 +51,14 @@ async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> 
 
 
 def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield code with the names of its colours, which are a byte for each character."""
-    for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):
-        yield COLOUR_NAMES[run[1][0]], code[run.start() : run.end()]
+    """Yield pieces of code of one colour, each after the name of its colour.
+
+    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind
+    its end has no colour.
+    """
+    for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):  # equal bytes
+        colour = run[1][0]
+        yield COLOUR_NAMES[colour], code[run.start() : run.end()]
     if len(colours) < len(code) or not code:
         yield "", code[len(colours) :]
 
@@ -65,32 +73,33 @@ def code_lines(
     is_first: bool = True,
     is_inner: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a piece of code; those that are too long are folded.
+    """Yield the lines of a piece of code; those that are too long are broken.
 
-    `colours` are those of a fence that was highlighted as a whole. `is_first` asks for a head with
-    the language, and `is_inner` says that the piece begins in the middle of a line.
+    `prefixes` are those of the first line and of the following ones. `colours` are those of a fence
+    that was highlighted as a whole; without them, the page has them or requests them. With
+    `is_first`, a row with the language is above; with `is_inner`, the piece begins within a line.
     """
-    prefix, rest = prefixes
+    prefix, following = prefixes
     if is_first:
         yield head_line(page, safe_line(info, limit=_INFO_CHARS) or "code", prefix)
-        prefix = rest
+        prefix = following
         if not code:
             return
-    width = max(page.text_width - _PAD_CELLS - width_of(rest), MIN_WIDTH)
+    width = max(page.text_width - _PAD_CELLS - width_of(following), MIN_WIDTH)
     code = harmless(code)
     if colours is None:
         colours = page.colours.of(language_of(info), code)
-    for spans in _split(page, coloured(code, colours)):
-        text = "".join(part for part, _ in spans)
+    for spans in _styled_lines(page, coloured(code, colours)):
+        text = "".join(words for words, _ in spans)
         indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
         rest_width = max(width - indent, MIN_WIDTH // 2)
-        parts = list(fold(spans, rest_width if is_inner else width, rest_width))
-        for number, part in enumerate(parts):
+        rows = list(break_code(spans, rest_width if is_inner else width, rest_width))
+        for number, row in enumerate(rows):
             is_rest = number > 0 or is_inner
-            line = _code_line(page, part, prefix, indent=indent if is_rest else 0)
-            line.is_wrapped = number < len(parts) - 1
+            line = _code_line(page, row, prefix, indent=indent if is_rest else 0)
+            line.is_wrapped = number < len(rows) - 1
             yield line
-            prefix = rest
+            prefix = following
         is_inner = False
 
 
@@ -116,13 +125,16 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
 
 
 def language_of(info: str) -> str:
-    """Return the language out of `python`, `python:main.py` or `{.python .numbered}`."""
+    """Return the language in the info of a fence: `python:main.py`, `{.python .numbered}`."""
     found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return found[1] if found else ""
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
-    """Return the row above code; its `hint` also shows the key that copies the code."""
+    """Return the row above code; its `hint` also shows the key that copies the code.
+
+    The hint replaces the row while the message has the focus.
+    """
     muted = page.styles["muted"]
     room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
@@ -139,7 +151,9 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
-    pad = [*_pad(page, page.icons.cut[0] if indent else " "), (" " * indent, _NULL)]
+    """Return a row of code; with an `indent`, it continues a line and has the sign for that."""
+    sign = page.icons.cut[0] if indent else " "
+    pad = [*_pad(page, sign), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)
     line.start += sum(len(text) for text, _ in pad)
@@ -153,14 +167,15 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
-def _split(page: Page, kinds: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
+def _styled_lines(page: Page, runs: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
+    """Yield the lines of code, given as the name of a colour and the text in it."""
     spans: list[Span] = []
-    for kind, text in kinds:
-        style = page.styles[kind] if kind else _NULL
-        for index, part in enumerate(text.split("\n")):
+    for colour, text in runs:
+        style = page.styles[colour] if colour else _NULL
+        for index, words in enumerate(text.split("\n")):
             if index:
                 yield spans
                 spans = []
-            if part:
-                spans.append((part, style))
+            if words:
+                spans.append((words, style))
     yield spans

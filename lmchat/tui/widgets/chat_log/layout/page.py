@@ -56,36 +56,40 @@ _ATOM = (
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return where lines but the first begin; only a word that no line holds is cut.
+    """Return the places in a text at which the second and each further line of it begins.
 
-    Blanks at which a line ends stay at its end, even where there is no room for them.
+    Only a word that is wider than a line is cut. Blanks at which a line ends stay at its end, even
+    where there is no room for them.
     """
     if len(text) <= width and text.isascii():
         return []
     points: list[int] = []
-    used = 0
+    used = 0  # cells of the current line
     pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
     for number, match in enumerate(re.finditer(pattern, text)):
         start = match.start() if number else 0  # blanks before the first word are a part of it
-        part = text[start : match.end()]
-        word = part.rstrip(_BLANKS)
+        word_and_blanks = text[start : match.end()]
+        word = word_and_blanks.rstrip(_BLANKS)
         size = cell_len(word)
         if used + size > width:
             if used:
                 points.append(start)
             used = 0
             if size > width:
-                cuts = cuts_in(word, width)
+                cuts = cut_points(word, width)
                 points += [start + cut for cut in cuts]
                 size = cell_len(word[max(cuts, default=0) :])
-        used += size + cell_len(part[len(word) :])
+        used += size + cell_len(word_and_blanks[len(word) :])
     return points
 
 
-def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
-    """Return where to cut a text without blanks; lines but the first may have another width."""
+def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
+    """Return where to cut a text into lines of some cells, wherever its blanks are.
+
+    All lines but the first have `rest_width` cells, if that is given.
+    """
     points: list[int] = []
-    used = 0
+    used = 0  # cells of the current line
     for start, size in graphemes(text):
         if used + size > width and start:
             points.append(start)
@@ -98,7 +102,7 @@ def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
 class Page(Struct):
     """All that laying out a block depends on, beside the block."""
 
-    width: int
+    width: int  # cells, with those of the bar at the left
     styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
     icons: Icons = UNICODE
     has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
@@ -111,6 +115,7 @@ class Page(Struct):
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
+        """Return the sum of some styles; later ones come first where they differ."""
         total = Style.null()
         for name in names:
             total += self.styles[name]
@@ -125,7 +130,11 @@ class Page(Struct):
         tint: str = "base",
         lead: str = "base",
     ) -> Line:
-        """Return a line as wide as the page: `lead` tints its prefix, `tint` the rest."""
+        """Return a line as wide as the page, which shows the prefix and the spans.
+
+        `text` is what a selection copies of it. `lead` and `tint` are the styles of the ground
+        below the prefix and below the spans.
+        """
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]
         segments += [Segment(part, ground + style) for part, style in prefix if part]
@@ -133,14 +142,14 @@ class Page(Struct):
 
         ground = self.styles[tint]
         room = self.width - 2 - width_of(prefix)
-        for text_part, style in spans:
-            part = text_part
-            size = cell_len(part)
+        for words, style in spans:
+            size = cell_len(words)
+            shown = words
             if size > room:  # blanks at the end of a line may not fit
                 size = max(room, 0)
-                part = set_cell_size(part, size)
-            if part:
-                segments.append(Segment(part, ground + style))
+                shown = set_cell_size(words, size)
+            if shown:
+                segments.append(Segment(shown, ground + style))
                 room -= size
         if room > 0:
             segments.append(Segment(" " * room, ground))
@@ -151,20 +160,20 @@ class Page(Struct):
         spans: list[Span],
         *,
         first: Sequence[Span] = (),
-        rest: Sequence[Span] = (),
+        following: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
         """Yield the lines of a paragraph, with a prefix for the first and one for the others."""
         text = "".join(part for part, _ in spans)
-        width = max(self.text_width - width_of(rest), MIN_WIDTH)
+        width = max(self.text_width - width_of(following), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
         prefix = first
-        for end, part in zip(bounds[1:], split(spans, bounds), strict=True):
-            line = self.line(part, prefix=prefix, tint=tint, lead=tint)
-            line.text = "".join(words for words, _ in part)
+        for end, line_spans in zip(bounds[1:], split_spans(spans, bounds), strict=True):
+            line = self.line(line_spans, prefix=prefix, tint=tint, lead=tint)
+            line.text = "".join(words for words, _ in line_spans)
             line.is_wrapped = end < len(text)
             yield line
-            prefix = rest
+            prefix = following
 
     def row(
         self,
@@ -174,14 +183,16 @@ class Page(Struct):
         tint: str = "base",
         kept: int = 0,
     ) -> Line:
-        """Return a row of pieces at the left and a part at the right.
+        """Return a row with pieces at the left and a text at the right.
 
-        Without room, pieces are dropped from the end; the last `kept` ones are dropped after them.
+        Without room, pieces are dropped from the end. The last `kept` pieces are dropped only
+        after those before them; the first piece is never dropped, but cut.
         """
         room = self.text_width - width_of(right) - (2 if right else 0)
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
-            pieces.pop(-1 - kept if len(pieces) > kept + 1 else -1)
+            has_other_piece = len(pieces) > kept + 1
+            del pieces[-1 - kept if has_other_piece else -1]
         spans = self.fit(list(chain.from_iterable(pieces)), max(room, 1))
         text = "".join(part for part, _ in spans).rstrip()
         if right:
@@ -201,10 +212,12 @@ class Page(Struct):
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Return spans that take exactly a width: padded, or cut with a sign."""
+        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
         room = width - width_of(spans)
         if room < 0:
-            return self.fit(self._cut(spans, width), width) if width > 1 else []
+            if width <= 1:
+                return []
+            return self.fit(self._cut(spans, width), width)  # a wide character may leave a cell
         before = 0
         if align == "right":
             before = room
@@ -214,21 +227,22 @@ class Page(Struct):
         return [(" " * before, null), *spans, (" " * (room - before), null)]
 
     def _cut(self, spans: list[Span], width: int) -> list[Span]:
-        """Return the spans that fit into a width with the sign of a cut behind them."""
-        kept: list[Span] = []
+        """Return the spans that fit into a width with an ellipsis behind them."""
+        cut_spans: list[Span] = []
         room = width - len(self.icons.cut)
         for text, style in spans:
             size = cell_len(text)
-            part = text if size <= room else set_cell_size(text, max(room, 0)).rstrip()
-            kept.append((part, style))
+            shown = text if size <= room else set_cell_size(text, max(room, 0)).rstrip()
+            cut_spans.append((shown, style))
             room -= size
             if room < 0:
                 break
-        return [*kept, (self.icons.cut, kept[-1][1])]
+        _, last_style = cut_spans[-1]
+        return [*cut_spans, (self.icons.cut, last_style)]
 
 
-def broken(text: str, width: int) -> list[str]:
-    """Return text broken between words."""
+def wrapped_lines(text: str, width: int) -> list[str]:
+    """Return the lines of a text that is wrapped between words."""
     return [text[start:end] for start, end in pairwise([0, *wrap_points(text, width), len(text)])]
 
 
@@ -237,31 +251,37 @@ def width_of(spans: Iterable[Span]) -> int:
     return sum(cell_len(text) for text, _ in spans)
 
 
-def split(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
-    """Yield the spans between neighbouring bounds; each span is read once."""
+def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
+    """Yield the spans between each two neighbouring bounds, which count their characters.
+
+    Where the spans are too short, blanks are added.
+    """
     unread = iter(spans)
     text, style = next(unread, ("", Style.null()))
     for start, end in pairwise(bounds):
-        part: list[Span] = []
-        size = end - start
-        while size > 0:
+        between: list[Span] = []
+        missing = end - start  # characters
+        while missing > 0:
             if text:
-                taken = text[:size]
-                part.append((taken, style))
-                text = text[size:]
-                size -= len(taken)
+                head = text[:missing]
+                between.append((head, style))
+                text = text[missing:]
+                missing -= len(head)
             else:
-                text, style = next(unread, (" " * size, style))
-        yield part
+                text, style = next(unread, (" " * missing, style))
+        yield between
 
 
-def fold(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]:
-    """Break code where the room ends, not between words; the first line may be longer."""
+def break_code(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]:
+    """Yield the lines of a long line of code, broken where the room ends, not between words.
+
+    The first line has `width` cells, the others have `rest_width`.
+    """
     text = "".join(part for part, _ in spans)
     if cell_len(text) <= width:
         yield spans
         return
-    yield from split(spans, [0, *cuts_in(text, width, rest_width), len(text)])
+    yield from split_spans(spans, [0, *cut_points(text, width, rest_width), len(text)])
 
 
 def harmless(text: str) -> str:

@@ -11,19 +11,19 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS, Line, Span
-from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of, wrap_points
+from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split_spans, width_of, wrap_points
 
 Cell = list[Span]
-Prefix = Sequence[Span]
-Prefixes = tuple[Prefix, Prefix]
+Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items
+Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
 
-NO_WORDS = "\0"  # between the lines of a cell that are lines in the source: no hit goes over it
+NO_WORDS = "\0"  # between lines of a cell that are lines in the source: no hit crosses it
 _NULL = Style.null()
 _GAPS = (3, 2, 1)  # cells between two columns; the widest gap that fits is taken
-_HANGING = "  "
+_HANGING = "  "  # indent of the further lines of a value
 _LONGEST_WORD = 14  # cells of a word that widen its column; longer words are cut
 _LEAST_CELLS = 6
-_MORE_CELLS = 4  # for longer numbers and names below the rows that determine the widths
+_SPARE_CELLS = 4  # for longer numbers and names below the rows that determine the widths
 
 
 class Columns(Struct):
@@ -32,26 +32,30 @@ class Columns(Struct):
     widths: list[int]
     aligns: list[str]  # `left`, `center` or `right`, or nothing
     gap: int = _GAPS[0]
-    is_apart: bool = False  # whether there are blank rows between rows, because some are wrapped
+    has_blank_rows: bool = False  # whether blank rows divide the rows, because some are wrapped
 
 
-def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
-    """Return columns with the widest shrunk first, as far as their words allow."""
+def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
+    """Return columns that fit into `room` cells; without widths if that is not possible.
+
+    The widest columns are shrunk first, as far as their words allow. Columns of single words get
+    spare cells in a table that continues, as later rows may have longer ones.
+    """
     columns = list(zip(*rows, strict=False))
-    wanted = [max(map(_width, column)) or 1 for column in columns]
-    least = [_least(column, width) for column, width in zip(columns, wanted, strict=True)]
-    more = [0] * len(columns)
+    full = [max(map(_cell_width, column)) or 1 for column in columns]
+    least = [_least_width(column, width) for column, width in zip(columns, full, strict=True)]
+    spare = [0] * len(columns)
     if len(rows) > TABLE_ROWS:
-        more = [_MORE_CELLS if _has_single_words(column) else 0 for column in columns]
-    roomy = list(map(add, wanted, more))
-    roomy_least = list(map(add, least, more))
+        spare = [_SPARE_CELLS if _has_single_words(column) else 0 for column in columns]
+    full_and_spare = list(map(add, full, spare))
+    least_and_spare = list(map(add, least, spare))
 
-    # widths that must fit, from the best to the worst, and the limits between which columns are
+    # the widths that must fit, from the best to the worst, and the widest and least widths then
     attempts = (
-        (roomy, roomy, roomy_least),
-        (wanted, wanted, least),
-        (roomy_least, roomy, roomy_least),
-        (least, wanted, least),
+        (full_and_spare, full_and_spare, least_and_spare),
+        (full, full, least),
+        (least_and_spare, full_and_spare, least_and_spare),
+        (least, full, least),
     )
     for needed, widest, narrowest in attempts:
         for gap in _GAPS:
@@ -62,36 +66,37 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
     return Columns([], aligns)
 
 
-def _least(column: Sequence[Cell], width: int) -> int:
-    """Return the least width of a column that would like to have a width."""
-    words = chain.from_iterable(_text(cell).split() for cell in column)
+def _least_width(column: Sequence[Cell], width: int) -> int:
+    """Return the cells to which a column of some width can be shrunk, given its longest word."""
+    words = chain.from_iterable(_cell_text(cell).split() for cell in column)
     longest = max(map(cell_len, words), default=0)
     return min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest)))
 
 
 def _has_single_words(column: Sequence[Cell]) -> bool:
-    """Whether all cells below the head are single words or numbers, which should not be broken."""
-    return all(len(_text(cell).split()) <= 1 for cell in column[1:])
+    """Return whether all cells below the head are single words or numbers."""
+    return all(len(_cell_text(cell).split()) <= 1 for cell in column[1:])
 
 
 def _has_lines(column: Sequence[Cell]) -> bool:
-    return any(BREAK in _text(cell) for cell in column)
+    return any(BREAK in _cell_text(cell) for cell in column)
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
-    """Return widths that fit into a space: the widest that may shrink gives first."""
+    """Return widths that fit into a space: cell by cell, the widest column is shrunk."""
     widths = [max(min(width, space), low) for width, low in zip(wanted, least, strict=True)]
     while sum(widths) > space:
-        free = [place for place, low in enumerate(least) if widths[place] > low]
-        widths[max(free, key=widths.__getitem__)] -= 1
+        shrinkable = [column for column, low in enumerate(least) if widths[column] > low]
+        widest = max(shrinkable, key=widths.__getitem__)
+        widths[widest] -= 1
     return widths
 
 
-def _width(cell: Cell) -> int:
+def _cell_width(cell: Cell) -> int:
     return max(map(width_of, split_lines(cell)))
 
 
-def _text(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     return "".join(text for text, _ in cell)
 
 
@@ -123,7 +128,7 @@ def continued_lines(
     page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix
 ) -> Iterator[Line]:
     """Yield the lines of rows that continue a table; the head in `rows` is not shown."""
-    if not columns.widths or columns.is_apart:
+    if not columns.widths or columns.has_blank_rows:
         yield page.line([], prefix=prefix)
     if columns.widths:
         yield from _rows(page, rows[1:], columns, prefix)
@@ -133,77 +138,85 @@ def continued_lines(
 
 def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
     for number, row in enumerate(rows):
-        if number and columns.is_apart:
+        if number and columns.has_blank_rows:
             yield page.line([], prefix=prefix)
         yield from _row(page, row, columns, (prefix, prefix))
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
-    prefix = prefixes[0]
-    last = max(map(len, cells), default=1) - 1
+    """Yield the lines of a row, as many as its highest cell needs."""
+    columns_and_widths = zip(row, columns.widths, strict=False)
+    wrapped_cells = [list(_wrapped(cell, width)) for cell, width in columns_and_widths]
+    prefix, following = prefixes
+    last = max(map(len, wrapped_cells), default=1) - 1
     for number in range(last + 1):
-        parts = [cell[number] if number < len(cell) else ([], NO_WORDS) for cell in cells]
-        line = _row_line(page, [part for part, _ in parts], columns, prefix)
+        parts = [cell[number] if number < len(cell) else ([], NO_WORDS) for cell in wrapped_cells]
+        line = _row_line(page, [words for words, _ in parts], columns, prefix)
         if number < last:
-            line.tails = tuple(tail for _, tail in parts)
+            line.tails = tuple(blanks for _, blanks in parts)
         yield line
-        prefix = prefixes[1]
+        prefix = following
 
 
 def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -> Line:
-    """Return one line of a row, given the part of each cell."""
-    gap = _gap(page, columns.gap)
+    """Return one line of a row, given the line of each cell."""
+    gap_text, gap_style = _gap(page, columns.gap)
     spans: list[Span] = []
-    places: list[tuple[int, int]] = []
-    size = 0
+    cell_places: list[tuple[int, int]] = []  # start and end in the text of the line
+    text_length = 0
     for column, part in enumerate(parts):
         if column:
-            spans.append(gap)
-            size += len(gap[0])
+            spans.append((gap_text, gap_style))
+            text_length += len(gap_text)
         fitted = page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
         spans += fitted
-        begin = size
-        size += sum(len(text) for text, _ in fitted)
-        places.append((begin, size))
+        start = text_length
+        text_length += sum(len(text) for text, _ in fitted)
+        cell_places.append((start, text_length))
     line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
-    line.cells = tuple(places)
+    line.cells = tuple(cell_places)
     return line
 
 
 def _gap(page: Page, width: int) -> Span:
-    """Return the gap between two columns; a single blank would join their words."""
+    """Return the gap between two columns: blanks, or a line where there is one cell for it."""
     if width == 1:
         return page.icons.column, page.styles["faint"]
     return " " * width, _NULL
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    prefix, rest = prefixes
+    """Yield a table as a list: each cell in a line `HEAD: VALUE`, a blank row between two rows."""
+    prefix, following = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
-            yield page.line([], prefix=rest)
+            yield page.line([], prefix=following)
         for name, value in zip(rows[0], row, strict=False):
             muted = page.styles["muted"]
             label = [(text.replace(BREAK, " "), muted) for text, _ in name]
             for spans in split_lines([*label, (": ", muted), *value]):
-                yield from page.wrap(spans, first=prefix, rest=[*rest, (_HANGING, _NULL)])
-                prefix = rest
+                yield from page.wrap(spans, first=prefix, following=[*following, (_HANGING, _NULL)])
+                prefix = following
 
 
-def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
-    """Yield the lines of a cell, each with the blanks that follow it."""
-    for line in split_lines(cell):
-        text = "".join(part for part, _ in line)
+def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
+    """Yield the lines of a cell, each with the blanks between it and the next one.
+
+    After a line that ends in the source too, that is `NO_WORDS`.
+    """
+    for source_line in split_lines(cell):
+        text = _cell_text(source_line)
         bounds = [0, *wrap_points(text, width), len(text)]
-        for part, (start, end) in zip(split(line, bounds), pairwise(bounds), strict=True):
+        lines = split_spans(source_line, bounds)
+        for line, (start, end) in zip(lines, pairwise(bounds), strict=True):
             is_last = end == len(text)
             words = text[start:end]
-            yield part, NO_WORDS if is_last else words[len(words.rstrip()) :]
+            yield line, NO_WORDS if is_last else words[len(words.rstrip()) :]
 
 
 def _trimmed(cell: Cell) -> Cell:
+    """Return a cell without blanks at its end."""
     if not cell:
         return []
-    *rest, (text, style) = cell
-    return [*rest, (text.rstrip(), style)]
+    *before, (text, style) = cell
+    return [*before, (text.rstrip(), style)]

@@ -1,4 +1,10 @@
-"""Markdown rules beyond the parser's: mathematics, addresses, tables, emphasis of models."""
+"""Markdown rules beyond the parser's: mathematics, addresses, tables, emphasis of models.
+
+A rule is a function that takes what begins at the parser's position, or returns False. With
+`silent`, it only returns whether it would take it. Block rules get the first line, and the line
+after the last one that they may take; `bMarks`, `tShift` and `eMarks` say where a line begins, how
+far it is indented, and where it ends.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +36,7 @@ _IDEOGRAPH = (
 )
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
+# what other blocks can end; the parser has a chain of rules for each of them
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
 _DASHES = "|:-"  # first signs of the line below the head of a table
@@ -39,8 +46,11 @@ _MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through 
 MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; the parser drops it
 
 
-def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table; the last cell of a row keeps the text that the parser would drop."""
+def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a table; the last cell of a row keeps the text that the parser would drop.
+
+    One with too many columns is left to be a paragraph.
+    """
     begin = len(state.tokens)
     below = min(first + 1, last - 1)
     if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
@@ -61,16 +71,22 @@ def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def _row_cells(text: str, columns: int) -> list[str]:
-    """Return the cells of a row; a bar within code divides cells only where too few are without."""
+    """Return the cells of a row, at most `columns`; what is too much belongs to the last one.
+
+    In a row with too many cells, a bar within code does not divide cells, unless there are too few
+    cells then.
+    """
     cells = _split_cells(text)
     if len(cells) > columns:
-        coded = _split_cells(re.sub(_CODE, lambda found: found[0].replace("|", "\\|"), text))
-        if len(coded) >= columns:
-            cells = coded
+        escaped = re.sub(_CODE, lambda code: code[0].replace("|", "\\|"), text)
+        cells_with_bars = _split_cells(escaped)
+        if len(cells_with_bars) >= columns:
+            cells = cells_with_bars
     return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
 
 
 def _split_cells(text: str) -> list[str]:
+    """Return the cells of a row, without the empty ones before its first and after its last bar."""
     cells = escapedSplit(mdTrim(text))
     if cells and not cells[0]:
         del cells[0]
@@ -79,42 +95,43 @@ def _split_cells(text: str) -> list[str]:
     return [mdTrim(cell) for cell in cells]
 
 
-def teach(parser: MarkdownIt) -> MarkdownIt:
-    """Give a parser these rules, and return it."""
+def add_rules(parser: MarkdownIt) -> MarkdownIt:
+    """Add these rules to a parser; return it."""
     block = parser.block.ruler
     inline = parser.inline.ruler
-    block.before("table", "deep", deep)
+    block.before("table", "deep", deep_nesting_rule)
     block.before(
-        "table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
+        "table", "math", math_block_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )
-    block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
-    block.at("reference", shown_reference)
-    _ask_once(parser)
-    inline.after("text", "address", address)
-    inline.before("escape", "math", math)
-    inline.before("emphasis", "dunder", dunder)
-    inline.at("emphasis", emphasis)
-    inline.at("link", likely_link)
-    inline.at("image", likely_image)
+    block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
+    block.at("reference", reference_rule)
+    _merge_end_rules(parser)
+    inline.after("text", "address", address_rule)
+    inline.before("escape", "math", math_rule)
+    inline.before("emphasis", "dunder", dunder_rule)
+    inline.at("emphasis", emphasis_rule)
+    inline.at("link", link_rule)
+    inline.at("image", image_rule)
     return parser
 
 
-def _ask_once(parser: MarkdownIt) -> None:
-    """Ask one rule instead of eight whether a line ends the block above it.
+def _merge_end_rules(parser: MarkdownIt) -> None:
+    """Let one rule, instead of eight, find out whether a line ends the block above it.
 
-    Mostly, its first sign tells.
+    For most lines, their first sign tells that.
     """
     block = parser.block.ruler
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
         block.at(name, rule)  # takes it out of all chains
     for chain, rules in ends.items():
-        block.push(f"end of {chain}", partial(_ends, rules), {"alt": [chain]})
+        block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
 
 
-def _ends(
+def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
+    """Return whether a line begins a block by any of some rules; it takes nothing."""
     if not silent:
         return False
     may_begin = _first_sign(state, line) in _BEGINNINGS
@@ -130,7 +147,7 @@ def _first_sign(state: StateBlock, line: int) -> str:
     return state.src[begin] if begin < state.eMarks[line] else " "
 
 
-def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text."""
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
@@ -139,49 +156,53 @@ def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     return True
 
 
-def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or a blank line."""
     if state.is_code_block(first):
         return False
     begin = state.bMarks[first] + state.tShift[first]
     stop = state.eMarks[first]
-    found = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
-    if found is None:
+    opening = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
+    if opening is None:
         return False
-    end = _end_of_display(found)
-    place = state.src.find(end, found.end(), stop)
-    is_over = place >= 0
-    if is_over and not re.match(_MATH_END, state.src[place + len(end) : stop]):
-        return False
+    closing = _closing_of_display(opening)
+    place = state.src.find(closing, opening.end(), stop)
+    has_ended = place >= 0
+    if has_ended and not re.match(_MATH_END, state.src[place + len(closing) : stop]):
+        return False  # words follow in its line: it is a part of a paragraph
+
     line = first + 1
-    while not is_over and line < last and _continues_block(state, line):
-        is_over = end in state.src[state.bMarks[line] : state.eMarks[line]]
+    while not has_ended and line < last and _continues_block(state, line):
+        has_ended = closing in state.src[state.bMarks[line] : state.eMarks[line]]
         line += 1
     if not silent:
         _push(state, "math_block", first, line)
     return True
 
 
-def _end_of_display(begin: re.Match[str]) -> str:
-    """Return what ends the mathematics that a match begins."""
-    if begin[1]:
+def _closing_of_display(opening: re.Match[str]) -> str:
+    """Return what ends the mathematics that a match of `_MATH_BEGINS` begins."""
+    dollars, bracket, environment = opening.groups()
+    if dollars:
         return "$$"
-    return "\\]" if begin[2] else f"\\end{{{begin[3]}}}"
+    return "\\]" if bracket else f"\\end{{{environment}}}"
 
 
 def _continues_block(state: StateBlock, line: int) -> bool:
+    """Return whether a line is neither blank nor indented less than the block around it."""
     return not state.isEmpty(line) and state.sCount[line] >= state.blkIndent
 
 
 def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
+    """Add lines as one token of a type; the parser continues with line `last`."""
     token = state.push(kind, "", 0)
     token.content = state.getLines(first, last, state.blkIndent, keepLastLF=True)
     token.map = [first, last]
     state.line = last
 
 
-def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a definition as a token of its own, but no footnote."""
+def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a link definition as a token of its own, but no footnote."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
@@ -190,7 +211,7 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
     return True
 
 
-def math(state: StateInline, silent: bool) -> bool:
+def math_rule(state: StateInline, silent: bool) -> bool:
     """Take mathematics as they are."""
     start = state.pos
     source = state.src
@@ -205,54 +226,55 @@ def math(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def address(state: StateInline, silent: bool) -> bool:
+def address_rule(state: StateInline, silent: bool) -> bool:
     """Take `https://…` as a link, without what ends the sentence around it."""
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
-    scheme = re.search(_SCHEME, state.pending[-6:])  # as in `-https`
+    scheme = re.search(_SCHEME, state.pending[-6:])  # `https` and the sign before it
     if scheme is None:
         return False
-    rest = rest_of_address(state.src[pos + 3 : state.posMax])
-    if not rest:
+    begin = pos + len("://")
+    host_and_path = rest_of_address(state.src[begin : state.posMax])
+    if not host_and_path:
         return False
-    shown = f"{scheme[1]}://{rest}"
+    address = f"{scheme[1]}://{host_and_path}"
     if not silent:
         state.pending = state.pending[: -len(scheme[1])]
         token = state.push("link_open", "a", 1)
-        token.attrs = {"href": state.md.normalizeLink(shown)}
-        state.push("text", "", 0).content = shown
+        token.attrs = {"href": state.md.normalizeLink(address)}
+        state.push("text", "", 0).content = address
         state.push("link_close", "a", -1)
-    state.pos = pos + 3 + len(rest)
+    state.pos = begin + len(host_and_path)
     return True
 
 
-def dunder(state: StateInline, silent: bool) -> bool:
-    """Take names like `__init__.py` as text."""
+def dunder_rule(state: StateInline, silent: bool) -> bool:
+    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis."""
     start = state.pos
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
     pattern = re.compile(_DUNDER_MEMBER if is_member else _DUNDER)
-    found = pattern.match(state.src, start, state.posMax)
-    if found is None:
+    name = pattern.match(state.src, start, state.posMax)
+    if name is None:
         return False
     if not silent:
-        state.pending += found[0]
-    state.pos = found.end()
+        state.pending += name[0]
+    state.pos = name.end()
     return True
 
 
-def likely_link(state: StateInline, silent: bool) -> bool:
+def link_rule(state: StateInline, silent: bool) -> bool:
     """Take a link, unless the rest of the text has no end of one."""
-    return _has_target(state) and link(state, silent)
+    return _may_have_target(state) and link(state, silent)
 
 
-def likely_image(state: StateInline, silent: bool) -> bool:
+def image_rule(state: StateInline, silent: bool) -> bool:
     """Take an image, unless the rest of the text has no end of one."""
-    return _has_target(state) and image(state, silent)
+    return _may_have_target(state) and image(state, silent)
 
 
-def _has_target(state: StateInline) -> bool:
-    """Whether the end of a link may follow: the parser would search an end for each bracket."""
+def _may_have_target(state: StateInline) -> bool:
+    """Return whether the end of a link follows: else the parser searches it for each bracket."""
     last = state.cache.get(_LAST_END)
     if last is None:
         end = "]" if state.env.get("references") else "]("
@@ -261,7 +283,7 @@ def _has_target(state: StateInline) -> bool:
     return state.pos < last
 
 
-def emphasis(state: StateInline, silent: bool) -> bool:
+def emphasis_rule(state: StateInline, silent: bool) -> bool:
     """Take `*` and `_` as the parser does, except between operands and beside ideographs."""
     start = state.pos
     marker = state.src[start]
@@ -274,7 +296,8 @@ def emphasis(state: StateInline, silent: bool) -> bool:
     can_open = scanned.can_open
     can_close = scanned.can_close
     if marker == "*" and before and after:  # beside a blank the parser is right
-        can_open, can_close = _flanks(state, before, after, (can_open, can_close), length)
+        around = before + after
+        can_open, can_close = _flanks(state, around, length, can_open=can_open, can_close=can_close)
     for _ in range(length):
         token = state.push("text", "", 0)
         token.content = marker
@@ -286,24 +309,26 @@ def emphasis(state: StateInline, silent: bool) -> bool:
 
 
 def _flanks(
-    state: StateInline, before: str, after: str, flanks: tuple[bool, bool], length: int
+    state: StateInline, around: str, length: int, *, can_open: bool, can_close: bool
 ) -> tuple[bool, bool]:
-    """Return whether asterisks between two signs can open and close emphasis.
+    """Return whether some asterisks can open emphasis, and whether they can close it.
 
-    `flanks` is what the parser thinks, which knows neither operands nor ideographs.
+    `around` is the sign before them and the sign after them. `can_open` and `can_close` are what
+    the parser finds, which knows neither operands nor ideographs.
     """
-    between = before + after
-    if not between.isascii() and re.search(_IDEOGRAPH, between):
+    before = around[0]
+    after = around[1]
+    if not around.isascii() and re.search(_IDEOGRAPH, around):
         return True, True
-    if re.match(_OPERANDS, between):
-        return False, flanks[1] and _is_open(state, length)
+    if re.match(_OPERANDS, around):  # as in `2**3`
+        return False, can_close and _is_open(state, length)
     if before in _STOPS and after.isalnum() and _is_open(state, length):
         return False, True  # as in `**Note:**text`
-    return flanks
+    return can_open, can_close
 
 
 def _is_open(state: StateInline, length: int) -> bool:
-    """Whether emphasis of this many asterisks is open."""
+    """Return whether emphasis of this many asterisks is open."""
     depth = 0
     for delimiter in state.delimiters[-_MOST_DELIMITERS:]:
         if delimiter.marker != _ASTERISK or delimiter.length != length:

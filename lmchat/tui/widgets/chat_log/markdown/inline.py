@@ -13,33 +13,39 @@ OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
 _MAIL = "mailto:"
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
-_MOST_ENDS = 200  # runs of brackets and stops that are taken from the end of an address
-_REST = (
+_MOST_END_RUNS = 200  # runs of brackets and stops that are removed from the end of an address
+# what an address may consist of: no blanks, quotes, or signs of East Asian sentences
+_ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
     "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
 )
-_ENDS = ".,;:!?*_~'"
-_PAIRS = {")": "(", "]": "["}
+_SENTENCE_SIGNS = ".,;:!?*_~'"
+_OPENING = {")": "(", "]": "["}  # by the bracket that closes
 
 
 def rest_of_address(text: str) -> str:
-    """Return the address behind `://`, without stops, marks and unpaired brackets at its end."""
-    found = re.match(_REST, text)
-    rest = found[0] if found else ""
-    for _ in range(_MOST_ENDS):
-        rest = rest.rstrip(_ENDS)
-        last = rest[-1:]
-        unpaired = rest.count(last) - rest.count(_PAIRS.get(last, last))
+    """Return the part of an address that follows `://`, given the text behind that.
+
+    It ends before stops, marks and unpaired brackets at its end, which belong to the sentence.
+    Return an empty text if that is no address.
+    """
+    match = re.match(_ADDRESS_CHARS, text)
+    address = match[0] if match else ""
+    for _ in range(_MOST_END_RUNS):
+        address = address.rstrip(_SENTENCE_SIGNS)
+        last = address[-1:]
+        # 0 for a sign that is no closing bracket: it is compared with itself
+        unpaired = address.count(last) - address.count(_OPENING.get(last, last))
         if not last or unpaired <= 0:
             break
-        at_end = len(rest) - len(rest.rstrip(last))
-        rest = rest[: -min(unpaired, at_end)]
-    begins_well = rest[:1].isalnum() or rest.startswith("[")
-    return rest if begins_well else ""
+        brackets_at_end = len(address) - len(address.rstrip(last))
+        address = address[: -min(unpaired, brackets_at_end)]
+    begins_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
+    return address if begins_with_host else ""
 
 
 def can_be_opened(address: str) -> bool:
-    """Whether an address is that of a page on the web."""
+    """Return whether an address is that of a page on the web."""
     return address.lower().startswith(OPENABLE) and bool(host_of(address))
 
 
@@ -54,18 +60,22 @@ def host_of(address: str) -> str:
 
 
 def names_target(address: str, words: str) -> bool:
-    """Whether the words of a link do not mislead: hosts in them must be that of its address."""
+    """Return whether the words of a link do not mislead: a host in them must be its target's.
+
+    Long words are not searched, and count as misleading.
+    """
     if words in (address, address.removeprefix(_MAIL)):
         return True
     if not can_be_opened(address) or len(words) > _MOST_WORDS:
         return False
     host = host_of(address)
     plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
-    visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")
+    visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")  # as U+200B
     if "://" in visible:
         return host_of(visible) == host
-    named = {found[0].lower().removeprefix("www.") for found in re.finditer(_HOST_LIKE, visible)}
-    return named <= {host.removeprefix("www.")}
+    named_hosts = [match[0].lower() for match in re.finditer(_HOST_LIKE, visible)]
+    target_host = host.removeprefix("www.")
+    return all(named_host.removeprefix("www.") == target_host for named_host in named_hosts)
 
 
 def page_host(address: str) -> str:
@@ -80,56 +90,65 @@ def page_host(address: str) -> str:
 
 
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
-_MOST_CHARS = 2_000  # of mathematics
+_MOST_MATH_CHARS = 2_000  # of mathematics
 _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
-    """Return the end of the mathematics that begin at a place, up to `stop`; 0 for other text."""
-    end = BRACKETS.get(source[start : start + 2])
-    if end is not None:
-        most = min(start + _MOST_CHARS, len(source) if stop is None else stop)
-        place = source.find(end, start + 3, most)
-        is_link = end == "\\]" and source.startswith("(", place + 2)
+    """Return the place after the mathematics that begin at `start`; 0 if none begin there.
+
+    They must end before `stop`.
+    """
+    closing = BRACKETS.get(source[start : start + 2])
+    if closing is not None:
+        last = min(start + _MOST_MATH_CHARS, len(source) if stop is None else stop)
+        place = source.find(closing, start + 3, last)  # with at least one character between
+        is_link = closing == "\\]" and source.startswith("(", place + 2)
         return 0 if place < 0 or is_link else place + 2
-    if start and source[start - 1].isalnum():
+
+    if start and source[start - 1].isalnum():  # as in `US$5`
         return 0
-    found = re.compile(_DOLLARS).match(source, start)
-    return found.end() if found and "](" not in found[0] else 0
+    match = re.compile(_DOLLARS).match(source, start)
+    is_link_between = match is not None and "](" in match[0]
+    return 0 if match is None or is_link_between else match.end()
 
 
-# a line that may become a rule, a heading, an item, a fence: it is shown once that is known
+# a line that may become a rule, a heading, an item, a fence: it is hidden until that is known
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
-_BEGIN = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
+_BLOCK_MARKS = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
+# `[words](…` at the end of a line: 1 is the words, 2 the target so far
 _HALF_LINK = r"!?\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](\(.*)$"
 # an address without an end, and its title: other words in brackets are not hidden
 _HALF_TARGET = (
     r"\([ \t]*(?:<[^<>]*>?|(?!<)(?:[^\s()]|\([^\s()]*(?:\)|$))*)"
     r"(?:[ \t]+(?:\"[^\"]{0,300}\"?|'[^']{0,300}'?|\([^()]{0,300}\)?)?[ \t]*)?$"
 )
-_DASHES = r"[|:\- \t]*$"
-_END_OF_CODE = r"[ >]*(?:`+|~+)$"
-_SIGN = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\[|\$\$?"
+_DASHES = r"[|:\- \t]*$"  # a line of dashes below the head of a table, as far as it is written
+_END_OF_CODE = r"[ >]*(?:`+|~+)$"  # a line that may end a fence
+# marks that begin or end something within a line, and what must not be taken for one
+_MARK = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\[|\$\$?"
 # a backslash at the end: it would be taken for one before the marks that are added
 _HALF_ESCAPE = r"(?<!\\)((?:\\\\)*)\\$"
-_PUNCTUATION = r"([!-/:-@\[-`{-~])"
-_FAR = 300  # marks that have not ended after this many characters are shown as source
+_PUNCTUATION = r"([!-/:-@\[-`{-~])"  # what a backslash can escape
+# something that has not ended after this many characters is shown as source
+_MOST_OPEN_CHARS = 300
 
 
 def completed(source: str, *, is_table: bool = False) -> str:
     """Return the source of an open block with the marks that its end lacks.
 
-    With `is_table`, it is that of more rows of a table.
+    So a half-written block looks as it will look when it is complete. With `is_table`, the source
+    is that of rows that continue a table.
     """
-    before, end, last = source.rpartition("\n")
+    before, line_end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
         return before
-    is_row = _is_row(last) or (not last and _is_row(before.rpartition("\n")[2]))
-    if is_table or is_row:
-        return before + end + _row(before, last, is_inner=is_table)
-    start = re.match(_BEGIN, last)
-    size = start.end() if start else 0
-    return before + end + last[:size] + _line(last[size:])
+    is_below_row = not last and _is_row(before.rpartition("\n")[2])
+    if is_table or is_below_row or _is_row(last):
+        return before + line_end + _completed_row(before, last, continues_table=is_table)
+    block_marks = re.match(_BLOCK_MARKS, last)
+    size = block_marks.end() if block_marks else 0
+    return before + line_end + last[:size] + _completed_line(last[size:])
 
 
 def without_end_of_code(source: str) -> str:
@@ -142,24 +161,30 @@ def _is_row(line: str) -> bool:
     return line.lstrip(" ").startswith("|")
 
 
-def _row(before: str, last: str, *, is_inner: bool) -> str:
-    """Return the last line of a table as a whole row, or as the line of dashes below its head."""
+def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
+    """Return the last line of a table as a whole row, or as the line of dashes below its head.
+
+    `before` is the source above it. A head gets a line of dashes: without it, it is no table.
+    """
     first, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
         return last
-    is_head = not is_inner and not _is_row(above)
-    is_below_head = not is_inner and not is_head and not _is_row(first.rpartition("\n")[2])
+    is_head = not continues_table and not _is_row(above)
+    is_two_below_row = _is_row(first.rpartition("\n")[2])
+    is_below_head = not continues_table and not is_head and not is_two_below_row
     if is_below_head:
         if not re.match(_DASHES, last):
             return last
         return _dashes(above, _cells(last), len(_cells(above)))
 
     cells_before, bar, cell = last.rpartition("|")
-    row = cells_before + bar + _line(cell)
+    row = cells_before + bar + _completed_line(cell)
     if not is_head:
         return row
     cells = _cells(row)
-    return f"{row.rstrip(' |')}|\n{_dashes(row, cells, len(cells))}" if any(cells) else ""
+    if not any(cells):
+        return ""
+    return f"{row.rstrip(' |')}|\n{_dashes(row, cells, len(cells))}"
 
 
 def _cells(row: str) -> list[str]:
@@ -167,7 +192,10 @@ def _cells(row: str) -> list[str]:
 
 
 def _dashes(head: str, given: list[str], count: int) -> str:
-    """Return the line of dashes below a head, with the alignments that were given so far."""
+    """Return the line of dashes below a head, for `count` columns.
+
+    `given` are the cells of that line that are written so far, as `:--`: they align the columns.
+    """
     marks = [*given, *["---"] * count][:count]
     indent = " " * (len(head) - len(head.lstrip(" ")))
     return indent + "|" + "|".join(mark if "-" in mark else "---" for mark in marks) + "|"
@@ -180,76 +208,87 @@ class OpenMark(Struct, frozen=True):
     start: int
 
 
-def _line(text: str) -> str:
-    """Return a line in which code, links and emphasis that have begun also end."""
+def _completed_line(text: str) -> str:
+    """Return a line in which code, links and emphasis that have begun also end.
+
+    Half a mark at its end is removed.
+    """
     opened: list[OpenMark] = []
     place = 0
     text = re.sub(_HALF_ESCAPE, r"\1", text)
-    while sign := re.search(_SIGN, text[place:]):
-        mark = sign[0]
-        start = place + sign.start()
-        place += sign.end()
+    while match := re.search(_MARK, text[place:]):
+        mark = match[0]
+        start = place + match.start()
+        place += match.end()
         if mark[0] == "`":
             end = re.search(rf"(?<!`){mark}(?!`)", text[place:])
             if end is None:
-                text = _with_code(text, start, mark)
+                text = _with_code_ended(text, start, mark)
                 break
             place += end.end()
         elif mark[0] == "$" or mark in BRACKETS:
-            text, place = _with_math(text, start, mark)
+            text, place = _with_math_kept(text, start, mark)
         elif mark[-1] == "[":
-            words = _half_link(text[start:])
+            words = _words_of_half_link(text[start:])
             if words is not None:
-                text = text[:start] + words  # it becomes a link when its address is whole
+                text = text[:start] + words  # a link once its address is complete
                 break
         elif mark[0] in "*_~":
-            is_noted = _is_noted(opened, text, start, mark)
-            if not is_noted and place == len(text):
-                text = text[:start]  # half a mark, or one whose words are to come
+            is_emphasis = _update_open_marks(opened, text, start, mark)
+            if not is_emphasis and place == len(text):
+                text = text[:start]  # half a mark, or one whose words have not arrived
     for begun in reversed(opened):
         content_start = begun.start + len(begun.mark)
-        if len(text) - begun.start <= _FAR and text[content_start:].strip():
+        if len(text) - begun.start <= _MOST_OPEN_CHARS and text[content_start:].strip():
             text = text.rstrip() + begun.mark
     return text
 
 
-def _with_code(text: str, start: int, mark: str) -> str:
-    """Return text in which the code that begins at a place also ends."""
-    if len(text) - start > _FAR:
+def _with_code_ended(text: str, start: int, mark: str) -> str:
+    """Return text in which the code after `mark`, one or more backticks at `start`, also ends."""
+    if len(text) - start > _MOST_OPEN_CHARS:
         return text
     code = text[start + len(mark) :].rstrip("`")
     return text[:start] + (mark + code + mark if code.strip() else "")
 
 
-def _half_link(text: str) -> str | None:
+def _words_of_half_link(text: str) -> str | None:
     """Return the words of a half-written link; None for other text."""
     link = re.match(_HALF_LINK, text)
     return link[1] if link and re.match(_HALF_TARGET, link[2]) else None
 
 
-def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
-    """Return text in which open mathematics keep their signs, and where to continue.
+def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
+    """Return text in which the signs of open mathematics are escaped, and where to continue.
 
-    A lone `$` may be one of money: then only its backslashes are kept, and marks are marks.
+    So they are shown as they are written. A single `$` may be a sign of money: then only
+    backslashes are escaped, and other marks keep their meaning.
     """
     end = end_of_math(text, start)
-    rest = text[start:]
-    if end or len(rest) > _FAR:
-        return text, end or start + len(mark)
+    open_math = text[start:]
+    if end:
+        return text, end
+    if len(open_math) > _MOST_OPEN_CHARS:
+        return text, start + len(mark)
     if mark != "$":
-        return text[:start] + re.sub(_PUNCTUATION, r"\\\1", rest), len(text) + len(rest)
-    if not text[start - 1 : start].isalnum() and "$" not in rest[1:]:
-        text = text[:start] + re.sub(r"\\" + _PUNCTUATION, r"\\\\\\\1", rest)
+        escaped = text[:start] + re.sub(_PUNCTUATION, r"\\\1", open_math)
+        return escaped, len(escaped)
+    if not text[start - 1 : start].isalnum() and "$" not in open_math[1:]:
+        text = text[:start] + re.sub(r"\\" + _PUNCTUATION, r"\\\\\\\1", open_math)
     return text, start + 1
 
 
-def _is_noted(opened: list[OpenMark], text: str, start: int, mark: str) -> bool:
-    """Note emphasis that begins and forget what ends; return False for other marks."""
+def _update_open_marks(opened: list[OpenMark], text: str, start: int, mark: str) -> bool:
+    """Add a mark that begins emphasis to `opened`, or remove what it ends.
+
+    Return False for a mark that does neither, as between blanks.
+    """
+    end = start + len(mark)
     before = text[start - 1 : start]
-    after = text[start + len(mark) : start + len(mark) + 1]
+    after = text[end : end + 1]
     if before.strip() and any(begun.mark == mark for begun in opened):
         while opened.pop().mark != mark:
-            pass
+            pass  # what began after it has not ended, so it is no emphasis
         return True
     is_inner = before.isalnum() and (mark[0] == "_" or after.isalnum())
     if not after.strip() or is_inner or mark == "~":

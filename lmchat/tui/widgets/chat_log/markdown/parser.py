@@ -9,7 +9,7 @@ from typing import Any, Protocol
 # core rules that only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 _LINK_SIGNS = ("[", "<", "://")  # a block without any of these holds no link
-_PARTS = ("inline", "thead_open", "tbody_open", "tr_open")  # tokens that are not blocks
+_NO_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # tokens inside of blocks
 # blocks that a list may follow without a blank row
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
 
@@ -32,26 +32,35 @@ class Token(Protocol):
 
 
 @cache
-def _parsers() -> tuple[Any, Any]:
+def _block_parser() -> Any:
     from markdown_it import MarkdownIt
 
-    from lmchat.tui.widgets.chat_log.markdown.dialect import MOST_LEVELS, teach
+    from lmchat.tui.widgets.chat_log.markdown.dialect import MOST_LEVELS, add_rules
 
-    blocks = teach(MarkdownIt("gfm-like", {"linkify": False, "maxNesting": 2 * MOST_LEVELS}))
-    blocks.core.ruler.disable(_NOT_NEEDED)
-    return blocks, teach(MarkdownIt("gfm-like", {"linkify": False}))
+    parser = add_rules(MarkdownIt("gfm-like", {"linkify": False, "maxNesting": 2 * MOST_LEVELS}))
+    parser.core.ruler.disable(_NOT_NEEDED)
+    return parser
+
+
+@cache
+def _inline_parser() -> Any:
+    from markdown_it import MarkdownIt
+
+    from lmchat.tui.widgets.chat_log.markdown.dialect import add_rules
+
+    return add_rules(MarkdownIt("gfm-like", {"linkify": False}))
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the block structure; definitions are tokens and are added to `references`."""
-    tokens: list[Token] = _parsers()[0].parse(text, {"references": references})
+    """Return the block structure; link definitions are tokens, and are added to `references`."""
+    tokens: list[Token] = _block_parser().parse(text, {"references": references})
     return tokens
 
 
 def parse_inline(text: str, references: References) -> list[Token]:
-    """Return the structure inside a block."""
+    """Return the structure of the text inside a block: words, emphasis, links, code."""
     tokens: list[Token] = []
-    parser = _parsers()[1]
+    parser = _inline_parser()
     parser.inline.parse(text, parser, {"references": references}, tokens)
     return tokens
 
@@ -63,14 +72,18 @@ def span(token: Token) -> tuple[int, int]:
 
 
 def last_leaf(tokens: list[Token]) -> str:
-    """Return the type of the innermost block at the end."""
-    return next(
-        (token.type for token in reversed(tokens) if token.map and token.type not in _PARTS), ""
-    )
+    """Return the type of the innermost block at the end; empty without a block."""
+    for token in reversed(tokens):
+        if token.map and token.type not in _NO_BLOCKS:
+            return token.type
+    return ""
 
 
 def closing(tokens: list[Token], position: int) -> int:
-    """Return the place of the token that closes the one at a place, or that place."""
+    """Return the index of the token that closes the one at `position`, or `position`.
+
+    Tokens that open nothing are closed by themselves.
+    """
     opening = tokens[position]
     if opening.nesting != 1:
         return position
@@ -86,17 +99,20 @@ def code_blocks(text: str) -> list[str]:
 
 
 def links(text: str) -> dict[str, str]:
-    """Return the address and the words of all links and pictures, each once, in order."""
+    """Return the words of all links and pictures by their address, in order.
+
+    Of several links with one address, the first words are returned.
+    """
     references: References = {}
-    found: dict[str, str] = {}
+    words_of: dict[str, str] = {}
     for block in parse_blocks(text, references):
         if block.type == "inline" and any(sign in block.content for sign in _LINK_SIGNS):
-            for target, words in _links(parse_inline(block.content, references)):
-                found[target] = found.get(target) or words.strip()
-    return found
+            for target, words in _targets_and_words(parse_inline(block.content, references)):
+                words_of[target] = words_of.get(target) or words.strip()
+    return words_of
 
 
-def _links(tokens: list[Token]) -> Iterator[tuple[str, str]]:
+def _targets_and_words(tokens: list[Token]) -> Iterator[tuple[str, str]]:
     """Yield the address and the words of each link and picture."""
     target = ""
     words = ""

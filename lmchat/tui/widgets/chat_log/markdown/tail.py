@@ -29,11 +29,11 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
     span,
 )
 
-_MOST_CHARS = 20_000  # of an item, a quote or HTML in one piece; the rest is read on its own
-_MOST_PLACES = 200  # at which a long paragraph may be cut that are compared
-_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")  # not cut within a line
+_MOST_CHARS = 20_000  # of an item, a quote or HTML in one piece; what follows is parsed alone
+_MOST_PLACES = 200  # places at which a long paragraph may be cut that are compared
+_KEPT_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")  # not cut within a line
 # blocks that end at a blank line; they are closed as soon as text follows
-_OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
+_END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # where a long paragraph may be cut, the best first
 _BREAKS = (
     r"\n[ \t>]*(?=[^\W\d_])",  # between lines, which stay lines on the page
@@ -48,28 +48,30 @@ _DEFINITION = r" {0,3}\[[^\]]*\]:"
 
 
 def cut_place(text: str) -> tuple[int, bool]:
-    """Return where to cut a long paragraph, and whether the rest begins with a letter.
+    """Return where to cut a long paragraph, and whether a letter is after the cut.
 
-    A place outside of emphasis, code and links is better than a later one.
+    The last place outside of emphasis, code and links is taken; if there is none, the last place.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
         places = _last_breaks(pattern, window)
+        for place in places:
+            if _is_outside(window[:place]):
+                return place, True
         if places:
-            outside = (place for place in places if _is_outside(window[:place]))
-            return next(outside, places[0]), True
+            return places[0], True
     return safe_cut(window, PIECE_CHARS), False
 
 
 def _last_breaks(pattern: str, text: str) -> list[int]:
-    """Return places after a pattern in the second half of a piece, the last first."""
+    """Return where matches of a pattern end in the second half of a piece, the last first."""
     ends = (match.end() for match in re.compile(pattern).finditer(text, PIECE_CHARS // 2))
     places = [end for end in ends if end <= PIECE_CHARS and not splits_character(text, end)]
     return places[::-1][:_MOST_PLACES]
 
 
 def _is_outside(text: str) -> bool:
-    """Whether a text ends outside of emphasis, code and links."""
+    """Return whether a text likely ends outside of emphasis, code and links."""
     are_closed = all(text.count(mark) % 2 == 0 for mark in ("*", "**", "`"))
     return are_closed and text.count("[") == text.count("]")
 
@@ -81,40 +83,46 @@ class OpenFence(Struct):
     closed: list[Block]
     code: Code = field(default_factory=Code)
     is_first: bool = True  # whether the next piece is the first one
-    is_inner: bool = False  # whether the next piece begins in the middle of a line
+    is_mid_line: bool = False  # whether the next piece begins in the middle of a line
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
         """Feed complete lines; return how many were taken, and whether the fence ended."""
         for number, line in enumerate(lines):
-            if not self._is_in_line and self.opening.is_closed_by(line):
+            if not self._continues_line and self.opening.is_closed_by(line):
                 self.end()
                 return number + 1, True
             self._feed_line(line)
         return len(lines), False
 
     def end(self) -> None:
+        """Close the last piece: the fence is complete."""
         if self._lines or self.is_first:
             self._close()
         self.code.is_whole = True
 
     def cut(self, start: str) -> None:
-        """Close a piece after the beginning of a line that is too long to wait for its end."""
+        """Close a piece with the beginning of a line that is too long for one piece."""
         self._lines.append(self._dedented(start))
         self._close(continues_line=True)
 
-    def open(self, tail: str) -> list[Block]:
-        """Return what may still change, given the line that is not complete."""
-        is_ending = not self._is_in_line and not tail.strip(" ").strip(self.opening.marks[0])
-        lines = self._lines if is_ending else [*self._lines, self._dedented(tail)]
+    def open(self, last_line: str) -> list[Block]:
+        """Return what may still change, given the line that is not complete.
+
+        That line is hidden as long as it may become the end of the fence.
+        """
+        has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
+        may_end = has_only_marks and not self._continues_line
+        lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
         return [self._block(lines)] if lines or self.is_first else []
 
     @property
-    def _is_in_line(self) -> bool:
-        """Whether the next text continues a line."""
-        return self.is_inner and not self._lines
+    def _continues_line(self) -> bool:
+        """Whether the next text continues a line of the piece before."""
+        return self.is_mid_line and not self._lines
 
     def _feed_line(self, line: str) -> None:
+        """Add a complete line, and close the piece if it is long enough."""
         while len(line) > PIECE_CHARS:
             self.cut(line[:PIECE_CHARS])
             line = line[PIECE_CHARS:]
@@ -123,76 +131,81 @@ class OpenFence(Struct):
             self._close()
 
     def _close(self, *, continues_line: bool = False) -> None:
+        """Close the piece; with `continues_line`, the next one continues its last line."""
         block = self._block(self._lines)
         block.continues_line = continues_line
         self.code.add(block)
         self.closed.append(block)
         self._lines = []
         self.is_first = False
-        self.is_inner = continues_line
+        self.is_mid_line = continues_line
 
     def _block(self, lines: list[str]) -> Block:
-        head = GLUE if self.is_inner else ""
+        head = GLUE if self.is_mid_line else ""
         return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first, head=head)
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        depth = 0 if self._is_in_line else len(self.opening.indent)
+        depth = 0 if self._continues_line else len(self.opening.indent)
         if "\t" in line[:depth]:
             line = line[:depth].expandtabs(4) + line[depth:]
         return line[min(depth, len(line) - len(line.lstrip(" "))) :]
 
 
 class CompleteLines(Struct):
-    """The complete lines of a tail and their block structure."""
+    """The complete lines of a tail, which end with a line end, and their block structure."""
 
     lines: list[str]  # with their line ends
     tokens: list[Token]
     has_text_after_blank: bool  # whether the line that is not complete follows a blank one
 
     def may_be_head(self, line: int) -> bool:
-        """Whether a line would be the head of a table with a line of dashes below it."""
+        """Return whether a line would be the head of a table if a line of dashes followed it."""
         return "|" in self.lines[line] and line == len(self.lines) - 1
 
     def is_over(self, token: Token) -> bool:
-        """Whether the last block has ended."""
-        return self.has_text_after_blank and token.type in _OVER_AT_BLANK
+        """Return whether the last block has ended, as a blank line and text follow it."""
+        return self.has_text_after_blank and token.type in _END_AT_BLANK_LINE
 
 
 class MarkdownTail(Struct):
-    """Parser of a growing text: feed text, read `closed`, which only grows, and `open`."""
+    """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
+
+    The text that is not closed, its tail, is parsed again with each change.
+    """
 
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # blocks that may still change
     references: References = field(default_factory=dict)  # link reference definitions so far
-    _tail: str = ""  # text that is not closed, after `_head`
+    _tail: str = ""  # `_head`, and the text that is not closed
     _head: str = ""  # head of a table, or start of a line, of closed blocks: parsed, not shown
-    _held: str = ""  # a CR at the end, which may belong to a CRLF
-    _looked_at: int = 0  # characters of the tail that need not be cut
+    _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
+    _uncut_chars: int = 0  # characters of the tail that were found not to need a cut
     _fence: OpenFence | None = None
     _number: int | None = None  # number of the first item of a list that continues
     _is_first: bool = True  # whether the next block has a blank row above it
-    _above: str = ""  # type of the block directly above the next one
-    _frame: str = ""  # head and first rows of a table that continues
+    _type_above: str = ""  # type of the block above the next one, if no blank line is between them
+    _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
 
-        The cuts may not depend on how a text was split: a tail is looked at when it has a certain
-        length, even if more came at once.
+        The cuts must not depend on how a text was split when it arrived: a tail is looked at each
+        time it has a certain length, even if more came at once.
         """
-        text = self._normal(text, is_final=is_final)
-        if is_final and not (text or self._tail or "\n").endswith("\n"):
+        text = self._take_normal(text, is_final=is_final)
+        end_of_text = text or self._tail
+        if is_final and end_of_text and not end_of_text.endswith("\n"):
             text += "\n"
         while text:
-            room = max(self._room, 1)
-            part = text[:room]
-            text = text[room:]
-            is_after_blank = self._tail.endswith("\n\n") and not part.isspace()
-            self._tail += part
-            if "\n" in part or is_after_blank:
-                self._close_complete()
-            if self._room <= 0:
+            size = max(self._chars_to_next_look, 1)
+            piece = text[:size]
+            text = text[size:]
+            is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
+            self._tail += piece
+            if "\n" in piece or is_after_blank:
+                self._close_complete_lines()
+            if self._chars_to_next_look <= 0:
                 self._cut_giant()
         if is_final and self._fence is not None:
             self._fence.end()
@@ -204,25 +217,28 @@ class MarkdownTail(Struct):
             self._tail = ""
 
     def open_code(self, language: str) -> None:
-        """Read all text that follows as code."""
+        """Take all text that follows for code."""
         self._fence = OpenFence(Fence("", GLUE, language), self.closed, is_first=False)
 
-    def _normal(self, text: str, *, is_final: bool) -> str:
-        """Return text with one kind of line end: the parser also takes a lone CR for one."""
-        text = (self._held + text).replace("\r\n", "\n")
-        self._held = ""
+    def _take_normal(self, text: str, *, is_final: bool) -> str:
+        """Return new text with LF at line ends and controls made visible.
+
+        A CR at its end is held back until the next text tells whether it belongs to a CRLF.
+        """
+        text = (self._held_cr + text).replace("\r\n", "\n")
+        self._held_cr = ""
         if text.endswith("\r") and not is_final:
             text = text[:-1]
-            self._held = "\r"
-        return re.sub(_CONTROLS, lambda found: safe_text(found[0]), text)
+            self._held_cr = "\r"
+        return re.sub(_CONTROLS, lambda control: safe_text(control[0]), text)
 
     @property
-    def _room(self) -> int:
-        """Number of characters after which the tail is looked at."""
-        return PIECE_CHARS + 1 + max(self._looked_at, len(self._head)) - len(self._tail)
+    def _chars_to_next_look(self) -> int:
+        """Number of characters that the tail may grow by until it is looked at."""
+        return PIECE_CHARS + 1 + max(self._uncut_chars, len(self._head)) - len(self._tail)
 
-    def _close_complete(self) -> None:
-        """Close what the complete lines end."""
+    def _close_complete_lines(self) -> None:
+        """Close the blocks and pieces of code that end in the complete lines."""
         may_close_more = True
         while may_close_more:
             if self._fence is not None:
@@ -235,31 +251,38 @@ class MarkdownTail(Struct):
 
         Return whether more may be closed now.
         """
-        *complete, begun = self._tail.split("\n")
+        *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
-        has_text_after_blank = bool(begun.strip() and lines) and lines[-1].isspace()
+        has_text_after_blank = bool(last_line.strip() and lines) and lines[-1].isspace()
         text = "".join(lines)
         tokens = parse_blocks(text, self.references)
-        hidden = HEAD_LINES if self._frame else 0
-        done = self._close_top(CompleteLines(lines, tokens, has_text_after_blank), hidden)
-        if done > hidden:
-            self._restart(sum(map(len, lines[:done])), self._head)
-            return self._fence is not None or (bool(self._frame) and has_text_after_blank)
-        if not self._head and not text.strip():  # of blank lines only one is kept
-            self._restart(sum(map(len, lines[:-1])), "")
+        head_lines = HEAD_LINES if self._table_start else 0  # they are parsed, but closed already
+        complete_lines = CompleteLines(lines, tokens, has_text_after_blank)
+        closed_lines = self._close_top_blocks(complete_lines, head_lines)
+        if closed_lines > head_lines:
+            self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
+            return self._fence is not None or (bool(self._table_start) and has_text_after_blank)
+        if not self._head and not text.strip():  # of several blank lines only one is kept
+            self._drop_start(sum(map(len, lines[:-1])), "")
         return False
 
-    def _close_top(self, complete: CompleteLines, hidden: int) -> int:
-        """Close blocks of the top level below hidden lines; return how many lines are done."""
+    def _close_top_blocks(self, complete: CompleteLines, head_lines: int) -> int:
+        """Close the blocks of the top level that have ended; return how many lines are closed.
+
+        The first `head_lines` are those of the head of a table, which are closed already. A fence
+        that has not ended becomes `_fence`: its first line counts as closed.
+        """
         lines = complete.lines
-        done = hidden
-        top = [token for token in complete.tokens if token.level == 0 and span(token)[1] > hidden]
+        done = head_lines
+        top = [
+            token for token in complete.tokens if not token.level and span(token)[1] > head_lines
+        ]
         for token in top:
             start, end = span(token)
-            if start and self._head and not self._frame:
-                self._leave()  # the line that was cut ends before it
+            if start and self._head and not self._table_start:
+                self._begin_new_block()  # the line that was cut ends above this block
             is_last = token is top[-1]
-            is_fence = token.type == "fence" and start >= hidden
+            is_fence = token.type == "fence" and start >= head_lines
             opening = opening_fence(lines[start]) if is_fence else None
             if opening is not None:
                 if complete.may_be_head(start):
@@ -268,68 +291,77 @@ class MarkdownTail(Struct):
                     self._fence = OpenFence(opening, self.closed)
                     return start + 1
             elif is_last and not complete.is_over(token):
-                return self._close_part(token, complete, done)
+                return self._close_certain_part(token, complete, done)
             else:
-                self._close(self._cuts(token, complete, done), lines, token)
-                self._leave()
-                self._above = "" if _is_blank(lines[end - 1]) else token.type
+                self._close(self._cut_lines(token, complete, done), lines, token)
+                self._begin_new_block()
+                self._type_above = "" if _is_blank(lines[end - 1]) else token.type
             done = end
         return done
 
     def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
-        """Close a fence, given its lines and the line that ends it; return whether they end it."""
+        """Close a fence, given the lines after its first one; return False if none ends it."""
         closed: list[Block] = []
         _, has_ended = OpenFence(opening, closed).feed([line.removesuffix("\n") for line in lines])
         if has_ended:
             self.closed += closed
-            self._above = ""
-            self._leave()
+            self._type_above = ""
+            self._begin_new_block()
         return has_ended
 
-    def _close_part(self, token: Token, complete: CompleteLines, done: int) -> int:
-        """Close what is certain of the last block: all items or rows but one."""
+    def _close_certain_part(self, token: Token, complete: CompleteLines, done: int) -> int:
+        """Close all items or rows of the last block but the last; return how many lines are closed.
+
+        `done` is how many are closed already.
+        """
         lines = complete.lines
         start = span(token)[0]
-        cuts = self._cuts(token, complete, done)[:-1]
+        cuts = self._cut_lines(token, complete, done)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
         self._number = self._close(cuts, lines, token)
         self._head = ""
         if token.type == "table_open":
-            self._frame = self._frame or _framed(lines[start:])
+            self._table_start = self._table_start or _start_of_table(lines[start:])
             self._head = "".join(lines[start : start + HEAD_LINES])
         self._is_first = _is_blank(lines[cuts[-1] - 1])
-        self._above = ""
+        self._type_above = ""
         return cuts[-1]
 
-    def _cuts(self, token: Token, complete: CompleteLines, done: int) -> list[int]:
-        """Return the lines at which a block may be cut, with its own ends."""
+    def _cut_lines(self, token: Token, complete: CompleteLines, done: int) -> list[int]:
+        """Return the indexes of lines at which a block may be cut, from its begin to its end.
+
+        `done` lines are closed already.
+        """
         start, end = span(token)
         inside: Iterable[int] = ()
         if token.type.endswith("_list_open"):
             inside = _items_within(complete.tokens, start, end)
         elif token.type == "blockquote_open":
-            pieces = _pieces_of_paragraphs(complete.tokens, start, end)
-            inside = [line for line in pieces if complete.lines[line].startswith(">")]
+            cuts = _cuts_of_paragraphs(complete.tokens, start, end)
+            inside = [line for line in cuts if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
-            first = done + 1 if self._frame else start + HEAD_LINES + TABLE_ROWS
+            first = done + 1 if self._table_start else start + HEAD_LINES + TABLE_ROWS
             inside = range(first, end)
         return [done, *(line for line in inside if line > done), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
-        """Close the pieces between some lines; return the number of the item after them."""
-        frame = self._frame
-        if token.type == "table_open" and not frame:
-            frame = _framed(lines[span(token)[0] :])
+        """Close the pieces between the lines `cuts` of a block.
+
+        Return the number of the item that follows, in an ordered list.
+        """
+        table_start = self._table_start
+        if token.type == "table_open" and not table_start:
+            table_start = _start_of_table(lines[span(token)[0] :])
         number = self._number
         if token.type == "ordered_list_open" and number is None:
             number = int(token.attrs.get("start", 1))
 
         for index, (begin, end) in enumerate(pairwise(cuts)):
             block = Block(Kind.MARKDOWN, "".join(lines[begin:end]), number=number)
-            if frame and (self._frame or index):
+            if table_start and (self._table_start or index):
                 block.kind = Kind.TABLE
-                block.info = frame
+                block.info = table_start
             if index:
                 block.is_first = _is_blank(lines[begin - 1])
                 self.closed.append(block)
@@ -341,97 +373,109 @@ class MarkdownTail(Struct):
 
     def _close_first(self, block: Block, token: Token) -> None:
         """Close the first piece of a block, which may continue a line of a closed one."""
-        if not self._frame:
+        if not self._table_start:
             block.source = block.source[len(self._head) :]
-        self._put(block)
+        self._add_closed(block)
         may_be_attached = token.type.endswith("_list_open") or token.type == "definition"
         if not may_be_attached and not block.head:
             block.is_attached = False
 
     def _close_fence_lines(self, fence: OpenFence) -> bool:
-        *lines, rest = self._tail.split("\n")
-        count, has_ended = fence.feed(lines)
-        self._tail = "\n".join([*lines[count:], rest])
-        self._looked_at = 0
+        """Feed the complete lines of the tail to the open fence; return whether it has ended."""
+        *lines, last_line = self._tail.split("\n")
+        taken, has_ended = fence.feed(lines)
+        self._tail = "\n".join([*lines[taken:], last_line])
+        self._uncut_chars = 0
         if has_ended:
             self._fence = None
-            self._above = ""
-            self._leave()
+            self._type_above = ""
+            self._begin_new_block()
         return has_ended
 
     def _open_blocks(self) -> list[Block]:
+        """Return the tail as a block, or the open piece of a fence."""
         if self._fence:
             return self._fence.open(self._tail)
         source = self._tail[len(self._head) :]
         if not source.strip(" \t\n"):
             return []
-        kind = Kind.TABLE if self._frame else Kind.MARKDOWN
-        return [self._begin(Block(kind, source, self._frame, number=self._number))]
+        kind = Kind.TABLE if self._table_start else Kind.MARKDOWN
+        return [
+            self._join_to_block_above(Block(kind, source, self._table_start, number=self._number))
+        ]
 
-    def _restart(self, chars: int, head: str) -> None:
-        """Drop some characters from the beginning of the tail; `head` is parsed before the rest."""
+    def _drop_start(self, chars: int, head: str) -> None:
+        """Drop characters from the beginning of the tail, and put `head` before what remains."""
         self._tail = head + self._tail[chars:]
         self._head = head
-        self._looked_at = 0
+        self._uncut_chars = 0
 
-    def _leave(self) -> None:
-        """Begin a block that continues nothing."""
-        self._frame = ""
+    def _begin_new_block(self) -> None:
+        """Expect a block that continues nothing."""
+        self._table_start = ""
         self._head = ""
         self._number = None
         self._is_first = True
 
-    def _begin_rest(self) -> None:
-        """Begin a block that continues a text that was cut."""
+    def _continue_cut_text(self) -> None:
+        """Expect a block that continues a text that was cut."""
         self._number = None
         self._is_first = False
-        self._above = ""
+        self._type_above = ""
 
-    def _put(self, block: Block) -> None:
-        self._begin(block)
+    def _add_closed(self, block: Block) -> None:
+        """Close a block, unless it continues a line and has nothing to show."""
+        self._join_to_block_above(block)
         if block.source.strip("\n") or not block.head:
             self.closed.append(block)
 
-    def _begin(self, block: Block) -> Block:
-        """Set how a block is joined to the one above it."""
+    def _join_to_block_above(self, block: Block) -> Block:
+        """Set how a block is joined to the one above it; return it."""
         block.is_first = self._is_first
-        if self._frame or not self._head:
+        if self._table_start or not self._head:
             block.is_attached = self._is_attached(block.source)
-        if not self._frame:
+        if not self._table_start:
             block.head = self._head
         return block
 
     def _is_attached(self, source: str) -> bool:
-        """Whether a list or a definition follows directly below its like or a paragraph."""
-        if self._above in ABOVE_LISTS:
+        """Return whether a block has no blank row above it.
+
+        So are lists directly below a paragraph or a list, and definitions below a definition.
+        """
+        if self._type_above in ABOVE_LISTS:
             return re.match(_LIST, source) is not None
-        return self._above == "definition" and re.match(_DEFINITION, source) is not None
+        return self._type_above == "definition" and re.match(_DEFINITION, source) is not None
 
     def _cut_giant(self) -> None:
-        """Close the beginning of a giant paragraph, or of a line that does not end."""
+        """Close the beginning of a tail that is too long, or note that it need not be cut yet.
+
+        It is cut within its last paragraph or line; lists and quotes are kept whole as long as
+        they are not longer than `_MOST_CHARS`.
+        """
         if self._fence is not None:
             self._fence.cut(self._tail[:PIECE_CHARS])
-            self._restart(PIECE_CHARS, "")
+            self._drop_start(PIECE_CHARS, "")
             return
         if not self._tail.strip(" \t"):
-            self._restart(PIECE_CHARS, "")
+            self._drop_start(PIECE_CHARS, "")
             return
 
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1] if top else None
         begin = max(self._begin_of_last(last), len(self._head))
-        is_whole = last is not None and last.type in _WHOLE
-        if is_whole and len(self._tail) <= _MOST_CHARS:
-            self._looked_at = len(self._tail)
+        is_kept_whole = last is not None and last.type in _KEPT_WHOLE
+        if is_kept_whole and len(self._tail) <= _MOST_CHARS:
+            self._uncut_chars = len(self._tail)
         elif len(self._tail) - begin > PIECE_CHARS:
             self._cut_last(last, begin)
         else:
-            self._looked_at = begin
-            if not self._frame and begin - len(self._head) > _MOST_CHARS:
+            self._uncut_chars = begin
+            if not self._table_start and begin - len(self._head) > _MOST_CHARS:
                 source = self._tail[len(self._head) : begin]
-                self._put(Block(Kind.MARKDOWN, source, number=self._number))
-                self._restart(begin, "")
-                self._begin_rest()
+                self._add_closed(Block(Kind.MARKDOWN, source, number=self._number))
+                self._drop_start(begin, "")
+                self._continue_cut_text()
 
     def _begin_of_last(self, last: Token | None) -> int:
         """Return where the last paragraph begins in the tail, or else the last line."""
@@ -442,25 +486,27 @@ class MarkdownTail(Struct):
         return sum(len(line) + 1 for line in lines[:count])
 
     def _cut_last(self, last: Token | None, begin: int) -> None:
-        """Close the beginning of the last paragraph or line, which begins at a place."""
-        if self._frame:
+        """Close the beginning of the last paragraph or line, which starts at place `begin`."""
+        if self._table_start:
             rows = self._tail[len(self._head) : begin]
             if rows:
-                self._put(Block(Kind.TABLE, rows, self._frame))
+                self._add_closed(Block(Kind.TABLE, rows, self._table_start))
                 self._is_first = False
-            self._restart(begin, "")
-            self._frame = ""
+            self._drop_start(begin, "")
+            self._table_start = ""
             begin = 0
 
-        place, is_word = cut_place(self._tail[begin:])
-        head = "" if is_word else GLUE
+        place, is_before_letter = cut_place(self._tail[begin:])
+        head = "" if is_before_letter else GLUE
         if last is not None and last.type == "heading_open" and last.markup.startswith("#"):
             head = f"{last.markup} {GLUE}"
         source = self._tail[len(self._head) : begin + place]
         continues_line = not source.rstrip(" \t>").endswith("\n")
-        self._put(Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line))
-        self._restart(begin + place, head)
-        self._begin_rest()
+        self._add_closed(
+            Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line)
+        )
+        self._drop_start(begin + place, head)
+        self._continue_cut_text()
 
 
 def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
@@ -471,7 +517,7 @@ def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
     return [line for line in items if start < line < end]
 
 
-def _pieces_of_paragraphs(tokens: list[Token], start: int, end: int) -> list[int]:
+def _cuts_of_paragraphs(tokens: list[Token], start: int, end: int) -> list[int]:
     """Return the lines at which long paragraphs of a quote are cut."""
     lines: list[int] = []
     for token in tokens:
@@ -486,6 +532,6 @@ def _is_blank(line: str) -> bool:
     return not line.strip("> \t\n")
 
 
-def _framed(lines: list[str]) -> str:
+def _start_of_table(lines: list[str]) -> str:
     """Return head and first rows of a table, which determine its widths."""
     return "".join(lines[: HEAD_LINES + TABLE_ROWS])
