@@ -24,6 +24,7 @@ class TextLine(Input):
         self.cursor_blink = self.app.animation_level != "none"
 
     async def on_key(self, event: events.Key) -> None:
+        """Run a binding at once: Textual would first insert the letters typed after it."""
         if await run_own_binding(self, event.key):
             event.stop()
             event.prevent_default()
@@ -60,6 +61,7 @@ class Field(Horizontal):
         return self.input.value
 
     def show_note(self, words: str) -> None:
+        """Show words at the right; empty ones remove them."""
         self._note.update(styled(words, MUTED))
 
 
@@ -72,11 +74,12 @@ class SessionFilter(TextLine):
         super().__init__(compact=True, select_on_focus=False)
 
     def begin(self) -> None:
+        """Show and focus it."""
         self.display = True
-        self.screen.set_focus(self)  # at once: what is typed next belongs there
+        self.screen.set_focus(self)  # at once: the next key must reach it
 
     def action_leave(self, is_kept: bool) -> None:
-        """Go to the list; an empty filter is not kept."""
+        """Go to the list. Unless the filter `is_kept` and has text, clear and hide it."""
         is_kept = is_kept and bool(self.value)
         if not is_kept:
             self.display = False

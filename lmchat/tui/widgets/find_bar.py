@@ -43,19 +43,22 @@ class FindBar(Horizontal):
         elif self._field.value:
             self._log.finder.find(self._field.value)
             self._field.input.select_all()
-        self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
+        self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
-        """Show the index of the current hit, 0 for none."""
+        """Show which hit is the current one, 0 for none, of how many.
+
+        Unless it `is_whole`, that count will still grow.
+        """
         query = self._field.value
         if not query:
             self._field.show_note("")
             return
-        found = f"{count}{'' if is_whole else '+'}"
+        shown_count = f"{count}" if is_whole else f"{count}+"
         if place:
-            words = f"{place}/{found}"
+            words = f"{place}/{shown_count}"
         elif count:
-            words = f"{found} hit{'' if count == 1 else 's'}"
+            words = f"{shown_count} hit{'' if count == 1 else 's'}"
         else:
             words = "no hits" if is_whole else "…"
         if len(query) > MAX_CHARS:
@@ -63,6 +66,7 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def action_close(self) -> None:
+        """Hide the bar, end the search, and go back to the prompt."""
         self.display = False
         self._log.finder.clear()
         if self._log.typed_into is not None:

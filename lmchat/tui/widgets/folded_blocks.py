@@ -5,20 +5,23 @@ from __future__ import annotations
 from lmchat.domain.attached_files import split_draft, split_files
 from lmchat.text import safe_line
 
-_LABEL_LENGTH = 60
+_LABEL_LENGTH = 60  # characters of a label that are shown
 
 
 class FoldedBlocks:
     """Long blocks by the line that replaces them.
 
-    They are kept after deletion, since undo may bring a line back.
+    A block is kept after its line was deleted, since undo may restore the line.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[str, str] = {}
 
     def fold(self, block: str, label: str) -> str:
-        """Return the line that replaces a block, as `[notes.md (3212 bytes)]`."""
+        """Keep a block; return the line that replaces it, as `[notes.md (3212 bytes)]`.
+
+        Different blocks with the same label get lines with numbers, as `[notes.md #2]`.
+        """
         name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
         line = f"[{name}]"
         number = 1
@@ -39,7 +42,7 @@ class FoldedBlocks:
         return text
 
     def fold_texts(self, text: str) -> str:
-        """Return a text with a line for each file whose text it holds."""
+        """Return a text with a line instead of each file whose text it holds."""
         pieces = []
         for piece in split_files(text):
             if isinstance(piece, str):
@@ -51,17 +54,20 @@ class FoldedBlocks:
 
     def line_at_end(self, text: str) -> str:
         """Return the line of a block with which a text ends; empty if there is none."""
-        return next((line for line in self._blocks if text.endswith(line)), "")
+        for line in self._blocks:
+            if text.endswith(line):
+                return line
+        return ""
 
     def unfold(self, text: str) -> str:
-        """Return a text with its blocks, each on lines of its own."""
+        """Return a text with blocks instead of their lines, each on lines of its own."""
         for line, block in self._blocks.items():
-            text, *others = text.split(line)
-            for behind in others:
+            text, *texts_after = text.split(line)
+            for text_after in texts_after:
                 if text and not text.endswith("\n"):
                     text += "\n"
                 text += block.rstrip("\n")
-                if behind and not behind.startswith("\n"):
+                if text_after and not text_after.startswith("\n"):
                     text += "\n"
-                text += behind
+                text += text_after
         return text

@@ -16,6 +16,7 @@ from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
 
+# how keys are written, by Textual's name of them
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
     "delete": "Del",
@@ -47,6 +48,7 @@ def written(keys: str) -> SafeText:
 
 
 def _written(key: str) -> str:
+    """Write one key: `ctrl+b` as `^B`, `alt+up` as `Alt+↑`, `f2` as `F2`."""
     *modifiers, last = key.split("+")
     word = _WORDS.get(last, last)
     if word == last and len(last) > 1 and last.isalnum():
@@ -81,37 +83,39 @@ class KeysRow(Widget):
         self._right: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
-        left, right = tuple(hints), tuple(right)
-        if (left, right) != (self._left, self._right):
-            self._left = left
-            self._right = right
+        """Show hints from the left, and others at the right."""
+        new_left = tuple(hints)
+        new_right = tuple(right)
+        if (new_left, new_right) != (self._left, self._right):
+            self._left = new_left
+            self._right = new_right
             self.refresh()
 
     def render(self) -> Content:
         width = self.content_size.width
         columns, rows = self.app.size
         is_too_small = columns < _LEAST_COLUMNS or rows < _LEAST_ROWS
-        left, right = fitting(
-            (_TOO_SMALL, *self._left) if is_too_small else self._left,
-            self._right if columns >= _LEAST_COLUMNS else (),
-            width,
-        )
+        wanted_left = (_TOO_SMALL, *self._left) if is_too_small else self._left
+        wanted_right = self._right if columns >= _LEAST_COLUMNS else ()
+        left, right = fitting(wanted_left, wanted_right, width)
         return fit([_join(left)], _join(right), width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
+        """Act as if the key of the hint under the pointer was pressed; post a slash command."""
         hint = str(event.style.meta.get("hint", ""))
         if hint.startswith("/"):
             self.post_message(self.CommandClicked(hint))
             return
-        last_key = hint.rsplit(" ", maxsplit=1)[-1]  # of `[ ]` the next one
-        if key := key_name(last_key):
+        last_key = hint.rsplit(" ", maxsplit=1)[-1]  # of `[ ]`, for the previous and the next
+        key = key_name(last_key)
+        if key:
             self.app.simulate_key(key)
 
 
 def fitting(
     left: Sequence[Hint], right: Sequence[Hint], width: int
 ) -> tuple[list[Hint], list[Hint]]:
-    """Return the hints that fit."""
+    """Return the hints that fit into a width: first those at the left are dropped."""
     kept_left = list(left)
     kept_right = list(right)
     room = width

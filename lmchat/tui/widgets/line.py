@@ -67,15 +67,16 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
-    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays.
+    """Return a line of exactly a width, with pieces at the left and `right` at its end.
 
+    Without room, pieces are dropped from the end, and the first one is cut; `right` is never cut.
     An ellipsis in ASCII means that all of our icons are to be drawn in ASCII.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
-    kept = list(pieces)
-    while len(kept) > 1 and sum(piece.cell_length for piece in kept) > room:
-        kept.pop()
-    left = cut(Content("").join(kept), room, ellipsis)
+    fitting = list(pieces)
+    while len(fitting) > 1 and sum(piece.cell_length for piece in fitting) > room:
+        fitting.pop()
+    left = cut(Content("").join(fitting), room, ellipsis)
     gap = width - left.cell_length - right.cell_length
     line = left + " " * max(gap, 0) + right
     if ellipsis.isascii():
@@ -93,9 +94,10 @@ class LineWidget(Widget):
         self._pieces = [*left, right]
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
-        before = self._pieces
+        """Show pieces at the left, which are dropped from the end, and a text at the right."""
+        old_pieces = self._pieces
         self._pieces = [*left, right]
-        if list(map(_looks, before)) != list(map(_looks, self._pieces)):
+        if list(map(_text_and_styles, old_pieces)) != list(map(_text_and_styles, self._pieces)):
             self.refresh()
 
     def render(self) -> Content:
@@ -103,6 +105,6 @@ class LineWidget(Widget):
         return fit(left, right, self.content_size.width, icons_for(self).cut)
 
 
-def _looks(piece: Content) -> tuple[str, object]:
-    """Return text and styles: two contents are equal if their texts are."""
+def _text_and_styles(piece: Content) -> tuple[str, object]:
+    """Return what must be compared: contents are equal if their texts are, whatever the styles."""
     return piece.plain, piece.spans

@@ -61,11 +61,13 @@ class QueueCard(LineWidget, can_focus=True):
         self.show_entry(text, is_held=is_held)
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
+        """Show another queued text, and whether it is held back after a failure."""
         self._text = safe_line(FoldedBlocks().fold_files(text))
         self._is_held = is_held
         self.refresh()
 
     def action_queue(self, what: str) -> None:
+        """Ask to `edit` or `remove` this text."""
         self.post_message(PromptInput.QueueActWanted(what, self._index))
 
     def render(self) -> Content:
@@ -73,11 +75,17 @@ class QueueCard(LineWidget, can_focus=True):
         width = self.content_size.width
         state = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((state, ("  ", ""), (self._text, "")))
-        key = f"bold {MUTED}"
+        key_style = f"bold {MUTED}"
         hint = content(
-            ((icons.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED))
+            (
+                (icons.up_arrow, key_style),
+                (" edit  ", MUTED),
+                ("Del", key_style),
+                (" remove", MUTED),
+            )
         )
-        if width < 2 * hint.cell_length - 2:  # the text has the room before the hint
+        has_room = width >= 2 * hint.cell_length - 2
+        if not has_room:  # the text needs it more
             hint = Content("")
         return fit([left], hint, width, icons.cut)
 
@@ -141,25 +149,28 @@ class Prompt(Vertical):
         """Show the queued texts, each with whether it is held back after a failure."""
         cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
-        surplus = cards[len(entries) :]
-        added = []
+        surplus_cards = cards[len(entries) :]
+        added_cards = []
         for index, (text, is_held) in enumerate(entries):
             if index < len(cards):
                 cards[index].show_entry(text, is_held=is_held)
             else:
-                added.append(QueueCard(index, text, is_held=is_held))
+                added_cards.append(QueueCard(index, text, is_held=is_held))
         self.input.has_queue = bool(entries)
-        if added and not self.query("#queue"):
+        if added_cards and not self.query("#queue"):
             await self.mount(Vertical(id="queue"), after=self.pill)
         for queue in self.query("#queue"):
-            await queue.remove_children(surplus)
-            await queue.mount_all(added)
-        if had_focus and not any(card.has_focus for card in cards[: len(entries)]):
-            last = cards[len(entries) - 1] if entries else self.input
-            last.focus()
+            await queue.remove_children(surplus_cards)
+            await queue.mount_all(added_cards)
+
+        remaining_cards = cards[: len(entries)]
+        if had_focus and not any(card.has_focus for card in remaining_cards):
+            last_card = remaining_cards[-1] if remaining_cards else self.input
+            last_card.focus()
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
+        """Show commands or files above the prompt, in a list that is made when first needed."""
         event.stop()
         if event.completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
@@ -168,6 +179,7 @@ class Prompt(Vertical):
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:
+        """Insert the command or file that was clicked."""
         event.stop()
         self.input.choose(event.rows.keys.index(event.key))
         self.input.focus()

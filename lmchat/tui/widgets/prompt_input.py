@@ -27,13 +27,15 @@ class Completion(Struct, frozen=True, kw_only=True):
     """Commands or paths of files that match the typed word, best first, and the chosen one."""
 
     rows: tuple[Command | str, ...] = ()
-    chosen: int = 0
+    chosen: int = 0  # index of the chosen row
 
     @property
     def row(self) -> Command | str:
+        """The chosen row; there must be one."""
         return self.rows[self.chosen]
 
     def moved(self, by: int) -> Completion:
+        """Return the same rows with another one chosen; after the last comes the first."""
         return replace(self, chosen=(self.chosen + by) % len(self.rows))
 
 
@@ -41,21 +43,22 @@ CLOSED = Completion()
 
 
 def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with a word, else those that contain it.
+    """Return the commands that begin with `text`, as `/te`, else those that contain it.
 
-    Behind a command in `names`, return it with each of its names.
+    For a command in `names` and the beginning of a name, as `/preset co`, return the command with
+    each of its names that fit.
     """
     word, space, typed = text.partition(" ")
     if space and word in names:
-        fitting = [name for name in names[word] if name.startswith(typed)]
-        return Completion(rows=tuple(f"{word} {name}" for name in fitting))
+        fitting_names = [name for name in names[word] if name.startswith(typed)]
+        return Completion(rows=tuple(f"{word} {name}" for name in fitting_names))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
     commands = [command for command in COMMANDS if command.slash]
-    found = [command for command in commands if command.name.startswith(text)]
-    if not found:
-        found = [command for command in commands if text[1:] in command.name]
-    return Completion(rows=tuple(found))
+    matching = [command for command in commands if command.name.startswith(text)]
+    if not matching:
+        matching = [command for command in commands if text[1:] in command.name]
+    return Completion(rows=tuple(matching))
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
@@ -64,13 +67,13 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
-_STEPS = {"up": 1, "down": -1}
-_PAGES = ("pageup", "pagedown")
+_HISTORY_STEPS = {"up": 1, "down": -1}  # 1 goes to an earlier prompt
+_PAGE_KEYS = ("pageup", "pagedown")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")
-_DRAFT = -1  # index of the text being written, before the newest earlier prompt
+_DRAFT = -1  # index of the text that is being written; the newest earlier prompt has 0
 
 
 class PromptInput(TextArea):
@@ -121,21 +124,20 @@ class PromptInput(TextArea):
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
-        self.has_queue = (
-            False  # whether ↑ and Del in an empty prompt act on the newest queued message
-        )
+        # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
+        self.has_queue = False
         self.completion = CLOSED  # matching slash commands or files
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
         self.names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as those of presets."""
         self._blocks = FoldedBlocks()
-        self._is_list_dismissed = False
+        self._is_list_dismissed = False  # whether Esc has closed the list
         self._is_completing = False  # whether Tab was pressed before the files were found
-        self._offered_for: tuple[str, object] = ("", None)
-        self._place = _DRAFT
-        self._edited: dict[int, str] = {}
-        self._loaded = ""
+        self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
+        self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
+        self._edited_prompts: dict[int, str] = {}  # draft and recalled prompts with their changes
+        self._loaded_draft = ""  # draft as it was shown when its session was opened
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
@@ -148,13 +150,15 @@ class PromptInput(TextArea):
     @property
     def is_being_written(self) -> bool:
         """Whether there is a text other than an unchanged draft."""
-        return bool(self.text) and self.text != self._loaded
+        return bool(self.text) and self.text != self._loaded_draft
 
     def insert_block(self, block: str, label: str = "") -> None:
+        """Insert a long text at the cursor, shown as one line with a label or its first line."""
         start, end = self.selection
-        before = "\n" if min(start, end)[1] else ""
+        _, column = min(start, end)
+        line_end = "\n" if column else ""
         line = self._blocks.fold(block, label or block.partition("\n")[0])
-        self._insert(f"{before}{line}\n")
+        self._insert(f"{line_end}{line}\n")
 
     def action_delete_to_start_of_line(self) -> None:
         """Delete to the start of the line; Textual stops where the line wraps."""
@@ -167,15 +171,19 @@ class PromptInput(TextArea):
     def action_delete_left(self) -> None:
         """Delete the letter before the cursor, or a folded block as a whole."""
         row, column = self.cursor_location
-        token = (
-            self._blocks.line_at_end(self.document[row][:column]) if self.selection.is_empty else ""
-        )
-        if token:
-            self.move_cursor((row, column - len(token)), select=True)
+        block_line = ""
+        if self.selection.is_empty:
+            block_line = self._blocks.line_at_end(self.document[row][:column])
+        if block_line:
+            self.move_cursor((row, column - len(block_line)), select=True)
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
-        """Put files above the line that names them as `typed`; a sentence keeps `name`."""
+        """Put files above the line in which they were named as `typed`.
+
+        `typed` is replaced by `name` if other words are in its line, and removed otherwise. `files`
+        are the texts for them in a prompt.
+        """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         start = text.rfind(typed, 0, cursor) if typed else -1
@@ -189,7 +197,7 @@ class PromptInput(TextArea):
 
         blocks = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         new = text[:line_start] + blocks + text[line_start:start] + name + text[end:]
-        self._begin(text)
+        self._leave_history(text)
         self.history.checkpoint()
         self.replace(new, (0, 0), self.document.end, maintain_selection_offset=False)
 
@@ -201,44 +209,51 @@ class PromptInput(TextArea):
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
-        self._begin(text)
+        self._leave_history(text)
         self._replace_all(text)
 
     def load_draft(self, text: str) -> None:
         """Show the draft of another session and clear the undo history."""
-        self._begin(text)
-        self._loaded = self._folded(text)
-        self.load_text(self._loaded)
+        self._leave_history(text)
+        self._loaded_draft = self._folded(text)
+        self.load_text(self._loaded_draft)
         self.move_cursor(self.document.end)
 
-    def _begin(self, text: str) -> None:
-        self._place = _DRAFT
-        self._edited = {}
+    def _leave_history(self, text: str) -> None:
+        """Take `text` for the draft, whatever prompt was recalled; show no list for it.
+
+        Only after `/file ` there is a list.
+        """
+        self._history_index = _DRAFT
+        self._edited_prompts = {}
         self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
-        """Return a text as it is shown: from disk, editor or pipe it may hold terminal controls."""
+        """Return a text as it is shown, with files as lines, and without terminal controls."""
         return self._blocks.fold_texts(safe_text(self._blocks.fold_marked(text)))
 
     def submit(self) -> None:
+        """Post the text, unless it is blank, and empty the prompt."""
         text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
-            self._tell_parent(self.Submitted(text))
+            self._post_to_parent(self.Submitted(text))
 
-    def _tell_parent(self, message: Message) -> None:
-        """Post to the parent directly; through the own queue the next key would come first."""
+    def _post_to_parent(self, message: Message) -> None:
+        """Post to the parent directly; by the own queue, the message would come after the next key."""
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
+        """Handle a key of the list or the prompt, or a binding; other keys are left to Textual."""
         key = event.key
-        if self._take_list_key(key) or self._take_key(key) or await run_own_binding(self, key):
+        if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
             self.post_message(self.StopWanted())
 
     def on_paste(self, event: events.Paste) -> None:
+        """Insert a text, folded if it is long; post one that may be the path of a file."""
         event.stop()
         event.prevent_default()
         text = safe_text(event.text)
@@ -247,111 +262,120 @@ class PromptInput(TextArea):
             plural = "s" if lines > 1 else ""
             self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
         else:
-            is_path = _LIKE_PATH.match(text) and not self.text.startswith("/")
+            is_command = self.text.startswith("/")
             self._insert(text)
-            if is_path:
-                self._tell_parent(self.FileNamed(text.strip(), ""))
+            if _LIKE_PATH.match(text) and not is_command:
+                self._post_to_parent(self.FileNamed(text.strip(), ""))
 
     @on(TextArea.Changed)
-    def tell_draft(self, event: TextArea.Changed) -> None:
+    def post_draft(self, event: TextArea.Changed) -> None:
         event.stop()
-        self._offer_rows()
+        self._update_list()
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
+        """Insert a row of the list."""
         if index < len(self.completion.rows):
-            self._show(self.completion.moved(index - self.completion.chosen))
-            self._complete()
+            self._set_completion(self.completion.moved(index - self.completion.chosen))
+            self._insert_chosen()
 
-    def _offer_rows(self) -> None:
-        place = (self.text, self.cursor_location)
-        if place == self._offered_for:
+    def _update_list(self) -> None:
+        """Show the commands or files that match the text before the cursor."""
+        text_and_cursor = (self.text, self.cursor_location)
+        if text_and_cursor == self._listed_for:
             return
-        self._offered_for = place
-        typed = self._typed_file()
+        self._listed_for = text_and_cursor
+        typed = self._typed_file_name()
         if typed is None and not self.text.startswith("/"):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
-            self._show(CLOSED)
+            self._set_completion(CLOSED)
         elif typed is None:
-            self._show(complete(self.text, self.names))
+            self._set_completion(complete(self.text, self.names))
         else:
-            self._offer_files(typed)
+            self._list_files(typed)
 
-    def _offer_files(self, typed: str) -> None:
-        """Show the listed files that still match, until those that match best are found."""
+    def _list_files(self, typed: str) -> None:
+        """Search the files that match; until they are found, show the listed ones that still do."""
         files = [row for row in self.completion.rows if isinstance(row, str)]
-        self._show(Completion(rows=tuple(file for file in files if fuzzy_match(typed, file))))
-        self.run_worker(self._find(typed), "files", "files", exclusive=True)
+        self._set_completion(
+            Completion(rows=tuple(file for file in files if fuzzy_match(typed, file)))
+        )
+        self.run_worker(self._show_found_files(typed), "files", "files", exclusive=True)
 
-    async def _find(self, typed: str) -> None:
+    async def _show_found_files(self, typed: str) -> None:
+        """Search files and list them, unless other letters were typed; insert one if Tab waits."""
         rows = await self.find_files(typed)
-        if typed == self._typed_file() and not self._is_list_dismissed:
-            self._show(Completion(rows=rows))
+        if typed == self._typed_file_name() and not self._is_list_dismissed:
+            self._set_completion(Completion(rows=rows))
             if rows and self._is_completing:
-                self._complete()
+                self._insert_chosen()
         self._is_completing = False
 
-    def _typed_file(self) -> str | None:
-        """Return what is typed of a file's name before the cursor, after `@` or the command."""
+    def _typed_file_name(self) -> str | None:
+        """Return what is typed of a file's name before the cursor, after `@` or `/file `."""
         row, column = self.cursor_location
         before = self.document[row][:column]
         if not row and before.startswith(_FILE_COMMAND):
             return before.removeprefix(_FILE_COMMAND)
-        found = _MENTION.search(before)
-        return found[1] if found else None
+        mention = _MENTION.search(before)
+        return mention[1] if mention else None
 
-    def _take_list_key(self, key: str) -> bool:
+    def _handle_list_key(self, key: str) -> bool:
         """Handle a key of the list of commands or files; return whether it was one."""
-        self._offer_rows()  # keys can be quicker than the message that tells a change
-        names_file = self._typed_file() is not None and not self._is_list_dismissed
+        self._update_list()  # a key may arrive before the message of the last change
+        names_file = self._typed_file_name() is not None and not self._is_list_dismissed
         self._is_completing = key == "tab" and names_file and not self.completion.rows
         if not self.completion.rows:
             return self._is_completing
         if key == "enter":
-            return self._take_row()
-        if key in _STEPS:
-            self._show(self.completion.moved(-_STEPS[key]))
+            return self._accept_chosen()
+        if key in _HISTORY_STEPS:
+            self._set_completion(self.completion.moved(-_HISTORY_STEPS[key]))
         elif key == "escape":
             self._is_list_dismissed = True
-            self._show(CLOSED)
+            self._set_completion(CLOSED)
         elif key == "tab":
-            self._complete()
+            self._insert_chosen()
         else:
             return False
         return True
 
-    def _take_row(self) -> bool:
-        """Send the chosen command, or complete what it lacks; return False to send the text."""
+    def _accept_chosen(self) -> bool:
+        """Send the chosen command, or insert it if an argument must follow, or insert a file.
+
+        Return False where Enter sends the text: for a preset's name, and after `/file `.
+        """
         row = self.completion.row
         if isinstance(row, Command):
             if not row.needs_argument:
                 self.put("")
-                self._tell_parent(self.Submitted(row.name))
+                self._post_to_parent(self.Submitted(row.name))
                 return True
             if self.text == row.name:
                 self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
-        elif self._typed_file() is None or self.text.startswith(_FILE_COMMAND):
+        elif self._typed_file_name() is None or self.text.startswith(_FILE_COMMAND):
             return False
-        self._complete()
+        self._insert_chosen()
         return True
 
-    def _take_key(self, key: str) -> bool:
+    def _handle_key(self, key: str) -> bool:
+        """Handle a key of the prompt; return whether it was one."""
         if key == "enter":
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif self._scrolls_log(key):
+        elif self._is_for_log(key):
             self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], -1))
         else:
-            return key in _STEPS and self._recall(_STEPS[key])
+            return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True
 
-    def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key goes to the log, because it would do nothing in the prompt."""
-        if key in _PAGES:
+    def _is_for_log(self, key: str) -> bool:
+        """Return whether a key scrolls the log, because it would do nothing in the prompt."""
+        if key in _PAGE_KEYS:
             return not self.max_scroll_y
         if key == "home":
             return not self.text
@@ -359,13 +383,15 @@ class PromptInput(TextArea):
         return key == "end" and is_at_end
 
     def _insert(self, text: str) -> None:
+        """Insert a text at the cursor, instead of the selection."""
         start, end = self.selection
         result = self.replace(text, start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
-    def _complete(self) -> None:
+    def _insert_chosen(self) -> None:
+        """Put the chosen command, name or folder into the prompt; post a chosen file."""
         row = self.completion.row
-        typed = self._typed_file()
+        typed = self._typed_file_name()
         if isinstance(row, Command):
             self.put(f"{row.name} " if row.takes_argument else row.name)
         elif typed is None:
@@ -379,36 +405,42 @@ class PromptInput(TextArea):
             self.put(_FILE_COMMAND + row)
         else:
             self._is_list_dismissed = True
-            self._show(CLOSED)
-            self._tell_parent(self.FileNamed(f"@{typed}", row))
+            self._set_completion(CLOSED)
+            self._post_to_parent(self.FileNamed(f"@{typed}", row))
 
-    def _show(self, completion: Completion) -> None:
+    def _set_completion(self, completion: Completion) -> None:
         if completion != self.completion:
             self.completion = completion
             self.post_message(self.CompletionChanged(completion))
 
     def _recall(self, by: int) -> bool:
-        """Recall an earlier or later prompt; return False where the key only moves the cursor."""
+        """Recall an earlier prompt (`by` 1) or a later one (-1); return False if the cursor moves.
+
+        From an empty prompt, ↑ recalls the last one; then ↑ in the first row and ↓ in the last row
+        recall others. What is changed in a recalled prompt is kept until something is sent.
+        """
         can_begin = by > 0 and not self.text
-        if self._place == _DRAFT and not can_begin:
+        if self._history_index == _DRAFT and not can_begin:
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        edge = 0 if by > 0 else self.wrapped_document.height - 1
-        if row != edge:
+        edge_row = 0 if by > 0 else self.wrapped_document.height - 1
+        if row != edge_row:
             return False
-        place = self._place + by
-        if not _DRAFT <= place < len(self.history_of_prompts):
+
+        index = self._history_index + by
+        if not _DRAFT <= index < len(self.history_of_prompts):
             return True
-        self._edited[self._place] = self.text
-        self._place = place
+        self._edited_prompts[self._history_index] = self.text
+        self._history_index = index
         self._is_list_dismissed = True
-        earlier = "" if place == _DRAFT else self.history_of_prompts[place]
-        self._replace_all(self._edited.get(place, earlier))
+        unchanged = "" if index == _DRAFT else self.history_of_prompts[index]
+        self._replace_all(self._edited_prompts.get(index, unchanged))
         if by > 0:
             self.move_cursor((0, len(self.document[0])))
         return True
 
     def _replace_all(self, text: str) -> None:
+        """Replace the text, as one step that can be undone, and go to its end."""
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
@@ -418,6 +450,7 @@ class SlashList(RowList):
     """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
+        """Show the commands with what they do, or the files; hide the list if there are none."""
         self.display = bool(completion.rows)
         if not completion.rows:
             return

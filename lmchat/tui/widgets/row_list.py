@@ -25,7 +25,7 @@ UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in 
 _STYLES_OF_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _STYLES_OF_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
 _OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
-_PAGES_AHEAD = 3  # how many pages before the end more rows are asked for
+_PAGES_AHEAD = 3  # pages before the end at which `EndNear` is posted
 
 
 class PlainScrollBar(ScrollBarRender):
@@ -48,7 +48,7 @@ class ListRow(Struct, frozen=True):
     pieces: tuple[StyledTexts, ...] = ()  # left parts; dropped from the end
     right: StyledTexts = ()  # never cut
     key: Hashable = None
-    is_heading: bool = False  # whether the row begins in the column of the bars
+    is_heading: bool = False  # whether the row begins in the column of the bar, at the left edge
     is_open: bool = False  # whether the row is marked although it is not chosen
 
 
@@ -98,14 +98,14 @@ class RowList(ScrollView):
         """The last rows are about to come into view."""
 
     def __init__(self, *, hides_choice: bool = False) -> None:
-        """`hides_choice`: no row is marked as chosen unless the keys go to the list."""
+        """With `hides_choice`, no row is marked as chosen unless the keys go to the list."""
         super().__init__()
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._has_keys = False
+        self._gets_keys = False
 
     @property
     def key(self) -> Hashable:
@@ -128,9 +128,10 @@ class RowList(ScrollView):
             self._chosen = min(self._chosen, max(len(self.keys) - 1, 0))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
-        self._reveal()
+        self._scroll_to_chosen()
 
     def choose(self, key: Hashable) -> None:
+        """Choose the rows with a key, if there are any."""
         if key in self.keys:
             self._set_chosen(self.keys.index(key))
 
@@ -142,13 +143,15 @@ class RowList(ScrollView):
             self.scroll_relative(y=by, animate=False)
 
     def page(self, direction: int) -> None:
-        height = max(self._chosen_rows()[1], 1)
-        self.move(direction * max(self.size.height // height - 1, 1))
+        """Move the choice by a screenful, down (1) or up (-1)."""
+        _, rows_of_choice = self._rows_of_choice()
+        choices_on_screen = self.size.height // max(rows_of_choice, 1)
+        self.move(direction * max(choices_on_screen - 1, 1))
 
     def settle(self) -> None:
         """Scroll to the top, as far as the chosen row stays in view."""
         self.scroll_to(y=0, animate=False, force=True)
-        self._reveal()
+        self._scroll_to_chosen()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Post `EndNear` early when scrolling down."""
@@ -158,29 +161,32 @@ class RowList(ScrollView):
             self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
-        if has_keys != self._has_keys:
-            self._has_keys = has_keys
+        """Show whether the keys go to the list."""
+        if has_keys != self._gets_keys:
+            self._gets_keys = has_keys
             self.refresh()
 
     def _set_chosen(self, index: int) -> None:
+        """Choose by an index in `keys`, which may be beyond its ends; repaint what changes."""
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen:
-            self.refresh_lines(*self._chosen_rows())
+            self.refresh_lines(*self._rows_of_choice())
             self._chosen = index
-            self.refresh_lines(*self._chosen_rows())
-            self._reveal()
+            self.refresh_lines(*self._rows_of_choice())
+            self._scroll_to_chosen()
 
-    def _chosen_rows(self) -> tuple[int, int]:
-        """Return the first of the chosen rows, and their number."""
+    def _rows_of_choice(self) -> tuple[int, int]:
+        """Return the index of the first chosen row, and the number of chosen rows."""
         if self.key is None:
             return 0, 0
         numbers = [y for y, row in enumerate(self.rows) if row.key == self.key]
         return numbers[0], len(numbers)
 
-    def _reveal(self) -> None:
-        start, height = self._chosen_rows()
+    def _scroll_to_chosen(self) -> None:
+        """Bring the chosen rows into view; with the first of all, also its heading."""
+        start, height = self._rows_of_choice()
         if height and self.size.height:
-            top = start if self._chosen else 0  # the first one is shown with its heading
+            top = start if self._chosen else 0
             region = Region(0, top, 1, start + height - top)
             self.scroll_to_region(region, animate=False, force=True)
 
@@ -189,9 +195,10 @@ class RowList(ScrollView):
 
     def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, len(self.rows))
-        self._reveal()
+        self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
+        """Choose and take the row under the pointer."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
@@ -199,29 +206,31 @@ class RowList(ScrollView):
             self.post_message(self.Taken(self, key))
 
     def render_line(self, y: int) -> Strip:
+        """Return a row of the screen."""
         width = self.outer_size.width
         base = self.visual_style
         line = Content(" " * width)
-        number = y + self.scroll_offset.y
-        if number < len(self.rows):
-            row = self.rows[number]
+        index = y + self.scroll_offset.y
+        if index < len(self.rows):
+            row = self.rows[index]
             is_chosen = self._is_marked_as_chosen(row)
             if is_chosen:
                 base = self.get_visual_style("row-list--chosen")
-            line = self._line(row, is_chosen=is_chosen)
+            line = self._row_content(row, is_chosen=is_chosen)
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
     def _is_marked_as_chosen(self, row: ListRow) -> bool:
-        is_shown = self._has_keys or not self._hides_choice
+        is_shown = self._gets_keys or not self._hides_choice
         return is_shown and row.key is not None and row.key == self.key
 
-    def _line(self, row: ListRow, *, is_chosen: bool) -> Content:
+    def _row_content(self, row: ListRow, *, is_chosen: bool) -> Content:
+        """Return a row with its bar, as wide as the list."""
         icons = icons_for(self)
         is_marked = is_chosen or row.is_open
         if row.is_heading:
             bar = Content("")
         elif is_marked:
-            has_focus = is_chosen and self._has_keys
+            has_focus = is_chosen and self._gets_keys
             bar = styled(icons.bar, "$primary" if has_focus else MUTED)
         else:
             bar = Content(" ")
@@ -232,6 +241,6 @@ class RowList(ScrollView):
 
 
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
-    """Return the parts that are shown, with styles of Textual's."""
+    """Return the parts that are shown, with their own styles, as `NAME`, replaced by Textual's."""
     shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
     return tuple((text, styles.get(style, style)) for text, style in shown)

@@ -24,8 +24,8 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wra
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
-_COUNTED = 10  # headings show a count from this many sessions
-_FAR = 1_000_000  # rows; more than a list has
+_COUNTED_FROM = 10  # headings show a count from this many sessions
+_FAR = 1_000_000  # rows that Home and End move by: more than a list has
 
 
 class SessionListState(Struct, frozen=True, kw_only=True):
@@ -74,8 +74,8 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._state = SessionListState()
-        self._typed = ""  # text of the filter
-        self._offer = ""
+        self._filter_text = ""  # text of the filter
+        self._hint_when_empty = ""
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -107,38 +107,43 @@ class SessionList(Vertical, can_focus=True):
 
     def offer(self, words: str) -> None:
         """Show what can be done while there are no sessions."""
-        self._offer = words
+        self._hint_when_empty = words
         self._draw()
 
     @property
     def chosen_id(self) -> str:
+        """Id of the chosen session; empty without one."""
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        typed = self._typed.strip()
-        rows = self._listed(ListFilter.typed(typed))
+        """Show the sessions that fit the filter, or why there are none; choose one by its id."""
+        typed = self._filter_text.strip()
+        rows = self._group_rows(ListFilter.typed(typed))
         if not rows:
-            words = f"{_EMPTY} {self._offer}".rstrip()
+            words = f"{_EMPTY} {self._hint_when_empty}".rstrip()
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."
             rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))
         self._rows.show(rows, choose=choose)
 
-    def _listed(self, wanted: ListFilter) -> list[ListRow]:
+    def _group_rows(self, list_filter: ListFilter) -> list[ListRow]:
+        """Return the sessions that fit a filter, in groups below headings, without empty groups."""
         icons = icons_for(self)
         rows: list[ListRow] = []
         for group in self._state.groups:
-            shown = [header for header in group.headers if wanted.fits(header.title, header.tags)]
+            headers = group.headers
+            shown = [header for header in headers if list_filter.fits(header.title, header.tags)]
             if not shown:
                 continue
             if rows:
                 rows.append(ListRow())
-            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED else ""
+            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
             rows.append(heading_row(group.name, right=count))
-            rows += [self._row(header, icons) for header in shown]
+            rows += [self._session_row(header, icons) for header in shown]
         return rows
 
-    def _row(self, header: SessionHeader, icons: Icons) -> ListRow:
+    def _session_row(self, header: SessionHeader, icons: Icons) -> ListRow:
+        """Return the row of a session: its title, a sign for a fork, its tags and its mark."""
         title: StyledTexts = ((header.title, NAME),)
         if header.parent_id is not None:
             title = ((f"{icons.fork} ", MUTED), *title)
@@ -148,12 +153,13 @@ class SessionList(Vertical, can_focus=True):
             pieces.append(((f" {tags}", MUTED),))
         return ListRow(
             tuple(pieces),
-            self._marks(header.session_id, icons),
+            self._mark(header.session_id, icons),
             key=header.session_id,
             is_open=header.session_id == self._state.open_id,
         )
 
-    def _marks(self, session_id: str, icons: Icons) -> StyledTexts:
+    def _mark(self, session_id: str, icons: Icons) -> StyledTexts:
+        """Return the most important mark of a session: asks, answers, or has an unread answer."""
         if session_id in self._state.with_question:
             return ((icons.warning, "$warning"),)
         if session_id in self._state.streaming:
@@ -202,16 +208,17 @@ class SessionList(Vertical, can_focus=True):
     @on(Input.Changed)
     def filter_titles(self, event: Input.Changed) -> None:
         event.stop()
-        self._typed = event.value
+        self._filter_text = event.value
         self._draw()
 
     @on(Input.Submitted)
     def take_filtered(self, event: Input.Submitted) -> None:
+        """Open the chosen session; without one, search the messages of all sessions."""
         event.stop()
         if self.chosen_id:
             self.action_session("open")
         else:
-            self.post_message(self.SearchWanted(self._typed))
+            self.post_message(self.SearchWanted(self._filter_text))
 
     @on(LeaveFilter)
     def leave_filter(self, event: LeaveFilter) -> None:

@@ -103,22 +103,25 @@ _VERDICTS: Mapping[Verdict, StateWords] = {
 
 
 def server_sign(verdict: Verdict | None, icons: Icons) -> StyledText:
-    """Return the sign of a server's state with its style."""
+    """Return the sign of a server's state with its style; `verdict` is None while it is checked."""
     style = _VERDICTS[verdict].style if verdict else MUTED
     return getattr(icons, _SIGNS.get(style, "off")), style
 
 
-def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:
-    return TextRow(left=((name, STRONG),), right=((word, style),), **more)
+def _head(name: str, word: str, style: str = "", **options: Any) -> TextRow:
+    """Return the first row of a section: its name, and a word for its state."""
+    return TextRow(left=((name, STRONG),), right=((word, style),), **options)
 
 
-def _figure(label: str, value: str, style: str = "", **more: Any) -> TextRow:
+def _figure(label: str, value: str, style: str = "", **options: Any) -> TextRow:
+    """Return a row with a label and a value, which is muted if it is not known."""
     if value == UNKNOWN:
         style = MUTED
-    return TextRow(left=((label, MUTED),), right=((value, style),), **more)
+    return TextRow(left=((label, MUTED),), right=((value, style),), **options)
 
 
 def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
+    """Yield name and state of the server, its address, and the latencies of the last checks."""
     health = snapshot.health
     name = health.product.value if health.product else "Server"
     state = StateWords("not found" if snapshot.lacks_server else "checking", MUTED)
@@ -127,12 +130,16 @@ def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Telemet
     sign = _SIGNS.get(state.style, "off")
     yield _head(name, state.word, state.style, sign=sign, sign_style=state.style)
     address = health.endpoint.netloc if health.endpoint else UNKNOWN
-    figure = state.reason or formatting.latency(health.latency_ms)
-    yield TextRow(left=((address, MUTED),), right=((figure, ""),), loses_middle=True)
+    reason_or_latency = state.reason or formatting.latency(health.latency_ms)
+    yield TextRow(left=((address, MUTED),), right=((reason_or_latency, ""),), loses_middle=True)
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
 
 def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
+    """Yield state, name and context window of the model, and the profile.
+
+    While the server is down, the time since it was last seen replaces the context window.
+    """
     health = snapshot.health
     model = _current_model(snapshot)
     state = _model_state(snapshot, model, now_s)
@@ -146,10 +153,10 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
         loses_middle=True,
     )
     if health.is_down:
-        seen = UNKNOWN
+        last_seen = UNKNOWN
         if health.seen_s is not None:
-            seen = f"{formatting.ago(now_s - health.seen_s)} ago"
-        yield TextRow(left=(("last seen", MUTED),), right=((seen, ""),), is_detail=True)
+            last_seen = f"{formatting.ago(now_s - health.seen_s)} ago"
+        yield TextRow(left=(("last seen", MUTED),), right=((last_seen, ""),), is_detail=True)
     else:
         window = context_text(model) or UNKNOWN
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
@@ -158,6 +165,7 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
 
 
 def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
+    """Return the state of the model in words, while it loads with its progress or the time."""
     unknown = StateWords("unknown", MUTED)
     if snapshot.health.is_down:
         return unknown
@@ -174,7 +182,10 @@ def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: fl
 
 
 def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
-    """Return the model as it is now: while it answers, the server is not asked for its state."""
+    """Return the model in its present state.
+
+    While it answers, the server is not asked for that: the stage of the turn tells.
+    """
     model = snapshot.health.model
     turn = snapshot.turn
     if model is None or model.state not in (LoadState.ASLEEP, LoadState.NOT_LOADED):
@@ -189,7 +200,7 @@ def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return `8k of 32k`, the one that is known, or nothing."""
+    """Return loaded and largest context window as `8k of 32k`; if they differ not, only one."""
     if model is None:
         return ""
     loaded = formatting.window(model.context_loaded)
@@ -200,17 +211,19 @@ def context_text(model: ModelInfo | None) -> str:
 
 
 def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
+    """Yield how full the context window is, and what is left out."""
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
     yield MeterRow(fraction=share)
-    full = short = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
+    words = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
+    short_words = words
     if limit:
-        full = f"{full} of {formatting.tokens(limit)}"
+        words = f"{words} of {formatting.tokens(limit)}"
     if share is not None:
         approx = "~" if snapshot.is_context_estimated else ""
-        short = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
-    yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
+        short_words = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
+    yield TextRow(left=(("used", MUTED),), right=((words, ""),), short=((short_words, ""),))
     if snapshot.left_out:
         left_out = formatting.counted(snapshot.left_out, "message")
         yield TextRow(left=((f"! {left_out} left out", _WARN),))
@@ -219,6 +232,7 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 
 
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
+    """Yield the stage of the last turn and its figures."""
     turn = snapshot.turn
     stage = stage_words(turn)
     if snapshot.is_asking:
@@ -259,6 +273,7 @@ def stage_words(turn: Turn | None) -> StateWords:
 
 
 def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
+    """Yield how many requests were sent, and how many are left in this minute."""
     metrics = snapshot.metrics
     budget = snapshot.budget
     if budget is None:
@@ -275,6 +290,7 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 
 
 def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
+    """Yield the steps of a turn with tools, and the next check or the last action."""
     yield _head("Activity", "tools" if snapshot.has_tools else "chat", is_detail=True)
     if snapshot.has_tools:
         steps = snapshot.turn.steps if snapshot.turn else 0
@@ -300,18 +316,22 @@ SECTIONS = tuple(_SECTIONS)  # names for `ui.sections`, in their default order
 def telemetry_rows(
     snapshot: TelemetrySnapshot, now_s: float, *, sections: Sequence[str], height: int
 ) -> list[TelemetryRow | None]:
-    """Return the rows that fit a height, None for blank ones.
+    """Return the rows of some sections that fit a height, None for the blank rows between them.
 
-    Where room is short, details go first, then the last sections.
+    Where room is short, details are dropped first, then the last sections.
     """
     shown = [list(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
     if _height(shown) > height:
-        shown = list(filter(None, map(_without_details, shown)))
+        without_details = map(_without_details, shown)
+        shown = [section for section in without_details if section]
     while len(shown) > 1 and _height(shown) > height:
         shown.pop()
+
     rows: list[TelemetryRow | None] = []
     for section in shown:
-        rows += [None, *section] if rows else section
+        if rows:
+            rows.append(None)
+        rows += section
     return rows[: max(height, 0)]
 
 
@@ -320,4 +340,5 @@ def _without_details(section: Sequence[TelemetryRow]) -> list[TelemetryRow]:
 
 
 def _height(sections: Sequence[Sequence[TelemetryRow]]) -> int:
+    """Return the rows of sections with a blank row between each two."""
     return sum(len(section) + 1 for section in sections) - 1

@@ -14,13 +14,13 @@ _TARGET = r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)"
 _CODE_OR_TARGET = rf"(`[^`\n\x01]*`)|{_TARGET}"
 _MARKUP = "*_`~\\[]<>"
 _FENCE = "```"
-_LINE_END = "\x01"  # stands for a line end while blanks are made alike: no hit goes over it
+_LINE_END = "\x01"  # replaces a line end while blanks are made alike: no hit crosses it
 
 Range = tuple[int, int]  # first character, and the one after the last
 
 
 def folded(text: str) -> str:
-    """Return text in which what a reader takes for the same is the same.
+    """Return text in a form that is the same for each case and each way to write an accent.
 
     The four letters i of Turkish become one: only then is each found in the other case. Signs that
     choose between two looks of a character are removed.
@@ -32,7 +32,10 @@ def folded(text: str) -> str:
 
 
 class Query:
-    """A search for any of some words, as they are shown."""
+    """A search for any of some words.
+
+    `count` estimates the hits in a source, and `spans` finds them in a shown text.
+    """
 
     def __init__(self, words: Iterable[str]) -> None:
         self.needles = _needles(words)  # folded, the longest first
@@ -40,50 +43,57 @@ class Query:
         self._has_blank = " " in letters
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(letters)
         self._has_ticks = "`" in letters
-        # no markup can be within a single letter
-        is_short = all(len(needle) < 2 for needle in self.needles)  # noqa: PLR2004
-        self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in letters)
+        self._hidden_marks = ""  # markup that may be between letters of a hit
+        has_several_letters = any(len(needle) > 1 for needle in self.needles)
+        if has_several_letters:
+            self._hidden_marks = "".join(mark for mark in _MARKUP if mark not in letters)
         self._pattern = re.compile("|".join(map(_shown_pattern, self.needles)))
-        self._loose = re.compile("|".join(map(self._loose_pattern, self.needles)))
+        self._prefilter = re.compile("|".join(map(self._prefilter_pattern, self.needles)))
 
-    def _loose_pattern(self, needle: str) -> str:
-        """Return a pattern of a needle with the markup that may be between its letters.
+    def _prefilter_pattern(self, needle: str) -> str:
+        """Return a pattern of a needle that also matches with markup between its letters.
 
-        Blanks are a part of that markup: a blank between two gaps could match any of a run of
-        blanks, which takes quadratic time.
+        Blanks are matched as a part of that markup: with a blank between two such gaps, a run of
+        blanks would take quadratic time.
         """
-        gap = f"(?:{_TARGET}|[\\s{re.escape(self._marks)}])*"
+        gap = f"(?:{_TARGET}|[\\s{re.escape(self._hidden_marks)}])*"
         return gap.join(map(re.escape, needle.replace(" ", "")))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
-        """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
+        """Return how many hits a Markdown source, or plain text, is likely to show."""
         text = folded(source)
-        # most texts are ruled out here; only entities hide letters from the pattern
-        may_match = "&" in text or self._loose.search(text)
+        # excludes most texts at once; only entities, as `&auml;`, hide letters from the pattern
+        may_match = "&" in text or self._prefilter.search(text)
         if not may_match:
             return 0
         if is_plain:
-            return self._sum(self._with_one_blank(text))
+            return self._count_needles(self._with_one_blank(text))
 
         parts = [text] if self._has_ticks else text.split(_FENCE)
-        prose = self._with_one_blank("\0".join(parts[::2]))
-        fences = [part.partition("\n")[2] if "\n" in part else part for part in parts[1::2]]
+        outside_fences = parts[::2]
+        fences = []
+        for part in parts[1::2]:
+            language, line_end, code_lines = part.partition("\n")
+            fences.append(code_lines if line_end else language)
+        prose = self._with_one_blank("\0".join(outside_fences))
         code = self._with_one_blank("\0".join(fences))
-        return self._sum(self._without_markup(prose)) + self._sum(code)
+        return self._count_needles(self._without_markup(prose)) + self._count_needles(code)
 
-    def _sum(self, text: str) -> int:
+    def _count_needles(self, text: str) -> int:
         return sum(map(text.count, self.needles))
 
     def _with_one_blank(self, text: str) -> str:
-        """Make blanks alike, if they matter."""
-        return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
+        """Return text with single blanks, except `_LINE_END`; as it is if no needle has a blank."""
+        if not self._has_blank:
+            return text
+        return " ".join(text.replace("\n", _LINE_END).split())
 
     def _without_markup(self, text: str) -> str:
         """Remove markup that is not shown from folded Markdown."""
         if "](" in text and not self._has_targets:
             pattern = _CODE_OR_TARGET if "`" in text else _TARGET
-            text = re.sub(pattern, _keep_code, text)
-        for mark in self._marks:
+            text = re.sub(pattern, _kept_of_markup, text)
+        for mark in self._hidden_marks:
             text = text.replace(mark, "")
         return self._with_one_blank(unescaped(text)) if "&" in text else text
 
@@ -111,8 +121,8 @@ def _needles(words: Iterable[str]) -> list[str]:
     Hits of a word within another word would be counted twice.
     """
     needles: list[str] = []
-    found = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
-    for needle in sorted(found, key=len, reverse=True):
+    folded_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
+    for needle in sorted(folded_words, key=len, reverse=True):
         if needle and not any(needle in longer for longer in needles):
             needles.append(needle)
     return needles
@@ -121,21 +131,25 @@ def _needles(words: Iterable[str]) -> list[str]:
 def _shown_pattern(needle: str) -> str:
     """Return a pattern in which a blank matches any run of blanks."""
     pattern = r"\s+".join(map(re.escape, needle.split(" ")))
-    # the blanks that a needle begins with are not searched again from each of them
-    return rf"(?<!\s){pattern}" if needle.startswith(" ") else pattern
+    if not needle.startswith(" "):
+        return pattern
+    # a run of blanks matches from its first blank only: the time stays linear
+    return rf"(?<!\s){pattern}"
 
 
-def _keep_code(found: re.Match[str]) -> str:
-    return found[1] if found.lastindex else "]"  # in code, what looks like an address is shown
+def _kept_of_markup(match: re.Match[str]) -> str:
+    """Return what is shown of a match of `_CODE_OR_TARGET`: code, or the end of a link's words."""
+    code = match[1] if match.lastindex else None
+    return "]" if code is None else code
 
 
 def _with_places(text: str) -> tuple[str, dict[int, int]]:
-    """Return folded text, and where each of its characters is in the text."""
-    starts = [*(start for start, _ in graphemes(text)), len(text)]
-    letters = [folded(text[start:end]) for start, end in pairwise(starts)]
+    """Return folded text, and for the place after each folded character the place in `text`."""
+    bounds = [*(start for start, _ in graphemes(text)), len(text)]
+    letters = [folded(text[start:end]) for start, end in pairwise(bounds)]
     places = {0: 0}
-    at = 0
-    for start, letter in zip(starts[1:], letters, strict=True):
-        at += len(letter)
-        places[at] = start
+    folded_end = 0
+    for end, letter in zip(bounds[1:], letters, strict=True):
+        folded_end += len(letter)
+        places[folded_end] = end
     return "".join(letters), places
