@@ -36,8 +36,9 @@ class FoldedBlocks:
         return self.fold_texts(self.fold_marked(text))
 
     def fold_marked(self, text: str) -> str:
-        """Return a text with a readable line for each attached file."""
-        for mark, part in split_draft(text)[1].items():
+        """Return a text with a readable line instead of the mark of each attached file."""
+        _, files_by_mark = split_draft(text)
+        for mark, part in files_by_mark.items():
             text = text.replace(mark, self.fold(mark, part.words))
         return text
 

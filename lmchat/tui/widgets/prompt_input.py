@@ -240,7 +240,7 @@ class PromptInput(TextArea):
             self._post_to_parent(self.Submitted(text))
 
     def _post_to_parent(self, message: Message) -> None:
-        """Post to the parent directly; by the own queue, the message would come after the next key."""
+        """Post to the parent directly: through the own queue it would come after the next key."""
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:

@@ -200,7 +200,7 @@ def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return loaded and largest context window as `8k of 32k`; if they differ not, only one."""
+    """Return loaded and largest context window as `8k of 32k`; if they are equal, one of them."""
     if model is None:
         return ""
     loaded = formatting.window(model.context_loaded)
