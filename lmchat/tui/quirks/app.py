@@ -78,6 +78,7 @@ class PatchedApp(App[None]):
         return receiver if event.is_forwarded else None
 
     def _is_late(self, event: events.Event) -> bool:
+        """Return whether the app has ended, or the widget that is clicked was removed."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
         if event.is_forwarded or not isinstance(event, events.MouseDown):
@@ -97,6 +98,7 @@ class PatchedApp(App[None]):
             self.set_timer(CATCH_UP_S, self._catch_up)
 
     def _catch_up(self) -> None:
+        """Paint everything once the terminal has read what was written."""
         if self.is_terminal_behind:
             self.set_timer(CATCH_UP_S, self._catch_up)
         else:
@@ -132,13 +134,13 @@ class _CroppedCompositor(Compositor):
             return
         in_front: list[Region] = []
         for widget, (region, clip) in self.visible_widgets.items():
-            shown = region.intersection(clip)
-            part = shown.intersection(crop)
-            is_hidden = any(region_in_front.contains_region(part) for region_in_front in in_front)
-            if part and not is_hidden:
-                rows = Region(shown.x, part.y, shown.width, part.height)
+            visible = region.intersection(clip)
+            changed = visible.intersection(crop)
+            is_hidden = any(other.contains_region(changed) for other in in_front)
+            if changed and not is_hidden:
+                rows = Region(visible.x, changed.y, visible.width, changed.height)
                 yield region, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
-                in_front.append(shown)
+                in_front.append(visible)
 
 
 class PatchedScreen(Screen[None]):

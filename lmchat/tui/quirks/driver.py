@@ -43,12 +43,12 @@ SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
-_ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before
+_CACHED_ROWS = 512  # of several screens: most rows of a frame were in the frame before
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 # resets what Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
-_FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
-_LAST_WORDS = (
-    f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
+_RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
+_RESTORE_MODES = (
+    f"{_RESET_OTHERS}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
     f"\x1b[?7h{_KITTY_POP}\x1b[?1049l\x1b[?25h"
 )
 
@@ -103,7 +103,7 @@ def _as_written(text: str) -> str:
     return with_sure_widths(with_changed_colours(text))
 
 
-_kept_row = lru_cache(_ROWS_KEPT)(_as_written)
+_cached_row = lru_cache(_CACHED_ROWS)(_as_written)
 
 
 class TerminalDriver(LinuxDriver):
@@ -121,15 +121,15 @@ class TerminalDriver(LinuxDriver):
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
         self._stop_reading: tuple[int, int] | None = None
-        self._has_terminal = False
-        self._claiming = Lock()
-        self._early: list[Message] = []
+        self._owns_terminal = False
+        self._release_lock = Lock()
+        self._early_keys: list[Message] = []
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        if self._has_terminal and self._writer is not None:
+        if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            written = _kept_row if len(rows) > 1 else _as_written
+            written = _cached_row if len(rows) > 1 else _as_written
             self._writer.write("".join(map(written, rows)))
 
     @property
@@ -137,10 +137,11 @@ class TerminalDriver(LinuxDriver):
         return self._writer is not None and self._writer.is_behind
 
     def start_application_mode(self) -> None:
-        if self._guard.ended_by is not None or self._has_terminal:
+        """Take the terminal, unless the app has it or a signal has ended the app."""
+        if self._guard.ended_by is not None or self._owns_terminal:
             return  # a second start would save the modes of the app as those to restore
         self._output.begin()
-        self._has_terminal = True
+        self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
         self._writer.start()
         self._guard.lend(is_lent=False)
@@ -161,18 +162,19 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
-        if not self._has_terminal:
+        """Give the terminal to another program, or back to the shell."""
+        if not self._owns_terminal:
             self.disable_input()
             return
-        self.write(_FORGOTTEN)
+        self.write(_RESET_OTHERS)
         super().stop_application_mode()
-        self._claim()
+        self._release_terminal()
         self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:
         """Restore the terminal at once, from any thread; only the first call acts."""
-        if self._claim():
-            self._output.end(_LAST_WORDS)
+        if self._release_terminal():
+            self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
                 if self.attrs_before is not None:
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
@@ -188,7 +190,7 @@ class TerminalDriver(LinuxDriver):
         if self._writer is not None:
             self._writer.stop()
             if self._writer.is_alive():  # the terminal reads nothing: drop what waits for it
-                self._output.end(_LAST_WORDS)
+                self._output.end(_RESTORE_MODES)
         if self._stop_reading is not None:
             for number in self._stop_reading:
                 os.close(number)
@@ -204,48 +206,48 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                wait_s = _EARLY_KEYS_S if self._early else stream.wait_s()
+                wait_s = _EARLY_KEYS_S if self._early_keys else stream.wait_s()
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
                     os.read(self._stop_reading[0], 1)
                     return
                 if not ready:
-                    self._pass_on(stream.tick())
+                    self._post_messages(stream.tick())
                     continue
                 data = self._read()
                 if not data:
                     self._guard.hang_up()
                     return
-                self._pass_on(stream.feed(decode(data)))
+                self._post_messages(stream.feed(decode(data)))
 
-    def _pass_on(self, messages: Iterator[Message]) -> None:
+    def _post_messages(self, messages: Iterator[Message]) -> None:
         """Post messages; keys wait until widgets are mounted, else they are lost."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
-                self._early.append(message)
+                self._early_keys.append(message)
             else:
                 self.process_message(message)
         if self._app._dom_ready:
-            for key in self._early:
+            for key in self._early_keys:
                 self.process_message(key)
-            self._early.clear()
+            self._early_keys.clear()
 
     def _read(self) -> bytes:
         with suppress(OSError):  # the terminal hung up
             return os.read(self.fileno, _READ_SIZE)
         return b""
 
-    def _claim(self) -> bool:
-        """Take the duty to restore the terminal; return False for all but the first."""
-        with self._claiming:
-            had_terminal = self._has_terminal
-            self._has_terminal = False
-            return had_terminal
+    def _release_terminal(self) -> bool:
+        """Note that the terminal is given back; return whether the caller must restore it."""
+        with self._release_lock:
+            owned_terminal = self._owns_terminal
+            self._owns_terminal = False
+            return owned_terminal
 
     def _ask_to_end(self, number: int) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(128 + number), self._loop)
+        asyncio.run_coroutine_threadsafe(self._save_and_exit(128 + number), self._loop)
 
-    async def _end(self, status: int) -> None:
+    async def _save_and_exit(self, status: int) -> None:
         with self._app._context():
             try:
                 async with asyncio.timeout(SAVE_S):

@@ -21,17 +21,17 @@ ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks part sequences, people 
 SEQUENCE_DELAY_S = 0.25  # wait after the second byte: half a mouse report must not be typed
 BURST_DELAY_S = 0.05  # time within which more lines belong to a paste without brackets
 BULK = 1000  # characters in one read that are a paste
-BULK_OF_ANSWER = 32  # characters in one read that continue a reply; fewer may be keys
+BULK_OF_REPLY = 32  # characters in one read that continue a reply; fewer may be keys
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _BACKGROUND = re.compile(r"(?i)\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})")
 _BACKGROUND_CHARS = 64  # of a reply that are kept
 _LIGHT_FROM = 0.5  # brightness of a light background
 _PASTE_START = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
-_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply (OSC, DCS …), and of no key
-_ANSWER_END = re.compile("[\x00-\x1f\x7f]")
+_REPLY_START = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply (OSC, DCS …), and of no key
+_REPLY_END = re.compile("[\x00-\x1f\x7f]")
 _UNIT = re.compile(
-    rf"(?P<answer>{_ANSWER})"
+    rf"(?P<reply>{_REPLY_START})"
     r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a cursor key
     r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, old mouse, Linux's F1 to F5
     r"|\x1bO[ -~]"
@@ -70,11 +70,6 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
         widget._forward_event(events.Paste(event.text))
 
 
-def is_prefix(key: str) -> bool:
-    """Return whether tmux takes a key for itself, as it comes."""
-    return key == "ctrl+b" and "TMUX" in os.environ
-
-
 class BackgroundReported(Message):
     """The terminal has answered `ASK_BACKGROUND`."""
 
@@ -93,30 +88,30 @@ class KeyStream(XTermParser):
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
         self._clock = clock
-        self._held = ""  # the beginning of a sequence
-        self._held_until = 0.0
+        self._held_back = ""  # the beginning of a sequence
+        self._held_until_s = 0.0
         self._is_pasting = False
-        self._pieces: list[str] = []  # of the paste
-        self._burst_until = 0.0
-        self._is_answering = False
-        self._answer = ""  # the beginning of the terminal's reply
+        self._paste_pieces: list[str] = []  # of the paste
+        self._burst_until_s = 0.0
+        self._is_in_reply = False
+        self._reply = ""  # the beginning of the terminal's reply
         is_set = "ESCDELAY" in os.environ
         self._escape_delay_s = constants.ESCAPE_DELAY if is_set else ESCAPE_DELAY_S
 
     def wait_s(self) -> float | None:
         """Return the seconds until `tick`; None when only more bytes can help."""
-        if self._is_pasting or not (self._held or self._is_answering):
+        if self._is_pasting or not (self._held_back or self._is_in_reply):
             return None
-        return max(self._held_until - self._clock(), 0)
+        return max(self._held_until_s - self._clock(), 0)
 
     def tick(self) -> Iterator[Message]:
-        """Yield what was held back too long."""
+        """Yield what was held back long enough: no more of the sequence has come."""
         if self.wait_s() == 0:
-            held = self._held
-            self._held = ""
-            self._is_answering = False
+            held = self._held_back
+            self._held_back = ""
+            self._is_in_reply = False
             if held:
-                yield from self._complete(held)
+                yield from self._sequence_events(held)
 
     def feed(self, data: str) -> Iterator[Message]:
         """Yield the events of one read."""
@@ -124,90 +119,92 @@ class KeyStream(XTermParser):
             yield from super().feed("")
             return
         # a late ESC may belong to this read, which waited in the kernel, but only before a sequence
-        if self._held.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
+        if self._held_back.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
             yield from self.tick()
-        text = self._held + data
-        self._held = ""
+        text = self._held_back + data
+        self._held_back = ""
         while text:
-            if self._is_answering:
-                text = yield from self._answered(text)
+            if self._is_in_reply:
+                text = yield from self._skip_reply(text)
             elif self._is_pasting:
-                text = yield from self._pasted(text)
+                text = yield from self._collect_paste(text)
             else:
-                text = yield from self._units(text)
+                text = yield from self._split_units(text)
 
-    def _units(self, text: str) -> Generator[Message, None, str]:
+    def _split_units(self, text: str) -> Generator[Message, None, str]:
         """Yield sequences and text; return what follows the start of a paste or a reply."""
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
         for match in _UNIT.finditer(text, 0, end):
-            if match["answer"]:
-                self._is_answering = True
-                self._held_until = self._clock() + SEQUENCE_DELAY_S
-                self._answer = match[0]
+            if match["reply"]:
+                self._is_in_reply = True
+                self._held_until_s = self._clock() + SEQUENCE_DELAY_S
+                self._reply = match[0]
                 return text[match.end() :]
             if match[0] == _PASTE_START:
                 self._is_pasting = True
                 return text[match.end() :]
             if match[0].startswith("\x1b"):
-                yield from self._complete(match[0])
+                yield from self._sequence_events(match[0])
             else:
-                yield from self._run(match[0])
+                yield from self._typed_or_pasted(match[0])
         self._hold(text[end:])
         return ""
 
-    def _answered(self, text: str) -> Generator[Message, None, str]:
+    def _skip_reply(self, text: str) -> Generator[Message, None, str]:
         """Drop a reply, except the background; return the text after it."""
-        if len(text) >= BULK_OF_ANSWER:
-            self._held_until = self._clock() + SEQUENCE_DELAY_S
-        end = _ANSWER_END.search(text)
-        self._answer = (self._answer + text[: end.start() if end else None])[:_BACKGROUND_CHARS]
+        if len(text) >= BULK_OF_REPLY:
+            self._held_until_s = self._clock() + SEQUENCE_DELAY_S
+        end = _REPLY_END.search(text)
+        self._reply = (self._reply + text[: end.start() if end else None])[:_BACKGROUND_CHARS]
         if end is None:
             return ""
-        rest = text[end.start() :]
-        if rest == "\x1b":  # perhaps the first half of its end
-            self._held = rest
+        following = text[end.start() :]
+        if following == "\x1b":  # perhaps the first half of its end, ESC and a backslash
+            self._held_back = following
             return ""
-        self._is_answering = False
-        if found := _BACKGROUND.match(self._answer):
-            red, green, blue = (
-                int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups()
+        self._is_in_reply = False
+        if match := _BACKGROUND.match(self._reply):
+            red, green, blue = (  # each from 0 to 1
+                int(digits, 16) / (16 ** len(digits) - 1) for digits in match.groups()
             )
             brightness = 0.299 * red + 0.587 * green + 0.114 * blue
             yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
-        return rest[2:] if rest.startswith("\x1b\\") else rest.removeprefix("\x07")
+        return following[2:] if following.startswith("\x1b\\") else following.removeprefix("\x07")
 
     def _hold(self, held: str) -> None:
+        """Hold back the beginning of a sequence; a lone ESC for a shorter time."""
         delay_s = SEQUENCE_DELAY_S if held.strip("\x1b]P_^X") else self._escape_delay_s
-        self._held = held
-        self._held_until = self._clock() + delay_s
+        self._held_back = held
+        self._held_until_s = self._clock() + delay_s
 
-    def _pasted(self, text: str) -> Generator[Message, None, str]:
+    def _collect_paste(self, text: str) -> Generator[Message, None, str]:
         """Collect a paste up to its closing bracket; return what follows."""
-        body, end, rest = text.partition(_PASTE_END)
+        body, end, following = text.partition(_PASTE_END)
         if not end:
-            starts = (_PASTE_END[:count] for count in range(5, 0, -1))
-            begun = next((start for start in starts if text.endswith(start)), "")
-            self._pieces.append(text.removesuffix(begun))
-            self._held = begun
+            beginning = _PASTE_END  # as much of it as the text ends with, perhaps nothing
+            while not text.endswith(beginning):
+                beginning = beginning[:-1]
+            self._paste_pieces.append(text.removesuffix(beginning))
+            self._held_back = beginning
             return ""
-        yield _paste("".join([*self._pieces, body]))
-        self._pieces.clear()
+        yield _paste("".join([*self._paste_pieces, body]))
+        self._paste_pieces.clear()
         self._is_pasting = False
-        return rest
+        return following
 
-    def _run(self, run: str) -> Iterator[Message]:
+    def _typed_or_pasted(self, run: str) -> Iterator[Message]:
         """Yield keys, or a paste of more than anyone types at once."""
         is_text = bool(_TYPED.match(run))
         is_lines = "\r" in run[:-1] and not run.isspace()
-        is_burst = len(run) >= BULK or self._clock() < self._burst_until
+        is_burst = len(run) >= BULK or self._clock() < self._burst_until_s
         if is_text and (is_lines or is_burst):
-            self._burst_until = self._clock() + BURST_DELAY_S
+            self._burst_until_s = self._clock() + BURST_DELAY_S
             yield _paste(run)
         else:
             yield from super().feed(run)
 
-    def _complete(self, sequence: str) -> Iterator[Message]:
+    def _sequence_events(self, sequence: str) -> Iterator[Message]:
         """Yield the events of a complete sequence."""
         if plain := _shifted_letter(sequence):
             yield from super().feed(plain)
@@ -262,14 +259,12 @@ def mend_keys() -> None:
 
     https://github.com/Textualize/textual/pull/6577
     """
-    table = cast(
-        "dict[str, Any]", ANSI_SEQUENCES_KEYS
-    )  # of enumeration members, by their `value` alone
+    # of enumeration members, of which only the `value` is used
+    table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
     for sequence, keys in list(table.items()):
         if isinstance(keys, tuple) and keys[:-1] == (Keys.Escape,):
             table[sequence] = (SimpleNamespace(value=f"alt+{keys[1].value}"),)
     table |= {f"\x1b{digit}": (SimpleNamespace(value=f"alt+{digit}"),) for digit in range(10)}
-    table |= dict.fromkeys(
-        ("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (SimpleNamespace(value="alt+enter"),)
-    )
+    for sequence in ("\x1b\r", "\x1b\n", "\x1b[27;3;13~"):
+        table[sequence] = (SimpleNamespace(value="alt+enter"),)
     table["\x1b[27;2;13~"] = (SimpleNamespace(value="shift+enter"),)

@@ -17,11 +17,11 @@ from rich.segment import Segment
 from lmchat.text import graphemes, split_at_cell
 
 # start and end of the ranges that have the same width everywhere: no marks, joiners or emoji
-_AGREED = (
+_SURE_RANGES = (
     *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427, 0x2500, 0x27C0),
     *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
-_FIRST_SIGN = 0x2010  # words of lower code points are placed as a whole, in fewer bytes
+_FIRST_SYMBOL = 0x2010  # words of lower code points are placed as a whole, in fewer bytes
 _SEQUENCE = (
     r"\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes
@@ -36,40 +36,41 @@ _CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
 
 def with_sure_widths(text: str) -> str:
     """Set the cursor after each character of unsure width; blanks below it erase old ones."""
-    return text if _is_sure(text) else _runs().sub(_placed, text)
+    return text if _has_sure_width(text) else _unsure_runs().sub(_with_cursor_set, text)
 
 
-def _is_sure(text: str) -> bool:
-    return text.isascii() or all(bisect_right(_AGREED, ord(char)) % 2 for char in set(text))
+def _has_sure_width(text: str) -> bool:
+    return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 
 @cache
-def _runs() -> re.Pattern[str]:
+def _unsure_runs() -> re.Pattern[str]:
     """Return the pattern of control sequences, which stay as they are, and of runs of unsure width.
 
     Each unsure character takes the one before it along, which may be its base. Without the
     sequences that would be the last letter of a colour. Only one part can match at each place: the
     time is linear.
     """
-    ranges = zip(_AGREED[::2], _AGREED[1::2], strict=True)
-    agreed = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
-    base = rf"(?![\x00-\x20])[{agreed}]"
-    unsure = rf"\u200d[^\x00-\x20]?|[^{agreed}\u200d]"
+    ranges = zip(_SURE_RANGES[::2], _SURE_RANGES[1::2], strict=True)
+    sure = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
+    base = rf"(?![\x00-\x20])[{sure}]"
+    unsure = rf"\u200d[^\x00-\x20]?|[^{sure}\u200d]"
     return re.compile(rf"(?P<sequence>{_SEQUENCE})|(?:(?:{base})?(?:{unsure}))+")
 
 
-def _placed(match: re.Match[str]) -> str:
+def _with_cursor_set(match: re.Match[str]) -> str:
+    """Return a match of `_unsure_runs` with the cursor set after each unsure character."""
     run = match[0]
     if match["sequence"] is not None:
         return run
-    if all(ord(char) < _FIRST_SIGN for char in run):
-        return _at_its_place(run)
+    if all(ord(char) < _FIRST_SYMBOL for char in run):
+        return _with_cursor_behind(run)
     begins = [begin for begin, _ in graphemes(run)]
     parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
-    return "".join(part if _is_sure(part) else _at_its_place(part) for part in parts)
+    return "".join(part if _has_sure_width(part) else _with_cursor_behind(part) for part in parts)
 
 
-def _at_its_place(group: str) -> str:
+def _with_cursor_behind(group: str) -> str:
     """Return text with the cursor set behind it, drawn over blanks."""
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from textual import events
@@ -67,6 +68,11 @@ def key_name(text: str) -> str:
     if not text.isalnum():
         return ""
     return text.lower() if len(text) > 1 else text
+
+
+def is_taken_by_tmux(key: str) -> bool:
+    """Return whether tmux takes a key for itself, with its usual settings."""
+    return key == "ctrl+b" and "TMUX" in os.environ
 
 
 class KeysRow(Widget):

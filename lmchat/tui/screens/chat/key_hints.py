@@ -11,11 +11,10 @@ from lmchat.domain.tool import CHOICES
 from lmchat.services.workspace import Workspace
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_words, is_resumable
-from lmchat.tui.quirks.keys import is_prefix
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.widgets import ChatWidgets
-from lmchat.tui.widgets.keys_row import Hint, written
+from lmchat.tui.widgets.keys_row import Hint, is_taken_by_tmux, written
 
 _CHAT_NAMES = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_NAMES = ("check", "retry", "model", "new", "export")  # while the server is down
@@ -77,7 +76,7 @@ class KeyHints:
     def _hint(self, command_id: str) -> Hint:
         command = BY_ID[command_id]
         keys = keys_of(command, self._keys).split(",")
-        key = keys[-1] if is_prefix(keys[0]) else keys[0]
+        key = keys[-1] if is_taken_by_tmux(keys[0]) else keys[0]
         return written(key), command.label
 
     def _hints(self) -> list[Hint]:
