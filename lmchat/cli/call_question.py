@@ -26,9 +26,9 @@ _MAX_CHARS_PER_CELL = 4  # of an argument; the others are cut off before its cel
 
 
 def call_question(call: ToolCallPart, columns: int) -> str:
-    """Return the lines of the question for a terminal with so many columns.
+    """Return the lines of the question: the name of the tool, its arguments, and the choices.
 
-    They are the name of the tool, its arguments, and the line with the choices.
+    `columns` is the width of the terminal.
     """
     safe_name = _limit_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
     name, _ = split_at_cell(safe_name, _MAX_NAME_CELLS)

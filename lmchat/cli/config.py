@@ -193,8 +193,8 @@ def _section_entries(context: Context) -> list[_Entry]:
         for row in section.rows.values():
             key = section.key(row.name)
             value = getattr(values, row.name)
-            shown = _MASK if row.is_secret and value else _without_password(key, value)
-            entries.append(_Entry(key=key, value=shown, origin=origins.get(key, "default")))
+            masked = _MASK if row.is_secret and value else _without_password(key, value)
+            entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
     return entries
 
 

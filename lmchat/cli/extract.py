@@ -52,7 +52,7 @@ class ValueExtract:
     def __init__(self, schema: WantedValue) -> None:
         self.output = schema.output  # what the request asks the server for
         self.value: Any = None
-        self._has_value = False  # `value` is None for JSON's `null`, too
+        self._has_value = False  # tells a value that is None, JSON's `null`, from no value
         self._schema = schema
 
     @property
@@ -94,9 +94,10 @@ async def extract_of(options: ParsedOptions) -> Extract | None:
     """
     if options.schema is None:
         return CodeExtract() if options.code else None
-    wanted = WantedValue(_read_schema(options.schema), name=expanded_path(options.schema).stem)
-    await wanted.require_valid()
-    return ValueExtract(wanted)
+    schema_name = expanded_path(options.schema).stem
+    schema = WantedValue(_read_schema(options.schema), name=schema_name)
+    await schema.require_valid()
+    return ValueExtract(schema)
 
 
 def _read_schema(file_name: str) -> object:

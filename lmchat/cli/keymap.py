@@ -14,7 +14,7 @@ _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """Return the problems of the section `[keys]`.
 
-    These are unknown commands, unknown keys, and keys that two commands in one place share.
+    These are unknown commands, unknown keys, and a key of two commands in the same place.
     """
     changed_keys = loaded.settings.keys
     if not changed_keys:

@@ -101,7 +101,7 @@ class Keys:
                 self._unanswered.add(origin)
 
     def _named_origins(self) -> set[str]:
-        """Return the origins of the servers that the settings name; "" stands for wrong ones."""
+        """Return the origins of the servers that the settings name; "" for a wrong address."""
         settings = self._loaded.settings
         urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
         return {_origin(url) for url in urls}

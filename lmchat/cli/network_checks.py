@@ -64,22 +64,22 @@ def proxy_finding(environ: Mapping[str, str], proxied_hosts: Sequence[str]) -> F
     from lmchat.proxy.network_errors import host_and_port, proxies_of
 
     subject = Subject(Group.NETWORK, "network.proxy", "Proxy variables")
-    shown: dict[str, str] = {}
-    unusable: list[str] = []
+    addresses: dict[str, str] = {}  # by variable; without what may be a password
+    unusable: list[str] = []  # variables
     for name, value in proxies_of(environ).items():
         scheme = value.partition("://")[0] if "://" in value else "http"
-        address = host_and_port(value)  # without what may be a password
-        shown[name] = f"{scheme}://{address or '(no address)'}"
+        address = host_and_port(value)
+        addresses[name] = f"{scheme}://{address or '(no address)'}"
         if not address or not _is_known_proxy(scheme):
             unusable.append(name)
-    facts = {"variables": shown}
-    if not shown:
+    facts = {"variables": addresses}
+    if not addresses:
         return subject.ok("No proxy is set in the environment.", facts=facts)
 
     use = "not used for a server you named"
     if proxied_hosts:
         use = f"used for {' and '.join(proxied_hosts)}"
-    variables = ", ".join(f"{name}={address}" for name, address in shown.items())
+    variables = ", ".join(f"{name}={address}" for name, address in addresses.items())
     cause = f"{variables}: {use}; servers on this machine are reached directly."
     if not unusable:
         return subject.ok(cause, facts=facts)

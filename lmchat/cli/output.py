@@ -20,7 +20,7 @@ from lmchat.text import safe_line, safe_text
 SHORT_ID = 8  # characters of a session's id that are printed
 # CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
 _UNDECIDED = "\r\u200c\u200d"
-_PROGRESS_COLUMNS = 24  # so many are overwritten by the next words of the progress
+_PROGRESS_COLUMNS = 24  # the progress is filled up to this width, to overwrite the one before
 _MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
 
 
@@ -82,13 +82,15 @@ class Output:
             sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
             sys.stderr.flush()
 
-    def show_progress(self, words: str) -> None:
-        """Overwrite the last progress on the line of a terminal; empty words clear it.
+    def show_progress(self, text: str) -> None:
+        """Show a short text on the current line of the terminal, in place of the last one.
+
+        An empty text clears the line.
 
         Nothing is shown where stderr is no terminal, or one with TERM=dumb, which cannot overwrite.
         """
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            sys.stderr.write(f"\r{words.ljust(_PROGRESS_COLUMNS)}\r{words}")
+            sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()
 
     def failure(self, error: LMChatError) -> int:
@@ -125,6 +127,7 @@ class SafeStream:
             self.is_at_line_start = True
 
     def _print(self, text: str) -> None:
+        """Print the safe form of the next part of the text."""
         if not text:
             return
         # the safe form of a character depends on the one before it, which is printed already

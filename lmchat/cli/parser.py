@@ -76,9 +76,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUse` with a plainer message; argparse calls this method for each error."""
-        if unknown := _UNKNOWN_COMMAND.match(message):
-            commands = re.findall(r"\w+", message[unknown.end() :])
-            message = self._unknown_command(unknown["word"], commands)
+        unknown_command = _UNKNOWN_COMMAND.match(message)
+        if unknown_command:
+            commands = re.findall(r"\w+", message[unknown_command.end() :])
+            message = self._unknown_command(unknown_command["word"], commands)
         for pattern, plain_message in _PLAIN_MESSAGES.items():
             message = re.sub(pattern, plain_message, message)
         sentence = message[:1].upper() + message[1:]
@@ -101,7 +102,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
-    """Parse the arguments; raises `WrongUse`."""
+    """Return the options and arguments of the command line; raises `WrongUse` for wrong ones.
+
+    For `--help` and `--version`, argparse prints the text and raises `SystemExit`.
+    """
     hosts: list[str] = []
     models: list[str] = []
     if list(argv) == ["help"]:
@@ -142,8 +146,8 @@ def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser
 def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
     """Return the common options; parsing appends each `--allow-host` and `-m` to the lists.
 
-    With argparse's action `append`, values before a command would be lost: the command's parser
-    begins with an empty list.
+    The functions for their `type` do that. With argparse's action `append`, values before a command
+    would be lost, since the command's parser begins with an empty list.
     """
 
     def add_model(word: str) -> str:
@@ -190,9 +194,10 @@ def _add_commands(
     for commands, which name theirs.
     """
     metavar = "ACTION" if module else "COMMAND"
-    is_required = (parser.get_default("handler") or "").endswith(":")
+    # the handler `config:` has no function, so `config` needs an action
+    needs_action = (parser.get_default("handler") or "").endswith(":")
     adder = parser.add_subparsers(
-        metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=is_required
+        metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=needs_action
     )
     for command in commands:
         examples = indent(command.shown_examples(f"{parser.prog} {command.name}"), "  ")
@@ -215,8 +220,8 @@ def _add_commands(
 
 
 def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> None:
-    """Add the arguments that the other commands do not have to the parser of a command."""
-    group_by_option: dict[str, Any] = {}
+    """Add the arguments of a command to its parser, without the options of all commands."""
+    group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
     for options in command.exclusive:
         group_by_option |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
     for own_argument in command.all_arguments:
@@ -226,23 +231,24 @@ def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> 
 
 
 def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
-    """Return an error that names what is wrong better than argparse's `error`; else that one.
+    """Return an error that says what is wrong with an option, else argparse's `error`.
 
-    argparse takes the value of an unknown option for a command, and complains about the value.
+    argparse ignores an unknown option at first, takes its value for a command, and complains about
+    that.
     """
-    misplaced_option = _misplaced_option(argv)
-    if misplaced_option is not None:
-        return misplaced_option
-    typed = _typed_words(argv)
+    misplaced_error = _misplaced_option_error(argv)
+    if misplaced_error is not None:
+        return misplaced_error
+    words = _words_without_values(argv)
     known_options = _known_options()
-    for option in _options_in(typed):
+    for option in _options_in(words):
         if option not in known_options:
             suggestion = closest_word(option, known_options) or _long_form(option, known_options)
             ending = f"; did you mean {suggestion}?" if suggestion else "."
             return WrongUse(f"Unknown option: {option}{ending}", hint=error.hint)
 
     has_surplus_words = error.message.startswith("Unrecognized")  # "Unrecognized arguments: b c."
-    if "ask" in typed and has_surplus_words:
+    if "ask" in words and has_surplus_words:
         return WrongUse(error.message, hint="Put the prompt in quotes.")
     return error
 
@@ -255,15 +261,15 @@ def _known_options() -> tuple[str, ...]:
     return tuple(names)
 
 
-def _typed_words(argv: Sequence[str]) -> list[str]:
-    """Return the words before `--`; `--option=value` without its value."""
+def _words_without_values(argv: Sequence[str]) -> list[str]:
+    """Return the words before `--`; of `--option=value` only `--option`."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     return [word.partition("=")[0] for word in words]
 
 
-def _options_in(typed: Sequence[str]) -> Iterator[str]:
+def _options_in(words: Sequence[str]) -> Iterator[str]:
     """Yield the words that are options; of `-mMODEL`, a short one with its value, only `-m`."""
-    for word in typed:
+    for word in words:
         if re.match("--?[a-z]", word):
             yield word if word.startswith("--") else word[:2]
 
@@ -276,19 +282,21 @@ def _long_form(short_option: str, known_options: Sequence[str]) -> str:
     return ""
 
 
-def _misplaced_option(argv: Sequence[str]) -> WrongUse | None:
+def _misplaced_option_error(argv: Sequence[str]) -> WrongUse | None:
     """Return the error for an option of a command that is typed before the command, if any."""
-    typed = _typed_words(argv)
+    words = _words_without_values(argv)
     commands = {command.name: command for command in COMMANDS}
-    name = next((word for word in typed if word in commands), None)
-    if name is None:
+    command_name = next((word for word in words if word in commands), None)
+    if command_name is None:
         return None
     own_options: set[str] = set()
-    for own_argument in commands[name].all_arguments:
+    for own_argument in commands[command_name].all_arguments:
         own_options.update(own_argument.names)
-    for word in typed[: typed.index(name)]:
+    words_before_command = words[: words.index(command_name)]
+    for word in words_before_command:
         if word.startswith("-") and word in own_options:
-            return WrongUse(f"{word} is an option of {name}.", hint=f"Put {word} after {name}.")
+            message = f"{word} is an option of {command_name}."
+            return WrongUse(message, hint=f"Put {word} after {command_name}.")
     return None
 
 

@@ -88,6 +88,7 @@ class PlainCommands:
         await self._handlers[name](argument)
 
     async def _help(self, _: str) -> None:
+        """Print the commands of the plain chat, and its keys."""
         self._output.lines(
             command.plain_help or f"{command.slash}: {command.title}"
             for command in COMMANDS
@@ -168,11 +169,11 @@ class PlainCommands:
 
         Raises `WrongUse` unless the user answers yes.
         """
-        place = f"{safe_line(str(outside), limit=_MAX_PATH)} is outside this folder"
+        statement = f"{safe_line(str(outside), limit=_MAX_PATH)} is outside this folder"
         if not can_ask():
-            raise WrongUse(f"{place}.", hint="lmchat asks before it reads it, on stderr.")
+            raise WrongUse(f"{statement}.", hint="lmchat asks before it reads it, on stderr.")
         drop_typed(sys.stdin.fileno())  # a paste is no answer
-        if not await ask_yes_no(f"{place}. Attach it?", self._turns.read_answer):
+        if not await ask_yes_no(f"{statement}. Attach it?", self._turns.read_answer):
             hint = "To attach it, repeat /file and answer y."
             raise WrongUse("The file was not attached.", hint=hint)
 

@@ -26,17 +26,17 @@ class PlainSessions:
         self._turns = turns
         self._output = turns.output
         self._library = Library(turns.runtime.store)
-        self._listed: Sequence[SessionHeader] = ()
+        self._listed: Sequence[SessionHeader] = ()  # what the last list showed
 
     async def begin(self, _: str) -> None:
         """Begin a new session."""
         self._turns.sessions.begin()
         self._output.note("New session.")
 
-    async def open(self, wanted: str) -> None:
-        """List the newest sessions, or open one by its number in the list or its id."""
+    async def open(self, argument: str) -> None:
+        """Open a session by its id, or by its number in the list; without argument, list them."""
         store = self._turns.runtime.store
-        if not wanted:
+        if not argument:
             self._listed = (await store.list_sessions())[:_MAX_SESSIONS]
             lines = [
                 f"{number}. {_session_words(header)}"
@@ -44,10 +44,12 @@ class PlainSessions:
             ]
             self._output.lines(lines or ["There are no saved sessions."])
             return
-        if wanted.isdecimal() and 0 < int(wanted) <= len(self._listed):
-            wanted = self._listed[int(wanted) - 1].session_id
+        id_or_prefix = argument
+        if argument.isdecimal() and 0 < int(argument) <= len(self._listed):
+            id_or_prefix = self._listed[int(argument) - 1].session_id
+        session_id = await store.find(id_or_prefix)
         sessions = self._turns.sessions
-        sessions.show(await sessions.load(await store.find(wanted)))
+        sessions.show(await sessions.load(session_id))
         await self.show()
 
     async def show(self) -> None:

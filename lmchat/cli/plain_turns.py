@@ -66,10 +66,10 @@ class PlainTurns:
     def conversation(self) -> Conversation:
         return self.sessions.shown.conversation
 
-    def print_label(self, words: str) -> None:
-        """Print a line such as the name of the model above its answer; only at a terminal."""
+    def print_label(self, label: str) -> None:
+        """At a terminal, print a line such as the name of the model above its answer."""
         if self.is_terminal:
-            self.output.note(words)
+            self.output.note(label)
 
     def add_file(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
@@ -205,7 +205,7 @@ class PlainTurns:
 
 def model_words(model: ModelInfo | Target) -> str:
     """Return the name of a model, its server, and its state if it is not in memory."""
-    words = f"{model.model_id} at {model.product} {model.endpoint.netloc}"
+    text = f"{model.model_id} at {model.product} {model.endpoint.netloc}"
     if isinstance(model, ModelInfo) and model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP):
-        return f"{words}, {model.state}"
-    return words
+        return f"{text}, {model.state}"
+    return text

@@ -95,8 +95,8 @@ def _require_compatible(options: ParsedOptions) -> None:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
     if options.temporary and options.handler in _CHANGING_HANDLERS:
-        words = "--temporary changes no saved session, so it cannot be used here."
-        raise WrongUse(words, hint="Leave out --temporary.")
+        message = "--temporary changes no saved session, so it cannot be used here."
+        raise WrongUse(message, hint="Leave out --temporary.")
     if options.plain and options.handler:
         raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
 
@@ -112,9 +112,9 @@ def _run_screen(context: Context) -> int:
     """Run the chat screen and return its exit code; raises `WrongUse` without a terminal."""
     for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
         if stream is None or not stream.isatty():
-            words = f"The chat screen needs a terminal, but {name} is not one."
+            message = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'
-            raise WrongUse(words, hint=hint)
+            raise WrongUse(message, hint=hint)
     # Importing the screen makes 150 000 objects that stay. To look for garbage among them costs
     # 20 ms before the first paint, so the app enables the collector after it.
     gc.disable()
