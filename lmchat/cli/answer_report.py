@@ -56,9 +56,9 @@ class AnswerReport:
         is_stopped = answer.state is AnswerState.STOPPED
         if not is_stopped:
             for call in _calls_json(answer):
-                self._output.document({"tool_call": call})
+                self._output.print_json({"tool_call": call})
         if answer.refusal:
-            self._output.document({"refused": True})
+            self._output.print_json({"refused": True})
 
         finish_reason = answer.receipt.finish_reason if answer.receipt else ""
         if is_stopped:
@@ -66,7 +66,7 @@ class AnswerReport:
         last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
         if session_id:
             last_line["session_id"] = session_id
-        self._output.document(last_line | self._extracted_json)
+        self._output.print_json(last_line | self._extracted_json)
 
     def _print_document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
@@ -77,7 +77,7 @@ class AnswerReport:
         document |= self._extracted_json
         if error is not None:
             document["detail"] = failure_detail(error)
-        self._output.document(document)
+        self._output.print_json(document)
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ async def ask(context: Context) -> int:
             question = _Question(context, sessions, extract, is_saved=is_saved)
             error = await question.ask(prompt, files)
     if error is not None:
-        return context.output.failure(error)
+        return context.output.print_error(error)
     return 0
 
 
@@ -138,7 +138,7 @@ class _Question:
     def _note_retry(self, misfit: LMChatError) -> None:
         """Print why the model is asked for a second answer."""
         if self._output.is_json_lines:
-            self._output.document({"repair": misfit.message})
+            self._output.print_json({"repair": misfit.message})
         self._output.note(f"lmchat: {misfit.message} Asking again.")
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:

@@ -70,13 +70,13 @@ async def compare(context: Context) -> int:
             if output.is_json:
                 output.note(heading)
             else:
-                output.lines(["", heading] if comparisons else [heading])
+                output.print_lines(["", heading] if comparisons else [heading])
             comparisons.append(await _measure(context, runtime, model, prompt))
 
     if output.is_json:
-        output.document({"prompt": prompt, "models": comparisons})
+        output.print_json({"prompt": prompt, "models": comparisons})
     else:
-        output.lines(["", *_table(comparisons)])
+        output.print_lines(["", *_table(comparisons)])
     has_failed = any(comparison.detail for comparison in comparisons)
     return 1 if has_failed else 0
 

@@ -37,5 +37,5 @@ def completion(context: Context) -> int:
     for action in actions_of(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
             vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute
-    context.output.text(shtab.complete(parser, shell=context.options.shell))
+    context.output.print_text(shtab.complete(parser, shell=context.options.shell))
     return 0

@@ -39,7 +39,7 @@ def path(context: Context) -> int:
         "models": paths.models_file,
         "log": paths.log_file,
     }
-    return context.output.result(files, str(context.config_file))
+    return context.output.print_result(files, str(context.config_file))
 
 
 def show(context: Context) -> int:
@@ -53,7 +53,7 @@ def show(context: Context) -> int:
         f"{setting:<{width}}  # {entry.origin}"
         for setting, entry in zip(settings, entries, strict=True)
     ]
-    return context.output.result(values, *lines)
+    return context.output.print_result(values, *lines)
 
 
 def init(context: Context) -> int:
@@ -61,7 +61,7 @@ def init(context: Context) -> int:
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
-    return context.output.result({"config": file}, f"Wrote {file}")
+    return context.output.print_result({"config": file}, f"Wrote {file}")
 
 
 def check(context: Context) -> int:
@@ -86,7 +86,7 @@ def check(context: Context) -> int:
     if not problems:
         state = "no problems" if loaded.has_file else "no file; the defaults apply"
         lines = [f"{loaded.file}: {state}"]
-    context.output.result(document, *lines)
+    context.output.print_result(document, *lines)
     return 2 if problems else 0
 
 

@@ -136,9 +136,9 @@ async def _report(context: Context, examination: Examination) -> int:
         findings_by_check = {check.check: findings async for check, findings in ended_checks}
     findings = examination.in_order(findings_by_check)
     if context.output.is_json:
-        context.output.document(report_json(findings, timestamp()))
+        context.output.print_json(report_json(findings, timestamp()))
     else:
-        context.output.raw(_report_text(context, findings, examination.home))
+        context.output.print_safe(_report_text(context, findings, examination.home))
     return 1 if worst(findings) is Grade.FAULT else 0
 
 

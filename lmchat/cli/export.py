@@ -77,11 +77,11 @@ async def export_session(
 
     text = await library.exporter.export_text(session, export_as)
     if export_as.form == "json":
-        output.raw(text)
+        output.print_safe(text)
     elif output.is_json:
-        output.document({"id": session_id, "format": export_as.form, "text": text})
+        output.print_json({"id": session_id, "format": export_as.form, "text": text})
     else:
-        output.text(text)
+        output.print_text(text)
     return 0
 
 
@@ -91,7 +91,7 @@ def _report(output: Output, exported: Exported) -> int:
     for session_id, error in exported.refused[:_MAX_REFUSALS]:
         output.note(f"{session_id}: {error.message_with_hint}")
     if output.is_json:
-        output.document({"files": exported.paths, "failed": failed_count})
+        output.print_json({"files": exported.paths, "failed": failed_count})
         return 1 if failed_count else 0
 
     for path in exported.paths:

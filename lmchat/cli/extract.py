@@ -41,7 +41,7 @@ class CodeExtract:
 
     def print(self, output: Output) -> None:
         if self.value:
-            output.text(self.value)
+            output.print_text(self.value)
 
 
 class ValueExtract:
@@ -81,7 +81,7 @@ class ValueExtract:
 
     def print(self, output: Output) -> None:
         if self._has_value:
-            output.document(self.value)
+            output.print_json(self.value)
 
 
 Extract = CodeExtract | ValueExtract

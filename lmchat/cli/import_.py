@@ -47,7 +47,7 @@ async def import_files(context: Context) -> int:
         _, error = outcome.refused[0]
         raise error
     if output.is_json:
-        output.document(_outcome_json(context, outcome))
+        output.print_json(_outcome_json(context, outcome))
     else:
         _report(context, outcome)
     if outcome.is_stopped:
@@ -144,19 +144,19 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     if len(outcome.chats) <= _MAX_LISTED:
         for chat in outcome.chats:
             result = chat_sentence(chat, is_trial=options.dry_run)
-            output.lines([f"{chat.file}: {result}{_next_step(chat)}"])
+            output.print_lines([f"{chat.file}: {result}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
         new_chats = [chat for chat in outcome.chats if not chat.was_known]
         # an imported chat has the name of its program as its tag
         programs = set() if options.files else {chat.header.tags for chat in new_chats}
         total = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
-        output.lines([f"{total}."])
+        output.print_lines([f"{total}."])
     _note_losses(context, outcome)
 
     saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
     ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
     if ids:
-        output.lines([" ".join(ids)])
+        output.print_lines([" ".join(ids)])
 
 
 def _note_losses(context: Context, outcome: ImportOutcome) -> None:
@@ -172,7 +172,7 @@ def _note_losses(context: Context, outcome: ImportOutcome) -> None:
     if outcome.unknown:
         output.note(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
     for _, error in outcome.refused:
-        output.failure(error)
+        output.print_error(error)
     if outcome.not_tried:
         output.note(f"Also not imported: {', '.join(outcome.not_tried)}")
 

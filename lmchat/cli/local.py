@@ -59,7 +59,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, by the names that `-m` takes."""
     files = await make_engine(context, context.settings).files()
-    return context.output.listing(
+    return context.output.print_list(
         [_file_json(file) for file in files],
         lambda: _table(files),
         "There is no model file on this disk; `lmchat --local` offers to download a small one.",

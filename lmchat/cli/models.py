@@ -41,7 +41,7 @@ async def list_models(context: Context) -> int:
         context.output.note(f"lmchat: no server answers; this list is {age}.")
     # models that can chat come first
     models = tuple(sorted(model_list.models, key=lambda model: not model.can_chat))
-    return context.output.listing(
+    return context.output.print_list(
         [model_json(model) for model in models],
         lambda: _table(models),
         "The server has no models. Download one there.",
@@ -168,7 +168,9 @@ def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
 
 def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
     """Print the state that a model has after a command; return exit code 0."""
-    return context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
+    return context.output.print_result(
+        model_json(model) | {"state": state}, f"{model.model_id}: {state}"
+    )
 
 
 def _table(models: tuple[ModelInfo, ...]) -> list[str]:
@@ -213,7 +215,7 @@ async def health(context: Context) -> int:
 
     is_loaded = _is_loaded(candidate, model)
     status = "ok" if is_loaded else "degraded"
-    context.output.document(
+    context.output.print_json(
         {
             "healthy": not reason,
             "endpoint": candidate.endpoint.url if candidate else _configured_url(context),
@@ -280,7 +282,7 @@ async def detect(context: Context) -> int:
         }
         for candidate in candidates
     ]
-    context.output.document(document)
+    context.output.print_json(document)
     return 0 if best else exit_code
 
 

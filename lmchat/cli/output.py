@@ -31,36 +31,36 @@ class Output:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
         self.is_json = is_json or is_json_lines
         self.is_json_lines = is_json_lines
-        self.has_document = False  # whether JSON was printed
+        self.has_printed_json = False
 
-    def text(self, text: str) -> None:
+    def print_text(self, text: str) -> None:
         """Print a text that may have several lines."""
-        self.raw(safe_text(text))
+        self.print_safe(safe_text(text))
 
-    def lines(self, lines: Iterable[str]) -> None:
+    def print_lines(self, lines: Iterable[str]) -> None:
         """Print each text on one line, so that a name in it cannot forge another line."""
-        self.raw("\n".join(map(_one_line, lines)))
+        self.print_safe("\n".join(map(_one_line, lines)))
 
-    def raw(self, text: str) -> None:
+    def print_safe(self, text: str) -> None:
         """Print text that is safe already, such as JSON or a report with colours of lmchat."""
         if self.is_json:
-            self.has_document = True
+            self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
 
-    def document(self, value: object) -> None:
+    def print_json(self, value: object) -> None:
         """Print a value as JSON: as the document of this run, or on one more line."""
-        self.has_document = True
-        self.raw(to_json(value, indent=None if self.is_json_lines else 2))
+        self.has_printed_json = True
+        self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
 
-    def result(self, value: object, *lines: str) -> int:
+    def print_result(self, value: object, *lines: str) -> int:
         """Print a value as JSON if that is wanted, else the lines; return exit code 0."""
         if self.is_json:
-            self.document(value)
+            self.print_json(value)
         else:
-            self.lines(lines)
+            self.print_lines(lines)
         return 0
 
-    def listing(
+    def print_list(
         self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], empty_note: str
     ) -> int:
         """Print a list and return exit code 0.
@@ -69,9 +69,9 @@ class Output:
         `empty_note` on stderr.
         """
         if self.is_json:
-            self.document({"object": "list", "data": data})
+            self.print_json({"object": "list", "data": data})
         elif data:
-            self.lines(lay_out())
+            self.print_lines(lay_out())
         else:
             self.note(empty_note)
         return 0
@@ -83,23 +83,25 @@ class Output:
             sys.stderr.flush()
 
     def show_progress(self, text: str) -> None:
-        """Show a short text on the current line of the terminal, in place of the last one.
+        """Show a short text on the current line of the terminal; it replaces the one before.
 
-        An empty text clears the line.
-
-        Nothing is shown where stderr is no terminal, or one with TERM=dumb, which cannot overwrite.
+        An empty text clears the line. Nothing is shown if stderr is no terminal, or if TERM is
+        dumb: such a terminal cannot overwrite a line.
         """
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()
 
-    def failure(self, error: LMChatError) -> int:
-        """Print an error, as JSON too if that is wanted; return its exit code."""
+    def print_error(self, error: LMChatError) -> int:
+        """Print an error on stderr, and as JSON too if JSON is wanted; return its exit code.
+
+        It is not added to a JSON document that is printed already.
+        """
         hint = [error.hint] if error.hint else []
         self.note(f"lmchat: {error.message}", *hint)
-        if self.is_json_lines or (self.is_json and not self.has_document):
+        if self.is_json_lines or (self.is_json and not self.has_printed_json):
             with suppress(FileRefused):  # stdout on a full disk, which may be the error itself
-                self.document({"detail": failure_detail(error)})
+                self.print_json({"detail": failure_detail(error)})
         return error.exit_code
 
 
@@ -169,7 +171,10 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _json_form(value: object) -> object:
-    """Return what `json.dumps` can print of a struct (its fields), of a time and of a path."""
+    """Return a value that `json.dumps` knows, for a struct, a time or a path.
+
+    Figures in a struct are rounded to 3 digits after the point.
+    """
     if isinstance(value, Struct):
         fields = asdict(value).items()
         return {name: round(item, 3) if isinstance(item, float) else item for name, item in fields}
@@ -197,7 +202,7 @@ def _one_line(text: str) -> str:
 
 
 def _is_utf8() -> bool:
-    """Return whether stdout is encoded as UTF-8, as it is assumed to be where that is unknown."""
+    """Return whether the encoding of stdout is UTF-8; also true if it has none."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "") == "utf8"
 
@@ -205,7 +210,7 @@ def _is_utf8() -> bool:
 def _write(text: str) -> None:
     """Write to stdout and flush it; characters that its encoding does not have become `?`.
 
-    Raises `BrokenPipeError` if the reader is gone, and `FileRefused` for others, as a full disk.
+    Raises `BrokenPipeError` if the reader of a pipe is gone, and `FileRefused` for other errors.
     """
     if sys.stdout is None:
         return

@@ -119,7 +119,7 @@ class PlainChat:
                 self._note_interrupted()
             except LMChatError as error:
                 error.hint = _HINTS.get(error.kind, error.hint)
-                self._output.failure(error)
+                self._output.print_error(error)
                 if not is_terminal:
                     self.exit_code = self.exit_code or error.exit_code
                     self._commands.is_leaving = isinstance(error, NoServerFound)

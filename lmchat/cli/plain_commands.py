@@ -79,7 +79,7 @@ class PlainCommands:
             hint = slash.command.plain_hint or "Start lmchat without --plain."
             raise WrongUse(f"{name} needs the screen.", hint=hint)
         if not argument and name in self._lists:
-            self._output.lines(self._lists[name]())
+            self._output.print_lines(self._lists[name]())
             return
         # the screen asks for the query in a dialog
         needs_argument = slash.command.needs_argument or name == "/search"
@@ -89,7 +89,7 @@ class PlainCommands:
 
     async def _help(self, _: str) -> None:
         """Print the commands of the plain chat, and its keys."""
-        self._output.lines(
+        self._output.print_lines(
             command.plain_help or f"{command.slash}: {command.title}"
             for command in COMMANDS
             if command.name in self._handlers

@@ -36,7 +36,7 @@ class PlainModels:
         models = [row.model for row in rows if row.model.can_chat]
         if not argument:
             lines = [f"{number}. {model_words(model)}" for number, model in enumerate(models, 1)]
-            self._output.lines(lines or ["No server has a model. Download one there."])
+            self._output.print_lines(lines or ["No server has a model. Download one there."])
         elif argument.isdecimal() and 0 < int(argument) <= len(models):
             await self._use(models[int(argument) - 1])
         else:

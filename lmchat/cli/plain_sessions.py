@@ -42,7 +42,7 @@ class PlainSessions:
                 f"{number}. {_session_words(header)}"
                 for number, header in enumerate(self._listed, 1)
             ]
-            self._output.lines(lines or ["There are no saved sessions."])
+            self._output.print_lines(lines or ["There are no saved sessions."])
             return
         id_or_prefix = argument
         if argument.isdecimal() and 0 < int(argument) <= len(self._listed):
@@ -62,7 +62,7 @@ class PlainSessions:
         for message in conversation.messages[-2:]:
             is_prompt = message.role is Role.USER
             self._output.note("You:" if is_prompt else f"{message.model or message.role}:")
-            self._output.text(message.text)
+            self._output.print_text(message.text)
 
         sessions = self._turns.sessions
         next_prompt = self._turns.next_prompt

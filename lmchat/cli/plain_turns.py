@@ -194,7 +194,7 @@ class PlainTurns:
                 if not self.is_terminal:
                     raise
                 if not has_noted:
-                    self.output.failure(error)
+                    self.output.print_error(error)
                     self.output.note("Waiting for a server. Press Ctrl+C to stop waiting.")
                 has_noted = True
                 await asyncio.sleep(_CHECK_EVERY_S)

@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
 
             options = parse(argv)
     except LMChatError as error:
-        return output.failure(error)
+        return output.print_error(error)
     except SystemExit as end:  # argparse has printed --help or --version
         return int(end.code or 0)
     is_json = options.json or options.is_json_always
@@ -43,13 +43,13 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _handle(context)
     except LMChatError as error:
-        return output.failure(error)
+        return output.print_error(error)
     except KeyboardInterrupt:
-        return output.failure(_interruption())
+        return output.print_error(_interruption())
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
-        return output.failure(context.log_unexpected(error))
+        return output.print_error(context.log_unexpected(error))
 
 
 def _interruption() -> LMChatError:
@@ -76,8 +76,8 @@ def _handle(context: Context) -> int:
         return result
     code = _run_until_signal(result)
     was_interrupted = code > _SIGNAL_BASE
-    if was_interrupted and not output.has_document:
-        output.failure(_interruption())
+    if was_interrupted and not output.has_printed_json:
+        output.print_error(_interruption())
     return code
 
 

@@ -23,7 +23,7 @@ async def list_sessions(context: Context) -> int:
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)
     head = ("ID", "DELETED" if is_trash else "CHANGED", "MSGS", "MODEL", "TITLE")
-    return context.output.listing(
+    return context.output.print_list(
         [header_json(header) for header in headers],
         lambda: table(head, [_row(header) for header in headers]),
         "The trash is empty." if is_trash else "There are no saved sessions.",
@@ -50,9 +50,9 @@ async def show(context: Context) -> int:
         export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
         text = await library.exporter.export_text(session, export_as)
     if output.is_json:
-        output.raw(text)
+        output.print_safe(text)
     else:
-        output.text(text)
+        output.print_text(text)
     return 0
 
 
@@ -70,7 +70,7 @@ async def rename_session(library: Library, output: Output, session_id: str, titl
     """Change the title of a session of an open store, and print the new one."""
     header = await library.rename(session_id, title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
-    return output.result(header_json(header), sentence)
+    return output.print_result(header_json(header), sentence)
 
 
 async def delete(context: Context) -> int:
@@ -79,7 +79,7 @@ async def delete(context: Context) -> int:
         header = await library.delete(await library.store.find(context.options.id))
     step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
     sentence = f"{_id_and_title(header)} is in the trash; {step}."
-    return context.output.result(header_json(header), sentence)
+    return context.output.print_result(header_json(header), sentence)
 
 
 async def restore(context: Context) -> int:
@@ -92,7 +92,7 @@ async def restore(context: Context) -> int:
             header = await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
-    return context.output.result(header_json(header), f"{_id_and_title(header)} is restored.")
+    return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 
 async def purge(context: Context) -> int:
@@ -111,9 +111,9 @@ async def purge(context: Context) -> int:
 
     lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
     if context.options.id and purged:
-        return context.output.result(header_json(purged[0]), *lines)
+        return context.output.print_result(header_json(purged[0]), *lines)
     empty_note = "Nothing was deleted." if candidates else "The trash is empty."
-    return context.output.listing(
+    return context.output.print_list(
         [header_json(header) for header in purged], lambda: lines, empty_note
     )
 
@@ -172,7 +172,7 @@ async def search_library(library: Library, output: Output, query: str, *, limit:
             lines += _hit_lines(hit)
         return lines
 
-    return output.listing([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
+    return output.print_list([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
 
 
 def _hit_json(hit: SearchHit) -> dict[str, object]:

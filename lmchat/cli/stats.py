@@ -29,7 +29,7 @@ async def stats(context: Context) -> int:
         return table(_HEAD, [_row(figures) for figures in figures_of_models])
 
     empty_note = "No answers yet. Ask something first."
-    return context.output.listing(figures_of_models, lay_out, empty_note)
+    return context.output.print_list(figures_of_models, lay_out, empty_note)
 
 
 def _row(figures: ModelFigures) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def _plot(figures: ModelFigures) -> list[str]:
 async def show(context: Context) -> int:
     """Print the counters of all runs."""
     async with open_store(context) as store:
-        context.output.document(metrics_json(await store.metrics.load()))
+        context.output.print_json(metrics_json(await store.metrics.load()))
     return 0
 
 
@@ -91,7 +91,7 @@ async def reset(context: Context) -> int:
     """Set the counters to 0."""
     async with open_store(context) as store:
         await store.metrics.reset()
-    context.output.document({"message": "Metrics reset successfully"})
+    context.output.print_json({"message": "Metrics reset successfully"})
     return 0
 
 

@@ -64,8 +64,8 @@ async def find_target(
     choice = choose(*candidates)
     if choice.missing is Missing.MODEL and choice.candidate is not None:
         # detection asks for no more than names, so it may not know which models can chat
-        listed = await backend.models(choice.candidate.endpoint, is_refresh=True)
-        choice = choose(replace(choice.candidate, models=listed.models))
+        model_list = await backend.models(choice.candidate.endpoint, is_refresh=True)
+        choice = choose(replace(choice.candidate, models=model_list.models))
     if settings.model:
         require_model(settings.model, choice.candidate, candidates)
 

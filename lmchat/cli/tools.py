@@ -95,7 +95,7 @@ async def list_tools(context: Context) -> int:
     output = context.output
     async with _open_toolbox(context) as toolbox:
         servers = toolbox.host.servers
-        output.listing(
+        output.print_list(
             [_server_json(server, toolbox) for server in servers],
             lambda: _listing(toolbox),
             f"lmchat: no tools are configured. {how_to_configure(context)}",
@@ -120,12 +120,12 @@ async def call(context: Context) -> int:
 
     has_failed = message.state is AnswerState.FAILED
     if context.output.is_json:
-        context.output.document(step_json(message))
+        context.output.print_json(step_json(message))
     elif has_failed:
         reason, *details = message.tool_result.split("\n")
         context.output.note(f"lmchat: {name} failed: {reason}", *details)
     else:
-        context.output.text(message.tool_result)
+        context.output.print_text(message.tool_result)
     return 1 if has_failed else 0
 
 

@@ -121,7 +121,7 @@ class TurnPrinter:
     def _print(self, text: str) -> None:
         """Print a piece of the answer, unless the answer is printed as a whole at its end."""
         if self._output.is_json_lines:
-            self._output.document({"chunk": text})
+            self._output.print_json({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
@@ -133,7 +133,7 @@ class TurnPrinter:
         if not is_thought:
             self._print("".join(self._reasoning))
         elif self._output.is_json_lines:
-            self._output.document({"rethought": True})
+            self._output.print_json({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
@@ -146,7 +146,7 @@ class TurnPrinter:
         step = step_json(message)
         self.steps.append(step)
         if self._output.is_json_lines:
-            self._output.document({"tool": step})
+            self._output.print_json({"tool": step})
         self._output.note(step_note(message))
 
     def _note(self, event: ConversationEvent) -> None:

@@ -115,8 +115,8 @@ def make_backend(
 ) -> tuple[Backend, Lazy[Engine]]:
     """Return the backend of all servers, and the built-in engine, which the backend uses too."""
     engine = Lazy(partial(make_engine, context, settings))
-    make = partial(make_client, context, settings)
-    return Backend(make, engine, used=remembered.endpoints), engine
+    backend = Backend(partial(make_client, context, settings), engine, used=remembered.endpoints)
+    return backend, engine
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:

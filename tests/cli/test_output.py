@@ -16,8 +16,8 @@ _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200
 
 
 def test_text_is_made_safe_and_ends_in_one_newline(capsys):
-    Output().text(_HOSTILE)
-    Output().text("line\n")
+    Output().print_text(_HOSTILE)
+    Output().print_text("line\n")
     out = capsys.readouterr().out
     assert out == safe_text(_HOSTILE) + "\nline\n"
     assert "\x1b" not in out
@@ -26,10 +26,10 @@ def test_text_is_made_safe_and_ends_in_one_newline(capsys):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\x85", "\u2028", "\x1b[1E"])
 def test_a_name_in_a_line_begins_no_other_line(capsys, end):
     name = f"model{end}\tlmchat: forged"
-    Output().lines([f"  {name} is loaded", "next"])
-    Output().result({}, f"{name}: loaded")
+    Output().print_lines([f"  {name} is loaded", "next"])
+    Output().print_result({}, f"{name}: loaded")
     Output().note(f"lmchat: {name}", "hint")
-    Output().failure(LMChatError(f"{name} failed.", hint="Try again."))
+    Output().print_error(LMChatError(f"{name} failed.", hint="Try again."))
     captured = capsys.readouterr()
     assert [line.strip()[:4] for line in captured.out.splitlines()] == ["mode", "next", "mode"]
     assert [line[:13] for line in captured.err.splitlines()] == [
@@ -66,7 +66,7 @@ def test_a_stream_prints_the_same_however_it_is_cut(pieces):
 
 def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsys):
     error = LMChatError("It\x1b[1m broke.", hint="Mend it.", kind="offline")
-    Output(is_json=True).failure(error)
+    Output(is_json=True).print_error(error)
     captured = capsys.readouterr()
     detail = json.loads(captured.out)["detail"]
     assert (detail["error"], detail["message"]) == ("offline", "It\x1b[1m broke.")
@@ -76,15 +76,15 @@ def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsy
 
 def test_there_is_only_one_document(capsys):
     output = Output(is_json=True)
-    output.document({"state": "interrupted"})
-    output.failure(LMChatError("Late."))
+    output.print_json({"state": "interrupted"})
+    output.print_error(LMChatError("Late."))
     assert json.loads(capsys.readouterr().out) == {"state": "interrupted"}
 
 
 def test_of_lines_the_failure_is_the_last(capsys):
     output = Output(is_json_lines=True)
-    output.document({"chunk": "a"})
-    output.failure(LMChatError("Cut."))
+    output.print_json({"chunk": "a"})
+    output.print_error(LMChatError("Cut."))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == {"chunk": "a"}
     assert lines[1]["detail"]["message"] == "Cut."
@@ -93,7 +93,7 @@ def test_of_lines_the_failure_is_the_last(capsys):
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream):
     monkeypatch.setattr(f"sys.{stream}", None)
-    Output().text("x")
+    Output().print_text("x")
     Output().note("x")
 
 
