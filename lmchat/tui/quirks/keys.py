@@ -99,7 +99,7 @@ class KeyStream(XTermParser):
         self._escape_delay_s = constants.ESCAPE_DELAY if is_set else ESCAPE_DELAY_S
 
     def wait_s(self) -> float | None:
-        """Return the seconds until `tick`; None when only more bytes can help."""
+        """Return the seconds until `tick` is due; None if it has nothing to do."""
         if self._is_pasting or not (self._held_back or self._is_in_reply):
             return None
         return max(self._held_until_s - self._clock(), 0)

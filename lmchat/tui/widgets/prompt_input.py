@@ -191,21 +191,22 @@ class PromptInput(TextArea):
         if start < 0:
             start = end = cursor
         line_start = text.rfind("\n", 0, start) + 1
-        sentence = text[line_start:start] + text[end:].partition("\n")[0]
-        if not sentence.strip():
+        other_words = text[line_start:start] + text[end:].partition("\n")[0]
+        if not other_words.strip():
             name = ""
 
-        blocks = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
-        new = text[:line_start] + blocks + text[line_start:start] + name + text[end:]
+        file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
+        new_text = text[:line_start] + file_lines + text[line_start:start] + name + text[end:]
         self._leave_history(text)
         self.history.checkpoint()
-        self.replace(new, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
 
-        new_cursor = cursor + len(blocks)
+        new_cursor = cursor + len(file_lines)
         if cursor >= end:
             new_cursor += len(name) - (end - start)
-        before = new[:new_cursor]
-        self.move_cursor((before.count("\n"), len(before) - before.rfind("\n") - 1))
+        before_cursor = new_text[:new_cursor]
+        line_before_cursor = before_cursor.rpartition("\n")[2]
+        self.move_cursor((before_cursor.count("\n"), len(line_before_cursor)))
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""

@@ -51,7 +51,7 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
         return Anchor(*place, screen_row)
     blank_rows = entry.heights[place.block] - len(block.lines)
     row = place.row - blank_rows
-    solid_before = _solid_before_rows(block)[max(row, 0)]
+    solid_before = _solid_before_lines(block)[max(row, 0)]
     return _anchor_in_block(
         entry,
         place.message,
@@ -86,7 +86,7 @@ def _anchor_in_block(entry: Entry, index: int, number: int, **fields: int) -> An
         index,
         number,
         block=block,
-        solid_total=_solid_before_rows(block)[-1],
+        solid_total=_solid_before_lines(block)[-1],
         chars_total=row_starts(block)[-1],
         source_before=sum(len(above.source) for above in entry.blocks[:number]),
         fold_number=fold_number,
@@ -140,19 +140,18 @@ def relocate(document: Document, anchor: Anchor) -> Place:
 
     height = document.lay_out_block(index, number)
     block = entry.blocks[number]
-    counts = _solid_before_rows(block)
+    *solid_before_lines, solid_total = _solid_before_lines(block)
     if has_same_source and anchor.solid_total:
         # the same source may show more or less text: a table may become a list of values
-        solid_before = solid_before * counts[-1] // anchor.solid_total
-    row = _row_of(counts, solid_before, anchor.row)
+        solid_before = solid_before * solid_total // anchor.solid_total
+    row = _row_of(solid_before_lines, solid_before, anchor.row)
     if number != anchor.number or not has_same_source:
         anchor.number = number
         anchor.row = row
         anchor.solid_before = solid_before
-        anchor.solid_total = counts[-1]
+        anchor.solid_total = solid_total
     anchor.block = block
-    line_count = len(counts) - 1
-    blank_rows = height - line_count
+    blank_rows = height - len(solid_before_lines)
     return Place(index, number, row + blank_rows)
 
 
@@ -200,7 +199,7 @@ def _find_in_pieces(
     """
     blocks = document.entries[index].blocks
     while True:
-        solid_total = _solid_before_rows(document.laid_out_block(index, number))[-1]
+        solid_total = _solid_before_lines(document.laid_out_block(index, number))[-1]
         border = 0 if is_row else solid_total
         is_inside = solid_before < solid_total or solid_before == border
         is_last = number + 1 == len(blocks) or not blocks[number + 1].source
@@ -244,22 +243,22 @@ def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
     return last
 
 
-def _solid_before_rows(block: Block) -> list[int]:
+def _solid_before_lines(block: Block) -> list[int]:
     """Return how many non-blank characters are before each line of a block, and in all of it."""
     return list(accumulate((count_solid(line.text) for line in block.lines or ()), initial=0))
 
 
-def _row_of(solid_before_rows: Sequence[int], solid_before: int, old_row: int) -> int:
+def _row_of(solid_before_lines: Sequence[int], solid_before: int, old_row: int) -> int:
     """Return the line of a block on which a position is.
 
     Several lines may begin at the position, as blank ones do: then `old_row` if it is among them.
     """
-    line_count = len(solid_before_rows) - 1
+    line_count = len(solid_before_lines)
     if old_row < 0 or not line_count:
         return min(old_row, 0)
-    if old_row < line_count and solid_before_rows[old_row] == solid_before:
+    if old_row < line_count and solid_before_lines[old_row] == solid_before:
         return old_row
-    rows = [row for row in range(line_count) if solid_before_rows[row] <= solid_before]
+    rows = [row for row, before in enumerate(solid_before_lines) if before <= solid_before]
     return max(rows, default=0)
 
 

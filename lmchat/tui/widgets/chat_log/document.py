@@ -209,12 +209,12 @@ class Document:
         self._estimate()
 
     def _estimate(self) -> None:
-        """Estimate the heights of all messages."""
-        sources = map(self.entries.source, range(len(self)))
-        self.heights = Heights(
-            likely_height(source, self.width) + self.gap_above(index)
-            for index, source in enumerate(sources)
-        )
+        """Estimate the heights of all messages; measure those that are cut into blocks."""
+        heights = []
+        for index in range(len(self)):
+            height = likely_height(self.entries.source(index), self.width)
+            heights.append(height + self.gap_above(index))
+        self.heights = Heights(heights)
         for index, _ in self.entries.made_entries():
             self._measure(index)
 
@@ -282,7 +282,10 @@ class Document:
         return len(entry.blocks)
 
     def _build_entry(self, entry: Entry) -> int:
-        """Cut an entry into blocks; return the number of the first one that changed."""
+        """Cut an entry into blocks; return the number of the first one that changed.
+
+        If there was no time to parse all of it, it is noted for `unparsed`.
+        """
         first = entry.build(self.step_s)
         if entry.is_behind and not any(entry is other for other in self._partly_parsed):
             self._partly_parsed.append(entry)

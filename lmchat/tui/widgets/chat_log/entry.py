@@ -118,7 +118,7 @@ class LivePart(Struct):
         """Whether there was no time to parse all of its text."""
         return bool(self._unparsed)
 
-    def blocks(self, until_s: float = inf) -> list[Block]:
+    def update_blocks(self, until_s: float = inf) -> list[Block]:
         """Parse new text until a CPU time of this thread; return all blocks."""
         text = "".join(self.chunks[self._taken_chunks :])
         if text:
@@ -444,7 +444,7 @@ class Entry(Struct):
 
     def _parse_part(self, part: LivePart) -> list[Block]:
         """Parse new text of a part as long as there is time; return all of its blocks."""
-        blocks = part.blocks(self._parse_until_s)
+        blocks = part.update_blocks(self._parse_until_s)
         self.is_behind = self.is_behind or part.is_behind
         return blocks
 
@@ -458,7 +458,7 @@ class Entry(Struct):
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
-            return []
+            return []  # the last answer of the turn has the receipt
         if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
             return [remark("another lmchat is writing this")]
         return end_blocks(self.message)

@@ -106,7 +106,7 @@ class Viewport:
         Where there were no new lines below the screen, there are none afterwards.
         """
         self.height = height
-        has_new = self.count_new_lines() > 0
+        has_new = self.update_new_lines() > 0
         self.document.set_page(page)
         self.lay_out()
         if not (has_new or self.is_following) and len(self.document):
@@ -227,8 +227,8 @@ class Viewport:
 
     # New lines below the screen
 
-    def count_new_lines(self) -> int:
-        """Return how many lines below the screen were never on it; those on it are seen now."""
+    def update_new_lines(self) -> int:
+        """Note which lines are on the screen; return how many below it have never been there."""
         if self.is_following or not len(self.document):
             self._last_seen = None
             return 0

@@ -175,7 +175,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _post_changes(self) -> None:
         """Post what has changed since the last time."""
-        new_lines = self.viewport.count_new_lines()
+        new_lines = self.viewport.update_new_lines()
         lines = (new_lines, self.viewport.is_at_end)
         if lines != self._posted_lines:
             self._posted_lines = lines
@@ -489,6 +489,7 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def focus_hit(self) -> None:
+        """Focus the log, and in it the message of the current hit."""
         if self.finder.index is not None:
             self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)

@@ -98,6 +98,7 @@ class _Writer:
         self._link_start = 0  # index of the first span of its words
 
     def write(self, tokens: list[Token]) -> list[Span]:
+        """Return the spans of tokens; each token opens something, closes something, or is shown."""
         for token in tokens:
             if token.nesting == 1:
                 self._open(token)
@@ -124,6 +125,7 @@ class _Writer:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
+        """Add text in a style, with a `BREAK` for each line end."""
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -224,6 +226,7 @@ class Layout:
         return self._markdown_lines(block, prefix)
 
     def _plain_lines(self, block: Block) -> list[Line]:
+        """Return the lines of text that is shown as it is written."""
         lines: list[Line] = []
         for row in harmless(block.source).split("\n"):
             lines += self.page.wrap([(row, _NULL)])
@@ -414,6 +417,7 @@ class Layout:
         return f"[{found[1].lower()}] "
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Yield the wrapped lines of the text in a paragraph or a heading."""
         prefix, following = prefixes
         for spans in split_lines(self._spans(token, style)):
             yield from self.page.wrap(spans, first=prefix, following=following)

@@ -57,7 +57,8 @@ class Colours:
         self._cache[wanted] = colours or b""
         self._cached_chars += len(code)
         while self._cached_chars > _MOST_CHARS and len(self._cache) > 1:
-            self._forget(next(iter(self._cache)))
+            least_recently_used = next(iter(self._cache))
+            self._forget(least_recently_used)
         return self._waiting.pop(wanted, [])
 
     def drop_requests(self) -> None:

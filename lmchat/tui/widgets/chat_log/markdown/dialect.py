@@ -51,20 +51,24 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
     One with too many columns is left to be a paragraph.
     """
-    begin = len(state.tokens)
-    below = min(first + 1, last - 1)
-    if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
+    old_count = len(state.tokens)
+    dashes_line = min(first + 1, last - 1)  # its bars tell the number of columns
+    dashes_begin = state.bMarks[dashes_line]
+    dashes_end = state.eMarks[dashes_line]
+    if state.src.count("|", dashes_begin, dashes_end) > MOST_COLUMNS + 1:
         return False
     if not table(state, first, last, silent):
         return False
-    tokens = state.tokens[begin:]
-    columns = sum(token.type == "th_open" for token in tokens)
+
+    table_tokens = state.tokens[old_count:]
+    columns = sum(token.type == "th_open" for token in table_tokens)
     cells: Iterator[str] = iter(())
-    for token in tokens:
+    for token in table_tokens:
         if token.type == "tr_open" and token.map:
             line = token.map[0]
-            text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
-            cells = iter(_row_cells(text, columns))
+            row_begin = state.bMarks[line] + state.tShift[line]
+            row_text = state.src[row_begin : state.eMarks[line]]
+            cells = iter(_row_cells(row_text, columns))
         elif token.type == "inline":
             token.content = next(cells, "")
     return True

@@ -166,12 +166,12 @@ def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
 
     `before` is the source above it. A head gets a line of dashes: without it, it is no table.
     """
-    first, _, above = before.rpartition("\n")
+    lines_before, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
         return last
+    two_above = lines_before.rpartition("\n")[2]
     is_head = not continues_table and not _is_row(above)
-    is_two_below_row = _is_row(first.rpartition("\n")[2])
-    is_below_head = not continues_table and not is_head and not is_two_below_row
+    is_below_head = not continues_table and _is_row(above) and not _is_row(two_above)
     if is_below_head:
         if not re.match(_DASHES, last):
             return last

@@ -33,6 +33,7 @@ class Token(Protocol):
 
 @cache
 def _block_parser() -> Any:
+    """Return the parser that cuts a text into blocks; what is inside of them is not parsed."""
     from markdown_it import MarkdownIt
 
     from lmchat.tui.widgets.chat_log.markdown.dialect import MOST_LEVELS, add_rules
@@ -44,6 +45,7 @@ def _block_parser() -> Any:
 
 @cache
 def _inline_parser() -> Any:
+    """Return the parser for the text inside of a block."""
     from markdown_it import MarkdownIt
 
     from lmchat.tui.widgets.chat_log.markdown.dialect import add_rules

@@ -106,7 +106,7 @@ class OpenFence(Struct):
         self._lines.append(self._dedented(start))
         self._close(continues_line=True)
 
-    def open(self, last_line: str) -> list[Block]:
+    def open_blocks(self, last_line: str) -> list[Block]:
         """Return what may still change, given the line that is not complete.
 
         That line is hidden as long as it may become the end of the fence.
@@ -395,7 +395,7 @@ class MarkdownTail(Struct):
     def _open_blocks(self) -> list[Block]:
         """Return the tail as a block, or the open piece of a fence."""
         if self._fence:
-            return self._fence.open(self._tail)
+            return self._fence.open_blocks(self._tail)
         source = self._tail[len(self._head) :]
         if not source.strip(" \t\n"):
             return []
