@@ -18,21 +18,21 @@ from lmchat.text import safe_text
 OSC_52_LIMIT = 74_994
 """Longest base64 text of terminals (hterm in https://chromium.googlesource.com/apps/libapps)."""
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
-_SCREEN_CHUNK = 512  # GNU screen passes on at most 768 bytes at once
-_SSH = "SSH_CONNECTION"  # the variable that tmux keeps up to date
+_SCREEN_CHUNK = 512  # characters of one sequence: GNU screen passes on at most 768 bytes at once
+_SSH = "SSH_CONNECTION"  # the only variable of ssh that tmux keeps up to date
 _OVER_SSH = (_SSH, "SSH_TTY", "SSH_CLIENT")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
-_NO_CLIPBOARD = ("", "dumb", "linux")
+_TERMS_WITHOUT_CLIPBOARD = ("", "dumb", "linux")  # values of $TERM
 
 
 class ClipboardTool(Struct, frozen=True, kw_only=True):
     """Program that sets the clipboard from its stdin."""
 
     name: str
-    copy: tuple[str, ...]
-    paste: tuple[str, ...] = ()
-    needs: str = ""  # required environment variable
-    types: tuple[str, ...] = ()  # lists the kinds of content
+    copy_command: tuple[str, ...]
+    paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
+    types_command: tuple[str, ...] = ()  # lists the media types of the content
+    needed_variable: str = ""  # environment variable without which it does not work
     encoding: str = "utf-8"
 
 
@@ -40,66 +40,72 @@ _XCLIP = ("xclip", "-selection", "clipboard")
 TOOLS = (
     ClipboardTool(
         name="wl-copy",
-        # without a type it guesses one, and text that begins like a program is pasted nowhere
-        copy=("wl-copy", "--type", "text/plain"),
-        paste=("wl-paste", "--no-newline"),
-        types=("wl-paste", "--list-types"),
-        needs="WAYLAND_DISPLAY",
+        # Without a type, wl-copy guesses one. Text that begins like a script would get a type that
+        # no program pastes.
+        copy_command=("wl-copy", "--type", "text/plain"),
+        paste_command=("wl-paste", "--no-newline"),
+        types_command=("wl-paste", "--list-types"),
+        needed_variable="WAYLAND_DISPLAY",
     ),
     ClipboardTool(
         name="xclip",
-        copy=_XCLIP,
-        paste=(*_XCLIP, "-o"),
-        types=(*_XCLIP, "-o", "-t", "TARGETS"),
-        needs="DISPLAY",
+        copy_command=_XCLIP,
+        paste_command=(*_XCLIP, "-o"),
+        types_command=(*_XCLIP, "-o", "-t", "TARGETS"),
+        needed_variable="DISPLAY",
     ),
     ClipboardTool(
         name="xsel",
-        copy=("xsel", "--clipboard", "--input"),
-        paste=("xsel", "--clipboard", "--output"),
-        needs="DISPLAY",
+        copy_command=("xsel", "--clipboard", "--input"),
+        paste_command=("xsel", "--clipboard", "--output"),
+        needed_variable="DISPLAY",
     ),
-    ClipboardTool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
-    ClipboardTool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
+    ClipboardTool(name="pbcopy", copy_command=("pbcopy",), paste_command=("pbpaste",)),
+    ClipboardTool(name="clip.exe", copy_command=("clip.exe",), encoding="utf-16"),
 )
 TMUX = ClipboardTool(
     name="tmux",
-    copy=("tmux", "load-buffer", "-w", "-"),
-    paste=("tmux", "show-buffer"),
-    needs="TMUX",
+    copy_command=("tmux", "load-buffer", "-w", "-"),
+    paste_command=("tmux", "show-buffer"),
+    needed_variable="TMUX",
 )
 """With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
-_TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
+# For a text that is too long for the terminal around tmux: only tmux gets it.
+_TMUX_ALONE = ("tmux", "load-buffer", "-")
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
-"""Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
+"""Command for the features of the terminal around tmux.
+
+If `clipboard` is among them, tmux passes a copied text on to that terminal.
+"""
 
 
 class Copied(Struct, frozen=True):
     """Result of a copy."""
 
     way: str  # `wl-copy`, …, `tmux`, `OSC 52` or `file`
-    words: str  # for a toast, which promises no more than is known
+    words: str  # for a notification, which promises no more than is known
 
 
 class WayChecked(Struct, frozen=True, kw_only=True):
-    """Way to the clipboard, for the doctor."""
+    """A way to the clipboard and whether it works, for the doctor."""
 
-    way: str
+    way: str  # as in `Copied`
     works: bool | None  # None: unknown
     reason: str
-    is_there: bool = True
+    is_there: bool = True  # False: it is not installed, or cannot be used here
 
 
 class Clipboard:
-    """Clipboard of this terminal.
-
-    `write` sends a control sequence and returns False without a terminal. `file` is the last
-    resort; a temporary chat has none.
-    """
+    """Clipboard of this terminal, which may be reached in several ways."""
 
     def __init__(
         self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path | None
     ) -> None:
+        """Try nothing yet.
+
+        `write` sends a control sequence to the terminal, and returns False without one. `file`
+        is written where no way works; a temporary chat has none.
+        """
         self.environ = environ
         self.file = file
         self.timeout_s = _TIMEOUT_S
@@ -111,24 +117,28 @@ class Clipboard:
         safe = safe_text(text)
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
-            if self.untried(tool).works is None and await self.set(tool, safe):
+            if self.check_tool(tool).is_there and await self.copy_with(tool, safe):
                 words = f"Copied ({tool.name})"
                 if tool is TMUX:
                     words = await self._words_for_tmux(safe)
                 return Copied(tool.name, words)
 
-        has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
+        has_osc_52 = self.environ.get("TERM", "") not in _TERMS_WITHOUT_CLIPBOARD
         if has_osc_52 and _is_too_long(safe):
             return await self._save(safe, "Too long for the terminal's clipboard")
         if has_osc_52:
             encoded = b64encode(safe.encode(errors="replace")).decode()
-            if self._write(osc_52(encoded, self.environ)):
+            is_sent = self._write(osc_52(encoded, self.environ))
+            if is_sent:
                 words = "Sent to the terminal's clipboard (OSC 52); it does not report success"
                 return Copied("OSC 52", words)
         return await self._save(safe, "No clipboard is available")
 
     async def _save(self, text: str, reason: str) -> Copied:
-        """Write a text to the file; raises `FileRefused`."""
+        """Write a text to the file; raises `FileRefused`.
+
+        `reason` says why it is not in the clipboard.
+        """
         if self.file is None:
             words = f"{reason}, and a temporary chat is not written to a file."
             raise FileRefused(words, hint="/export FILE writes it to a file that you name.")
@@ -142,17 +152,19 @@ class Clipboard:
             ) from error
         return Copied("file", f"{reason}; saved as {self.file}")
 
-    async def set(self, tool: ClipboardTool, text: str) -> bool:
-        """Return whether the tool took the text in time."""
-        argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
+    async def copy_with(self, tool: ClipboardTool, text: str) -> bool:
+        """Set the clipboard with a tool; return whether that succeeded in time."""
+        argv = tool.copy_command
+        if tool is TMUX and _is_too_long(text):
+            argv = _TMUX_ALONE
         data = text.encode(tool.encoding, errors="replace")
-        done = await run_tool(
+        output = await run_tool(
             argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False
         )
-        return done is not None
+        return output is not None
 
-    async def read(self, argv: tuple[str, ...]) -> str | None:
-        """Return a program's output; None if it fails or takes too long."""
+    async def output_of(self, argv: tuple[str, ...]) -> str | None:
+        """Run a program and return its output; None if it fails or takes too long."""
         data = await run_tool(argv, environ=self.environ, timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
@@ -160,9 +172,9 @@ class Clipboard:
         """Return the text of the clipboard; raises `FileRefused` where no tool can read it."""
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
-            if not tool.paste or not self.untried(tool).is_there:
+            if not tool.paste_command or not self.check_tool(tool).is_there:
                 continue
-            text = await self.read(tool.paste)
+            text = await self.output_of(tool.paste_command)
             if text is not None:
                 return text
         raise FileRefused(
@@ -171,16 +183,21 @@ class Clipboard:
         )
 
     async def update_environment(self) -> None:
-        """Update the environment to the attached tmux client, which may have changed."""
+        """Update display and ssh to those of the terminal that is attached to tmux now.
+
+        lmchat may have started in tmux from another terminal, or from another machine.
+        """
         environ = dict(self._environ_at_start)
         self.environ = environ
-        if not environ.get(TMUX.needs):
+        if not environ.get(TMUX.needed_variable):
             return
-        lines = (await self.read(("tmux", "show-environment")) or "").splitlines()
+        output = await self.output_of(("tmux", "show-environment")) or ""
+        lines = output.splitlines()  # `NAME=value`, or `-NAME` for one that is not set
         variables = dict(line.split("=", 1) for line in lines if "=" in line)
         for name in _DISPLAYS:
             if variables.get(name):
                 environ.setdefault(name, variables[name])
+
         if f"-{_SSH}" in lines:
             for name in _OVER_SSH:
                 environ.pop(name, None)
@@ -188,73 +205,83 @@ class Clipboard:
             environ[_SSH] = variables[_SSH]
 
     def ways(self) -> list[WayChecked]:
-        """Return the ways in order, without trying them."""
-        tools = [self.untried(tool) for tool in (*TOOLS, TMUX)]
-        return [*tools, self.untried_osc_52(), self.untried_file()]
+        """Return the ways in the order in which `copy` tries them, without trying them."""
+        tools = [self.check_tool(tool) for tool in (*TOOLS, TMUX)]
+        return [*tools, self.check_osc_52(), self.check_file()]
 
-    def untried(self, tool: ClipboardTool) -> WayChecked:
+    def check_tool(self, tool: ClipboardTool) -> WayChecked:
+        """Return whether a tool can be used here, without running it."""
         reason = ""
         if tool is not TMUX and is_over_ssh(self.environ):
             reason = "skipped over ssh"  # it would set the clipboard of the wrong machine
-        elif tool.needs and not self.environ.get(tool.needs):
-            reason = f"${tool.needs} is not set"
-        elif not find_program(tool.copy[0], self.environ.get("PATH", os.defpath)):
+        elif tool.needed_variable and not self.environ.get(tool.needed_variable):
+            reason = f"${tool.needed_variable} is not set"
+        elif not find_program(tool.copy_command[0], self.environ.get("PATH", os.defpath)):
             reason = "not installed"
         if reason:
             return WayChecked(way=tool.name, works=False, reason=reason, is_there=False)
         return WayChecked(way=tool.name, works=None, reason="installed, not tested")
 
-    def untried_osc_52(self) -> WayChecked:
-        """Describe OSC 52 without a trial, which would overwrite the clipboard."""
+    def check_osc_52(self) -> WayChecked:
+        """Return what is known of OSC 52 without sending it: that would overwrite the clipboard."""
         term = self.environ.get("TERM", "")
-        if term in _NO_CLIPBOARD:
+        if term in _TERMS_WITHOUT_CLIPBOARD:
             reason = "this terminal has no clipboard"
             return WayChecked(way="OSC 52", works=False, reason=reason, is_there=False)
-        is_local = self.environ.get("TMUX") or self.environ.get("STY")
+        # tmux or screen of this machine; without one, $TERM may name that of an ssh client
+        is_multiplexer_here = self.environ.get("TMUX") or self.environ.get("STY")
         reason = "no terminal reports success; it is tried last"
-        if not is_local and term.startswith(("tmux", "screen")):
+        if not is_multiplexer_here and term.startswith(("tmux", "screen")):
             reason = "tmux drops it; to allow it: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
-    def untried_file(self) -> WayChecked:
+    def check_file(self) -> WayChecked:
+        """Return whether there is a file for what cannot be copied, without writing it."""
         if self.file is None:
             reason = "not in a temporary chat"
             return WayChecked(way="file", works=False, reason=reason, is_there=False)
         return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
     async def _words_for_tmux(self, text: str) -> str:
-        features = await self.read(TMUX_FEATURES) or ""
+        """Return the notification after tmux has got a text, which it may have passed on."""
+        features = await self.output_of(TMUX_FEATURES) or ""
         if "clipboard" in features and not _is_too_long(text):
             return "Copied (tmux, passed on to its terminal)"
         return "Copied inside tmux: paste with prefix ]"
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:
-    """Return whether the screen belongs to another machine."""
+    """Return whether the terminal belongs to another machine."""
     return any(environ.get(name) for name in _OVER_SSH)
 
 
-def osc_52(data: str, environ: Mapping[str, str]) -> str:
-    """Return the sequence that sets a terminal's clipboard, as multiplexers let it through.
+def osc_52(encoded: str, environ: Mapping[str, str]) -> str:
+    """Return the sequence that sets a terminal's clipboard, in the form for a multiplexer.
 
-    GNU screen needs pieces. tmux before 3.2 takes the sequence only if configured, and passes on a
-    wrapped one. Over ssh only $TERM shows them: `screen.*` is GNU screen; `screen-256color` may be
-    either, so each form is sent.
+    `encoded` is the text in base64. GNU screen passes on only chunks of it. tmux before 3.2 obeys
+    the plain sequence only if configured, but passes on a wrapped one. Over ssh, only $TERM shows
+    a multiplexer: `screen.*` is GNU screen; `screen-256color` may be either, so both forms are
+    sent.
     """
-    plain = f"\x1b]52;c;{data}\x07"
-    starts = range(0, max(len(data), 1), _SCREEN_CHUNK)
-    pieces = [data[start : start + _SCREEN_CHUNK] for start in starts]
-    in_pieces = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(pieces) + "\x07\x1b\\"
+    plain = f"\x1b]52;c;{encoded}\x07"
+    starts = range(0, max(len(encoded), 1), _SCREEN_CHUNK)
+    chunks = [encoded[start : start + _SCREEN_CHUNK] for start in starts]
+    # each chunk between `ESC P` and `ESC \`, which screen removes
+    for_screen = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(chunks) + "\x07\x1b\\"
     term = environ.get("TERM", "")
     if environ.get("TMUX") and not environ.get("STY"):
-        return f"{plain}\x1bPtmux;\x1b{plain}\x1b\\"
+        wrapped_for_tmux = f"\x1bPtmux;\x1b{plain}\x1b\\"
+        return plain + wrapped_for_tmux
     if environ.get("STY") or term.startswith("screen."):
-        return in_pieces
+        return for_screen
     if term.startswith("screen"):
-        # the whole comes last: tmux takes the first of the pieces for a text of its own
-        return in_pieces + plain
+        # the plain one last: tmux takes the first of the chunks for the whole text
+        return for_screen + plain
     return plain
 
 
 def _is_too_long(text: str) -> bool:
-    return (len(text.encode(errors="replace")) + 2) // 3 * 4 > OSC_52_LIMIT
+    """Return whether a text is longer in base64, which has 4 characters for 3 bytes, than fits."""
+    size_bytes = len(text.encode(errors="replace"))
+    encoded_chars = (size_bytes + 2) // 3 * 4
+    return encoded_chars > OSC_52_LIMIT

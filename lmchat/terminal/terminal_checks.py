@@ -23,20 +23,20 @@ from lmchat.terminal.clipboard import (
     is_over_ssh,
 )
 
-_SMALLEST = (40, 12)  # minimum columns and rows of the screen
-_MUTE = ("", "dumb", "unknown")
-_DEEP = ("truecolor", "24bit")
-_TRY = "lmchat doctor clipboard"
-_INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
-_TEXT = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
+_SMALLEST = (40, 12)  # columns and rows that the screen needs
+_TERMS_WITHOUT_COLOURS = ("", "dumb", "unknown")  # values of $TERM
+_TRUE_COLOURS = ("truecolor", "24bit")  # values of $COLORTERM
+_TRY_STEP = "lmchat doctor clipboard"
+_INSTALL_STEP = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
+_PLAIN_TEXT_TYPES = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
 _FAILED = "failed, or took too long"
 
 
 class KeyLimit(NamedTuple):
-    """Keys that do not arrive as pressed, with the reason."""
+    """Keys that do not arrive as pressed."""
 
-    keys: str
-    instead: str
+    keys: str  # with the reason
+    instead: str  # what to do about it
 
 
 _OPTION = "Option types characters instead"
@@ -44,8 +44,8 @@ _SHIFT_ENTER = KeyLimit("Shift+Enter: the terminal sends it as Enter", "Ctrl+J m
 _PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press Ctrl+B twice, or use F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """With kitty's keyboard protocol by default, and 256 colours."""
-_ALL_COLOURS = 1 << 24
-_DEPTH_WORDS = {
+_ALL_COLOURS = 256 * 256 * 256
+_COLOURS_WORDS = {
     _ALL_COLOURS: "16 million colours",
     256: "256 colours",
     16: "16 colours; /theme ansi suits it",
@@ -116,7 +116,7 @@ def terminal_name(environ: Mapping[str, str]) -> str:
 
 
 def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
-    """Return the default limits of the terminal, and of tmux or screen in between."""
+    """Return the keys that this terminal takes by default, or tmux or screen in between."""
     name = terminal_name(environ)
     limits = list(_LIMITS.get(name, ()))
     if environ.get("TMUX"):
@@ -127,12 +127,18 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
 
 
 def terminal_findings(environ: Mapping[str, str], files: Sequence[int] = (0, 2)) -> list[Finding]:
-    """Return the terminal rows; `files` are the descriptors of stdin and stderr."""
-    return [_size(files), _colours(environ), _locale(environ), _keys(environ)]
+    """Return the rows about the terminal; `files` are the descriptors of stdin and stderr."""
+    return [
+        _check_size(files),
+        _check_colours(environ),
+        _check_locale(environ),
+        _check_keys(environ),
+    ]
 
 
-def _size(files: Sequence[int]) -> Finding:
-    row = Subject(Group.TERMINAL, "terminal.size", "Size")
+def _check_size(files: Sequence[int]) -> Finding:
+    """Return the row about the size of the terminal, or about the lack of one."""
+    subject = Subject(Group.TERMINAL, "terminal.size", "Size")
     columns = lines = 0
     with suppress(OSError):  # it is no terminal
         columns, lines = os.get_terminal_size(files[-1])
@@ -140,18 +146,18 @@ def _size(files: Sequence[int]) -> Finding:
     if not all(os.isatty(file) for file in files):
         cause = "stdin or stderr is not a terminal; the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
-        return row.graded(Grade.NOT_TRIED, cause, step, facts=facts)
+        return subject.graded(Grade.NOT_TRIED, cause, step, facts=facts)
     least_columns, least_lines = _SMALLEST
     if columns < least_columns or lines < least_lines:
         least = f"{least_columns} × {least_lines}"
         cause = f"{columns} × {lines}: below {least} not everything fits."
-        return row.warning(cause, "Make the window larger, or its font smaller", facts=facts)
-    return row.ok(f"{columns} × {lines}.", facts=facts)
+        return subject.warning(cause, "Make the window larger, or its font smaller", facts=facts)
+    return subject.ok(f"{columns} × {lines}.", facts=facts)
 
 
-def _colours(environ: Mapping[str, str]) -> Finding:
-    """Check the colours; the row also names the terminal and what is between it and lmchat."""
-    row = Subject(Group.TERMINAL, "terminal.colours", "Colours")
+def _check_colours(environ: Mapping[str, str]) -> Finding:
+    """Return the row about colours, which also names the terminal and what is in between."""
+    subject = Subject(Group.TERMINAL, "terminal.colours", "Colours")
     term = environ.get("TERM", "")
     name = terminal_name(environ)
     between = {
@@ -159,51 +165,60 @@ def _colours(environ: Mapping[str, str]) -> Finding:
         "screen": bool(environ.get("STY")),
         "ssh": is_over_ssh(environ),
     }
-    depth = 0 if term in _MUTE else _colour_depth(environ)
-    facts = {"term": term or None, "terminal": name or None, "colours": depth, **between}
-    if not depth:
+    colours = 0 if term in _TERMS_WITHOUT_COLOURS else _number_of_colours(environ)
+    facts = {"term": term or None, "terminal": name or None, "colours": colours, **between}
+    if not colours:
         problem = f"TERM is {term}" if term else "TERM is not set"
         step = "export TERM=xterm-256color, if the terminal draws colours"
-        return row.warning(f"{problem}: no colours, maybe no screen.", step, facts=facts)
+        return subject.warning(f"{problem}: no colours, maybe no screen.", step, facts=facts)
     if environ.get("NO_COLOR"):
         cause = "NO_COLOR is set: the command line prints no colours."
-        return row.ok(cause, facts=facts)
+        return subject.ok(cause, facts=facts)
 
-    signs = [f"TERM={term}"]
+    evidence = [f"TERM={term}"]
     if environ.get("COLORTERM"):
-        signs.append(f"COLORTERM={environ['COLORTERM']}")
+        evidence.append(f"COLORTERM={environ['COLORTERM']}")
     if name:
-        signs.append(name)
-    for program, is_there in between.items():
-        if is_there:
-            signs.append(f"over {program}" if program == "ssh" else f"inside {program}")
-    return row.ok(f"{_DEPTH_WORDS[depth]} ({', '.join(signs)}).", facts=facts)
+        evidence.append(name)
+    for program, is_between in between.items():
+        if is_between:
+            evidence.append(f"over {program}" if program == "ssh" else f"inside {program}")
+    return subject.ok(f"{_COLOURS_WORDS[colours]} ({', '.join(evidence)}).", facts=facts)
 
 
-def _colour_depth(environ: Mapping[str, str]) -> int:
+def _number_of_colours(environ: Mapping[str, str]) -> int:
+    """Return how many colours the terminal draws, judged by its variables."""
     term = environ.get("TERM", "")
-    if environ.get("COLORTERM", "").lower() in _DEEP or "direct" in term:
+    if environ.get("COLORTERM", "").lower() in _TRUE_COLOURS or "direct" in term:
         return _ALL_COLOURS
     if "256" in term or terminal_name(environ) in _CAPABLE:
         return 256
     return 16
 
 
-def _locale(environ: Mapping[str, str]) -> Finding:
-    """Check the variables: Python reads UTF-8 in the C locale, other programs may not."""
-    row = Subject(Group.TERMINAL, "terminal.locale", "Characters")
-    variable = next((name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
+def _check_locale(environ: Mapping[str, str]) -> Finding:
+    """Return the row about the variables of the locale.
+
+    Python uses UTF-8 also in the C locale, but other programs may not.
+    """
+    subject = Subject(Group.TERMINAL, "terminal.locale", "Characters")
+    set_variables = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)]
+    variable = set_variables[0] if set_variables else ""  # the first one counts
     value = environ.get(variable, "")
     facts = {"locale": value or None}
     if "utf8" in value.lower().replace("-", ""):
-        return row.ok(f"Unicode ({variable}={value}).", facts=facts)
+        return subject.ok(f"Unicode ({variable}={value}).", facts=facts)
     problem = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
     cause = f"{problem}: non-ASCII characters may look wrong."
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
-    return row.warning(cause, step, facts=facts)
+    return subject.warning(cause, step, facts=facts)
 
 
-def _keys(environ: Mapping[str, str]) -> Finding:
+def _check_keys(environ: Mapping[str, str]) -> Finding:
+    """Return the row about keys that do not arrive as pressed.
+
+    Shift+Enter alone is no warning: most terminals send it as Enter.
+    """
     limits = key_limits(environ)
     has_own_limits = any(limit is not _SHIFT_ENTER for limit in limits)
     step = limits[0].instead if has_own_limits else ""
@@ -214,107 +229,132 @@ def _keys(environ: Mapping[str, str]) -> Finding:
     cause = " ".join(sentences) or "All keys of lmchat arrive as pressed."
     grade = Grade.WARNING if has_own_limits else Grade.OK
     facts = {"limited": [limit._asdict() for limit in limits]}
-    row = Subject(Group.TERMINAL, "terminal.keys", "Keys")
-    return row.graded(grade, cause, step, facts=facts)
+    subject = Subject(Group.TERMINAL, "terminal.keys", "Keys")
+    return subject.graded(grade, cause, step, facts=facts)
 
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
-    """Return the preferred way; nothing is copied."""
-    return [_copying(clipboard.ways(), Grade.OK, _TRY)]
+    """Return the row about the way that a copy would take; nothing is copied."""
+    return [_copying(clipboard.ways(), Grade.OK, _TRY_STEP)]
 
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
-    """Try each way, restore the clipboard, and report which works."""
+    """Try each way, restore the clipboard, and return a row for the best and one for each way."""
     ways = await try_ways(clipboard)
     grades = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
     step = "Copy an answer (/copy), then paste it into another window"
     rows = [_copying(ways, Grade.WARNING, step)]
     for way in ways:
-        row = Subject(Group.CLIPBOARD, "clipboard.way", way.way)
+        subject = Subject(Group.CLIPBOARD, "clipboard.way", way.way)
         grade = grades[way.works] if way.is_there else Grade.ABSENT
         cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
-        rows.append(row.graded(grade, cause, facts={"works": way.works}))
+        rows.append(subject.graded(grade, cause, facts={"works": way.works}))
     return rows
 
 
-def _copying(ways: Sequence[WayChecked], unknown: Grade, step: str) -> Finding:
-    """Return the row about the way that is taken; `unknown` and `step` are of one that may work."""
-    row = Subject(Group.CLIPBOARD, "clipboard", "Copying")
-    working = next((way.way for way in ways if way.works), None)
-    best = working or next((way.way for way in ways if way.works is None), None)
+def _copying(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
+    """Return the row about the way that a copy takes: the first that works, or may work.
+
+    `unknown_grade` is the grade if it is unknown whether that works; `step` is the next step in
+    both cases.
+    """
+    subject = Subject(Group.CLIPBOARD, "clipboard", "Copying")
+    working = [way.way for way in ways if way.works]
+    unknown = [way.way for way in ways if way.works is None]
+    usable = [*working, *unknown]
+    best = usable[0] if usable else None
     facts = {"way": best, "ways": {way.way: way.reason for way in ways}}
     if working:
-        return row.ok(f"It works here by {working}.", step, facts=facts)
+        return subject.ok(f"It works here by {best}.", step, facts=facts)
     if best is None:
         cause = "No clipboard is available; nor can a file be written."
-        return row.graded(Grade.FAULT, cause, _INSTALL, facts=facts)
+        return subject.graded(Grade.FAULT, cause, _INSTALL_STEP, facts=facts)
     if best == "file":
         cause = "No clipboard is available; what is copied goes into a file."
-        return row.warning(cause, _INSTALL, facts=facts)
+        return subject.warning(cause, _INSTALL_STEP, facts=facts)
     cause = f"{best} is used; whether it works is unknown."
-    return row.graded(unknown, cause, step, facts=facts)
+    return subject.graded(unknown_grade, cause, step, facts=facts)
 
 
 async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
     """Try each way that leaves no trace, and restore the clipboard.
 
-    The terminal itself is not tried: it reports neither its clipboard nor success.
+    OSC 52 is not tried: terminals report neither their clipboard nor success.
     """
     await clipboard.update_environment()
     ways: list[WayChecked] = []
     for tool in (*TOOLS, TMUX):
-        way = clipboard.untried(tool)
+        way = clipboard.check_tool(tool)
         if way.is_there:
-            works, reason = await _try(clipboard, tool)
+            works, reason = await _try_tool(clipboard, tool)
             way = replace(way, works=works, reason=reason)
         ways.append(way)
-    return [*ways, clipboard.untried_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
+    return [*ways, clipboard.check_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
 
 
-async def _try(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, str]:
-    """Return whether a tool works, None where that is unknown, and the reason."""
+async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, str]:
+    """Copy a text with a tool, read it back, and restore the clipboard.
+
+    Return whether the tool works, None where that is unknown, and the reason.
+    """
     if tool is TMUX:
-        return await _try_tmux(clipboard)
-    before = await clipboard.read(tool.paste) if tool.paste else None
-    if not await _can_be_put_back(clipboard, tool, before):
+        return await _check_tmux(clipboard)
+    earlier_text = await _paste_with(clipboard, tool)
+    if not await _can_be_restored(clipboard, tool, earlier_text):
         return None, "not tried: the clipboard holds something that could not be put back"
-    word = f"lmchat {secrets.token_hex(4)}"
-    after = None
+
+    trial_text = f"lmchat {secrets.token_hex(4)}"
+    text_now = None
     try:
-        if not await clipboard.set(tool, word):
+        if not await clipboard.copy_with(tool, trial_text):
             return False, _FAILED
-        after = await clipboard.read(tool.paste) if tool.paste else None
+        text_now = await _paste_with(clipboard, tool)
     finally:
-        # any other text was copied in between
-        if after is None or after.strip() in ("", word):
-            await clipboard.set(tool, before or "")
-    if after is None:
+        # any other text was copied by another program in between, and is left there
+        if text_now is None or text_now.strip() in ("", trial_text):
+            await clipboard.copy_with(tool, earlier_text or "")
+    if text_now is None:
         return None, "took the text; it cannot be read back"
-    return (True, "read back") if after.strip() == word else (False, "lost")
+    if text_now.strip() == trial_text:
+        return True, "read back"
+    return False, "lost"
 
 
-async def _can_be_put_back(clipboard: Clipboard, tool: ClipboardTool, before: str | None) -> bool:
-    """Return whether the clipboard holds only readable plain text."""
-    if "\ufffd" in (before or ""):
+async def _paste_with(clipboard: Clipboard, tool: ClipboardTool) -> str | None:
+    """Return the text of the clipboard, None if the tool cannot read it."""
+    if not tool.paste_command:
+        return None
+    return await clipboard.output_of(tool.paste_command)
+
+
+async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str | None) -> bool:
+    """Return whether the clipboard holds plain text only, which was read as `text`."""
+    if "\ufffd" in (text or ""):  # it has bytes that are no UTF-8
         return False
-    if not tool.types:
-        return bool(before)  # a picture reads as nothing
-    listed = await clipboard.read(tool.types) or ""
-    return {line.strip().lower() for line in listed.splitlines() if "/" in line} <= _TEXT
+    if not tool.types_command:
+        return bool(text)  # without text, it may hold a picture
+    output = await clipboard.output_of(tool.types_command) or ""
+    # other lines than media types are names of X11, as TARGETS
+    types = {line.strip().lower() for line in output.splitlines() if "/" in line}
+    return types <= _PLAIN_TEXT_TYPES
 
 
-async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
-    """Ask tmux whether it hands texts on: a trial could not be undone in the outer terminal."""
-    features = await clipboard.read(TMUX_FEATURES)
+async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
+    """Return whether tmux passes texts on to the terminal around it, and the reason.
+
+    It is asked, not tried: that could not be undone in the other terminal.
+    """
+    features = await clipboard.output_of(TMUX_FEATURES)
     if features is None:
         return False, _FAILED
-    option = await clipboard.read((TMUX.name, "show-options", "-sv", "set-clipboard")) or ""
+    option = await clipboard.output_of((TMUX.name, "show-options", "-sv", "set-clipboard")) or ""
     if option.strip() == "off":
         return False, "its own buffer only: tmux set-option -s set-clipboard external lets it out"
     if "clipboard" in features:
         return True, "it hands texts to the terminal around it, which does not answer"
     command = (TMUX.name, "display-message", "-p", "#{client_termname}")
-    term = (await clipboard.read(command) or "").strip() or "TERM"
+    output = await clipboard.output_of(command) or ""
+    term = output.strip() or "TERM"
     return False, (
         "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal "
         f"around it; tmux set-option -as terminal-features ',{term}:clipboard' tells it of one"
@@ -322,12 +362,12 @@ async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
 
 
 def _try_file(clipboard: Clipboard) -> WayChecked:
-    """Check that the file can be written, with another one beside it: the last copy stays.
+    """Return whether the file can be written, without changing it: another one is written beside.
 
-    A file that works is still a way that was not tried: it is only the last resort.
+    It counts as unknown if it can: a way before it should be used.
     """
     if clipboard.file is None:
-        return clipboard.untried_file()
+        return clipboard.check_file()
     trial = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
     try:
         write_atomically(trial, "lmchat", follows_link=False)
@@ -335,4 +375,4 @@ def _try_file(clipboard: Clipboard) -> WayChecked:
     except OSError as error:
         reason = f"{clipboard.file} cannot be written: {error.strerror}"
         return WayChecked(way="file", works=False, reason=reason)
-    return clipboard.untried_file()
+    return clipboard.check_file()
