@@ -190,6 +190,7 @@ def check_size(
 
 
 def _check_model(model: object, product: Product) -> None:
+    """Raise `RequestInvalid` if no model is named, or if the name is no line of text."""
     if model == "":
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
     if not _is_model_name(model):

@@ -60,6 +60,7 @@ def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
 
 
 def _unusable(setting: str, path: str, reason: str, error: Exception) -> ServerUnavailable:
+    """Return the error for a file of certificates that cannot be used."""
     return ServerUnavailable(
         f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
         kind="certificate",

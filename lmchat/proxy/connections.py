@@ -202,6 +202,7 @@ class Connections:
             return await self._send(endpoint, request, trace, is_checked=True)
         except ForeignPortError as error:
             trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER_HINT}"
+        # The connection was refused before anything was sent: send the request without its key.
         del request.headers["Authorization"]
         trace.check_connection = None
         return await self._send(endpoint, request, trace)
@@ -230,7 +231,8 @@ class Connections:
             with errors_as_unavailable(endpoint):
                 return await client.send(request, stream=True)
         except ServerUnavailable as error:
-            if error.kind != "dropped" or not trace.is_reused:
+            was_stale = error.kind == "dropped" and trace.is_reused
+            if not was_stale:
                 raise
         with errors_as_unavailable(endpoint):
             return await client.send(request, stream=True)

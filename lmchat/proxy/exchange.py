@@ -83,6 +83,7 @@ class Exchange(Struct, kw_only=True):
 
     @property
     def _facts(self) -> RequestFacts:
+        """What a message about a refusal needs to know of the request."""
         request = self.request
         return RequestFacts(
             product=request.product,
@@ -107,10 +108,10 @@ class Exchange(Struct, kw_only=True):
                 return await self._send_adapted()
             except (ServerUnavailable, ServerRejected) as error:
                 plan = self._retry_plan(error)
-                attempts = limits.retries
+                max_attempts = limits.retries
                 if plan and plan.attempts:
-                    attempts = min(plan.attempts, attempts)
-                if plan is None or attempt >= attempts:
+                    max_attempts = min(plan.attempts, max_attempts)
+                if plan is None or attempt >= max_attempts:
                     raise
                 wait_s = plan.wait_after(attempt, limits)
                 reason = error.message
@@ -119,7 +120,7 @@ class Exchange(Struct, kw_only=True):
             self.on_retry()
             _log.info("chat request: another attempt")
             self.post(
-                RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason)
+                RetryScheduled(attempt=attempt, attempts=max_attempts, wait_s=wait_s, reason=reason)
             )
             await asyncio.sleep(wait_s)
 
@@ -130,7 +131,7 @@ class Exchange(Struct, kw_only=True):
         return plan_for(error, self.request.endpoint, self.server.product)
 
     async def _send_adapted(self) -> StreamFinished:
-        """Send the request; after a refusal that can be met, meet it and send the request again."""
+        """Send the request; if it is refused and can be changed, change it and send it again."""
         check_health = self._ask_health if self.server.health_path else None
         loading = Loading(check_health, self.timeouts, self.post)
         try:
@@ -138,14 +139,14 @@ class Exchange(Struct, kw_only=True):
                 try:
                     return await self._send_once(loading)
                 except ServerRejected as error:
-                    if self._has_token or not await self._meet_refusal(error, loading):
+                    if self._has_token or not await self._handle_refusal(error, loading):
                         raise
         except ServerUnavailable as error:
             self.server.add_hint(error)
             raise
 
-    async def _meet_refusal(self, error: ServerRejected, loading: Loading) -> bool:
-        """Wait for the model, find the key, or change what was refused, as the refusal requires.
+    async def _handle_refusal(self, error: ServerRejected, loading: Loading) -> bool:
+        """Wait until the model is loaded, find the key, or change the refused part of the request.
 
         Returns whether the request should be sent again.
         """
@@ -239,17 +240,17 @@ class Exchange(Struct, kw_only=True):
         self.post(RequestSent())
         if self.is_model_unloaded or loading.needs_request:
             self.post(ModelLoading())
-        timeout = IdleTimeout(
+        idle_timeout = IdleTimeout(
             self.timeouts, self.post, is_alive=self._is_alive, loading_begun_s=loading.begun_s
         )
-        async with timeout.watching():
+        async with idle_timeout.watching():
             self._trace = RequestTrace()
             request = self._new_http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
             if self._trace.key_withheld:
                 self._key = ""
             try:
-                return await self._read_answer(response, timeout)
+                return await self._read_answer(response, idle_timeout)
             finally:
                 await response.aclose()
 
@@ -272,20 +273,24 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self,
         response: httpx.Response,
-        timeout: IdleTimeout,  # noqa: ASYNC109 - no seconds
+        idle_timeout: IdleTimeout,
     ) -> StreamFinished:
-        """Read the answer, and note whether the chat template opens a thought."""
+        """Read the answer, or raise the error of a refusal.
+
+        The dialect keeps whether the chat template opens a thought, for the next answer.
+        """
         if not response.is_success:
             raise await self._read_refusal(response)
+
         splitter: ThinkSplitter | None = None
         if self.settings.chat.think_tags:
-            guess = self.dialect.starts_in_thought and not self._is_continued
-            splitter = ThinkSplitter(starts_in_thought=guess)
+            starts_in_thought = self.dialect.starts_in_thought and not self._is_continued
+            splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
         reader = AnswerReader(
             response,
             facts=self._facts,
             events=self.events,
-            timeout=timeout,
+            idle_timeout=idle_timeout,
             splitter=splitter,
         )
         try:
@@ -293,8 +298,8 @@ class Exchange(Struct, kw_only=True):
         finally:
             self._has_token = reader.has_token
             if splitter is not None and not self._is_continued:
-                starts_in_thought = splitter.starts_in_thought
-                self.dialect = replace(self.dialect, starts_in_thought=starts_in_thought)
+                next_starts = splitter.starts_in_thought
+                self.dialect = replace(self.dialect, starts_in_thought=next_starts)
 
     @property
     def _is_continued(self) -> bool:

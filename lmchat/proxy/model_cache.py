@@ -146,6 +146,7 @@ class ModelCache:
         return self._clock() - cached.fetched_s
 
     def _as_list(self, lists: Iterable[_CachedList]) -> ModelList:
+        """Join lists of servers; the age is that of the oldest."""
         models: list[ModelInfo] = []
         age_s = 0.0
         for cached in lists:

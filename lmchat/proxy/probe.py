@@ -53,7 +53,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         models = await read_models(api, probe.server, known_server)
         verdict = verdict_of(models)
     except NoRequestsLeftError:
-        pass
+        pass  # the server answers, but needs more requests to list its models
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
         error = caught  # `RequestInvalid`: the key has characters that no header can hold
         verdict = _verdict_of_error(caught, api)
@@ -63,6 +63,9 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
     if error and verdict.is_server and is_unproven:
         server = UNKNOWN  # on another machine, the port does not tell the product
     has_models = any(model.can_chat for model in models)
+    seen = ""
+    if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
+        seen = _foreign_answer(api)
     return Candidate(
         endpoint=probe.endpoint,
         product=server.product,
@@ -70,7 +73,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
         models=models,
         detail=error.message if error else "",
-        seen=_foreign_answer(api) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
+        seen=seen,
         kind=error.kind if error else "",
         next_step=_step_after(error, probe, verdict, server, has_models=has_models),
         is_own=probe.is_own,

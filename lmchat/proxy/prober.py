@@ -76,11 +76,11 @@ def _aliases(endpoint: Endpoint) -> list[Endpoint]:
     return aliases
 
 
-def _is_replaced(api: ServerApi, known: Server) -> bool:
-    """Whether another product answers than the known one; at the host of a provider none can."""
-    if known.hosts or api.first_reply is None:
+def _is_other_product(api: ServerApi, known_server: Server) -> bool:
+    """Whether the first reply shows another product; at the host of a provider there is none."""
+    if known_server.hosts or api.first_reply is None:
         return False
-    return is_other_server(api.first_reply, known)
+    return is_other_server(api.first_reply, known_server)
 
 
 class _AddressRecord(Struct, kw_only=True):
@@ -158,6 +158,7 @@ class Prober:
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Probe one address with as few requests as possible."""
         has_known_port = any(endpoint.port in server.ports for server in SERVERS)
+        # An address that no scan would probe is one that the user has named.
         is_own = not (endpoint.is_loopback and has_known_port)
         probe = Probe(endpoint=endpoint, server=self._expected_server(endpoint), is_own=is_own)
         return await self.probe_one(probe, key=key)
@@ -178,7 +179,7 @@ class Prober:
             server_of(api.facts.product).add_hint(error)
             raise
         finally:
-            if api.is_identified:
+            if api.is_identified:  # `read_models` may fail after the identification
                 self._note_answer(endpoint, api.facts.product)
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
@@ -243,12 +244,12 @@ class Prober:
         """
         endpoint = probe.endpoint
         record = self._record_of(endpoint)
-        api = self._api_for(probe, key)
+        api = self._new_api_for(probe, key)
         api.is_quick = record.is_proven and not probe.is_scan
         is_known = api.is_quick or bool(probe.server.hosts)
         candidate = await run_probe(api, probe, probe.server if is_known else None)
 
-        if api.is_quick and _is_replaced(api, probe.server):
+        if api.is_quick and _is_other_product(api, probe.server):
             record.is_proven = False
             return await self._probe(probe, key)
 
@@ -269,8 +270,8 @@ class Prober:
         step = reason or candidate.next_step
         return replace(candidate, key_withheld=reason, next_step=step)
 
-    def _api_for(self, probe: Probe, key: str | None) -> ServerApi:
-        """Return an API with the timeouts, the requests and the key that a probe may use."""
+    def _new_api_for(self, probe: Probe, key: str | None) -> ServerApi:
+        """Return a new API with the timeout, the number of requests and the key for a probe."""
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
         requests = SCAN_REQUESTS + 1  # the last for the models in memory of an Ollama at any port

@@ -63,9 +63,9 @@ def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
 def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]:
     """Yield the probes of a product; all but the first are spare, or of older versions."""
     is_usual = bool(server.ports) and endpoints[0].port == server.ports[0]
-    for number, endpoint in enumerate(endpoints):
+    for index, endpoint in enumerate(endpoints):
         is_old_port = is_usual and endpoint.port == server.old_port
-        is_second = number > 0 and endpoint.is_loopback
+        is_second = index > 0 and endpoint.is_loopback
         yield Probe(
             endpoint=endpoint,
             server=server,
@@ -127,7 +127,7 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
     - The usual port is left out if it refuses, but the product answers at the port of older
       versions. If both ports refuse, its candidate names both.
     """
-    old_ports = {
+    old_port_candidates = {
         probe.server.product: candidate for probe, candidate in results.items() if probe.is_old_port
     }
     for probe, candidate in results.items():
@@ -135,14 +135,15 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
             continue
 
         is_refused = candidate.verdict is Verdict.REFUSED
-        is_first_port = probe.endpoint.port in probe.server.ports[:1]
+        ports = probe.server.ports
+        is_first_port = bool(ports) and probe.endpoint.port == ports[0]
         is_usual = is_first_port and not probe.is_own
-        old = old_ports.get(probe.server.product)
-        if old is None or not (is_usual and is_refused):
+        at_old_port = old_port_candidates.get(probe.server.product)
+        if at_old_port is None or not (is_usual and is_refused):
             yield candidate
-        elif old.verdict is Verdict.REFUSED:
-            yield _with_other_port(candidate, old.endpoint.port)
-        elif old.product is not probe.server.product:
+        elif at_old_port.verdict is Verdict.REFUSED:
+            yield _with_other_port(candidate, at_old_port.endpoint.port)
+        elif at_old_port.product is not probe.server.product:  # another program has that port
             yield candidate
 
 

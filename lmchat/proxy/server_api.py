@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from lmchat.proxy.connections import Connections, Reply, RequestTrace, request_h
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty, encode
 from lmchat.proxy.network_errors import TRANSPORT_ERRORS
 from lmchat.proxy.refusals import RequestFacts, refusal
-from lmchat.proxy.sse import MalformedStreamError, SseReader
+from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
@@ -55,7 +55,7 @@ class ServerApi(Struct, kw_only=True):
     replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
 
     async def get(self, path: str) -> Reply:
-        """GET a path, as `url` reads it; a second call returns the same reply.
+        """GET a path (see `url`); a second call for it returns the same reply.
 
         Raises:
             ServerUnavailable: nothing answers.
@@ -129,10 +129,8 @@ class ServerApi(Struct, kw_only=True):
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return
                 async for chunk in response.aiter_bytes():
-                    for event in reader.feed(chunk):
-                        for data in event.data:
-                            with suppress(NotJsonError):
-                                yield dict_or_empty(decode(data))
+                    for value in _json_objects(reader.feed(chunk)):
+                        yield value
 
     def url(self, path: str) -> str:
         """Return the URL of a path: `/v1/…` is below the base of the API, others below the root."""
@@ -160,6 +158,16 @@ class ServerApi(Struct, kw_only=True):
             self.facts = replace(self.facts, key="")
         self.first_reply = self.first_reply or reply
         return reply
+
+
+def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
+    """Return the JSON objects that events hold; data that is no JSON is left out."""
+    values: list[dict[str, Any]] = []
+    for event in events:
+        for data in event.data:
+            with suppress(NotJsonError):
+                values.append(dict_or_empty(decode(data)))
+    return values
 
 
 @asynccontextmanager

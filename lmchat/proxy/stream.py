@@ -38,13 +38,13 @@ class AnswerReader:
         *,
         facts: RequestFacts,
         events: EventQueue,
-        timeout: IdleTimeout,
+        idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
     ) -> None:
         self._response = response
         self._facts = facts
         self._events = events
-        self._timeout = timeout
+        self._idle_timeout = idle_timeout
         self._sse = SseReader()
         self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
 
@@ -78,11 +78,11 @@ class AnswerReader:
             body = self._response.aiter_bytes()
             async for data in body:
                 self._read_events(self._sse.feed(data))
-                self._timeout.note_data(has_token=self._chunks.has_token)
+                self._idle_timeout.note_data(has_token=self._chunks.has_token)
                 if self._events.qsize() > MAX_WAITING:
                     await self._events.join()
                     # The server was not silent: its data had to wait for this process.
-                    self._timeout.note_data(has_token=self._chunks.has_token)
+                    self._idle_timeout.note_data(has_token=self._chunks.has_token)
                 if self._chunks.has_done:
                     await _read_to_end(body)
                     return ""

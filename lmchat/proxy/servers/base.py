@@ -223,6 +223,7 @@ class Server:
         return "This server" if is_unknown else self.product.value
 
     def _cannot(self, verb: str) -> ServerRejected:
+        """Return the error for a product that cannot `load` or `unload` models."""
         return ServerRejected(
             f"{self._name} cannot {verb} models on request.",
             kind="unsupported",

@@ -85,6 +85,7 @@ class LmStudio(Server):
         return await super().models(api)
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the usual fields, and how long the unused model stays in memory."""
         fields = super().request_fields(sampling, model)
         if sampling.keep_loaded_s is not None:
             fields["ttl"] = sampling.keep_loaded_s
