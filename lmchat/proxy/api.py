@@ -205,7 +205,9 @@ class Client:
 
         The list is cached for ten minutes, `is_refresh=True` asks the server again.
         """
-        return (await self._proxy.models(await self._find_endpoint(), is_refresh=is_refresh)).models
+        endpoint = await self._find_endpoint()
+        model_list = await self._proxy.models(endpoint, is_refresh=is_refresh)
+        return model_list.models
 
     async def load(
         self,
@@ -297,7 +299,8 @@ class Client:
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> int | None:
         """Return how many tokens the server counts in a prompt; None if it cannot count now."""
-        return await self._proxy.count_tokens(await self._new_request(messages, model, options))
+        request = await self._new_request(messages, model, options)
+        return await self._proxy.count_tokens(request)
 
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -307,9 +310,8 @@ class Client:
         Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
         stops.
         """
-        async with aclosing(
-            self._events_of(await self._new_request(messages, model, options))
-        ) as events:
+        request = await self._new_request(messages, model, options)
+        async with aclosing(self._events_of(request)) as events:
             async for event in events:
                 yield event
 
@@ -363,6 +365,7 @@ class Client:
             calls = answer.tool_calls
             if not calls:
                 return replace(answer, steps=tuple(steps))
+            # A call of a tool that is not offered has an error as its result.
             running = [run_call(call_message(call), runs.get(call.name)) for call in calls]
             results = await asyncio.gather(*running)
             steps += results
@@ -408,7 +411,11 @@ class Client:
             return self._targets[model]
 
     async def _find_target(self, model: str) -> Target:
-        """Choose server and model; wait while a server loads its model."""
+        """Choose server and model; if the server loads a model, wait until it is loaded.
+
+        Raises:
+            LMChatError: no server has a model that can be used.
+        """
         candidates = await self._candidates()
         choice = choose_without_asking(candidates, model=model, remembered=_NOTHING_REMEMBERED)
         while choice.target is not None and choice.awaits_model:

@@ -77,8 +77,9 @@ class ChunkReader:
     def read_run(self, payloads: Sequence[bytes]) -> None:
         """Read SSE events that have data alone; adjacent texts become one.
 
-        A long run is read in bulk if all chunks have the last frame. If a chunk differs, the first
-        one gives the frame for the others, which are tried again in two halves.
+        A long run is read in bulk if its chunks have the last frame, that is, differ in their text
+        alone. If not, the first chunk gives the frame for the others, which are tried again in two
+        halves.
         """
         if self.has_done:
             return

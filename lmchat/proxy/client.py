@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProxyClient:
-    """The `ServerClient` over HTTP: validate, allow, size, limit, retry, send."""
+    """The `ServerClient` over HTTP: checks requests, sends them and reads their answers."""
 
     def __init__(  # noqa: PLR0913 - all but one are named
         self,
@@ -67,9 +67,9 @@ class ProxyClient:
 
         Args:
             settings: Limits, timeouts and allowed hosts.
-            key_for: As in `KeySource`, like `why_withheld` and `look_up`.
-            why_withheld: See above.
-            look_up: See above.
+            key_for: Returns the API key that may be sent to an address.
+            why_withheld: Returns why a key that is set is not sent to an address.
+            look_up: Asks a keyring for the key of an address; may block.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
             is_lasting: Whether the models of an address may be written to that file.
             transport: Replaces the network in tests.
@@ -93,7 +93,8 @@ class ProxyClient:
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
         self._environment_endpoints: Mapping[Product, Endpoint] = {}
-        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+        # Held while a chat request runs at a near server; by `Endpoint.canonical`.
+        self._request_locks: dict[tuple[str, int], asyncio.Lock] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Let `detect` also probe the addresses that variables of the environment name."""
@@ -256,7 +257,7 @@ class ProxyClient:
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
         """Whether a chat request to a near server runs."""
-        lock = self._locks.get(endpoint.canonical)
+        lock = self._request_locks.get(endpoint.canonical)
         return lock is not None and lock.locked()
 
     async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
@@ -311,7 +312,7 @@ class ProxyClient:
         endpoint = exchange.request.endpoint
         if not endpoint.is_near:
             return await self._run_counted(exchange)
-        lock = self._locks.setdefault(endpoint.canonical, asyncio.Lock())
+        lock = self._request_locks.setdefault(endpoint.canonical, asyncio.Lock())
         if lock.locked():
             exchange.post(RequestQueued())
         async with lock:

@@ -14,6 +14,7 @@ from lmchat.domain.request import AnyObject, FittingValue, WantedOutput
 from lmchat.errors import ServerRejected
 
 _FIELD_STATUSES = (400, 422)
+# "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"
 _UNWANTED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)"
     r"|forbidden|additional prop|deprecated|instead|use \W?max_",
@@ -28,16 +29,19 @@ _OTHER_NAMES = {
 """How refusals speak of fields that they do not name: patterns, by field."""
 # Kinds of errors with which servers refuse the way in which JSON was asked for.
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
+# "response_format type is unavailable", "Invalid schema for response_format", "grammar error"
 _ABOUT_JSON = re.compile(
     r"response[_ ]?format|json_?schema|json_?object|json schema|json mode|structured output|guided"
     r"|grammar|invalid schema|json_validate|(invalid|required for) format",
     re.IGNORECASE,
 )
+# "'response_format.type' must be 'json_schema' or 'text'", "json_object is not supported"
 _UNKNOWN_FORMAT = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|must be"
     r"|not (permitted|allowed)|(not |un)available|forbidden|should be|only.* supported",
     re.IGNORECASE,
 )
+# "JSON schema error", "Invalid schema", "failed to parse grammar"
 _ABOUT_THIS_SCHEMA = re.compile(
     r"schema error|invalid (json )?schema|grammar|\$ref|parser|json_validate", re.IGNORECASE
 )

@@ -38,7 +38,7 @@ class ToolCalls:
         if isinstance(arguments, dict | list):
             arguments = encode(arguments).decode()
 
-        number = self._number_of(count_or_none(fragment.get("index")), call_id, name)
+        number = self._find_or_add_call(count_or_none(fragment.get("index")), call_id, name)
         call = self._calls[number]
         event = ToolCallDelta(
             index=number,
@@ -50,7 +50,7 @@ class ToolCalls:
         call.name = call.name or name
         return event
 
-    def _number_of(self, index: int | None, call_id: str, name: str) -> int:
+    def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
         """Return the number of the call that a fragment belongs to; begin a call if it is new.
 
         It may differ from the server's index: some servers repeat 0, others send none.
@@ -59,8 +59,8 @@ class ToolCalls:
         if number is not None:
             return number
 
-        is_nameless = index is None and not (call_id or name)
-        if is_nameless and self._calls:
+        has_arguments_only = index is None and not (call_id or name)
+        if has_arguments_only and self._calls:  # they continue the last call
             return len(self._calls) - 1
 
         number = self._number_by_index.get(index)
