@@ -120,10 +120,10 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
-        self._stop_reading: tuple[int, int] | None = None
+        self._stop_reading: tuple[int, int] | None = None  # pipe: a byte ends `run_input_thread`
         self._owns_terminal = False
         self._release_lock = Lock()
-        self._early_keys: list[Message] = []
+        self._early_keys: list[Message] = []  # typed before widgets are mounted
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:

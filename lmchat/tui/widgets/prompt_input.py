@@ -70,6 +70,7 @@ FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts m
 _HISTORY_STEPS = {"up": 1, "down": -1}  # 1 goes to an earlier prompt
 _PAGE_KEYS = ("pageup", "pagedown")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
+_NEWEST_QUEUED = -1  # index in the queue
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")
@@ -119,7 +120,7 @@ class PromptInput(TextArea):
         """Request to `edit` or `remove` a queued message."""
 
         what: str
-        index: int  # index in the queue; -1 for the newest
+        index: int  # index in the queue; `_NEWEST_QUEUED` for the newest
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
@@ -369,7 +370,7 @@ class PromptInput(TextArea):
         elif self._is_for_log(key):
             self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
-            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], -1))
+            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], _NEWEST_QUEUED))
         else:
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True

@@ -109,15 +109,13 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     blocks = document.entries[index].blocks
     numbers = [number for number in range(count) if blocks[number].source]
     chosen: dict[int, Range] = {}
-    # numbers of blocks whose source is copied; a selection by words copies what is shown
-    whole: set[int] = set()
     for number in numbers:
         span = selected.span(index, number)
-        if span is None:
-            continue
-        chosen[number] = span
-        if selected.unit is not Unit.WORD and _is_whole(document, index, number, span):
-            whole.add(number)
+        if span is not None:
+            chosen[number] = span
+    whole: set[int] = set()
+    if selected.unit is not Unit.WORD:  # a selection by words copies shown text
+        whole = _whole_blocks(document, index, chosen)
     if numbers and len(whole) == len(numbers):
         return _message_text(document, index)
 
@@ -154,12 +152,17 @@ def _is_code(block: Block) -> bool:
     return block.kind is not Kind.MARKDOWN and block.kind is not Kind.TABLE
 
 
-def _is_whole(document: Document, index: int, number: int, span: Range) -> bool:
-    """Return whether a range covers all of a block but blanks."""
-    if span == (0, END):
-        return True
-    text = unwrapped_text(document.laid_out_block(index, number))
-    return not text[: span[0]].strip() and not text[span[1] :].strip()
+def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -> set[int]:
+    """Return the numbers of the blocks whose ranges cover all of them but blanks."""
+    whole = set()
+    for number, (first, last) in chosen.items():
+        if (first, last) == (0, END):
+            whole.add(number)
+            continue
+        text = unwrapped_text(document.laid_out_block(index, number))
+        if not text[:first].strip() and not text[last:].strip():
+            whole.add(number)
+    return whole
 
 
 def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:

@@ -34,10 +34,10 @@ from lmchat.tui.widgets.chat_log.layout.annotations import (
     prompt_blocks,
     question_block,
     question_blocks,
-    remark,
-    rule,
+    remark_block,
+    rule_block,
     state_block,
-    thought,
+    thought_block,
     tool_block,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import References
@@ -175,7 +175,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 def _call_blocks(message: ChatMessage) -> Iterator[Block]:
     """Yield what a call unfolds to: arguments and result as code, never as Markdown."""
     for text in call_texts(message):
-        yield remark(text.heading)
+        yield remark_block(text.heading)
         yield from _code_blocks(text.text, text.language)
 
 
@@ -276,7 +276,7 @@ class Entry(Struct):
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
         if not self.blocks:  # the document needs one
             empty = made_block(lambda _: [])
-            self.blocks = [empty if self.has_tool_messages else rule("")]
+            self.blocks = [empty if self.has_tool_messages else rule_block("")]
         first = _first_change(old_blocks, self.blocks)
         self.heights.truncate(first)
         return first
@@ -374,21 +374,21 @@ class Entry(Struct):
         rows = []
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
-            rows.append(self._cached_row((words,), partial(rule, words, style="warning")))
+            rows.append(self._cached_row((words,), partial(rule_block, words, style="warning")))
         if self.switch:
             words = f"{safe_line(self.switch, limit=_MODEL_CHARS)} answers from here"
-            rows.append(self._cached_row((words,), partial(rule, words)))
+            rows.append(self._cached_row((words,), partial(rule_block, words)))
         return rows
 
     def _body_blocks(self) -> list[Block]:
         """Return the blocks of the message itself, by its role."""
         message = self.message
         if message is None:
-            return [rule(self.note)]
+            return [rule_block(self.note)]
         match message.role:
             case Role.SYSTEM:
                 words = safe_line(message.text, limit=_PROMPT_CHARS)
-                blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
+                blocks = [rule_block(f"System prompt: {words}" if words else "No system prompt")]
                 if not self.is_folded:
                     blocks += plain_blocks(safe_text(message.text))
                 return blocks
@@ -412,7 +412,7 @@ class Entry(Struct):
         for number, part in enumerate(self.parts):
             blocks += self._part_blocks(number, part)
         if self.is_behind:
-            blocks.append(self._cached_row(("behind",), partial(remark, "…")))
+            blocks.append(self._cached_row(("behind",), partial(remark_block, "…")))
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
             open_blocks = last_part.tail.open
@@ -424,7 +424,7 @@ class Entry(Struct):
         """Return the blocks of a part of an answer, most kinds below a row with their name."""
         if part.kind is ReasoningPart:
             words = self._thought_label()
-            row = partial(thought, words, is_folded=self.is_folded)
+            row = partial(thought_block, words, is_folded=self.is_folded)
             head = self._cached_row((number, words, self.is_folded), row)
             if self.is_folded:
                 return [head]
@@ -433,7 +433,7 @@ class Entry(Struct):
                 block.is_thought = True
             return [head, *blocks]
         if part.kind is RefusalPart:
-            head = self._cached_row((number,), partial(remark, "! refused", "warning"))
+            head = self._cached_row((number,), partial(remark_block, "! refused", "warning"))
             return [head, *self._parse_part(part)]
         if part.kind is ToolCallPart:
             if self.has_tool_messages:
@@ -460,7 +460,7 @@ class Entry(Struct):
         if self.has_tool_messages and self.message.versions == 1:
             return []  # the last answer of the turn has the receipt
         if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
-            return [remark("another lmchat is writing this")]
+            return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
 
     def _thought_label(self) -> str:

@@ -82,6 +82,10 @@ class Painter:
         self.page = page
         return is_other
 
+    def cell_after_bar(self, x: int) -> int:
+        """Return the cell of the page at a column of the log; 0 is right of the bar."""
+        return x - self.left - 1
+
     def look_of(self, log: Widget) -> Look:
         """Return the look of the log now; rows that were painted with another one are outdated."""
         filters = tuple(log.get_line_filters())

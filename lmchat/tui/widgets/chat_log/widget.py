@@ -432,10 +432,10 @@ class ChatLog(ScrollView, can_focus=True):
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Say above a message how many before it the next request leaves out; 0 removes it."""
         entries = self.document.entries
-        marked = entries.index_of(before_id) if before_id and count else None
+        new_index = entries.index_of(before_id) if before_id and count else None
         counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
-        if marked is not None:
-            counts[marked] = count
+        if new_index is not None:
+            counts[new_index] = count
         for index, left_out in counts.items():
             if entries[index].left_out != left_out:
                 entries[index].left_out = left_out
@@ -539,15 +539,15 @@ class ChatLog(ScrollView, can_focus=True):
         if event.button != _LEFT_BUTTON or not has_rows:
             return
         self.on_mouse_up()  # the button may have been released outside the terminal
-        x = event.x - self.painter.left - 1
-        self.selection.press(x, event.y, event.time, is_extended=event.shift)
+        cell = self.painter.cell_after_bar(event.x)
+        self.selection.press(cell, event.y, event.time, is_extended=event.shift)
         self.capture_mouse()
         self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
         self._repaint()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Extend the selection while the button is held."""
-        pointer = (event.x - self.painter.left - 1, event.y)
+        pointer = (self.painter.cell_after_bar(event.x), event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
         if event.button != _LEFT_BUTTON:  # the button was released outside the terminal

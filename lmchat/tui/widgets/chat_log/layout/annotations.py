@@ -33,15 +33,16 @@ _LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
 _CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
 _COUNTED_CHARS = 4_000  # of each text of a folded card that are laid out to count its rows
 _COUNTED_LINES = 500
+_ROW_CHARS = 500  # of a rule or the row of a call; more fit on no screen
 _MOST_INDENTED_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 # deeply nested JSON becomes many times longer by blanks, which push its text off the screen
 _MOST_GROWTH = 8
 _SMALL_CHARS = 2_000  # indented JSON of this length is shown however much it has grown
 
 
-def rule(words: str, *, style: str = "muted") -> Block:
+def rule_block(words: str, *, style: str = "muted") -> Block:
     """Return a thin rule with words in it."""
-    text = safe_line(words, limit=500)
+    text = safe_line(words, limit=_ROW_CHARS)
     return made_block(lambda page: [page.rule(text, style)])
 
 
@@ -163,12 +164,12 @@ def _fold_sign(page: Page, *, is_folded: bool) -> list[Span]:
     return [(f"{sign} ", page.styles["muted"])]
 
 
-def remark(words: str, style: str = "muted") -> Block:
+def remark_block(words: str, style: str = "muted") -> Block:
     """Return a row with a few words of the log."""
     return made_block(lambda page: [page.row([[(words, page.styles[style])]])])
 
 
-def thought(words: str, *, is_folded: bool) -> Block:
+def thought_block(words: str, *, is_folded: bool) -> Block:
     """Return the row that reasoning is folded into."""
 
     def make(page: Page) -> list[Line]:
@@ -243,7 +244,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     right = [*keys, *_version_spans(page, message, before="  " if keys else "", after="")]
 
     state_spans = _call_state_spans(page, message, state)
-    name, bracket, arguments = safe_line(tool_calls_text(message), limit=500).partition("(")
+    name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
     state_room = min(width_of(state_spans), page.text_width * 2 // 5)  # the call has the rest
     room = page.text_width - width_of(right) - state_room - _CALL_GAP_CELLS

@@ -32,17 +32,15 @@ async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> 
     for piece in code.pieces:
         pieces.append(harmless(piece))
         await asyncio.sleep(0)  # filtering a long fence takes longer than a key may wait
-    joined: list[str] = []
-    starts: list[int] = []  # where each piece begins in the whole text
-    size = 0
+    text = ""
+    starts: list[int] = []  # where each piece begins in the text
     for number, piece in enumerate(pieces):
         if number and number not in code.inner:
-            joined.append("\n")
-            size += 1
-        starts.append(size)
-        joined.append(piece)
-        size += len(piece)
-    colours = await highlighter.colours(language, "".join(joined))
+            text += "\n"
+        starts.append(len(text))
+        text += piece
+
+    colours = await highlighter.colours(language, text)
     if colours is None:
         return None
     return [

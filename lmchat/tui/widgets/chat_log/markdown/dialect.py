@@ -301,7 +301,9 @@ def emphasis_rule(state: StateInline, silent: bool) -> bool:
     can_close = scanned.can_close
     if marker == "*" and before and after:  # beside a blank the parser is right
         around = before + after
-        can_open, can_close = _flanks(state, around, length, can_open=can_open, can_close=can_close)
+        can_open, can_close = _can_open_and_close(
+            state, around, length, can_open=can_open, can_close=can_close
+        )
     for _ in range(length):
         token = state.push("text", "", 0)
         token.content = marker
@@ -312,7 +314,7 @@ def emphasis_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _flanks(
+def _can_open_and_close(
     state: StateInline, around: str, length: int, *, can_open: bool, can_close: bool
 ) -> tuple[bool, bool]:
     """Return whether some asterisks can open emphasis, and whether they can close it.
