@@ -20,12 +20,19 @@ from lmchat.services.ports import Engine, Lazy, ServerClient
 STARTS_AGAIN = "The next request starts it again."
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
+"""Verdicts on an engine that does not answer requests; on one in another state: loading."""
 _LOAD_STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
-_SERVED_FACTS = (
-    *("params", "quantization", "context_loaded", "context_max", "capabilities"),
-    *("is_blind", "keeps_thoughts"),
+"""States of the model that the engine serves; in another state of the engine: not loaded."""
+_FIELDS_OF_RUNNING_ENGINE = (
+    "params",
+    "quantization",
+    "context_loaded",
+    "context_max",
+    "capabilities",
+    "is_blind",
+    "keeps_thoughts",
 )
-"""Facts of a model that the running engine tells, if its file does not."""
+"""Fields of a model that the running engine reports, if its file does not have them."""
 
 
 class Backend:
@@ -38,15 +45,16 @@ class Backend:
         *,
         used: Sequence[Endpoint] = (),
     ) -> None:
-        """`make_client` is called in a thread, when it is needed.
+        """Make nothing yet: `make_client` is called in a thread at the first request.
 
-        `used` are the addresses that were used before.
+        `used` are the addresses that earlier runs have used, which are probed, too.
         """
         self._client = Lazy(make_client)
         self._engine = engine
-        self._used = tuple(used)
-        self._recent: tuple[Endpoint, ...] = ()  # addresses used before that no scan would probe
-        self._engine_models: tuple[ModelInfo, ...] = ()
+        self._used = tuple(used)  # until the first scan has shown which of them it probes anyway
+        self._used_elsewhere: tuple[Endpoint, ...] = ()
+        """Used addresses that are not probed without being named."""
+        self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
         self._engine_lock = asyncio.Lock()
         """Held while the engine answers: another model is loaded afterwards."""
 
@@ -55,24 +63,28 @@ class Backend:
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
             return candidates
-        others = [found for found in candidates if found.endpoint != engine.endpoint]
+        others = [candidate for candidate in candidates if candidate.endpoint != engine.endpoint]
         return (await self._check_engine(engine, engine.endpoint), *others)
 
     async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
-        """Probe the usual addresses, and from the first scan on those that were used before."""
+        """Probe the usual addresses, `expected` ones, and those that earlier runs have used.
+
+        The first scan shows which used addresses it has missed; then it runs once more with them.
+        """
         client = await self._client.ready()
-        found = await client.detect(expected=(*expected, *self._recent))
-        probed = {candidate.endpoint.canonical for candidate in found}
-        unprobed = tuple(used for used in self._used if used.canonical not in probed)
+        candidates = await client.detect(expected=(*expected, *self._used_elsewhere))
+        probed = {candidate.endpoint.canonical for candidate in candidates}
+        missed = tuple(endpoint for endpoint in self._used if endpoint.canonical not in probed)
         self._used = ()
-        if unprobed:
-            self._recent = unprobed
+        if missed:
+            self._used_elsewhere = missed
             return await self._scan(expected)
-        candidates: list[Candidate] = []
-        for candidate in found:
-            is_own = candidate.is_own and candidate.endpoint not in self._recent
-            candidates.append(replace(candidate, is_own=is_own))
-        return tuple(candidates)
+
+        named: list[Candidate] = []
+        for candidate in candidates:  # the client takes all expected ones for named by the user
+            is_own = candidate.is_own and candidate.endpoint not in self._used_elsewhere
+            named.append(replace(candidate, is_own=is_own))
+        return tuple(named)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         if engine := self._engine_at(endpoint):
@@ -111,16 +123,16 @@ class Backend:
     async def _stream_of_engine(
         self, engine: Engine, request: ChatRequest, stream: AsyncGenerator[StreamEvent, None]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of a stream after the engine has loaded its model.
+        """Load the model of a request in the engine, then yield the events of its stream.
 
-        After a crash the engine is started again.
+        If the engine crashes meanwhile, raise why; the next request starts it again.
         """
         if self._engine_lock.locked():
             yield RequestQueued()
         async with self._engine_lock, aclosing(stream) as events:
             if not _serves(engine, request.model):
                 yield ModelLoading()
-                await self._start(engine, request.model)
+                await self._start_engine(engine, request.model)
             try:
                 async for event in events:
                     yield event
@@ -148,7 +160,7 @@ class Backend:
     ) -> None:
         if engine := self._engine_at(model.endpoint):
             async with self._engine_lock:
-                await self._start(engine, model.model_id, context=context)
+                await self._start_engine(engine, model.model_id, context=context)
         else:
             client = await self._client.ready()
             await client.load(model, context=context, on_progress=on_progress)
@@ -160,7 +172,8 @@ class Backend:
             await (await self._client.ready()).unload(model)
 
     def allow(self, host: str) -> None:
-        if client := self._client.made:  # it has refused the host before
+        client = self._client.made
+        if client is not None:  # it was made, because it has refused this host before
             client.allow(host)
 
     def metrics(self) -> Metrics:
@@ -178,17 +191,24 @@ class Backend:
             await engine.stop()
 
     def _engine_at(self, endpoint: Endpoint) -> Engine | None:
+        """Return the engine if it was made and has this address."""
         engine = self._engine.made
         return engine if engine is not None and engine.endpoint == endpoint else None
 
-    async def _start(self, engine: Engine, name: str, *, context: int | None = None) -> None:
+    async def _start_engine(
+        self, engine: Engine, model_name: str, *, context: int | None = None
+    ) -> None:
+        """Start the engine with a model; raises `ServerRejected` if its file is gone.
+
+        `context` is the size of the context window in tokens; None lets the engine choose.
+        """
         file = engine.model
-        if file is None or file.name != name:
-            files = {file.name: file for file in await engine.files()}
-            file = files.get(name)
+        if file is None or file.name != model_name:
+            files_by_name = {file.name: file for file in await engine.files()}
+            file = files_by_name.get(model_name)
         if file is None:
             raise ServerRejected(
-                f"There is no model {name} on this disk anymore.",
+                f"There is no model {model_name} on this disk anymore.",
                 kind="model_missing",
                 hint="`lmchat models --local` lists them.",
             )
@@ -197,25 +217,31 @@ class Backend:
     async def _check_engine(
         self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> Candidate:
+        """Return the engine as a candidate with all its model files, and keep the list of them."""
         files = list(await engine.files(is_refresh=is_refresh))
-        serving = engine.model
-        if serving is not None and all(file.path != serving.path for file in files):
-            files = [serving, *(file for file in files if file.name != serving.name)]
+        loaded_file = engine.model
+        if loaded_file is not None and all(file.path != loaded_file.path for file in files):
+            # it was named by its path, outside the folders that are searched
+            files = [loaded_file, *(file for file in files if file.name != loaded_file.name)]
 
-        seen: Candidate | None = None
+        candidate: Candidate | None = None
         if engine.state is EngineState.READY:
-            seen = await (await self._client.ready()).check(endpoint)
-        if seen is None or not seen.verdict.is_server:
-            seen = await _unreachable(engine, endpoint)
-        served = seen.models[0] if seen.models else None
-        models = tuple(_model(file, endpoint, engine, served) for file in files)
+            candidate = await (await self._client.ready()).check(endpoint)
+        if candidate is None or not candidate.verdict.is_server:
+            candidate = await _silent_engine(engine, endpoint)
+        reported = candidate.models[0] if candidate.models else None
+        models = tuple(_model_info(file, endpoint, engine, reported) for file in files)
         self._engine_models = models
-        step = "Choose a model file" if seen.verdict is Verdict.NO_MODEL else seen.next_step
-        return replace(seen, product=Product.BUILT_IN, models=models, next_step=step, is_own=True)
+        next_step = candidate.next_step
+        if candidate.verdict is Verdict.NO_MODEL:
+            next_step = "Choose a model file"
+        return replace(
+            candidate, product=Product.BUILT_IN, models=models, next_step=next_step, is_own=True
+        )
 
 
-async def _unreachable(engine: Engine, endpoint: Endpoint) -> Candidate:
-    """Return the candidate of an engine that does not answer requests."""
+async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
+    """Return the candidate for an engine that is off, is loading, or has crashed."""
     reason = await engine.why_crashed()
     candidate = Candidate(
         endpoint=endpoint,
@@ -227,19 +253,21 @@ async def _unreachable(engine: Engine, endpoint: Endpoint) -> Candidate:
     return replace(candidate, detail=reason.message, next_step=reason.hint or STARTS_AGAIN)
 
 
-def _serves(engine: Engine, name: str) -> bool:
+def _serves(engine: Engine, model_name: str) -> bool:
+    """Return whether the engine answers with this model now."""
     model = engine.model
-    return engine.state is EngineState.READY and model is not None and model.name == name
+    return engine.state is EngineState.READY and model is not None and model.name == model_name
 
 
-def _model(
-    file: ModelFile, endpoint: Endpoint, engine: Engine, served: ModelInfo | None
+def _model_info(
+    file: ModelFile, endpoint: Endpoint, engine: Engine, reported: ModelInfo | None
 ) -> ModelInfo:
+    """Describe a model file; for the loaded one, add what the engine has reported of it."""
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:
         state = _LOAD_STATES.get(engine.state, LoadState.NOT_LOADED)
     model = file.info(endpoint, state)
-    if served is None or state is not LoadState.LOADED or served.model_id != file.name:
+    if reported is None or state is not LoadState.LOADED or reported.model_id != file.name:
         return model
-    missing = [name for name in _SERVED_FACTS if not getattr(model, name)]
-    return replace(model, **{name: getattr(served, name) for name in missing})
+    missing = [name for name in _FIELDS_OF_RUNNING_ENGINE if not getattr(model, name)]
+    return replace(model, **{name: getattr(reported, name) for name in missing})

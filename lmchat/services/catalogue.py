@@ -18,8 +18,8 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     """A model as the picker shows it."""
 
     model: ModelInfo
-    tokens_per_second: float | None = None
-    recent_index: int | None = None
+    tokens_per_second: float | None = None  # median of earlier turns
+    recent_index: int | None = None  # 0 for the model used last; None if not used recently
     server_name: str = ""  # the user's name for its server; empty: its product is shown
 
     @property
@@ -28,17 +28,25 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
 
 def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
-    """Return the model of this name, or the only one whose name holds it; raises `WrongUse`."""
+    """Return the model of this name, or the only one whose name contains it.
+
+    Raises `WrongUse` if no model that can chat matches, or if several do.
+    """
     models = [row.model for row in rows]
     chat_models = [model for model in models if model.can_chat]
     named = find_model(name, chat_models)
     if named is not None:
         return named
-    holding = [model for model in chat_models if name.casefold() in model.model_id.casefold()]
-    if len(holding) == 1:
-        return holding[0]
-    mute = find_model(name, models)
-    error = unknown_model(name, chat_models) if mute is None else cannot_chat(mute)
+    partial_matches = [
+        model for model in chat_models if name.casefold() in model.model_id.casefold()
+    ]
+    if len(partial_matches) == 1:
+        return partial_matches[0]
+    model_without_chat = find_model(name, models)
+    if model_without_chat is None:
+        error = unknown_model(name, chat_models)
+    else:
+        error = cannot_chat(model_without_chat)
     error.hint = "Ctrl+O lists the models."
     raise error
 
@@ -54,27 +62,36 @@ class Catalogue:
         expected: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
     ) -> None:
-        """`names` are the user's names of servers by their origin."""
+        """Start with an empty list.
+
+        Args:
+            client: All servers.
+            store: Has the speeds of earlier turns.
+            expected: Addresses that the user has named.
+            names: The user's names of servers by their origin, such as http://127.0.0.1:11434.
+        """
         self._client = client
         self._store = store
         self._expected = tuple(expected)
-        self._added: tuple[Endpoint, ...] = ()
+        self._added: tuple[Endpoint, ...] = ()  # more addresses, named during this run
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
+        """Median tokens per second by server and model."""
         self.candidates: tuple[Candidate, ...] = ()
 
-    def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
-        """Return the rows of the models that are known, and the age of the oldest list."""
+    def cached_rows(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+        """Return the rows without asking servers, and the age of the oldest list in seconds."""
         listed = self._client.cached_models()
         return self._rows(listed.models, remembered), listed.age_s
 
     def expect(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless it is probed anyway."""
-        found = (candidate.endpoint for candidate in self.candidates)
-        if endpoint not in (*self._added, *self._expected, *found):
+        probed = (candidate.endpoint for candidate in self.candidates)
+        if endpoint not in (*self._added, *self._expected, *probed):
             self._added = (endpoint, *self._added)
 
     def forget(self, endpoint: Endpoint) -> None:
+        """No longer probe an address that `expect` has added."""
         self._added = tuple(added for added in self._added if added != endpoint)
 
     async def probe_all(self) -> tuple[Candidate, ...]:
@@ -83,7 +100,7 @@ class Catalogue:
         return self.candidates
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
-        """Ask all reachable servers; return the rows and the age of the oldest list."""
+        """Ask all servers that can be used; return the rows and the age of the oldest list."""
         await self.probe_all()
         usable = [candidate for candidate in self.candidates if candidate.verdict.is_usable]
         lists = await asyncio.gather(*(self._models_at(candidate.endpoint) for candidate in usable))
@@ -99,13 +116,15 @@ class Catalogue:
         return self._rows(models, remembered), age_s
 
     async def _models_at(self, endpoint: Endpoint) -> ModelList:
+        """Return the models of one server; an empty list if it fails."""
         try:
             return await self._client.models(endpoint, is_refresh=True)
         except LMChatError:
             return ModelList()
 
     def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
-        recent_indexes = {pair: index for index, pair in enumerate(remembered.recent)}
+        """Return a row for each model: recent ones first, those that cannot chat last."""
+        recent_indexes = {key: index for index, key in enumerate(remembered.recent)}
         rows: list[ModelRow] = []
         for model in models:
             key = (model.server_id, model.model_id)
@@ -116,9 +135,9 @@ class Catalogue:
                 server_name=self._names.get(model.endpoint.origin, ""),
             )
             rows.append(row)
-        return tuple(sorted(rows, key=_order))
+        return tuple(sorted(rows, key=_sort_key))
 
 
-def _order(row: ModelRow) -> tuple[bool, bool, int]:
-    """Return the sort key: recent models first, and those that cannot chat last."""
+def _sort_key(row: ModelRow) -> tuple[bool, bool, int]:
+    """Return a key that is smaller for rows further up; False is smaller than True."""
     return not row.model.can_chat, row.recent_index is None, row.recent_index or 0

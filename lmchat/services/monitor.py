@@ -19,30 +19,33 @@ KEPT_LATENCIES = 32
 
 
 class Monitor:
-    """Periodic check of one server, except while an answer streams (R-29)."""
+    """Periodic check of the server in use, except while an answer streams (R-29)."""
 
     def __init__(
         self, backend: ServerClient, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._wanted = asyncio.Event()
+        self._is_check_due = asyncio.Event()  # set to end the pause before the next check
         self._target: Target | None = None
-        self.health = Health()
-        self.is_focused = True
-        self.is_streaming = False
+        self.health = Health()  # result of the last check
+        self.is_focused = True  # whether the terminal has the focus; set by the screen
+        self.is_streaming = False  # whether any session streams an answer; set by the screen
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
-        """Check the server of this target from now on."""
-        before = self._target
+        """Check the server of this target from now on, for the first time at once.
+
+        The results of earlier checks are kept if it is the same server.
+        """
+        previous = self._target
         self._target = target
         if target is None:
             self.health = Health()
         else:
-            is_same = before is not None and target.endpoint == before.endpoint
+            is_same_server = previous is not None and target.endpoint == previous.endpoint
             self.health = replace(
-                self.health if is_same else Health(),
+                self.health if is_same_server else Health(),
                 endpoint=target.endpoint,
                 product=target.product,
                 model=target.model,
@@ -50,12 +53,13 @@ class Monitor:
         self.check_now()
 
     def check_now(self) -> None:
-        self._wanted.set()
+        """Let `watch` check without waiting for the end of its pause."""
+        self._is_check_due.set()
 
     async def watch(self) -> AsyncGenerator[Health, None]:
-        """Check repeatedly, and yield the results."""
+        """Check repeatedly until cancelled, and yield each result."""
         while True:
-            self._wanted.clear()
+            self._is_check_due.clear()
             health = None
             if self._target is not None and not self.is_streaming:
                 self.next_check_s = None
@@ -66,11 +70,12 @@ class Monitor:
                 yield health
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._wanted.wait()
+                    await self._is_check_due.wait()
             except TimeoutError:
                 continue
 
     async def _check(self, target: Target) -> Health:
+        """Check the server of a target and update `health`, unless `aim` has named another one."""
         try:
             candidate = await self._backend.check(target.endpoint)
         except LMChatError as error:
@@ -82,36 +87,41 @@ class Monitor:
                 next_step=error.hint,
             )
         if self._target is not None and self._target.endpoint == target.endpoint:
-            self.health = self._seen(candidate, self._target)
+            self.health = self._health_after(candidate, self._target)
         return self.health
 
-    def _seen(self, candidate: Candidate, target: Target) -> Health:
+    def _health_after(self, candidate: Candidate, target: Target) -> Health:
+        """Return the health of the server after a check with this result."""
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
-        is_same = candidate.verdict is self.health.verdict
+        is_same_verdict = candidate.verdict is self.health.verdict
         return replace(
             self.health,
-            since_s=self.health.since_s if is_same else self._clock(),
+            since_s=self.health.since_s if is_same_verdict else self._clock(),
             endpoint=target.endpoint,
             product=candidate.product if candidate.verdict.is_server else target.product,
             verdict=candidate.verdict,
             detail=candidate.detail,
             next_step=candidate.next_step,
             latencies_ms=(*self.health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=_model(candidate, target),
+            model=_model_after(candidate, target),
             seen_s=self._clock() if is_up else self.health.seen_s,
         )
 
 
-def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
-    """Return the model of the target as the server lists it."""
+def _model_after(candidate: Candidate, target: Target) -> ModelInfo | None:
+    """Return the model of the target with the state that the server reports.
+
+    A server that ignores the name in requests, such as llama-server, may list it under another
+    name; then the only loaded model is meant. The state of a model that is not listed is unknown.
+    """
     for model in candidate.models:
         if model.model_id == target.model_id:
             return model
     if target.model is None or not candidate.models:
         return target.model
     if candidate.product.facts.ignores_model_name and len(candidate.models) == 1:
-        only = candidate.models[0]
-        if only.state in (LoadState.LOADED, LoadState.ASLEEP):
-            return only
+        only_model = candidate.models[0]
+        if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
+            return only_model
     return replace(target.model, state=LoadState.UNKNOWN)

@@ -16,26 +16,33 @@ from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 _POLL_S = 0.1  # between two checks whether a program has ended
-_LINE_CHARS = 160
+_LINE_CHARS = 160  # of the last line of a program's output, in the message of its error
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
+"""Verdicts on an address at which a server can be started."""
 
 
 class Program(Protocol):
-    """A server that was started, as `lmchat.machine` has it."""
+    """Process of a server that was started; `lmchat.machine` has the class."""
 
     start: ServerStart
     log_file: Path
 
     @property
     def pid(self) -> int: ...
+
     @property
-    def exit_code(self) -> int | None: ...
-    async def last_line(self) -> str: ...
-    async def end(self) -> None: ...
+    def exit_code(self) -> int | None:
+        """None while the process runs."""
+
+    async def last_line(self) -> str:
+        """Return the last line of its output."""
+
+    async def end(self) -> None:
+        """End the process and its children."""
 
 
 class ServerLauncher:
-    """Launcher of servers; ends those that end with lmchat."""
+    """Starts model servers, one of each product, and ends those that end with lmchat."""
 
     def __init__(
         self,
@@ -45,29 +52,39 @@ class ServerLauncher:
         free_port: Callable[[int], int],
         engine_command: str = "",
     ) -> None:
-        """`find`, `run` and `free_port` block; they are called in threads.
+        """Start nothing yet. The functions block; they are called in threads.
 
-        `engine_command` installs the built-in engine; empty where it is installed.
+        Args:
+            find: Finds the installed servers.
+            run: Starts a server.
+            free_port: Returns a free port, the given one if it is free.
+            engine_command: Command that installs the built-in engine; empty if it is installed.
         """
         self._find = find
         self._run = run
         self._free_port = free_port
         self._started: dict[Product, Program] = {}
         self.engine_command = engine_command
-        self.installed: tuple[Installed, ...] | None = (
-            None  # installed servers; None before the first search
-        )
+        self.installed: tuple[Installed, ...] | None = None
+        """Installed servers; None before the first search."""
 
     async def find_installed(self) -> None:
-        """Find the installed servers."""
+        """Search this machine for installed servers, and set `installed`."""
         self.installed = tuple(await run_abandonable(self._find))
 
     @property
     def running(self) -> tuple[Program, ...]:
+        """The programs that were started and have not ended."""
         started = self._started.values()
         return tuple(program for program in started if program.exit_code is None)
 
-    async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
+    async def prepare_with_file(
+        self, candidate: Candidate, program: str, file: Path
+    ) -> ServerStart:
+        """Return how to start llama-server with a model file, at a free port of this machine.
+
+        `program` is the path of llama-server; the port of `candidate` is taken if it is free.
+        """
         port = await asyncio.to_thread(self._free_port, candidate.endpoint.port)
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
         return ServerStart(
@@ -78,29 +95,36 @@ class ServerLauncher:
         )
 
     async def begin(self, start: ServerStart) -> Program:
-        """Start a server, unless one of its product runs already."""
+        """Start a server and return it; if one of its product runs already, return that one."""
         program = self._started.get(start.product)
         if program is None or program.exit_code is not None:
-            program = self._started[start.product] = await asyncio.to_thread(self._run, start)
+            program = await asyncio.to_thread(self._run, start)
+            self._started[start.product] = program
         return program
 
     async def watch(self, program: Program) -> None:
-        """Return when a command has ended well; raise `LMChatError` where a server has ended."""
+        """Wait until a started process has ended; raise `LMChatError` if that is a failure.
+
+        It is none if the process was a command that only starts its server in the background, or
+        if `aclose` has ended it.
+        """
         while (code := program.exit_code) is None:  # noqa: ASYNC110 - no event on all systems
             await asyncio.sleep(_POLL_S)
         has_failed = code != 0 or program.start.lifetime is not Lifetime.BRIEF
-        if has_failed and program in self._started.values():  # else it was let go
-            raise await _failure(program, code)
+        was_closed = program not in self._started.values()
+        if has_failed and not was_closed:
+            raise await _exit_error(program, code)
 
     async def aclose(self) -> None:
+        """End the servers that end with lmchat; the others continue."""
         started = list(self._started.values())
         self._started.clear()
         tied = [program for program in started if program.start.lifetime is Lifetime.TIED]
         await asyncio.gather(*(program.end() for program in tied))
 
 
-def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
-    """Return how to start a server that does not run; None if lmchat cannot start it."""
+def possible_start(candidate: Candidate, installed: Installed) -> ServerStart | None:
+    """Return how to start the installed server of an address; None if lmchat cannot start it."""
     lifetime = candidate.product.facts.lifetime
     can_start = (
         is_startable(candidate) and is_absolute_path(installed.program) and bool(installed.start)
@@ -116,14 +140,16 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
 
 
 def is_startable(candidate: Candidate) -> bool:
-    """Whether it is an address of this machine at which nothing answers."""
+    """Whether a server could be started at this address: on this machine, where none answers."""
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
 
 
-async def _failure(program: Program, code: int) -> LMChatError:
+async def _exit_error(program: Program, code: int) -> LMChatError:
+    """Return the error for a server that has ended, with the last line of its output."""
     message = f"{safe_line(program.start.short)} ended with exit code {code}"
-    if line := safe_line(await program.last_line(), limit=_LINE_CHARS).rstrip("."):
-        message += f": {line}"
+    last_line = safe_line(await program.last_line(), limit=_LINE_CHARS).rstrip(".")
+    if last_line:
+        message += f": {last_line}"
     return LMChatError(
         f"{message}.",
         hint=f"Its output: {safe_line(str(program.log_file))}",

@@ -13,9 +13,9 @@ from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Verdict
 from lmchat.files import is_absolute_path
-from lmchat.services.server_launcher import Program, is_startable, start_of
+from lmchat.services.server_launcher import Program, is_startable, possible_start
 
-NOTHING = "No model server answers on this machine yet."
+NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (
     Verdict.NEEDS_KEY,
     Verdict.KEY_REJECTED,
@@ -26,6 +26,7 @@ _ONE_STEP_AWAY = (
 """Verdicts after which one step on the page is enough to chat."""
 _USABLE = "{} answers."
 _OTHER_USABLE = "The server you named does not answer. {} does."
+# sentences about a server that answers, with which a chat cannot begin yet
 _HEADLINES: Mapping[Verdict, str] = {
     Verdict.NEEDS_KEY: "{name} answers, but needs an API key.",
     Verdict.KEY_REJECTED: "{name} answers, but rejected the API key.",
@@ -41,7 +42,7 @@ class RowAction(Enum):
     NOTHING = auto()
     CHOOSE = auto()
     START = auto()
-    START_WITH_FILE = auto()
+    START_WITH_FILE = auto()  # start llama-server with a model file of this disk
     WAIT = auto()  # a server was started and does not answer yet
 
 
@@ -49,32 +50,33 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     """A server as the welcome page shows it; its texts may come from outside."""
 
     candidate: Candidate
-    found: str
+    result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str
     action: RowAction = RowAction.NOTHING
-    start: ServerStart | None = None
-    program: str = ""
+    start: ServerStart | None = None  # for `START` and `WAIT`
+    program: str = ""  # path of llama-server, for `START_WITH_FILE`
     is_here: bool = True  # whether the product is installed on this machine, or may be
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
-    """Servers, model files and programs of this machine that do not answer."""
+    """What this machine has for a start of a server: programs, model files, the engine."""
 
-    installed: tuple[Installed, ...] | None = None
-    running: tuple[Program, ...] = ()
+    installed: tuple[Installed, ...] | None = None  # None before the first search
+    running: tuple[Program, ...] = ()  # servers that lmchat has started
     files: tuple[ModelFile, ...] = ()
-    offer: DemoOffer | None = None
+    offer: DemoOffer | None = None  # the demo model that the engine can download
     engine_command: str = ""  # command that installs the built-in engine, where that is missing
     last_model: str = ""  # model of the built-in engine, where that was used last
 
 
-def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
+def server_rows(candidates: Sequence[Candidate], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return the rows; first those of servers that answer, then of installed products."""
-    rows = [_row(candidate, here) for candidate in candidates]
+    rows = [_row(candidate, machine) for candidate in candidates]
     return tuple(sorted(rows, key=_rank))  # a stable sort: equal ranks keep their order
 
 
 def _rank(row: ServerRow) -> int:
+    """Return 0 for a server that runs, 1 for one that may be installed, 2 for others."""
     verdict = row.candidate.verdict
     if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
         return 0
@@ -89,30 +91,32 @@ def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
     return None
 
 
-def _row(candidate: Candidate, here: MachineState) -> ServerRow:
+def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
+    """Return the row of an address: to choose, to start, or to install its server."""
     can_choose = candidate.verdict.is_server or candidate.can_be_allowed
     row = ServerRow(
         candidate=candidate,
-        found="not allowed" if candidate.is_forbidden else candidate.finding,
+        result="not allowed" if candidate.is_forbidden else candidate.finding,
         next_step=candidate.next_step,
         action=RowAction.CHOOSE if can_choose else RowAction.NOTHING,
     )
     if not can_choose:
-        for program in here.running:
+        for program in machine.running:
             if program.start.endpoint == candidate.endpoint:
                 return _starting_row(row, program)
-    if here.installed is None or candidate.is_own or not is_startable(candidate):
+    if machine.installed is None or candidate.is_own or not is_startable(candidate):
         return row
-    for installed in here.installed:
+    for installed in machine.installed:
         if installed.product is candidate.product:
-            return _installed_row(row, installed, has_files=bool(here.files))
+            return _installed_row(row, installed, has_files=bool(machine.files))
     return _missing_row(row)
 
 
 def _starting_row(row: ServerRow, program: Program) -> ServerRow:
+    """Return the row of a server that was started and does not answer yet."""
     return replace(
         row,
-        found="starting",
+        result="starting",
         next_step=f"{program.start.short} runs (process {program.pid})",
         action=RowAction.WAIT,
         start=program.start,
@@ -120,22 +124,29 @@ def _starting_row(row: ServerRow, program: Program) -> ServerRow:
 
 
 def _missing_row(row: ServerRow) -> ServerRow:
-    """Return the row of a product that is not installed; a program that answers is here anyway."""
+    """Return the row of a product that was not found among the installed ones.
+
+    If its server is off, its program runs, so it is installed nevertheless.
+    """
     is_off = row.candidate.verdict is Verdict.SERVER_OFF
     where_to_get = "" if is_off else row.candidate.product.facts.where_to_get
     return replace(
         row,
-        found=row.candidate.verdict.value,
+        result=row.candidate.verdict.value,
         next_step=where_to_get or row.next_step,
         is_here=is_off,
     )
 
 
 def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> ServerRow:
+    """Return the row of an installed product that does not answer, with how to start it.
+
+    `has_files` says whether this disk has model files, with which llama-server can be started.
+    """
     candidate = row.candidate
     is_off = candidate.verdict is Verdict.SERVER_OFF
-    row = replace(row, found=candidate.verdict.value if is_off else "not running")
-    start = start_of(candidate, installed)
+    row = replace(row, result=candidate.verdict.value if is_off else "not running")
+    start = possible_start(candidate, installed)
     if start is not None:
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
     can_serve_files = candidate.product is Product.LLAMA_CPP and is_absolute_path(installed.program)
@@ -146,44 +157,49 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
             program=installed.program,
             action=RowAction.START_WITH_FILE,
         )
-    return row if is_off else replace(row, next_step=installed.start_words or row.next_step)
+    if is_off or not installed.start_words:
+        return row
+    return replace(row, next_step=installed.start_words)
 
 
 def headline_of(candidates: Sequence[Candidate]) -> str:
-    """Return the state of the servers in one sentence, which may hold words of a server."""
-    if (lacking := _lacking(candidates)) is not None:
-        sentence = _HEADLINES[lacking.verdict]
-        return sentence.format(name=_name(lacking), host=lacking.endpoint.host)
+    """Return the state of the servers in one sentence, which may contain text of a server."""
+    unready = _first_unready(candidates)
+    if unready is not None:
+        sentence = _HEADLINES[unready.verdict]
+        return sentence.format(name=_server_name(unready), host=unready.endpoint.host)
+
     is_any_named = any(candidate.is_own for candidate in candidates)
     for candidate in candidates:
         if candidate.verdict.is_usable:
             sentence = _OTHER_USABLE if is_any_named else _USABLE
             return sentence.format(candidate.product.value)
-    named = _only_named(candidates)
+
+    named = _only_named_with_error(candidates)
     if named is None:
-        return NOTHING
+        return NO_SERVER
     has_host = named.endpoint.host in named.detail
     return named.detail if has_host else f"{named.endpoint.netloc}: {named.detail}"
 
 
 def advice_of(candidates: Sequence[Candidate]) -> str:
     """Return the one step that is missing for a chat; empty if it is more than one."""
-    candidate = _lacking(candidates)
-    has_usable = any(found.verdict.is_usable for found in candidates)
-    if candidate is None and not has_usable:
-        candidate = _only_named(candidates)
-    if candidate is None or not candidate.next_step:
+    advised = _first_unready(candidates)
+    has_usable = any(candidate.verdict.is_usable for candidate in candidates)
+    if advised is None and not has_usable:
+        advised = _only_named_with_error(candidates)
+    if advised is None or not advised.next_step:
         return ""
-    step = f"Next: {candidate.next_step}"
-    if candidate.can_be_allowed:
+    step = f"Next: {advised.next_step}"
+    if advised.can_be_allowed:
         return f"{step}, or type the address here to allow it for this run"
-    if candidate.kind == "certificate":  # the trusted ones are read once in a run
+    if advised.kind == "certificate":  # lmchat reads the trusted ones once, when it starts
         return f"{step} Then start lmchat again."
     return f"{step} (this page then continues)"
 
 
-def _lacking(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first server that answers and lacks one thing."""
+def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the first server that answers but needs one step: a key, a host name, a model."""
     for candidate in candidates:
         has_model = candidate.verdict.is_usable and candidate.has_model
         if candidate.verdict in _HEADLINES and not has_model:
@@ -191,16 +207,17 @@ def _lacking(candidates: Sequence[Candidate]) -> Candidate | None:
     return None
 
 
-def _only_named(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the user named, if it is only one, and failed with an error."""
-    own = [candidate for candidate in candidates if candidate.is_own]
-    return own[0] if len(own) == 1 and own[0].detail else None
+def _only_named_with_error(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the server that the user named, if it is only one, and has failed with an error."""
+    named = [candidate for candidate in candidates if candidate.is_own]
+    return named[0] if len(named) == 1 and named[0].detail else None
 
 
-def _name(candidate: Candidate) -> str:
+def _server_name(candidate: Candidate) -> str:
+    """Return the product for a server of this machine, else with its address."""
     endpoint = candidate.endpoint
     if candidate.product is Product.OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
-    is_known = endpoint.is_loopback and not candidate.is_own
+    is_usual_address = endpoint.is_loopback and not candidate.is_own
     name = candidate.product.value
-    return name if is_known else f"{name} at {endpoint.netloc}"
+    return name if is_usual_address else f"{name} at {endpoint.netloc}"

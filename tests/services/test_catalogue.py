@@ -58,7 +58,7 @@ async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by
 
 async def test_what_is_known_comes_without_asking_and_tells_its_age():
     asked = backend()
-    rows, age_s = Catalogue(asked, Speeds({})).known(Remembered())
+    rows, age_s = Catalogue(asked, Speeds({})).cached_rows(Remembered())
     assert (len(rows), age_s, asked.checks) == (4, 40, 0)
 
 

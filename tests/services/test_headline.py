@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.services.server_rows import NOTHING, advice_of, headline_of
+from lmchat.services.server_rows import NO_SERVER, advice_of, headline_of
 from tests.support.scripted_backend import candidate, model
 
 BOX = Endpoint.parse("http://gpu-box:1337")
@@ -65,8 +65,8 @@ def test_another_server_that_answers_is_told_where_the_named_one_is_away():
 
 
 def test_where_nothing_is_near_to_a_chat_the_page_says_so():
-    assert (headline_of([]), advice_of([])) == (NOTHING, "")
-    assert headline_of([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NOTHING
+    assert (headline_of([]), advice_of([])) == (NO_SERVER, "")
+    assert headline_of([candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]) == NO_SERVER
 
 
 def test_a_server_that_waits_for_a_choice_is_not_held_against_a_name_that_nobody_gave():

@@ -107,7 +107,9 @@ async def test_at_the_end_what_is_tied_ends_once_and_nothing_else():
 
 async def test_a_model_file_is_served_at_a_free_port_of_this_machine_alone():
     place = candidate(endpoint=Endpoint.parse("http://127.0.0.1:9931"), product=Product.LLAMA_CPP)
-    start = await starts_of().with_file(place, "/usr/bin/llama-server", Path("/m/-a b.gguf"))
+    start = await starts_of().prepare_with_file(
+        place, "/usr/bin/llama-server", Path("/m/-a b.gguf")
+    )
     assert start.argv == (
         *("/usr/bin/llama-server", "-m", "/m/-a b.gguf"),
         *("--host", "127.0.0.1", "--port", "9934"),

@@ -46,7 +46,7 @@ def found(
 
 def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
     place = found(Product.OLLAMA)
-    assert (place.found, place.next_step, place.action) == (
+    assert (place.result, place.next_step, place.action) == (
         "not running",
         "ollama serve",
         RowAction.START,
@@ -57,7 +57,7 @@ def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
 
 def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
     place = found(Product.LM_STUDIO, Verdict.SERVER_OFF)
-    assert (place.found, place.next_step, place.action) == (
+    assert (place.result, place.next_step, place.action) == (
         "server off",
         "lms server start",
         RowAction.START,
@@ -91,7 +91,7 @@ def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
 @pytest.mark.parametrize("product", [one for one in Product if one.facts.where_to_get])
 def test_what_is_not_installed_says_where_to_get_it(product):
     place = found(product, here=MachineState(installed=()))
-    assert (place.found, place.action, place.is_here) == ("refused", RowAction.NOTHING, False)
+    assert (place.result, place.action, place.is_here) == ("refused", RowAction.NOTHING, False)
     assert place.next_step == product.facts.where_to_get
 
 
@@ -106,7 +106,7 @@ def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started
 
 def test_before_anybody_has_looked_nothing_is_said_of_it():
     place = found(Product.OLLAMA, here=MachineState())
-    assert (place.found, place.next_step) == ("refused", "Its own step")
+    assert (place.result, place.next_step) == ("refused", "Its own step")
 
 
 @pytest.mark.parametrize("verdict", [Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR])
@@ -140,7 +140,7 @@ def test_what_was_started_says_so_until_it_answers():
     )
     here = MachineState(installed=(OLLAMA,), running=(Runs(start),))
     place = found(Product.OLLAMA, here=here)
-    assert (place.found, place.next_step, place.action) == (
+    assert (place.result, place.next_step, place.action) == (
         "starting",
         "ollama serve runs (process 7)",
         RowAction.WAIT,

@@ -50,7 +50,7 @@ class ModelSwitch:
             self._app.post_message(ShowServers())
             return
         target = self._target.value
-        rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
+        rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.remembered)
         picker = ModelPicker(
             self._with_loading(rows),
             age_s=age_s,
@@ -75,7 +75,7 @@ class ModelSwitch:
         try:
             rows, age_s = await catalogue.refresh(remembered)
         except LMChatError as error:
-            rows, age_s = catalogue.known(remembered)
+            rows, age_s = catalogue.cached_rows(remembered)
             note = error.message
         for picker in screens_of(self._app, "ModelPicker"):
             picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
@@ -116,7 +116,7 @@ class ModelSwitch:
 
         Raises `WrongUse` for an unknown name.
         """
-        rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
+        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.remembered)
         if not name.isdigit():
             self.switch_to(matching_model(name, rows))
             return

@@ -131,7 +131,7 @@ class ServerStarts:
         """Start the server of a row with a model file that the user chooses."""
         file = await self._ask(FilePicker(self.machine.files, verb="show the command"))
         if file and self._launcher:
-            start = await self._launcher.with_file(row.candidate, row.program, file.path)
+            start = await self._launcher.prepare_with_file(row.candidate, row.program, file.path)
             await self.start(start)
 
     async def start(self, start: ServerStart) -> None:

@@ -137,7 +137,7 @@ def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
     if server.action is RowAction.WAIT:
         style = _WARN
     name = safe_line(_name(candidate))
-    result, _, seen = safe_line(server.found).partition(": ")
+    result, _, seen = safe_line(server.result).partition(": ")
     return ServerLine(
         key=None if server.action is RowAction.NOTHING else candidate.endpoint,
         sign=getattr(icons, _SIGNS.get(style, "off")),

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from lmchat.domain.server import Candidate
 from lmchat.services.server_rows import (
-    NOTHING,
+    NO_SERVER,
     RowAction,
     ServerRow,
     advice_of,
@@ -96,7 +96,7 @@ class WelcomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield LineWidget([styled("lmchat", STRONG)], classes="name gap")
-            yield Static(styled(NOTHING, STRONG), id="welcome-headline")
+            yield Static(styled(NO_SERVER, STRONG), id="welcome-headline")
             yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
