@@ -91,11 +91,11 @@ def check(context: Context) -> int:
 
 
 class _CheckedValue(Struct, frozen=True, kw_only=True):
-    """A value of the configuration, and the function that raises if it cannot be used."""
+    """A value of the configuration, and how to find out whether it can be used."""
 
-    key_path: KeyPath
+    key_path: KeyPath  # such as ("endpoints", 0, "url")
     value: str
-    check: Callable[[str], object]
+    check: Callable[[str], object]  # raises `LMChatError` for a value that cannot be used
 
 
 def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
@@ -128,6 +128,7 @@ def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
 
 def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Problem:
     """Return the problem of an unusable value, without the value, which may hold a password."""
+    # of "Endpoint not allowed: the port is wrong.", only "the port is wrong"
     reason = error.message.partition(": ")[2].rstrip(".")
     if key_path[0] == "allowed_hosts":
         reason = 'write "host" or "host:port"'
@@ -143,7 +144,7 @@ def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Proble
 
 
 def _theme_problems(context: Context) -> Iterator[Problem]:
-    """Yield a problem if the configured theme does not exist."""
+    """Yield a problem if the configured theme does not exist; it names a similar one or all."""
     loaded = context.loaded
     name = loaded.settings.ui.theme
     if not name:

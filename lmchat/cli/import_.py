@@ -31,7 +31,7 @@ _BYTES_PER_MB = 1024 * 1024
 _INTERRUPTED = 130  # exit code
 _MAX_LISTED = 50  # sessions, or notes, that are listed one by one
 
-Sources = Sequence[tuple[str, Sequence[str]]]
+_Sources = Sequence[tuple[str, Sequence[str]]]
 """Formats or programs, as `--from` names them, each with its files."""
 
 
@@ -42,6 +42,7 @@ async def import_files(context: Context) -> int:
     outcome = await _import(context)
     output.show_progress("")
 
+    # a single file that was refused is the error of the command, not one line of a report
     is_only_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
     if is_only_refusal:
         _, error = outcome.refused[0]
@@ -84,7 +85,7 @@ async def _import(context: Context) -> ImportOutcome:
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=find_places, report_progress=context.output.show_progress)
-        sources: Sources = [(options.source, options.files)]
+        sources: _Sources = [(options.source, options.files)]
         try:
             if not options.files:
                 sources = await _confirmed_programs(context, importer)
@@ -97,7 +98,7 @@ async def _import(context: Context) -> ImportOutcome:
     return outcome
 
 
-async def _confirmed_programs(context: Context, importer: Importer) -> Sources:
+async def _confirmed_programs(context: Context, importer: Importer) -> _Sources:
     """Show which chats other programs have, and ask; return what the user wants to import.
 
     `--yes` and `--dry-run` answer the question; without a terminal, it raises `WrongUse`.
@@ -146,9 +147,10 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
             result = chat_sentence(chat, is_trial=options.dry_run)
             output.print_lines([f"{chat.file}: {result}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
-        new_chats = [chat for chat in outcome.chats if not chat.was_known]
-        # an imported chat has the name of its program as its tag
-        programs = set() if options.files else {chat.header.tags for chat in new_chats}
+        programs: set[tuple[str, ...]] = set()
+        if not options.files:
+            # a chat of another program has the program's name as its only tag
+            programs = {chat.header.tags for chat in outcome.chats if not chat.was_known}
         total = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
         output.print_lines([f"{total}."])
     _note_losses(context, outcome)

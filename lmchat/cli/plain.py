@@ -46,6 +46,7 @@ def run_plain(context: Context) -> int:
     reader = LineReader(term=os.environ.get("TERM", ""))
     os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
     if sys.stdin is not None:
+        # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
     stack = AsyncExitStack()
@@ -53,7 +54,7 @@ def run_plain(context: Context) -> int:
         try:
             turns = runner.run(_open(context, stack, reader))
             chat = PlainChat(turns, reader)
-            chat.talk(runner, signals)
+            chat.run_until_end(runner, signals)
         except KeyboardInterrupt:
             if not signals:
                 raise
@@ -94,17 +95,17 @@ class PlainChat:
     """The loop that reads prompts and slash commands."""
 
     def __init__(self, turns: PlainTurns, reader: LineReader) -> None:
-        self.exit_code = 0
+        self.exit_code = 0  # on a pipe, that of the first error
         self._turns = turns
         self._output = turns.output
         self._sessions = PlainSessions(turns)
         self._commands = PlainCommands(turns, self._sessions)
         self._reader = reader
-        self._has_begun = not turns.is_terminal
-        self._is_reading = False
+        self._has_begun = not turns.is_terminal  # on a pipe, there is nothing to show at first
+        self._is_reading = False  # still true after Ctrl+C at the prompt
 
-    def talk(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
-        """Read and do one line after the other until the chat ends.
+    def run_until_end(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
+        """Read and handle one line after the other until the chat ends.
 
         Ctrl+C at a terminal stops only what runs. `signals` has the numbers of other signals that
         have arrived; after one of them, and on a pipe, `KeyboardInterrupt` is raised.
@@ -112,7 +113,7 @@ class PlainChat:
         is_terminal = self._turns.is_terminal
         while not self._commands.is_leaving:
             try:
-                self._do_next(runner)
+                self._run_step(runner)
             except KeyboardInterrupt:
                 if signals or not is_terminal:
                     raise
@@ -124,16 +125,16 @@ class PlainChat:
                     self.exit_code = self.exit_code or error.exit_code
                     self._commands.is_leaving = isinstance(error, NoServerFound)
 
-    def _do_next(self, runner: asyncio.Runner) -> None:
-        """Read a line and do it; at a terminal, the first call begins the chat instead."""
+    def _run_step(self, runner: asyncio.Runner) -> None:
+        """Read a line and handle it; at a terminal, the first call begins the chat instead."""
         if not self._has_begun:
             self._has_begun = True
             runner.run(self._begin())
             return
         self._is_reading = True
-        text = self._read()
+        text = self._read_text()
         self._is_reading = False
-        runner.run(self._do(text))
+        runner.run(self._handle(text))
 
     async def _begin(self) -> None:
         """Prepare the terminal, and show the session and the model."""
@@ -147,7 +148,7 @@ class PlainChat:
             self._output.note("Temporary: this chat is in memory only.")
         self._output.note("/help lists the commands.")
 
-    def _read(self) -> str | None:
+    def _read_text(self) -> str | None:
         """Wait for the next line or paste and return it; None at the end of the input.
 
         A line that begins with three quotes continues until three quotes end it.
@@ -176,7 +177,7 @@ class PlainChat:
                 text += "\n" + self._reader.read(prompt)
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
-    async def _do(self, text: str | None) -> None:
+    async def _handle(self, text: str | None) -> None:
         """Run a slash command or send a prompt; None, the end of the input, ends the chat."""
         if text is None:
             self._commands.is_leaving = True

@@ -43,11 +43,11 @@ class PlainCommands:
             "/edit": self._edit,
             "/effort": models.use_effort,
             "/export": sessions.export,
-            "/file": self._file,
+            "/file": self._attach_file,
             "/help": self._help,
             "/model": models.use_model,
             "/new": sessions.begin,
-            "/p": self._preset,
+            "/p": self._send_preset,
             "/profile": models.use_profile,
             "/quit": self._quit,
             "/retry": self._retry,
@@ -109,7 +109,7 @@ class PlainCommands:
         presets = list(self._turns.runtime.settings.prompts)
         return presets or ["No presets: add [prompts.NAME] to config.toml."]
 
-    async def _preset(self, name_and_text: str) -> None:
+    async def _send_preset(self, name_and_text: str) -> None:
         """Send the prompt that a preset makes of a text."""
         name, _, text = name_and_text.partition(" ")
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
@@ -122,7 +122,7 @@ class PlainCommands:
         settings = await self._turns.connect_for_turn()
         answer = self._last_answer()
         conversation = self._turns.conversation
-        await self._turns.print(conversation.regenerate(answer.message_id, settings))
+        await self._turns.print_turn(conversation.regenerate(answer.message_id, settings))
 
     async def _continue(self, _: str) -> None:
         """Ask for the rest of the last answer; if it has no text yet, for another version."""
@@ -132,7 +132,7 @@ class PlainCommands:
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation
         begin_turn = conversation.resume if has_words(answer) else conversation.regenerate
-        await self._turns.print(begin_turn(answer.message_id, settings))
+        await self._turns.print_turn(begin_turn(answer.message_id, settings))
 
     def _last_answer(self) -> ChatMessage:
         """Return the last answer of the session; raises `WrongUse` without one."""
@@ -156,23 +156,23 @@ class PlainCommands:
         words = "edit it, and press Enter to send it again."
         self._output.note(f"The last prompt is on the next line; {words}")
 
-    async def _file(self, name: str) -> None:
-        """Attach a file to the next prompt; ask first if it is outside this folder."""
+    async def _attach_file(self, name: str) -> None:
+        """Attach a file to the next prompt; at a terminal, ask first if it is not in this folder."""
         path = expanded_path(name)
         if self._turns.is_terminal:
-            for outside in await files_outside([path], Path.cwd()):
-                await self._require_consent(outside)
+            for outside_path in await files_outside([path], Path.cwd()):
+                await self._require_consent(outside_path)
         self._turns.add_file(await read_attachment(path))
 
-    async def _require_consent(self, outside: Path) -> None:
+    async def _require_consent(self, path: Path) -> None:
         """Ask before a file outside this folder is read: its path may have been pasted.
 
         Raises `WrongUse` unless the user answers yes.
         """
-        statement = f"{safe_line(str(outside), limit=_MAX_PATH)} is outside this folder"
+        statement = f"{safe_line(str(path), limit=_MAX_PATH)} is outside this folder"
         if not can_ask():
             raise WrongUse(f"{statement}.", hint="lmchat asks before it reads it, on stderr.")
-        drop_typed(sys.stdin.fileno())  # a paste is no answer
+        drop_typed(sys.stdin.fileno())  # lines of a paste do not answer the question
         if not await ask_yes_no(f"{statement}. Attach it?", self._turns.read_answer):
             hint = "To attach it, repeat /file and answer y."
             raise WrongUse("The file was not attached.", hint=hint)

@@ -89,7 +89,9 @@ class PlainModels:
 
     def efforts(self) -> list[str]:
         """Return a line for each level of reasoning effort; one of them is in use."""
-        return _choices(LEVELS, self._next_turn.options.chat.reasoning_effort or LEVELS[-1])
+        default_level = LEVELS[-1]  # the model's own
+        current_level = self._next_turn.options.chat.reasoning_effort or default_level
+        return _choices(LEVELS, current_level)
 
     async def use_effort(self, level: str) -> None:
         self._next_turn.use_effort(level)

@@ -35,22 +35,25 @@ class PlainSessions:
 
     async def open(self, argument: str) -> None:
         """Open a session by its id, or by its number in the list; without argument, list them."""
-        store = self._turns.runtime.store
         if not argument:
-            self._listed = (await store.list_sessions())[:_MAX_SESSIONS]
-            lines = [
-                f"{number}. {_session_words(header)}"
-                for number, header in enumerate(self._listed, 1)
-            ]
-            self._output.print_lines(lines or ["There are no saved sessions."])
+            await self._list_newest()
             return
         id_or_prefix = argument
         if argument.isdecimal() and 0 < int(argument) <= len(self._listed):
             id_or_prefix = self._listed[int(argument) - 1].session_id
-        session_id = await store.find(id_or_prefix)
+        session_id = await self._turns.runtime.store.find(id_or_prefix)
         sessions = self._turns.sessions
         sessions.show(await sessions.load(session_id))
         await self.show()
+
+    async def _list_newest(self) -> None:
+        """Print the newest sessions with a number each, which `open` takes."""
+        headers = await self._turns.runtime.store.list_sessions()
+        self._listed = headers[:_MAX_SESSIONS]
+        lines = [
+            f"{number}. {_session_words(header)}" for number, header in enumerate(self._listed, 1)
+        ]
+        self._output.print_lines(lines or ["There are no saved sessions."])
 
     async def show(self) -> None:
         """At a terminal, print the last prompt and answer, and offer the draft of the session."""
@@ -63,12 +66,15 @@ class PlainSessions:
             is_prompt = message.role is Role.USER
             self._output.note("You:" if is_prompt else f"{message.model or message.role}:")
             self._output.print_text(message.text)
+        # the draft of a session without a message is saved under an empty id
+        await self._offer_draft(conversation.header.session_id if conversation.messages else "")
 
+    async def _offer_draft(self, session_id: str) -> None:
+        """Load the draft of a session: its text is on the next line, its files are attached."""
         sessions = self._turns.sessions
         next_prompt = self._turns.next_prompt
-        # drafts of sessions without a message are saved under an empty id
-        next_prompt.draft_id = conversation.header.session_id if conversation.messages else ""
-        draft = await sessions.drafts.load(next_prompt.draft_id)
+        next_prompt.draft_id = session_id
+        draft = await sessions.drafts.load(session_id)
         next_prompt.text, files = sessions.files.split(draft)
         for file in files:
             self._turns.add_file(file)

@@ -84,22 +84,23 @@ class PlainTurns:
         settings = await self.connect_for_turn()
         next_turn = self.sessions.next_turn
         conversation = self.conversation
-        is_compacting = next_turn.options.chat.auto_compact and not edited_id
-        if is_compacting and next_turn.can_compact(conversation, text):
+        may_compact = next_turn.options.chat.auto_compact and not edited_id
+        if may_compact and next_turn.can_compact(conversation, text):
             await self.compact()
 
         files = self.next_prompt.take_files()
         await self._delete_draft()
         if edited_id:
-            await self.print(conversation.edit(edited_id, text, settings, files or None))
+            new_files = files or None  # None: the new version has the files of the old one
+            await self.print_turn(conversation.edit(edited_id, text, settings, new_files))
         else:
-            await self.print(conversation.send(text, settings, files))
+            await self.print_turn(conversation.send(text, settings, files))
 
     async def compact(self) -> None:
         """Have the model summarise the older messages, and print the summary."""
         settings = await self.connect_for_turn()
         prompt = self.sessions.next_turn.options.compact_prompt
-        await self.print(self.conversation.compact(prompt, settings))
+        await self.print_turn(self.conversation.compact(prompt, settings))
         self.output.note(
             "This summary takes the place of the older messages; "
             "/undo on the screen brings them back."
@@ -114,7 +115,7 @@ class PlainTurns:
         with suppress(LMChatError):  # the prompt is sent even if the draft cannot be deleted
             await self.sessions.drafts.write()
 
-    async def print(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
+    async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
         """Print an answer while it arrives; raises the error that it ends with.
 
         `turn` yields the events of the turn and is closed at the end. Calls that need approval are
