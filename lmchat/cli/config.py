@@ -194,7 +194,7 @@ def _section_entries(context: Context) -> list[_Entry]:
         for row in section.rows.values():
             key = section.key(row.name)
             value = getattr(values, row.name)
-            masked = _MASK if row.is_secret and value else _without_password(key, value)
+            masked = _MASK if row.is_secret and value else _mask_wrong_address(key, value)
             entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
     return entries
 
@@ -209,19 +209,19 @@ def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
     for number, endpoint in enumerate(settings.endpoints, 1):
         tables[f"endpoints[{number}]"] = _masked_endpoint(endpoint)
     for name, profile in settings.profiles.items():
-        tables[f"profiles.{name}"] = _set_fields(profile)
+        tables[f"profiles.{name}"] = _changed_fields(profile)
     for name, preset in settings.prompts.items():
-        tables[f"prompts.{name}"] = _set_fields(preset)
+        tables[f"prompts.{name}"] = _changed_fields(preset)
     return [_Entry(key=key, value=value, origin=file_origin) for key, value in tables.items()]
 
 
-def _set_fields(struct: Struct) -> dict[str, object]:
-    """Return the fields that differ from their default."""
+def _changed_fields(struct: Struct) -> dict[str, object]:
+    """Return the fields whose values differ from their defaults, by name."""
     values: dict[str, object] = {}
     for field in fields(struct):
         value = getattr(struct, field.name)
         if isinstance(value, Struct):
-            values[field.name] = _set_fields(value)
+            values[field.name] = _changed_fields(value)
         elif value != field.default:
             values[field.name] = value
     return values
@@ -230,9 +230,9 @@ def _set_fields(struct: Struct) -> dict[str, object]:
 def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
     """Return an entry of `[[endpoints]]` without what may hold an API key or a password.
 
-    That is the key, the command that prints it, and an address that is wrong.
+    These are the key, the command that prints it, and an address that is wrong.
     """
-    values = _set_fields(endpoint)
+    values = _changed_fields(endpoint)
     for name in ("api_key", "api_key_cmd"):
         if name in values:
             values[name] = _MASK
@@ -244,19 +244,19 @@ def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
 def _masked_server(server: McpSettings) -> dict[str, object]:
     """Return an entry of `[[mcp]]` without what may hold an API key.
 
-    That are arguments, values of environment variables and the path of its address.
+    These are its arguments, values of environment variables, and the path of its address.
     """
-    values = _set_fields(server)
+    values = _changed_fields(server)
     if server.env:
         values["env"] = dict.fromkeys(server.env, _MASK)
     if server.args:
         values["args"] = [_MASK] * len(server.args)
     if server.url:
-        values["url"] = _without_path(server.url) if is_address(server.url) else _MASK
+        values["url"] = _mask_unusual_path(server.url) if is_address(server.url) else _MASK
     return values
 
 
-def _without_path(url: str) -> str:
+def _mask_unusual_path(url: str) -> str:
     """Return an address with its path masked, as some services put a token there.
 
     The usual paths of MCP servers stay.
@@ -266,7 +266,7 @@ def _without_path(url: str) -> str:
     return url if is_usual else f"{parts.scheme}://{parts.netloc}/{_MASK}"
 
 
-def _without_password(key: str, value: object) -> object:
+def _mask_wrong_address(key: str, value: object) -> object:
     """Return the value of a setting; wrong addresses are masked, as one may be ada:PASSWORD@host.
 
     This concerns the settings `endpoint` and `allowed_hosts`.

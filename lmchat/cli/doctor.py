@@ -57,8 +57,9 @@ _GRADE_CODES = {
     Grade.ABSENT: "2",
     Grade.NOT_TRIED: "2",
 }
+# time limits of checks
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
-_CLIPBOARD_S = 30.0
+_CLIPBOARD_S = 30.0  # each way to copy is tried in turn
 
 
 def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:

@@ -157,7 +157,7 @@ class PlainCommands:
         self._output.note(f"The last prompt is on the next line; {words}")
 
     async def _attach_file(self, name: str) -> None:
-        """Attach a file to the next prompt; at a terminal, ask first if it is not in this folder."""
+        """Attach a file to the next prompt; at a terminal, ask before one outside this folder."""
         path = expanded_path(name)
         if self._turns.is_terminal:
             for outside_path in await files_outside([path], Path.cwd()):
