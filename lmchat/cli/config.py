@@ -111,14 +111,14 @@ def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
 def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
     """Yield the addresses, hosts and certificate file with their checks; some are empty."""
     from lmchat.proxy.admission import AllowList
-    from lmchat.proxy.certificates import trusted
+    from lmchat.proxy.certificates import new_tls_context
 
     parse = Endpoint.parse
     yield _CheckedValue(key_path=("endpoint",), value=settings.endpoint, check=parse)
     for index, host in enumerate(settings.allowed_hosts):
         key_path: KeyPath = ("allowed_hosts", index)
         yield _CheckedValue(key_path=key_path, value=host, check=AllowList().allow)
-    yield _CheckedValue(key_path=("ca_file",), value=settings.ca_file, check=trusted)
+    yield _CheckedValue(key_path=("ca_file",), value=settings.ca_file, check=new_tls_context)
     for index, endpoint in enumerate(settings.endpoints):
         key_path = ("endpoints", index, "url")
         yield _CheckedValue(key_path=key_path, value=endpoint.url, check=parse)

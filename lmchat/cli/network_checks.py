@@ -104,7 +104,7 @@ def certificates_findings(
     They do if the user named a file or folder with certificates, or if they are `is_needed` for an
     https server.
     """
-    from lmchat.proxy.certificates import VARIABLES, trusted
+    from lmchat.proxy.certificates import VARIABLES, new_tls_context
 
     sources = {name: environ[name] for name in VARIABLES if environ.get(name)}
     if ca_file:
@@ -113,7 +113,7 @@ def certificates_findings(
         return []
     subject = Subject(Group.NETWORK, "network.certificates", "Certificates")
     try:
-        trusted(ca_file)
+        new_tls_context(ca_file)
     except ServerUnavailable as error:
         grade = Grade.FAULT if is_needed else Grade.WARNING
         return [subject.graded(grade, error.message, error.hint, facts=sources)]

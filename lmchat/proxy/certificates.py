@@ -18,7 +18,7 @@ VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 MAX_BYTES = 4 * 1024 * 1024
 
 
-def trusted(ca_file: str = "") -> ssl.SSLContext:
+def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     """Return a TLS context with the certificates by which servers are verified; reads files.
 
     `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual certificates, those of `ca_file` are added.

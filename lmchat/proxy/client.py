@@ -238,9 +238,11 @@ class ProxyClient:
 
     async def _read_cache(self) -> None:
         """Read the file of the cache once; the prober expects its products at their addresses."""
-        if await self._cache.read_once():
-            for model in self._cache.all_models().models:
-                self._prober.expect(model.endpoint, model.product)
+        has_new_lists = await self._cache.read_once()
+        if not has_new_lists:
+            return
+        for model in self._cache.all_models().models:
+            self._prober.expect(model.endpoint, model.product)
 
     async def _cache_models(self, candidate: Candidate) -> Candidate:
         """Put the models of a usable server into the cache; return it with completed models."""
@@ -256,7 +258,7 @@ class ProxyClient:
         return self._prober.new_api(model.endpoint, model.product)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
-        """Whether a chat request to a near server runs."""
+        """Whether another chat request runs at a near server; no other server is ever busy."""
         lock = self._request_locks.get(endpoint.canonical)
         return lock is not None and lock.locked()
 
@@ -279,7 +281,7 @@ class ProxyClient:
     def _admit(self, request: ChatRequest) -> Exchange:
         """Check a request and return its exchange, with a note for each option that is not sent.
 
-        Raises `LMChatError` for a request that is invalid, too large, not allowed or one too many.
+        Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
         """
         endpoint = request.endpoint
         model = self._writer.model(request)

@@ -17,7 +17,7 @@ from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.machine.sockets import OWN_USER_HINT, foreign_owner
-from lmchat.proxy.certificates import trusted
+from lmchat.proxy.certificates import new_tls_context
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.proxy.network_errors import errors_as_unavailable
@@ -102,11 +102,11 @@ class Connections:
         self._owner_of = owner_of or foreign_owner
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
-        self._trusted: ssl.SSLContext | None = None
+        self._tls_context: ssl.SSLContext | None = None
         self._is_closed = False
         self._clients: dict[tuple[str, bool], httpx.AsyncClient] = {}  # by origin and `is_checked`
         # Without certificates, which take 30 ms to load: over http there is nothing to verify.
-        self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint, *, is_checked: bool = False) -> httpx.AsyncClient:
         """Return the client of an endpoint's origin, or raise `WrongUse` after `aclose`.
@@ -116,8 +116,8 @@ class Connections:
         if self._is_closed:
             raise WrongUse("This client is closed.")
         needs_tls = endpoint.scheme == "https" and self._transport is None
-        if needs_tls and self._trusted is None:
-            self._trusted = await asyncio.to_thread(trusted, self._ca_file)
+        if needs_tls and self._tls_context is None:
+            self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
         client_key = (endpoint.origin, is_checked)
         if client_key not in self._clients:
             self._clients[client_key] = self._new_client(endpoint)
@@ -125,9 +125,9 @@ class Connections:
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """Return a new client, or raise `ServerUnavailable` for a wrong proxy variable."""
-        verify = self._no_tls
-        if endpoint.scheme == "https" and self._trusted is not None:
-            verify = self._trusted
+        verify = self._empty_tls_context
+        if endpoint.scheme == "https" and self._tls_context is not None:
+            verify = self._tls_context
         limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         try:
             return httpx.AsyncClient(
@@ -260,7 +260,8 @@ class RequestTrace:
         """Note an event such as `connection.connect_tcp.started`."""
         if name == "connection.connect_tcp.complete" and self.check_connection is not None:
             await self.check_connection(info["return_value"])
-        if name.startswith(("connection.connect", "connection.start_tls")):
+        is_new_connection = name.startswith(("connection.connect", "connection.start_tls"))
+        if is_new_connection:
             self.is_reused = False
             self.is_connecting = name.endswith(".started")
 

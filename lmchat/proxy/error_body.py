@@ -64,7 +64,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     return ErrorBody(
         # the key goes first: half a key could remain in a shortened message
         message=clean(without_secret(message, key)),
-        code=_shown(code),
+        code=_as_safe_text(code),
         type=clean(error_type),
         param=clean(param),
         facts=facts,
@@ -121,13 +121,13 @@ def _validation_error(inner: object) -> tuple[str, str]:
         location = errors[0].get("loc")
         if not isinstance(location, list) or not location:
             return message, ""
-        steps = [_shown(step) for step in location]
+        steps = [_as_safe_text(step) for step in location]
         path = ".".join(steps)
         return f"{message} ({path})" if path else message, path.rpartition(".")[2]
     return "", ""
 
 
-def _shown(value: object) -> str:
+def _as_safe_text(value: object) -> str:
     """Return a text or number of an error as safe text; empty for any other value."""
     number = number_or_none(value)
     if number is None:

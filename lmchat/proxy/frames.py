@@ -7,6 +7,7 @@ chunks of large reads would take more than three times the CPU time of reading t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -59,29 +60,37 @@ class Frame(Struct, frozen=True):
 
 
 def frame_of(payload: bytes) -> Frame | None:
-    """Return the frame of a chunk; None unless it holds one text or thought alone."""
+    """Return the frame of a chunk; None unless it adds one text or thought and nothing else."""
     try:
         chunk = decode(payload)
     except NotJsonError:
         return None
     choices = dicts_in(dict_or_empty(chunk).get("choices"))
-    delta = dict_or_empty(choices[0].get("delta")) if choices else {}
-    fields = [name for name in _TEXT_FIELDS if delta.get(name)]
-    if len(fields) != 1 or choices[0].get("index"):
+    if not choices or choices[0].get("index"):
         return None
-    if any(delta.get(name) for name in _OTHER_FIELDS):
+    delta = dict_or_empty(choices[0].get("delta"))
+    field = _only_text_field(delta)
+    chunk_text = str_or_empty(delta.get(field))
+    if not chunk_text:
         return None
 
-    name = fields[0]
-    chunk_text = str_or_empty(delta.get(name))
     before, _, after = payload.partition(encode(chunk_text))
-    # The same bytes may occur elsewhere in the chunk. So another text is put in their place: the
-    # chunk must then decode to itself with this text.
-    delta[name] = f"{chunk_text}?"
+    # The same bytes may occur elsewhere in the chunk. So put another text in their place: what is
+    # decoded must then be the chunk with this text. (`delta` is a part of `chunk`.)
+    delta[field] = f"{chunk_text}?"
     try:
-        is_its_place = decode(before + encode(delta[name]) + after) == chunk
+        is_place_of_text = decode(before + encode(delta[field]) + after) == chunk
     except NotJsonError:
         return None
-    if not chunk_text or not is_its_place:
+    if not is_place_of_text:
         return None
-    return Frame(before + b'"', b'"' + after, is_thought=name != "content")
+    return Frame(before + b'"', b'"' + after, is_thought=field != "content")
+
+
+def _only_text_field(delta: dict[str, Any]) -> str:
+    """Return the field of a delta that has text; empty unless it is the only one with content."""
+    text_fields = [name for name in _TEXT_FIELDS if delta.get(name)]
+    has_other_content = any(delta.get(name) for name in _OTHER_FIELDS)
+    if len(text_fields) != 1 or has_other_content:
+        return ""
+    return text_fields[0]

@@ -46,7 +46,7 @@ def error_words(error: BaseException) -> str:
     message = str(error)
     for beginning in _QUOTE_BEGINNINGS:
         message = message.partition(beginning)[0]
-    return f"{type(error).__name__}: {message}".rstrip(" :({")
+    return f"{type(error).__name__}: {message}".rstrip(" :({")  # what stood before a quotation
 
 
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:

@@ -173,8 +173,9 @@ class Prober:
             requests=LIST_REQUESTS,
         )
         is_known = self._record_of(endpoint).is_proven or bool(server.hosts)
+        known_server = server if is_known else None
         try:
-            return await read_models(api, server, server if is_known else None)
+            return await read_models(api, server, known_server)
         except ServerUnavailable as error:
             server_of(api.facts.product).add_hint(error)
             raise
@@ -247,7 +248,8 @@ class Prober:
         api = self._new_api_for(probe, key)
         api.is_quick = record.is_proven and not probe.is_scan
         is_known = api.is_quick or bool(probe.server.hosts)
-        candidate = await run_probe(api, probe, probe.server if is_known else None)
+        known_server = probe.server if is_known else None
+        candidate = await run_probe(api, probe, known_server)
 
         if api.is_quick and _is_other_product(api, probe.server):
             record.is_proven = False
@@ -304,8 +306,8 @@ class Prober:
             was_refused = not (reply.is_good or reply.is_unknown_path)
             if was_refused:  # perhaps because of the missing key
                 del api.replies[url]
-        product = server_of(candidate.product)
-        return await run_probe(api, probe, product if api.is_identified else None)
+        known_server = server_of(candidate.product) if api.is_identified else None
+        return await run_probe(api, probe, known_server)
 
     async def _check_if_off(self, candidate: Candidate, server: Server) -> Candidate:
         """Ask the program's own ports if its server's port refuses the connection (R-3).

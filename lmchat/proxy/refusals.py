@@ -268,6 +268,7 @@ _CONTEXT_TOKENS = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
+_STATUS_DIGITS = 3  # of an HTTP status, as 503
 
 
 class RequestFacts(Struct, frozen=True, kw_only=True):
@@ -286,7 +287,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes, facts: RequestFacts
 ) -> ServerRejected:
-    """Return the error for a reply whose status or body refuses."""
+    """Return the error for a reply whose status or body is a refusal."""
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
     return _rejection(status, headers, error_body, facts)
 
@@ -295,9 +296,6 @@ def not_an_llm(reason: str, details: str = "") -> ServerRejected:
     """Return the error for a reply that no model server gives."""
     message = f"This is not a model server: {reason}"
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
-
-
-_STATUS_DIGITS = 3
 
 
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:

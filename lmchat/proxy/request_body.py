@@ -170,9 +170,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
             self._add_text(message, encoded)
             if thoughts[index]:
-                thought = without_surrogates(thoughts[index])
-                for name in self.thought_fields:
-                    encoded[-1][name] = _joined_paragraphs(encoded[-1].get(name, ""), thought)
+                self._add_thought(thoughts[index], encoded[-1])
             if self.has_tools and message.tool_calls:
                 calls = _answered_calls(message, messages[index + 1 :])
                 if calls:
@@ -192,13 +190,19 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             result = without_surrogates(message.sent_text)
             content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
 
-        is_answer = role is Role.ASSISTANT and not self.has_tools
-        if is_answer and encoded and encoded[-1]["role"] == "assistant":
+        may_join = role is Role.ASSISTANT and not self.has_tools
+        if may_join and encoded and encoded[-1]["role"] == "assistant":
             encoded[-1]["content"] = _joined_paragraphs(encoded[-1]["content"], content)
         else:
             if message.files:
                 content = self._with_files(message)
             encoded.append({"role": role.value, "content": content})
+
+    def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
+        """Add a thought to a message, behind that of an answer with which it was joined."""
+        for name in self.thought_fields:
+            earlier = encoded_message.get(name, "")
+            encoded_message[name] = _joined_paragraphs(earlier, without_surrogates(thought))
 
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
         """Return the content of a message with files: parts if it has images, otherwise a text."""

@@ -78,8 +78,10 @@ class IdleTimeout:
         try:
             async with self._timeout, background_task(self._watch()):
                 yield self
-        except TimeoutError as timeout:
-            raise self._error or timeout from None
+        except TimeoutError:
+            if self._error is None:  # it comes from the block itself
+                raise
+            raise self._error from None
 
     async def _watch(self) -> None:
         """Check the clock and the server with each tick; end the watched block after an error."""
@@ -89,7 +91,7 @@ class IdleTimeout:
             await asyncio.sleep(tick_s)
             late_s = self._loop.time() - planned_s
             if late_s > SUSPENDED_S:
-                self._leave_out(late_s)
+                self._extend_limits(late_s)
                 continue
             self._error = self._check_clock()
             if self._error is None and self._is_alive is not None:
@@ -108,8 +110,8 @@ class IdleTimeout:
         half_limits_s = [limit_s / 2 for limit_s in limits_s if limit_s > 0]  # 0: no limit
         return min(TICK_S, *half_limits_s)
 
-    def _leave_out(self, suspended_s: float) -> None:
-        """Leave the time in which this process was suspended out of all limits.
+    def _extend_limits(self, suspended_s: float) -> None:
+        """Do not count the time in which this process was suspended as silence of the server.
 
         Bytes may have arrived in it that are not read yet.
         """

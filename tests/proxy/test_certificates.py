@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.certificates import MAX_BYTES, trusted
+from lmchat.proxy.certificates import MAX_BYTES, new_tls_context
 from lmchat.proxy.connections import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
@@ -206,23 +206,24 @@ def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
     with pytest.raises(
         ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"
     ):
-        trusted()
+        new_tls_context()
 
 
 def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_comes_on_top(
     monkeypatch,
 ):
-    usual = len(trusted().get_ca_certs())
-    assert len(trusted(AUTHORITY).get_ca_certs()) == usual + 1
+    usual = len(new_tls_context().get_ca_certs())
+    assert len(new_tls_context(AUTHORITY).get_ca_certs()) == usual + 1
     monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
-    assert len(trusted().get_ca_certs()) == 1
-    assert trusted().verify_mode is ssl.CERT_REQUIRED
+    assert len(new_tls_context().get_ca_certs()) == 1
+    assert new_tls_context().verify_mode is ssl.CERT_REQUIRED
 
 
 async def test_certificates_are_read_once_for_all_servers_and_never_for_http(monkeypatch):
     read = []
     monkeypatch.setattr(
-        "lmchat.proxy.connections.trusted", lambda file: read.append(file) or trusted(file)
+        "lmchat.proxy.connections.new_tls_context",
+        lambda file: read.append(file) or new_tls_context(file),
     )
     connections = Connections(ca_file=AUTHORITY)
     for address in ("http://127.0.0.1:1", "https://127.0.0.1:2", "https://models.example"):
