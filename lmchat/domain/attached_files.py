@@ -1,19 +1,25 @@
-"""Attached files in the text of prompts and drafts."""
+"""Attached files in the text of prompts and drafts.
+
+In a prompt, a text file is its name and size on a line, and its content in a code fence. In
+a draft or a queued prompt, any file is one line of JSON behind a mark.
+"""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 from msgspec import MsgspecError, Struct, json
 
 from lmchat.domain.message import FilePart
 
-_HEAD_END = " bytes):\n```"  # every prompt with a file has it
+_HEAD_END = " bytes):\n```"  # end of the line before the content of each file, and its fence
 _MAX_FILES = 100
-_MIN_TICKS = 3
-_FILE_NAME = r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):"
+_MIN_TICKS = 3  # of a fence
+# the line before the content: "notes.md (1200 bytes):"
+_HEAD = r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):"
 _MAX_HEAD_CHARS = 330  # more than the pattern can match
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 _FILE_MARK = "\x10"
@@ -23,22 +29,22 @@ _DIGEST = "[0-9a-f]{64}"
 
 
 class AttachedFile(Struct, frozen=True, kw_only=True):
-    """A file in a prompt."""
+    """A text file in a prompt."""
 
     name: str
     size_bytes: int
-    source: str
-    text: str
+    source: str  # all its lines in the prompt, with the head and the fences
+    text: str  # content of the file
 
 
 def fence_for(text: str) -> str:
-    """Return the marks of a fence that the text does not close."""
+    """Return backticks for a fence around a text: more than any fence in it has."""
     longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=_MIN_TICKS - 1)
     return "`" * (longest + 1)
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a file as text of a prompt."""
+    """Return a text file as part of a prompt; `split_files` reads it back."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
@@ -48,102 +54,117 @@ def file_line(part: FilePart) -> str:
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 
-def without_file_lines(text: str, *, kept: Collection[str] = ()) -> str:
-    """Return text from outside, as of an editor, without lines of attached files.
+def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
+    """Return text from outside, as of an editor, in which no line stands for an attached file.
 
-    `kept` are lines that may stay.
+    Such a line loses its mark and becomes plain text, except `allowed_lines`.
     """
     if _FILE_MARK not in text:
         return text
     lines = text.split("\n")
-    return "\n".join(line if line in kept else line.replace(_FILE_MARK, "") for line in lines)
+    return "\n".join(
+        line if line in allowed_lines else line.replace(_FILE_MARK, "") for line in lines
+    )
 
 
 def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
-    """Return what was written of a draft, and the attached files by their lines."""
+    """Return the typed text of a draft, and its attached files by their lines."""
     if _FILE_LINE not in draft:
         return draft, {}
     files: dict[str, FilePart] = {}
-    written: list[str] = []
-    for line in re.split(r"(?<=\n)", draft):
-        text = line.removesuffix("\n")
-        part = files.get(text) or _part_of(text)
-        if part is None:
-            written.append(line)
+    typed_lines: list[str] = []
+    for line_with_end in re.split(r"(?<=\n)", draft):
+        line = line_with_end.removesuffix("\n")
+        file = files.get(line) or _file_in_line(line)
+        if file is None:
+            typed_lines.append(line_with_end)
         else:
-            files[text] = part
-    return "".join(written), files
+            files[line] = file
+    return "".join(typed_lines), files
 
 
-def _part_of(line: str) -> FilePart | None:
-    """Return the attached file of a line of a draft, if it is one."""
+def _file_in_line(line: str) -> FilePart | None:
+    """Return the attached file that a line of a draft stands for, if any."""
     if not (line.startswith(_FILE_LINE) and line.endswith("]")):
         return None
     try:
-        part = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
+        file = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
     except (MsgspecError, RecursionError):
         return None
-    return part if re.fullmatch(_DIGEST, part.digest) else None
+    return file if re.fullmatch(_DIGEST, file.digest) else None
 
 
 def may_hold_files(prompt: str) -> bool:
-    """Whether a prompt seems to hold files."""
+    """Whether a prompt seems to hold files: a fast check before `split_files`."""
     return 0 < prompt.count(_HEAD_END) <= _MAX_FILES
 
 
 def split_files(prompt: str) -> list[str | AttachedFile]:
-    """Return typed texts and files in order."""
+    """Return the typed texts and the files of a prompt in order."""
     if not may_hold_files(prompt):
         return [prompt]
-    fences = _closing_fences(prompt)
-    pieces: list[str | AttachedFile] = []
-    start = 0  # of what is not in a piece yet
+    closing_fences = _closing_fences(prompt)
+    contents: list[str | AttachedFile] = []
+    unread_from = 0  # offset; all before it is in `contents`
     head_end = prompt.find(_HEAD_END)
     while head_end >= 0:
-        begin = prompt.rfind("\n", 0, head_end) + 1
-        may_be_head = start <= begin and head_end - begin < _MAX_HEAD_CHARS
-        file = _file_at(prompt, begin, fences) if may_be_head else None
+        head_start = prompt.rfind("\n", 0, head_end) + 1
+        may_be_head = unread_from <= head_start and head_end - head_start < _MAX_HEAD_CHARS
+        file = _file_at(prompt, head_start, closing_fences) if may_be_head else None
         if file is not None:
-            if typed := prompt[start:begin]:
-                pieces.append(typed)
-            pieces.append(file)
-            start = begin + len(file.source)
-        head_end = prompt.find(_HEAD_END, max(head_end + 1, start))
-    if rest := prompt[start:]:
-        pieces.append(rest)
-    return pieces
+            typed = prompt[unread_from:head_start]
+            if typed:
+                contents.append(typed)
+            contents.append(file)
+            unread_from = head_start + len(file.source)
+        head_end = prompt.find(_HEAD_END, max(head_end + 1, unread_from))
+    typed_at_end = prompt[unread_from:]
+    if typed_at_end:
+        contents.append(typed_at_end)
+    return contents
 
 
-def _closing_fences(prompt: str) -> dict[str, list[int]]:
-    """Return where the lines begin that only hold backticks, by their marks, in order."""
-    begins: dict[str, list[int]] = {}
-    begin = 0
+def _closing_fences(prompt: str) -> Mapping[str, list[int]]:
+    """Return the offsets of all lines that hold only backticks, in order, by these backticks."""
+    offsets: defaultdict[str, list[int]] = defaultdict(list)
+    offset = 0
     for line in prompt.split("\n"):
         marks = line.rstrip(" \t")
         if len(marks) >= _MIN_TICKS and not marks.strip("`"):
-            begins.setdefault(marks, []).append(begin)
-        begin += len(line) + 1
-    return begins
+            offsets[marks].append(offset)
+        offset += len(line) + 1
+    return offsets
 
 
-def _file_at(prompt: str, begin: int, fences: dict[str, list[int]]) -> AttachedFile | None:
-    """Return the file whose name begins here: its line, a fence, the text, and the same fence."""
-    name_end = prompt.find("\n", begin)
-    name = re.fullmatch(_FILE_NAME, prompt[begin:name_end])
-    text_begin = prompt.find("\n", name_end + 1) + 1
-    if name is None or not text_begin:
+def _file_at(
+    prompt: str, head_start: int, closing_fences: Mapping[str, list[int]]
+) -> AttachedFile | None:
+    """Return the file whose head begins at an offset, if there is one.
+
+    It has four parts: the head, a line of backticks and a language, the text, and a line of the
+    same backticks.
+    """
+    head_end = prompt.find("\n", head_start)
+    head = re.fullmatch(_HEAD, prompt[head_start:head_end])
+    fence_end = prompt.find("\n", head_end + 1)
+    if head is None or fence_end < 0:
         return None
-    opening = prompt[name_end + 1 : text_begin - 1]
-    info = opening.lstrip("`")
-    closing = fences.get(opening[: len(opening) - len(info)], [])
-    index = bisect_left(closing, text_begin)
-    if "`" in info or index == len(closing):
+
+    fence_line = prompt[head_end + 1 : fence_end]
+    language = fence_line.lstrip("`")
+    marks = fence_line.removesuffix(language)
+    closing_offsets = closing_fences.get(marks, [])
+    text_start = fence_end + 1
+    index = bisect_left(closing_offsets, text_start)
+    if "`" in language or index == len(closing_offsets):
         return None
-    text_end = closing[index]
-    end = prompt.find("\n", text_end) + 1
+
+    text_end = closing_offsets[index]
+    next_line = prompt.find("\n", text_end) + 1
+    source_end = next_line or len(prompt)  # 0: the prompt ends with the fence
     return AttachedFile(
-        name=name["name"],
-        size_bytes=int(name["size"]),
-        source=prompt[begin : end or len(prompt)],
-        text=prompt[text_begin:text_end].removesuffix("\n"),
+        name=head["name"],
+        size_bytes=int(head["size"]),
+        source=prompt[head_start:source_end],
+        text=prompt[text_start:text_end].removesuffix("\n"),
     )

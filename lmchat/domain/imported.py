@@ -1,7 +1,8 @@
-"""Tool calls of an imported chat: what is taken over of them."""
+"""Tool calls of an imported chat: which are kept, so that nothing of a file can run."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
@@ -13,33 +14,41 @@ from lmchat.domain.session import MessagePath, Session
 def as_imported(session: Session) -> Session:
     """Return a session as it is imported: without calls that have no result.
 
-    Nothing of a file may run, and such a call would look as if it waited for that. An answer that
-    is nothing else is dropped. Tool messages name no server: lmchat did not run them.
+    Nothing of a file may run, and such a call would look as if it waited to run. An answer that
+    holds nothing else is dropped; the messages behind it then follow the one before it. Tool
+    messages lose the name of their server: lmchat did not run them.
     """
-    whole = session.tree or session.messages
-    answered = _answered_calls(whole)
-    kept: dict[str, ChatMessage] = {}
-    replacements: dict[str | None, str | None] = {}  # ids of dropped messages and those before them
-    for message in whole:  # parents come first
-        parent_id = replacements.get(message.parent_id, message.parent_id)
-        imported = _imported_message(message, answered.get(message.message_id, set()))
+    messages = session.tree or session.messages
+    calls_with_result = _calls_with_result(messages)
+    imported_by_id: dict[str, ChatMessage] = {}
+    parents_of_dropped: dict[str | None, str | None] = {}  # parent's id by the dropped one's id
+    for message in messages:  # parents come first
+        parent_id = parents_of_dropped.get(message.parent_id, message.parent_id)
+        keys = calls_with_result.get(message.message_id, set())
+        imported = _imported_message(message, keys)
         if imported is None:
-            replacements[message.message_id] = parent_id
+            parents_of_dropped[message.message_id] = parent_id
         else:
-            kept[message.message_id] = replace(imported, parent_id=parent_id)
-    path = [message.message_id for message in session.messages]
-    shown = [kept[message_id] for message_id in path if message_id in kept]
+            imported_by_id[message.message_id] = replace(imported, parent_id=parent_id)
+
+    path_ids = [message.message_id for message in session.messages]
+    path = [imported_by_id[message_id] for message_id in path_ids if message_id in imported_by_id]
+    branch_names = {
+        message_id: name
+        for message_id, name in session.branch_names.items()
+        if message_id in imported_by_id
+    }
     return replace(
         session,
-        header=replace(session.header, message_count=len(kept)),
-        messages=MessagePath(shown),
-        tree=tuple(kept.values()) if session.tree else (),
-        branch_names={key: name for key, name in session.branch_names.items() if key in kept},
+        header=replace(session.header, message_count=len(imported_by_id)),
+        messages=MessagePath(path),
+        tree=tuple(imported_by_id.values()) if session.tree else (),
+        branch_names=branch_names,
     )
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Return whether a tool message was imported: lmchat's own ones name their server."""
+    """Return whether a tool message was imported: one that lmchat ran names its server."""
     return message.role is Role.TOOL and not message.endpoint
 
 
@@ -52,7 +61,11 @@ def _count_calls(session: Session) -> int:
     return sum(len(message.tool_calls) for message in session.tree or session.messages)
 
 
-def _imported_message(message: ChatMessage, answered: set[str]) -> ChatMessage | None:
+def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> ChatMessage | None:
+    """Return a message as it is imported; None for an answer of which nothing is left.
+
+    `calls_with_result` are the keys of those of its calls that are kept.
+    """
     if message.role is Role.TOOL:
         return replace(message, model="", endpoint="")
     if not message.tool_calls:
@@ -60,29 +73,30 @@ def _imported_message(message: ChatMessage, answered: set[str]) -> ChatMessage |
     parts = tuple(
         part
         for part in message.parts
-        if not isinstance(part, ToolCallPart) or _key(part) in answered
+        if not isinstance(part, ToolCallPart) or _call_key(part) in calls_with_result
     )
     if not parts and message.failure is None:
         return None
     return replace(message, parts=parts)
 
 
-def _answered_calls(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
-    """Return the calls of each answer that have a result in a tool message, on any branch."""
-    answered: dict[str, set[str]] = {}
-    answers: dict[
-        str | None, str | None
-    ] = {}  # ids of tool messages and of the answers before them
+def _calls_with_result(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
+    """Return the keys of the calls that have a result on any branch, by the id of their answer.
+
+    A result is in a tool message, which follows its answer or another tool message of it.
+    """
+    keys_by_answer: defaultdict[str, set[str]] = defaultdict(set)
+    answer_ids: dict[str | None, str | None] = {}  # by the ids of tool messages
     for message in messages:
         if message.role is not Role.TOOL:
             continue
-        answer_id = answers.get(message.parent_id, message.parent_id)
-        answers[message.message_id] = answer_id
+        answer_id = answer_ids.get(message.parent_id, message.parent_id)
+        answer_ids[message.message_id] = answer_id
         if answer_id is not None:
-            answered.setdefault(answer_id, set()).update(map(_key, message.tool_calls))
-    return answered
+            keys_by_answer[answer_id].update(map(_call_key, message.tool_calls))
+    return keys_by_answer
 
 
-def _key(call: ToolCallPart) -> str:
-    """Return what names a call among those of its answer; some programs give no ids."""
+def _call_key(call: ToolCallPart) -> str:
+    """Return a text that tells a call from others of its answer; some programs give no ids."""
     return call.call_id or f"{call.name} {call.arguments}"

@@ -36,8 +36,8 @@ class AnswerState(StrEnum):
     FAILED = "failed"
 
 
-_NORMAL_ENDS = ("stop", "tool_calls")
-_NO_REASON = "no finish reason"  # the end of the answer may be missing
+_NORMAL_ENDS = ("stop", "tool_calls")  # finish reasons of a complete answer
+_NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
 
 class Limit(StrEnum):
@@ -157,7 +157,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Rounds of tool calls before this answer."""
 
     def after(self, begun: Receipt | None) -> Receipt:
-        """Add the figures of the answer that this one continues."""
+        """Return the figures together with those of the answer that this one continues.
+
+        Without the latter, `begun` is None.
+        """
         if begun is None:
             return self
         tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
@@ -227,10 +230,11 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     @property
     def text(self) -> str:
         """The text of the message, without reasoning."""
-        if len(self.parts) == 1 and isinstance(only := self.parts[0], TextPart):
-            return (
-                only.text
-            )  # nearly all messages; asked for 10 000 times when a long session is opened
+        # a short cut for nearly all messages: opening a long session asks 10 000 times
+        if len(self.parts) == 1:
+            only_part = self.parts[0]
+            if isinstance(only_part, TextPart):
+                return only_part.text
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
@@ -271,14 +275,14 @@ class SentThoughts(Enum):
     ALL = auto()
 
 
-def thoughts_to_send(messages: Sequence[ChatMessage], sent: SentThoughts) -> list[str]:
-    """Return the thought that goes with each message; empty where none does."""
+def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[str]:
+    """Return, for each message, the thought that is sent with it; empty where none is."""
     thoughts = [""] * len(messages)
-    if sent is SentThoughts.NONE:
+    if sent_thoughts is SentThoughts.NONE:
         return thoughts
-    for index in range(len(messages) - 1, -1, -1):
+    for index in reversed(range(len(messages))):
         message = messages[index]
-        if message.role is Role.USER and sent is SentThoughts.SINCE_PROMPT:
+        if message.role is Role.USER and sent_thoughts is SentThoughts.SINCE_PROMPT:
             break
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
@@ -286,7 +290,11 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent: SentThoughts) -> lis
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """End an answer or a tool call that was running; `cause` begins the sentence that says why."""
+    """Return a message that was running as an interrupted answer or tool call.
+
+    `cause` begins the sentence that says why, as "lmchat was killed". An answer without any text
+    becomes a failed one: there is nothing to continue.
+    """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
     hint = "Continue it, or ask again."

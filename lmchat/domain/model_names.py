@@ -9,8 +9,11 @@ from lmchat.domain.server import ModelInfo
 from lmchat.errors import WrongUse
 from lmchat.text import closest_word, safe_line
 
-_FILE = r"(-\d{5}-of-\d{5})?\.gguf$"
+# ending of a file: ".gguf", "-00001-of-00003.gguf"
+_FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
+# ":8b" of Ollama, ":2" of an instance in LM Studio, "@q4_k_m"
 _TAG = r"[:@]([^:@]*)$"
+# "-Q4_K_M", "-UD-IQ2_XXS", "-fp16", "-4bit", "-2024-07-18", ".gguf"
 _BUILD = (
     r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
     r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
@@ -30,10 +33,10 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 
 def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists."""
-    names = tuple(dict.fromkeys(model.model_id for model in models))
-    holding = [known for known in names if name.casefold() in known.casefold()]
-    suggested = " or ".join(holding[:_MAX_SUGGESTED]) or closest_word(name, names)
-    ending = f"; did you mean {suggested}?" if suggested else "."
+    known_names = tuple(dict.fromkeys(model.model_id for model in models))
+    longer_names = [known for known in known_names if name.casefold() in known.casefold()]
+    suggestion = " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
+    ending = f"; did you mean {suggestion}?" if suggestion else "."
     sentence = safe_line(f"No server has a model {name}{ending}")
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
@@ -60,15 +63,20 @@ def is_other_model(asked: str, served: str) -> bool:
 
 
 def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
-    """Return the name without endings, and the builds that they name."""
+    """Return the name without endings, and the builds that they name.
+
+    `unsloth/Qwen3-8B-Q4_K_M.gguf` becomes `qwen3-8b` and `q4_k_m`.
+    """
     builds: set[str] = set()
     if len(full_name) > _MAX_NAME_CHARS:
         return full_name, builds
 
     path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
-    name = re.sub(_FILE, "", path.rpartition("/")[2])
-    while ending := re.search(_TAG, name) or re.search(_BUILD, name):
+    name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
+    ending = re.search(_TAG, name) or re.search(_BUILD, name)
+    while ending is not None:
         name = name[: ending.start()]
         if not re.fullmatch(_NO_BUILD, ending[1]):
             builds.add(ending[1].removeprefix("ud-"))
+        ending = re.search(_TAG, name) or re.search(_BUILD, name)
     return name, builds

@@ -40,7 +40,7 @@ class Product(StrEnum):
         return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
 
     def in_text(self, text: str) -> str:
-        """Replace LM Studio in a text by the name of this product."""
+        """Return a text about LM Studio with the name of this product instead."""
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text
         return text.replace("LMStudio", self.value).replace("LM Studio", self.value)

@@ -26,7 +26,7 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def short(self) -> str:
-        """Program and verbs, without folder and options."""
+        """Program and verbs, without folder and options: `lms server start`."""
         verbs = takewhile(lambda word: not word.startswith("-"), self.argv[1:])
         return " ".join((PurePath(self.argv[0]).name, *verbs))
 
@@ -43,6 +43,6 @@ class Installed(Struct, frozen=True, kw_only=True):
     """A model server that is installed on this machine."""
 
     product: Product
-    program: str = ""
-    start: tuple[str, ...] = ()
-    start_words: str = ""
+    program: str = ""  # path of its program; empty if only its app or folders were found
+    start: tuple[str, ...] = ()  # command that starts the server; empty: lmchat cannot start it
+    start_words: str = ""  # how a person starts it

@@ -31,10 +31,15 @@ class Remembered(Struct, frozen=True, kw_only=True):
         return tuple(map(Endpoint.parse, urls))
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
+        """Return the choices with this server and model as the last used ones."""
         newest = (endpoint, model)
         others = [pair for pair in self.recent if pair != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 
     def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
+        """Return the choices with a tool, `SERVER/TOOL`, that runs without a question from now on.
+
+        The fingerprint is of its description: a changed tool asks again.
+        """
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})

@@ -14,11 +14,12 @@ from lmchat.domain.message import SentThoughts
 from lmchat.domain.product import Product
 from lmchat.errors import EndpointNotAllowed
 
-_PORT_ALONE = r"^:?(\d{1,5})$"
+_PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
 _NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f]"
-_VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"
+_VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""
+# endings of names that are used within a network only
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -40,6 +41,7 @@ class Verdict(StrEnum):
 
     @property
     def is_server(self) -> bool:
+        """Whether a model server answered, also if it refused the request."""
         refusals = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
         return self.is_usable or self in refusals
 
@@ -89,8 +91,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if parts.username is not None or parts.password is not None:
             reason = "addresses with a user name or password are not accepted; use an API key"
             raise _refused(reason)
-        has_more = bool(parts.query or parts.fragment)
-        if has_more or not host or re.search(_NOT_IN_ADDRESSES, typed):
+        has_query = bool(parts.query or parts.fragment)
+        if has_query or not host or re.search(_NOT_IN_ADDRESSES, typed):
             raise _refused("write it as http://HOST:PORT")
 
         path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
@@ -172,9 +174,10 @@ def loopback(port: int) -> Endpoint:
 
 
 def _port_of(parts: SplitResult) -> int | None:
+    """Return the port that an address names, or None; raises `EndpointNotAllowed`."""
     try:
         port = parts.port
-    except ValueError:
+    except ValueError:  # it is no number, or too large
         port = 0
     if port == 0:
         raise _refused("the port must be a number from 1 to 65535")
@@ -182,6 +185,7 @@ def _port_of(parts: SplitResult) -> int | None:
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that a host is; None for a name."""
     try:
         return ip_address(host)
     except ValueError:
@@ -193,7 +197,7 @@ def _refused(reason: str) -> EndpointNotAllowed:
 
 
 def server_id_of(endpoint: Endpoint, product: Product) -> str:
-    """Return the name of a server for later runs."""
+    """Return the text that names a server in files; the built-in one has a new port each time."""
     return product.value if product is Product.BUILT_IN else endpoint.literal.url
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -13,7 +14,7 @@ from lmchat.domain.message import ChatMessage, Role
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
-MESSAGES_PER_READ = 64  # messages of a long session that are read together
+MESSAGES_PER_READ = 64  # of a long session, whose end is shown first
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -21,7 +22,10 @@ HIT_KIND_NAMES = {
     "title": "title",
     "file": "file",
 }
-"""Names of what holds a `SearchHit`, by kind, where that is not the text."""
+"""Names of the part of a message or session with a `SearchHit`, by the kind of the hit.
+
+A hit in the text of a message has no name here.
+"""
 
 
 class MessagePath(tuple[ChatMessage, ...]):
@@ -30,18 +34,24 @@ class MessagePath(tuple[ChatMessage, ...]):
     __slots__ = ()
 
     def added(self, *messages: ChatMessage) -> MessagePath:
+        """Return the path with more messages at its end."""
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
+        """Return the path with the messages that come before it."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
+        """Return the path with this message in place of that with its id, if there is one."""
         index = self.index_of(message.message_id)
-        return self if index is None else MessagePath((*self[:index], message, *self[index + 1 :]))
+        if index is None:
+            return self
+        return MessagePath((*self[:index], message, *self[index + 1 :]))
 
     def index_of(self, message_id: str) -> int | None:
-        for index, message in zip(range(len(self) - 1, -1, -1), reversed(self), strict=True):
-            if message.message_id == message_id:
+        """Return the index of a message; None if it is not on the path. Searches from the end."""
+        for index in reversed(range(len(self))):
+            if self[index].message_id == message_id:
                 return index
         return None
 
@@ -68,20 +78,22 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    earlier_id: str | None = (
-        None  # id of the message before the first one, where only the end was read
-    )
-    tree: tuple[
-        ChatMessage, ...
-    ] = ()  # all branches, oldest first; empty where only the path was read
+    earlier_id: str | None = None
+    """Id of the message before the first one, where only the end of the path was read."""
+    tree: tuple[ChatMessage, ...] = ()
+    """Messages of all branches, oldest first; empty where only the path was read."""
     branch_names: dict[str, str] = field(default_factory=dict)
+    """By the id of the first message of the branch."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest, in exports and imports."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:
-        shown = {message.message_id for message in self.messages} if self.tree else set()
-        return tuple(message for message in self.tree if message.message_id not in shown)
+        """The messages of the tree that are not on the path; empty without a tree."""
+        if not self.tree:
+            return ()
+        path_ids = {message.message_id for message in self.messages}
+        return tuple(message for message in self.tree if message.message_id not in path_ids)
 
 
 class Skipped(Struct, frozen=True, kw_only=True):
@@ -100,13 +112,14 @@ class ListFilter(Struct, frozen=True, kw_only=True):
     @classmethod
     def typed(cls, text: str) -> ListFilter:
         """Read a filter: `#word` is a tag, all else a part of the title."""
-        found = text.casefold().split()
+        words = text.casefold().split()
         return cls(
-            words=" ".join(word for word in found if not word.startswith("#")),
-            tags=tuple(word.removeprefix("#") for word in found if word.startswith("#")),
+            words=" ".join(word for word in words if not word.startswith("#")),
+            tags=tuple(word.removeprefix("#") for word in words if word.startswith("#")),
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
+        """Return whether the list shows a session with this title and these tags."""
         has_tags = all(_has_tag(tags, beginning) for beginning in self.tags)
         return has_tags and self.words in title.casefold()
 
@@ -124,12 +137,12 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     role: str
     model: str
     created_at: datetime
-    before: str
+    before: str  # text before the match, cut to some words
     match: str
-    after: str
+    after: str  # text behind the match, cut to some words
     kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
     tags: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # words that were searched, to mark them in the log
 
 
 def tags_from(text: str) -> tuple[str, ...]:
@@ -140,16 +153,24 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 def title_from(prompt: str) -> str:
     """Return the first line of a prompt, cut at a word, or the name of its first file."""
-    pieces = split_files(prompt)
-    typed = "\n".join(piece for piece in pieces if isinstance(piece, str))
-    names = (piece.name for piece in pieces if isinstance(piece, AttachedFile))
-    lines = (line.strip() for line in (*typed.splitlines(), *names))
-    line = next((line for line in lines if line), "")
-    line = " ".join(line.lstrip("#>*-` ").split()) or "Untitled"
-    if len(line) <= _MAX_TITLE_CHARS:
-        return line
-    cut = line[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
-    return cut.rstrip(" ,;:.") + "…"
+    first_line = _first_line_or_file(prompt)
+    without_markup = first_line.lstrip("#>*-` ")
+    title = " ".join(without_markup.split()) or "Untitled"
+    if len(title) <= _MAX_TITLE_CHARS:
+        return title
+    cut_title = title[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
+    return cut_title.rstrip(" ,;:.") + "…"
+
+
+def _first_line_or_file(prompt: str) -> str:
+    """Return the first typed line that is not blank, else the name of the first file, else ""."""
+    contents = split_files(prompt)
+    typed = "\n".join(content for content in contents if isinstance(content, str))
+    names = [content.name for content in contents if isinstance(content, AttachedFile)]
+    for line in (*typed.splitlines(), *names):
+        if line.strip():
+            return line.strip()
+    return ""
 
 
 class Branch(Struct, frozen=True, kw_only=True):
@@ -164,32 +185,43 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> ChatMessage:
-        """The first message that is not a system prompt, if any."""
-        spoken = (message for message in self.messages if message.role is not Role.SYSTEM)
-        return next(spoken, self.messages[0])
+        """The first message that is not a system prompt; the first one if all are."""
+        for message in self.messages:
+            if message.role is not Role.SYSTEM:
+                return message
+        return self.messages[0]
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree, parents and older ones first."""
-    tree = {message.message_id: message for message in messages}
-    children: dict[str | None, list[ChatMessage]] = {}
-    for message in tree.values():
-        parent_id = message.parent_id if message.parent_id in tree else None
-        children.setdefault(parent_id, []).append(message)
+    """Return all branches of a tree, parents and older ones first.
+
+    A message whose parent is not among `messages` begins a branch of depth 0.
+    """
+    by_id = {message.message_id: message for message in messages}
+    children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)
+    for message in by_id.values():
+        parent_id = message.parent_id if message.parent_id in by_id else None
+        children[parent_id].append(message)
 
     found: list[Branch] = []
-    waiting = [(head, 0) for head in reversed(children.get(None, ()))]
-    while waiting:
-        head, depth = waiting.pop()
-        run = _run(head, children)
+    # a stack of first messages and depths: no recursion, as a tree may be very deep
+    unvisited = [(root, 0) for root in reversed(children[None])]
+    while unvisited:
+        first, depth = unvisited.pop()
+        run = _messages_up_to_fork(first, children)
         found.append(Branch(messages=tuple(run), depth=depth))
-        below = children.get(run[-1].message_id, ())
-        waiting += [(child, depth + 1) for child in reversed(below)]
+        next_messages = children[run[-1].message_id]
+        unvisited += [(message, depth + 1) for message in reversed(next_messages)]
     return found
 
 
-def _run(head: ChatMessage, children: dict[str | None, list[ChatMessage]]) -> Sequence[ChatMessage]:
-    run = [head]
-    while len(below := children.get(run[-1].message_id, [])) == 1:  # without a sibling
-        run += below
+def _messages_up_to_fork(
+    first: ChatMessage, children: Mapping[str | None, list[ChatMessage]]
+) -> list[ChatMessage]:
+    """Return a message and those behind it, as long as exactly one message follows."""
+    run = [first]
+    next_messages = children[first.message_id]
+    while len(next_messages) == 1:
+        run += next_messages
+        next_messages = children[run[-1].message_id]
     return run

@@ -22,15 +22,17 @@ from lmchat.errors import (
 from lmchat.text import shell_word
 
 NOTHING_FOUND = "No LMStudio server detected"
-_NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)
-_KINDS = {
+_NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered
+# kinds of the error about a server that cannot be used
+_ERROR_KINDS = {
     Verdict.NEEDS_KEY: "auth",
     Verdict.KEY_REJECTED: "auth",
     Verdict.HOST_BLOCKED: "host_blocked",
     Verdict.NOT_AN_LLM: "not_an_llm",
     Verdict.SERVER_ERROR: "server_error",
 }
-_SENTENCES = {
+# messages of that error; other verdicts have one for all
+_MESSAGES = {
     Verdict.NEEDS_KEY: "{product} at {url} needs an API key.",
     Verdict.KEY_REJECTED: "{product} at {url} rejected the API key.",
     Verdict.NOT_AN_LLM: "{url} is not a model server: {seen}.",
@@ -42,7 +44,7 @@ _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, Load
 
 
 class Missing(Enum):
-    """The thing that is missing before a chat can begin."""
+    """What the user has to give or choose before a chat can begin."""
 
     NOTHING = auto()
     MODEL = auto()
@@ -105,26 +107,32 @@ def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[boo
 
 
 def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
-    """Choose the model on a given server."""
-    info = choose_model(candidate, model=model, remembered=remembered)
-    is_loading = info is None and candidate.verdict is Verdict.LOADING
+    """Choose the model on a given server, of which `model` is the configured one, if any."""
+    chosen = choose_model(candidate, model=model, remembered=remembered)
+    is_loading = chosen is None and candidate.verdict is Verdict.LOADING
     target = Target(
         endpoint=candidate.endpoint,
         product=candidate.product,
-        model=info,
+        model=chosen,
         is_loading=is_loading,
     )
-    missing = Missing.MODEL if info is None and not is_loading else Missing.NOTHING
+    missing = Missing.MODEL if chosen is None and not is_loading else Missing.NOTHING
     return TargetChoice(missing=missing, candidate=candidate, target=target)
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
-    """Choose the configured model if it may exist, else the last used one, else a loaded one."""
+    """Choose the configured model, else the last used one, else a loaded one.
+
+    `model` is the name of the configured one, which is chosen also if the server does not list it
+    but may have it. None if no model can be chosen without a question.
+    """
     models = candidate.chat_models
     if model:
-        known = find_model(model, models)
-        may_exist = not (_mute_model(candidate, model) or _lacks(candidate, model))
-        return _unlisted_model(model, candidate) if known is None and may_exist else known
+        listed = find_model(model, models)
+        if listed is not None:
+            return listed
+        is_refused = _find_non_chat_model(candidate, model) or _lacks(candidate, model)
+        return None if is_refused else _unlisted_model(model, candidate)
 
     if remembered.endpoint == candidate.server_id:
         last = find_model(remembered.model, models)
@@ -138,17 +146,18 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
 
 
 def _unlisted_model(name: str, server: Candidate | Target) -> ModelInfo:
+    """Return a model of which only the name is known."""
     return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
 
 
-def _mute_model(candidate: Candidate, name: str) -> ModelInfo | None:
-    """Return the model of this name if it cannot chat."""
+def _find_non_chat_model(candidate: Candidate, name: str) -> ModelInfo | None:
+    """Return the model of this name if the server lists it and it cannot chat."""
     model = find_model(name, candidate.models)
     return None if model is None or model.can_chat else model
 
 
 def _lacks(candidate: Candidate, name: str) -> bool:
-    """Whether a server lists its models without this one.
+    """Whether a server lists its models, and none of them can be meant by this name.
 
     Gateways and cloud providers take aliases and routes that they do not list.
     """
@@ -162,8 +171,9 @@ def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Cand
     """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat."""
     if chosen is None:
         return
-    if (mute := _mute_model(chosen, name)) is not None:
-        raise cannot_chat(mute)
+    non_chat_model = _find_non_chat_model(chosen, name)
+    if non_chat_model is not None:
+        raise cannot_chat(non_chat_model)
     if _lacks(chosen, name):
         listed = [model for candidate in candidates for model in candidate.chat_models]
         raise unknown_model(name, listed)
@@ -179,8 +189,9 @@ def choose_without_asking(
     choice = choose(candidates, model=model, remembered=remembered)
     if choice.candidate is None or choice.missing in (Missing.SERVER, Missing.KEY):
         raise why_unusable(candidates)
-    if (mute := _mute_model(choice.candidate, model)) is not None:
-        raise cannot_chat(mute)
+    non_chat_model = _find_non_chat_model(choice.candidate, model)
+    if non_chat_model is not None:
+        raise cannot_chat(non_chat_model)
     if choice.missing is not Missing.MODEL or choice.target is None:
         return choice
 
@@ -195,8 +206,9 @@ def choose_without_asking(
 def _last_used_or_only(
     target: Target, models: Sequence[ModelInfo], remembered: Remembered
 ) -> ModelInfo | None:
-    for url, name in remembered.recent:
-        used = find_model(name, models) if url == target.server_id else None
+    """Return the model of a server that was used last, else its only one, else None."""
+    for server_id, name in remembered.recent:
+        used = find_model(name, models) if server_id == target.server_id else None
         if used is not None:
             return used
     return models[0] if len(models) == 1 else None
@@ -205,21 +217,8 @@ def _last_used_or_only(
 def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     """Return why none of these servers can be used."""
     best = _nearest_to_usable(candidates)
-    if best is not None and best.kind == "certificate":
-        return ServerUnavailable(best.detail, kind=best.kind, hint=_sentence(best.next_step))
     if best is not None:
-        sentence = _SENTENCES.get(best.verdict, "{product} at {url}: {finding}.")
-        return ServerRejected(
-            sentence.format(
-                product=best.product,
-                url=best.endpoint.url,
-                finding=best.finding,
-                seen=best.seen or "unknown reply",
-            ),
-            kind=_KINDS.get(best.verdict, "server_error"),
-            hint=_sentence(best.next_step),
-            details=best.detail,
-        )
+        return _why_server_unusable(best)
     if len(candidates) == 1:
         only = candidates[0]
         message = only.detail or f"{only.endpoint.url}: {only.finding}."
@@ -229,8 +228,30 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
 
 
+def _why_server_unusable(candidate: Candidate) -> LMChatError:
+    """Return the error about a server that answers and cannot be used."""
+    hint = _sentence(candidate.next_step)
+    if candidate.kind == "certificate":
+        return ServerUnavailable(candidate.detail, kind=candidate.kind, hint=hint)
+    message = _MESSAGES.get(candidate.verdict, "{product} at {url}: {finding}.")
+    return ServerRejected(
+        message.format(
+            product=candidate.product,
+            url=candidate.endpoint.url,
+            finding=candidate.finding,
+            seen=candidate.seen or "unknown reply",
+        ),
+        kind=_ERROR_KINDS.get(candidate.verdict, "server_error"),
+        hint=hint,
+        details=candidate.detail,
+    )
+
+
 def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the error is about: a model server, else one that the user named."""
+    """Return the server that the error is about: a model server, or one that the user named.
+
+    Another program that answers counts only if no other address was tried.
+    """
     answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
     for candidate in answering:
         if candidate.verdict.is_server or candidate.is_own:
@@ -239,7 +260,10 @@ def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _sentence(step: str) -> str:
-    """Return a next step as a sentence; a command starts the server."""
+    """Return a next step as a sentence, "" for none.
+
+    A step in small letters that is no command of lmchat starts the server: `ollama serve`.
+    """
     if not step:
         return ""
     is_command = step[0].islower() and not step.startswith("lmchat ")

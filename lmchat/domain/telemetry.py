@@ -20,9 +20,8 @@ class Health(Struct, frozen=True, kw_only=True):
     since_s: float | None = None
     detail: str = ""
     next_step: str = ""
-    latencies_ms: tuple[
-        float | None, ...
-    ] = ()  # of the last checks, newest last; None for a failed one
+    latencies_ms: tuple[float | None, ...] = ()
+    """Of the last checks, newest last; None for a failed one."""
     model: ModelInfo | None = None
     seen_s: float | None = None  # monotonic time of the last check that found the server
 
@@ -51,14 +50,15 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
+        """Return how much each counter has grown since an earlier state."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 
     @property
     def average_response_ms(self) -> float:
-        return (
-            self.total_response_ms / self.successful_requests if self.successful_requests else 0.0
-        )
+        if not self.successful_requests:
+            return 0.0
+        return self.total_response_ms / self.successful_requests
 
 
 class Budget(Struct, frozen=True, kw_only=True):

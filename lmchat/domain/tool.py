@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from enum import StrEnum
-from itertools import chain, count
 from typing import Any
 
 from msgspec import Struct, field
@@ -30,8 +29,9 @@ HOST_SILENT = (
     "The tool host did not answer in time and was ended. It starts again when a tool is used."
 )
 MAX_TOOLS = 128  # most servers refuse more in one request
-_WIRE_CHARS = 64
-_NOT_WIRE = r"[^A-Za-z0-9_-]+"
+_MAX_WIRE_CHARS = 64
+_NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
+_NUMBER_CHARS = 5  # `_2` to `_9999` behind a name
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -100,16 +100,28 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
     """Give each tool its name in requests: `SERVER__TOOL`, cut, and numbered if not unique."""
-    taken: set[str] = set()
+    used_names: set[str] = set()
+    named_servers: list[ToolServer] = []
+    for server in servers:
+        named_tools: list[Tool] = []
+        for tool in server.tools:
+            wire_name = _unused_wire_name(tool, used_names)
+            used_names.add(wire_name)
+            named_tools.append(replace(tool, wire_name=wire_name))
+        named_servers.append(replace(server, tools=tuple(named_tools)))
+    return tuple(named_servers)
 
-    def named(tool: Tool) -> Tool:
-        plain = re.sub(_NOT_WIRE, "_", f"{tool.server}__{tool.name}")[:_WIRE_CHARS]
-        numbered = (f"{plain[: _WIRE_CHARS - 5]}_{number}" for number in count(2))
-        name = next(name for name in chain([plain], numbered) if name not in taken)
-        taken.add(name)
-        return replace(tool, wire_name=name)
 
-    return tuple(replace(server, tools=tuple(map(named, server.tools))) for server in servers)
+def _unused_wire_name(tool: Tool, used_names: Collection[str]) -> str:
+    """Return the name of a tool in requests that no tool before it has."""
+    full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
+    wire_name = full_name[:_MAX_WIRE_CHARS]
+    beginning = full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]
+    number = 2
+    while wire_name in used_names:
+        wire_name = f"{beginning}_{number}"
+        number += 1
+    return wire_name
 
 
 def cut_result(text: str) -> str:
@@ -121,7 +133,10 @@ def cut_result(text: str) -> str:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Return the arguments of a call as an object, or None; no text is an empty object."""
+    """Return the arguments of a call from their JSON, or None if it is no object.
+
+    Some models send no text for a call without arguments: that is an empty object.
+    """
     try:
         value = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):
@@ -130,18 +145,22 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 
 
 def call_text(name: str, arguments: str) -> str:
-    """Return a call for a reader: `files/read_text("notes.md")`; not safe for a terminal."""
-    found = parse_arguments(arguments)
-    if found is None:
+    """Return a call for a person: `files/read_text("notes.md")`; not safe for a terminal.
+
+    Several arguments have their names: `files/move(source="a", target="b")`.
+    """
+    values = parse_arguments(arguments)
+    if values is None:
         return f"{name}({arguments})"
-    shown = {key: json.dumps(value, ensure_ascii=False) for key, value in found.items()}
-    if len(shown) == 1:
-        return f"{name}({next(iter(shown.values()))})"
-    return f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    if len(texts) == 1:
+        [only_text] = texts.values()
+        return f"{name}({only_text})"
+    return f"{name}({', '.join(f'{key}={text}' for key, text in texts.items())})"
 
 
 def tool_calls_text(message: ChatMessage) -> str:
-    """Return the tool calls of a message for a reader; not safe for a terminal."""
+    """Return the tool calls of a message for a person; not safe for a terminal."""
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
@@ -151,7 +170,7 @@ def call_message(call: ToolCallPart) -> ChatMessage:
 
 
 def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
-    """Return a tool message whose call was stopped."""
+    """Return a tool message whose call was stopped, with a note if its function may still run."""
     parts = call.parts
     if may_still_run:
         parts = (*parts, ToolResultPart(text=MAY_STILL_RUN))
@@ -159,7 +178,10 @@ def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
 
 
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
-    """Return a tool message with the result of its call; without `run` the tool is unknown."""
+    """Run the call of a tool message; return the message with its result, or with an error.
+
+    Without `run` the tool is unknown, which is an error too: the model may try another one.
+    """
     started_s = time.monotonic()
     arguments = parse_arguments(call.tool_calls[0].arguments)
     if run is None:
@@ -167,17 +189,24 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
     elif arguments is None:
         result = ToolResult(text="The arguments are not a JSON object.", is_error=True)
     else:
-        try:
-            found = await run(arguments)
-            result = ToolResult(text=cut_result(found)) if isinstance(found, str) else found
-        except Exception as error:  # noqa: BLE001 - of a function; the model may try again
-            result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
+        result = await _result_of(run, arguments)
     return replace(
         call,
         parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
         receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )
+
+
+async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
+    """Return the result of a tool; an error that it raises becomes a result for the model."""
+    try:
+        result = await run(arguments)
+    except Exception as error:  # noqa: BLE001 - of a user's function
+        return ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
+    if isinstance(result, str):
+        return ToolResult(text=cut_result(result))
+    return result
 
 
 def tool_in_request(tool: Tool) -> Mapping[str, Any]:

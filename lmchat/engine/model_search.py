@@ -153,12 +153,12 @@ def read_gguf_file(path: Path) -> GgufFile | None:
 def _files_of_model(path: Path) -> tuple[str, list[Path]]:
     """Return the name of a model without the number of a part, and all its files by number."""
     split = _SPLIT_NAME.match(path.stem)
-    count = int(split["count"]) if split else 0
-    if split is None or count == 0:
-        return split["stem"] if split else path.stem, [path]
+    if split is None:
+        return path.stem, [path]
     stem = split["stem"]
-    numbers = range(1, count + 1)
-    return stem, [path.with_stem(f"{stem}-{number:05}-of-{count:05}") for number in numbers]
+    count = int(split["count"])
+    files = [path.with_stem(f"{stem}-{number:05}-of-{count:05}") for number in range(1, count + 1)]
+    return stem, files or [path]  # a name may also say that there are 00000 files
 
 
 def _chat_model_at(path: Path) -> ModelFile | None:

@@ -86,6 +86,6 @@ def test_only_the_line_that_lmchat_has_written_stands_for_a_file():
 def test_text_of_an_editor_keeps_the_files_that_it_was_given_and_adds_none():
     line, other = file_line(GARDEN), file_line(replace(GARDEN, name="other.png"))
     known = split_draft(line)[1]
-    text = without_file_lines(f"{line}{other}mine", kept=known)
+    text = without_file_lines(f"{line}{other}mine", allowed_lines=known)
     assert split_draft(text) == (f"{other[1:]}mine", known)
     assert split_draft(without_file_lines(f"{line}{other}"))[1] == {}

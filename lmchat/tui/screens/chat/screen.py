@@ -266,7 +266,7 @@ class ChatScreen(PatchedScreen):
             prompt_input = self.widgets.prompt_input
             before = prompt_input.full_text
             after = await self.workspace.platform.edit(before)
-            prompt_input.put(without_file_lines(after, kept=split_draft(before)[1]))
+            prompt_input.put(without_file_lines(after, allowed_lines=split_draft(before)[1]))
 
         self.background.lend_terminal_to(edit)
 
