@@ -55,9 +55,9 @@ def file_line(part: FilePart) -> str:
 
 
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
-    """Return text from outside, as of an editor, in which no line stands for an attached file.
+    """Return text from outside, as of an editor, with lines of attached files as plain text.
 
-    Such a line loses its mark and becomes plain text, except `allowed_lines`.
+    Such a line loses its mark, except `allowed_lines`.
     """
     if _FILE_MARK not in text:
         return text
@@ -84,7 +84,7 @@ def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
 
 
 def _file_in_line(line: str) -> FilePart | None:
-    """Return the attached file that a line of a draft stands for, if any."""
+    """Return the attached file that a line of a draft represents, if any."""
     if not (line.startswith(_FILE_LINE) and line.endswith("]")):
         return None
     try:

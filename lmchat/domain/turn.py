@@ -179,7 +179,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         return replace(self, first_token_s=first_s, stage=stage)
 
     def _with_tokens(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
-        """Return the turn with more text, of so many characters and pieces from the server.
+        """Return the turn with more text; `chars` and `pieces` are its numbers of both.
 
         A thought begins with the first token of one, and ends with the first one of another kind.
         """
