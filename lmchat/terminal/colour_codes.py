@@ -1,7 +1,7 @@
 """Colour codes of a frame, written only where they change.
 
-Textual resets all colours behind each piece of text and sets them again before the next one. In a
-frame of an answer that streams, three bytes of four are colour codes.
+Textual resets all colours after each piece of text and sets them again before the next one. In a
+frame of a streaming answer, three bytes of four are colour codes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
+# A colour code, as `ESC [1;38;5;208m`; its numbers are the group.
 _CODE = re.compile(r"\x1b\[([\d;]*)m")
-_DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")  # moves of the cursor, and modes
+# Moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`), which draw nothing.
+_DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
+# A move of the cursor after a reset of all colours, so that the next row begins without colours.
 _NEXT_ROW = re.compile(r"(?<=\x1b\[0m)(\n?\x1b\[\d+;\d+H)")
-_STRINGS = re.compile(r"\x1b[P_^X]")  # begin images and the like, whose bytes stay as they are
+# Beginnings of images and the like, whose bytes are not changed.
+_STRINGS = re.compile(r"\x1b[P_^X]")
+# First numbers of the settings in a code.
 _FOREGROUND = frozenset(map(str, (*range(30, 40), *range(90, 98))))
 _BACKGROUND = frozenset(map(str, (*range(40, 50), *range(100, 108))))
 _EXTENDED_PARTS = {"2": 5, "5": 3}  # numbers in `38;2;RED;GREEN;BLUE` and in `38;5;COLOUR`
-_MOST_KNOWN = 8192  # codes, and pairs of codes
+_CACHE_SIZE = 8192  # pairs of a style and a code, and pairs of styles
 
 
 class CellStyle(Struct, frozen=True):
-    """Colours and attributes, as the codes that set them; empty for the terminal's own."""
+    """Colours and attributes of text as the settings of a code, such as `31` or `38;5;208`.
+
+    An empty one is the terminal's own.
+    """
 
     foreground: str = ""
     background: str = ""
@@ -35,31 +43,47 @@ _PLAIN = CellStyle()
 
 
 def rows_of(text: str) -> list[str]:
-    """Return the rows of a frame and the moves between them; each begins without colours."""
-    return [text] if _STRINGS.search(text) else _NEXT_ROW.split(text)
+    """Return the rows of a frame and the moves of the cursor between them.
+
+    Each begins without colours. A frame with an image is one row.
+    """
+    if _STRINGS.search(text):
+        return [text]
+    return _NEXT_ROW.split(text)
 
 
 def with_changed_colours(text: str) -> str:
-    """Return output that draws the same; colours must be the terminal's own before it."""
+    """Return output that draws the same with fewer colour codes.
+
+    Before it and after it, the terminal's own colours are set.
+    """
     if _STRINGS.search(text):
         return text
-    drawn: list[str] = []
-    shown = wanted = _PLAIN
-    parts = _CODE.split(text)
-    for output, code in zip(parts[::2], [*parts[1::2], ""], strict=True):
+    written: list[str] = []
+    terminal_style = _PLAIN  # set by the codes in `written`
+    text_style = _PLAIN  # set by the codes in `text`
+    for output, code in _outputs_and_codes(text):
         if output:
-            if shown is not wanted and not _DRAWS_NOTHING.fullmatch(output):
-                drawn.append(_change(shown, wanted))
-                shown = wanted
-            drawn.append(output)
-        wanted = _style_after(wanted, code)
-    drawn.append(_change(shown, _PLAIN))
-    return "".join(drawn)
+            if terminal_style is not text_style and not _DRAWS_NOTHING.fullmatch(output):
+                written.append(_code_between(terminal_style, text_style))
+                terminal_style = text_style
+            written.append(output)
+        text_style = _style_after(text_style, code)
+    written.append(_code_between(terminal_style, _PLAIN))
+    return "".join(written)
 
 
-@lru_cache(_MOST_KNOWN)
+def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
+    """Return the output between two codes and the code after it; the last code is empty."""
+    outputs_and_codes = _CODE.split(text)  # alternately, from an output to an output
+    outputs = outputs_and_codes[::2]
+    codes = outputs_and_codes[1::2]
+    return zip(outputs, [*codes, ""], strict=True)
+
+
+@lru_cache(_CACHE_SIZE)
 def _style_after(style: CellStyle, code: str) -> CellStyle:
-    """Return the style after a code; one without numbers resets it."""
+    """Return the style of text after a code; one without numbers resets it."""
     for setting in _settings_of(code):
         number = setting.partition(";")[0]
         if number in ("", "0"):
@@ -74,7 +98,7 @@ def _style_after(style: CellStyle, code: str) -> CellStyle:
 
 
 def _settings_of(code: str) -> Iterator[str]:
-    """Yield the numbers of a code, those of an extended colour together."""
+    """Yield the settings of a code: `1;38;5;208` sets `1` and `38;5;208`."""
     numbers = code.split(";")
     while numbers:
         size = 1
@@ -84,18 +108,19 @@ def _settings_of(code: str) -> Iterator[str]:
         del numbers[:size]
 
 
-@lru_cache(_MOST_KNOWN)
-def _change(shown: CellStyle, wanted: CellStyle) -> str:
-    """Return the code that turns one style into another; empty if they are the same."""
-    if shown == wanted:
+@lru_cache(_CACHE_SIZE)
+def _code_between(before: CellStyle, after: CellStyle) -> str:
+    """Return the code that changes one style to another; empty if they are the same."""
+    if before == after:
         return ""
-    codes: list[str] = []
-    if shown.attributes - wanted.attributes or wanted == _PLAIN:
-        shown = _PLAIN
-        codes.append("0")
-    codes += sorted(wanted.attributes - shown.attributes, key=int)
-    if wanted.foreground != shown.foreground:
-        codes.append(wanted.foreground or "39")
-    if wanted.background != shown.background:
-        codes.append(wanted.background or "49")
-    return f"\x1b[{';'.join(codes)}m"
+    settings: list[str] = []
+    removes_attributes = bool(before.attributes - after.attributes)
+    if removes_attributes or after == _PLAIN:  # only a reset removes an attribute
+        before = _PLAIN
+        settings.append("0")
+    settings += sorted(after.attributes - before.attributes, key=int)
+    if after.foreground != before.foreground:
+        settings.append(after.foreground or "39")
+    if after.background != before.background:
+        settings.append(after.background or "49")
+    return f"\x1b[{';'.join(settings)}m"

@@ -16,17 +16,27 @@ from lmchat.machine.scratch import ScratchFolders
 from lmchat.text import safe_line
 
 BELL = "\x07"
-_OPEN = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+_OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 _TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
-_IN_THE_TERMINAL = ["lynx", "w3m", "links", "links2", "elinks", "www-browser", "browsh", "carbonyl"]
+_TERMINAL_BROWSERS = [
+    "lynx",
+    "w3m",
+    "links",
+    "links2",
+    "elinks",
+    "www-browser",
+    "browsh",
+    "carbonyl",
+]
 _TITLE = "lmchat"
-_LONGEST = 120
+_LONGEST_CHARS = 120  # of a notification
+# Terminals that know one of the two sequences for notifications, by $TERM_PROGRAM and $TERM.
 _ONLY_OSC_9 = ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal")
 _ONLY_OSC_777 = ("rxvt", "foot")
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Open a web page; False without a browser outside this terminal."""
+    """Open a web page; return False if no browser outside this terminal could be started."""
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, _browser_environment(environ))
@@ -39,15 +49,18 @@ async def open_file(
     scratch: ScratchFolders,
     environ: Mapping[str, str] = os.environ,
 ) -> bool:
-    """Open a copy of a file in the system's viewer; False without one. The copy is in `scratch`."""
+    """Write a file into a folder of `scratch`, and open it in the system's viewer.
 
-    def write() -> Path:
+    Return False if no viewer could be started.
+    """
+
+    def write_copy() -> Path:
         copy = scratch.make() / PurePath(name).name
         copy.write_bytes(data)
         return copy
 
     try:
-        copy = await asyncio.to_thread(write)
+        copy = await asyncio.to_thread(write_copy)
     except OSError as error:
         words = "The viewer's copy cannot be written."
         hint = "Check the folder for temporary files."
@@ -56,17 +69,18 @@ async def open_file(
 
 
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
-    """Return the bytes of a notification: `bell`, `desktop` (OSC 9 or 777) or `none`.
+    """Return what makes the terminal notify the user, if anything.
 
-    Unknown terminals get both sequences and skip one; known ones would notify twice. tmux passes
-    them on only if configured, so the bell is added.
+    `kind` is `bell`, `desktop` (the sequences OSC 9 or 777) or `none`. Unknown terminals get both
+    sequences, as most ignore one of them. Others would notify twice, so they get one. tmux passes
+    sequences on only if configured, so the bell is added.
     """
     if kind == "none":
         return ""
     if kind != "desktop":
         return BELL
 
-    words = safe_line(words, limit=_LONGEST).replace(";", ",")
+    words = safe_line(words, limit=_LONGEST_CHARS).replace(";", ",")
     osc_9 = f"\x1b]9;{words}\x07"
     osc_777 = f"\x1b]777;notify;{_TITLE};{words}\x07"
     if environ.get("TERM_PROGRAM") in _ONLY_OSC_9 or "KITTY_WINDOW_ID" in environ:
@@ -83,28 +97,38 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
 
 
 def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without browsers that need the terminal."""
-    kept = environment_for_others(environ)
-    kept.pop("TERM", None)
-    folders = kept.get("PATH", os.defpath).split(os.pathsep)
-    kept["PATH"] = os.pathsep.join(filter(is_absolute_path, folders))
-    default = "wslview" if "WSL_DISTRO_NAME" in kept else ""
+    """Return the environment for the standard library's search for a browser.
+
+    Without $TERM and with a filtered $BROWSER, it finds none that runs in this terminal. $PATH has
+    absolute folders only: no program of the current folder is started.
+    """
+    environment = environment_for_others(environ)
+    environment.pop("TERM", None)
+    folders = environment.get("PATH", os.defpath).split(os.pathsep)
+    absolute_folders = [folder for folder in folders if is_absolute_path(folder)]
+    environment["PATH"] = os.pathsep.join(absolute_folders)
+
+    # `wslview` opens pages in the browser of the Windows around WSL
+    default = "wslview" if "WSL_DISTRO_NAME" in environment else ""
     browsers: list[str] = []
-    for command in kept.pop("BROWSER", default).split(os.pathsep):
+    for command in environment.pop("BROWSER", default).split(os.pathsep):
         words = command.split()
-        if words and PurePath(words[0]).name not in _IN_THE_TERMINAL:
+        if words and PurePath(words[0]).name not in _TERMINAL_BROWSERS:
             browsers.append(command)
     if browsers:
-        kept["BROWSER"] = os.pathsep.join(browsers)
-    return kept
+        environment["BROWSER"] = os.pathsep.join(browsers)
+    return environment
 
 
 def _open(address: str, environment: Mapping[str, str]) -> bool:
-    """Run the standard library's browser search without output to the terminal."""
-    command = [sys.executable, "-I", "-c", _OPEN, address]
+    """Open an address with Python's `webbrowser`, in a process without the terminal.
+
+    Return False if that fails within `_TIME_TO_FAIL_S`.
+    """
+    command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:
         return process.wait(_TIME_TO_FAIL_S) == 0
-    except subprocess.TimeoutExpired:  # it has not failed by now
-        process.returncode = 0  # the browser runs in it, and is not waited for
+    except subprocess.TimeoutExpired:  # the browser runs in it
+        process.returncode = 0  # so that Python does not warn of a process that still runs
         return True

@@ -1,4 +1,4 @@
-"""Editor and pager of the user, in the terminal that the screen has left."""
+"""Editor and pager of the user, in the terminal that the screen has released for them."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ _FILE_NAME = "prompt.md"
 async def edit_text(
     text: str, *, environ: Mapping[str, str] = os.environ, scratch: ScratchFolders | None = None
 ) -> str:
-    """Return a text edited by the user; the caller has suspended the screen.
+    """Let the user edit a text, and return it; the caller has suspended the screen.
 
-    The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises
+    The event loop keeps running, so that an answer can arrive. Cancelling ends the editor. Raises
     `LMChatError` if no editor could be run, it failed, or it left no text.
     """
     argv = editor_command(environ)
     scratch = scratch or ScratchFolders()
-    folder = await asyncio.to_thread(_prepare, text, scratch)
+    folder = await asyncio.to_thread(_write_text, text, scratch)
     file = folder / _FILE_NAME
     try:
-        status = await _run([*argv, str(file)], environ, "EDITOR")
-        if status:
+        exit_code = await _run([*argv, str(file)], environ, "EDITOR")
+        if exit_code:
             raise LMChatError(
-                f"{_name_of(argv)} ended with status {status}; nothing was changed.",
+                f"{_program_name(argv)} ended with status {exit_code}; nothing was changed.",
                 hint="Set $EDITOR to another program.",
             )
         edited = await asyncio.to_thread(_read, file)
     finally:
         await asyncio.to_thread(scratch.remove, folder)
+    # editors end the last line of a file, also if it had no end
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
 
@@ -64,7 +65,10 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
 def _command(
     variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the command of the first variable that is set, else an installed program."""
+    """Return the command in the first variable that is set, else the first installed program.
+
+    The list is empty without either. Raises `WrongUse` for a variable that is no command.
+    """
     for name in variables:
         value = environ.get(name, "").strip()
         if value:
@@ -83,22 +87,27 @@ def _command(
 async def _run(
     argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
 ) -> int:
-    """Run a program that the user talks to; return its status."""
+    """Run a program in the terminal, and return its exit code; raises `WrongUse`.
+
+    `variable` is the environment variable that names the program; `data` is its input.
+    """
     try:
         return await run_in_terminal(argv, environ=environ, data=data)
     except OSError as error:
         raise WrongUse(
-            f"{_name_of(argv)} cannot be run.",
+            f"{_program_name(argv)} cannot be run.",
             hint=f"Set ${variable} to a program that is installed.",
             details=str(error),
         ) from error
 
 
-def _name_of(argv: Sequence[str]) -> str:
+def _program_name(argv: Sequence[str]) -> str:
+    """Return the name of the program of a command, without its folder, for a message."""
     return safe_line(Path(argv[0]).name, limit=40)
 
 
-def _prepare(text: str, scratch: ScratchFolders) -> Path:
+def _write_text(text: str, scratch: ScratchFolders) -> Path:
+    """Write a text to a file in a new folder, and return the folder; raises `FileRefused`."""
     try:
         folder = scratch.make()
         (folder / _FILE_NAME).write_text(text, encoding="utf-8", errors="replace")
@@ -109,6 +118,7 @@ def _prepare(text: str, scratch: ScratchFolders) -> Path:
 
 
 def _read(file: Path) -> str:
+    """Return the edited text; raises `FileRefused`."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

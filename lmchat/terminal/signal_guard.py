@@ -15,24 +15,34 @@ logger = logging.getLogger(__name__)
 
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
 """Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
-_HANG_UP = 1  # SIGHUP
-_LENT = 254  # in the pipe beside the numbers of signals: another program has the terminal now
-_OURS = 255  # in the pipe, too: lmchat has the terminal again
+_HANG_UP = 1  # SIGHUP, which Windows does not have
+# Two bytes that the pipe has beside the numbers of signals.
+_LENT = 254  # another program has the terminal from now on
+_RETURNED = 255  # lmchat has the terminal again
 
 
 class SignalGuard:
     """Thread that ends the program on a signal, even if the main thread hangs.
 
-    Signals write their number into a pipe, from C. The thread restores the terminal, asks the
-    program to end, and exits after `timeout_s`.
+    Python's signal handling writes the number of each signal into a pipe, in C code that does not
+    wait for Python's main thread. The guard's thread reads it.
     """
 
     def __init__(
-        self, *, give_back: Callable[[], None], ask: Callable[[int], None], timeout_s: float
+        self,
+        *,
+        restore_terminal: Callable[[], None],
+        ask_to_end: Callable[[int], None],
+        timeout_s: float,
     ) -> None:
-        self.ended_by: int | None = None  # the signal that ends the program
-        self._give_back = give_back
-        self._ask = ask
+        """Set no handlers yet.
+
+        On a signal, the thread calls `restore_terminal`, then `ask_to_end` with the number of the
+        signal, and ends the program itself after `timeout_s`.
+        """
+        self.ended_by: int | None = None  # number of the signal that ends the program
+        self._restore_terminal = restore_terminal
+        self._ask_to_end = ask_to_end
         self._timeout_s = timeout_s
         self._pipe: tuple[int, int] | None = None
 
@@ -48,17 +58,19 @@ class SignalGuard:
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Lend the terminal to another program, whose keys are then no signals for us.
+        """Note that another program has the terminal, or that lmchat has it again.
 
-        The pipe keeps the order of keys and lending.
+        While it is lent, signals from keys are meant for the other program. This is written into
+        the pipe, so that it stays in order with these signals.
         """
-        self._write(_LENT if is_lent else _OURS)
+        self._write(_LENT if is_lent else _RETURNED)
 
     def hang_up(self) -> None:
+        """End the program as if its terminal had been closed."""
         self._write(_HANG_UP)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # asyncio may use the wake-up file itself
+        # asyncio may have replaced the wake-up file, so that C code does not write into this pipe
         self._write(number)
 
     def _write(self, number: int) -> None:
@@ -66,10 +78,11 @@ class SignalGuard:
             os.write(self._pipe[1], bytes([number]))
 
     def _wait(self) -> None:
+        """Read the pipe, and end the program at the first signal that is meant for it."""
         is_lent = False
         while self._pipe is not None:
             for number in os.read(self._pipe[0], 64):
-                if number in (_LENT, _OURS):
+                if number in (_LENT, _RETURNED):
                     is_lent = number == _LENT
                     continue
                 is_for_other_program = is_lent and number in _FROM_KEYS
@@ -77,13 +90,14 @@ class SignalGuard:
                     self._end(number)
 
     def _end(self, number: int) -> None:
+        """End the program, in order if it does so in time; does not return."""
         self.ended_by = number
         logger.info("ending on %s", signal.Signals(number).name)
         try:
-            self._give_back()
-            self._ask(number)
+            self._restore_terminal()
+            self._ask_to_end(number)
         except Exception:
             logger.exception("could not end in order")
-        # a program that ends in time takes this thread with it
+        # if the program ends in time, this thread ends with it
         threading.Event().wait(self._timeout_s)
-        os._exit(128 + number)
+        os._exit(128 + number)  # as shells report an end by a signal

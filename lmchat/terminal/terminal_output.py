@@ -1,4 +1,4 @@
-"""Terminal output that can be closed at once, and what was typed at a terminal."""
+"""Terminal output that can be closed at once; unread input of a terminal."""
 
 from __future__ import annotations
 
@@ -18,67 +18,79 @@ _END_S = 0.3  # timeout for a terminal that takes no bytes
 
 
 class TerminalOutput:
-    """Writer to a terminal; it never raises, and never draws after `end`."""
+    """Writer to a terminal; it never raises an error, and draws nothing after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
+        """Write to the file with this descriptor; `on_gone` is called when the terminal is gone."""
         self._fileno = fileno
         self._on_gone = on_gone
         self._is_open = True
         self._writing = Lock()
 
     def begin(self) -> None:
+        """Allow writing, again after `end`."""
         self._is_open = True
 
     def write(self, text: str) -> None:
-        """Write a text whole; `on_gone` is called once when the terminal is gone."""
+        """Write all of a text, unless `end` is called; wait while the terminal takes nothing."""
         data = text.encode(errors="replace")
         with self._writing:
             try:
                 while data and self._is_open:
-                    data = data[self._write_some(data) :]
+                    written_bytes = self._write_some(data)
+                    data = data[written_bytes:]
             except OSError:  # the terminal is gone
                 self._is_open = False
                 self._on_gone()
 
-    def end(self, last_words: str) -> None:
-        """Write nothing more but the last words; another thread may be blocked in a write."""
+    def end(self, last_text: str) -> None:
+        """Allow no more writing, and write a last text within a time limit.
+
+        It is written even if another thread is blocked in `write`.
+        """
         self._is_open = False
-        has_turn = self._writing.acquire(timeout=_END_S)
+        is_acquired = self._writing.acquire(timeout=_END_S)
         try:
             with suppress(OSError):  # the terminal is gone
-                write_soon(self._fileno, last_words.encode(), _END_S)
+                write_within(self._fileno, last_text.encode(), _END_S)
         finally:
-            if has_turn:
+            if is_acquired:
                 self._writing.release()
 
     def _write_some(self, data: bytes) -> int:
+        """Write as much as the terminal takes, and return the number of bytes."""
         try:
             return os.write(self._fileno, data)
-        except BlockingIOError:  # a program before us left the terminal without blocking
+        except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
             select.select([], [self._fileno], [], 1)
             return 0
 
 
-def write_soon(fileno: int, data: bytes, timeout_s: float) -> None:
-    """Write to a terminal within a time limit.
+def write_within(fileno: int, data: bytes, timeout_s: float) -> None:
+    """Write to a terminal; drop what it does not take in time. Raises `OSError`.
 
-    It is opened again: non-blocking mode on the shared file would change it for the shell too.
+    The terminal is opened again to write without blocking: on the given file, which the shell
+    shares, this mode would remain for the shell.
     """
-    deadline = monotonic() + timeout_s
-    own = _own_file(fileno)
+    deadline_s = monotonic() + timeout_s
+    descriptor = _open_again(fileno)
     try:
-        while data and (left_s := deadline - monotonic()) > 0:
-            _, writable, _ = select.select([], [own], [], left_s)
+        remaining_s = timeout_s
+        while data and remaining_s > 0:
+            _, writable, _ = select.select([], [descriptor], [], remaining_s)
             if writable:
-                data = data[os.write(own, data) :]
+                written_bytes = os.write(descriptor, data)
+                data = data[written_bytes:]
+            remaining_s = deadline_s - monotonic()
     finally:
-        if own != fileno:
-            os.close(own)
+        if descriptor != fileno:
+            os.close(descriptor)
 
 
-def _own_file(fileno: int) -> int:
+def _open_again(fileno: int) -> int:
+    """Return a new descriptor of a terminal that does not block, or the same if that fails."""
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
-    with suppress(OSError):  # its device is not there, as in a container
+    with suppress(OSError):  # its device does not exist, as in a container
         return os.open(os.ttyname(fileno), flags)
     with suppress(OSError):  # no terminal controls this process
         return os.open("/dev/tty", flags)
@@ -86,7 +98,11 @@ def _own_file(fileno: int) -> int:
 
 
 def has_shell() -> bool:
-    """Return whether a shell with job control started us, which can continue us after a stop."""
+    """Return whether a shell with job control has started lmchat.
+
+    It can then stop lmchat and continue it later. The processes of such a shell are in groups other
+    than that of the session's leader, the shell.
+    """
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
     except (OSError, AttributeError):  # the leader has ended; Windows has no such shells
@@ -94,14 +110,14 @@ def has_shell() -> bool:
 
 
 def drop_typed(fileno: int) -> None:
-    """Forget what was typed at a terminal and not read yet."""
+    """Drop what was typed at a terminal and not read yet."""
     if termios is not None:
         with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
-    """Return whether more was typed or pasted, or is within `wait_s`; always False on Windows."""
+    """Wait up to `wait_s` for input; return whether there is some. Always False on Windows."""
     try:
         readable, _, _ = select.select([fileno], [], [], wait_s)
     except (OSError, ValueError):  # Windows selects sockets only; the file may be closed

@@ -1,4 +1,4 @@
-"""Thread that writes to the terminal: one that stops reading must not block the event loop."""
+"""Thread that writes to the terminal, which must not block the event loop if it reads nothing."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from time import monotonic
 
 from lmchat.terminal.terminal_output import TerminalOutput
 
-LATE_S = 0.02  # time after which a terminal that has not read everything is behind
+LATE_S = 0.02  # a terminal that has not read everything for longer is behind
 LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing
 
 
 class TerminalWriter(Thread):
-    """Thread that writes to the terminal, with an unlimited queue; the app drops late frames.
+    """Thread that writes queued texts to the terminal.
 
-    Textual's queue of 30 blocks the event loop: https://github.com/Textualize/textual/pull/6693
+    The queue has no limit: the app drops frames while `is_behind`. Textual's own thread has a queue
+    of 30, which blocks the event loop: https://github.com/Textualize/textual/pull/6693
     """
 
     def __init__(self, output: TerminalOutput) -> None:
         super().__init__(daemon=True, name="terminal-output")
         self._output = output
         self._texts: SimpleQueue[str | None] = SimpleQueue()
-        self._unwritten = 0
-        self._busy_since_s = 0.0
+        self._unwritten = 0  # texts that are queued or being written
+        self._busy_since_s = 0.0  # when that was last 0
         self._counting = Lock()
 
     def write(self, text: str) -> None:
+        """Queue a text, without waiting."""
         with self._counting:
             if not self._unwritten:
                 self._busy_since_s = monotonic()
@@ -35,10 +37,11 @@ class TerminalWriter(Thread):
 
     @property
     def is_behind(self) -> bool:
+        """Whether texts have been unwritten for longer than `LATE_S`."""
         return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
 
     def run(self) -> None:
-        """Write queued texts, all at once, until `stop`."""
+        """Write the queued texts together, wait for more, and end after `stop`."""
         is_over = False
         while not is_over:
             texts = [self._texts.get()]
@@ -50,5 +53,6 @@ class TerminalWriter(Thread):
                 self._unwritten -= len(texts)
 
     def stop(self) -> None:
+        """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""
         self._texts.put(None)
         self.join(LAST_WRITES_S)

@@ -69,7 +69,9 @@ def test_a_key_counts_as_it_was_pressed_however_late_the_thread_comes_to_it():
     ended = threading.Event()
     # its thread outlives this test; with a shorter time limit it would end the process of all tests after a minute
     never_s = threading.TIMEOUT_MAX
-    guard = SignalGuard(give_back=lambda: None, ask=lambda _: ended.set(), timeout_s=never_s)
+    guard = SignalGuard(
+        restore_terminal=lambda: None, ask_to_end=lambda _: ended.set(), timeout_s=never_s
+    )
     pipe = guard._pipe = os.pipe()  # watched without the signals of this process
     try:
         guard.lend(is_lent=True)
