@@ -41,12 +41,14 @@ OWN_KEYS = {
 
 
 def ask(cli, config, env, options, url):
+    """Run `lmchat ask`, with this address for `URL` in configuration, environment and options."""
     cli.configure(f'allowed_hosts = ["{FAR}"]\n{config}'.replace("URL", url))
     cli.env |= {name: value.replace("URL", url) for name, value in env.items()}
     return cli(*(word.replace("URL", url) for word in options), "ask", "-m", "tiny", "Hello?")
 
 
 def is_sent(server):
+    """Return whether a request to the server had the key."""
     return any(KEY in seen.headers.get("authorization", "") for seen in server.requests)
 
 
@@ -135,16 +137,16 @@ def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(
 @pytest.mark.rule("R-9")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_key_follows_a_redirect(cli, server, status):
-    with ScriptedServer() as there:
-        plain(there, "tiny", key=KEY)
+    with ScriptedServer() as other_server:
+        plain(other_server, "tiny", key=KEY)
         server.unknown = text_reply(
-            "", status=status, headers={"Location": f"{there.url}/v1/models"}
+            "", status=status, headers={"Location": f"{other_server.url}/v1/models"}
         )
         server.forget()
         done = ask(cli, f'endpoint = "URL"\napi_key = "{KEY}"', {}, (), server.url)
         assert done.returncode == 1
         assert is_sent(server)
-        assert there.connections == 0
+        assert other_server.connections == 0
 
 
 def keys_of(tmp_path, text="", environ=None, **flags):
@@ -159,7 +161,7 @@ def keys_of(tmp_path, text="", environ=None, **flags):
     return keys
 
 
-PLACES = (
+URLS = (
     "http://127.0.0.1:1337",  # detected, or typed on the welcome page
     "http://[::1]:8080",
     "http://nas:1337",  # typed on the welcome page, or used before
@@ -171,21 +173,21 @@ PLACES = (
 @pytest.mark.parametrize(
     ("text", "environ", "flags", "sent_to"),
     [
-        ("api_key='k'", {}, {}, PLACES[:2]),
-        ("", {"LMCHAT_API_KEY": "k"}, {}, PLACES[:2]),
-        ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, PLACES[:2]),
-        ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, PLACES[1:2]),
-        ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[:2]),
-        ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, PLACES[2:3]),
+        ("api_key='k'", {}, {}, URLS[:2]),
+        ("", {"LMCHAT_API_KEY": "k"}, {}, URLS[:2]),
+        ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, URLS[:2]),
+        ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, URLS[1:2]),
+        ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, URLS[:2]),
+        ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, URLS[2:3]),
         (
             "api_key='k'\nendpoint='http://nas:1337'",
             {},
             {"endpoint": "https://nas:1337"},
-            PLACES[2:3],
+            URLS[2:3],
         ),
-        ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, PLACES[:2]),
-        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[2:3]),
-        ("", {"OPENAI_API_KEY": "k"}, {}, PLACES[4:]),
+        ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, URLS[:2]),
+        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, URLS[2:3]),
+        ("", {"OPENAI_API_KEY": "k"}, {}, URLS[4:]),
         ("api_key='k'\nendpoint='no address at all:'", {}, {}, ()),
     ],
 )
@@ -193,10 +195,10 @@ def test_a_key_of_the_configuration_goes_to_these_servers_and_to_no_other(
     tmp_path, text, environ, flags, sent_to
 ):
     keys = keys_of(tmp_path, text, environ, **flags)
-    assert tuple(url for url in PLACES if keys.key_for(Endpoint.parse(url))) == sent_to
+    assert tuple(url for url in URLS if keys.key_for(Endpoint.parse(url))) == sent_to
 
 
 def test_a_key_typed_for_one_server_goes_to_that_one_only(tmp_path):
     keys = keys_of(tmp_path)
     keys.keep(Endpoint.parse("http://nas:1337"), "k")
-    assert [url for url in PLACES if keys.key_for(Endpoint.parse(url))] == ["http://nas:1337"]
+    assert [url for url in URLS if keys.key_for(Endpoint.parse(url))] == ["http://nas:1337"]

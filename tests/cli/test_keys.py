@@ -31,45 +31,46 @@ def keys_of(tmp_path):
     return make
 
 
-def _of(keys, url):
+def _key_for(keys, url):
+    """Return the key that is sent to an address."""
     return keys.key_for(Endpoint.parse(url))
 
 
 def test_a_key_goes_to_its_own_server_only(keys_of):
     keys = keys_of('endpoint = "http://127.0.0.1:1337"\napi_key = "k"')
-    assert _of(keys, "http://127.0.0.1:1337/v1") == "k"
+    assert _key_for(keys, "http://127.0.0.1:1337/v1") == "k"
     for other in (
         "http://127.0.0.1:1338",
         "http://localhost:1337",
         "https://127.0.0.1:1337",
         _OPENAI,
     ):
-        assert _of(keys, other) is None
+        assert _key_for(keys, other) is None
 
 
 def test_a_key_of_the_file_does_not_follow_a_flag_to_another_server(keys_of):
     text = 'endpoint = "http://nas:1337"\napi_key = "k"\nallowed_hosts = ["nas", "evil"]'
     keys = keys_of(text, endpoint="http://evil:1337")
-    assert _of(keys, "http://evil:1337") is None
-    assert _of(keys, "http://nas:1337") == "k"
+    assert _key_for(keys, "http://evil:1337") is None
+    assert _key_for(keys, "http://nas:1337") == "k"
 
 
 def test_a_key_without_a_server_goes_to_this_machine_only(keys_of):
     keys = keys_of(environ={"LMCHAT_API_KEY": "k"})
-    assert _of(keys, "http://localhost:1337") == "k"
-    assert _of(keys, "http://[::1]:1337") == "k"
-    assert _of(keys, "http://nas:1337") is None
+    assert _key_for(keys, "http://localhost:1337") == "k"
+    assert _key_for(keys, "http://[::1]:1337") == "k"
+    assert _key_for(keys, "http://nas:1337") is None
 
 
 def test_the_key_of_openai_goes_to_openai_only(keys_of):
     keys = keys_of(environ={"OPENAI_API_KEY": "k"})
-    assert _of(keys, _OPENAI) == "k"
+    assert _key_for(keys, _OPENAI) == "k"
     for other in (
         "http://api.openai.com",
         "https://api.openai.com.evil.com",
         "http://127.0.0.1:1234",
     ):
-        assert _of(keys, other) is None
+        assert _key_for(keys, other) is None
 
 
 def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
@@ -94,8 +95,8 @@ def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
         api_key = "fallback"
     """
     keys = keys_of(text.replace("        ", ""), {"A_KEY": "of-environment"})
-    found = [_of(keys, f"http://{name}:1") for name in "abcd"]
-    assert found == ["of-environment", "from command", "of-file", "fallback"]
+    sent_keys = [_key_for(keys, f"http://{name}:1") for name in "abcd"]
+    assert sent_keys == ["of-environment", "from command", "of-file", "fallback"]
     assert keys.warnings == []
 
 
@@ -111,23 +112,24 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
     keys = keys_of(
         f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'"
     )
-    assert _of(keys, "http://a:1") is None
+    assert _key_for(keys, "http://a:1") is None
     assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
 
 
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
     stored = {"http://127.0.0.1:1337": "stored"}
-    assert _of(keys_of(stored=stored), "http://127.0.0.1:1337") == "stored"
+    assert _key_for(keys_of(stored=stored), "http://127.0.0.1:1337") == "stored"
     assert (
-        _of(keys_of(environ={"LMCHAT_API_KEY": "k"}, stored=stored), "http://127.0.0.1:1337") == "k"
+        _key_for(keys_of(environ={"LMCHAT_API_KEY": "k"}, stored=stored), "http://127.0.0.1:1337")
+        == "k"
     )
 
 
 def test_a_key_that_was_accepted_holds_at_once_and_in_the_next_run(keys_of):
     keys = keys_of(environ={"LMCHAT_API_KEY": "old"})
     keys.keep(Endpoint.parse("http://127.0.0.1:1337"), "new")
-    assert _of(keys, "http://127.0.0.1:1337") == "new"
-    assert _of(keys_of(), "http://127.0.0.1:1337") == "new"
+    assert _key_for(keys, "http://127.0.0.1:1337") == "new"
+    assert _key_for(keys_of(), "http://127.0.0.1:1337") == "new"
 
 
 def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
@@ -184,8 +186,8 @@ url = "http://127.0.0.1:7002"
     ports = (1337, 7001, 7002, 7003)
     for port in ports * 2:
         keys.look_up(Endpoint.parse(f"http://127.0.0.1:{port}"))
-    found = [_of(keys, f"http://127.0.0.1:{port}") for port in ports]
-    assert found == [None, None, "by hand", "by hand"]
+    sent_keys = [_key_for(keys, f"http://127.0.0.1:{port}") for port in ports]
+    assert sent_keys == [None, None, "by hand", "by hand"]
     assert [origin for _, origin in ring.asked] == [
         f"http://127.0.0.1:{port}" for port in ports if port != 7001
     ]
@@ -203,12 +205,12 @@ def test_two_looks_at_a_server_both_get_the_key_of_a_slow_keyring(keys_of):
         looks = [threads.submit(look) for _ in range(2)]
         ring.is_asked.wait(5)
         ring.may_answer.set()
-        assert [found.result(5) for found in looks] == ["k", "k"]
+        assert [look.result(5) for look in looks] == ["k", "k"]
     assert len(ring.asked) == 1
 
 
 class SlowKeyring(MemoryKeyring):
-    """Answers when it may."""
+    """Keyring that answers once `may_answer` is set."""
 
     def __init__(self, **kept):
         super().__init__(**kept)
@@ -264,8 +266,8 @@ url = "http://a:1"
 api_key_env = "A_KEY"
 """
     keys = keys_of(text, {"A_KEY": "k2\r\n"}, stored={"http://b:1": "\tk3\n"})
-    found = [_of(keys, url) for url in ("http://127.0.0.1:1", "http://a:1", "http://b:1")]
-    assert found == ["k1", "k2", "k3"]
+    sent_keys = [_key_for(keys, url) for url in ("http://127.0.0.1:1", "http://a:1", "http://b:1")]
+    assert sent_keys == ["k1", "k2", "k3"]
 
 
 @pytest.mark.parametrize(
@@ -301,4 +303,4 @@ def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(keys_of, 
         "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo \"$LMCHAT_API_KEY/$STORE\"'"
     )
     keys = keys_of(text, {"LMCHAT_API_KEY": "of-lmchat", "STORE": "mine", "PATH": "/usr/bin:/bin"})
-    assert _of(keys, "http://a:1") == "/mine"
+    assert _key_for(keys, "http://a:1") == "/mine"

@@ -24,6 +24,7 @@ def logger(tmp_path):
 
 
 def _entries(tmp_path):
+    """Close the log, and return its entries."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogFile):
             handler.close()

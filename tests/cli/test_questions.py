@@ -10,13 +10,13 @@ from lmchat.cli.questions import ask_yes_no, can_ask
 
 
 @pytest.fixture
-def typed(monkeypatch):
+def type_text(monkeypatch):
     """A terminal as standard input, to type into."""
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "r") as stdin:
+    controller, terminal = pty.openpty()
+    with os.fdopen(terminal, "r") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        yield lambda text: os.write(ours, text.encode())
-    os.close(ours)
+        yield lambda text: os.write(controller, text.encode())
+    os.close(controller)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def typed(monkeypatch):
         ("\x04", False),
     ],
 )
-async def test_only_a_yes_is_a_yes(typed, capsys, line, is_yes):
-    typed(line)
+async def test_only_a_yes_is_a_yes(type_text, capsys, line, is_yes):
+    type_text(line)
     assert await ask_yes_no("Remove \x1b[2J it for good?") is is_yes
     assert capsys.readouterr().err == "Remove ␛[2J it for good? [y/N] "
 
 
-def test_nobody_is_asked_where_input_or_errors_are_no_terminal(typed, monkeypatch):
+def test_nobody_is_asked_where_input_or_errors_are_no_terminal(type_text, monkeypatch):
     assert not can_ask()  # standard error is captured
     monkeypatch.setattr(sys, "stderr", sys.stdin)
     assert can_ask()

@@ -17,11 +17,11 @@ from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUs
 from tests.support.scripted_backend import ENDPOINT, candidate, model
 
 
-class _Looks:
-    """A backend that answers looks one after the other; the last one stays."""
+class _ScriptedBackend:
+    """A backend that returns scripted detections one after the other, and then always the last."""
 
-    def __init__(self, *looks):
-        self.looks = list(looks)
+    def __init__(self, *detections):
+        self.detections = list(detections)
         self.expected = None
 
     async def detect(self, *, expected=()):
@@ -32,79 +32,87 @@ class _Looks:
         return self._next()[0]
 
     async def models(self, endpoint, *, is_refresh):
-        """Tell more than a look: which models only make embeddings."""
+        """Return the models of the first detection, and which of them only make embeddings."""
         assert is_refresh
         listed = (
             replace(model, is_embedding=model.model_id == "embed")
-            for model in self.looks[0][0].models
+            for model in self.detections[0][0].models
         )
         return ModelList(models=tuple(listed))
 
     def _next(self):
-        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return self.detections.pop(0) if len(self.detections) > 1 else self.detections[0]
 
 
-async def _find(*looks, settings=None, notes=None, remembered=None):
+async def _find_target(*detections, settings=None, notes=None, remembered=None):
     note = notes.append if notes is not None else str
     return await find_target(
-        _Looks(*looks), settings or Settings(), remembered or Remembered(), note
+        _ScriptedBackend(*detections), settings or Settings(), remembered or Remembered(), note
     )
 
 
 async def test_the_loaded_model_is_asked():
-    found = await _find(
+    target = await _find_target(
         (candidate(Verdict.READY, model("a", state=LoadState.NOT_LOADED), model("b")),)
     )
-    assert found.model_id == "b"
+    assert target.model_id == "b"
 
 
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
     embedding = model("e", is_embedding=True)
-    found = await _find((candidate(Verdict.NO_MODEL, lone, embedding),))
-    assert found.model_id == "a"
+    target = await _find_target((candidate(Verdict.NO_MODEL, lone, embedding),))
+    assert target.model_id == "a"
 
 
 async def test_of_several_models_none_is_guessed():
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "b", "embed")]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
-        await _find((candidate(Verdict.NO_MODEL, *models),))
+        await _find_target((candidate(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
     used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://127.0.0.1:9", "c")
-    found = await _find((candidate(Verdict.NO_MODEL, *models),), remembered=used)
-    assert found.model_id == "b"
+    target = await _find_target((candidate(Verdict.NO_MODEL, *models),), remembered=used)
+    assert target.model_id == "b"
     named = Settings(model="embed")
     seen = candidate(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))
     with pytest.raises(WrongUse, match="embed makes embeddings and cannot chat"):
-        await _find((seen,), settings=named)
+        await _find_target((seen,), settings=named)
 
 
 async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
-    far, notes = Endpoint.parse("http://gpu-box:11434"), []
-    away = candidate(
-        Verdict.REFUSED, endpoint=far, product=Product.OLLAMA, kind="not_allowed", is_hinted=True
+    remote_endpoint, notes = Endpoint.parse("http://gpu-box:11434"), []
+    remote = candidate(
+        Verdict.REFUSED,
+        endpoint=remote_endpoint,
+        product=Product.OLLAMA,
+        kind="not_allowed",
+        is_hinted=True,
     )
-    found = await _find((candidate(Verdict.READY, model("a")), away), notes=notes)
-    assert (found.model_id, len(notes)) == ("a", 1)
+    target = await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
+    assert (target.model_id, len(notes)) == ("a", 1)
     assert notes[0].startswith("lmchat: Ollama at gpu-box:11434 is not used, ")
     assert notes[0].endswith(" add --endpoint http://gpu-box:11434 --allow-host gpu-box")
 
 
 async def test_names_of_servers_and_hosts_are_words_of_the_commands_to_paste():
-    far, notes = Endpoint.parse("http://gpu;reboot:11434"), []
-    away = candidate(
-        Verdict.REFUSED, endpoint=far, product=Product.OLLAMA, kind="not_allowed", is_hinted=True
+    remote_endpoint, notes = Endpoint.parse("http://gpu;reboot:11434"), []
+    remote = candidate(
+        Verdict.REFUSED,
+        endpoint=remote_endpoint,
+        product=Product.OLLAMA,
+        kind="not_allowed",
+        is_hinted=True,
     )
-    await _find((candidate(Verdict.READY, model("a")), away), notes=notes)
+    await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
     assert notes[0].endswith(" add --endpoint 'http://gpu;reboot:11434' --allow-host 'gpu;reboot'")
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
-        await _find((candidate(Verdict.NO_MODEL, *models),))
+        await _find_target((candidate(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
 
 
 async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
-    backend = _Looks(
+    backend = _ScriptedBackend(
         (
             candidate(
                 Verdict.READY,
@@ -112,10 +120,10 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
             ),
         )
     )
-    listed = await fetch_models(
+    model_list = await fetch_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
-    assert [model.is_embedding for model in listed.models] == [True]
+    assert [model.is_embedding for model in model_list.models] == [True]
 
 
 @pytest.mark.parametrize(
@@ -127,29 +135,31 @@ async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
 ):
     seen = candidate(Verdict.READY, *map(model, listed), product=product)
     with nullcontext() if is_asked else pytest.raises(WrongUse, match="No server has a model c"):
-        assert (await _find((seen,), settings=Settings(model="c"))).model_id == "c"
+        assert (await _find_target((seen,), settings=Settings(model="c"))).model_id == "c"
 
 
 async def test_a_cached_list_does_not_say_what_is_loaded():
-    backend = _Looks((candidate(Verdict.REFUSED),))
+    backend = _ScriptedBackend((candidate(Verdict.REFUSED),))
     backend.cached_models = lambda: ModelList(models=(model("a", state=LoadState.LOADED),))
-    listed = await fetch_models(
+    model_list = await fetch_models(
         SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
     )
-    assert [model.state for model in listed.models] == [LoadState.UNKNOWN]
+    assert [model.state for model in model_list.models] == [LoadState.UNKNOWN]
 
 
 async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():
     notes = []
     loading = (candidate(Verdict.LOADING),)
-    found = await _find(loading, loading, (candidate(Verdict.READY, model("a")),), notes=notes)
-    assert found.model_id == "a"
+    target = await _find_target(
+        loading, loading, (candidate(Verdict.READY, model("a")),), notes=notes
+    )
+    assert target.model_id == "a"
     assert notes == ["LM Studio is loading its model …"]
 
 
 async def test_a_server_that_goes_away_while_loading_is_told():
     with pytest.raises(NoServerFound):
-        await _find((candidate(Verdict.LOADING),), (candidate(Verdict.REFUSED),))
+        await _find_target((candidate(Verdict.LOADING),), (candidate(Verdict.REFUSED),))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +174,7 @@ async def test_a_server_that_goes_away_while_loading_is_told():
 )
 async def test_a_server_that_cannot_be_used_says_why(verdict, kind):
     with pytest.raises(ServerRejected) as caught:
-        await _find((candidate(verdict, is_own=True, next_step="Do this."),))
+        await _find_target((candidate(verdict, is_own=True, next_step="Do this."),))
     assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
     assert caught.value.exit_code == 1
 
@@ -180,13 +190,13 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 
 
 async def test_a_named_server_is_the_only_one_looked_at():
-    backend = _Looks((candidate(Verdict.READY),), (candidate(Verdict.REFUSED),))
+    backend = _ScriptedBackend((candidate(Verdict.READY),), (candidate(Verdict.REFUSED),))
     assert len(await find_candidates(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
     assert backend.expected is None
 
 
 async def test_own_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="127.0.0.1:5")
-    backend = _Looks(())
+    backend = _ScriptedBackend(())
     await find_candidates(backend, Settings(endpoints=(own,)))
     assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)

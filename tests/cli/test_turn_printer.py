@@ -22,8 +22,9 @@ from lmchat.services.context_meter import ContextPlan, PromptSize
 from lmchat.services.conversation import AnswerBegun
 
 
-def shown(capsys, *events, **how) -> tuple[str, str]:
-    printer = TurnPrinter(Output(**how))
+def print_events(capsys, *events, **options) -> tuple[str, str]:
+    """Print the events of a turn; return stdout and stderr."""
+    printer = TurnPrinter(Output(**options))
     for event in events:
         printer.show(event)
     captured = capsys.readouterr()
@@ -41,45 +42,47 @@ PLAN = ContextPlan(
 )
 
 
-def begun(model: str) -> AnswerBegun:
+def answer_begun(model: str) -> AnswerBegun:
     message = replace(text_message(Role.ASSISTANT, ""), model=model)
     return AnswerBegun(message=message, plan=PLAN)
 
 
 def test_a_server_that_says_nothing_is_told_once_and_again_after_it_said_something(capsys):
     stalled = [StreamStalled(silent_s=5.2), StreamStalled(silent_s=6.2)]
-    _, told = shown(capsys, ModelLoading(), ModelLoading(), *stalled)
-    assert [line.startswith("lmchat: ") for line in told.splitlines()] == [True, True]
-    assert "no data from the server for 5 s" in told
-    out, told = shown(capsys, *stalled, TextDelta(text="some\n"), *stalled)
-    assert (out, len(told.splitlines())) == ("some\n", 2)
+    _, err = print_events(capsys, ModelLoading(), ModelLoading(), *stalled)
+    assert [line.startswith("lmchat: ") for line in err.splitlines()] == [True, True]
+    assert "no data from the server for 5 s" in err
+    out, err = print_events(capsys, *stalled, TextDelta(text="some\n"), *stalled)
+    assert (out, len(err.splitlines())) == ("some\n", 2)
 
 
 def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
-    out, told = shown(capsys, TextDelta(text="half a"), StreamStalled(silent_s=60))
-    assert (out, told.startswith("\nlmchat: ")) == ("half a", True)
+    out, err = print_events(capsys, TextDelta(text="half a"), StreamStalled(silent_s=60))
+    assert (out, err.startswith("\nlmchat: ")) == ("half a", True)
 
 
 def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
-    out, told = shown(capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_json_lines=True)
+    out, err = print_events(
+        capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_json_lines=True
+    )
     assert out == '{"chunk": "x"}\n'
-    assert "no data from the server" in told
+    assert "no data from the server" in err
 
 
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
-    out, told = shown(
-        capsys, begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n")
+    out, err = print_events(
+        capsys, answer_begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n")
     )
-    assert (out, told) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
+    assert (out, err) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
 
 
 def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
-    _, told = shown(capsys, begun("tiny"), ModelNamed(model="/models/tiny.gguf"))
-    assert told == ""
+    _, err = print_events(capsys, answer_begun("tiny"), ModelNamed(model="/models/tiny.gguf"))
+    assert err == ""
 
 
-LATE = (TextDelta(text="2+2"), Rethought(), TextDelta(text="Four"))
-NEVER = (
+TEXT_THEN_RETHOUGHT = (TextDelta(text="2+2"), Rethought(), TextDelta(text="Four"))
+REASONING_THAT_IS_TEXT = (
     ReasoningDelta(text="Fo"),
     ReasoningDelta(text="ur"),
     Rethought(is_thought=False),
@@ -89,32 +92,42 @@ NEVER = (
 
 @pytest.mark.rule("R-17")
 def test_what_turned_out_to_be_thought_is_told_on_stderr_and_stands_apart(capsys):
-    out, told = shown(capsys, *LATE)
+    out, err = print_events(capsys, *TEXT_THEN_RETHOUGHT)
     assert out == "2+2\n\nFour"
-    assert told == "lmchat: the text so far was the model's reasoning; the answer follows.\n"
+    assert err == "lmchat: the text so far was the model's reasoning; the answer follows.\n"
 
 
 @pytest.mark.rule("R-17")
 def test_what_turned_out_to_be_the_answer_is_printed_once(capsys):
-    assert shown(capsys, *NEVER) == ("Four!", "")
-    assert shown(capsys, *NEVER, is_json_lines=True)[0] == '{"chunk": "Four"}\n{"chunk": "!"}\n'
+    assert print_events(capsys, *REASONING_THAT_IS_TEXT) == ("Four!", "")
+    assert (
+        print_events(capsys, *REASONING_THAT_IS_TEXT, is_json_lines=True)[0]
+        == '{"chunk": "Four"}\n{"chunk": "!"}\n'
+    )
 
 
 @pytest.mark.rule("R-17")
 def test_the_thought_of_an_earlier_answer_is_not_printed_with_a_later_one(capsys):
-    out, _ = shown(capsys, begun("tiny"), ReasoningDelta(text="hm"), begun("tiny"), *NEVER)
+    out, _ = print_events(
+        capsys,
+        answer_begun("tiny"),
+        ReasoningDelta(text="hm"),
+        answer_begun("tiny"),
+        *REASONING_THAT_IS_TEXT,
+    )
     assert out == "Four!"
 
 
 @pytest.mark.rule("R-17")
 def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(capsys):
-    out, told = shown(capsys, *LATE, is_json_lines=True)
+    out, err = print_events(capsys, *TEXT_THEN_RETHOUGHT, is_json_lines=True)
     assert out == '{"chunk": "2+2"}\n{"rethought": true}\n{"chunk": "Four"}\n'
-    assert told == ""
+    assert err == ""
 
 
-def ended(capsys, *parts, **how) -> tuple[str, str]:
-    output = Output(**how)
+def print_answer(capsys, *parts, **options) -> tuple[str, str]:
+    """Print an answer of these parts and its end; return stdout and stderr."""
+    output = Output(**options)
     printer = TurnPrinter(output)
     for part in parts:
         printer.show(
@@ -129,11 +142,23 @@ def ended(capsys, *parts, **how) -> tuple[str, str]:
 
 
 def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
-    no = RefusalPart(text="I can\x1b[1mnot.")
-    assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused to answer.\n")
-    lines = [json.loads(line) for line in ended(capsys, no, is_json_lines=True)[0].splitlines()]
-    assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True, "finish_reason": None}]
-    value = json.loads(ended(capsys, no, is_json=True)[0])
-    assert (value["reply"], value["refused"]) == (no.text, True)
-    assert ended(capsys, TextPart(text="Yes.")) == ("Yes.\n", "")
-    assert json.loads(ended(capsys, TextPart(text="Yes."), is_json=True)[0])["refused"] is False
+    refusal = RefusalPart(text="I can\x1b[1mnot.")
+    assert print_answer(capsys, refusal) == (
+        "I can␛[1mnot.\n",
+        "lmchat: the model refused to answer.\n",
+    )
+    lines = [
+        json.loads(line)
+        for line in print_answer(capsys, refusal, is_json_lines=True)[0].splitlines()
+    ]
+    assert lines == [
+        {"chunk": refusal.text},
+        {"refused": True},
+        {"done": True, "finish_reason": None},
+    ]
+    value = json.loads(print_answer(capsys, refusal, is_json=True)[0])
+    assert (value["reply"], value["refused"]) == (refusal.text, True)
+    assert print_answer(capsys, TextPart(text="Yes.")) == ("Yes.\n", "")
+    assert (
+        json.loads(print_answer(capsys, TextPart(text="Yes."), is_json=True)[0])["refused"] is False
+    )
