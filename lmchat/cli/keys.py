@@ -139,7 +139,7 @@ class Keys:
         "" for a server that was found on this machine and that the user did not name: its own hint
         says where its key is.
         """
-        key_url = self._loaded.key_endpoint  # the address that was set with the key
+        key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
         is_of_this_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
         is_named = _origin(self._loaded.settings.endpoint) == endpoint.origin
         was_only_found = endpoint.is_loopback and not is_of_this_host and not is_named
@@ -209,7 +209,7 @@ class Keys:
         machine, else for all of them.
         """
         key = self._loaded.settings.api_key
-        key_url = self._loaded.key_endpoint
+        key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
         if key_url:
             return key if _origin(key_url) == endpoint.origin else ""
         if not endpoint.is_loopback:

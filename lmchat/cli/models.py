@@ -113,9 +113,9 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Return the models of all usable servers.
 
-    Each server is asked with `is_refresh`, else only for what is not known from its detection. If
-    no server is found and `is_refresh` is off, return the cached list; otherwise raise why none of
-    the servers is usable.
+    With `is_refresh`, each server is asked; without it, only those that cannot be listed from the
+    detection or the cache. If no server is found, none is named and `is_refresh` is off, return the
+    cached list; otherwise raise why no server is usable.
     """
     candidates = await find_candidates(runtime.backend, runtime.settings)
     requests = []
@@ -127,11 +127,12 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     if requests:
         return _joined(await asyncio.gather(*requests))
 
-    cached = runtime.backend.cached_models()
     error = why_unusable(candidates)
     may_be_cached = not is_refresh and not runtime.settings.endpoint and error.kind == "no_server"
+    cached = runtime.backend.cached_models()
     if not cached.models or not may_be_cached:
         raise error
+    # which models are loaded may have changed since the list was cached
     models = tuple(replace(model, state=LoadState.UNKNOWN) for model in cached.models)
     return replace(cached, models=models, is_stale=True)
 
