@@ -18,34 +18,32 @@ from lmchat.errors import LMChatError
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
-LIMIT_S = 5.0  # of a check, by default
-NEXT = "next: "  # before a step
+LIMIT_S = 5.0  # time of a check, by default
+NEXT = "next: "  # written before a next step
 _STEP_IF_LATE = "Check the disk, network folder or program it waits for"
 _GRADES_WITH_STEP = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 _GAP = "  "  # before the first column, and after each
-_ENDLESS = 1_000_000  # width at which each row stays on one line
+_UNLIMITED_WIDTH = 1_000_000  # characters; no text is wrapped
 
 Findings = Sequence[Finding]
 Paint = Callable[[str, Grade | None], str]
-"""Gives a word the colour of a grade; None is for headings."""
+"""Returns a text in the colour of a grade; None is for headings."""
 
 
 class Check(Struct, frozen=True):
-    """Row of the table of checks.
-
-    A check that fails or hangs is a row of the report and stops no other.
-    """
+    """A check of the doctor. One that fails or hangs becomes a row of the report."""
 
     check: str  # name for scripts
     group: Group
     name: str  # name for people, until there are findings
     run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks
-    step_if_late: str = ""  # of a check that may take long; any other that is late is a fault
+    step_if_late: str = ""
+    """Next step if the check takes too long. Without one, that is a fault."""
     limit_s: float = LIMIT_S
 
 
 class Examination(Struct, frozen=True, kw_only=True):
-    """All checks of a run, and what a report of them needs."""
+    """All checks, which run at the same time, and what a report of them needs."""
 
     checks: tuple[Check, ...]
     note_error: Callable[[BaseException], str]  # logs an unexpected error and returns its id
@@ -57,18 +55,19 @@ class Examination(Struct, frozen=True, kw_only=True):
         Close it with `aclosing`.
         """
         tasks = [
-            asyncio.create_task(self._run(check), name=f"check {check.check}")
+            asyncio.create_task(self._run_check(check), name=f"check {check.check}")
             for check in self.checks
         ]
         try:
             for task in asyncio.as_completed(tasks):
                 yield await task
         finally:
-            for started in tasks:
-                started.cancel()
+            for check_task in tasks:
+                check_task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, check: Check) -> tuple[Check, Findings]:
+    async def _run_check(self, check: Check) -> tuple[Check, Findings]:
+        """Run one check within its time; return its rows, or one row about its error."""
         grade = Grade.FAULT
         try:
             async with asyncio.timeout(check.limit_s):
@@ -87,15 +86,15 @@ class Examination(Struct, frozen=True, kw_only=True):
             error_id = self.note_error(error)
             cause = f"The check itself failed ({type(error).__name__}, error {error_id})."
             step = "The log file has details under this id"
-        row = Subject(check.group, check.check, check.name)
-        return check, [row.graded(grade, cause, step)]
+        subject = Subject(check.group, check.check, check.name)
+        return check, [subject.graded(grade, cause, step)]
 
-    def in_order(self, found: Mapping[str, Findings]) -> list[Finding]:
-        """Return all rows in the order of headings and checks."""
+    def in_order(self, findings_by_check: Mapping[str, Findings]) -> list[Finding]:
+        """Return the rows of the checks that have ended, in the order of headings and checks."""
         headings = list(Group)
         rows: list[Finding] = []
         for check in self.checks:
-            rows += found.get(check.check, ())
+            rows += findings_by_check.get(check.check, ())
         return sorted(rows, key=lambda row: headings.index(row.group))
 
 
@@ -112,10 +111,14 @@ def report_text(
     findings: Findings,
     *,
     home: str = "",
-    width: int = _ENDLESS,
+    width: int = _UNLIMITED_WIDTH,
     paint: Paint = lambda text, _grade: text,
 ) -> str:
-    """Return the rows below their headings and a last line that sums up."""
+    """Return the report: rows below their headings, and a last line that sums up.
+
+    A row has the columns grade, name and texts; texts are wrapped at `width` characters. `home` is
+    the user's folder, which is written as `~`.
+    """
     grade_width = max((len(finding.grade.label) for finding in findings), default=0)
     name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)
     indent = " " * (grade_width + name_width + 3 * len(_GAP))
@@ -154,16 +157,17 @@ def texts_of(finding: Finding, home: str) -> list[str]:
 def summary(findings: Findings) -> str:
     """Return how many problems and warnings there are."""
     counts = _counts(findings)
-    words: list[str] = []
+    counted: list[str] = []
     for grade in (Grade.FAULT, Grade.WARNING):
         if counts[grade]:
             plural = "" if counts[grade] == 1 else "s"
-            words.append(f"{counts[grade]} {grade.label}{plural}")
-    return f"{', '.join(words) or 'no problems, no warnings'} in {len(findings)} checks"
+            counted.append(f"{counts[grade]} {grade.label}{plural}")
+    problems = ", ".join(counted) or "no problems, no warnings"
+    return f"{problems} in {len(findings)} checks"
 
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
-    """Return the document of `--json`; its keys are stable."""
+    """Return the document of `lmchat doctor --json`, whose keys never change."""
     counts = _counts(findings)
     return {
         "healthy": worst(findings) is not Grade.FAULT,
@@ -186,6 +190,7 @@ def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
 
 
 def _counts(findings: Findings) -> dict[Grade, int]:
+    """Return the number of rows by grade, also of grades that no row has."""
     counts = dict.fromkeys(Grade, 0)
     for finding in findings:
         counts[finding.grade] += 1
@@ -193,9 +198,13 @@ def _counts(findings: Findings) -> dict[Grade, int]:
 
 
 def without_home(text: str, home: str) -> str:
-    """Write the user's folder as `~`, which a shell takes too, to keep its name private."""
+    """Return a text with `~` for the user's folder, to keep the user's name private.
+
+    Quoted paths stay valid for a shell: '/home/ann/a b' becomes ~/'a b'. A longer path or name
+    stays as it is: /mnt/home/ann, /home/anna.
+    """
     home = home.rstrip("/")
     if not home:
         return text
-    quoted = text.replace(f"'{home}/", "~/'")
-    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", quoted)
+    text = text.replace(f"'{home}/", "~/'")
+    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", text)

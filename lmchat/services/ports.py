@@ -1,4 +1,4 @@
-"""Interfaces to servers, disk and engine, and objects that are made late."""
+"""Interfaces to servers, disk, engine and tools, and objects that are made when first needed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class ChatStore(Protocol):
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]: ...
 
     async def find(self, id_or_prefix: str) -> str:
-        """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
+        """Return the full id of a session for its first 4 or more characters, or for "last".
+
+        Raises `SessionNotFound`.
+        """
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
         """Read a session with its chosen path, or with the last `count` messages of it."""
@@ -56,14 +59,18 @@ class ChatStore(Protocol):
         If a session has its id already, return the header of that and write nothing.
         """
 
-    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]: ...
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Return at most `limit` messages that contain the words of a query."""
 
     # Messages
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read `count` messages up to one, and the id of the next one to read, None at the root."""
+        """Read `count` messages of a path that ends with `message_id`, and the id before them.
+
+        The id is None if the first message of the session was read.
+        """
 
     async def has_message(self, message_id: str) -> bool:
         """Return whether a message exists, also a deleted one that can be restored."""
@@ -79,27 +86,34 @@ class ChatStore(Protocol):
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Write the row of an answer that is about to stream.
+        """Create the file of an answer that is about to stream, and its row in the database.
 
-        Without its prompt on the disk, `finish` writes the row.
+        `has_prompt` is False if its prompt is not on the disk; then `finish` writes the row.
         """
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append pieces of an answer; those after `RESET` replace all earlier ones."""
+        """Append pieces to the file of a running answer.
+
+        A piece is the kind of a text and its next characters. Pieces after `RESET` replace all
+        earlier ones.
+        """
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Write an ended answer durably; its pieces are dropped."""
+        """Write an ended answer durably, and delete the file of its pieces."""
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
-        """Hide a message and those below it until `restore_message`, and show the nearest path."""
+        """Hide a message and those below it until `restore_message`; return the path left."""
 
     async def restore_message(self, session_id: str, message_id: str) -> Session:
-        """Undo the deletion of a message, and show it."""
+        """Undo the deletion of a message, and return the path with it."""
 
     async def last_deleted_message(
         self, session_id: str, *, since: datetime | None = None
     ) -> str | None:
-        """Return the message that was deleted last, after a moment if one is given."""
+        """Return the id of the message that was deleted last; None if there is none.
+
+        With `since`, only messages that were deleted after that time count.
+        """
 
     # Branches
 
@@ -131,13 +145,14 @@ class ChatStore(Protocol):
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         """Return earlier prompts, newest first, each once; none of deleted sessions."""
 
-    async def draft(self, session_id: str) -> str: ...
+    async def draft(self, session_id: str) -> str:
+        """Return the draft of a session, or an empty text."""
 
     async def save_draft(self, session_id: str, text: str) -> None:
         """Save a draft; an empty one is removed."""
 
     async def bookmark(self, session_id: str) -> str:
-        """Return the reading position of a session, or nothing."""
+        """Return the reading position of a session as a text, or an empty text."""
 
     async def save_bookmark(self, session_id: str, bookmark: str) -> None: ...
 
@@ -146,7 +161,7 @@ class ChatStore(Protocol):
     async def add_ledger(self, row: LedgerRow) -> None: ...
 
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
-        """Return turns that ended since a moment, oldest first."""
+        """Return the figures of turns that ended after `since`, oldest first."""
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         """Return median tokens per second by (endpoint URL, model)."""
@@ -173,7 +188,10 @@ class ServerClient(Protocol):
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return what the server counts; None if it cannot, is busy, or would load the model."""
+        """Let the server count the tokens of a request without answering it.
+
+        Return None if it cannot, if it is busy, or if it would have to load the model.
+        """
 
     async def load(
         self,
@@ -182,7 +200,11 @@ class ServerClient(Protocol):
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model and return when it is loaded."""
+        """Load a model and return when it is loaded.
+
+        `context` is the size of the context window in tokens; None leaves it to the server.
+        `on_progress` gets the fraction that is loaded, from 0 to 1.
+        """
 
     async def unload(self, model: ModelInfo) -> None: ...
 
@@ -198,9 +220,9 @@ class ServerClient(Protocol):
 
 
 class Engine(Protocol):
-    """A model server of our own; its methods raise `EngineUnavailable`."""
+    """The built-in model server; its methods raise `EngineUnavailable`."""
 
-    key: str
+    key: str  # API key that requests to it need
     model: ModelFile | None  # the model that it serves, or was last asked to serve
 
     @property
@@ -209,7 +231,9 @@ class Engine(Protocol):
 
     @property
     def state(self) -> EngineState: ...
-    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]: ...
+
+    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
+        """Return the model files of this disk, from a cache unless `is_refresh`."""
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the named model, the last used one, or one that suits this machine.
@@ -217,21 +241,32 @@ class Engine(Protocol):
         Raises `WrongUse` where no model has that name.
         """
 
-    async def check(self) -> None: ...
-    async def offer(self) -> DemoOffer: ...
-    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile: ...
-    async def warning(self, model: ModelFile) -> str: ...
+    async def check(self) -> None:
+        """Raise `EngineUnavailable` if the engine is not installed or cannot run here."""
+
+    async def offer(self) -> DemoOffer:
+        """Return the demo model that can be downloaded."""
+
+    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
+        """Download the demo model unless it is there; `report` gets the progress."""
+
+    async def warning(self, model: ModelFile) -> str:
+        """Return a sentence if a model may be too large for this machine, else an empty text."""
 
     def reserve_address(self) -> Endpoint:
         """Return the address at which it will answer; it stays the same until `stop`."""
 
-    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint: ...
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
+        """Load a model, after ending the one before, and return the address that serves it."""
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why it has crashed, after waiting a little for that; None where it has not."""
+        """Return why the engine has crashed; None if it has not within `wait_s`."""
 
-    async def unload(self) -> None: ...
-    async def stop(self) -> None: ...
+    async def unload(self) -> None:
+        """End the process, to free its memory; the address stays reserved."""
+
+    async def stop(self) -> None:
+        """End the process and give up the address."""
 
 
 class ToolHost(Protocol):
@@ -264,9 +299,10 @@ class Lazy(Generic[MadeT]):
     def __init__(self, make: Callable[[], MadeT]) -> None:
         self._make = make
         self._lock = asyncio.Lock()
-        self.made: MadeT | None = None
+        self.made: MadeT | None = None  # None before the first call of `ready`
 
     async def ready(self) -> MadeT:
+        """Make the object if that was not done yet, and return it."""
         async with self._lock:
             if self.made is None:
                 self.made = await asyncio.to_thread(self._make)

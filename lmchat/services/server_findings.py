@@ -14,8 +14,15 @@ from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
 from lmchat.domain.target_choice import Missing, TargetChoice, choose
 from lmchat.text import safe_line
 
-_UNEASY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR)
-_IN_THE_WAY = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
+_ANSWERS_BUT_REFUSES = (
+    Verdict.NEEDS_KEY,
+    Verdict.KEY_REJECTED,
+    Verdict.HOST_BLOCKED,
+    Verdict.SERVER_ERROR,
+)
+_PORT_IS_TAKEN = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
+"""Verdicts after which it helps to know which program uses the port."""
+# the cause of a row by verdict; `_cause` fills in the places
 _CAUSES = {
     Verdict.READY: "It answers at {place}{latency}; {models}.",
     Verdict.LOADING: "It answers at {place}{latency} and loads a model.",
@@ -24,33 +31,36 @@ _CAUSES = {
     Verdict.KEY_REJECTED: "It answers at {place} and rejects the API key.",
     Verdict.HOST_BLOCKED: "It answers at {place} and does not accept the host name {host}.",
     Verdict.SERVER_OFF: "The program runs, but its server is off: nothing answers at {place}.",
-    Verdict.SERVER_ERROR: "It answers at {place} with an error: {words}.",
+    Verdict.SERVER_ERROR: "It answers at {place} with an error: {detail}.",
     Verdict.NOT_AN_LLM: "The program at {place} is not a model server{seen}.",
     Verdict.REFUSED: "Nothing answers at {place}.",
     Verdict.TIMED_OUT: "A program accepts connections at {place} but does not answer in time.",
 }
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
-_MOST_NAMES = 3
-_LONGEST_NAME = 60
-_LONGEST_WORDS = 200
+_MAX_NAMES = 3  # models that a row names
+_NAME_CHARS = 60
+_DETAIL_CHARS = 200  # of an error message, or of the answer of a program that is no server
 
 
 class Detected(Struct, frozen=True, kw_only=True):
-    """Detected servers of this machine, and what the report needs to know beside them."""
+    """Probed servers, and what else the report needs to know about them."""
 
     candidates: tuple[Candidate, ...]
     holders: Mapping[int, PortHolder] = field(default_factory=dict)
+    """Programs that listen on this machine, by port."""
     installed: tuple[Installed, ...] = ()
-    model: str = ""
+    model: str = ""  # model that the user named
     remembered: Remembered = field(default_factory=Remembered)
     is_named: bool = False  # whether the user named the one server to use
     engine_step: str = ""  # how to chat without any server; empty where the engine is not installed
-    sources: Mapping[str, str] = field(default_factory=dict)  # of keys, by origin
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where the API key for a server comes from, by origin, such as http://127.0.0.1:1234."""
     stored: Sequence[str] = ()  # origins that a key is stored for
     warnings: Sequence[str] = ()  # sentences about keys that could not be read
 
     @property
     def choice(self) -> TargetChoice:
+        """The server and model that a chat would begin with, as `lmchat` chooses them."""
         return choose(
             self.candidates,
             model=self.model,
@@ -60,10 +70,11 @@ class Detected(Struct, frozen=True, kw_only=True):
 
     @property
     def has_chat(self) -> bool:
+        """Whether a chat could begin with some server, perhaps after the choice of a model."""
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
     def holder_of(self, candidate: Candidate) -> PortHolder | None:
-        """Return the program at a port of this machine."""
+        """Return the program that listens at the port of a candidate, on this machine only."""
         endpoint = candidate.endpoint
         return self.holders.get(endpoint.port) if endpoint.is_loopback else None
 
@@ -71,74 +82,87 @@ class Detected(Struct, frozen=True, kw_only=True):
         """Return the installed product that a candidate is, unless the user named an address."""
         if candidate.is_own:
             return None
-        for known in self.installed:
-            if known.product is candidate.product:
-                return known
+        for installed in self.installed:
+            if installed.product is candidate.product:
+                return installed
         return None
 
 
 def server_findings(detected: Detected) -> list[Finding]:
     """Return a row about a chat, one for each server, and those about keys."""
-    servers = [_server(candidate, detected) for candidate in detected.candidates]
-    return [_chat(detected), *servers, *_keys(detected)]
+    servers = [_server_row(candidate, detected) for candidate in detected.candidates]
+    return [_chat_row(detected), *servers, *_key_rows(detected)]
 
 
-def _chat(detected: Detected) -> Finding:
-    row = Subject(Group.SERVERS, "chat", "Chat")
+def _chat_row(detected: Detected) -> Finding:
+    """Return the row about the chat that would begin now, or why none can."""
+    chat = Subject(Group.SERVERS, "chat", "Chat")
     can_use_engine = bool(detected.engine_step) and not detected.is_named
-    bad = Grade.WARNING if can_use_engine else Grade.FAULT
-    nothing = {"endpoint": None, "model": None}
+    grade_without_chat = Grade.WARNING if can_use_engine else Grade.FAULT
+    facts: dict[str, object] = {"endpoint": None, "model": None}
 
     candidate = detected.choice.candidate
     if candidate is None:
         cause = "No server is ready for a chat."
         if detected.is_named:
             cause = "The server you named cannot be used."
-        return row.graded(bad, cause, _first_step(detected), facts=nothing)
+        return chat.graded(grade_without_chat, cause, _first_step(detected), facts=facts)
 
     place = f"{candidate.product} at {candidate.endpoint.url}"
     if not detected.has_chat:
         cause = f"{place} needs a valid API key."
-        return row.graded(bad, cause, _first_step(detected), facts=nothing)
+        return chat.graded(grade_without_chat, cause, _first_step(detected), facts=facts)
 
     target = detected.choice.target
     model = "" if target is None else _short(target.model_id)
     facts = {"endpoint": candidate.endpoint.url, "model": model or None}
     if model and candidate.verdict is Verdict.READY:
-        return row.ok(f"A chat would use {model} on {place}.", facts=facts)
+        return chat.ok(f"A chat would use {model} on {place}.", facts=facts)
     cause = f"A chat would use {model or 'a model, when one is ready,'} on {place}."
     step = candidate.next_step or "Choose a model with Ctrl+O or -m"
-    return row.warning(cause, step, facts=facts)
+    return chat.warning(cause, step, facts=facts)
 
 
 def _first_step(detected: Detected) -> str:
-    """Return the step that is nearest to a chat."""
-    near = [candidate for candidate in detected.candidates if _is_near(candidate, detected)]
-    if detected.is_named and not near:
+    """Return the step after which a chat is most likely to begin.
+
+    That is, in this order: the step for the chosen server, for one that answers or runs, the
+    built-in engine, the start of an installed server.
+    """
+    one_step_away = [
+        candidate for candidate in detected.candidates if _is_one_step_away(candidate, detected)
+    ]
+    if detected.is_named and not one_step_away:
         return "Correct its address"
     if detected.choice.candidate is not None:
-        return _step_at(detected.choice.candidate)
-    if near:
-        return _step_at(near[0])
+        return _step_with_product(detected.choice.candidate)
+    if one_step_away:
+        return _step_with_product(one_step_away[0])
     if detected.engine_step:
         return detected.engine_step
     return detected.installed[0].start_words if detected.installed else _NAME_A_SERVER
 
 
-def _is_near(candidate: Candidate, detected: Detected) -> bool:
+def _is_one_step_away(candidate: Candidate, detected: Detected) -> bool:
+    """Whether the next step of a candidate would probably lead to a chat."""
     if detected.is_named:
         return candidate.is_own
-    return candidate.verdict in (*_UNEASY, Verdict.SERVER_OFF)
+    return candidate.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
 
 
-def _step_at(candidate: Candidate) -> str:
-    """Return the next step, which says where it is done, unless it is a command."""
+def _step_with_product(candidate: Candidate) -> str:
+    """Return the next step for a server.
+
+    A sentence begins with the product unless it names it, as "Jan: Load a model". A command, such
+    as "ollama serve", stays as it is.
+    """
     step = candidate.next_step or _NAME_A_SERVER
     is_sentence = step[:1].isupper()
     return f"{candidate.product}: {step}" if is_sentence and candidate.product not in step else step
 
 
-def _server(candidate: Candidate, detected: Detected) -> Finding:
+def _server_row(candidate: Candidate, detected: Detected) -> Finding:
+    """Return the row about one probed address."""
     endpoint = candidate.endpoint
     installed = detected.installed_as(candidate)
     holder = detected.holder_of(candidate)
@@ -146,8 +170,8 @@ def _server(candidate: Candidate, detected: Detected) -> Finding:
     step = candidate.next_step
     if candidate.verdict is Verdict.REFUSED and installed is not None:
         step = installed.start_words
-    is_known_place = endpoint.is_loopback and not candidate.is_own
-    name = candidate.product.value if is_known_place else endpoint.netloc
+    is_usual_address = endpoint.is_loopback and not candidate.is_own
+    name = candidate.product.value if is_usual_address else endpoint.netloc
     latency_ms = candidate.latency_ms
     facts = {
         "url": endpoint.url,
@@ -156,18 +180,19 @@ def _server(candidate: Candidate, detected: Detected) -> Finding:
         "latency_ms": None if latency_ms is None else round(latency_ms, 1),
         "port_held_by": None if holder is None else asdict(holder),
     }
-    row = Subject(Group.SERVERS, "server", name)
+    server = Subject(Group.SERVERS, "server", name)
     grade = _grade(candidate, detected, is_installed=installed is not None)
     cause = _cause(candidate, holder, is_installed=installed is not None)
-    return row.graded(grade, cause, step, facts=facts)
+    return server.graded(grade, cause, step, facts=facts)
 
 
 def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: bool) -> str:
+    """Return the sentences about what answers at an address; `holder` is the program there."""
     url = candidate.endpoint.url
-    others = "".join(f" or at port {port}" for port in candidate.other_ports)
-    detail = _short(candidate.detail, _LONGEST_WORDS)
+    other_ports = "".join(f" or at port {port}" for port in candidate.other_ports)
+    detail = _short(candidate.detail, _DETAIL_CHARS)
     if candidate.verdict is Verdict.REFUSED and is_installed:
-        return f"It is installed, but nothing answers at {url}{others}."
+        return f"It is installed, but nothing answers at {url}{other_ports}."
     if candidate.kind == "certificate":
         return detail
     if candidate.is_forbidden:
@@ -175,14 +200,14 @@ def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: boo
 
     latency_ms = candidate.latency_ms
     cause = _CAUSES[candidate.verdict].format(
-        place=f"{url}{others}",
+        place=f"{url}{other_ports}",
         latency="" if latency_ms is None else f" in {max(latency_ms, 1):.0f} ms",
         models=_models(candidate),
         host=candidate.endpoint.host,
-        words=detail.rstrip(".") or "no message",
-        seen=f": {_short(candidate.seen, _LONGEST_WORDS)}" if candidate.seen else "",
+        detail=detail.rstrip(".") or "no message",
+        seen=f": {_short(candidate.seen, _DETAIL_CHARS)}" if candidate.seen else "",
     )
-    if candidate.verdict in _IN_THE_WAY and holder is not None:
+    if candidate.verdict in _PORT_IS_TAKEN and holder is not None:
         user = f"{_short(holder.program)} (process {holder.pid})"
         return f"{cause} Port {candidate.endpoint.port} is used by {user}."
     if candidate.key_withheld and not candidate.verdict.is_usable:
@@ -191,58 +216,72 @@ def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: boo
 
 
 def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
+    """Return the grade of an address.
+
+    A problem is a fault only if no chat can begin, and no problem at all at an address that the
+    user has neither named nor installed a server for.
+    """
     verdict = candidate.verdict
     if verdict is Verdict.READY:
         return Grade.OK
     if verdict.is_usable:
-        is_wanted = candidate.is_own or detected.choice.candidate is candidate
-        return Grade.WARNING if is_wanted else Grade.OK
-    if candidate.is_own or verdict in _UNEASY:
+        is_to_be_used = candidate.is_own or detected.choice.candidate is candidate
+        return Grade.WARNING if is_to_be_used else Grade.OK
+    if candidate.is_own or verdict in _ANSWERS_BUT_REFUSES:
         return Grade.WARNING if detected.has_chat else Grade.FAULT
-    is_there = verdict is not Verdict.REFUSED or is_installed
-    return Grade.WARNING if is_there and not detected.has_chat else Grade.ABSENT
+    is_present = verdict is not Verdict.REFUSED or is_installed
+    return Grade.WARNING if is_present and not detected.has_chat else Grade.ABSENT
 
 
 def _models(candidate: Candidate) -> str:
-    talking = candidate.chat_models
+    """Return the models of a server in words: the loaded ones if there are any, else all."""
+    chat_models = candidate.chat_models
     for state in (LoadState.LOADED, LoadState.ASLEEP):
-        ready = [model for model in talking if model.state is state]
-        if ready:
-            return f"{_names(ready)} {'are' if len(ready) > 1 else 'is'} {state}"
-    if candidate.models and not talking:
+        in_state = [model for model in chat_models if model.state is state]
+        if in_state:
+            verb = "are" if len(in_state) > 1 else "is"
+            return f"{_names(in_state)} {verb} {state}"
+    if candidate.models and not chat_models:
         return f"it has no model that can chat, only {_names(candidate.models)}"
-    return f"it has {_names(talking)}"
+    return f"it has {_names(chat_models)}"
 
 
 def _names(models: Sequence[ModelInfo]) -> str:
+    """Return the names of the first models, and how many more there are."""
     names = [_short(model.model_id) for model in models]
-    words = ", ".join(names[:_MOST_NAMES]) or "no model"
-    more = len(names) - _MOST_NAMES
-    return f"{words} and {more} more" if more > 0 else words
+    listed = ", ".join(names[:_MAX_NAMES]) or "no model"
+    more = len(names) - _MAX_NAMES
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
-def _short(words: str, limit: int = _LONGEST_NAME) -> str:
-    """Return what a server calls itself or says, at a length that leaves a report readable."""
-    return safe_line(words, limit=limit)
+def _short(text: str, limit: int = _NAME_CHARS) -> str:
+    """Return a text of a server as one safe line of at most `limit` characters."""
+    return safe_line(text, limit=limit)
 
 
-def _keys(detected: Detected) -> list[Finding]:
-    keys = [_key(candidate, detected) for candidate in detected.candidates]
-    rows = [row for row in keys if row is not None]
+def _key_rows(detected: Detected) -> list[Finding]:
+    """Return the rows about API keys: of servers, of keys that were not read, of stored ones."""
+    rows: list[Finding] = []
+    for candidate in detected.candidates:
+        row = _key_row(candidate, detected)
+        if row is not None:
+            rows.append(row)
     unread = Subject(Group.KEYS, "key", "Keys")
     rows += [unread.warning(words, facts={"state": "warning"}) for words in detected.warnings]
+
     cause = "No API key is stored."
     if detected.stored:
         cause = f"Stored for {', '.join(detected.stored)}."
     facts = {"state": "stored", "origins": list(detected.stored)}
-    return [*rows, Subject(Group.KEYS, "key", "Stored").ok(cause, facts=facts)]
+    rows.append(Subject(Group.KEYS, "key", "Stored").ok(cause, facts=facts))
+    return rows
 
 
-def _key(candidate: Candidate, detected: Detected) -> Finding | None:
+def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
     """Return the row about the key of a server; None where none is needed or set."""
     url = candidate.endpoint.url
     source = detected.sources.get(candidate.endpoint.origin, "")
-    bad = Grade.WARNING if detected.has_chat else Grade.FAULT
+    grade_without_key = Grade.WARNING if detected.has_chat else Grade.FAULT
 
     def row(state: str, grade: Grade, cause: str, step: str = "") -> Finding:
         facts = {"url": url, "source": source or None, "state": state}
@@ -251,13 +290,13 @@ def _key(candidate: Candidate, detected: Detected) -> Finding | None:
 
     if candidate.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
-        return row("rejected", bad, cause, candidate.next_step)
+        return row("rejected", grade_without_key, cause, candidate.next_step)
     if candidate.verdict is Verdict.NEEDS_KEY:
         reason = "none is set for it"
         if candidate.key_withheld:
             reason = "the one that is set was not sent"
         cause = f"{url} needs an API key, and {reason}."
-        return row("missing", bad, cause, candidate.next_step)
+        return row("missing", grade_without_key, cause, candidate.next_step)
     if not candidate.verdict.is_usable:
         return None
     if candidate.key_withheld:
