@@ -23,11 +23,20 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.messages import AskAnotherModel, LoadOrUnload, ModelUsed, RefreshModels, ShowServers
+from lmchat.tui.messages import (
+    AskAnotherModel,
+    ChangeBranch,
+    ChangeTrash,
+    LoadOrUnload,
+    ModelUsed,
+    OpenFile,
+    RefreshModels,
+    ShowServers,
+)
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
-from lmchat.tui.screens.chat.background import COPYING, begin_work
+from lmchat.tui.screens.chat.core import COPYING, begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.current_target import CurrentTarget
@@ -308,3 +317,15 @@ class LMChatApp(PatchedApp):
     @on(RefreshModels)
     def _refresh_models(self) -> None:
         self.models.refresh_picker()
+
+    @on(ChangeBranch)
+    def _change_branch(self, event: ChangeBranch) -> None:
+        self.chat.branches.change_branch(event)
+
+    @on(ChangeTrash)
+    def _change_trash(self, event: ChangeTrash) -> None:
+        self.chat.saved_sessions.change_trash(event)
+
+    @on(OpenFile)
+    def _open_file(self, event: OpenFile) -> None:
+        self.chat.contents.open_file(event.file)

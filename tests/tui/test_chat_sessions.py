@@ -205,13 +205,13 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(d
     gate = hold(desk.store, "append")
     await desk.say("first")
     await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
-    await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
-    began = desk.chat.prompt_text._timer
-    await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
-    assert desk.chat.prompt_text._timer is not None
+    await desk.until(lambda: desk.chat.prompt_text._save_timer is not None, "the timer")
+    began = desk.chat.prompt_text._save_timer
+    await desk.until(lambda: desk.chat.prompt_text._save_timer is not began, "its end")
+    assert desk.chat.prompt_text._save_timer is not None
     gate.set()
     await desk.answered()
-    await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
+    await desk.until(lambda: desk.chat.prompt_text._save_timer is None, "the write")
     assert await desk.store.draft("") == ""
 
 

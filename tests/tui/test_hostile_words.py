@@ -23,7 +23,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.message_tree import MessageTree, TreeShown
+from lmchat.tui.screens.message_tree import MessageTree, TreeContent
 from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
@@ -94,12 +94,13 @@ def doctor() -> DoctorScreen:
 
 def show_tree(dialog: MessageTree) -> None:
     said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    dialog.show(TreeShown(messages=[said, answer], path=["a", "b"], names={"a": EVIL}))
+    dialog.show(TreeContent(messages=[said, answer], path_ids=["a", "b"], names={"a": EVIL}))
 
 
 def show_trash(dialog: TrashDialog) -> None:
     dialog.show(
-        [SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)]
+        [SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)],
+        NOW,
     )
 
 
@@ -154,8 +155,8 @@ SCREENS = {
     "search": (searching, None),
     "start": (partial(StartDialog, START), None),
     "text": (partial(TextDialog, EVIL, EVIL), None),
-    "trash": (partial(TrashDialog, lambda *_: None), show_trash),
-    "tree": (partial(MessageTree, lambda *_: None), show_tree),
+    "trash": (TrashDialog, show_trash),
+    "tree": (MessageTree, show_tree),
     "welcome": (bare_page, show_places),
 }
 

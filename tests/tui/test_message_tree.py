@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.errors import StoreUnavailable
+from lmchat.tui.messages import ChangeBranch
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.message_tree import MessageTree, TreeShown
+from lmchat.tui.screens.message_tree import MessageTree, TreeContent
 from tests.support.desktop import ready_desktop, shown
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import answer
@@ -35,8 +36,8 @@ TREE = (
     said("roots", "Roots: carrots and beets.\x1b[2J", "plan", "gemma-3-4b"),
 )
 PATH = ("plan", "leaves", "shade", "moss", "mow", "never")
-SHOWN = TreeShown(
-    messages=TREE, path=PATH, names={"roots": "the other\x1b[1m idea", "moss": "moss"}
+SHOWN = TreeContent(
+    messages=TREE, path_ids=PATH, names={"roots": "the other\x1b[1m idea", "moss": "moss"}
 )
 
 
@@ -44,12 +45,16 @@ class Asked:
     """A tree, and what it asked for."""
 
     def __init__(self) -> None:
-        self.acts: list[tuple[str, str]] = []
-        self.tree = MessageTree(lambda name, branch_id: self.acts.append((name, branch_id)))
+        self.tree = MessageTree()
+
+    @property
+    def acts(self) -> list[tuple[str, str, str]]:
+        wanted = self.app.of(ChangeBranch)
+        return [(change.act, change.branch_id, change.name) for change in wanted]
 
 
 @asynccontextmanager
-async def asking(shown: TreeShown = SHOWN, **more):
+async def asking(shown: TreeContent = SHOWN, **more):
     asked = Asked()
     async with listing(asked.tree, lambda: asked.tree.show(shown), **more) as (asked.app, pilot):
         yield asked, pilot
@@ -105,12 +110,12 @@ async def test_keys_move_along_the_branches(keys, chosen):
 
 
 @pytest.mark.parametrize(
-    ("key", "name"), [("n", "name"), ("d", "prune"), ("delete", "prune"), ("u", "undo")]
+    ("key", "name"), [("n", "name"), ("d", "delete"), ("delete", "delete"), ("u", "undo")]
 )
 async def test_letters_ask_for_what_shall_be_done(key, name):
     async with asking() as (asked, pilot):
         await pilot.press(key)
-        assert asked.acts == [(name, "moss")]
+        assert asked.acts == [(name, "moss", "moss")]
 
 
 async def test_enter_goes_to_the_branch_and_escape_nowhere():
@@ -121,22 +126,22 @@ async def test_enter_goes_to_the_branch_and_escape_nowhere():
 
 
 async def test_of_an_empty_tree_only_the_last_deletion_can_be_undone():
-    async with asking(TreeShown(), size=(40, 12)) as (asked, pilot):
+    async with asking(TreeContent(), size=(40, 12)) as (asked, pilot):
         await pilot.press("enter", "n", "d", "left", "right", "home", "u")
-        assert asked.acts == [("undo", "")]
+        assert asked.acts == [("undo", "", "")]
         assert "This session is empty" in screen_text(asked.app)
 
 
 async def test_a_branch_that_says_nothing_yet_tells_its_state():
     silent = replace(said("x", "", None, "qwen3-8b"), state=AnswerState.STREAMING)
-    async with asking(TreeShown(messages=(silent,), path=("x",))) as (asked, _):
+    async with asking(TreeContent(messages=(silent,), path_ids=("x",))) as (asked, _):
         assert "(streaming)" in screen_text(asked.app)
 
 
 async def test_behind_a_pruned_branch_what_it_went_off_from_is_chosen():
     async with asking() as (asked, pilot):
         pruned = tuple(one for one in TREE if one.message_id not in ("moss", "mow", "never"))
-        asked.tree.show(replace(SHOWN, messages=pruned, path=PATH[:3]))
+        asked.tree.show(replace(SHOWN, messages=pruned, path_ids=PATH[:3]))
         await pilot.pause()
         await pilot.pause()
         assert asked.tree.chosen_id == "shade"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lmchat.storage.search_terms import parse_filters
-from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
+from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, drawn, screen_text
@@ -59,7 +59,7 @@ async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
         for words in (*(told for _, told in kinds), "  tool result · ", " title · today 14:02"):
             assert words in screen_text(app)
         await pilot.press("down", "down", "down", "enter")
-        assert app.results == [title]
+        assert app.results == [SearchChoice(hit=title)]
 
 
 async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
@@ -79,7 +79,7 @@ async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
         assert "60 hits in 1 session" in screen_text(app)
         assert len(store.searches) == count
         await pilot.press("enter")
-        assert app.results == [many[-1]]
+        assert app.results == [SearchChoice(hit=many[-1])]
 
 
 async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
@@ -89,7 +89,7 @@ async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
         await pilot.press(*["pagedown"] * 9)
         app.screen.show_hits(many, 1.0, now=NOW)
         await pilot.press("down", "enter")
-        assert app.results == [many[20]]
+        assert app.results == [SearchChoice(hit=many[20])]
 
 
 async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
@@ -98,7 +98,7 @@ async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
     await pilot.pause()
     await pilot.click(RowList, offset=(10, 4))
     await pilot.pause()
-    assert app.results == [HITS[1]]
+    assert app.results == [SearchChoice(hit=HITS[1])]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):

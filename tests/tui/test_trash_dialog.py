@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, StoreUnavailable
+from lmchat.tui.messages import ChangeTrash
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.trash_dialog import TrashDialog, until
+from lmchat.tui.screens.trash_dialog import TrashDialog, kept_until
 from tests.support.look_data import NOW, header
 from tests.support.tui_host import listing, screen_text
 
@@ -23,16 +24,17 @@ class Asked:
     """A dialog, and what it asked for."""
 
     def __init__(self) -> None:
-        self.acts: list[tuple[str, list[str]]] = []
-        self.dialog = TrashDialog(
-            lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW
-        )
+        self.dialog = TrashDialog()
+
+    @property
+    def acts(self) -> list[tuple[str, list[str]]]:
+        return [(wanted.act, list(wanted.session_ids)) for wanted in self.app.of(ChangeTrash)]
 
 
 @asynccontextmanager
 async def asking(headers=DELETED, **more):
     asked = Asked()
-    async with listing(asked.dialog, lambda: asked.dialog.show(headers), **more) as (
+    async with listing(asked.dialog, lambda: asked.dialog.show(headers, NOW), **more) as (
         asked.app,
         pilot,
     ):
@@ -62,7 +64,7 @@ async def test_what_is_in_the_trash_and_until_when_is_shown():
     ],
 )
 def test_a_time_that_is_over_or_far_ahead_is_told_too(days, words):
-    assert until(replace(DELETED[0], deleted_at=NOW - timedelta(days=days)), NOW) == words
+    assert kept_until(replace(DELETED[0], deleted_at=NOW - timedelta(days=days)), NOW) == words
 
 
 async def test_enter_brings_the_chosen_one_back():
@@ -81,7 +83,7 @@ async def test_removing_asks_and_escape_is_no(key):
         assert asked.acts == []
         assert asked.app.screen is asked.dialog
         await pilot.press("home", key, "enter")
-        assert asked.acts == [("purge", [DELETED[0].session_id])]
+        assert asked.acts == [("delete", [DELETED[0].session_id])]
 
 
 async def test_emptying_asks_and_takes_only_what_was_listed():
@@ -89,9 +91,9 @@ async def test_emptying_asks_and_takes_only_what_was_listed():
         await pilot.press("e")
         await pilot.pause()
         assert "3 sessions will be deleted. This cannot be undone." in screen_text(asked.app)
-        asked.dialog.show((header(99, "Deleted meanwhile"), *DELETED))
+        asked.dialog.show((header(99, "Deleted meanwhile"), *DELETED), NOW)
         await pilot.press("enter")
-        assert asked.acts == [("purge", [one.session_id for one in DELETED])]
+        assert asked.acts == [("delete", [one.session_id for one in DELETED])]
 
 
 async def test_an_empty_trash_says_so_and_takes_no_key():

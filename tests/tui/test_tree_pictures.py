@@ -17,9 +17,9 @@ from tests.tui.test_trash_dialog import DELETED
 SIZE = ["80x24"]
 
 
-def made(dialog, data):
+def made(dialog, *data):
     def make():
-        dialog.call_later(dialog.show, data)
+        dialog.call_later(dialog.show, *data)
         return dialog
 
     return make
@@ -27,7 +27,7 @@ def made(dialog, data):
 
 @pytest.mark.parametrize("size", SIZE)
 def test_a_tree_of_three_levels(snap_compare, size):
-    app = panels(made(MessageTree(lambda *_: None), SHOWN))
+    app = panels(made(MessageTree(), SHOWN))
     assert snap_compare(
         app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?")
     )
@@ -57,7 +57,7 @@ def test_a_list_with_tags_and_figures(snap_compare):
 
 @pytest.mark.parametrize("size", SIZE)
 def test_the_trash(snap_compare, size):
-    app = panels(made(TrashDialog(lambda *_: None, clock=lambda: NOW), DELETED))
+    app = panels(made(TrashDialog(), DELETED, NOW))
     assert snap_compare(
         app, terminal_size=SIZES[size], run_before=steps(sees="kept until 19 December")
     )

@@ -18,12 +18,11 @@ from lmchat.errors import LMChatError
 from lmchat.services.target_state import WANTS_KEY, TargetState
 from lmchat.services.workspace import Workspace
 from lmchat.tui.quirks.keys import hand_over
-from lmchat.tui.screens.chat.background import begin_work
+from lmchat.tui.screens.chat.core import begin_work, open_screens
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.current_target import CurrentTarget
 from lmchat.tui.screens.engine_start import EngineStart
 from lmchat.tui.screens.model_switch import ModelSwitch
-from lmchat.tui.screens.screen_stack import screens_of
 from lmchat.tui.screens.server_questions import ServerQuestions
 
 SEARCH_PAUSE_S = 5.0  # between two searches while there is no server
@@ -234,7 +233,7 @@ class Connect:
         if candidate.verdict is Verdict.KEY_REJECTED:
             problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Missing.KEY))
-        if not screens_of(self._app, "KeyDialog"):
+        if not open_screens(self._app, "KeyDialog"):
             try_key = partial(self.questions.try_key, endpoint)
             dialog = KeyDialog(candidate.product, endpoint, try_key, problem=problem)
             self._app.push_screen(dialog, self.take_candidate)
@@ -271,7 +270,7 @@ class Connect:
     @property
     def _page(self) -> Any:
         """The welcome page while it is shown, also below a dialog."""
-        return next(iter(screens_of(self._app, "WelcomeScreen")), None)
+        return next(iter(open_screens(self._app, "WelcomeScreen")), None)
 
     @property
     def _is_writing(self) -> bool:
@@ -328,4 +327,4 @@ class Connect:
 
     def search_sessions(self) -> None:
         """Search the saved sessions; a chosen one is shown instead of the welcome page."""
-        self._chat.action_search_sessions(before=self.leave_page)
+        self._chat.action_search_sessions(on_choice=self.leave_page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from math import ceil
 from typing import Any, ClassVar
@@ -18,19 +18,20 @@ from lmchat.errors import FileRefused
 from lmchat.images import open_image
 from lmchat.text import safe_line
 from lmchat.tui import formatting
+from lmchat.tui.messages import OpenFile
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.dialog import Dialog
 
 _WIDGETS = "textual_image.widget"
-_SHOWN_PIXELS = 2048
+_SHOWN_PIXELS = 2048  # of the longer side
 _CELL_RATIO = 2  # height of a cell by its width
 
 
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
-    """Return an image of Pillow; raises `FileRefused`.
+    """Return an image of Pillow, and prepare the terminal to show images; raises `FileRefused`.
 
-    Before the first one, the terminal is asked what it can draw. It is lent for that, since keys of
-    the user would be taken for its answer.
+    The import of the library for them asks the terminal what it can draw. During that, lmchat does
+    not read the terminal: keys of the user would be taken for its answer.
     """
     try:
         image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)
@@ -53,7 +54,7 @@ def _decoded(name: str, data: bytes) -> Any:
 
 
 class ImageDialog(Dialog[bool | None]):
-    """An image; returns whether the next one is wanted."""
+    """An image; returns True for the next one. Posts `OpenFile`."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,15 +62,14 @@ class ImageDialog(Dialog[bool | None]):
         ("enter,right", "next"),
     ]
 
-    def __init__(
-        self, part: FilePart, image: Any, left: int, open_file: Callable[[], None]
-    ) -> None:
-        """Create the dialog; `left` images follow."""
-        more = (("Enter", f"next, {left} left"),) if left else ()
-        super().__init__(part.name, (("o", "open"), *more))
+    def __init__(self, part: FilePart, image: Any, left_count: int) -> None:
+        """Create the dialog for an image of Pillow, after which `left_count` others follow."""
+        hints = [("o", "open")]
+        if left_count:
+            hints.append(("Enter", f"next, {left_count} left"))
+        super().__init__(part.name, hints)
         self._part = part
         self._image = image
-        self.action_open = open_file
 
     def compose_content(self) -> Iterable[Widget]:
         from textual_image import renderable, widget
@@ -83,7 +83,7 @@ class ImageDialog(Dialog[bool | None]):
         self.call_after_refresh(self._fit)
 
     def _fit(self) -> None:
-        """Use the width, as far as there is room for the height; a small image is not enlarged."""
+        """Make the image as large as there is room, in its proportions; never enlarge it."""
         if not self.can_act:
             return
         part = self._part
@@ -92,12 +92,17 @@ class ImageDialog(Dialog[bool | None]):
             figures.append(f"{part.width}×{part.height}")
         self.show_title(*figures)
 
-        shown = self.query_one("#image")
-        width, height = self._image.size
+        widget = self.query_one("#image")
+        width, height = self._image.size  # pixels
         columns = min(self.query_one("#dialog-title").size.width, width)
-        self.fit(shown, ceil(columns * height / (width * _CELL_RATIO)))
-        rows = int(shown.styles.height.value) if shown.styles.height else 1
-        shown.styles.width = min(columns, max(rows * _CELL_RATIO * width // height, 1))
+        wanted_rows = ceil(columns * height / (width * _CELL_RATIO))
+        self.fit(widget, wanted_rows)  # it may get fewer rows
+        rows = int(widget.styles.height.value) if widget.styles.height else 1
+        columns_for_rows = max(rows * _CELL_RATIO * width // height, 1)
+        widget.styles.width = min(columns, columns_for_rows)
+
+    def action_open(self) -> None:
+        self.post_message(OpenFile(self._part))
 
     def action_next(self) -> None:
         self.dismiss(True)

@@ -14,10 +14,9 @@ from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import ShowServers
-from lmchat.tui.screens.chat.background import begin_work
+from lmchat.tui.screens.chat.core import begin_work, open_screens
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.current_target import CurrentTarget, is_same_model
-from lmchat.tui.screens.screen_stack import screens_of
 
 _LOAD = "load"  # group of the worker that loads a model
 
@@ -77,12 +76,12 @@ class ModelSwitch:
         except LMChatError as error:
             rows, age_s = catalogue.cached_rows(remembered)
             note = error.message
-        for picker in screens_of(self._app, "ModelPicker"):
+        for picker in open_screens(self._app, "ModelPicker"):
             picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
 
     def close_unasked_picker(self) -> None:
         """Close a picker that opened without a key and was not touched: a model is ready now."""
-        for picker in screens_of(self._app, "ModelPicker"):
+        for picker in open_screens(self._app, "ModelPicker"):
             if picker.reason and not picker.is_touched:
                 picker.dismiss(None)
 
@@ -167,7 +166,7 @@ class ModelSwitch:
 
     def _show_new_states(self) -> None:
         self._workspace.monitor.check_now()
-        if screens_of(self._app, "ModelPicker"):
+        if open_screens(self._app, "ModelPicker"):
             self.refresh_picker()
 
     async def _load_for_use(self, model: ModelInfo) -> None:
@@ -200,7 +199,7 @@ class ModelSwitch:
         self._show_in_pickers(model)
 
     def _show_in_pickers(self, model: ModelInfo) -> None:
-        for picker in screens_of(self._app, "ModelPicker"):
+        for picker in open_screens(self._app, "ModelPicker"):
             picker.update_model(model)
 
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from msgspec import Struct
 from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
@@ -29,14 +30,21 @@ from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11  # height of the list before anything was found
-_LEAST_AFTER = 3  # the words after a hit keep at least this part of the room
+_LEAST_AFTER = 3  # the words after a hit keep at least a third of the room
 _FIRST_LIMIT = 20  # hits of the first search
 _MORE = 5  # factor by which the limit grows near the end of the list
 _MOST_HITS = 2500
 
 
-class SearchDialog(ListDialog[SearchHit | None]):
-    """Search dialog: shows the hits of what is typed, and returns the one to open."""
+class SearchChoice(Struct, frozen=True, kw_only=True):
+    """The hit that the user chose."""
+
+    hit: SearchHit
+    is_export_wanted: bool = False  # whether its session is to be exported, not only shown
+
+
+class SearchDialog(ListDialog[SearchChoice | None]):
+    """Search dialog: shows the hits of the typed words; returns the hit that the user chooses."""
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"), ("^E", "export session"))
@@ -45,12 +53,11 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
         self._store = store
-        self.is_export_wanted = False  # whether the hit's session is to be exported, not only shown
         self._query = query
-        self._hits: dict[Hashable, SearchHit] = {}
+        self._hits: dict[Hashable, SearchHit] = {}  # by the keys of their rows
         self._is_cut = False  # whether there may be more hits
-        self._is_answered = False
-        self._now: datetime | None = None
+        self._has_searched = False  # whether a search has returned hits, or none
+        self._now: datetime | None = None  # local time to compare dates with; None for the clock
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"')
@@ -63,7 +70,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
             self.filter(self._query)
 
     def _search(self, query: str, limit: int = _FIRST_LIMIT) -> None:
-        """Search in a worker; newer words end the search for older ones."""
+        """Search in a worker; this cancels the search for what was typed before."""
 
         async def search() -> None:
             began_s = time.monotonic()
@@ -72,7 +79,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
             except LMChatError as error:
                 self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
             else:
-                took_ms = (time.monotonic() - began_s) * 1e3
+                took_ms = (time.monotonic() - began_s) * 1000
                 self.show_hits(hits, took_ms, is_cut=len(hits) >= limit)
 
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
@@ -85,12 +92,19 @@ class SearchDialog(ListDialog[SearchHit | None]):
         is_cut: bool = False,
         now: datetime | None = None,
     ) -> None:
-        """Show the hits; `is_cut` says that there may be more."""
+        """Show the hits of a search.
+
+        Args:
+            hits: The newest first.
+            took_ms: How long the search took.
+            is_cut: Whether there may be more hits.
+            now: The local time that dates are compared with; by default that of the clock.
+        """
         if not self.can_show:
             return
         self._hits = {_key(hit): hit for hit in hits}
         self._now = now
-        self._is_answered = True
+        self._has_searched = True
         self._is_cut = is_cut
         self.show_title(_figures(hits, is_cut=is_cut))
         self.query_one(Field).show_note(formatting.latency(took_ms))
@@ -105,7 +119,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def draw(self) -> None:
         width = self.list.text_width - 1
-        if width < 1 or not self._is_answered:
+        if width < 1 or not self._has_searched:
             return
         now = self._now or datetime.now().astimezone()
         rows: list[ListRow] = []
@@ -122,26 +136,28 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self._search(typed)
 
     def action_take(self) -> None:
-        if (hit := self._chosen()) is not None:
-            self.dismiss(hit)
+        self._leave_with_hit(is_export_wanted=False)
 
     def action_export_hit(self) -> None:
-        if (hit := self._chosen()) is not None:
-            self.is_export_wanted = True
-            self.dismiss(hit)
+        self._leave_with_hit(is_export_wanted=True)
 
-    def _chosen(self) -> SearchHit | None:
-        return self._hits.get(self.list.key)
+    def _leave_with_hit(self, *, is_export_wanted: bool) -> None:
+        """Return the chosen hit, if there are any."""
+        hit = self._hits.get(self.list.key)
+        if hit is not None:
+            self.dismiss(SearchChoice(hit=hit, is_export_wanted=is_export_wanted))
 
     @on(RowList.EndNear)
     def fetch_more(self) -> None:
+        """Search again for more hits, if there may be any, near the end of the list."""
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
-            self._is_cut = False  # until they are there
+            self._is_cut = False  # until the new hits are shown: else each key would search again
             self._search(self.typed, limit)
 
 
 def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
+    """Return `3 hits in 2 sessions`; `20+ hits` if there may be more."""
     if not hits:
         return ""
     count = formatting.counted(len(hits), "hit")
@@ -157,8 +173,8 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
     if hit.tags:
         tags = " ".join(f"#{tag}" for tag in hit.tags)
         title.append(((f"  {tags}", MUTED),))
-    facts = (_author(hit), HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
-    right = f" {icons.dot} ".join(filter(None, facts))
+    notes = (_author(hit), HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
+    right = f" {icons.dot} ".join(filter(None, notes))
     words = around(hit, width - 1, icons.cut)
     key = _key(hit)
     return [
@@ -168,7 +184,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
 
 
 def _author(hit: SearchHit) -> str:
-    """Return who wrote the words; nobody is named for a title or a result of a tool."""
+    """Return who wrote the words; empty for a title, or for the result of a tool."""
     is_result = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
     if hit.kind == "title" or is_result:
         return ""
@@ -178,17 +194,22 @@ def _author(hit: SearchHit) -> str:
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
-    """Return the words around a match, cut so that the match is in view."""
-    before, found, after = map(_spaced, (hit.before, hit.match, hit.after))
-    room = width - cell_len(found)
+    """Return a match with the words around it, for a width in cells.
+
+    The words before it are cut at their start, so that the match is in view.
+    """
+    before, match, after = map(_spaced, (hit.before, hit.match, hit.after))
+    room = width - cell_len(match)
     before_width = cell_len(before)
-    if before_width + cell_len(after) > room:
-        after_width = min(cell_len(after), room // _LEAST_AFTER)
-        kept = max(room - max(after_width, 0), 0)
-        if before_width > kept:
-            left = max(kept - cell_len(ellipsis) - 1, 0)
-            before = f"{ellipsis} {split_at_cell(before, before_width - left)[1]}"
-    return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
+    after_width = cell_len(after)
+    if before_width + after_width > room:
+        reserved = max(min(after_width, room // _LEAST_AFTER), 0)  # for the words after it
+        room_before = max(room - reserved, 0)
+        if before_width > room_before:
+            kept_width = max(room_before - cell_len(ellipsis) - 1, 0)
+            _, end = split_at_cell(before, before_width - kept_width)
+            before = f"{ellipsis} {end}"
+    return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
 
 
 def when(moment: datetime, now: datetime) -> str:
@@ -202,7 +223,7 @@ def when(moment: datetime, now: datetime) -> str:
 
 
 def nothing_found(typed: str) -> str:
-    """Return the text for a search without hits, with a suggestion."""
+    """Return `No hits for “WORDS”.`, and a search that may have some."""
     filters = _FILTER.findall(typed)
     words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
     sentences = [f"No hits for “{words}”." if words else "No hits."]
@@ -214,7 +235,7 @@ def nothing_found(typed: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Return safe text on one line that keeps one outer blank on each side."""
+    """Return safe text on one line; of its outer white space, one blank on each side stays."""
     head = " " if text[:1].isspace() else ""
     tail = " " if text[-1:].isspace() and text.strip() else ""
     return f"{head}{safe_line(text)}{tail}"

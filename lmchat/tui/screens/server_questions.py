@@ -7,7 +7,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.target_state import WANTS_KEY
 from lmchat.services.workspace import Workspace
 from lmchat.text import header_value
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.core import Notices
 
 
 class ServerQuestions:

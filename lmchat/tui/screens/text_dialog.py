@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -10,10 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.services.turn_stats import ModelFigures, Spread
 from lmchat.text import safe_line
-from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
@@ -47,53 +44,6 @@ class TextDialog(Dialog[None]):
 
     def action_copy_text(self) -> None:
         self.app.copy_to_clipboard(self._text)
-
-
-_NAME_WIDTH = 24
-_VALUE_WIDTH = 12
-
-
-def run_text(metrics: Metrics, budget: Budget | None) -> str:
-    """Return the request counters as text."""
-    return _lines(
-        ("requests", str(metrics.total_requests)),
-        ("ok", str(metrics.successful_requests)),
-        ("failed", str(metrics.failed_requests)),
-        ("stopped", str(metrics.stopped_requests)),
-        ("rejected by lmchat", str(metrics.refused_requests)),
-        ("retries", str(metrics.retries)),
-        ("average time", formatting.elapsed(metrics.average_response_ms / 1e3)),
-        (
-            "model lists from cache",
-            f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}",
-        ),
-        ("requests left", f"{budget.left} of {budget.limit}" if budget else formatting.UNKNOWN),
-    )
-
-
-def models_text(models: Sequence[ModelFigures]) -> str:
-    """Return one paragraph of figures per model; empty where none has answered."""
-    return "\n\n".join(map(_model_text, models))
-
-
-def _model_text(figures: ModelFigures) -> str:
-    rows = _lines(
-        ("answers", f"{figures.turns}, {figures.complete} ok"),
-        ("first token", _pair(figures.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
-        ("speed", _pair(figures.tokens_per_second, formatting.rate)),
-        ("prompt speed", _pair(figures.prompt_tokens_per_second, formatting.rate)),
-        ("time", _pair(figures.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
-    )
-    head = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
-    return f"{head}\n{rows}"
-
-
-def _pair(spread: Spread | None, write: Callable[[float], str]) -> str:
-    return formatting.UNKNOWN if spread is None else f"{write(spread.p50)}, {write(spread.p95)}"
-
-
-def _lines(*rows: tuple[str, str]) -> str:
-    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)
 
 
 class LinksDialog(ListDialog[str | None]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from lmchat.domain.session import TRASH_DAYS, SessionHeader
 from lmchat.text import safe_line
 from lmchat.tui import formatting
+from lmchat.tui.messages import ChangeTrash
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.row_list import text_row
@@ -19,7 +20,7 @@ _EMPTY = "The trash is empty."
 
 
 class TrashDialog(ListDialog[None]):
-    """Dialog that calls back with `restore` or `purge` and the ids of sessions."""
+    """List of deleted sessions; posts `ChangeTrash`."""
 
     AUTO_FOCUS = ""
     HEADING = "Trash"
@@ -30,27 +31,22 @@ class TrashDialog(ListDialog[None]):
         ("e", "empty"),
     ]
 
-    def __init__(
-        self,
-        act: Callable[[str, Sequence[str]], None],
-        *,
-        clock: Callable[[], datetime] | None = None,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._act = act
-        self._clock = clock or (lambda: datetime.now().astimezone())
-        self._headers: tuple[SessionHeader, ...] | None = None
+        self._headers: tuple[SessionHeader, ...] = ()
+        self._read_at: datetime | None = None  # None until the trash is read
 
-    def show(self, headers: Sequence[SessionHeader]) -> None:
+    def show(self, headers: Sequence[SessionHeader], read_at: datetime) -> None:
+        """Show the sessions that are in the trash, as they were read at a local time."""
         self._headers = tuple(headers)
+        self._read_at = read_at
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        if self._headers is None or not self.can_show:
+        if self._read_at is None or not self.can_show:
             return
-        now = self._clock()
         rows = [
-            text_row(_title(header), right=until(header, now), key=header.session_id)
+            text_row(_title(header), right=kept_until(header, self._read_at), key=header.session_id)
             for header in self._headers
         ]
         figures = [formatting.counted(len(rows), "session")] if rows else []
@@ -59,12 +55,12 @@ class TrashDialog(ListDialog[None]):
 
     @property
     def _chosen(self) -> SessionHeader | None:
-        by_id = {header.session_id: header for header in self._headers or ()}
+        by_id = {header.session_id: header for header in self._headers}
         return by_id.get(str(self.list.key))
 
     def action_restore(self) -> None:
         if (chosen := self._chosen) is not None:
-            self._act("restore", (chosen.session_id,))
+            self.post_message(ChangeTrash("restore", (chosen.session_id,)))
 
     def action_purge(self) -> None:
         if (chosen := self._chosen) is not None:
@@ -72,26 +68,29 @@ class TrashDialog(ListDialog[None]):
             self._ask("Delete this session permanently?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
-        """Ask whether to purge all listed sessions; sessions deleted since then stay."""
+        """Ask whether to delete all listed sessions; others that come into the trash stay."""
         if self._headers:
             words = formatting.counted(len(self._headers), "session")
             self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
 
     def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:
-        def answered(answer: bool | None) -> None:
-            if answer:
-                self._act("purge", session_ids)
+        """Ask before sessions, which `what` describes, are deleted permanently."""
+
+        def use_answer(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                self.post_message(ChangeTrash("delete", session_ids))
 
         text = f"{what} will be deleted. This cannot be undone."
-        self.app.push_screen(ConfirmDialog(title, text=text, verb="delete permanently"), answered)
+        dialog = ConfirmDialog(title, text=text, verb="delete permanently")
+        self.app.push_screen(dialog, use_answer)
 
 
 def _title(header: SessionHeader) -> str:
     return safe_line(header.title) or "Untitled"
 
 
-def until(header: SessionHeader, now: datetime) -> str:
-    """Return how long a session stays in the trash."""
+def kept_until(header: SessionHeader, now: datetime) -> str:
+    """Return how long a session stays in the trash: `kept until 3 November`."""
     if header.deleted_at is None:
         return ""
     end = (header.deleted_at + timedelta(days=TRASH_DAYS)).astimezone(now.tzinfo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.machine.highlighter import Highlighter
+from lmchat.services.conversation import Conversation
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
@@ -23,7 +24,7 @@ from lmchat.tui.widgets.chat_log.layout.annotations import receipt_figures
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 
 _BESIDE = 100  # columns from which two versions have room beside each other
-_FOLLOW_S = 1.0  # between two looks at a version that is still streaming
+_UPDATE_S = 1.0  # between two updates of a version that is still streaming
 
 
 class VersionPane(Vertical):
@@ -39,7 +40,7 @@ class VersionPane(Vertical):
         yield ChatLog(highlighter=self._highlighter)
 
     def show(self, message: ChatMessage, number: int, count: int, *, is_new: bool) -> None:
-        """Show a version from its start, or what has been added to the shown one."""
+        """Show a version from its start; unless it `is_new`, update it and keep the position."""
         dot = f" {icons_for(self).dot} "
         model = f"{dot}{safe_line(message.model, limit=80)}" if message.model else ""
         heading = content(((f"Version {number} of {count}", STRONG), (model, MUTED)))
@@ -51,12 +52,14 @@ class VersionPane(Vertical):
         self.query_one(".figures", LineWidget).show(figures)
 
         log = self.query_one(ChatLog)
-        bare = _without_receipt(message)
-        if is_new or not log.replace(bare):
-            log.load([bare] if bare.parts else [])
-            if not bare.parts:
-                log.notice(message.failure.message if message.failure else "No text.")
-            log.scroll_home()
+        text_only = _without_figures(message)
+        is_updated = not is_new and log.replace(text_only)
+        if is_updated:
+            return
+        log.load([text_only] if text_only.parts else [])
+        if not text_only.parts:
+            log.notice(message.failure.message if message.failure else "No text.")
+        log.scroll_home()
 
 
 class VersionsDialog(Dialog[str | None]):
@@ -75,18 +78,19 @@ class VersionsDialog(Dialog[str | None]):
         self,
         versions: Sequence[ChatMessage],
         message_id: str,
-        as_now: Callable[[ChatMessage], ChatMessage],
+        conversation: Conversation,
         highlighter: Highlighter,
     ) -> None:
-        """Show a version of at least two beside the one before it.
+        """Show one of at least two versions on the left, and the version before it on the right.
 
-        `as_now` returns a streaming version with the text that has arrived.
+        The conversation has the text of a version that is still streaming.
         """
         super().__init__()
-        self._versions = list(versions)
-        current = [version.message_id for version in versions].index(message_id)
-        self._shown = [current, current - 1 if current else 1]  # indexes of the left and right one
-        self._as_now = as_now
+        self._conversation = conversation
+        self._versions = list(map(conversation.current, versions))
+        left = [version.message_id for version in versions].index(message_id)
+        right = left - 1 if left else 1
+        self._sides = [left, right]  # the indexes of the versions on the left and on the right
         self._highlighter = highlighter
 
     def compose_content(self) -> Iterable[Widget]:
@@ -97,78 +101,81 @@ class VersionsDialog(Dialog[str | None]):
     def on_mount(self) -> None:
         self.call_after_refresh(self._show_sides, 0, 1)  # the text starts where its size is known
         if any(version.state is AnswerState.STREAMING for version in self._versions):
-            self.set_interval(_FOLLOW_S, self._follow)
+            self.set_interval(_UPDATE_S, self._update_streaming)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < _BESIDE, "-stacked")
         self._show_choice()
 
     def _show_sides(self, *sides: int, is_new: bool = True) -> None:
+        """Show the versions on some sides: 0 is the left one, 1 the right one."""
         panes = list(self.query(VersionPane))
         for side in sides:
-            index = self._shown[side]
+            index = self._sides[side]
             version = self._versions[index]
             panes[side].show(version, index + 1, len(self._versions), is_new=is_new)
         self._show_choice()
 
-    def _follow(self) -> None:
-        """Show the new text of a version that streams."""
-        before = self._versions
-        self._versions = list(map(self._refreshed, before))
+    def _update_streaming(self) -> None:
+        """Show the text that has arrived of a version that is still streaming."""
+        old_versions = self._versions
+        self._versions = list(map(self._conversation.current, old_versions))
         changed = [
-            side for side, index in enumerate(self._shown) if self._versions[index] != before[index]
+            side
+            for side, index in enumerate(self._sides)
+            if self._versions[index] != old_versions[index]
         ]
         if self.can_act and changed:
             self._show_sides(*changed, is_new=False)
 
-    def _refreshed(self, version: ChatMessage) -> ChatMessage:
-        return self._as_now(version) if version.state is AnswerState.STREAMING else version
-
     @property
-    def _side(self) -> int:
-        """The side that has the focus."""
+    def _focused_side(self) -> int:
+        """The side that has the focus: 0 for the left one, 1 for the right one."""
         left, right = self.query(VersionPane)
         return 1 if right.has_focus_within and not left.has_focus_within else 0
 
     @on(events.DescendantFocus)
     def _show_choice(self) -> None:
+        """Show in the row of keys which version Enter keeps: that of the focused side."""
         if not self.can_act:
             return
         names = ("top", "bottom") if self.has_class("-stacked") else ("left", "right")
-        side = self._side
-        hints = [("Enter", f"keep version {self._shown[side] + 1} ({names[side]})")]
+        side = self._focused_side
+        hints = [("Enter", f"keep version {self._sides[side] + 1} ({names[side]})")]
         hints.append(("Tab", "other side"))
-        if len(self._versions) > len(self._shown):
+        if len(self._versions) > len(self._sides):
             hints.append(("← →", f"change {names[1]}"))
         hints.append(("PgUp PgDn", "scroll"))
         self.show_keys(hints)
 
     @on(ChatLog.ActionWanted)
     def _copy(self, event: ChatLog.ActionWanted) -> None:
+        """Copy what the log offers; other commands on a message do nothing here."""
         if event.text and event.name in ("copy", "copy_code"):
             self.app.copy_to_clipboard(event.text)
 
     def action_change(self, step: int) -> None:
-        """Show another version on the right, past the one on the left."""
-        left, right = self._shown
+        """Show the next or previous version on the right, but skip the one on the left."""
+        left, right = self._sides
         count = len(self._versions)
-        wanted = (right + step) % count
-        if wanted == left:
-            wanted = (wanted + step) % count
-        self._shown[1] = wanted
-        if wanted != right:
+        index = (right + step) % count
+        if index == left:
+            index = (index + step) % count
+        self._sides[1] = index
+        if index != right:
             self._show_sides(1)
 
     def action_fold(self) -> None:
         """Fold or unfold reasoning on the side that has the focus."""
-        self.query(ChatLog)[self._side].action_message("fold")
+        self.query(ChatLog)[self._focused_side].action_message("fold")
 
     def action_keep(self) -> None:
-        self.dismiss(self._versions[self._shown[self._side]].message_id)
+        index = self._sides[self._focused_side]
+        self.dismiss(self._versions[index].message_id)
 
 
 def _figures(message: ChatMessage) -> list[str]:
-    """Return how an answer ended, if not as usual, and its receipt; the time of a prompt."""
+    """Return figures of an answer, after its state if it is not complete; the time of a prompt."""
     if message.role is not Role.ASSISTANT:
         return [f"{message.created_at.astimezone():%H:%M}"]
     figures = []
@@ -182,6 +189,6 @@ def _figures(message: ChatMessage) -> list[str]:
     return figures
 
 
-def _without_receipt(message: ChatMessage) -> ChatMessage:
-    """Return a version for a log that shows only its text; the rest is shown above it."""
+def _without_figures(message: ChatMessage) -> ChatMessage:
+    """Return a version for a log that shows only its text; model and figures are above the log."""
     return replace(message, state=AnswerState.COMPLETE, receipt=None, model="", versions=1)

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
 from lmchat.services.compacting import compacted_from
-from lmchat.services.workspace import Workspace
 from lmchat.tui.commands import unavailable_reason
-from lmchat.tui.screens.chat.background import Background, Work
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.messages import ChangeBranch
+from lmchat.tui.screens.chat.core import ChatCore, open_screens
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.widgets import ChatWidgets
 
 
 class Branches:
     """Changes which branch is shown; every version stays in the tree."""
 
     def __init__(
-        self,
-        workspace: Workspace,
-        widgets: ChatWidgets,
-        notices: Notices,
-        background: Background,
-        status: StatusDisplay,
-        sessions: ShownSession,
-        turns: Turns,
+        self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
-        self._store = workspace.store
-        self._widgets = widgets
-        self._notices = notices
-        self._background = background
+        self._screen = core.screen
+        self._store = core.workspace.store
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
         self._status = status
         self._sessions = sessions
         self._turns = turns
 
     async def fork(self, message: ChatMessage) -> None:
+        """Copy the messages up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
         self._sessions.show_path(await self._store.fork(session_id, message.message_id))
         self._status.show_action("forked")
@@ -57,43 +51,48 @@ class Branches:
         await self._show_neighbour(message, 1)
 
     async def _show_neighbour(self, message: ChatMessage, step: int) -> None:
-        versions = await self._versions(message)
+        versions = await self._versions_or_notice(message)
         if versions:
             ids = [version.message_id for version in versions]
-            place = ids.index(message.message_id) + step
-            await self._show_version(message, ids[place % len(ids)])
+            index = (ids.index(message.message_id) + step) % len(ids)
+            await self._show_version(message, ids[index])
 
     async def compare_versions(self, message: ChatMessage) -> None:
-        """Show two versions of a message, and make the one that is kept the current one."""
+        """Show two versions of a message, and continue with the one that the user chooses."""
         from lmchat.tui.screens.versions_dialog import VersionsDialog
 
-        versions = await self._versions(message)
+        versions = await self._versions_or_notice(message)
         if not versions:
             return
-        current = self._sessions.conversation.current
+        conversation = self._sessions.conversation
         dialog = VersionsDialog(
-            list(map(current, versions)), message.message_id, current, self._widgets.highlighter
+            versions, message.message_id, conversation, self._widgets.highlighter
         )
-        chosen = await self._notices.ask(dialog)
-        if chosen and chosen != message.message_id:
-            await self._show_version(message, chosen)
+        chosen_id = await self._notices.ask(dialog)
+        if chosen_id and chosen_id != message.message_id:
+            await self._show_version(message, chosen_id)
 
-    async def _versions(self, message: ChatMessage) -> list[ChatMessage]:
-        """Return all versions of a message; if it is the only one, say so and return nothing."""
+    async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
+        """Return all versions of a message, oldest first.
+
+        If there is no other version, notify the user of what makes one, and return nothing.
+        """
         tree = await self._store.tree(self._sessions.shown_id)
         versions = [
             other
             for other in tree
             if (other.parent_id, other.role) == (message.parent_id, message.role)
         ]
-        is_there = any(version.message_id == message.message_id for version in versions)
-        if is_there and len(versions) > 1:
+        is_in_tree = any(version.message_id == message.message_id for version in versions)
+        if is_in_tree and len(versions) > 1:
             return versions
-        only = replace(message, versions=1)
-        self._notices.notify(unavailable_reason("next_version", only, is_busy=False))
+        only_version = replace(message, versions=1)
+        reason = unavailable_reason("next_version", only_version, is_busy=False)
+        self._notices.notify(reason)
         return []
 
     async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
+        """Show another version in place of a message, on the same row of the screen."""
         path = await self._store.set_leaf(self._sessions.shown_id, chosen_id)
         row = self._widgets.log.viewport.row_of(message.message_id)
         self._sessions.show_path(path)
@@ -114,19 +113,24 @@ class Branches:
         self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
-        """Undo the last deletion, or else the last summary."""
+        """Restore what was deleted last; if that was before the last summary, undo the summary."""
         session_id = self._sessions.shown_id
         conversation = self._sessions.conversation
         await conversation.fill()
         tree = await self._store.tree(session_id)
-        leaf_id, since = compacted_from(conversation.messages, tree) or ("", None)
-        deleted_id = await self._store.last_deleted_message(session_id, since=since)
+        summary = compacted_from(conversation.messages, tree)
+        leaf_before_summary = ""
+        summarised_at: datetime | None = None
+        if summary is not None:
+            leaf_before_summary, summarised_at = summary
+        deleted_id = await self._store.last_deleted_message(session_id, since=summarised_at)
         if deleted_id is not None:
             self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
             self._status.show_action("restored")
             self._notices.notify("Restored.")
-        elif leaf_id:
-            self._sessions.show_path(await self._store.set_leaf(session_id, leaf_id))
+        elif leaf_before_summary:
+            path = await self._store.set_leaf(session_id, leaf_before_summary)
+            self._sessions.show_path(path)
             self._status.show_action("uncompacted")
             self._notices.notify(
                 "Back to the messages before the summary. /tree also lists its branch."
@@ -138,48 +142,55 @@ class Branches:
 
     def show_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session; what is deleted there is hidden, not lost."""
-        from lmchat.tui.screens.message_tree import MessageTree, TreeShown
+        from lmchat.tui.screens.message_tree import MessageTree
+
+        self._notices.show(MessageTree(), self._go_to_branch)
+        self._background.attempt(self._refresh_tree, group="tree")
+
+    async def _refresh_tree(self) -> None:
+        """Read all branches, and show them in the tree dialog."""
+        from lmchat.tui.screens.message_tree import TreeContent
 
         session_id = self._sessions.shown_id
+        conversation = self._sessions.conversation
+        messages = await self._store.tree(session_id)
+        names = await self._store.branch_names(session_id)
+        await conversation.fill()
+        path_ids = {message.message_id for message in conversation.messages}
+        content = TreeContent(messages=messages, path_ids=path_ids, names=names)
+        for dialog in open_screens(self._screen.app, "MessageTree"):
+            dialog.show(content)
 
-        async def read() -> None:
-            conversation = self._sessions.conversation
-            messages = await self._store.tree(session_id)
-            names = await self._store.branch_names(session_id)
-            await conversation.fill()
-            path = {message.message_id for message in conversation.messages}
-            dialog.show(TreeShown(messages=messages, path=path, names=names))
-
-        async def act(work: Work) -> None:
-            try:
-                await work()
-            finally:
-                await read()
-
-        def begin_act(name: str, branch_id: str) -> None:
-            works: dict[str, Work] = {
-                "name": lambda: self._name_branch(session_id, branch_id, dialog.name_of(branch_id)),
-                "undo": self.undo,
-                "prune": lambda: self._delete(branch_id),
-            }
-            self._background.attempt(partial(act, works[name]), group="tree")
-
-        dialog = MessageTree(begin_act)
-        self._notices.show(dialog, self._go_to_branch)
-        self._background.attempt(read, group="tree")
-
-    def _go_to_branch(self, message_id: str | None) -> None:
-        """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
-        if not message_id:
+    def _go_to_branch(self, branch_id: str | None) -> None:
+        """Scroll to the branch that was chosen in the tree; show it first if it is not shown."""
+        if not branch_id:
             return
-        if self._sessions.conversation.find(message_id) is None:
-            self._sessions.switch_to(self._sessions.shown_id, message_id=message_id)
+        if self._sessions.conversation.find(branch_id) is None:
+            self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
         else:
-            self._widgets.log.show_message(message_id)
+            self._widgets.log.show_message(branch_id)
 
-    async def _name_branch(self, session_id: str, branch_id: str, name: str) -> None:
+    def change_branch(self, wanted: ChangeBranch) -> None:
+        """Do in a worker what a key of the tree asks for, then show the tree again."""
+        self._background.attempt(partial(self._change_branch, wanted), group="tree")
+
+    async def _change_branch(self, wanted: ChangeBranch) -> None:
+        try:
+            match wanted.act:
+                case "name":
+                    await self._name_branch(wanted.branch_id, wanted.name)
+                case "delete":
+                    await self._delete(wanted.branch_id)
+                case "undo":
+                    await self.undo()
+        finally:
+            await self._refresh_tree()
+
+    async def _name_branch(self, branch_id: str, name: str) -> None:
+        """Ask for the name of a branch, and save it; an empty one removes it."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
+        session_id = self._sessions.shown_id
         text = "If you leave it empty, the tree shows its first words."
         dialog = AskDialog("Branch name", text=text, value=name, verb="save", check=lambda _: "")
         typed = await self._notices.ask(dialog)

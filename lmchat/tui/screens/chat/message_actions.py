@@ -10,20 +10,18 @@ from lmchat.text import safe_line
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, words_of
 from lmchat.tui.messages import AskAnotherModel
-from lmchat.tui.screens.chat.background import Background
 from lmchat.tui.screens.chat.branches import Branches
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.message_contents import MessageContents
-from lmchat.tui.screens.chat.notices import Notices
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.widgets import ChatWidgets
 
 _Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
-"""Acts on a message, at once or in a worker."""
+"""Acts on a message: at once, or in a worker, which awaits the coroutine."""
 
 _OF_LOG = ("copy_code", "fold", "source")
-"""Done by the log, which also focuses the message: the user wants to see what changes."""
+"""Commands that the log runs. It also focuses the message, to show the user what changes."""
 
 
 class MessageActions:
@@ -31,18 +29,17 @@ class MessageActions:
 
     def __init__(
         self,
-        widgets: ChatWidgets,
-        notices: Notices,
-        background: Background,
+        core: ChatCore,
         sessions: ShownSession,
         prompt_text: PromptText,
         turns: Turns,
         branches: Branches,
         contents: MessageContents,
     ) -> None:
-        self._widgets = widgets
-        self._notices = notices
-        self._background = background
+        self._screen = core.screen
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._turns = turns
@@ -66,23 +63,26 @@ class MessageActions:
         }
 
     def unavailable_reason(self, name: str) -> str:
-        """Return why a command makes no sense now; empty where it does."""
+        """Return why a command on a message can do nothing now; empty if it can do something."""
         if name == "undo":
             return ""
-        message = self._message_meant()
+        message = self._message_to_act_on()
         return NOTHING_YET if message is None else self._reason(name, message)
 
     def act(self, name: str) -> None:
-        """Run a command on the message that is meant, or show why it makes no sense."""
+        """Run a command on the focused message, or else on the last answer.
+
+        If it can do nothing, show why.
+        """
         if name == "undo":
             self._background.attempt(self._branches.undo, group="message")
             return
-        message = self._message_meant()
+        message = self._message_to_act_on()
         if message is None:
             self._notices.notify(NOTHING_YET)
             return
-        copies_in_turn = name == "copy" and self._widgets.has_log_focus
-        is_of_log = name in _OF_LOG or copies_in_turn
+        is_copy_in_log = name == "copy" and self._widgets.has_log_focus
+        is_of_log = name in _OF_LOG or is_copy_in_log
         if is_of_log and not self._reason(name, message):
             self._widgets.log.show_message(message.message_id)
             self._widgets.log.action_message(name)
@@ -90,21 +90,21 @@ class MessageActions:
             self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
-        """Run a command on a message, or show why it makes no sense."""
+        """Run a command on a message, or show why it can do nothing."""
         message = self._sessions.conversation.current(message)
         reason = self._reason(name, message)
         action = self._actions.get(name)
         if reason:
             self._notices.notify(reason)
-        elif action is None:  # the log has looked for code to copy
+        elif action is None:  # `copy_code`, for which the log has found no code
             self._notices.notify("This message has no code block.")
         else:
-            work = action(message)
-            if work is not None:
-                self._background.attempt(lambda: work, group="message")
+            coroutine = action(message)
+            if coroutine is not None:
+                self._background.attempt(lambda: coroutine, group="message")
 
     def copy_part(self, part: str) -> None:
-        """Copy the last answer, or its `code`."""
+        """Copy the last answer, or only its code if the part is `code`; raises `WrongUse`."""
         last = self._sessions.opened.last_answer
         if part == "code":
             self.act("copy_code")
@@ -116,11 +116,13 @@ class MessageActions:
         else:
             self.act_on("copy", last)
 
-    def _message_meant(self) -> ChatMessage | None:
+    def _message_to_act_on(self) -> ChatMessage | None:
+        """Return the focused message, or else the last answer; None in an empty session."""
         focused = self._widgets.log.focused_message if self._widgets.has_log_focus else None
         return focused or self._sessions.opened.last_answer
 
     def _reason(self, name: str, message: ChatMessage) -> str:
+        """Return why a command can do nothing with a message; empty if it can do something."""
         shown = self._sessions.opened
         message = shown.conversation.current(message)
         return unavailable_reason(name, message, is_busy=shown.is_busy)
@@ -132,12 +134,12 @@ class MessageActions:
         self._turns.stop()
 
     def _ask_another_model(self, message: ChatMessage) -> None:
-        self._widgets.log.app.post_message(AskAnotherModel(message))
+        self._screen.app.post_message(AskAnotherModel(message))
 
     async def _edit(self, message: ChatMessage) -> None:
-        """Edit a prompt, or the prompt of an answer, which may not have been read yet."""
+        """Edit a prompt; for an answer or a tool message, the prompt that it answers."""
         conversation = self._sessions.conversation
-        await conversation.fill()
+        await conversation.fill()  # the prompt may be among the messages that were not read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):
             prompt = conversation.find(prompt.parent_id or "")

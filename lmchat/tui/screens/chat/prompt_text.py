@@ -1,83 +1,123 @@
-"""Text of the prompt: drafts, the edit of an earlier prompt, and commands that are being typed."""
+"""Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 from textual.timer import Timer
 
-from lmchat.domain.attached_files import file_line, without_file_lines
+from lmchat.domain.attached_files import file_line, split_draft, without_file_lines
 from lmchat.domain.message import ChatMessage
 from lmchat.errors import LMChatError
-from lmchat.services.open_sessions import OpenSession, OpenSessions
-from lmchat.tui.screens.chat.background import Background
+from lmchat.files import expanded_path
+from lmchat.services.attachments import files_outside
+from lmchat.services.file_finder import named_files
+from lmchat.services.open_sessions import OpenSession
+from lmchat.text import safe_line
+from lmchat.threads import run_abandonable
+from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.status import StatusDisplay
-from lmchat.tui.screens.chat.widgets import ChatWidgets
+from lmchat.tui.widgets.prompt_input import PromptInput
 
 SAVE_AFTER_S = 0.2
 """As much of what is typed may be lost to a kill; a write is 2 kB for up to 1,000 characters."""
 
 
 class PromptText:
-    """Text of the prompt: the draft of each session, an edit, a command in between."""
+    """Text of the prompt: the draft of each session, an edit, a command in between.
 
-    def __init__(
-        self,
-        open_sessions: OpenSessions,
-        widgets: ChatWidgets,
-        background: Background,
-        status: StatusDisplay,
-    ) -> None:
+    In this text, an attached file is one line or a fenced block (`DraftFiles`).
+    """
+
+    def __init__(self, core: ChatCore, status: StatusDisplay) -> None:
         self.edited_id = ""  # the earlier prompt that is being edited; empty for a new one
-        self._open_sessions = open_sessions
-        self._drafts = open_sessions.drafts
-        self._widgets = widgets
-        self._background = background
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._drafts = core.open_sessions.drafts
+        self._widgets = core.widgets
+        self._background = core.background
         self._status = status
-        self._before_edit = ""
-        self._before_command = ""
-        self._timer: Timer | None = None
+        self._before_edit = ""  # what was typed before the edit began
+        self._before_command = ""  # what was typed before a key began a command
+        self._save_timer: Timer | None = None
+
+    @property
+    def _input(self) -> PromptInput:
+        return self._widgets.prompt_input
 
     @property
     def _draft_id(self) -> str:
-        """The session of the draft; empty for all sessions without messages."""
+        """The session of the draft; empty for a new session: all new ones share one draft."""
         conversation = self._open_sessions.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
 
     @property
     def has_unseen_image(self) -> bool:
-        """Whether there is an image and the model cannot see."""
-        draft = self._widgets.prompt_input.full_text
+        """Whether an image is attached that the current model cannot see."""
+        draft = self._input.full_text
         return self._open_sessions.next_turn.options.has_unseen_image(draft)
 
-    def load(self) -> None:
-        self._widgets.prompt_input.load_draft(self._drafts.text(self._draft_id))
+    def load_draft(self) -> None:
+        """Put the draft of the shown session into the prompt."""
+        self._input.load_draft(self._drafts.text(self._draft_id))
 
-    def forget(self) -> None:
+    def forget_draft(self) -> None:
         self._drafts.note(self._draft_id, "")
+
+    # Earlier prompts
+
+    async def load_history(self) -> None:
+        """Read the prompts that ↑ brings back, and the draft of a new session, from the store."""
+        compact_prompt = self._open_sessions.next_turn.options.compact_prompt
+        earlier = [
+            without_file_lines(prompt)
+            for prompt in await self._workspace.store.prompt_history()
+            if prompt != compact_prompt
+        ]
+        draft = await self._draft_of_earlier_run()
+        is_new = not self._open_sessions.shown.conversation.messages
+        if draft and is_new and not self._input.text:
+            self._input.load_draft(draft)
+        elif draft:  # the user has typed before the draft was read: ↑ restores it
+            earlier.insert(0, draft)
+        self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
+
+    async def _draft_of_earlier_run(self) -> str:
+        """Return the draft that an earlier run left in a new session; usually empty.
+
+        It is ignored if this run begins with a saved session, or has a draft of its own: that is in
+        the prompt, or was just sent.
+        """
+        await self._drafts.load("")
+        if self._workspace.resume_id or self._drafts.is_noted(""):
+            return ""
+        return self._drafts.text("")
 
     # Saving
 
     def save(self) -> None:
-        """Save what is typed, and what waits, with the session that it was typed in."""
-        typed = self._widgets.prompt_input.full_text
-        self._save(self._draft_id, typed, self._open_sessions.shown)
+        """Save what is typed, and the queue, as the draft of the shown session."""
+        self._save(self._draft_id, self._input.full_text, self._open_sessions.shown)
 
     def save_soon(self) -> None:
-        if self._timer is None:
-            self._timer = self._background.begin_later(SAVE_AFTER_S, self._save_when_sent)
+        """Save a moment after the first key of several."""
+        if self._save_timer is None:
+            self._save_timer = self._background.begin_later(SAVE_AFTER_S, self._save_or_wait)
 
-    def _save_when_sent(self) -> None:
-        """Save; what was just sent stays a draft until it is on the disk as a prompt."""
-        self._timer = None
+    def _save_or_wait(self) -> None:
+        """Save, unless a prompt was just sent and is not on the disk yet: it stays in the draft."""
+        self._save_timer = None
         opened = self._open_sessions.shown
         if opened.is_busy and not opened.conversation.is_running:
             self.save_soon()
         else:
             self.save()
 
-    def save_waiting(self, opened: OpenSession) -> None:
-        """Save what waits in a session, which may be another than the shown one."""
+    def save_queue_of(self, opened: OpenSession) -> None:
+        """Save the queued prompts of a session, which may be another than the shown one."""
         if opened is self._open_sessions.shown:
             self.save_soon()
         else:
@@ -89,7 +129,8 @@ class PromptText:
         self._background.begin(self.write, "draft", is_only=False)
 
     async def write(self) -> None:
-        with suppress(LMChatError):  # they are in memory, and the store's own warning is shown
+        """Write drafts and bookmarks that have changed to the disk."""
+        with suppress(LMChatError):  # they stay in memory, and the store's own warning is shown
             await self._drafts.write()
             await self._open_sessions.bookmarks.write()
 
@@ -97,13 +138,12 @@ class PromptText:
 
     def begin_edit(self, prompt: ChatMessage) -> None:
         """Put an earlier prompt into the prompt; Enter sends it as another version."""
-        prompt_input = self._widgets.prompt_input
         if not self.edited_id:
-            self._before_edit = prompt_input.full_text
+            self._before_edit = self._input.full_text
         self.edited_id = prompt.message_id
         files = "".join(map(file_line, prompt.files))
-        prompt_input.put(files + without_file_lines(prompt.text))
-        prompt_input.focus()
+        self._input.put(files + without_file_lines(prompt.text))
+        self._input.focus()
         self._status.show_action("editing")
 
     def leave_edit(self) -> bool:
@@ -111,21 +151,84 @@ class PromptText:
         if not self.edited_id:
             return False
         self.edited_id = ""
-        self._widgets.prompt_input.put(self._before_edit)
+        self._input.put(self._before_edit)
         self._before_edit = ""
         self._status.show_action("edit cancelled")
         return True
 
     def begin_command(self, start: str) -> None:
-        prompt_input = self._widgets.prompt_input
-        self._before_command = self._before_command or prompt_input.full_text
-        prompt_input.put(start)
-        prompt_input.focus()
+        """Put the start of a command, as `/title `, in place of what is typed."""
+        self._before_command = self._before_command or self._input.full_text
+        self._input.put(start)
+        self._input.focus()
 
     def leave_command(self) -> bool:
         """Restore what was typed before the command; return whether there was any."""
         text = self._before_command
         self._before_command = ""
-        if text and not self._widgets.prompt_input.text.strip():
-            self._widgets.prompt_input.put(text)
+        if text and not self._input.text.strip():
+            self._input.put(text)
         return bool(text)
+
+    async def edit_in_program(self) -> None:
+        """Edit the prompt in the user's editor, which runs on the terminal.
+
+        Lines of attached files that were not in the prompt before are no files after it.
+        """
+        before = self._input.full_text
+        after = await self._workspace.platform.edit(before)
+        _, files = split_draft(before)
+        self._input.put(without_file_lines(after, allowed_lines=files))
+
+    async def fill_preset(self, typed: str) -> str:
+        """Return the prompt that a preset makes of `NAME [TEXT]`; raises `WrongUse`."""
+        from lmchat.services.prompts import filled
+
+        async def paste() -> str:
+            return without_file_lines(await self._workspace.platform.paste())
+
+        name, _, text = typed.partition(" ")
+        return await filled(self._workspace.settings.prompts, name, text, paste)
+
+
+class PromptFiles:
+    """Attaches files to the prompt: those that are named, or typed or pasted as paths."""
+
+    def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
+        self._draft_files = core.open_sessions.files
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._prompt_text = prompt_text
+
+    @property
+    def _input(self) -> PromptInput:
+        return self._widgets.prompt_input
+
+    async def attach(self, typed: str, path: str) -> None:
+        """Attach files to the prompt, if the user allows that they are read.
+
+        Args:
+            typed: The text in the prompt that the files replace; if empty, they go to the cursor.
+            path: The path of a file, or several as a terminal pastes them. If it is empty, `typed`
+                was pasted: it may name files, and stays as it is if it does not.
+        """
+        names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
+        if not names and path:
+            names = (path,)
+        paths = [expanded_path(str(name)) for name in names]
+        if not await self._may_read(paths):
+            return
+        pieces = [await self._draft_files.attach(file) for file in paths]
+        if pieces:
+            shown_name = safe_line(Path(path).name) if typed and path else ""
+            self._input.attach(typed, pieces, shown_name)
+        has_image = any(split_draft(piece)[1] for piece in pieces)
+        if has_image and self._prompt_text.has_unseen_image:
+            self._notices.notify(CANNOT_SEE)
+
+    async def _may_read(self, paths: Sequence[Path]) -> bool:
+        """Ask about files outside the working folder: a pasted path alone must not read them."""
+        from lmchat.tui.screens.ask_dialog import OutsideDialog
+
+        outside = await files_outside(paths, Path.cwd())
+        return not outside or bool(await self._notices.ask(OutsideDialog(outside)))

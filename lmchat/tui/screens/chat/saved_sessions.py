@@ -1,18 +1,16 @@
-"""Saved sessions as a whole: the keys of the list, and the trash."""
+"""Saved sessions as a whole: the keys of the list, the search over all of them, and the trash."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from textual.screen import Screen
-
+from lmchat.domain.message import now
 from lmchat.domain.session import SearchHit, SessionHeader, tags_from
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import NOTHING_YET
-from lmchat.tui.screens.chat.background import Background
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.messages import ChangeTrash
+from lmchat.tui.screens.chat.core import ChatCore, open_screens
 from lmchat.tui.screens.chat.session_files import SessionFiles
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
@@ -20,26 +18,20 @@ from lmchat.tui.screens.chat.turns import Turns
 
 
 class SavedSessions:
-    """Changes sessions as a whole; nothing is lost without a question."""
+    """Changes sessions as a whole. Only the trash deletes, and asks before it does."""
 
     def __init__(
-        self,
-        screen: Screen[None],
-        workspace: Workspace,
-        notices: Notices,
-        background: Background,
-        status: StatusDisplay,
-        sessions: ShownSession,
-        turns: Turns,
+        self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
-        self._store = workspace.store
-        self._library = workspace.library
-        self._notices = notices
-        self._background = background
+        self._screen = core.screen
+        self._store = core.workspace.store
+        self._library = core.workspace.library
+        self._notices = core.notices
+        self._background = core.background
         self._status = status
         self._sessions = sessions
         self._turns = turns
-        self._files = SessionFiles(screen, workspace, notices, status, sessions)
+        self._files = SessionFiles(core, status, sessions)
         self._actions: Mapping[str, Callable[[str, str], Awaitable[str | None]]] = {
             "rename": self._rename,
             "tag": self._tag,
@@ -51,10 +43,17 @@ class SavedSessions:
             "export": self._export,
             "import": self._import,
         }
-        """Each returns what is done, for the user; None where that is shown already."""
+        """By name. Each takes a session's id and what was typed after the slash command.
+
+        It returns words for the user that say what was done; empty or None if nothing was done, or
+        if it has told the user itself.
+        """
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
-        """Do what a key of the list or a command asks for; ask for what was not typed."""
+        """Do what a key of the list or a slash command asks for.
+
+        What a command needs and was not typed after it, as a title, is asked for in a dialog.
+        """
         is_shown = session_id == self._sessions.shown_id
         is_new = is_shown and not self._sessions.conversation.messages
         if is_new and name in ("rename", "tag"):
@@ -63,42 +62,55 @@ class SavedSessions:
         words = await self._actions[name](session_id, typed)
         if words:
             await self._sessions.fetch_list()
-            self._status.show_action(words.partition(";")[0].lower())
+            deed, _, _hint = words.partition(";")
+            self._status.show_action(deed.lower())
             self._notices.notify(f"{words}.")
 
-    def open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
-        """Show the session of a hit, and then ask for the file to export it to."""
+    def search(self, query: str = "", *, on_choice: Callable[[], None] | None = None) -> None:
+        """Search all sessions in a dialog, and show the chosen hit; first call `on_choice`."""
+        from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog
 
-        async def go() -> None:
-            await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
-            if is_exported:
-                await self._files.export()
+        def open_chosen(choice: SearchChoice | None) -> None:
+            if choice is None:
+                return
+            if on_choice is not None:
+                on_choice()
+            self._screen.remove_class("-sessions-over")
+            open_hit = partial(self._open_hit, choice.hit, is_exported=choice.is_export_wanted)
+            self._background.attempt(open_hit, group="open", is_only=True)
 
-        self._background.attempt(go, group="open", is_only=True)
+        self._notices.show(SearchDialog(self._store, query), open_chosen)
+
+    async def _open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
+        """Show the message of a hit; if its session is to be exported, then ask for the file."""
+        await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
+        if is_exported:
+            await self._files.export()
 
     async def _header(self, session_id: str) -> SessionHeader:
         return (await self._store.open_session(session_id, count=1)).header
 
-    async def _toggle_pinned(self, session_id: str, _: str) -> str:
+    async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
         await self._library.pin(session_id, is_pinned=not was_pinned)
         return "Unpinned" if was_pinned else "Pinned"
 
-    async def _toggle_archived(self, session_id: str, _: str) -> str:
+    async def _toggle_archived(self, session_id: str, _typed: str) -> str:
         was_archived = (await self._header(session_id)).is_archived
         await self._library.archive(session_id, is_archived=not was_archived)
         return "Restored from the archive" if was_archived else "Archived; a restores it"
 
-    async def _undo_delete(self, _id: str, _: str) -> str:
+    async def _undo_delete(self, _id: str, _typed: str) -> str:
         return "Restored" if await self._library.undo_delete() else "Nothing to undo"
 
-    async def _delete(self, session_id: str, _: str) -> str:
+    async def _delete(self, session_id: str, _typed: str) -> str:
+        """Move a session to the trash; if it is shown, stop its answer and show a new session."""
         shown = self._sessions.opened
         if session_id == self._sessions.shown_id:
             await self._turns.stop_and_hold(shown)
         await self._library.delete(session_id)
-        is_still_shown = shown is self._sessions.opened
-        if is_still_shown and session_id == self._sessions.shown_id:
+        has_not_switched = shown is self._sessions.opened  # during the wait for the disk
+        if has_not_switched and session_id == self._sessions.shown_id:
             self._sessions.save()
             self._sessions.show_new()
         return "In the trash; u restores it"
@@ -110,7 +122,7 @@ class SavedSessions:
             title = safe_line((await self._header(session_id)).title)
             dialog = AskDialog("Rename session", value=title, verb="rename")
             typed = await self._notices.ask(dialog)
-        if typed is None:
+        if typed is None:  # the dialog was left with Esc
             return ""
         header = await self._library.rename(session_id, typed)
         if session_id == self._sessions.shown_id:
@@ -119,6 +131,7 @@ class SavedSessions:
         return "Renamed"
 
     async def _tag(self, session_id: str, typed: str) -> str:
+        """Add or remove the tags that were typed; without any, edit all tags in a dialog."""
         if typed:
             header = await self._library.toggle_tags(session_id, typed)
         else:
@@ -130,6 +143,7 @@ class SavedSessions:
         return safe_line(f"Tagged {words}") if words else "Tags removed"
 
     async def _ask_for_tags(self, session_id: str) -> Sequence[str] | None:
+        """Return the tags that the user wants a session to have; None if the dialog was left."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
@@ -146,29 +160,31 @@ class SavedSessions:
 
     # The trash
 
-    async def _show_trash(self, _id: str, _: str) -> None:
+    async def _show_trash(self, _id: str, _typed: str) -> None:
         from lmchat.tui.screens.trash_dialog import TrashDialog
 
-        async def act(name: str, session_ids: Sequence[str]) -> None:
-            try:
-                words = await self._empty_or_restore(name, session_ids)
-            finally:
-                dialog.show(await self._library.trash())
-                await self._sessions.fetch_list()
-            self._notices.notify(words)
+        self._notices.show(TrashDialog())
+        await self._refresh_trash()
 
-        dialog = TrashDialog(
-            lambda name, session_ids: self._background.attempt(
-                partial(act, name, session_ids), group="trash"
-            )
-        )
-        self._notices.show(dialog)
-        dialog.show(await self._library.trash())
+    async def _refresh_trash(self) -> None:
+        """Read the trash, and show it in its dialog."""
+        headers = await self._library.trash()
+        for dialog in open_screens(self._screen.app, "TrashDialog"):
+            dialog.show(headers, now().astimezone())
 
-    async def _empty_or_restore(self, name: str, session_ids: Sequence[str]) -> str:
-        if name != "restore":
-            await self._library.purge(*session_ids)
-            return "Deleted permanently."
-        for session_id in session_ids:
-            await self._library.restore(session_id)
-        return "Restored."
+    def change_trash(self, wanted: ChangeTrash) -> None:
+        """Restore or delete sessions of the trash in a worker, and show the trash again."""
+        self._background.attempt(partial(self._change_trash, wanted), group="trash")
+
+    async def _change_trash(self, wanted: ChangeTrash) -> None:
+        try:
+            if wanted.act == "delete":
+                await self._library.purge(*wanted.session_ids)
+            else:
+                for session_id in wanted.session_ids:
+                    await self._library.restore(session_id)
+        finally:
+            await self._refresh_trash()
+            await self._sessions.fetch_list()
+        is_deleted = wanted.act == "delete"
+        self._notices.notify("Deleted permanently." if is_deleted else "Restored.")

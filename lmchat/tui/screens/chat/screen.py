@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
@@ -15,9 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
-from lmchat.domain.attached_files import split_draft, without_file_lines
-from lmchat.domain.message import now
-from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
@@ -25,19 +21,8 @@ from lmchat.tui.commands import Scope, SlashCommand, bindings, is_command, parse
 from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.quirks.keys import run_own_binding
-from lmchat.tui.screens.chat.background import Background
-from lmchat.tui.screens.chat.branches import Branches
-from lmchat.tui.screens.chat.key_hints import KeyHints
-from lmchat.tui.screens.chat.message_actions import MessageActions
-from lmchat.tui.screens.chat.message_contents import MessageContents
-from lmchat.tui.screens.chat.notices import Notices
-from lmchat.tui.screens.chat.prompt_files import PromptFiles
-from lmchat.tui.screens.chat.prompt_text import PromptText
-from lmchat.tui.screens.chat.saved_sessions import SavedSessions
-from lmchat.tui.screens.chat.shown_session import ShownSession
-from lmchat.tui.screens.chat.status import StatusDisplay, StatusRefreshed
-from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.widgets import ChatWidgets
+from lmchat.tui.screens.chat.controllers import ChatControllers
+from lmchat.tui.screens.chat.status import StatusRefreshed
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt import Pill
@@ -46,7 +31,6 @@ from lmchat.tui.widgets.session_list import SessionList
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
-_LEDGER_DAYS = 90  # period of `/stats`; `lmchat stats` shows all of the ledger
 
 
 class ChatScreen(PatchedScreen):
@@ -59,43 +43,21 @@ class ChatScreen(PatchedScreen):
         super().__init__()
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
-        self.widgets = widgets = ChatWidgets(workspace.settings.ui.sections)
-        self.notices = notices = Notices(self, workspace.platform)
-        self.background = background = Background(self, workspace, widgets.prompt, notices)
-        self.status = status = StatusDisplay(self, workspace, widgets, notices)
-        self.prompt_text = PromptText(self.open_sessions, widgets, background, status)
-        self._prompt_files = PromptFiles(
-            self.open_sessions.files, widgets.prompt, notices, self.prompt_text
-        )
-        self.sessions = ShownSession(
-            workspace, widgets, notices, background, status, self.prompt_text
-        )
-        self.turns = Turns(
-            self,
-            workspace,
-            widgets,
-            notices,
-            background,
-            status,
-            self.sessions,
-            self.prompt_text,
-        )
-        self.contents = MessageContents(workspace, widgets, notices, background)
-        self.messages = MessageActions(
-            widgets,
-            notices,
-            background,
-            self.sessions,
-            self.prompt_text,
-            self.turns,
-            Branches(workspace, widgets, notices, background, status, self.sessions, self.turns),
-            self.contents,
-        )
-        self.saved_sessions = SavedSessions(
-            self, workspace, notices, background, status, self.sessions, self.turns
-        )
-        self.hints = KeyHints(workspace, widgets, status, self.prompt_text)
-        self._is_painted = False
+        controllers = ChatControllers(self, workspace)
+        self.widgets = controllers.core.widgets
+        self.notices = controllers.core.notices
+        self.background = controllers.core.background
+        self.status = controllers.status
+        self.prompt_text = controllers.prompt_text
+        self.sessions = controllers.sessions
+        self.turns = controllers.turns
+        self.branches = controllers.branches
+        self.contents = controllers.contents
+        self.messages = controllers.messages
+        self.saved_sessions = controllers.saved_sessions
+        self._prompt_files = controllers.prompt_files
+        self._hints = controllers.hints
+        self._was_shown = False  # whether the screen has been on top before
 
     def compose(self) -> ComposeResult:
         self._set_first_classes()
@@ -110,13 +72,16 @@ class ChatScreen(PatchedScreen):
         yield self.widgets.keys_row
 
     def _set_first_classes(self) -> None:
-        """Set the classes of the size, else all styles were made again after the first paint."""
+        """Set the classes for the size of the terminal and for the hidden panels.
+
+        Textual sets those for the size after the first paint, and then computes all styles again.
+        """
         app = self.app
-        for breakpoints, cells in (
+        for breakpoints, size in (
             (app.HORIZONTAL_BREAKPOINTS, app.size.width),
             (app.VERTICAL_BREAKPOINTS, app.size.height),
         ):
-            reached = [name for least, name in breakpoints or [] if cells >= least]
+            reached = [name for least_size, name in breakpoints or [] if size >= least_size]
             self.add_class(*reached[-1:])
         remembered = self.workspace.remembered
         has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
@@ -136,22 +101,23 @@ class ChatScreen(PatchedScreen):
         self.sessions.show_conversation()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Keep the styles that all widgets were given when they were mounted a moment ago."""
-        event.refresh_styles &= self._is_painted
-        self._is_painted = True
+        """Do not compute all styles again at the start: the widgets were mounted a moment ago."""
+        if not self._was_shown:
+            event.refresh_styles = False
+        self._was_shown = True
 
     def on_screen_suspend(self) -> None:
-        """Leave notifications to the screen above, which has them at another place."""
+        """Hide the notifications, which the screen above shows at another place."""
         self.query("ToastRack").set(display=False)
 
     def on_resize(self) -> None:
-        """Say where the terminal has become too small, or no longer is."""
+        """Draw the row of keys again: it says so if the terminal has become too small."""
         self.widgets.keys_row.refresh()
 
     # The start
 
     def start(self) -> None:
-        """Begin what waits until after the first paint."""
+        """Begin the work that waits until after the first paint."""
         self.widgets.telemetry.start()
         self.sessions.show_list()
         self.background.attempt(self._open_store, group="history")
@@ -161,44 +127,27 @@ class ChatScreen(PatchedScreen):
         self.set_timer(CHECK_AFTER_S, check)
 
     async def _open_store(self) -> None:
-        """Open the store; read earlier prompts and the draft of a new session."""
+        """Open the store, and read the earlier prompts and the draft from it."""
         self._add_notice(await self.workspace.store.open())
-        compact_prompt = self.open_sessions.next_turn.options.compact_prompt
-        earlier = [
-            without_file_lines(prompt)
-            for prompt in await self.workspace.store.prompt_history()
-            if prompt != compact_prompt
-        ]
-        prompt_input = self.widgets.prompt_input
-        draft = await self._earlier_draft()
-        is_new = not self.sessions.conversation.messages
-        if draft and is_new and not prompt_input.text:
-            prompt_input.load_draft(draft)
-        elif draft:  # the user was faster than the disk: ↑ restores it
-            earlier.insert(0, draft)
-        prompt_input.history_of_prompts = (*prompt_input.history_of_prompts, *earlier)
-
-    async def _earlier_draft(self) -> str:
-        """Return the draft of an earlier run, unless this one has its own or resumes a session."""
-        drafts = self.open_sessions.drafts
-        await drafts.load("")
-        is_of_this_run = drafts.is_noted("")  # it is in the prompt, or was just sent
-        return "" if is_of_this_run or self.workspace.resume_id else drafts.text("")
+        await self.prompt_text.load_history()
 
     async def _resume(self) -> None:
+        """Show the session that the command line names; send a prompt that was sent before that."""
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
         if self.sessions.opened.is_waiting and not self.open_sessions.has_to_wait:
             self.turns.send_waiting()
 
     async def _check_daily(self) -> None:
-        with suppress(LMChatError):  # what cannot be read or written is shown where it is used
+        """Check the sessions' file once a day; a notice says what was found and changed."""
+        with suppress(LMChatError):  # a file that cannot be read is reported where it is used
             notice = await self.workspace.store.daily_check()
             self._add_notice(notice)
             if notice:
                 self.sessions.show_list()
 
     def _add_notice(self, notice: str) -> None:
+        """Show a notice of the store, if it has one."""
         if notice:
             self.workspace.notices.append(notice)
             self.status.refresh()
@@ -207,9 +156,10 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.Submitted)
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
+        """Send what was typed, or run it if it is a command."""
         prompt_input = self.widgets.prompt_input
         prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
-        self.prompt_text.forget()
+        self.prompt_text.forget_draft()
         if is_command(event.text):
             self.run_command(event.text)
         else:
@@ -217,17 +167,21 @@ class ChatScreen(PatchedScreen):
         self.prompt_text.leave_command()
 
     def run_command(self, line: str) -> None:
-        """Run a slash command; one that fails goes back into the prompt."""
-        found = parse_slash(line)
-        if found is None:
+        """Run a slash command in a worker; if it fails, it goes back into the prompt."""
+        typed = parse_slash(line)
+        if typed is None:
             self.widgets.prompt_input.put(line)
             words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
             hint = "F1 lists the commands. Begin with a space to send it as a message."
             self.notices.show_error(WrongUse(words, hint=hint))
         else:
-            self.background.attempt(partial(self._run_command, found), group="slash", typed=line)
+            self.background.attempt(partial(self._run_command, typed), group="slash", typed=line)
 
     async def _run_command(self, typed: SlashCommand) -> None:
+        """Run the action of a command, with what was typed after its name as the last parameter.
+
+        An action that the table has for the key, too, gets this parameter only if it is not empty.
+        """
         command = typed.command
         destination, name, parameters = parse(command.typed or command.action)
         if command.typed or (command.takes_argument and typed.argument):
@@ -237,7 +191,7 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.Drafted)
     def follow_typing(self) -> None:
-        """Show what is typed in figures and keys, and save it."""
+        """Update what depends on the typed text: figures, keys, marks in the log, the draft."""
         self.status.show_line()
         self.show_keys()
         self.sessions.mark_left_out_soon()
@@ -262,13 +216,7 @@ class ChatScreen(PatchedScreen):
         self.prompt_text.begin_command(start)
 
     def action_edit_prompt(self) -> None:
-        async def edit() -> None:
-            prompt_input = self.widgets.prompt_input
-            before = prompt_input.full_text
-            after = await self.workspace.platform.edit(before)
-            prompt_input.put(without_file_lines(after, allowed_lines=split_draft(before)[1]))
-
-        self.background.lend_terminal_to(edit)
+        self.background.lend_terminal_to(self.prompt_text.edit_in_program)
 
     @on(PromptInput.FileNamed)
     def _attach_named(self, event: PromptInput.FileNamed) -> None:
@@ -290,14 +238,7 @@ class ChatScreen(PatchedScreen):
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
-        from lmchat.services.prompts import filled
-
-        name, _, text = typed.partition(" ")
-
-        async def paste() -> str:
-            return without_file_lines(await self.workspace.platform.paste())
-
-        self.turns.submit(await filled(self.workspace.settings.prompts, name, text, paste))
+        self.turns.submit(await self.prompt_text.fill_preset(typed))
 
     def action_use_effort(self, level: str) -> None:
         self.open_sessions.next_turn.use_effort(level)
@@ -308,6 +249,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.ActionWanted)
     def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
+        """Do what the log asks for; a text is what is copied, or the link that was clicked."""
         if not event.text:
             self.messages.act_on(event.name, event.message)
         elif event.name == "links":
@@ -321,6 +263,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.NewLines)
     def _show_pill(self, event: ChatLog.NewLines) -> None:
+        """Show how many lines are new, unless the end is in view."""
         is_at_end = self.widgets.log.viewport.is_at_end
         self.widgets.prompt.pill.new_lines = None if is_at_end else event.count
 
@@ -359,19 +302,11 @@ class ChatScreen(PatchedScreen):
     # Finding
 
     async def action_find(self, query: str = "") -> None:
-        from lmchat.tui.widgets.find_bar import FindBar
-
-        if not self.query(FindBar):
-            bar = FindBar(self.widgets.log)
-            await self.query_one("#chat").mount(bar, before=self.widgets.prompt)
-        self.query_one(FindBar).open(query)
+        await self.widgets.open_find_bar(query)
 
     @on(ChatLog.HitsCounted)
-    def _show_found(self, event: ChatLog.HitsCounted) -> None:
-        from lmchat.tui.widgets.find_bar import FindBar
-
-        for bar in self.query(FindBar):
-            bar.show_place(event.place, event.count, is_whole=event.is_whole)
+    def _show_hit_count(self, event: ChatLog.HitsCounted) -> None:
+        self.widgets.show_hit_count(event)
 
     # Sessions
 
@@ -390,21 +325,9 @@ class ChatScreen(PatchedScreen):
         self.action_search_sessions(event.query)
 
     def action_search_sessions(
-        self, query: str = "", *, before: Callable[[], None] | None = None
+        self, query: str = "", *, on_choice: Callable[[], None] | None = None
     ) -> None:
-        from lmchat.tui.screens.search_dialog import SearchDialog
-
-        dialog = SearchDialog(self.workspace.store, query)
-
-        def go(hit: SearchHit | None) -> None:
-            if hit is None:
-                return
-            if before is not None:
-                before()
-            self.remove_class("-sessions-over")
-            self.saved_sessions.open_hit(hit, is_exported=dialog.is_export_wanted)
-
-        self.app.push_screen(dialog, go)
+        self.saved_sessions.search(query, on_choice=on_choice)
 
     def action_new_session(self) -> None:
         self.sessions.begin()
@@ -419,13 +342,19 @@ class ChatScreen(PatchedScreen):
     # Panels, pages and keys
 
     def action_stop_or_leave(self) -> None:
-        """Do the first of what Esc can do now."""
-        if self.turns.stop() or self.prompt_text.leave_edit():
-            return
-        if self.prompt_text.leave_command() or self.widgets.log.drop_selection():
-            return
-        if self.focused is self.widgets.prompt_input and self.turns.take_back():
-            return
+        """Run the first of the steps of Esc that has something to do; else leave all panels."""
+        steps = [
+            self.turns.stop,
+            self.prompt_text.leave_edit,
+            self.prompt_text.leave_command,
+            self.widgets.log.drop_selection,
+        ]
+        if self.focused is self.widgets.prompt_input:
+            steps.append(self.turns.take_back)
+        for step in steps:
+            has_done_something = step()
+            if has_done_something:
+                return
         self.widgets.close_find_bar()
         self.remove_class("-sessions-over", "-telemetry-over")
         self.widgets.prompt_input.focus()
@@ -444,7 +373,7 @@ class ChatScreen(PatchedScreen):
         self.status.refresh()
 
     def _toggle_panel(self, name: str, *, is_hidden_by_size: bool) -> None:
-        """Where there is room, hide or show the column for good; else lay it over the chat."""
+        """Hide or show a column, and remember that; on a narrow screen, lay it over the chat."""
         if is_hidden_by_size:
             self.toggle_class(f"-{name}-over")
             return
@@ -468,20 +397,10 @@ class ChatScreen(PatchedScreen):
         self.app.push_screen(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
 
     async def action_show_stats(self) -> None:
-        from lmchat.services.turn_stats import figures_by_model
-        from lmchat.tui.screens.text_dialog import TextDialog, models_text, run_text
+        from lmchat.tui.screens.statistics import statistics_text
+        from lmchat.tui.screens.text_dialog import TextDialog
 
-        run = run_text(self.workspace.backend.metrics(), self.workspace.backend.budget())
-        try:
-            since = now() - timedelta(days=_LEDGER_DAYS)
-            rows = await self.workspace.store.ledger_rows(since=since)
-        except LMChatError as error:
-            models = error.message
-        else:
-            models = models_text(figures_by_model(rows))
-            if models:
-                models = f"Last {_LEDGER_DAYS} days (median, 95th percentile)\n{models}"
-        self.app.push_screen(TextDialog("Statistics", f"This run\n{run}\n\n{models}".rstrip()))
+        self.app.push_screen(TextDialog("Statistics", await statistics_text(self.workspace)))
 
     def action_run_doctor(self) -> None:
         from lmchat.tui.screens.doctor_screen import DoctorScreen
@@ -496,10 +415,11 @@ class ChatScreen(PatchedScreen):
     @on(events.DescendantBlur)
     @on(ChatLog.SelectionChanged)
     def follow_focus(self) -> None:
+        """Update the figures and the keys, once the focus has arrived at the new widget."""
         self.call_later(self.status.refresh)
 
     @on(ChatLog.FocusMoved)
     @on(StatusRefreshed)
     def show_keys(self) -> None:
         if self.is_mounted:
-            self.hints.show()
+            self._hints.show()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from textual.screen import Screen
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.domain.session import Session, Skipped
@@ -22,36 +20,28 @@ from lmchat.services.importing import (
     chat_sentence,
     chats_summary,
 )
-from lmchat.services.workspace import Workspace
 from lmchat.text import plural, safe_line
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
 
-_MAX_REFUSED = 3  # files of one folder that are named as refused; the others are counted
+_MAX_REFUSED = 3  # refused files of one import whose errors are shown; the others are counted
 
 
 class SessionFiles:
     """Moves sessions into files and back; no file is replaced without a question."""
 
-    def __init__(
-        self,
-        screen: Screen[None],
-        workspace: Workspace,
-        notices: Notices,
-        status: StatusDisplay,
-        sessions: ShownSession,
-    ) -> None:
-        self._screen = screen
-        self._workspace = workspace
-        self._notices = notices
+    def __init__(self, core: ChatCore, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._screen = core.screen
+        self._workspace = core.workspace
+        self._notices = core.notices
         self._status = status
         self._sessions = sessions
 
     # Export
 
     async def export(self, typed: str = "") -> None:
-        """Export the shown session to the file that was typed, or ask for one."""
+        """Export the shown session; `typed` is the argument of `/export`. Without it, ask."""
         from lmchat.tui.screens.export_dialog import ExportDialog, parse_export
 
         if not self._sessions.conversation.messages:
@@ -61,18 +51,25 @@ class SessionFiles:
         if request.name:
             await self._write(request)
         else:
-            proposed = export_name(self._shown())
+            proposed = export_name(self._shown_session())
             await self._notices.ask(ExportDialog(request, self._try_write, proposed=proposed))
 
     async def _try_write(self, request: Any) -> bool | str:
-        """Export; return why a dialog asks again, empty where the file shall stay as it is."""
+        """Export for `ExportDialog`, which is left if this returns True.
+
+        Otherwise return the words that the dialog shows: why the file could not be written; nothing
+        if the user does not want to overwrite a file, and is asked for another one.
+        """
         try:
-            return await self._write(request) or ""
+            is_written = await self._write(request)
         except LMChatError as error:
             return error.message_with_hint
+        if is_written:
+            return True
+        return ""
 
     async def _write(self, request: Any, *, is_forced: bool = False) -> bool:
-        """Export; return whether the file was written."""
+        """Export; return False if the user does not want to overwrite the file."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         await self._sessions.conversation.fill()
@@ -81,7 +78,7 @@ class SessionFiles:
         )
         try:
             file = await self._workspace.library.exporter.export_file(
-                self._shown(), expanded_path(request.name), contents, is_forced=is_forced
+                self._shown_session(), expanded_path(request.name), contents, is_forced=is_forced
             )
         except FileExists as error:
             dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
@@ -92,14 +89,17 @@ class SessionFiles:
         self._notices.notify(f"Exported to {safe_line(str(file.absolute()))}")
         return True
 
-    def _shown(self) -> Session:
+    def _shown_session(self) -> Session:
         conversation = self._sessions.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
     # Import
 
     async def import_(self, name: str) -> None:
-        """Import a file, the chats of `all` other programs, or ask for a file."""
+        """Import the chats of a file, or with the name `all` those of all other programs.
+
+        Without a name, ask for a file. Raises the first error if nothing could be imported.
+        """
         if self._workspace.is_temporary:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
@@ -115,10 +115,14 @@ class SessionFiles:
         if outcome.chats:
             await self._show_outcome(outcome)
         elif outcome.refused:
-            raise outcome.refused[0][1]
+            _, first_error = outcome.refused[0]
+            raise first_error
 
     async def _ask_for_file(self, importer: Importer) -> ImportOutcome:
-        """Ask until a file has chats; without one, nothing is left to say."""
+        """Ask for a file until one has chats; the dialog shows why a file is refused.
+
+        Return an empty outcome if the user leaves the dialog: all errors have been shown then.
+        """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         last = ImportOutcome()
@@ -128,21 +132,30 @@ class SessionFiles:
             last = await self._import_file(importer, name)
             if last.chats:
                 return last
-            return last.refused[0][1].message_with_hint if last.refused else "Stopped."
+            if not last.refused:
+                return "Stopped."
+            _, first_error = last.refused[0]
+            return first_error.message_with_hint
 
         text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
         dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-        taken = await self._notices.ask(dialog)
-        return last if taken is not None or last.chats else ImportOutcome()
+        result = await self._notices.ask(dialog)
+        if result is None and not last.chats:
+            return ImportOutcome()
+        return last  # also if the dialog was left while chats were imported
 
     async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
+        """Import a file, zip or folder; return what came, also if the user stops the import."""
         outcome = ImportOutcome()
         work = partial(importer.import_files, [name], into=outcome)
         await self._show_progress(importer, "Importing", work)
         return outcome
 
     async def _import_all(self, importer: Importer) -> ImportOutcome:
-        """Ask for and do an import of all that other programs have."""
+        """Search other programs for chats, ask which are imported, and import them.
+
+        Return an empty outcome, after a notice, if there is nothing to import.
+        """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         outcome = ImportOutcome()
@@ -170,9 +183,10 @@ class SessionFiles:
     async def _show_progress(
         self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
     ) -> Any:
-        """Do long work of the importer; its dialog appears after a while, and Esc stops the work.
+        """Run long work of the importer, and return its result; None if it was stopped.
 
-        Returns its result; None if it was stopped.
+        A dialog with its progress opens with the first report of the importer. Esc leaves it, and
+        so stops the work.
         """
         from lmchat.tui.screens.ask_dialog import WorkDialog
 
@@ -186,26 +200,29 @@ class SessionFiles:
             dialog.show_progress(f"{words} so far. Esc keeps what came.")
 
         importer.report_progress = report
-        with suppress(WorkerCancelled):  # by Esc
-            try:
-                return await worker.wait()
-            except WorkerFailed as failed:
-                raise failed.error from failed
-            finally:
-                if dialog.is_attached:
-                    dialog.dismiss()
+        try:
+            return await worker.wait()
+        except WorkerCancelled:  # by Esc
+            return None
+        except WorkerFailed as failed:
+            raise failed.error from failed
+        finally:
+            if dialog.is_attached:
+                dialog.dismiss()
 
     async def _show_outcome(self, outcome: ImportOutcome) -> None:
+        """Show the imported chats in the list, how many there are, and the errors."""
         await self._sessions.fetch_list()
         self._status.show_action("imported")
         self._show_imported(outcome.chats, is_stopped=outcome.is_stopped)
         for _, error in outcome.refused[:_MAX_REFUSED]:
             self._notices.show_error(error)
         if len(outcome.refused) > _MAX_REFUSED:
-            more = plural(len(outcome.refused) - _MAX_REFUSED, "more file")
-            self._notices.notify(f"{more} rejected. In a shell, `lmchat import` names them all.")
+            others = plural(len(outcome.refused) - _MAX_REFUSED, "more file")
+            self._notices.notify(f"{others} rejected. In a shell, `lmchat import` names them all.")
 
     def _show_imported(self, chats: Sequence[ImportedChat], *, is_stopped: bool) -> None:
+        """Tell which chats were imported, and which parts of them were not; open a single one."""
         if is_stopped:
             self._notices.notify(
                 f"Stopped: {chats_summary(chats)}. Start the import again for the rest."

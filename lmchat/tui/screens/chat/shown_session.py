@@ -16,44 +16,34 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.library import SessionGroup, with_unsaved
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.screens.chat.background import Background
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay
-from lmchat.tui.screens.chat.widgets import ChatWidgets
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from lmchat.tui.widgets.line import STRONG, content
 
 _FILL_AFTER_S = 0.1
-"""From the first paint of a long session to the reading of the rest: keys come first."""
+"""From the first paint of a long session to the reading of its older messages: keys come first."""
 _MARK_AFTER_S = 0.3
-"""From a key to the search for what would be left out: it reads the whole session."""
-_COMPARED = 64  # newest messages that show whether another lmchat has changed the session
+"""From a key to the search for messages that would be left out: it reads the whole session."""
+_COMPARED_MESSAGES = 64
+"""The newest messages, which show whether another lmchat has changed the session."""
 
 
 class ShownSession:
     """Shows the open session with its prompt, and changes to another one."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        widgets: ChatWidgets,
-        notices: Notices,
-        background: Background,
-        status: StatusDisplay,
-        prompt_text: PromptText,
-    ) -> None:
-        self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
-        self._widgets = widgets
-        self._notices = notices
-        self._background = background
+    def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
         self._status = status
         self._prompt_text = prompt_text
-        self._groups: tuple[SessionGroup, ...] = ()
-        self._mark_timer: Timer | None = None
+        self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
+        self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
         self._has_searched_programs = False
 
     @property
@@ -82,7 +72,11 @@ class ShownSession:
         self._status.refresh()
 
     def show_messages(self, conversation: Conversation) -> None:
-        """Show the messages from their end; what was not read yet follows a moment later."""
+        """Show the messages of a session, at their end.
+
+        Of a long session only the newest messages are in memory. The older ones are read in a
+        worker, a moment after the first paint.
+        """
         self._widgets.log.load(
             conversation.shown_messages,
             has_all_messages=conversation.has_all_messages,
@@ -93,6 +87,7 @@ class ShownSession:
             self._background.begin_later(_FILL_AFTER_S, fill)
 
     async def _fill(self, conversation: Conversation) -> None:
+        """Read the older messages of a session, unless another one is shown by now."""
         if self._open_sessions.is_shown(conversation):
             await conversation.fill()
         if self._open_sessions.is_shown(conversation):
@@ -100,24 +95,27 @@ class ShownSession:
             self._status.refresh()
 
     def mark_left_out(self) -> None:
-        """Mark in the log what would be left out of the next request, before it is sent."""
+        """Mark in the log which messages the next request would leave out, if it were sent now."""
         self._mark_timer = None
         conversation = self.conversation
         log = self._widgets.log
         if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
+
         draft = self._widgets.prompt_input.full_text
         plan = self._open_sessions.next_turn.plan(conversation, draft)
-        first_id = None
+        first_sent_id: str | None = None
         self._status.left_out = 0
         if plan is not None:
-            sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
-            first = next(sent, None)
-            first_id = first.message_id if first else None
             self._status.left_out = plan.left_out
-        log.mark_left_out(self._status.left_out, first_id)
+            for message in plan.messages:
+                if message.role is not Role.SYSTEM:
+                    first_sent_id = message.message_id
+                    break
+        log.mark_left_out(self._status.left_out, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
+        """Mark them a moment after the first of several keys."""
         if self._mark_timer is None:
             self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
@@ -126,38 +124,43 @@ class ShownSession:
         self._widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:
+        """Show the queued prompts above the prompt, and save them with the draft."""
         shown = self._open_sessions.shown
         entries = [(queued.text, queued.is_held) for queued in shown.queue]
         self._background.begin(lambda: self._widgets.prompt.show_queue(entries), "queue")
-        self._prompt_text.save_waiting(shown)
+        self._prompt_text.save_queue_of(shown)
 
     # The list of sessions
 
     def show_list(self) -> None:
+        """Read and show the list in a worker."""
         self._background.begin(self.fetch_list, "library")
 
     async def fetch_list(self) -> None:
-        """Read and show the list; offer an import where it is empty."""
+        """Read and show the list; if it is empty, offer an import.
+
+        If it cannot be read, the list as it was read last is shown, and a warning.
+        """
         try:
             self._groups = await self._workspace.library.groups()
             self._status.list_warning = ""
         except LMChatError as error:
             self._status.list_warning = error.message_with_hint
             self._status.refresh()
-        opened = self._open_sessions
+        open_sessions = self._open_sessions
         self._widgets.session_list.show(
-            with_unsaved(self._groups, opened.unsaved()),
+            with_unsaved(self._groups, open_sessions.unsaved()),
             self.shown_id,
-            opened.streaming,
-            opened.unread,
-            opened.with_question,
+            open_sessions.streaming,
+            open_sessions.unread,
+            open_sessions.with_question,
         )
         is_empty = not self._groups and not self._status.list_warning
         if is_empty and not self._has_searched_programs:
             await self._offer_import()
 
     async def _offer_import(self) -> None:
-        """Say in the empty list, and once in a notification, that other programs have chats."""
+        """Tell of chats that other programs have: in the empty list, and once in a notification."""
         importer = self._workspace.importer
         if importer is None:
             return
@@ -165,11 +168,11 @@ class ShownSession:
         programs = await importer.programs()
         if not programs:
             return
-        words = f"/import all imports your chats of {', '.join(programs)}"
-        self._widgets.session_list.offer(f"{words}.")
+        offer = f"/import all imports your chats of {', '.join(programs)}"
+        self._widgets.session_list.offer(f"{offer}.")
         remembered = self._workspace.remembered
         if not remembered.has_import_offer:
-            self._notices.notify(f"{words}; so does `lmchat import --from all`.")
+            self._notices.notify(f"{offer}; so does `lmchat import --from all`.")
             self._background.remember(replace(remembered, has_import_offer=True))
 
     # Changing the session
@@ -181,9 +184,9 @@ class ShownSession:
         if opened.conversation.messages or opened.is_busy:
             self.save()
             self.show_new()
-            self._prompt_text.load()
+            self._prompt_text.load_draft()
         else:
-            self.show_list()  # another lmchat may have begun some
+            self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._widgets.prompt_input.focus()
 
@@ -193,12 +196,14 @@ class ShownSession:
         self.show()
 
     def show_path(self, session: Session) -> None:
+        """Show a path that was read from the disk: another branch, or another session."""
         self._open_sessions.show_path(session)
         self.show()
 
     def switch_to(
         self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
     ) -> None:
+        """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
         go = partial(self.go_to, session_id, message_id=message_id, words=words)
         self._background.attempt(go, group="open", is_only=True)
 
@@ -210,13 +215,14 @@ class ShownSession:
         words: Sequence[str] = (),
         takes_queue: bool = False,
     ) -> None:
-        """Show another session; all is read before anything changes.
+        """Show another session. All of it is read first; if that fails, nothing changes.
 
         Args:
             session_id: Its id.
-            message_id: The message to go to; empty for its end, or where it was left.
-            words: Words to mark there.
-            takes_queue: Whether what waits in a session without messages is meant for this one.
+            message_id: The message to show; if empty, the place where the user left the session.
+            words: Words to mark in this message, as hits of a search.
+            takes_queue: Whether prompts that wait in the session without messages, which is shown
+                until now, are meant for this one. Otherwise they become a draft.
         """
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
@@ -234,24 +240,29 @@ class ShownSession:
         left = self._open_sessions.shown
         show()
         self._move_queue(left, takes_queue=takes_queue)
-        self._prompt_text.load()
+        self._prompt_text.load_draft()
         self.show()
         self._widgets.prompt_input.focus()
-        self._go_to_place(bookmark, message_id, words)
+        self._scroll_to(bookmark, message_id, words)
 
-    def _go_to_place(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
+    def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
+        """Scroll the log of the new session to its bookmark, a message, or an approval card."""
         log = self._widgets.log
         if bookmark:
             log.go_to_bookmark(bookmark)
-        self._widgets.focus_card()
-        if message_id:  # letters are then typed, and delete nothing
+        self._widgets.focus_approval_card()
+        if message_id:
+            # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
             self._widgets.close_find_bar()
             log.finder.mark_words(message_id, words)
 
     def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
-        """Let nothing wait where it cannot be seen: only sessions with messages are listed."""
+        """Move waiting prompts out of a new session that was left: the list does not show it.
+
+        They go into the queue of the session that is shown now, or into the draft of new sessions.
+        """
         if left.conversation.messages or not left.is_waiting:
             return
         waiting = left.queue.pop_all()
@@ -261,17 +272,17 @@ class ShownSession:
             self._open_sessions.shown.queue.extend(waiting)
         else:
             texts = [*(queued.text for queued in waiting), *texts]
-        drafts.note("", SEPARATOR.join(filter(None, texts)))
+        drafts.note("", SEPARATOR.join(filter(None, texts)))  # also if only the queue has changed
 
     async def reload(self) -> None:
-        """Show what another lmchat has written to this session since it was read."""
+        """Show what another lmchat has written to this session, if it has written anything."""
         shown = self._open_sessions.shown
         if not shown.conversation.messages:
             return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
             opened = await self._open_sessions.load(self.shown_id)
             bookmark = self._widgets.log.viewport.bookmark
-            if _newest(opened.conversation) == _newest(shown.conversation):
+            if _comparable(opened.conversation) == _comparable(shown.conversation):
                 return
             await _read_up_to(bookmark, opened.conversation)
             if shown is self._open_sessions.shown and not shown.is_busy:
@@ -280,23 +291,23 @@ class ShownSession:
                 self._widgets.log.go_to_bookmark(bookmark)
 
     def save(self) -> None:
-        """Save what is typed, and where the session is being read."""
+        """Save the draft, and the bookmark: which text of the session is on the screen."""
         bookmark = self._widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.save()
 
 
-def _newest(conversation: Conversation) -> tuple[object, ...]:
-    """Return what another lmchat may have changed."""
-    messages = conversation.messages[-_COMPARED:]
-    facts = [
+def _comparable(conversation: Conversation) -> tuple[object, ...]:
+    """Return title and newest messages: they differ if another lmchat has changed the session."""
+    messages = conversation.messages[-_COMPARED_MESSAGES:]
+    contents = [
         (message.message_id, message.state, message.text, message.versions) for message in messages
     ]
-    return conversation.header.title, facts
+    return conversation.header.title, contents
 
 
 async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
-    """Read all of a session where its bookmark is before what was read."""
+    """Read the older messages of a session if its bookmark is in one of them."""
     position = parse_bookmark(bookmark)
-    if position is not None and conversation.find(position[0]) is None:
+    if position is not None and conversation.find(position.message_id) is None:
         await conversation.fill()

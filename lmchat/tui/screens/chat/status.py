@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.services.turn_stats import Speedometer
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import is_command
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
-from lmchat.tui.screens.chat.notices import Notices
-from lmchat.tui.screens.chat.widgets import ChatWidgets
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
 
-_RUNNING_TICK_S = 1 / 3  # between two snapshots of a turn; figures do not read better at more
-_WAITING_TICK_S = 1.0  # the same with reduced motion
+_TICK_S = 1 / 3  # between two snapshots while figures change; faster ones are hard to read
+_REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
 
 
 class StatusRefreshed(Post):
@@ -34,26 +31,25 @@ class StatusRefreshed(Post):
 class StatusDisplay:
     """Shows all figures from one snapshot, and keeps those that no service has."""
 
-    def __init__(
-        self, screen: Screen[None], workspace: Workspace, widgets: ChatWidgets, notices: Notices
-    ) -> None:
-        self.health = Health()
+    def __init__(self, core: ChatCore) -> None:
+        self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
-        self.last_action = "looking for a server"
+        self.last_action = "looking for a server"  # words for what was done last
         self.left_out = 0  # messages that the next request would leave out
         self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
-        self._screen = screen
-        self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
-        self._next_turn = workspace.open_sessions.next_turn
-        self._widgets = widgets
-        self._notices = notices
-        self._ticker: Timer | None = None
+        self._screen = core.screen
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._next_turn = core.open_sessions.next_turn
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
+        """Make the timer of the figures, which runs while they change."""
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
-        pause_s = _WAITING_TICK_S if has_reduced_motion else _RUNNING_TICK_S
-        self._ticker = self._screen.set_interval(pause_s, self.tick, pause=True)
+        tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
+        self._ticker = self._screen.set_interval(tick_s, self.tick, pause=True)
 
     def show_health(self, health: Health) -> None:
         self.health = health
@@ -65,13 +61,17 @@ class StatusDisplay:
         self.refresh()
 
     def tick(self) -> None:
+        """Update the figures of a running turn below its answer, and all others."""
         turn = self._open_sessions.shown.conversation.turn
         if turn is not None and turn.is_running:
             self._widgets.log.show_turn(turn, self._workspace.clock())
         self.refresh()
 
     def refresh(self) -> None:
-        """Show one snapshot in panel, log, status line and row of keys."""
+        """Show one snapshot in panel, log and status line, and new notices of the services.
+
+        The row of keys follows, after a message.
+        """
         while self._workspace.notices:
             self._notices.warn(self._workspace.notices.pop(0))
         now_s = self._workspace.clock()
@@ -84,14 +84,14 @@ class StatusDisplay:
         self._screen.post_message(StatusRefreshed())
         if self._ticker is None:
             return
-        if self._is_moving:
+        if self._changes_without_key:
             self._ticker.resume()
         else:
             self._ticker.pause()
 
     @property
-    def _is_moving(self) -> bool:
-        """Whether the figures change with time, or without a key."""
+    def _changes_without_key(self) -> bool:
+        """Whether the figures change while the user does nothing."""
         is_unsaved = self._open_sessions.save_queue.warning is not None
         is_loading = self._loading_since_s is not None
         return any((is_unsaved, self._open_sessions.streaming, self.health.is_down, is_loading))
@@ -127,32 +127,40 @@ class StatusDisplay:
 
     @property
     def _warning(self) -> str:
-        unsaved = self._open_sessions.save_queue.warning
-        if unsaved is not None:
-            return f"Nothing is saved: {unsaved.message} Press Ctrl+E to export this session."
+        """The most important warning of the panel; empty if there is none."""
+        error = self._open_sessions.save_queue.warning
+        if error is not None:
+            return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."
         return self.list_warning or self._workspace.warning
 
     # The status line
 
     def show_line(self) -> None:
-        """Show server, model, and the estimate of what is typed; a command counts for nothing."""
+        """Show server and model, the size of the draft, and how full the context window is.
+
+        On a narrow screen, which has no panel, the speed of the answer takes the place of the size.
+        """
         typed = self._widgets.prompt_input.full_text
         draft_tokens = self._next_turn.draft_tokens("" if is_command(typed) else typed)
-        size = formatting.tokens(draft_tokens, is_estimated=True)
-        drafted = f"{size}{formatting.GAP}tok" if draft_tokens else ""
-        filled = self._filled(draft_tokens)
+        draft_size = ""
+        if draft_tokens:
+            size = formatting.tokens(draft_tokens, is_estimated=True)
+            draft_size = f"{size}{formatting.GAP}tok"
+        share = self._context_share(draft_tokens)
+
         prompt = self._widgets.prompt
         icons = icons_for(prompt)
         dot = f" {icons.dot} "
+        unsaved = self._unsaved_words
         prompt.status.show_state(
             server_sign(self.health.verdict, icons),
             self._names(),
-            dot.join(filter(None, (self._unsaved_words, drafted, filled))),
-            dot.join(filter(None, (self._unsaved_words, self._rate(), filled))),
+            figures=dot.join(filter(None, (unsaved, draft_size, share))),
+            narrow_figures=dot.join(filter(None, (unsaved, self._rate(), share))),
         )
 
-    def _filled(self, draft_tokens: int) -> str:
-        """Return the share of the context window that the next request takes."""
+    def _context_share(self, draft_tokens: int) -> str:
+        """Return which share of the context window the next request takes; empty if unknown."""
         use = self._next_turn.context_use(self._open_sessions.shown.conversation)
         if use is None:
             return ""
@@ -160,6 +168,7 @@ class StatusDisplay:
         return "" if share is None else formatting.percent(share)
 
     def _rate(self) -> str:
+        """Return the speed of the last turn; empty if it is not known."""
         turn = self._open_sessions.shown.conversation.turn
         if turn is None or not turn.tokens_per_second:
             return ""
@@ -167,12 +176,14 @@ class StatusDisplay:
 
     @property
     def _unsaved_words(self) -> str:
+        """Words for a session that is not saved; the panel has its own, if it is shown."""
         if self._workspace.is_temporary:
             return "temporary"
         has_warning = self._open_sessions.save_queue.warning is not None
         return "! not saved" if has_warning and not self._widgets.telemetry.display else ""
 
     def _names(self) -> list[str]:
+        """Return model and product; of them, the line shows as many as there is room for."""
         target = self._next_turn.target
         if target is None:
             return ["looking for a server"]
@@ -182,14 +193,18 @@ class StatusDisplay:
         name = safe_line(target.model_id)
         if not target.is_loading:
             return name or "no model"
+        progress = formatting.so_far(target.loading_fraction)
         since_s = self._loading_since_s
-        elapsed = "" if since_s is None else f" {formatting.ago(self._workspace.clock() - since_s)}"
-        return (
-            f"loading {name or 'its model'}{formatting.so_far(target.loading_fraction) or elapsed}"
-        )
+        if not progress and since_s is not None:
+            progress = f" {formatting.ago(self._workspace.clock() - since_s)}"
+        return f"loading {name or 'its model'}{progress}"
 
     @property
     def _loading_since_s(self) -> float | None:
+        """When the model in use began to load, by the clock of the workspace.
+
+        None if it does not load.
+        """
         target = self._next_turn.target
         if target is None or not target.is_loading:
             return None

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lmchat.domain.tool import Choice, Decision
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.screens.chat.background import Background
-from lmchat.tui.screens.chat.notices import Notices
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
-from lmchat.tui.screens.chat.widgets import ChatWidgets
 
 _MAX_NAME = 80  # characters of a tool's name in a notice
 _MAX_TITLE = 60  # characters of a session's title in a notice
 
 
 class ToolApprovals:
-    """Asks the user about tool calls, and gives the decision to the turn that waits."""
+    """Asks the user about tool calls, and gives the decision to the turn that waits for it."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        widgets: ChatWidgets,
-        notices: Notices,
-        background: Background,
-        status: StatusDisplay,
-        sessions: ShownSession,
-    ) -> None:
-        self._workspace = workspace
-        self._widgets = widgets
-        self._notices = notices
-        self._background = background
+    def __init__(self, core: ChatCore, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._workspace = core.workspace
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
         self._status = status
         self._sessions = sessions
 
     def ask(self, opened: OpenSession, asked: ApprovalAsked) -> None:
-        """Show the card of a call; of another session, tell which one it is."""
+        """Show the card of a call; in a session that is not shown, notify the user instead."""
         opened.asked = asked
         self._status.show_action("waiting for you")
         if asked.note:
             self._notices.notify(asked.note)
         if opened is self._sessions.opened:
-            self._widgets.focus_card()
+            self._widgets.focus_approval_card()
         else:
             name = safe_line(asked.name, limit=_MAX_NAME)
             title = safe_line(opened.conversation.header.title, limit=_MAX_TITLE)
@@ -52,15 +43,22 @@ class ToolApprovals:
         self._notices.notify_if_unfocused("A tool waits for you.")
 
     def decide(self, choice: Choice) -> None:
-        """Take over the decision about the call that asks in the shown session."""
+        """Pass on what the user chose on the card of the shown session, in a worker.
+
+        After a no, the user is first asked for a reason.
+        """
         opened = self._sessions.opened
         asked = opened.asked
         if asked is not None:
-            self._background.attempt(lambda: self._decide(opened, asked, choice), group="decision")
+            work = partial(self._decide, opened, asked, choice)
+            self._background.attempt(work, group="decision")
 
     async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
-        reason = await self._reason_to_refuse(asked) if choice is Choice.NO else ""
-        was_stopped = opened.asked is not asked
+        """Give a decision to the turn, unless the user takes it back or the turn was stopped."""
+        reason: str | None = ""
+        if choice is Choice.NO:
+            reason = await self._ask_reason(asked)
+        was_stopped = opened.asked is not asked  # while the user was typing the reason
         if reason is None or was_stopped:
             return
         opened.asked = None
@@ -68,10 +66,10 @@ class ToolApprovals:
             self._allow_always(asked)
         asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
         self._status.show_action(asked.name)
-        self._widgets.leave_card()
+        self._widgets.leave_approval_card()
 
-    async def _reason_to_refuse(self, asked: ApprovalAsked) -> str | None:
-        """Ask for a reason, which may be empty; None if the user goes back to the card."""
+    async def _ask_reason(self, asked: ApprovalAsked) -> str | None:
+        """Ask why a call is refused; the reason may be empty, None leads back to the card."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         title = f"Refuse {safe_line(asked.name, limit=_MAX_NAME)}?"
@@ -82,6 +80,11 @@ class ToolApprovals:
         return reason
 
     def _allow_always(self, asked: ApprovalAsked) -> None:
+        """Save that a tool is always allowed.
+
+        Where config.toml says that lmchat asks about it, there is no fingerprint to save, and the
+        tool is allowed for this session.
+        """
         if asked.fingerprint:
             remembered = self._workspace.remembered
             self._background.remember(remembered.with_allowed(asked.name, asked.fingerprint))

@@ -16,7 +16,6 @@ from contextlib import aclosing, suppress
 from functools import partial
 
 from msgspec.structs import replace
-from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
 from lmchat.domain.event import (
@@ -43,22 +42,19 @@ from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
-from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import has_words
-from lmchat.tui.screens.chat.background import Background
-from lmchat.tui.screens.chat.notices import CANNOT_SEE, Notices
+from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.tool_approvals import ToolApprovals
-from lmchat.tui.screens.chat.widgets import ChatWidgets
 
 _LONG_ANSWER_S = 10.0
-"""The end of an answer that took longer is notified if the terminal has no focus."""
-_NOTE_S = 12.0
-"""How long a note stays that is shown once: which part of a request a server does not take."""
-_MAX_NOTE = 300  # characters of such a note, which may have words of the server
+"""When an answer that took longer ends, and the terminal has no focus, the user is notified."""
+_ADAPTED_NOTICE_S = 12.0
+"""How long the notice stays that a server does not accept a part of a request; it comes once."""
+_MAX_NOTE = 300  # characters of this notice, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
 _NAMING = "title"  # group of the worker in which a model names a session
 _WAITS_FOR_SERVER = (
@@ -73,7 +69,7 @@ _ENDED_WORDS = {
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
-_TEMPORARY_WORDS = _ENDED_WORDS | {
+_ENDED_UNSAVED_WORDS = _ENDED_WORDS | {
     AnswerState.COMPLETE: "answer complete",
     AnswerState.STOPPED: "stopped",
     AnswerState.INTERRUPTED: "interrupted",
@@ -81,28 +77,29 @@ _TEMPORARY_WORDS = _ENDED_WORDS | {
 """The same for a temporary chat, which saves nothing."""
 
 
+_FAILED_STATES = (AnswerState.FAILED, AnswerState.INTERRUPTED)
+_OUT_OF_MEMORY = (LoadState.ASLEEP, LoadState.NOT_LOADED)
+"""States of a model that its server loads with the next request."""
+
+
 class Turns:
     """Runs turns, each in a worker of its session: answers also stream in other sessions."""
 
     def __init__(
         self,
-        screen: Screen[None],
-        workspace: Workspace,
-        widgets: ChatWidgets,
-        notices: Notices,
-        background: Background,
+        core: ChatCore,
         status: StatusDisplay,
         sessions: ShownSession,
         prompt_text: PromptText,
     ) -> None:
-        self.approvals = ToolApprovals(workspace, widgets, notices, background, status, sessions)
-        self._screen = screen
-        self._workspace = workspace
-        self._open_sessions = workspace.open_sessions
-        self._next_turn = workspace.open_sessions.next_turn
-        self._widgets = widgets
-        self._notices = notices
-        self._background = background
+        self.approvals = ToolApprovals(core, status, sessions)
+        self._screen = core.screen
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._next_turn = core.open_sessions.next_turn
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
         self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
@@ -110,11 +107,15 @@ class Turns:
     # Sending
 
     def submit(self, text: str) -> None:
-        """Send a prompt, or queue it: for the running answer, for a server, for its model."""
+        """Send a prompt, or queue it until the running answer, the server or its model is ready.
+
+        While an earlier prompt is being edited, it is sent as another version of that.
+        """
         if self._prompt_text.edited_id:
             self._submit_edit(text, self._prompt_text.edited_id)
             return
-        self._widgets.log.scroll_end()  # now; the user may be reading when a queued one is sent
+        # now, not when a queued prompt is sent: the user may then be reading farther up
+        self._widgets.log.scroll_end()
         if not self._open_sessions.has_to_wait:
             self._send(self._sessions.opened, text)
         elif self._next_turn.options.has_unseen_image(text):
@@ -124,6 +125,7 @@ class Turns:
             self._enqueue(text)
 
     def _submit_edit(self, text: str, edited_id: str) -> None:
+        """Send a text as another version of an earlier prompt, unless a turn is running."""
         opened = self._sessions.opened
         settings = self._settings_for(opened, text)
         if settings is not None:
@@ -133,6 +135,7 @@ class Turns:
             self._prompt_text.leave_edit()
 
     def _enqueue(self, text: str) -> None:
+        """Queue a prompt; if no server was found yet, tell the user what it waits for."""
         self._sessions.opened.queue.add(text)
         self._sessions.show_queue()
         self._status.show_action("queued")
@@ -142,7 +145,12 @@ class Turns:
             self._notices.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
-        """Answer once more, also with another model; for a prompt, its answer is meant."""
+        """Ask for another version of an answer, or run a tool call again.
+
+        Args:
+            message: The answer or the tool message; for a prompt, the answer to it is meant.
+            model: The model that answers; None for the current one.
+        """
         if message.role is Role.TOOL and self._next_turn.toolbox is None:
             self._notices.notify(
                 "No tools are configured. /tools shows what to write in config.toml."
@@ -159,18 +167,17 @@ class Turns:
         self._begin_turn(opened, opened.conversation.regenerate(answer.message_id, settings))
 
     def _answer_of(self, message: ChatMessage) -> ChatMessage:
-        """Return the answer that follows a prompt; all other messages as they are."""
+        """Return the answer to a prompt; any other message, or a prompt without one, as it is."""
         path = self._sessions.conversation.messages
         index = path.index_of(message.message_id)
-        if message.role is not Role.USER or index is None:
+        is_last = index is None or index + 1 == len(path)
+        if message.role is not Role.USER or index is None or is_last:
             return message
-        for following in path[index + 1 : index + 2]:
-            if following.role is Role.ASSISTANT:
-                return following
-        return message
+        following = path[index + 1]
+        return following if following.role is Role.ASSISTANT else message
 
     def resume(self, message: ChatMessage) -> None:
-        """Continue an unfinished answer; where it has no words, answer once more."""
+        """Continue an unfinished answer; if nothing of it had arrived, regenerate it."""
         if not has_words(message):
             self.regenerate(message)
             return
@@ -187,12 +194,16 @@ class Turns:
             self._begin_turn(opened, opened.conversation.compact(prompt, settings))
 
     def send_waiting(self) -> None:
+        """Send the first waiting prompt of each session: a server and a model are ready now."""
         for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
 
     def resume_after_load(self, *, is_loaded: bool) -> None:
-        """Retry what failed for want of a model, then send what waited; hold it without one."""
+        """Retry an answer that failed because no model was loaded, then send the waiting prompts.
+
+        If the model could not be loaded, the prompts are held until the user sends them.
+        """
         if not is_loaded:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
@@ -203,32 +214,47 @@ class Turns:
         self.send_waiting()
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Send a prompt, after a summary where the context window is nearly full."""
-        may_compact = may_compact and self._next_turn.options.chat.auto_compact
-        if may_compact and self._next_turn.can_compact(opened.conversation, text):
+        """Send a prompt; if the context window is nearly full, queue it behind a summary.
+
+        Without `may_compact`, which follows a summary, it is sent in any case.
+        """
+        is_automatic = self._next_turn.options.chat.auto_compact
+        if may_compact and is_automatic and self._next_turn.can_compact(opened.conversation, text):
             opened.queue.add_first(text)
             self._sessions.show_queue()
             self.compact(opened)
             return
-        if not opened.conversation.messages:  # it is no draft of a new session any more
-            drafts = self._open_sessions.drafts
-            is_shown = opened is self._sessions.opened
-            drafts.note("", "" if is_shown else drafts.text(""))
+        if not opened.conversation.messages:
+            self._end_draft_of_new_session(opened)
         settings = self._settings_for(opened, text)
         if settings is not None:
             words, files = self._open_sessions.files.split(text)
             self._begin_turn(opened, opened.conversation.send(words, settings, files), text)
 
+    def _end_draft_of_new_session(self, opened: OpenSession) -> None:
+        """Take the first prompt of a session, which is being sent, out of the shared draft.
+
+        If another session is shown by now, only the queue is taken out of what is saved: the text
+        of the draft was typed there.
+        """
+        drafts = self._open_sessions.drafts
+        is_shown = opened is self._sessions.opened
+        drafts.note("", "" if is_shown else drafts.text(""))
+
     def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
-        """Return the settings of a turn that may begin now; else say why, and keep the text."""
+        """Return the settings of a turn; None if it cannot begin, which is shown to the user.
+
+        In this case the text returns to the prompt; while lmchat quits, it is kept as a draft.
+        """
         if self._workspace.is_leaving:
-            opened.queue.hold_all(text)  # it is kept as a draft
+            opened.queue.hold_all(text)
             return None
         try:
             opened.require_idle()
             return self._next_turn.settings()
         except LMChatError as error:
-            self._refuse(opened, error, text)
+            self._give_back(opened, text)
+            self._notices.show_error(error)
             return None
 
     # Workers
@@ -236,14 +262,11 @@ class Turns:
     def _begin_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str = ""
     ) -> None:
-        """Begin a turn in its worker; `text` is given back if it is not sent."""
+        """Begin a turn in its worker; `text`, the prompt, is given back if it is not sent."""
         opened.phase = TurnPhase.RUNNING
         self._screen.workers.cancel_group(self._screen, _NAMING)
-
-        async def follow() -> None:
-            await self._show_turn(opened, events, text)
-
-        _: Worker[None] = self._screen.run_worker(follow, name="turn", group=_group(opened))
+        work = partial(self._show_turn, opened, events, text)
+        _: Worker[None] = self._screen.run_worker(work, name="turn", group=_group(opened))
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running."""
@@ -255,16 +278,17 @@ class Turns:
         return True
 
     async def stop_all(self) -> None:
+        """Stop all answers, and wait until they are saved."""
         cancelled: list[Worker[None]] = []
         for opened in self._open_sessions.busy:
             cancelled += self._cancel(opened)
-        await _ended(cancelled)
+        await _wait_until_ended(cancelled)
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
-        """Stop the answer of a session and wait until it is saved; what waits is held."""
-        waiting = opened.queue.pop_all()  # else the end of the turn sends the next one
-        await _ended(self._cancel(opened))
-        opened.queue.put_back(waiting)
+        """Stop the answer of a session, wait until it is saved, and hold its queued prompts."""
+        queued = opened.queue.pop_all()  # else the end of the turn sends the next prompt
+        await _wait_until_ended(self._cancel(opened))
+        opened.queue.put_back(queued)
         opened.queue.hold_all()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
@@ -274,7 +298,7 @@ class Turns:
         if opened.phase is not TurnPhase.NONE:
             opened.phase = TurnPhase.STOPPING
         for worker in running:
-            # after its first step: a task that is cancelled earlier skips its `finally`
+            # later: a task that is cancelled before its first step skips its `finally`
             asyncio.get_running_loop().call_soon(worker.cancel)
         return running
 
@@ -283,7 +307,10 @@ class Turns:
     async def _show_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
-        """Show a turn until it ends; `text` is given back if it was not sent."""
+        """Show the events of a turn until it ends, and then its end; this is its worker.
+
+        The text of the prompt is given back if the turn was refused, or stopped before it was sent.
+        """
         began_s = self._workspace.clock()
         answer_id = ""
         is_summary = False
@@ -301,14 +328,19 @@ class Turns:
             opened.phase = TurnPhase.NONE
             opened.asked = None
             if refusal is not None:
-                self._refuse(opened, refusal, text)
-            elif not opened.conversation.has_all_messages:  # stopped before anything was sent
+                self._give_back(opened, text)
+                self._notices.show_error(refusal)
+            elif not opened.conversation.has_all_messages:
+                # stopped while the older messages were still being read: nothing was sent
                 self._give_back(opened, text)
             if refusal is None or is_summary:
                 self._end_turn(opened, answer_id, began_s, is_summary=is_summary)
 
     async def _show_event(self, opened: OpenSession, event: ConversationEvent) -> None:
-        """Show an event; those of a session that is not shown change only list and panel."""
+        """Show an event of a turn; if its session is not shown, only what other parts show of it.
+
+        These are the list of sessions, the panel and notifications.
+        """
         match event:
             case MessageAdded() | AnswerBegun() | SummaryAsked():
                 self._show_added(opened, event)
@@ -316,7 +348,7 @@ class Turns:
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._notices.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_NOTE_S)
+                self._notices.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case ApprovalAsked():
                 self.approvals.ask(opened, event)
             case _ if opened is self._sessions.opened:
@@ -325,6 +357,7 @@ class Turns:
                 pass
 
     async def _show_in_log(self, conversation: Conversation, event: ConversationEvent) -> None:
+        """Show an event of the shown session in the log; most are a part of the answer's text."""
         log = self._widgets.log
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
@@ -345,6 +378,7 @@ class Turns:
     def _show_added(
         self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked
     ) -> None:
+        """Show a message that was added to a session: a prompt, a tool message, or a new answer."""
         is_shown = opened is self._sessions.opened
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
@@ -359,7 +393,7 @@ class Turns:
             if is_shown:
                 self._status.speedometer.restart()
             else:
-                self._prompt_text.save_waiting(opened)
+                self._prompt_text.save_queue_of(opened)
         elif event.message.role is Role.TOOL:
             self._status.show_action(event.message.tool_calls[0].name)
         elif is_shown:
@@ -371,7 +405,14 @@ class Turns:
     def _end_turn(
         self, opened: OpenSession, answer_id: str, began_s: float, *, is_summary: bool
     ) -> None:
-        """Show how a turn ended, and send what waits behind it."""
+        """Show how a turn ended, and send the next queued prompt of its session.
+
+        Args:
+            opened: The session.
+            answer_id: The last answer of the turn; empty if none has begun.
+            began_s: When the turn began, by the clock of the workspace.
+            is_summary: Whether the turn was a summary of older messages.
+        """
         if self._workspace.is_leaving or not self._screen.is_mounted:
             return
         self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
@@ -383,10 +424,10 @@ class Turns:
         self._sessions.show_queue()
         self._status.show_action(self._outcome(opened, answer, is_summary=is_summary))
         if is_summary:
-            self._tell_of_summary(opened.conversation, answer)
+            self._notify_of_summary(opened.conversation, answer)
         self._sessions.show_list()
 
-        self._check_server_after(opened.conversation)
+        self._check_server_if_needed(opened.conversation)
         if self._workspace.clock() - began_s > _LONG_ANSWER_S:
             self._notices.notify_if_unfocused("The answer has ended.")
         if next_prompt is not None:
@@ -398,18 +439,17 @@ class Turns:
         """Return how a turn ended, and whether that is on the disk."""
         if is_summary:
             return "not compacted" if answer is None else "compacted"
-        words = self._ended_words(opened, answer)
+        calls = opened.last_calls  # at the end only if one of them was stopped, or failed
+        last = calls[-1] if calls else answer
+        state = last.state if last else AnswerState.STOPPED
+        if self._workspace.is_temporary:
+            return _ENDED_UNSAVED_WORDS[state]
+        words = _ENDED_WORDS[state]
         is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
         return words.replace("saved", "not saved") if is_unsaved else words
 
-    def _ended_words(self, opened: OpenSession, answer: ChatMessage | None) -> str:
-        calls = opened.last_calls  # a call that was stopped, or failed
-        last = calls[-1] if calls else answer
-        state = last.state if last else AnswerState.STOPPED
-        words = _TEMPORARY_WORDS if self._workspace.is_temporary else _ENDED_WORDS
-        return words[state]
-
-    def _tell_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
+    def _notify_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
+        """Tell how a summary ended, unless it has failed, which the log shows."""
         turn = conversation.turn
         if answer is not None:
             self._notices.notify(
@@ -418,24 +458,27 @@ class Turns:
         elif turn is not None and turn.state is AnswerState.STOPPED:
             self._notices.notify("Stopped; nothing changed.")
 
-    def _check_server_after(self, conversation: Conversation) -> None:
-        """Check the server at once where a turn may have changed it."""
+    def _check_server_if_needed(self, conversation: Conversation) -> None:
+        """Check the server at once after a turn that failed, or that made it load its model."""
         turn = conversation.turn
-        failed = (AnswerState.FAILED, AnswerState.INTERRUPTED)
-        has_failed = turn is not None and turn.state in failed  # another server may answer by now
+        has_failed = turn is not None and turn.state in _FAILED_STATES
         model = self._workspace.monitor.health.model
-        asleep = (LoadState.ASLEEP, LoadState.NOT_LOADED)
-        was_woken = model is not None and model.state in asleep
-        if has_failed or was_woken:
+        was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
+        if has_failed or was_out_of_memory:
             self._workspace.monitor.check_now()
 
     def _show_end(self, opened: OpenSession, answer: ChatMessage | None) -> None:
+        """Show the final state of a turn in the log.
+
+        Without an answer, the path is shown from its end again: the turn was stopped before an
+        answer began, or it was a summary, which begins another branch.
+        """
         log = self._widgets.log
         if log.calls.has_focus:
-            self._widgets.leave_card()
-        for message in opened.last_calls:  # a stop leaves some without a result
+            self._widgets.leave_approval_card()
+        for message in opened.last_calls:  # those that were stopped still show that they run
             log.replace(message)
-        if answer is None:  # stopped before it was shown, or a summary: the path has changed
+        if answer is None:
             self._sessions.show_messages(opened.conversation)
         else:
             log.finish(answer)
@@ -450,10 +493,11 @@ class Turns:
             self._background.begin(partial(self._rename_by_model, opened.conversation), _NAMING)
 
     async def _rename_by_model(self, conversation: Conversation) -> None:
+        """Ask the model for a title, unless the user has given one, and show it."""
         from lmchat.services.session_titles import rename_by_model
 
         workspace = self._workspace
-        with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
+        with suppress(LMChatError, TimeoutError):  # then the title made of the prompt stays
             is_renamed = await rename_by_model(
                 conversation, self._next_turn.settings(), workspace.backend, workspace.library
             )
@@ -461,14 +505,13 @@ class Turns:
                 self._sessions.show_title()
                 self._sessions.show_list()
 
-    # What was not sent
-
-    def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
-        self._give_back(opened, text)
-        self._notices.show_error(error)
+    # Prompts that were not sent
 
     def _give_back(self, opened: OpenSession, text: str) -> None:
-        """Put what was typed and not sent back into the prompt, or let it wait above it."""
+        """Put a text that was not sent back into the prompt.
+
+        If the prompt has another text by now, or shows another session, hold it in the queue.
+        """
         prompt_input = self._widgets.prompt_input
         is_shown = opened is self._sessions.opened
         if text and is_shown and not prompt_input.text:
@@ -478,15 +521,18 @@ class Turns:
             self._sessions.show_queue()
 
     def edit_queued(self, index: int) -> None:
-        """Take a waiting message back into the prompt, before what is typed there."""
+        """Take a queued prompt back into the prompt, before what is typed there."""
         prompt_input = self._widgets.prompt_input
-        parts = (self._sessions.opened.queue.pop_at(index), prompt_input.full_text)
-        prompt_input.put(SEPARATOR.join(part for part in parts if part))
+        texts = (self._sessions.opened.queue.pop_at(index), prompt_input.full_text)
+        prompt_input.put(SEPARATOR.join(filter(None, texts)))
         self._sessions.show_queue()
         prompt_input.focus()
 
     def take_back(self) -> bool:
-        """Put what waits for a server or model back into the prompt; return whether any did."""
+        """Put a prompt that waits for a server or model back into the prompt.
+
+        Return whether one was waiting.
+        """
         opened = self._sessions.opened
         if not opened.is_waiting:
             return False
@@ -500,6 +546,7 @@ class Turns:
 
 
 def _lacked_model(message: ChatMessage) -> bool:
+    """Return whether an answer failed because no model was loaded."""
     return message.failure is not None and message.failure.kind == "model_not_loaded"
 
 
@@ -508,7 +555,8 @@ def _group(opened: OpenSession) -> str:
     return f"turn-{opened.session_id}"
 
 
-async def _ended(workers: Sequence[Worker[None]]) -> None:
+async def _wait_until_ended(workers: Sequence[Worker[None]]) -> None:
+    """Wait until workers have ended that were cancelled."""
     for worker in workers:
-        with suppress(WorkerError):  # it was cancelled
+        with suppress(WorkerError):  # says that the worker was cancelled
             await worker.wait()

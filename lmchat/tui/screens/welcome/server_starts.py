@@ -21,7 +21,7 @@ from lmchat.services.server_rows import MachineState, ServerRow
 from lmchat.services.workspace import Workspace
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat.background import Work, begin_work
+from lmchat.tui.screens.chat.core import Work, begin_work
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, styled

@@ -1,0 +1,34 @@
+"""Controllers of the chat screen: each owns a part of its state, and uses those made before it."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from lmchat.services.workspace import Workspace
+from lmchat.tui.screens.chat.branches import Branches
+from lmchat.tui.screens.chat.core import ChatCore
+from lmchat.tui.screens.chat.key_hints import KeyHints
+from lmchat.tui.screens.chat.message_actions import MessageActions
+from lmchat.tui.screens.chat.message_contents import MessageContents
+from lmchat.tui.screens.chat.prompt_text import PromptFiles, PromptText
+from lmchat.tui.screens.chat.saved_sessions import SavedSessions
+from lmchat.tui.screens.chat.shown_session import ShownSession
+from lmchat.tui.screens.chat.status import StatusDisplay
+from lmchat.tui.screens.chat.turns import Turns
+
+
+class ChatControllers:
+    """All controllers of a chat screen."""
+
+    def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
+        self.core = core = ChatCore(screen, workspace)
+        self.status = status = StatusDisplay(core)
+        self.prompt_text = prompt_text = PromptText(core, status)
+        self.prompt_files = PromptFiles(core, prompt_text)
+        self.sessions = sessions = ShownSession(core, status, prompt_text)
+        self.turns = turns = Turns(core, status, sessions, prompt_text)
+        self.branches = branches = Branches(core, status, sessions, turns)
+        self.contents = contents = MessageContents(core)
+        self.messages = MessageActions(core, sessions, prompt_text, turns, branches, contents)
+        self.saved_sessions = SavedSessions(core, status, sessions, turns)
+        self.hints = KeyHints(core, status, prompt_text)

@@ -1,0 +1,237 @@
+"""What all controllers of the chat screen work with: widgets, notices and dialogs, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.worker import Worker
+
+from lmchat.domain.remembered import Remembered
+from lmchat.errors import LMChatError
+from lmchat.machine.highlighter import Highlighter
+from lmchat.services.workspace import Platform, Workspace
+from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
+from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.line import LineWidget
+from lmchat.tui.widgets.prompt import Prompt
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.session_list import SessionList
+from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
+
+Work = Callable[[], Awaitable[None]]
+"""What a worker runs."""
+
+CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
+COPYING = "copy"
+"""Group of the worker that copies a text, for which quitting waits."""
+_OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
+
+
+class ChatCore:
+    """Widgets, notices and workers of the chat screen, made once for all its controllers."""
+
+    def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
+        self.screen = screen
+        self.workspace = workspace
+        self.open_sessions = workspace.open_sessions
+        self.widgets = ChatWidgets(workspace.settings.ui.sections)
+        self.notices = Notices(screen, workspace.platform)
+        self.background = Background(screen, workspace, self.widgets.prompt, self.notices)
+
+
+class ChatWidgets:
+    """The widgets of the chat screen, which `ChatScreen.compose` arranges; the focus among them."""
+
+    def __init__(self, telemetry_sections: Sequence[str]) -> None:
+        self.session_list = SessionList()
+        self.title_line = LineWidget(id="title")
+        self.highlighter = Highlighter()
+        self.log = ChatLog(highlighter=self.highlighter, id="log")
+        self.prompt = Prompt()
+        self.telemetry = TelemetryPanel(telemetry_sections, id="telemetry")
+        self.keys_row = KeysRow()
+
+    @property
+    def prompt_input(self) -> PromptInput:
+        return self.prompt.input
+
+    @property
+    def has_log_focus(self) -> bool:
+        # not `has_focus`, which Textual updates one message after the focus has moved
+        return self.log.screen.focused is self.log
+
+    @property
+    def has_find_bar_focus(self) -> bool:
+        return any(bar.has_focus_within for bar in self.log.screen.query("FindBar"))
+
+    async def open_find_bar(self, query: str) -> None:
+        """Open the find bar, which is made with its first use."""
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        screen = self.log.screen
+        if not screen.query(FindBar):
+            bar = FindBar(self.log)
+            await screen.query_one("#chat").mount(bar, before=self.prompt)
+        screen.query_one(FindBar).open(query)
+
+    def show_hit_count(self, counted: ChatLog.HitsCounted) -> None:
+        """Show in the find bar how many hits there are, and which of them is the current one."""
+        from lmchat.tui.widgets.find_bar import FindBar
+
+        for bar in self.log.screen.query(FindBar):
+            bar.show_place(counted.place, counted.count, is_whole=counted.is_whole)
+
+    def close_find_bar(self) -> None:
+        for bar in self.log.screen.query("FindBar"):
+            bar.display = False
+        if self.log.finder.is_active:
+            self.log.finder.clear()
+
+    def focus_approval_card(self) -> None:
+        """Focus the card that asks about a tool call, unless the user is typing or reading above.
+
+        Without such a card, nothing changes.
+        """
+        is_in_prompt = self.log.screen.focused is self.prompt_input
+        is_typing = bool(self.prompt_input.text)
+        if is_in_prompt and not is_typing and self.log.viewport.is_following:
+            self.log.show_message(self.log.calls.card_id)
+
+    def leave_approval_card(self) -> None:
+        """Give the focus back to the prompt, and follow the end of the answer."""
+        self.log.screen.set_focus(self.prompt_input)
+        self.log.scroll_end()
+
+
+class Notices:
+    """Notifications and dialogs: what the user is told and asked."""
+
+    def __init__(self, screen: Screen[None], platform: Platform) -> None:
+        self._screen = screen
+        self._platform = platform
+
+    def notify(self, words: str, *, timeout_s: float | None = None) -> None:
+        """Show a notification."""
+        self._screen.app.notify(words, timeout=timeout_s)
+
+    def warn(self, words: str) -> None:
+        self._screen.app.notify(words, severity="warning")
+
+    def show_error(self, error: LMChatError) -> None:
+        self.warn(error.message_with_hint)
+
+    def notify_if_unfocused(self, words: str) -> None:
+        """Let the terminal itself notify the user if its window does not have the focus."""
+        app = self._screen.app
+        if not app.app_focus:
+            write_to_terminal(app, self._platform.notification(words))
+
+    async def ask(self, dialog: Screen[Any]) -> Any:
+        """Show a dialog from a worker and return its result; None if the user left it."""
+        return await self._screen.app.push_screen_wait(dialog)
+
+    def show(self, dialog: Screen[Any], use_result: Callable[[Any], None] | None = None) -> None:
+        """Show a dialog without waiting for it; `use_result` is called when it is left."""
+        self._screen.app.push_screen(dialog, use_result)
+
+
+class Background:
+    """Runs work while the screen stays usable; errors become notices."""
+
+    def __init__(
+        self, screen: Screen[None], workspace: Workspace, prompt: Prompt, notices: Notices
+    ) -> None:
+        self._screen = screen
+        self._workspace = workspace
+        self._prompt = prompt
+        self._notices = notices
+
+    def begin(self, work: Work, group: str, *, is_only: bool = True) -> None:
+        """Run work that handles its errors; `is_only` cancels earlier work of the group."""
+        begin_work(self._screen, work, group, is_only=is_only)
+
+    def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        return self._screen.set_timer(delay_s, callback)
+
+    def attempt(self, work: Work, group: str, *, typed: str = "", is_only: bool = False) -> None:
+        """Run work that may fail: its error is shown, and what was typed returns to the prompt."""
+
+        async def run() -> None:
+            try:
+                await work()
+            except LMChatError as error:
+                if typed and not self._prompt.input.text:
+                    self._prompt.input.put(typed)
+                self._notices.show_error(error)
+
+        self.begin(run, group, is_only=is_only)
+
+    def lend_terminal_to(self, work: Work) -> None:
+        """Run another program on the terminal, unless one is running there already.
+
+        A key that is pressed twice thus starts one program.
+        """
+
+        async def run() -> None:
+            with lend_terminal(self._screen.app):
+                await work()
+
+        workers = [worker for worker in self._screen.workers if worker.group == _OTHER_PROGRAM]
+        if all(worker.is_finished for worker in workers):
+            self.attempt(run, group=_OTHER_PROGRAM)
+
+    def copy(self, text: str, note: str = "") -> None:
+        """Copy a text in a worker of the app; `note` names a part of a message: `Block 2 of 3`."""
+
+        async def copy() -> None:
+            try:
+                words = await self._workspace.platform.copy(text)
+            except LMChatError as error:
+                self._notices.show_error(error)
+                return
+            if note:
+                words = f"{note}: {begun_in_lower_case(words)}"
+            self._notices.notify(words)
+
+        remember_copied(self._screen.app, text)
+        begin_work(self._screen.app, copy, COPYING)
+
+    def remember(self, remembered: Remembered) -> None:
+        """Set what lmchat remembers between its runs, and write it to the disk in a worker."""
+        self._workspace.remembered = remembered
+
+        async def save() -> None:
+            try:
+                await self._workspace.platform.remember(remembered)
+            except LMChatError as error:
+                self._workspace.warning = error.message
+
+        begin_work(self._screen.app, save, "remember")
+
+
+def begin_work(node: DOMNode, work: Work, group: str, *, is_only: bool = True) -> None:
+    """Run a worker of the app or of a screen; `is_only` cancels the earlier ones of its group."""
+
+    async def run() -> None:
+        await work()
+
+    _: Worker[None] = node.run_worker(run, name=group, group=group, exclusive=is_only)
+
+
+def open_screens(app: App[None], class_name: str) -> list[Any]:
+    """Return the screens of a class that are shown, or covered by others.
+
+    The class is named by a text, so that its module, which may be imported later, is not needed.
+    """
+    return [screen for screen in app.screen_stack if type(screen).__name__ == class_name]
+
+
+def begun_in_lower_case(sentence: str) -> str:
+    """Return a sentence for the place after a colon."""
+    return f"{sentence[:1].lower()}{sentence[1:]}"
