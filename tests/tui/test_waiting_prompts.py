@@ -173,7 +173,7 @@ async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await desk.until(
-            lambda: desk.app.open_sessions.drafts._written.get("") == "one", "a draft on the disk"
+            lambda: desk.app.open_sessions.drafts._on_disk.get("") == "one", "a draft on the disk"
         )
         backend.gate.set()
         await desk.answered()
