@@ -150,6 +150,7 @@ def _scaled_down(image: Any) -> SizedImage:
 def _refuse_too_many_bytes(
     name: str, data: bytes, *, hint: str = "Save a smaller copy of it."
 ) -> None:
+    """Raise `FileRefused` for a file that is too large to be sent."""
     if len(data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
 
@@ -167,6 +168,7 @@ def _webp_canvas_size(data: bytes) -> tuple[int, int]:
 
 
 def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:
+    """Raise `FileRefused` for an image that would take too much memory to decode."""
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(name)
 

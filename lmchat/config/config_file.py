@@ -54,6 +54,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
+        """The problem for a person, as `config.toml, line 3: limits.retries must be a number`."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
         fault = f"{self.key} {self.reason}".lstrip()
         question = f"; did you mean {self.suggestion}?" if self.suggestion else ""
@@ -138,6 +139,7 @@ class _FileCheck:
         return values
 
     def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
+        """Add what is wrong with the value at a place; the line is searched in the file."""
         problem = Problem(
             source=self._source,
             line=line_of(self._text, key_path),
@@ -313,6 +315,7 @@ class _ValueSearch(Struct, frozen=True):
         return False
 
     def _is_in(self, tables: Values) -> bool:
+        """Whether the tables of a file hold the value."""
         value: Any = tables
         try:
             for step in self.key_path:

@@ -34,6 +34,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     is_demo: bool = False
 
     def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
+        """Return the model as the built-in engine serves it at an address."""
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,

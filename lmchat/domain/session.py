@@ -106,7 +106,7 @@ class Skipped(Struct, frozen=True, kw_only=True):
 class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
-    words: str = ""
+    title_part: str = ""  # in small letters, which the title must contain
     tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
 
     @classmethod
@@ -114,14 +114,14 @@ class ListFilter(Struct, frozen=True, kw_only=True):
         """Read a filter: `#word` is a tag, all else a part of the title."""
         words = text.casefold().split()
         return cls(
-            words=" ".join(word for word in words if not word.startswith("#")),
+            title_part=" ".join(word for word in words if not word.startswith("#")),
             tags=tuple(word.removeprefix("#") for word in words if word.startswith("#")),
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
         """Return whether the list shows a session with this title and these tags."""
         has_tags = all(_has_tag(tags, beginning) for beginning in self.tags)
-        return has_tags and self.words in title.casefold()
+        return has_tags and self.title_part in title.casefold()
 
 
 def _has_tag(tags: Collection[str], beginning: str) -> bool:
@@ -203,16 +203,16 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
         parent_id = message.parent_id if message.parent_id in by_id else None
         children[parent_id].append(message)
 
-    found: list[Branch] = []
+    all_branches: list[Branch] = []
     # a stack of first messages and depths: no recursion, as a tree may be very deep
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
         run = _messages_up_to_fork(first, children)
-        found.append(Branch(messages=tuple(run), depth=depth))
+        all_branches.append(Branch(messages=tuple(run), depth=depth))
         next_messages = children[run[-1].message_id]
         unvisited += [(message, depth + 1) for message in reversed(next_messages)]
-    return found
+    return all_branches
 
 
 def _messages_up_to_fork(

@@ -17,7 +17,7 @@ class Health(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     product: Product | None = None
     verdict: Verdict | None = None
-    since_s: float | None = None
+    since_s: float | None = None  # monotonic time of the first check with this verdict
     detail: str = ""
     next_step: str = ""
     latencies_ms: tuple[float | None, ...] = ()
@@ -64,8 +64,8 @@ class Metrics(Struct, frozen=True, kw_only=True):
 class Budget(Struct, frozen=True, kw_only=True):
     """Requests that the limiter still allows."""
 
-    left: int
-    limit: int
+    left: int  # requests that may be sent now
+    limit: int  # requests per minute
 
 
 class LedgerRow(Struct, frozen=True, kw_only=True):

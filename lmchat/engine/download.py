@@ -94,6 +94,7 @@ async def fetch(
     """
 
     async def report_until(is_over: Callable[[], bool]) -> None:
+        """Report the progress, a few times a second, until the condition is true."""
         total = demo.download_bytes
         while not is_over():
             # the installer does not tell its progress: the file that it writes grows
@@ -235,6 +236,7 @@ def _scratch_folders(folder: Path) -> list[Path]:
 
 
 def _remove_scratch_folders(folder: Path) -> None:
+    """Remove the temporary folders of downloads, as far as possible."""
     for scratch in _scratch_folders(folder):
         shutil.rmtree(scratch, ignore_errors=True)
 

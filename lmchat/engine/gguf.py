@@ -53,6 +53,7 @@ class Header(Struct, frozen=True, kw_only=True):
 
     @property
     def can_chat(self) -> bool:
+        """Whether it is a language model: no adapter, image encoder, vocabulary or embedding."""
         if self.kind not in ("", "model") or self.architecture in ("", "clip"):
             return False
         is_embedding = self.has_pooling or "bert" in self.architecture
@@ -119,6 +120,7 @@ class _Reader:
         self._file = file
 
     def read_bytes(self, count: int) -> bytes:
+        """Read this number of bytes; raises `NotGguf` if there are fewer."""
         data = self._file.read(count)
         if len(data) < count:
             raise NotGguf("cut off")
@@ -152,6 +154,7 @@ class _Reader:
         return None
 
     def _skip_list(self) -> None:
+        """Skip a list: the type of its values, their number, and the values."""
         kind = self.read_number("I")
         count = self.read_number("Q")
         if kind in _SCALARS:
@@ -163,6 +166,7 @@ class _Reader:
             raise NotGguf(f"a list of kind {kind}")
 
     def _skip(self, byte_count: int) -> None:
+        """Skip bytes, also behind the end of the file: the next read then finds nothing."""
         if byte_count > _MAX_VALUE_BYTES:
             raise NotGguf("a header without end")
         self._file.seek(byte_count, os.SEEK_CUR)

@@ -90,14 +90,18 @@ class LocalEngine:
         return SMOLLM2.file_in(self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """Return the models on this disk, those of other programs too; cached until a refresh."""
+        """Return the models on this disk, those of other programs too; cached until a refresh.
+
+        A search that takes too long goes on in its thread; the models that it has found count.
+        """
         if self._files is None or is_refresh:
-            found: list[ModelFile] = []
-            with suppress(TimeoutError):  # what is found by then counts
+            models: list[ModelFile] = []
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
-                    await run_abandonable(lambda: found.extend(find_models_on_disk(self._environ)))
+                    await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
+            models_so_far = tuple(models)
             self._files = await run_abandonable(
-                lambda: with_unique_names(tuple(found), SMOLLM2, self._folder)
+                lambda: with_unique_names(models_so_far, SMOLLM2, self._folder)
             )
         return self._files
 
@@ -224,6 +228,7 @@ class LocalEngine:
         raise error
 
     async def _end_child(self) -> None:
+        """Stop the child, if there is one; from here on the engine is off, not crashed."""
         child = self._child
         self._child = None
         if child is not None:

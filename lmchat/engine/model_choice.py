@@ -20,14 +20,14 @@ _FAST_SHARE = 0.25
 
 
 def with_unique_names(
-    found: Iterable[ModelFile], demo: DemoModel, folder: Path
+    models_of_others: Iterable[ModelFile], demo: DemoModel, folder: Path
 ) -> tuple[ModelFile, ...]:
-    """Return the models that were found, and last the demo model, each with a name of its own.
+    """Return the models of other programs, and last the demo model, each with a unique name.
 
     Two models of one name get the names of their folders before it. `folder` is that of the demo
     model, which is left out if it is damaged, so that its download is offered again.
     """
-    models = list(found)
+    models = list(models_of_others)
     if is_demo_intact(demo, folder):
         models.append(demo.file_in(folder))
     by_name: dict[str, ModelFile] = {}

@@ -76,6 +76,7 @@ class ModelSearch:
         return islice(self._all_models(sources), _MAX_FILES)
 
     def _all_models(self, sources: Mapping[Path, str]) -> Iterator[ModelFile]:
+        """Yield the chat models below folders, without a limit to their number."""
         for folder, source in sources.items():
             for path in self._find_files(folder):
                 model = self._visit_file(path)
@@ -229,6 +230,7 @@ def _model_digest(manifest: Path) -> str:
 
 
 def _lm_studio_models(home: Path) -> Iterator[Path]:
+    """Yield LM Studio's possible model folders: the one in its settings, and the usual ones."""
     for base in lm_studio_folders(home):
         settings = _read_json(base / "settings.json", _LMStudioSettings)
         yield from _if_absolute(settings.downloads_folder)
@@ -236,12 +238,14 @@ def _lm_studio_models(home: Path) -> Iterator[Path]:
 
 
 def _llama_cpp_caches(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the folders that llama.cpp may download models to."""
     yield from _if_absolute(environ.get("LLAMA_CACHE", ""))
     caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
     yield Path(environ.get("XDG_CACHE_HOME") or caches) / "llama.cpp"
 
 
 def _hugging_face_caches(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the folders that Hugging Face's libraries may download models to."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         yield from _if_absolute(environ.get(variable, ""))
     for folder in _if_absolute(environ.get("HF_HOME", "")):
