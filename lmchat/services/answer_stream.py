@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from msgspec import Struct, field
@@ -21,12 +21,13 @@ from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
-from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.context_meter import (
     ContextMeter,
     ContextPlan,
     cut_note,
     estimate_tokens,
+    has_images,
     plan_context,
 )
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
@@ -34,6 +35,7 @@ from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ToolLoop
 from lmchat.services.tools import Toolbox
+from lmchat.text import safe_line
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""
@@ -53,6 +55,15 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     is_truncating: bool = True  # whether older messages may be left out
     output: WantedOutput = field(default_factory=AnyText)
     toolbox: Toolbox | None = None  # tools that the model may call
+
+
+def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
+    """Raise `FileRefused` if a prompt has an image and the model cannot see images."""
+    is_blind = target.model is not None and target.model.is_blind
+    if is_blind and has_images(prompts):
+        problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
+        hint = "Choose a model with vision, or remove the image."
+        raise FileRefused(problem, hint=hint, kind="no_vision")
 
 
 class AnswerStream:

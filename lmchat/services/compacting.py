@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, SentThoughts, TextPart, new_id
 from lmchat.domain.session import MessagePath
+from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.context_meter import PromptSize
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
@@ -46,6 +47,25 @@ def makes_room(
         return False
     kept = PromptSize.of(path[len(older) :], sent_thoughts)
     return kept.raw <= _MAX_KEPT_SHARE * path_tokens
+
+
+def no_room_error(older: MessagePath) -> RequestInvalid:
+    """Return the error for a summary of these messages, which would make no room."""
+    problem = "There are no older messages to summarise yet."
+    if older:
+        problem = "A summary would make no room: the last prompts and answers take most of it."
+    hint = "A summary takes the place of all but the last two prompts and answers."
+    return RequestInvalid(problem, hint=hint)
+
+
+def require_summary(answer: ChatMessage | None) -> ChatMessage:
+    """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
+    hint = "Nothing has changed; /compact tries again."
+    if answer is not None and answer.failure is not None:
+        raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
+    if answer is None or not answer.text.strip():
+        raise LMChatError("The model wrote no summary.", hint=hint)
+    return answer
 
 
 def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:

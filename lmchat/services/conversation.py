@@ -43,21 +43,22 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid
-from lmchat.services.answer_stream import AnswerStream, TurnSettings
+from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.compacting import (
     compacted_branch,
     makes_room,
     messages_to_summarise,
+    no_room_error,
+    require_summary,
     with_left_out_note,
 )
-from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note, has_images
+from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.turn_stats import failure_of, ledger_row
-from lmchat.text import safe_line
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
@@ -280,7 +281,7 @@ class Conversation:
                     if isinstance(event, AnswerBegun):
                         self.messages = path.added(request, event.message)
                     yield event
-            summary = _require_summary(self._newest_answer)
+            summary = require_summary(self._newest_answer)
             summary = with_left_out_note(summary, stream.plan.left_out)
             await self._save_queue.write_unsaved()
             branch = compacted_branch(older, request, summary, path[len(older) :])
@@ -301,13 +302,9 @@ class Conversation:
             raise still_answering_error()
         older = messages_to_summarise(path, prompt)
         tokens = self._meter.use(target, path).tokens
-        if makes_room(older, path, tokens, target.sent_thoughts):
-            return older
-        words = "There are no older messages to summarise yet."
-        if older:
-            words = "A summary would make no room: the last prompts and answers take most of it."
-        hint = "A summary takes the place of all but the last two prompts and answers."
-        raise RequestInvalid(words, hint=hint)
+        if not makes_room(older, path, tokens, target.sent_thoughts):
+            raise no_room_error(older)
+        return older
 
     async def _turn(
         self,
@@ -336,7 +333,7 @@ class Conversation:
             start = self._start_at(message_id, text, files, is_resumed=is_resumed)
         else:
             start = self._start_at_end(text or "", files or ())
-        _refuse_unseen_images(settings.target, start.prompts)
+        refuse_unseen_images(settings.target, start.prompts)
         loop = None
         if settings.toolbox is not None:
             loop = ToolLoop(settings.toolbox, self.header.session_id)
@@ -674,15 +671,6 @@ def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessag
     return replace(message, parts=(*files, *text_parts))
 
 
-def _refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
-    """Raise `FileRefused` where a prompt has an image and the model cannot see."""
-    is_blind = target.model is not None and target.model.is_blind
-    if is_blind and has_images(prompts):
-        words = f"{safe_line(target.model_id, limit=80)} cannot see images."
-        hint = "Choose a model with vision, or remove the image."
-        raise FileRefused(words, hint=hint, kind="no_vision")
-
-
 def _streaming_message(
     role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
 ) -> ChatMessage:
@@ -702,13 +690,3 @@ def _streaming_message(
         version=version,
         versions=version,
     )
-
-
-def _require_summary(answer: ChatMessage | None) -> ChatMessage:
-    """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
-    hint = "Nothing has changed; /compact tries again."
-    if answer is not None and answer.failure is not None:
-        raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
-    if answer is None or not answer.text.strip():
-        raise LMChatError("The model wrote no summary.", hint=hint)
-    return answer

@@ -26,9 +26,10 @@ class QueuedPrompt(Struct, frozen=True, kw_only=True):
 
     text: str
     is_held: bool = False
-    """Whether something failed while it waited: then a model that gets ready does not send it.
+    """Whether something failed while it waited.
 
-    The user can send it, and it is sent after the next turn that ends well.
+    Then it is not sent as soon as a model is ready, but by the user, or after the next turn that
+    ends well.
     """
 
 
@@ -57,7 +58,7 @@ class PromptQueue:
         self._prompts.insert(0, QueuedPrompt(text=text))
 
     def put_back(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Add prompts that were taken out before all that wait now."""
+        """Add prompts that were taken out, in front of those that have come since."""
         self._prompts[:0] = prompts
 
     def extend(self, prompts: Iterable[QueuedPrompt]) -> None:
