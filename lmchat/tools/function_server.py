@@ -20,23 +20,28 @@ from lmchat.tools.tool_host import START_S, SendReport, ToolReport
 
 
 class FunctionServer:
-    """Server of the functions of a file, which runs at the start; again if that has failed."""
+    """Server of the functions of a file, which is executed once, and again after a failure."""
 
     def __init__(self, path: Path, send: SendReport) -> None:
+        """Begin to execute the file."""
         self._path = path
         self._send = send
-        self._tools: dict[str, FunctionTool] = {}
+        self._tools: dict[str, FunctionTool] = {}  # by name
         self._error = ""
         self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
 
-    async def settled(self, *, again: bool) -> None:
-        """Return when the file has been executed."""
-        if again and self._loading.done() and not self._tools:
+    async def ensure_settled(self, *, restarts: bool) -> None:
+        """Wait until the file has been executed or has failed.
+
+        With `restarts`, a file that has failed before is executed again first.
+        """
+        if restarts and self._loading.done() and not self._tools:
             self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
         await asyncio.wait([self._loading])
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        await self.settled(again=True)
+        """Call a function; each of its errors is a result."""
+        await self.ensure_settled(restarts=True)
         if name not in self._tools:
             text = self._error or f"{self._path.name} has no function {name}."
             return ToolResult(text=text, is_error=True)
@@ -46,24 +51,27 @@ class FunctionServer:
             return ToolResult(text=error.message, is_error=True)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
             traceback.print_exc()
-            return ToolResult(text=self._with_line(error), is_error=True)
+            return ToolResult(text=self._describe_error(error), is_error=True)
 
     async def _load(self) -> None:
+        """Execute the file, collect its functions, and report them or the error."""
         state = ServerState.FAILED
         self._error = ""
         try:
             async with asyncio.timeout(START_S):
-                self._collect(await run_abandonable(partial(_execute, self._path)))
+                module = await run_abandonable(partial(_execute, self._path))
+            self._collect_tools(module)
             state = ServerState.READY
         except TimeoutError:
             self._error = f"{self._path.name} did not end within {START_S:g} s."
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
-            self._error = self._with_line(error)
+            self._error = self._describe_error(error)
         tools = tuple(function.tool for function in self._tools.values())
         server = ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)
         self._send(ToolReport(server=server))
 
-    def _collect(self, module: ModuleType) -> None:
+    def _collect_tools(self, module: ModuleType) -> None:
+        """Make tools of the functions; `_error` gets those that cannot be tools, with reasons."""
         errors: list[str] = []
         for name, value in vars(module).items():
             if not _is_public_function(module, name, value):
@@ -75,27 +83,31 @@ class FunctionServer:
                 errors.append(f"{self._path.name}, line {line}: {error.message_with_hint}")
         self._error = " ".join(errors)
 
-    def _with_line(self, error: BaseException) -> str:
-        """Return the words of an error with its line in the file."""
+    def _describe_error(self, error: BaseException) -> str:
+        """Return a sentence about an error, with the last line of the file that led to it."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(self._path)]
-        words = str(error)
+        reason = str(error)
         if isinstance(error, SyntaxError) and error.filename == str(self._path):
             lines = [error.lineno]
-            words = error.msg
-        place = f"{self._path.name}, line {lines[-1]}" if lines else self._path.name
-        sentence = f"{place}: {type(error).__name__}: {words or 'no reason given'}"
+            reason = error.msg
+        source = f"{self._path.name}, line {lines[-1]}" if lines else self._path.name
+        sentence = f"{source}: {type(error).__name__}: {reason or 'no reason given'}"
         return sentence.rstrip(".") + "."
 
 
 def _is_public_function(module: ModuleType, name: str, value: object) -> bool:
-    """Return whether a name of a file is that of a function which the file defines."""
+    """Return whether a name of a module is that of a public function defined in it.
+
+    Imported functions are none, nor is a second name of a function.
+    """
     if not isinstance(value, FunctionType) or name.startswith("_"):
         return False
     return value.__module__ == module.__name__ and value.__name__ == name
 
 
 def _execute(path: Path) -> ModuleType:
+    """Run a file as a module, and return it; it may import modules beside it."""
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = module  # dataclasses look there

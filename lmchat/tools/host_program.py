@@ -29,16 +29,12 @@ from lmchat.tools.tool_host import SERVERS_END_S, Order, Orders, ToolReport
 _LOG_BYTES = 1_000_000  # size at which the log is emptied
 
 
-def _without_surrogates(text: str) -> str:
-    """Replace what cannot be written as UTF-8: names of files may hold such bytes."""
-    return text.encode(errors="replace").decode()
-
-
 def main() -> None:
     """Run until stdin ends."""
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
-    # what functions read and print, and the programs that they start, must not meet the protocol
+    # Functions and the programs that they start get an empty stdin, and print into the log. They
+    # would disturb the protocol.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -49,33 +45,39 @@ def main() -> None:
 
 
 async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Follow the orders; the end of the loop cancels all tasks, and that ends the servers."""
+    """Read orders from `source` and follow them until it ends; reports go to `sink`.
+
+    `asyncio.run` then cancels all tasks, which ends the servers.
+    """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes] = asyncio.Queue()
 
-    def read() -> None:
+    def read_lines() -> None:
         with suppress(RuntimeError):  # the loop has ended
             for line in source:
                 loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, b"")
 
-    threading.Thread(target=read, daemon=True).start()  # on Windows, no loop can read such a pipe
+    # in a thread, as no event loop of Windows can read such a pipe
+    threading.Thread(target=read_lines, daemon=True).start()
     orders = msgspec.json.decode(await lines.get(), type=Orders)
     secrets = secrets_of(orders.servers)
     sys.stdout = sys.stderr = _Log(secrets)
     host = _Host(orders, secrets, sink)
     while line := await lines.get():
         host.follow(msgspec.json.decode(line, type=Order))
+    # a server that does not end must not delay the end of this process
     loop.call_later(SERVERS_END_S, os._exit, 1)
 
 
 class _Host:
-    """Servers of this process, and the orders that are worked on."""
+    """Servers of this process, and the tasks that work on orders."""
 
     def __init__(self, orders: Orders, secrets: tuple[str, ...], sink: BinaryIO) -> None:
+        """Start no MCP server yet; `secrets` are cut out of all errors."""
         self._secrets = secrets
         self._sink = sink
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the number of the order
         self._servers: dict[str, McpServer | FunctionServer] = {}
         for server in orders.servers:
             self._servers[server.name] = McpServer(server, orders, self._send)
@@ -83,31 +85,37 @@ class _Host:
             self._servers[FUNCTIONS] = FunctionServer(Path(orders.functions), self._send)
 
     def follow(self, order: Order) -> None:
-        """Begin the work on an order, or end that on a cancelled one."""
+        """Begin to work on an order, or cancel the work on it."""
         number = order.number
-        if not order.is_cancelled:
-            task = asyncio.create_task(self._answer(order), name=f"order {number}")
-            self._tasks[number] = task
-            task.add_done_callback(lambda _: self._tasks.pop(number))
-        elif number in self._tasks:
-            self._tasks[number].cancel()
+        if order.is_cancelled:
+            if number in self._tasks:
+                self._tasks[number].cancel()
+            return
+        task = asyncio.create_task(self._run_and_report(order), name=f"order {number}")
+        self._tasks[number] = task
+        task.add_done_callback(lambda _: self._tasks.pop(number))
 
-    async def _answer(self, order: Order) -> None:
-        result = await self._result_of(order)
+    async def _run_and_report(self, order: Order) -> None:
+        """Work on an order and send the result, cut and without secrets."""
+        result = await self._run(order)
         text = result.text
         if result.is_error:  # an error may quote the settings of its server
             text = without_secrets(text, self._secrets)
-        text = _without_surrogates(cut_result(text))
+        # lone surrogates, as in names of files, cannot be sent as UTF-8
+        text = cut_result(text).encode(errors="replace").decode()
         self._send(ToolReport(number=order.number, result=replace(result, text=text)))
 
-    async def _result_of(self, order: Order) -> ToolResult:
+    async def _run(self, order: Order) -> ToolResult:
+        """Call a tool and return its result; or start all servers, which has an empty result."""
         if order.server:
             return await self._servers[order.server].call(order.tool, order.arguments)
-        starts = [server.settled(again=order.again) for server in self._servers.values()]
+        servers = self._servers.values()
+        starts = [server.ensure_settled(restarts=order.restarts) for server in servers]
         await asyncio.gather(*starts)
         return ToolResult(text="")
 
     def _send(self, report: ToolReport) -> None:
+        """Send a report to the parent, without secrets in the error of a server."""
         if report.server is not None and report.server.error:
             error = without_secrets(report.server.error, self._secrets)
             report = replace(report, server=replace(report.server, error=error))
@@ -116,10 +124,10 @@ class _Host:
 
 
 class _Log(io.TextIOWrapper):
-    """The log, without secrets of the settings."""
+    """Text file for stderr, the log, which cuts out secrets of the settings."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
-        # open until the process ends
+        # it stays open until the process ends
         raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self._secrets = secrets

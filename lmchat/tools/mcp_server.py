@@ -29,81 +29,88 @@ from lmchat.text import safe_line
 from lmchat.tools.tool_host import SERVERS_END_S, START_S, Orders, SendReport, ToolReport
 
 MAX_LISTED = 1000  # tools of a server
-_LISTED_BYTES = 4 << 20  # definitions of all tools of a server
-_END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM
-_RELIST_S = 0.5  # between two listings of a server that reports a change of its tools all the time
+_LISTED_BYTES = 4 * 1024 * 1024  # definitions of all tools of a server
+_END_S = 0.4  # time for a server to end after the end of its stdin, and again after SIGTERM
+# Pause before tools are listed again, for a server that reports changes of them all the time.
+_RELIST_S = 0.5
 _PROBE_S = 5.0  # time for a server to show that it has not ended
-_SAID_CHARS = 300
-_LOST = ((-32000, "Connection closed"), (-32600, "Session terminated"))
-"""Errors of the SDK for a closed connection, and for a session over HTTP that has ended.
+_REASON_CHARS = 300
+_LOST_CONNECTION = ((-32000, "Connection closed"), (-32600, "Session terminated"))
+"""Code and message of errors of the SDK: a closed connection, an ended session over HTTP.
 
-A server may use their codes for its own errors, in other words.
+A server may use the same codes for its own errors, with other messages.
 """
 
 
 class McpServer:
-    """MCP server and its connection."""
+    """MCP server and its connection, which a task holds from its start to its end."""
 
     def __init__(self, settings: McpSettings, orders: Orders, send: SendReport) -> None:
+        """Start nothing yet; `send` sends a report to the parent."""
         self._settings = settings
         self._folder = orders.folder
         self._log = orders.log
         self._send = send
         self._task: asyncio.Task[None] | None = None
         self._state = ToolServer(name=settings.name)
-        self._client: Any = None  # while it is ready
-        self._settled = asyncio.Event()
-        self._woken = asyncio.Event()
-        """Set by a change of the tools, by a doubt whether it answers, by its end."""
+        self._client: Any = None  # of the SDK, while the server is ready
+        self._settled = asyncio.Event()  # set once the server is ready or has failed
+        self._must_check = asyncio.Event()
+        """Set when the tools have changed, when it is in doubt whether the server answers, and when
+        the server has ended. Then the task lists the tools again, or ends."""
 
-    async def settled(self, *, again: bool) -> None:
-        """Return when the server is ready or has failed.
+    async def ensure_settled(self, *, restarts: bool) -> None:
+        """Start the server if it has not been started, and wait until it is ready or has failed.
 
-        Starts it first, after a failure only if `again`.
+        With `restarts`, a server that has failed before is started again.
         """
         has_failed = self._settled.is_set() and self._client is None
-        if self._task is not None and again and has_failed:
+        if self._task is not None and restarts and has_failed:
             await asyncio.wait([self._task])
-        if self._task is None or (again and self._task.done()):
+        if self._task is None or (restarts and self._task.done()):
             self._settled.clear()
             self._task = asyncio.create_task(self._run(), name=self._settings.name)
         await self._settled.wait()
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
-        await self.settled(again=True)
+        """Call a tool; each error is a result. After a cancelled call, the server is probed."""
+        await self.ensure_settled(restarts=True)
         client = self._client
         if client is None:
             return ToolResult(text=self._state.error, is_error=True)
         try:
             result = await client.call_tool(tool, arguments)
         except asyncio.CancelledError:
-            self._woken.set()
+            self._must_check.set()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if not _is_lost(error) or await _is_connected(client):
+            has_ended = _is_lost_connection(error) and not await _is_connected(client)
+            if not has_ended:
                 return ToolResult(text=str(error), is_error=True)
             self._client = None
-            self._woken.set()
-            return ToolResult(text=self._ended, is_error=True)
-        return ToolResult(text=_text(result), is_error=result.is_error)
+            self._must_check.set()
+            return ToolResult(text=self._ended_sentence, is_error=True)
+        return ToolResult(text=_text_of(result), is_error=result.is_error)
 
     @property
-    def _ended(self) -> str:
+    def _ended_sentence(self) -> str:
         return f"The server {self._settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
+        """Run the server to its end, and report each of its states."""
         self._report(state=ServerState.STARTING, error="")
         try:
             await self._connect()
-            reason = self._ended
+            sentence = self._ended_sentence
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             traceback.print_exc()
-            reason = self._reason(error)
+            sentence = self._describe_failure(error)
         self._client = None
-        self._report(state=ServerState.FAILED, error=reason)
+        self._report(state=ServerState.FAILED, error=sentence)
         self._settled.set()
 
-    def _reason(self, error: BaseException) -> str:
+    def _describe_failure(self, error: BaseException) -> str:
+        """Return a sentence about an error that has ended the connection, with the next step."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         name = self._settings.name
@@ -117,54 +124,69 @@ class McpServer:
             reason = f"no answer within {START_S:g} s"
         else:
             words = str(error) or type(error).__name__
-            reason = safe_line(words, limit=_SAID_CHARS).rstrip(".")
+            reason = safe_line(words, limit=_REASON_CHARS).rstrip(".")
         sentence = f"The server {name} failed: {reason}."
         return f"{sentence} See {self._log}." if self._log else sentence
 
     async def _connect(self) -> None:
-        """Run the connection from its start to its end."""
-        import anyio
-        from mcp.client.client import Client
-        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
-        from mcp.shared.exceptions import MCPError
-        from mcp_types import Implementation, ToolListChangedNotification
+        """Run the connection from its start to its end; raises the errors of the SDK.
 
-        async def notice(message: Any) -> None:
-            if isinstance(message, ToolListChangedNotification):
-                self._woken.set()
+        Connecting and each listing of the tools have a time limit of `START_S`.
+        """
+        import anyio
 
         with anyio.fail_after(START_S) as limit:
             async with AsyncExitStack() as stack:
-                if self._settings.url:
-                    transport = await self._over_http(stack)
-                else:
-                    transport = self._over_pipes()
-                info = Implementation(name="lmchat", version=__version__)
-                client = Client(transport, cache=None, client_info=info, message_handler=notice)
-                await stack.enter_async_context(client)
-                session: Any = client.session
-                session.validate_tool_result = _accept_result
-                # older servers report changes without being asked
-                with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):
-                    await stack.enter_async_context(client.listen(tools_list_changed=True))
+                client = await self._open_client(stack)
                 while True:
-                    self._woken.clear()
+                    self._must_check.clear()
                     tools = await _tools_of(client, self._settings.name)
                     limit.deadline = math.inf
                     self._client = client
                     self._report(state=ServerState.READY, tools=tools)
                     self._settled.set()
-                    await self._woken.wait()
-                    if self._client is None:
+
+                    await self._must_check.wait()
+                    if self._client is None:  # `call` has found that the server has ended
                         return
                     await asyncio.sleep(_RELIST_S)
                     limit.deadline = anyio.current_time() + START_S
 
+    async def _open_client(self, stack: AsyncExitStack) -> Any:
+        """Connect to the server, and ask it to report changes of its tools.
+
+        Return the client of the SDK; leaving `stack` closes the connection.
+        """
+        from mcp.client.client import Client
+        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import Implementation, ToolListChangedNotification
+
+        async def note_change(message: Any) -> None:
+            if isinstance(message, ToolListChangedNotification):
+                self._must_check.set()
+
+        if self._settings.url:
+            transport = await self._connect_over_http(stack)
+        else:
+            transport = self._connect_over_pipes()
+        info = Implementation(name="lmchat", version=__version__)
+        client = Client(transport, cache=None, client_info=info, message_handler=note_change)
+        await stack.enter_async_context(client)
+        session: Any = client.session
+        session.validate_tool_result = _accept_result
+        # older servers, which cannot be asked, report changes anyway
+        with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):
+            await stack.enter_async_context(client.listen(tools_list_changed=True))
+        return client
+
     def _report(self, **changes: Any) -> None:
+        """Change fields of the state of the server, and send it to the parent."""
         self._state = replace(self._state, **changes)
         self._send(ToolReport(server=self._state))
 
-    async def _over_http(self, stack: AsyncExitStack) -> Any:
+    async def _connect_over_http(self, stack: AsyncExitStack) -> Any:
+        """Return the SDK's transport for a server with an address; `stack` closes its client."""
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
@@ -172,17 +194,20 @@ class McpServer:
         client = httpx2.AsyncClient(
             headers=self._settings.headers_env,
             follow_redirects=False,
-            # a proxy of the environment cannot reach this machine
+            # an address of this machine is not reached through the proxy of the environment
             trust_env=not Endpoint.parse(address).is_local,
             timeout=httpx2.Timeout(START_S, read=None),  # the parent limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
-    def _over_pipes(self) -> Any:
-        """Return the connection to the command, which ends with this process, however that ends."""
+    def _connect_over_pipes(self) -> Any:
+        """Return the SDK's transport for a server that is a command.
+
+        A watchdog ends the command when this process ends, in whatever way.
+        """
         from mcp.client import stdio
 
-        # more than the watchdog takes to end a server that ignores the end of its input
+        # more time than the watchdog needs to end a server that ignores the end of its input
         stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = SERVERS_END_S
         server = self._settings
         folder = Path(self._folder, Path(server.cwd).expanduser())
@@ -200,10 +225,10 @@ class McpServer:
 
 
 def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """Return the path of a program; raises `FileNotFoundError`.
+    """Return the path of the program of a command; raises `FileNotFoundError`.
 
-    A name is looked for in the absolute folders of `PATH`; a path is relative to the server's
-    folder.
+    A name without a folder is searched in the absolute folders of `PATH`; a path is relative to
+    `folder`. `environment` has the variables of the server's settings.
     """
     if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
         path = str(folder / command)
@@ -215,45 +240,50 @@ def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
 
 
 async def _accept_result(name: str, result: Any) -> None:
-    """Take the place of the SDK's check of a result against the schema of its tool.
+    """Accept each result, in place of the SDK's check against the schema of the tool.
 
-    lmchat shows results as text, and a slow pattern in a schema would stop the loop of all tools.
+    lmchat shows results as text. A slow pattern in a schema would block the event loop, and with it
+    all tools.
     """
 
 
-def _is_lost(error: Exception) -> bool:
-    return (getattr(error, "code", 0), str(error)) in _LOST
+def _is_lost_connection(error: Exception) -> bool:
+    return (getattr(error, "code", 0), str(error)) in _LOST_CONNECTION
 
 
 async def _is_connected(client: Any) -> bool:
-    """Return whether a server still answers, if with an error; a silent one has not ended."""
+    """Ask a server for its tools; return whether the connection still exists.
+
+    It does if the server answers with an error, or does not answer at all.
+    """
     try:
         async with asyncio.timeout(_PROBE_S):
             await client.list_tools()
     except TimeoutError:
         return True
     except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-        return not _is_lost(error)
+        return not _is_lost_connection(error)
     return True
 
 
 async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
-    """Return the tools of a server, page by page, up to a limit."""
+    """Read the tools of a server, page by page, up to `MAX_LISTED` and `_LISTED_BYTES`."""
     tools: list[Tool] = []
-    size = 0
-    cursor = None
+    size_bytes = 0
+    cursor = None  # of the next page
     while True:
         page = await client.list_tools(cursor=cursor)
-        for found in page.tools:
+        for definition in page.tools:
+            annotations = definition.annotations
             tool = Tool(
                 server=server,
-                name=found.name,
-                description=found.description or "",
-                schema=found.input_schema,
-                is_read_only=bool(found.annotations and found.annotations.read_only_hint),
+                name=definition.name,
+                description=definition.description or "",
+                schema=definition.input_schema,
+                is_read_only=annotations is not None and bool(annotations.read_only_hint),
             )
-            size += len(msgspec.json.encode(tool))
-            if len(tools) == MAX_LISTED or size > _LISTED_BYTES:
+            size_bytes += len(msgspec.json.encode(tool))
+            if len(tools) == MAX_LISTED or size_bytes > _LISTED_BYTES:
                 return tuple(tools)
             tools.append(tool)
         cursor = page.next_cursor
@@ -261,16 +291,22 @@ async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
             return tuple(tools)
 
 
-def _text(result: Any) -> str:
-    """Return the content of a result as text."""
-    parts = [_block_text(block.model_dump(by_alias=True, mode="json")) for block in result.content]
-    if not parts and result.structured_content is not None:
+def _text_of(result: Any) -> str:
+    """Return the content of a result of the SDK as text, or its structured content as JSON."""
+    blocks = [block.model_dump(by_alias=True, mode="json") for block in result.content]
+    if not blocks and result.structured_content is not None:
         return msgspec.json.encode(result.structured_content).decode()
-    return "\n".join(parts)
+    return "\n".join(_text_of_block(block) for block in blocks)
 
 
-def _block_text(block: dict[str, Any]) -> str:
-    inner = block.get("resource") or block
-    if "text" in inner:
-        return str(inner["text"])
-    return f"[{inner.get('mimeType') or block['type']}: {inner.get('uri') or 'not shown'}]"
+def _text_of_block(block: dict[str, Any]) -> str:
+    """Return the text of a block of content, or a line in brackets about a block without text.
+
+    For example `[image/png: not shown]`.
+    """
+    content = block.get("resource") or block
+    if "text" in content:
+        return str(content["text"])
+    media_type = content.get("mimeType") or block["type"]
+    address = content.get("uri") or "not shown"
+    return f"[{media_type}: {address}]"

@@ -11,16 +11,19 @@ from lmchat.config.settings import McpSettings
 from lmchat.text import without_secret
 
 _SECRET_NAME = re.compile(r"token|secret|passw|key|auth|credential|cookie|bearer", re.IGNORECASE)
-_LONG_PART = 16  # characters of a part of a path that may be a token
+_LONG_PART_CHARS = 16  # a part of a path that is as long may be a token
 
 
 def secrets_of(servers: Sequence[McpSettings]) -> tuple[str, ...]:
-    """Return the values of all servers, the longest first."""
+    """Return the secrets in the settings of all servers, the longest first.
+
+    That order matters where one is a part of another.
+    """
     secrets: set[str] = set()
     for server in servers:
-        values = list(_values_of(server))
-        secrets.update(values)
-        secrets.update(value.rpartition(" ")[2] for value in values)  # of "Bearer TOKEN"
+        for value in _possible_secrets(server):
+            _, _, last_word = value.rpartition(" ")
+            secrets.update((value, last_word))  # "Bearer TOKEN" and "TOKEN"
     return tuple(sorted(secrets, key=len, reverse=True))
 
 
@@ -31,35 +34,40 @@ def without_secrets(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def _values_of(server: McpSettings) -> Iterator[str]:
-    """Yield values of headers, variables, arguments and the address."""
-    yield from (server.headers_env or {}).values()
+def _possible_secrets(server: McpSettings) -> Iterator[str]:
+    """Yield what may be secret in headers, variables, arguments and the address of a server."""
+    yield from (server.headers_env or {}).values()  # here these are the values of the headers
     for name, value in (server.env or {}).items():
         if _SECRET_NAME.search(name):
             yield value
-    yield from _of_arguments(server.args)
-    yield from _of_address(server.url)
+    yield from _secrets_in_arguments(server.args)
+    yield from _secrets_in_address(server.url)
 
 
-def _of_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
-    """Yield what follows a name like `--token`, behind `=` or `:` or as the next argument."""
-    before = ""
+def _secrets_in_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
+    """Yield what follows a name like `token`: `--token=SECRET`, `token:SECRET`, `--token SECRET`.
+
+    Also yield secrets in arguments that are addresses.
+    """
+    previous = ""
     for argument in arguments:
         name, _, value = argument.replace(":", "=", 1).partition("=")
-        is_flag = before.startswith("-") and "=" not in before
+        follows_flag = previous.startswith("-") and "=" not in previous
         if value and _SECRET_NAME.search(name):
+            # not `value`, in which a colon may have been replaced
             yield argument[len(name) + 1 :].strip()
-        elif is_flag and _SECRET_NAME.search(before):
+        elif follows_flag and _SECRET_NAME.search(previous):
             yield argument
-        yield from _of_address(argument)
-        before = argument
+        yield from _secrets_in_address(argument)
+        previous = argument
 
 
-def _of_address(text: str) -> Iterator[str]:
+def _secrets_in_address(text: str) -> Iterator[str]:
+    """Yield the password, the values of the query, and long parts of the path of a URL."""
     if "://" not in text:
         return
-    with suppress(ValueError):  # no address
+    with suppress(ValueError):  # not a valid URL
         parts = urlsplit(text)
         yield parts.password or ""
         yield from (value for _, value in parse_qsl(parts.query))
-        yield from (part for part in parts.path.split("/") if len(part) >= _LONG_PART)
+        yield from (part for part in parts.path.split("/") if len(part) >= _LONG_PART_CHARS)

@@ -33,40 +33,42 @@ from lmchat.text import header_value
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 SERVERS_END_S = 2.0  # time for the servers of the child to end
-_LISTING_S = START_S + 15.0  # the child starts first, or ends a server that starts again
-_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end by the end of its input
+# Time to start all servers: before that, the child itself may have to start, or a failed server
+# to end.
+_LISTING_S = START_S + 15.0
+_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end after the end of its input
 _TERMINATE_S = 0.5  # time for the child to end after SIGTERM
-_END_S = 4.0  # time for its watchdog, which ends it by force
-_LINE_BYTES = 16 << 20  # largest message between parent and child
+_END_S = 4.0  # time for its watchdog, which kills the child after these
+_LINE_BYTES = 16 * 1024 * 1024  # longest message from the child
 
 
 class Orders(Struct, frozen=True, kw_only=True):
-    """First line of the parent: what to run."""
+    """First message of the parent: what the child may run."""
 
     servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
-    functions: str = ""  # file
+    functions: str = ""  # path of the file of functions, if there is one
     folder: str = ""  # in which the servers start, unless they have a folder of their own
-    log: str = ""  # file, named in errors; empty where nothing is kept
+    log: str = ""  # path of the log, which errors name; empty without a log
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """Call of a tool, or its end.
+    """Further message of the parent: call a tool, start all servers, or cancel an earlier order.
 
-    Without a server, all servers are started, also failed ones if `again`.
+    Without a server, all servers are started, also failed ones if `restarts`.
     """
 
     number: int
     server: str = ""
     tool: str = ""
     arguments: dict[str, Any] = {}
-    again: bool = False
-    is_cancelled: bool = False
+    restarts: bool = False
+    is_cancelled: bool = False  # the order with this number is cancelled
 
 
 class ToolReport(Struct, frozen=True, kw_only=True):
-    """Result of an order, or change of a server."""
+    """Message of the child: the result of an order, or the new state of a server."""
 
-    number: int = 0
+    number: int = 0  # of the order
     result: ToolResult | None = None
     server: ToolServer | None = None
 
@@ -88,20 +90,24 @@ class McpHost:
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
     ) -> None:
-        """Start nothing yet; without `keeps_log`, what tools print is dropped."""
+        """Start nothing yet.
+
+        `functions` is the file of functions, which may be missing. Without `keeps_log`, what tools
+        print is dropped. `check_address` raises `LMChatError` for an address that is not allowed.
+        """
         self._settings = tuple(server for server in servers if server.enabled)
         self._functions = functions
         self._folder = folder.absolute()
         self._log_file = log_file
         self._keeps_log = keeps_log
         self._environ = environ
-        self._check_address = check_address  # raises `LMChatError`
-        self._starting = asyncio.Lock()
+        self._check_address = check_address
+        self._starting = asyncio.Lock()  # held while the child starts or ends
         self._child: ChildProcess | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._run: list[str] = []  # servers of the child
-        self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
+        self._server_names: list[str] = []  # of the child
+        self._order_numbers = count(1)
+        self._results: dict[int, asyncio.Future[ToolResult]] = {}  # awaited ones, by order number
         self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
 
     @property
@@ -109,26 +115,31 @@ class McpHost:
         return with_wire_names(self._reported.values())
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        child = await self._running_child()
+        """Start all servers, failed ones only if `again`, and return them with their tools.
+
+        A child that does not answer is ended: something in it blocks all tools.
+        """
+        child = await self._ensure_child()
         if child is None:
             return self.servers
         try:
             async with asyncio.timeout(_LISTING_S):
-                await self._ask(child, again=again)
-        except TimeoutError:  # a server or function holds up the child, and with it all tools
+                await self._send_order(child, restarts=again)
+        except TimeoutError:
             await self.aclose()
-            for name in self._run:
-                self._fail(name, HOST_SILENT)
+            for name in self._server_names:
+                self._mark_failed(name, HOST_SILENT)
         return self.servers
 
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
     ) -> ToolResult:
+        """Call a tool, and return its result or an error as a result."""
         try:
             async with asyncio.timeout(timeout_s):
-                child = await self._running_child()
-                if child is not None and tool.server in self._run:
-                    return await self._ask(
+                child = await self._ensure_child()
+                if child is not None and tool.server in self._server_names:
+                    return await self._send_order(
                         child, server=tool.server, tool=tool.name, arguments=dict(arguments)
                     )
         except TimeoutError:
@@ -144,34 +155,37 @@ class McpHost:
             if self._child is None or self._reader is None:
                 return
             self._child.close_input()
-            _, late = await asyncio.wait([self._reader], timeout=_END_S)
-            if late:
+            _, still_running = await asyncio.wait([self._reader], timeout=_END_S)
+            if still_running:
                 self._child.terminate()
                 await self._reader
 
-    async def _running_child(self) -> ChildProcess | None:
-        """Return the child, started if it does not run; None where nothing can run."""
+    async def _ensure_child(self) -> ChildProcess | None:
+        """Return the child, which is started if it does not run; None where nothing can run."""
         async with self._starting:
             if self._child is not None:
                 return self._child
-            orders = await asyncio.to_thread(self._orders)
-            self._run = [server.name for server in orders.servers]
+            orders = await asyncio.to_thread(self._prepare_orders)
+            self._server_names = [server.name for server in orders.servers]
             if orders.functions:
-                self._run.append(FUNCTIONS)
-            if not self._run:
+                self._server_names.append(FUNCTIONS)
+            if not self._server_names:
                 return None
+
             try:
                 child = await self._start()
             except OSError as error:
-                for name in self._run:
-                    self._fail(name, f"The tool host cannot start: {error.strerror or error}.")
+                reason = f"The tool host cannot start: {error.strerror or error}."
+                for name in self._server_names:
+                    self._mark_failed(name, reason)
                 return None
             child.send_line(orders)
             self._child = child
-            self._reader = asyncio.create_task(self._read(child), name="tool host")
+            self._reader = asyncio.create_task(self._read_reports(child), name="tool host")
             return child
 
     async def _start(self) -> ChildProcess:
+        """Start the child under a watchdog, with its stderr in the log; raises `OSError`."""
         log = await asyncio.to_thread(self._open_log)
         command = own_program("lmchat.tools.host_program")
         try:
@@ -186,21 +200,22 @@ class McpHost:
             os.close(log)
 
     def _open_log(self) -> int:
+        """Return the descriptor of a new log, or of the null device where no log is kept."""
         if self._keeps_log:
             return begin_log(self._log_file)
         ensure_folder(self._log_file.parent)
         return os.open(os.devnull, os.O_RDWR | OPEN_FLAGS)
 
-    def _orders(self) -> Orders:
-        """Return what may run; the other servers have failed."""
-        servers = []
+    def _prepare_orders(self) -> Orders:
+        """Return what may run, and mark the other servers as failed."""
+        servers: list[McpSettings] = []
         for server in self._settings:
             try:
                 if server.url:
                     self._check_address(server.url)
-                servers.append(replace(server, headers_env=self._headers(server)))
+                servers.append(replace(server, headers_env=self._header_values(server)))
             except LMChatError as error:
-                self._fail(server.name, error.message_with_hint)
+                self._mark_failed(server.name, error.message_with_hint)
         return Orders(
             servers=tuple(servers),
             functions=str(self._functions) if self._functions.is_file() else "",
@@ -208,9 +223,13 @@ class McpHost:
             log=str(self._log_file) if self._keeps_log else "",
         )
 
-    def _headers(self, server: McpSettings) -> dict[str, str]:
-        """Return the headers of a server by name; raises `LMChatError` without their values."""
-        headers = {}
+    def _header_values(self, server: McpSettings) -> dict[str, str]:
+        """Return the values of a server's headers by name, from variables of the environment.
+
+        Raises `LMChatError` where a value is missing or invalid, or would go to a program of
+        another user.
+        """
+        headers: dict[str, str] = {}
         for header, variable in (server.headers_env or {}).items():
             subject = f"The environment variable {variable} of the server {server.name}"
             if variable not in self._environ:
@@ -221,22 +240,22 @@ class McpHost:
                 reason = f"{subject} {error}, which no header can hold."
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
         if headers and server.url:
-            _require_own_port(server)
+            _refuse_port_of_other_user(server)
         return headers
 
-    def _fail(self, name: str, why: str) -> None:
-        """Note that a server has failed; its tools stay known, since a call starts it again."""
-        known = self._reported.get(name, ToolServer(name=name))
-        self._reported[name] = replace(known, state=ServerState.FAILED, error=why)
+    def _mark_failed(self, name: str, reason: str) -> None:
+        """Mark a server as failed; it keeps its tools, since a call of them starts it again."""
+        server = self._reported.get(name, ToolServer(name=name))
+        self._reported[name] = replace(server, state=ServerState.FAILED, error=reason)
 
-    async def _ask(self, child: ChildProcess, **order: Any) -> ToolResult:
-        """Send an order and wait for its result; cancelling cancels it."""
-        waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
-        number = next(self._numbers)
+    async def _send_order(self, child: ChildProcess, **order: Any) -> ToolResult:
+        """Send an order, given by its fields, and wait for its result; cancelling cancels it."""
+        result: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
+        number = next(self._order_numbers)
         try:
             child.send_line(Order(number=number, **order))
-            self._waiting[number] = waiting
-            return await waiting
+            self._results[number] = result
+            return await result
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
         except asyncio.CancelledError:
@@ -244,29 +263,35 @@ class McpHost:
                 child.send_line(Order(number=number, is_cancelled=True))
             raise
         finally:
-            self._waiting.pop(number, None)
+            self._results.pop(number, None)
 
-    async def _read(self, child: ChildProcess) -> None:
-        """Read what the child reports until it ends."""
-        with suppress(ValueError):  # too long, or no report: a library has printed it
+    async def _read_reports(self, child: ChildProcess) -> None:
+        """Read what the child reports until it ends; all that is awaited then fails."""
+        with suppress(ValueError):  # a line that is too long or no report: a library printed it
             while (report := await child.receive_line(ToolReport)) is not None:
-                if report.server is not None:
-                    self._reported[report.server.name] = report.server
-                waiting = self._waiting.get(report.number)
-                if waiting is not None and report.result is not None and not waiting.done():
-                    waiting.set_result(report.result)
-        child.terminate()  # it ends the child, and the programs that functions have started
+                self._take_report(report)
+        # This ends the watchdog, which ends the child and programs that functions have started.
+        child.terminate()
         await child.wait()
         self._child = None
-        for name in self._run:
-            self._fail(name, "The tool host ended. It starts again when a tool is used.")
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                text = "The tool host ended while this tool ran."
-                waiting.set_result(ToolResult(text=text, is_error=True))
+
+        for name in self._server_names:
+            self._mark_failed(name, "The tool host ended. It starts again when a tool is used.")
+        text = "The tool host ended while this tool ran."
+        for result in self._results.values():
+            if not result.done():
+                result.set_result(ToolResult(text=text, is_error=True))
+
+    def _take_report(self, report: ToolReport) -> None:
+        """Keep the new state of a server, or hand a result to the caller that awaits it."""
+        if report.server is not None:
+            self._reported[report.server.name] = report.server
+        result = self._results.get(report.number)
+        if result is not None and report.result is not None and not result.done():
+            result.set_result(report.result)
 
 
-def _require_own_port(server: McpSettings) -> None:
+def _refuse_port_of_other_user(server: McpSettings) -> None:
     """Raise `LMChatError` where the headers of a server would go to a program of another user."""
     endpoint = Endpoint.parse(server.url)
     if not endpoint.is_loopback or endpoint.scheme != "http":
