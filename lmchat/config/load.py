@@ -171,7 +171,7 @@ def _value_from_text(row: Row, text: str) -> object:
     Text that should be a number and is none is returned as it is: `Row.fault` then refuses it.
     """
     if row.name == "system_prompt":
-        return text
+        return text  # its blanks belong to it
     if row.type in (int, float):
         with suppress(ValueError):
             return row.type(text)

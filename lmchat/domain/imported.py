@@ -75,7 +75,7 @@ def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> Chat
         for part in message.parts
         if not isinstance(part, ToolCallPart) or _call_key(part) in calls_with_result
     )
-    if not parts and message.failure is None:
+    if not parts and message.failure is None:  # an error is shown, so its message is kept
         return None
     return replace(message, parts=parts)
 

@@ -37,6 +37,7 @@ class AnswerState(StrEnum):
 
 
 _NORMAL_ENDS = ("stop", "tool_calls")  # finish reasons of a complete answer
+_MAX_NAME_CHARS = 200  # of a file's name on the screen
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
 
@@ -109,7 +110,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         """Name, size and pixels, as `cat.png (1.2 MB, 800×600)`."""
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = size_text(self.size, is_exact=True).replace(GAP, " ")
-        return f"{safe_line(self.name, limit=200)} ({size}{pixels})"
+        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart

@@ -131,8 +131,10 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
         listed = find_model(model, models)
         if listed is not None:
             return listed
-        is_refused = _find_non_chat_model(candidate, model) or _lacks(candidate, model)
-        return None if is_refused else _unlisted_model(model, candidate)
+        cannot_be_used = _find_non_chat_model(candidate, model) is not None
+        if cannot_be_used or _lacks(candidate, model):
+            return None
+        return _unlisted_model(model, candidate)
 
     if remembered.endpoint == candidate.server_id:
         last = find_model(remembered.model, models)

@@ -82,7 +82,7 @@ def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
     return _is_demo_file(folder / demo.file_name, demo)
 
 
-async def fetch(
+async def fetch_demo_model(
     demo: DemoModel,
     folder: Path,
     environ: Mapping[str, str],

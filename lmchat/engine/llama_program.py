@@ -76,7 +76,7 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
     params.hostnames = ["127.0.0.1"]
     params.port = order["port"]
     params.api_keys = [order["key"]] if order["key"] else []
-    params.n_parallel = 1
+    params.n_parallel = 1  # one answer at a time, with the whole window
     params.n_ctx = order["context"]
     params.n_batch = _BATCH
     params.cache_ram_mib = _CACHE_MIB

@@ -12,7 +12,7 @@ from pathlib import Path
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
-from lmchat.engine.download import SMOLLM2, fetch
+from lmchat.engine.download import SMOLLM2, fetch_demo_model
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.memory import size_warning
 from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
@@ -85,7 +85,7 @@ class LocalEngine:
 
     async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
-        await fetch(SMOLLM2, self._folder, self._environ, report)
+        await fetch_demo_model(SMOLLM2, self._folder, self._environ, report)
         self._files = None  # search again: there is one more
         return SMOLLM2.file_in(self._folder)
 

@@ -155,7 +155,7 @@ def code_blocks(text: str) -> list[str]:
         lead = _LEAD.match(line)
         lead_width = lead.end() if lead else 0
         fence = opening_fence(line[lead_width:])
-        if fence is not None:
+        if fence is not None:  # the loop continues behind the block
             blocks.append("\n".join(_take_block(fence, lines, lead_width)))
     return [block for block in blocks if block.strip()]
 

