@@ -62,7 +62,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     param = _first_text(facts.get("param"), outer.get("param"), invalid_param)
     code = facts.get("code", facts.get("status", outer.get("code")))
     return ErrorBody(
-        # the key goes first: half a key could remain in a shortened message
+        # The key is cut out before the message is shortened, which could leave half of a key.
         message=clean(without_secret(message, key)),
         code=_as_safe_text(code),
         type=clean(error_type),

@@ -37,18 +37,18 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
         if proven := _proven_by(opening):
             return proven, True
 
-    listed = await api.get("/v1/models")
-    if proven := _proven_by(listed):
+    models_reply = await api.get("/v1/models")
+    if proven := _proven_by(models_reply):
         return proven, True
 
-    suspect = _suspect(listed) or expected
+    suspect = _suspected_by(models_reply) or expected
     can_confirm = suspect.confirm_path not in ("", expected.opening_path)
     if can_confirm and api.requests_left > 0:
         confirmation = await api.get(suspect.confirm_path)
         if suspect.is_confirmed_by(confirmation):
             return suspect, True
 
-    has_list = listed.is_good and isinstance(listed.object.get("data"), list)
+    has_list = models_reply.is_good and isinstance(models_reply.object.get("data"), list)
     if has_list:
         return UNKNOWN, False
     return expected, False
@@ -73,9 +73,9 @@ def _proven_by(reply: Reply) -> Server | None:
     return None
 
 
-def _suspect(listed: Reply) -> Server | None:
+def _suspected_by(models_reply: Reply) -> Server | None:
     """Return a product that the list of models makes likely, and that a request can confirm."""
     for server in SERVERS:
-        if server.confirm_path and server.is_suspected_by(listed):
+        if server.confirm_path and server.is_suspected_by(models_reply):
             return server
     return None

@@ -129,13 +129,13 @@ class IdleTimeout:
         """Return the error of a limit that is reached, else post a stall if there is one."""
         limits = self._timeouts
         waited_s = self._loop.time() - self._awaits_token_since_s
-        if not self._has_token and 0 < limits.first_token_s <= waited_s:
-            return no_token(limits.first_token_s)
+        if not self._has_token and _is_over(limits.first_token_s, waited_s):
+            return no_token_error(limits.first_token_s)
         if self._last_data_s is None:
             return None
-        if 0 < limits.give_up_after_s <= self._silent_s:
-            return self._given_up()
-        if 0 < limits.stalled_after_s <= self._silent_s:
+        if _is_over(limits.give_up_after_s, self._silent_s):
+            return self._give_up_error()
+        if _is_over(limits.stalled_after_s, self._silent_s):
             self._post(StreamStalled(silent_s=self._silent_s))
         return None
 
@@ -149,13 +149,7 @@ class IdleTimeout:
         if self._silent_s < PROBE_AFTER_S or now_s < self._next_probe_s:
             return None
         self._next_probe_s = now_s + PROBE_AFTER_S
-        try:
-            async with asyncio.timeout(PROBE_S):
-                has_answered = await is_alive()
-        except TimeoutError:
-            has_answered = False
-
-        if has_answered:
+        if await _answers_in_time(is_alive):
             self._last_alive_s = now_s
             if self._is_gone:
                 self._post(LifeSign())
@@ -163,12 +157,13 @@ class IdleTimeout:
             return None
         if self._silent_s < PROBE_AFTER_S:  # bytes have arrived while it was asked
             return None
+
         self._is_gone = True
         self._post(StreamStalled(silent_s=self._silent_s))
         gone_s = min(self._silent_s, self._loop.time() - self._last_alive_s)
-        return self._given_up() if 0 < self._timeouts.give_up_after_s <= gone_s else None
+        return self._give_up_error() if _is_over(self._timeouts.give_up_after_s, gone_s) else None
 
-    def _given_up(self) -> LMChatError:
+    def _give_up_error(self) -> LMChatError:
         """Return the error for a server that is silent for too long, before or in its answer."""
         give_up_s = self._timeouts.give_up_after_s
         if self._last_data_s is None:
@@ -183,7 +178,21 @@ class IdleTimeout:
         )
 
 
-def no_token(first_token_s: float) -> ServerUnavailable:
+def _is_over(limit_s: float, elapsed_s: float) -> bool:
+    """Whether a limit is reached; 0 means that there is no limit."""
+    return 0 < limit_s <= elapsed_s
+
+
+async def _answers_in_time(is_alive: IsAlive) -> bool:
+    """Ask the server for a sign of life; no reply within `PROBE_S` counts as none."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            return await is_alive()
+    except TimeoutError:
+        return False
+
+
+def no_token_error(first_token_s: float) -> ServerUnavailable:
     """Return the error for a first token that did not come in time."""
     return ServerUnavailable(
         f"Request timeout: no token arrived within {first_token_s:g} s.",
@@ -282,9 +291,9 @@ class Loading:
         limits = self._timeouts
         loading_s = self._loop.time() - begun_s
         unconfirmed_s = self._loop.time() - self._last_confirmed_s
-        if 0 < limits.first_token_s <= loading_s:
-            raise no_token(limits.first_token_s)
-        if 0 < UNCONFIRMED_FACTOR * limits.give_up_after_s <= unconfirmed_s:
+        if _is_over(limits.first_token_s, loading_s):
+            raise no_token_error(limits.first_token_s)
+        if _is_over(UNCONFIRMED_FACTOR * limits.give_up_after_s, unconfirmed_s):
             raise ServerUnavailable(
                 f"The server has been loading the model for {round(loading_s / 60)} minutes.",
                 kind="loading",

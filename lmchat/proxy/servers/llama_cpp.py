@@ -98,6 +98,7 @@ class LlamaCpp(Server):
         state = LoadState.LOADED
         if status:
             state = _STATES.get(str_or_empty(status.get("value")), LoadState.UNKNOWN)
+        trained_context = count_or_none(meta.get("n_ctx_train"))
         context = count_or_none(meta.get("n_ctx"))
         if context is None:
             context = _command_line_number(status, "--ctx-size")
@@ -108,8 +109,7 @@ class LlamaCpp(Server):
             params=params_text(meta.get("n_params")),
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,
-            context_max=count_or_none(meta.get("n_ctx_train"))
-            or count_or_none(row.get("context_length")),
+            context_max=trained_context or count_or_none(row.get("context_length")),
             size_bytes=count_or_none(meta.get("size")),
             capabilities=capabilities(vision=has_word(inputs, "image")),
             is_blind=lacks_word(inputs, "image"),
@@ -130,11 +130,16 @@ class LlamaCpp(Server):
         options: LoadOptions,  # noqa: ARG002 - it takes none
         on_progress: OnProgress,
     ) -> None:
-        """Load or wake a model; the router answers before that is done, so its state is polled."""
+        """Load or wake a model.
+
+        A router answers the request to load at once, so the model is polled until it is loaded.
+        Cancelling stops the loading, unless another program had begun it.
+        """
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
             self.require_done(api, await api.post(_WAKE, body), "load")
             return
+
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             reply = await api.post(_LOAD, {"model": model.model_id})
             is_our_load = "already" not in str(reply.object.get("error", ""))
@@ -144,10 +149,14 @@ class LlamaCpp(Server):
                 await self._wait_until_loaded(api, model)
             except asyncio.CancelledError:
                 if is_our_load:
-                    with suppress(TimeoutError, LMChatError):
-                        async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
-                            await api.post(_UNLOAD, {"model": model.model_id})
+                    await self._stop_loading(api, model)
                 raise
+
+    async def _stop_loading(self, api: ServerApi, model: ModelInfo) -> None:
+        """Ask the router to unload a model that still loads; errors do not matter."""
+        with suppress(TimeoutError, LMChatError):
+            async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
+                await api.post(_UNLOAD, {"model": model.model_id})
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
         """Poll a model until its process runs; raise `ServerRejected` if loading fails."""
