@@ -55,7 +55,7 @@ async def found(make_client):
         yield one, ports
 
 
-def _body(server):
+def _last_request_body(server):
     return server.seen(CHAT)[-1].json
 
 
@@ -98,7 +98,7 @@ async def test_messages_may_be_pairs_mappings_or_messages(server, client):
             ("user", "And?"),
         ]
     )
-    assert [(one["role"], one["content"]) for one in _body(server)["messages"]] == [
+    assert [(one["role"], one["content"]) for one in _last_request_body(server)["messages"]] == [
         *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?"))
     ]
     assert isinstance(first.message, ChatMessage)
@@ -138,11 +138,11 @@ async def test_a_model_that_only_makes_decisions_is_refused_unsent(server):
 
 async def test_options_are_sent_only_where_they_are_set(server, client):
     await client.chat("Hi", temperature=0, stop=("\n",), max_tokens=5)
-    body = _body(server)
+    body = _last_request_body(server)
     assert (body["temperature"], body["stop"], body["max_tokens"]) == (0, ["\n"], 5)
     assert "top_p" not in body
     await client.chat("Hi", model="other")
-    assert _body(server)["model"] == "other"
+    assert _last_request_body(server)["model"] == "other"
 
 
 def test_every_way_to_choose_words_is_an_option():
@@ -281,7 +281,7 @@ def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def _calls(name: str, *arguments: str):
+def _reply_with_calls(name: str, *arguments: str):
     calls = [
         {"index": index, "id": f"c{index}", "function": {"name": name, "arguments": text}}
         for index, text in enumerate(arguments)
@@ -296,7 +296,7 @@ async def test_functions_run_when_the_model_calls_them_and_their_results_or_erro
         """Divide a whole."""
         return whole / parts
 
-    asked = _calls("share", '{"whole": 3}', '{"whole": 1, "parts": 0}', '{"whole": "x"}')
+    asked = _reply_with_calls("share", '{"whole": 3}', '{"whole": 1, "parts": 0}', '{"whole": "x"}')
     server.on(CHAT, asked, sse(delta("1.5 each."), finish(), DONE))
     answer = await client.chat("Share 3", tools=[share])
     assert answer.text == "1.5 each."
@@ -308,7 +308,7 @@ async def test_functions_run_when_the_model_calls_them_and_their_results_or_erro
     offered = server.seen(CHAT)[0].json["tools"][0]
     assert (offered["type"], offered["function"]["name"]) == ("function", "share")
     assert offered["function"]["parameters"]["required"] == ["whole"]
-    asked, *told = _body(server)["messages"][1:]
+    asked, *told = _last_request_body(server)["messages"][1:]
     assert [call["function"]["arguments"] for call in asked["tool_calls"]][:1] == ['{"whole": 3}']
     assert [(one["role"], one["tool_call_id"]) for one in told] == [
         ("tool", f"c{n}") for n in range(3)
@@ -329,7 +329,7 @@ async def test_the_thought_before_a_call_goes_back_with_it(server):
     async with Client(server.url) as client:
         answer = await client.chat("What time is it?", tools=[now])
     assert answer.text == "Noon."
-    assert _body(server)["messages"][1]["reasoning_content"] == "A clock!"
+    assert _last_request_body(server)["messages"][1]["reasoning_content"] == "A clock!"
 
 
 async def test_functions_that_are_called_without_end_are_an_error(server, client):
@@ -337,6 +337,6 @@ async def test_functions_that_are_called_without_end_are_an_error(server, client
         """Ask again."""
         return ""
 
-    server.on(CHAT, _calls("again", "{}"))
+    server.on(CHAT, _reply_with_calls("again", "{}"))
     with pytest.raises(LMChatError, match="The model called tools 10 times without an answer"):
         await client.chat("Hi", tools=[again])

@@ -26,7 +26,7 @@ WORDS = "abcdefghijklmnopqrst"
 OTHERS = ("usage", "error", "error_message", "prompt_progress", "stats", "model", "x")
 
 
-def data(event: dict) -> bytes:
+def sse_event(event: dict) -> bytes:
     return b"data: " + json.dumps(event).encode() + b"\n\n"
 
 
@@ -116,10 +116,10 @@ def read(
         error = (type(problem), str(problem), getattr(problem, "details", ""))
     reader.close()
     ending = (reader.has_done, reader.has_token, reader.finish_reason)
-    return joined(out), error, ending
+    return with_joined_texts(out), error, ending
 
 
-def joined(events):
+def with_joined_texts(events):
     found = []
     for event in events:
         last = found[-1] if found else None
@@ -132,7 +132,7 @@ def joined(events):
     return found
 
 
-def cut(whole: bytes, places: set[int]) -> list[bytes]:
+def cut_at(whole: bytes, places: set[int]) -> list[bytes]:
     cuts = sorted(place % (len(whole) + 1) for place in places)
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
@@ -148,7 +148,7 @@ def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(
     same = [b"data: " + frame.replace(b"%b", change) + b"\n\n" for change in [b"a", *changes]]
     place = data.draw(st.integers(0, len(same)))
     whole = b"".join([*same[:place], *pieces, *same])
-    parts = cut(whole, data.draw(st.sets(st.integers(0, 4000), max_size=2)))
+    parts = cut_at(whole, data.draw(st.sets(st.integers(0, 4000), max_size=2)))
     assert read(parts, is_bulk=True, **how) == read(parts, is_bulk=False, **how)
 
 
@@ -156,12 +156,12 @@ def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(
 @pytest.mark.parametrize(("place", "name"), FIELDS)
 def test_chunks_with_one_odd_field_are_read_as_the_tolerant_reader_reads_them(place, name):
     for value in VALUES:
-        whole = b"".join(data(changed(delta(word), place, name, value)) for word in WORDS)
+        whole = b"".join(sse_event(changed(delta(word), place, name, value)) for word in WORDS)
         assert read([whole], is_bulk=True) == read([whole], is_bulk=False), value
 
 
 def test_another_field_that_begins_as_the_text_does_is_not_the_text():
-    whole = b"".join(data({"x": word} | delta("a")) for word in WORDS)
+    whole = b"".join(sse_event({"x": word} | delta("a")) for word in WORDS)
     assert read([whole], is_bulk=True) == read([whole], is_bulk=False)
 
 
@@ -174,7 +174,7 @@ def test_what_stands_in_a_frame_is_read_as_each_text_alone_or_not_at_all(changes
 
 
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
-    whole = b"".join(data(delta(f"{n} ")) for n in range(100))
+    whole = b"".join(sse_event(delta(f"{n} ")) for n in range(100))
     out = []
     reader = ChunkReader(refused, out.append)
     for event in SseReader().feed(whole):
@@ -204,7 +204,9 @@ def chunked(*parts: bytes) -> bytes:
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
-    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold()))
+    server.on(
+        CHAT, raw_reply(HEAD + chunked(sse_event(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold())
+    )
     events, error = await events_of(client, ask(server))
     assert error is None
     assert text_of(events) == "Hi"
@@ -214,14 +216,17 @@ async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, cl
     ("behind", "kind"),
     [
         (b"zz\r\n", StreamInterrupted),
-        (chunked(data({"error": {"message": "no memory"}})), ServerRejected),
+        (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
         (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
     ],
     ids=["broken chunks of HTTP", "an error in the stream", "no JSON"],
 )
 async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, behind, kind):
     server.on(
-        CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold())
+        CHAT,
+        raw_reply(
+            HEAD + chunked(sse_event(delta("one ")), sse_event(delta("two"))) + behind, Hold()
+        ),
     )
     events, error = await events_of(client, ask(server))
     assert isinstance(error, kind)
@@ -233,7 +238,7 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, be
 
 async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
     server.on(
-        CHAT, raw_reply(HEAD + chunked(*(data(delta("x" * 50)) for _ in range(2_000))), Hold())
+        CHAT, raw_reply(HEAD + chunked(*(sse_event(delta("x" * 50)) for _ in range(2_000))), Hold())
     )
     async with aclosing(client.stream(ask(server))) as stream:
         async for event in stream:

@@ -34,7 +34,7 @@ def as_delivered(monkeypatch):
 
 
 @contextmanager
-def showing(certificate: str):
+def server_with_certificate(certificate: str):
     with ScriptedServer(certificate=certificate) as server:
         yield plain(server, "tiny")
 
@@ -54,7 +54,7 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     if is_variable:
         monkeypatch.setenv("SSL_CERT_FILE", ca_file)
     client = make_client(key="sk-1", ca_file="" if is_variable else ca_file)
-    with showing(certificate) as server:
+    with server_with_certificate(certificate) as server:
         endpoint = Endpoint.parse(f"https://{host}:{server.port}")
         assert (await client.check(endpoint)).verdict is Verdict.READY
         _, error = await events_of(client, ask(endpoint))
@@ -75,7 +75,7 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
     make_client, certificate, message, hint
 ):
     client = make_client(ca_file="" if message.startswith("is not trusted") else AUTHORITY)
-    with showing(certificate) as server:
+    with server_with_certificate(certificate) as server:
         endpoint = Endpoint.parse(f"https://localhost:{server.port}")
         found = await client.check(endpoint)
         events, error = await events_of(client, ask(endpoint, "marked words"))
@@ -99,7 +99,7 @@ async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(
 ):
     monkeypatch.setenv("NO_PROXY", "")
     lead_here(monkeypatch, "models.example")
-    with showing("hosts") as server:
+    with server_with_certificate("hosts") as server:
         async with tunnel_to(server.port) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
             client = make_client(allowed_hosts=("models.example",))
@@ -162,7 +162,7 @@ async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets
 
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
     client = make_client()
-    with showing("hosts") as closing:
+    with server_with_certificate("hosts") as closing:
         endpoint = Endpoint.parse(f"http://127.0.0.1:{closing.port}")
         assert "https://" in (await client.check(endpoint)).next_step
     told = "Client sent an HTTP request to an HTTPS server."
@@ -194,7 +194,7 @@ async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
     elif content is not None:
         file.write_bytes(content)
     client = make_client(ca_file=str(file))
-    with showing("hosts") as secure:
+    with server_with_certificate("hosts") as secure:
         found = await client.check(endpoint_of(secure))
         assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
         assert secure.connections == 0

@@ -25,7 +25,7 @@ async def client(server):
         yield one
 
 
-def said(server, number=-1):
+def sent_messages(server, number=-1):
     return server.seen(CHAT)[number].json["messages"]
 
 
@@ -55,8 +55,8 @@ async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(
         ADA,
         f"The answer does not match the schema: {misfit}.",
     )
-    *before, repair = said(server)
-    assert before == [*said(server, 0), {"role": "assistant", "content": text}]
+    *before, repair = sent_messages(server)
+    assert before == [*sent_messages(server, 0), {"role": "assistant", "content": text}]
     assert repair["role"] == "user"
     assert repair["content"].startswith(
         f"Your answer does not match: {misfit}. Answer again with one JSON value"
@@ -79,7 +79,7 @@ async def test_the_second_misfit_is_the_error(server, client):
 async def test_an_answer_without_words_is_asked_for_again_without_it(server, client):
     server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), answer(ADA_TEXT))
     assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert [one["role"] for one in said(server)] == ["user", "user"]
+    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
 
 
 async def test_a_value_that_a_server_takes_for_a_thought_is_found_there(server, client):
@@ -121,7 +121,7 @@ async def test_without_a_schema_any_object_fits_and_nothing_else(server, client)
     assert [one.json["response_format"] for one in server.seen(CHAT)] == [
         {"type": "json_object"}
     ] * 2
-    assert "one JSON object" in said(server)[-1]["content"]
+    assert "one JSON object" in sent_messages(server)[-1]["content"]
 
 
 async def test_a_schema_that_is_none_is_refused_before_anything_is_sent(server, client):

@@ -46,7 +46,7 @@ def retries(events) -> list[RetryScheduled]:
     return [one for one in events if isinstance(one, RetryScheduled)]
 
 
-async def seen(server: ScriptedServer, route: str = CHAT, count: int = 1):
+async def wait_for_requests(server: ScriptedServer, route: str = CHAT, count: int = 1):
     return await asyncio.to_thread(server.wait_for, route, count=count)
 
 
@@ -216,7 +216,7 @@ async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
     first, second = client.stream(ask(server)), client.stream(ask(server))
     assert isinstance(await anext(first), RequestSent)
     assert isinstance(await anext(second), RequestQueued)
-    await seen(server)
+    await wait_for_requests(server)
     await second.aclose()
     await first.aclose()
     events, error = await events_of(client, ask(server))
@@ -337,7 +337,7 @@ async def test_closing_the_stream_closes_the_connection(server, client, before):
     server.on(CHAT, sse(*before, Hold()) if before else raw_reply(Hold()))
     stream = client.stream(ask(server))
     assert isinstance(await anext(stream), RequestSent)
-    request = await seen(server)
+    request = await wait_for_requests(server)
     if before:
         while not isinstance(await anext(stream), TextDelta):
             pass
@@ -363,7 +363,9 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
     events, error = await events_of(client, ask(server))
     assert (error.kind, error.message.startswith("Request timeout")) == ("timeout", True)
     assert retries(events) == [], "the server may be loading: the work is not doubled"
-    request = await seen(server)  # a busy server may read it only after the time is over
+    request = await wait_for_requests(
+        server
+    )  # a busy server may read it only after the time is over
     assert await asyncio.to_thread(request.client_left.wait, 5)
 
 

@@ -23,11 +23,11 @@ IN_WORDS = None
 IN_WORDS_ALONE = (Product.ANTHROPIC,)
 
 
-def wanted(server, output, *, product=Product.OPENAI_COMPATIBLE, **more):
+def request_for(server, output, *, product=Product.OPENAI_COMPATIBLE, **more):
     return replace(ask(server, product=product, **more), output=output)
 
 
-def forms(server):
+def response_formats(server):
     return [one.json.get("response_format") for one in server.seen(CHAT)]
 
 
@@ -40,7 +40,7 @@ def words(seen) -> str:
     return "".join(one["content"] for one in seen.json["messages"] if one["role"] == "system")
 
 
-def refused(message, *, status=400, **more):
+def refusal_reply(message, *, status=400, **more):
     return json_reply(
         {"error": {"message": message, "type": "invalid_request_error", **more}}, status=status
     )
@@ -58,13 +58,15 @@ UNKNOWN_FIELD = json_reply(
     },
     status=422,
 )
-NO_SCHEMAS = refused(
+NO_SCHEMAS = refusal_reply(
     "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
     param="response_format",
 )
 NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema'"}, status=400)
-NOT_NOW = refused('Either "json_schema" or "grammar" can be specified, but not both', code=400)
-THIS_SCHEMA = refused(
+NOT_NOW = refusal_reply(
+    'Either "json_schema" or "grammar" can be specified, but not both', code=400
+)
+THIS_SCHEMA = refusal_reply(
     "Unable to generate parser. JSON schema error at #: unrecognized type", code=400
 )
 
@@ -74,8 +76,8 @@ THIS_SCHEMA = refused(
 async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product, client, server):
     server.on(CHAT, answer("{}"))
     for output in (PERSON, AnyObject(), AnyText()):
-        await events_of(client, wanted(server, output, product=product))
-    schema, some, text = forms(server)
+        await events_of(client, request_for(server, output, product=product))
+    schema, some, text = response_formats(server)
     assert schema == (IN_WORDS if product in IN_WORDS_ALONE else BY_SCHEMA)
     some_form = SOME_OBJECT if product is Product.LM_STUDIO else BY_OBJECT
     assert some == (IN_WORDS if product in IN_WORDS_ALONE else some_form)
@@ -97,8 +99,8 @@ async def test_what_the_field_does_not_say_stands_in_the_system_prompt(
     output, product, said, client, server
 ):
     server.on(CHAT, answer("{}"))
-    await events_of(client, wanted(server, output, product=product))
-    own = wanted(server, output, product=product)
+    await events_of(client, request_for(server, output, product=product))
+    own = request_for(server, output, product=product)
     system = text_message(Role.SYSTEM, "Be brief.")
     await events_of(client, replace(own, messages=(system, *own.messages)))
     alone, behind = server.seen(CHAT)
@@ -113,9 +115,9 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     client, server
 ):
     server.on(CHAT, NO_SCHEMAS, answer("{}"))
-    events, error = await events_of(client, wanted(server, PERSON))
+    events, error = await events_of(client, request_for(server, PERSON))
     assert error is None
-    assert forms(server) == [BY_SCHEMA, BY_OBJECT]
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
     assert '"age"' in words(server.seen(CHAT)[1])
     assert words(server.seen(CHAT)[0]) == ""
     (note,) = notes(events)
@@ -123,11 +125,11 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
         "The server says: Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
         "this model. lmchat now asks for JSON as a JSON object, the schema in words."
     )
-    again, _ = await events_of(client, wanted(server, PERSON))
-    assert forms(server)[2:] == [BY_OBJECT]
+    again, _ = await events_of(client, request_for(server, PERSON))
+    assert response_formats(server)[2:] == [BY_OBJECT]
     assert notes(again) == []
-    await events_of(client, wanted(server, PERSON, model="other"))
-    assert forms(server)[3:] == [BY_SCHEMA]
+    await events_of(client, request_for(server, PERSON, model="other"))
+    assert response_formats(server)[3:] == [BY_SCHEMA]
 
 
 @pytest.mark.rule("R-13")
@@ -135,13 +137,13 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     "refusal",
     [
         UNKNOWN_FIELD,
-        refused("Unrecognized request argument: response_format"),
-        refused(
+        refusal_reply("Unrecognized request argument: response_format"),
+        refusal_reply(
             'response_format type must be one of "text" or "json_object", but got: json_schema',
             code=400,
         ),
         NOT_NOW,
-        refused(
+        refusal_reply(
             "litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"
         ),
         json_reply(
@@ -166,36 +168,38 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
     refusal, client, server
 ):
     server.on(CHAT, refusal, refusal, answer("{}"))
-    events, error = await events_of(client, wanted(server, PERSON))
+    events, error = await events_of(client, request_for(server, PERSON))
     assert error is None
-    assert forms(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
     assert '"age"' in words(server.seen(CHAT)[2])
     assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
-    await events_of(client, wanted(server, AnyObject()))
-    assert forms(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
+    await events_of(client, request_for(server, AnyObject()))
+    assert response_formats(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
 
 
 @pytest.mark.rule("R-13")
 async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
     server.on(CHAT, NO_OBJECTS, answer("{}"))
-    events, error = await events_of(client, wanted(server, AnyObject()))
+    events, error = await events_of(client, request_for(server, AnyObject()))
     assert error is None
-    assert forms(server) == [BY_OBJECT, SOME_OBJECT]
+    assert response_formats(server) == [BY_OBJECT, SOME_OBJECT]
     assert notes(events)[0].endswith("lmchat now asks for JSON by a JSON schema.")
-    await events_of(client, wanted(server, AnyObject()))
-    assert forms(server)[2:] == [SOME_OBJECT]
+    await events_of(client, request_for(server, AnyObject()))
+    assert response_formats(server)[2:] == [SOME_OBJECT]
 
 
 @pytest.mark.parametrize(
     "refusal",
     [
         THIS_SCHEMA,
-        refused("Invalid schema for response_format 'person': 'additionalProperties' is required"),
-        refused("failed to parse grammar", status=500),
-        refused("invalid JSON schema in format", status=500),
+        refusal_reply(
+            "Invalid schema for response_format 'person': 'additionalProperties' is required"
+        ),
+        refusal_reply("failed to parse grammar", status=500),
+        refusal_reply("invalid JSON schema in format", status=500),
         json_reply({"error": "failed to load model vocabulary required for format"}, status=500),
         json_reply({"error": 'invalid format: expected "json" or a JSON schema'}, status=400),
-        refused("Failed to generate JSON.", code="json_validate_failed"),
+        refusal_reply("Failed to generate JSON.", code="json_validate_failed"),
         sse(
             {
                 "error": {
@@ -210,43 +214,43 @@ async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(
     refusal, client, server
 ):
     server.on(CHAT, refusal, answer("{}"))
-    events, error = await events_of(client, wanted(server, PERSON, product=Product.LLAMA_CPP))
+    events, error = await events_of(client, request_for(server, PERSON, product=Product.LLAMA_CPP))
     assert error is None
-    assert forms(server) == [BY_SCHEMA, BY_OBJECT]
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
     assert len(notes(events)) == 1
-    await events_of(client, wanted(server, PERSON, product=Product.LLAMA_CPP))
-    assert forms(server)[2:] == [BY_SCHEMA]
+    await events_of(client, request_for(server, PERSON, product=Product.LLAMA_CPP))
+    assert response_formats(server)[2:] == [BY_SCHEMA]
 
 
 async def test_a_list_is_never_asked_for_as_an_object(client, server):
     server.on(CHAT, THIS_SCHEMA, answer("[]"))
-    events, _ = await events_of(client, wanted(server, FittingValue(schema={"type": "array"})))
-    assert [form and form["type"] for form in forms(server)] == ["json_schema", None]
+    events, _ = await events_of(client, request_for(server, FittingValue(schema={"type": "array"})))
+    assert [form and form["type"] for form in response_formats(server)] == ["json_schema", None]
     assert len(notes(events)) == 1
 
 
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
-        (refused("Too long, also for json_schema", code="context_length_exceeded"), "context_overflow"),
-        (refused("temperature is too high"), "bad_request"),
-        (refused("No key for response_format", status=401), "auth"),
-        (refused("Rate limit for json_schema", status=429), "rate_limited"),
+        (refusal_reply("Too long, also for json_schema", code="context_length_exceeded"), "context_overflow"),
+        (refusal_reply("temperature is too high"), "bad_request"),
+        (refusal_reply("No key for response_format", status=401), "auth"),
+        (refusal_reply("Rate limit for json_schema", status=429), "rate_limited"),
     ],
 )  # fmt: skip
 async def test_another_refusal_is_no_reason_to_ask_in_another_form(refusal, kind, client, server):
     server.on(CHAT, refusal)
-    events, error = await events_of(client, wanted(server, PERSON))
+    events, error = await events_of(client, request_for(server, PERSON))
     assert error.kind == kind
-    assert set(map(str, forms(server))) == {str(BY_SCHEMA)}
+    assert set(map(str, response_formats(server))) == {str(BY_SCHEMA)}
     assert notes(events) == []
 
 
 async def test_a_server_that_refuses_every_form_ends_in_its_own_words(client, server):
     server.on(CHAT, UNKNOWN_FIELD)
-    events, error = await events_of(client, wanted(server, PERSON))
+    events, error = await events_of(client, request_for(server, PERSON))
     assert error.kind == "bad_request"
-    assert forms(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
     assert len(notes(events)) == 2
 
 
@@ -260,7 +264,7 @@ async def test_words_about_formats_are_not_minded_where_no_json_was_wanted(clien
 
 async def test_a_refusal_behind_the_first_token_is_not_asked_around(client, server):
     server.on(CHAT, sse("{", {"error": {"message": "failed to parse grammar"}}))
-    events, error = await events_of(client, wanted(server, PERSON))
+    events, error = await events_of(client, request_for(server, PERSON))
     assert error is not None
     assert len(server.seen(CHAT)) == 1
     assert any(isinstance(event, TextDelta) for event in events)
@@ -270,8 +274,8 @@ async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client,
     server.on(CHAT, answer("{}"))
     schema = {"description": "a\ud800", "properties": {"\udfff": {}}}
     for name in ("a b/ä.json" * 20, "ä", ""):
-        await events_of(client, wanted(server, FittingValue(schema=schema, name=name)))
-    sent = [form["json_schema"] for form in forms(server)]
+        await events_of(client, request_for(server, FittingValue(schema=schema, name=name)))
+    sent = [form["json_schema"] for form in response_formats(server)]
     assert [one["name"] for one in sent] == [("a_b_json" * 20)[:64].strip("_"), "answer", "answer"]
     assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}
 

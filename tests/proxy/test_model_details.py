@@ -39,7 +39,7 @@ class Ollama:
         return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
 
 
-def shown(server) -> list[str]:
+def models_shown(server) -> list[str]:
     return [one.json["model"] for one in server.seen(SHOW)]
 
 
@@ -55,10 +55,10 @@ async def test_ollama_is_asked_for_a_model_once_and_again_when_it_changes(server
     ollama, endpoint = Ollama(server, "a", "b"), endpoint_of(server)
     for _ in range(3):
         await client.models(endpoint, is_refresh=True)
-    assert sorted(shown(server)) == ["a", "b"]
+    assert sorted(models_shown(server)) == ["a", "b"]
     ollama.digests["b"] = "sha-new"
     await client.models(endpoint, is_refresh=True)
-    assert sorted(shown(server)) == ["a", "b", "b"]
+    assert sorted(models_shown(server)) == ["a", "b", "b"]
 
 
 async def test_a_full_disk_is_asked_for_part_by_part_what_is_in_memory_first(server, client):
@@ -66,18 +66,18 @@ async def test_a_full_disk_is_asked_for_part_by_part_what_is_in_memory_first(ser
     Ollama(server, *names, loaded=("m59",))
     endpoint, known = endpoint_of(server), []
     for _ in range(4):
-        before = len(shown(server))
+        before = len(models_shown(server))
         models = (await client.models(endpoint, is_refresh=True)).models
-        assert len(shown(server)) - before <= 37
+        assert len(models_shown(server)) - before <= 37
         known.append(sum(model.context_max is not None for model in models))
-    assert (shown(server)[0], known[-1]) == ("m59", 60)
+    assert (models_shown(server)[0], known[-1]) == ("m59", 60)
 
 
 async def test_a_health_check_asks_for_the_model_in_memory_alone_and_once(server, client):
     Ollama(server, "a", "b", loaded=("b",))
     for _ in range(3):
         candidate = await client.check(endpoint_of(server))
-    assert shown(server) == ["b"]
+    assert models_shown(server) == ["b"]
     assert [model.context_max for model in candidate.models] == [None, 131072]
     assert candidate.models[1].state is LoadState.LOADED
 
@@ -87,7 +87,7 @@ async def test_an_ollama_that_shows_nothing_is_not_asked_for_ever(server, client
     server.on(SHOW, text_reply("404 page not found", status=404))
     for _ in range(3):
         (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
-    assert (model.context_max, len(shown(server))) == (None, 1)
+    assert (model.context_max, len(models_shown(server))) == (None, 1)
 
 
 async def test_sglang_tells_what_its_model_can(server, client):

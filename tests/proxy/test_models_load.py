@@ -38,7 +38,7 @@ def model_at(server, name: str, product: Product = Product.LLAMA_CPP) -> ModelIn
     return ModelInfo(model_id=name, endpoint=endpoint_of(server), product=product)
 
 
-def told(name: str, **progress: object) -> dict:
+def progress_event(name: str, **progress: object) -> dict:
     return {
         "model": name,
         "event": "status_change",
@@ -55,11 +55,11 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
         EVENTS,
         sse(
             b": hello\n\ndata: no json\n\n",
-            told("other", stages=stages, current="text_model", value=0.9),
-            told("large", stages=stages, current="text_model", value=0.5),
-            told("large", stages=stages, current="mmproj", value=0.5),
-            told("large", stages="odd", current=[], value="x"),
-            told("large", stages=stages, current="mmproj", value=7),
+            progress_event("other", stages=stages, current="text_model", value=0.9),
+            progress_event("large", stages=stages, current="text_model", value=0.5),
+            progress_event("large", stages=stages, current="mmproj", value=0.5),
+            progress_event("large", stages="odd", current=[], value="x"),
+            progress_event("large", stages=stages, current="mmproj", value=7),
             gate,
         ),
     )
@@ -80,10 +80,10 @@ async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(se
     server.on(
         EVENTS,
         sse(
-            told("other", stages=stages, current="text_model", value=0.9),
-            told("large", stages=stages, current="text_model", value=0.5),
+            progress_event("other", stages=stages, current="text_model", value=0.9),
+            progress_event("large", stages=stages, current="text_model", value=0.5),
             done,
-            told("large", stages=stages, current="text_model", value=0.6),
+            progress_event("large", stages=stages, current="text_model", value=0.6),
             Hold(),
         ),
     )

@@ -58,7 +58,7 @@ def of_another_user(host="127.0.0.1", *, user=NOBODY, is_open=False):
             process.kill()
 
 
-def said(port):
+def withheld_message(port):
     return (
         f"The API key was not sent: port {port} is held by a program of another user (nobody). "
         "Stop that program, or start the server as your own user."
@@ -81,12 +81,12 @@ async def test_a_program_of_another_user_gets_no_key_and_the_verdict_says_why(
         seen = keys()
     assert (found.verdict, found.next_step, found.key_withheld) == (
         Verdict.NEEDS_KEY,
-        said(port),
-        said(port),
+        withheld_message(port),
+        withheld_message(port),
     )
-    assert (typed.verdict, typed.next_step) == (Verdict.NEEDS_KEY, said(port))
+    assert (typed.verdict, typed.next_step) == (Verdict.NEEDS_KEY, withheld_message(port))
     assert isinstance(error, ServerRejected)
-    assert (error.kind, error.hint) == ("auth", said(port))
+    assert (error.kind, error.hint) == ("auth", withheld_message(port))
     assert seen
     assert set(seen) == {"none"}
 
@@ -117,9 +117,9 @@ def test_the_command_line_sends_no_key_to_it_and_says_why(tmp_path, source):
         done, report = cli("ask", "Hello?"), cli("doctor").stdout
         seen = keys()
     assert done.returncode == 1
-    assert said(port) in done.stderr
+    assert withheld_message(port) in done.stderr
     assert "needs an API key; the one that is set was not sent" in report
-    assert said(port) in report
+    assert withheld_message(port) in report
     assert set(seen) == {"none"}
 
 
@@ -129,8 +129,8 @@ def test_it_is_told_also_where_that_program_answers_without_a_key(tmp_path):
         cli = Cli(home=tmp_path, url=f"http://127.0.0.1:{port}", env={"LMCHAT_API_KEY": KEY})
         done, report = cli("ask", "Hello?"), cli("doctor").stdout
         seen = keys()
-    assert said(port) in done.stderr
-    assert said(port) in report
+    assert withheld_message(port) in done.stderr
+    assert withheld_message(port) in report
     assert "accepts the API key" not in report
     assert set(seen) == {"none"}
 
@@ -270,7 +270,7 @@ MAPPED = "0000000000000000FFFF00000100007F"
 ALL_FOUR, ALL_SIX = "0" * 8, "0" * 32
 
 
-def row(address, user, *, port=8080, state="0A"):
+def proc_net_row(address, user, *, port=8080, state="0A"):
     return (
         f"   0: {address}:{port:04X} 00000000:0000 {state} 0:0 00:0 0     {user}        0 1 1 0\n"
     )
@@ -280,28 +280,28 @@ def row(address, user, *, port=8080, state="0A"):
 @pytest.mark.parametrize(
     ("host", "four", "six", "is_foreign"),
     [
-        ("127.0.0.1", row(FOUR, OWN), "", False),
-        ("127.0.0.1", row(FOUR, ROOT), "", False),
-        ("127.0.0.1", row(FOUR, OTHER), "", True),
-        ("127.0.0.1", row(ALL_FOUR, OTHER), "", True),
-        ("127.0.0.1", "", row(ALL_SIX, OTHER), True),
-        ("127.0.0.1", "", row(MAPPED, OTHER), True),
-        ("127.0.0.1", row(FOUR, OWN), row(ALL_SIX, OTHER), False),
-        ("127.0.0.1", row(FOUR, OTHER), row(ALL_SIX, OWN), True),
-        ("127.0.0.1", row(FOUR, OTHER, port=8081), "", False),
-        ("127.0.0.1", row(FOUR, OTHER, state="01"), "", False),
-        ("127.0.0.1", row(FOUR, OTHER, state="06") + row(FOUR, OWN), "", False),
+        ("127.0.0.1", proc_net_row(FOUR, OWN), "", False),
+        ("127.0.0.1", proc_net_row(FOUR, ROOT), "", False),
+        ("127.0.0.1", proc_net_row(FOUR, OTHER), "", True),
+        ("127.0.0.1", proc_net_row(ALL_FOUR, OTHER), "", True),
+        ("127.0.0.1", "", proc_net_row(ALL_SIX, OTHER), True),
+        ("127.0.0.1", "", proc_net_row(MAPPED, OTHER), True),
+        ("127.0.0.1", proc_net_row(FOUR, OWN), proc_net_row(ALL_SIX, OTHER), False),
+        ("127.0.0.1", proc_net_row(FOUR, OTHER), proc_net_row(ALL_SIX, OWN), True),
+        ("127.0.0.1", proc_net_row(FOUR, OTHER, port=8081), "", False),
+        ("127.0.0.1", proc_net_row(FOUR, OTHER, state="01"), "", False),
+        ("127.0.0.1", proc_net_row(FOUR, OTHER, state="06") + proc_net_row(FOUR, OWN), "", False),
         ("127.0.0.1", "", "", False),
-        ("127.0.0.2", row(FOUR, OTHER), "", False),
-        ("127.0.0.2", row(ALL_FOUR, OTHER), "", True),
-        ("::ffff:127.0.0.1", row(FOUR, OTHER), "", True),
-        ("::1", row(FOUR, OTHER), row(SIX, OWN), False),
-        ("::1", "", row(SIX, OTHER), True),
-        ("::1", "", row(ALL_SIX, OTHER), True),
-        ("::1", row(ALL_FOUR, OTHER), "", False),
-        ("localhost", row(FOUR, OWN), row(SIX, OTHER), True),
-        ("localhost", row(FOUR, OTHER), row(SIX, OWN), True),
-        ("localhost", row(FOUR, OWN), row(SIX, OWN), False),
+        ("127.0.0.2", proc_net_row(FOUR, OTHER), "", False),
+        ("127.0.0.2", proc_net_row(ALL_FOUR, OTHER), "", True),
+        ("::ffff:127.0.0.1", proc_net_row(FOUR, OTHER), "", True),
+        ("::1", proc_net_row(FOUR, OTHER), proc_net_row(SIX, OWN), False),
+        ("::1", "", proc_net_row(SIX, OTHER), True),
+        ("::1", "", proc_net_row(ALL_SIX, OTHER), True),
+        ("::1", proc_net_row(ALL_FOUR, OTHER), "", False),
+        ("localhost", proc_net_row(FOUR, OWN), proc_net_row(SIX, OTHER), True),
+        ("localhost", proc_net_row(FOUR, OTHER), proc_net_row(SIX, OWN), True),
+        ("localhost", proc_net_row(FOUR, OWN), proc_net_row(SIX, OWN), False),
     ],
 )
 def test_the_owner_of_a_port_is_that_of_the_socket_that_takes_the_connection(
@@ -317,6 +317,6 @@ def test_the_owner_of_a_port_is_that_of_the_socket_that_takes_the_connection(
 
 def test_where_the_system_shows_no_sockets_the_owner_is_unknown(monkeypatch, tmp_path):
     assert foreign_owner("127.0.0.1", 8080, tmp_path / "missing") == ""
-    (tmp_path / "tcp").write_text(HEAD + row(FOUR, OTHER))
+    (tmp_path / "tcp").write_text(HEAD + proc_net_row(FOUR, OTHER))
     monkeypatch.setattr(sys, "platform", "darwin")
     assert foreign_owner("127.0.0.1", 8080, tmp_path) == ""

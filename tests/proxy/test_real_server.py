@@ -24,7 +24,7 @@ LONG = "\n".join(
 )
 
 
-def to(server, text="Say hi.", **more):
+def request_to(server, text="Say hi.", **more):
     more.setdefault("model", server.models[0])
     return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
 
@@ -32,7 +32,9 @@ def to(server, text="Say hi.", **more):
 @pytest.mark.rule("R-14")
 async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(client, real_server):
     """The server listens only between two batches: their size is the time that a stop can take."""
-    events, _ = await events_of(client, to(real_server, f"{time.time()} {LONG}", max_tokens=2))
+    events, _ = await events_of(
+        client, request_to(real_server, f"{time.time()} {LONG}", max_tokens=2)
+    )
     progress = [one for one in events if isinstance(one, PromptProgress)]
     assert progress[-1].total_tokens > 800
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // 256
@@ -49,7 +51,7 @@ async def test_a_frozen_server_is_told_and_goes_on_where_it_was(
     try:
         events, error = await events_of(
             client,
-            to(server, max_tokens=8, temperature=0),
+            request_to(server, max_tokens=8, temperature=0),
             on_event=lambda event: thaw() if isinstance(event, StreamStalled) else None,
         )
     finally:
@@ -64,7 +66,7 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
     models = {one.model_id: one for one in (await client.models(endpoint)).models}
     assert set(models) == set(real_router.models)
     for name in real_router.models:
-        events, error = await events_of(client, to(real_router, model=name, max_tokens=4))
+        events, error = await events_of(client, request_to(real_router, model=name, max_tokens=4))
         assert (error, ModelNamed(model=name) in events) == (None, True)
     await client.unload(models[real_router.models[1]])
     after = {
@@ -76,7 +78,7 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
         one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models
     }
     assert after[real_router.models[1]] is LoadState.LOADED
-    _, error = await events_of(client, to(real_router, model="no-such-model"))
+    _, error = await events_of(client, request_to(real_router, model="no-such-model"))
     assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
 
 
@@ -84,15 +86,17 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
 @pytest.mark.router
 async def test_a_stop_while_the_router_loads_leaves_it_ready_for_the_next_one(client, real_router):
     first, second = real_router.models
-    _, error = await events_of(client, to(real_router, model=first, max_tokens=4))
+    _, error = await events_of(client, request_to(real_router, model=first, max_tokens=4))
     assert error is None
     await client.models(Endpoint.parse(real_router.url), is_refresh=True)
-    async with aclosing(client.stream(to(real_router, model=second, max_tokens=2000))) as stream:
+    async with aclosing(
+        client.stream(request_to(real_router, model=second, max_tokens=2000))
+    ) as stream:
         async for event in stream:
             if isinstance(event, ModelLoading):
                 break
     for model in (first, second):
-        events, error = await events_of(client, to(real_router, model=model, max_tokens=4))
+        events, error = await events_of(client, request_to(real_router, model=model, max_tokens=4))
         assert (error, ModelNamed(model=model) in events) == (None, True)
 
 
@@ -106,5 +110,5 @@ async def test_behind_a_prefix_it_is_found_asked_and_told_that_its_key_lacks(
     assert (without.product, without.verdict) == (Product.LLAMA_CPP, Verdict.NEEDS_KEY)
     client = make_client(key="sk-test")
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    events, error = await events_of(client, to(server, max_tokens=4))
+    events, error = await events_of(client, request_to(server, max_tokens=4))
     assert (error, bool(text_of(events))) == (None, True)

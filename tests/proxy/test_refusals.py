@@ -21,13 +21,13 @@ P = Product
 ANY = Product.OPENAI_COMPATIBLE
 
 
-def of(status, body, *, product=ANY, key="", content_type="application/json"):
+def refusal_for(status, body, *, product=ANY, key="", content_type="application/json"):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     asked = RequestFacts(product=product, key=key, model="qwen3", host="box.lan")
     return refusal(status, {"content-type": content_type}, raw, asked)
 
 
-def inner(message, **more):
+def error_in_body(message, **more):
     return {"error": {"message": message, **more}}
 
 
@@ -41,7 +41,7 @@ TABLE = [
     ),
     (
         400,
-        inner(
+        error_in_body(
             "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
             type="BadRequestError",
         ),
@@ -62,38 +62,38 @@ TABLE = [
     ),
     (
         400,
-        inner("too long", code="context_length_exceeded"),
+        error_in_body("too long", code="context_length_exceeded"),
         ANY,
         "context_overflow",
         "longer than",
     ),
     (
         500,
-        inner("Trying to keep the first 9000 tokens"),
+        error_in_body("Trying to keep the first 9000 tokens"),
         P.LM_STUDIO,
         "context_overflow",
         "longer than",
     ),
     (
         400,
-        inner(
+        error_in_body(
             "The number of tokens to keep from the initial prompt is greater than the context length"
         ),
         P.LM_STUDIO,
         "context_overflow",
         "longer than",
     ),
-    (400, inner("model is not loaded"), P.LLAMA_CPP, "model_missing", "not loaded"),
+    (400, error_in_body("model is not loaded"), P.LLAMA_CPP, "model_missing", "not loaded"),
     (
         404,
-        inner("Invalid model identifier 'x'", code="model_not_found"),
+        error_in_body("Invalid model identifier 'x'", code="model_not_found"),
         P.LM_STUDIO,
         "model_missing",
         "identifier",
     ),
     (
         401,
-        inner("An LM Studio API token is required", code="invalid_api_key"),
+        error_in_body("An LM Studio API token is required", code="invalid_api_key"),
         P.LM_STUDIO,
         "auth",
         "LM Studio says",
@@ -102,17 +102,17 @@ TABLE = [
     (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
     (401, {"message": "Unauthorized"}, ANY, "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
-    (403, inner("Your region is not supported"), ANY, "forbidden", "region"),
+    (403, error_in_body("Your region is not supported"), ANY, "forbidden", "region"),
     (
         404,
-        inner("No models loaded. Please load a model in the developer page"),
+        error_in_body("No models loaded. Please load a model in the developer page"),
         P.LM_STUDIO,
         "model_not_loaded",
         "No models loaded",
     ),
     (
         404,
-        inner('Failed to load model "x". Error: insufficient system resources'),
+        error_in_body('Failed to load model "x". Error: insufficient system resources'),
         P.LM_STUDIO,
         "model_not_loaded",
         "resources",
@@ -134,21 +134,21 @@ TABLE = [
     (404, {"detail": "Not Found"}, P.VLLM, "wrong_path", "Not Found"),
     (
         429,
-        inner("You exceeded your current quota", code="insufficient_quota"),
+        error_in_body("You exceeded your current quota", code="insufficient_quota"),
         ANY,
         "billing",
         "no credit left",
     ),
     (
         500,
-        inner("The model has crashed without additional information. (Exit code: 7)"),
+        error_in_body("The model has crashed without additional information. (Exit code: 7)"),
         P.LM_STUDIO,
         "model_crashed",
         "crashed",
     ),
     (
         501,
-        inner("This server does not support metrics", type="not_supported_error"),
+        error_in_body("This server does not support metrics", type="not_supported_error"),
         P.LLAMA_CPP,
         "unsupported",
         "metrics",
@@ -156,7 +156,7 @@ TABLE = [
     (502, b"Proxy request to model failed: x", P.JAN, "upstream", "Proxy request"),
     (
         503,
-        inner("Loading model", type="unavailable_error", code=503),
+        error_in_body("Loading model", type="unavailable_error", code=503),
         P.LLAMA_CPP,
         "loading",
         "loading",
@@ -169,7 +169,7 @@ TABLE = [
         "busy",
     ),
     (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
-    (400, inner("credits: field required"), ANY, "bad_request", "field required"),
+    (400, error_in_body("credits: field required"), ANY, "bad_request", "field required"),
     (
         422,
         {
@@ -191,7 +191,7 @@ TABLE = [
     (500, {"error": {"message": {"message": "deep"}}}, ANY, "server_error", "says: deep"),
     (
         400,
-        inner("Invalid value", code="invalid_value", param="reasoning"),
+        error_in_body("Invalid value", code="invalid_value", param="reasoning"),
         P.LM_STUDIO,
         "bad_request",
         "Invalid value (reasoning)",
@@ -199,7 +199,7 @@ TABLE = [
     (418, b"", ANY, "server_error", "418 I'm a Teapot"),
     (
         400,
-        inner('"embed" does not support chat'),
+        error_in_body('"embed" does not support chat'),
         P.OLLAMA,
         "unsupported",
         "qwen3 cannot chat; it may only",
@@ -210,7 +210,7 @@ TABLE = [
 @pytest.mark.rule("R-24")
 @pytest.mark.parametrize(("status", "body", "product", "kind", "words"), TABLE)
 def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind, words):
-    error = of(status, body, product=product)
+    error = refusal_for(status, body, product=product)
     assert (error.kind, words in error.message) == (kind, True), error.message
     assert error.hint
     assert "{" not in error.hint
@@ -219,7 +219,7 @@ def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind
 
 @pytest.mark.rule("R-10")
 def test_the_step_depends_on_whether_a_key_was_sent():
-    without, with_key = of(401, b"no"), of(401, b"no", key="abc")
+    without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
     assert "none was sent" in without.hint
     assert "rejected" in with_key.hint
 
@@ -234,7 +234,7 @@ def test_the_step_depends_on_whether_a_key_was_sent():
     ],
 )
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product, body, setting):
-    error = of(403, body, product=product)
+    error = refusal_for(403, body, product=product)
     assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
     assert setting in error.hint
     assert "box.lan" in error.hint
@@ -247,8 +247,8 @@ QUOTED = """'q3'"'"'; reboot ␛$(reboot)'"""
 @pytest.mark.parametrize(
     ("product", "status", "body", "step"),
     [
-        (P.OLLAMA, 404, inner("model 'x' not found"), f"ollama pull {QUOTED}"),
-        (P.LM_STUDIO, 400, inner("No models loaded."), f"lmchat models load {QUOTED}"),
+        (P.OLLAMA, 404, error_in_body("model 'x' not found"), f"ollama pull {QUOTED}"),
+        (P.LM_STUDIO, 400, error_in_body("No models loaded."), f"lmchat models load {QUOTED}"),
     ],
 )
 def test_a_name_of_the_server_is_one_word_of_a_command_to_paste(product, status, body, step):
@@ -263,7 +263,9 @@ def test_a_host_is_one_word_of_a_command_to_paste():
 
 
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
-    error = of(404, inner("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA)
+    error = refusal_for(
+        404, error_in_body("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA
+    )
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
 
 
@@ -286,11 +288,12 @@ def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error,
 
 
 def test_the_field_that_is_named_is_known_and_told_once():
-    named = of(
-        400, inner("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x")
+    named = refusal_for(
+        400,
+        error_in_body("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x"),
     )
     assert (named.param, named.message.count("x'")) == ("x", 1)
-    assert of(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
+    assert refusal_for(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
 
 
 @pytest.mark.parametrize(
@@ -343,7 +346,7 @@ def test_no_text_is_too_odd_for_a_time_to_wait(text):
 
 
 def test_a_server_that_names_a_time_is_quoted_with_it():
-    body = json.dumps(inner("slow down")).encode()
+    body = json.dumps(error_in_body("slow down")).encode()
     for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
         told = refusal(status, {"retry-after": "90"}, body, RequestFacts(product=ANY))
         assert (told.kind, told.hint) == (
@@ -384,7 +387,7 @@ JSON = st.recursive(
 @pytest.mark.rule("R-24")
 @given(st.integers(100, 599), JSON, st.sampled_from(list(Product)))
 def test_no_json_is_too_odd_to_become_an_error(status, value, product):
-    error = of(status, json.dumps(value).encode(), product=product)
+    error = refusal_for(status, json.dumps(value).encode(), product=product)
     assert error.message
     assert "\n" not in error.message
     assert refusal_in_stream(value, RequestFacts(product=product)).message
@@ -393,4 +396,4 @@ def test_no_json_is_too_odd_to_become_an_error(status, value, product):
 @pytest.mark.rule("R-24")
 @given(st.integers(100, 599), st.binary(), st.text())
 def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
-    assert of(status, body, content_type=content_type).message
+    assert refusal_for(status, body, content_type=content_type).message

@@ -34,7 +34,7 @@ async def state_of(client, endpoint) -> LoadState:
     return model.state
 
 
-def to(server, **more):
+def request_to(server, **more):
     return ask(server, product=Product.LLAMA_CPP, model="tiny.gguf", **more)
 
 
@@ -57,15 +57,15 @@ async def test_nothing_that_may_wake_it_is_asked_for_a_look_or_a_list_or_a_count
     for _ in range(2):
         await client.check(endpoint)
         await client.models(endpoint, is_refresh=True)
-    assert await client.count_tokens(to(server)) is None
+    assert await client.count_tokens(request_to(server)) is None
     assert {one.path for one in server.seen()} <= HARMLESS
 
 
 async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(server, client):
     doze(llama_cpp(server), is_sleeping=True)
     await client.check(endpoint_of(server))
-    first, _ = await events_of(client, to(server))
-    second, _ = await events_of(client, to(server))
+    first, _ = await events_of(client, request_to(server))
+    second, _ = await events_of(client, request_to(server))
     assert first[:2] == [RequestSent(), ModelLoading()]
     assert text_of(first) == "Hello there."
     assert ModelLoading() not in second
@@ -78,7 +78,7 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
     doze(server, is_sleeping=True)
-    events, error = await events_of(client, to(server))
+    events, error = await events_of(client, request_to(server))
     assert (error, events[:2]) == (None, [RequestSent(), ModelLoading()])
 
 
@@ -89,7 +89,7 @@ async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_sa
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
     server.on("GET /v1/models", json_reply({"error": {"message": "oops"}}, status=500))
-    events, error = await events_of(client, to(server))
+    events, error = await events_of(client, request_to(server))
     assert (error, text_of(events)) == (None, "Hello there.")
 
 

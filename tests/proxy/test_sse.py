@@ -14,10 +14,10 @@ def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
     for start in range(0, len(data), every or len(data) or 1):
         events += reader.feed(data[start : start + (every or len(data))])
     events += reader.close()
-    return each(events)
+    return names_and_data(events)
 
 
-def each(events: list[SseEvent]) -> list[tuple[str, bytes]]:
+def names_and_data(events: list[SseEvent]) -> list[tuple[str, bytes]]:
     return [
         (one.name, data) if one.data else (":", b"") for one in events for data in one.data or [b""]
     ]
@@ -73,7 +73,7 @@ def test_any_split_of_any_bytes_gives_the_same_events(pieces, data):
         events += reader.feed(rest[:size])
         rest = rest[size:]
     events += reader.close()
-    assert each(events) == read(whole)
+    assert names_and_data(events) == read(whole)
 
 
 def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():

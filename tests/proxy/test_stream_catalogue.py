@@ -31,7 +31,7 @@ R, H, W, F = delta("", role="assistant"), delta("Hé"), delta("llo"), finish()
 TEXT = "Héllo"
 
 
-def line(value: object, end: bytes = b"\n\n") -> bytes:
+def data_line(value: object, end: bytes = b"\n\n") -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + end
 
 
@@ -62,9 +62,9 @@ CASES = {
     ),
     "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
     "only a role, then the end": Case(sse(R), text="", kind="empty_answer"),
-    "last event without a blank line": Case(sse(R, H, W, line(F, b"\n"))),
-    "last event without a newline": Case(sse(R, H, W, line(F, b""))),
-    "JSON cut at the end": Case(sse(R, H, W, line(F)[:-20]), kind="interrupted"),
+    "last event without a blank line": Case(sse(R, H, W, data_line(F, b"\n"))),
+    "last event without a newline": Case(sse(R, H, W, data_line(F, b""))),
+    "JSON cut at the end": Case(sse(R, H, W, data_line(F)[:-20]), kind="interrupted"),
     "error in the stream": Case(
         sse(R, H, W, {"error": {"message": "boom", "code": 500}}), kind="server_error", words="boom"
     ),
@@ -130,7 +130,7 @@ CASES = {
         sse(R, b'data: null\n\ndata: 7\n\ndata: "x"\n\ndata: [1]\n\n', H, W, F, DONE)
     ),
     "NaN": Case(
-        sse(R, line(H).replace(b'"created": 1', b'"created": NaN, "x": -Infinity'), W, F, DONE)
+        sse(R, data_line(H).replace(b'"created": 1', b'"created": NaN, "x": -Infinity'), W, F, DONE)
     ),
     "delta null": Case(sse(R, {**H, "choices": [{"index": 0, "delta": None}]}, H, W, F, DONE)),
     "choices null": Case(sse(R, {**H, "choices": None}, H, W, F, DONE)),
@@ -180,7 +180,7 @@ CASES = {
         text="a😀",
     ),
     "bytes that are no UTF-8": Case(
-        sse(R, line(H).replace("é".encode(), b"\xff"), W, F, DONE), text="H\ufffdllo"
+        sse(R, data_line(H).replace("é".encode(), b"\xff"), W, F, DONE), text="H\ufffdllo"
     ),
     "data behind the end mark": Case(sse(R, H, W, F, DONE, delta("no"), {"error": "no"})),
     "end mark with more behind it in its line": Case(

@@ -8,7 +8,7 @@ from lmchat.domain.event import Rethought
 from lmchat.proxy.think import ThinkSplitter
 
 
-def told(pieces, *, starts_in_thought=False):
+def events_and_splitter(pieces, *, starts_in_thought=False):
     splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
     return [one for piece in pieces for one in splitter.feed(piece)] + splitter.close(), splitter
 
@@ -16,7 +16,7 @@ def told(pieces, *, starts_in_thought=False):
 def split(pieces, *, starts_in_thought=False) -> tuple[str, str]:
     """Return (thought, answer), as it is in the end."""
     thought = answer = ""
-    for one in told(pieces, starts_in_thought=starts_in_thought)[0]:
+    for one in events_and_splitter(pieces, starts_in_thought=starts_in_thought)[0]:
         if isinstance(one, Rethought):
             thought, answer = (thought + answer, "") if one.is_thought else ("", thought + answer)
         else:
@@ -118,23 +118,25 @@ def test_no_text_is_lost_and_cuts_and_guesses_do_not_matter(words):
 
 
 def test_what_has_happened_is_told_once_and_at_once():
-    events, splitter = told(["Let me see: ", "2+2", "</think>", "\n\n", "Four", "</think>\n"])
+    events, splitter = events_and_splitter(
+        ["Let me see: ", "2+2", "</think>", "\n\n", "Four", "</think>\n"]
+    )
     assert events == [
         *((False, "Let me see: "), (False, "2+2"), Rethought()),
         *((False, "Four"), (False, "</think>\n")),
     ]
     assert splitter.starts_in_thought
-    events, splitter = told(["Let me", "</think>\n", "Four"], starts_in_thought=True)
+    events, splitter = events_and_splitter(["Let me", "</think>\n", "Four"], starts_in_thought=True)
     assert events == [(True, "Let me"), (False, "Four")]
     assert splitter.starts_in_thought
-    events, splitter = told(["Fo", "ur"], starts_in_thought=True)
+    events, splitter = events_and_splitter(["Fo", "ur"], starts_in_thought=True)
     assert events == [(True, "Fo"), (True, "ur"), Rethought(is_thought=False)]
     assert not splitter.starts_in_thought
-    events, splitter = told(["Use ", "<think>", "!"], starts_in_thought=True)
+    events, splitter = events_and_splitter(["Use ", "<think>", "!"], starts_in_thought=True)
     assert events == [(True, "Use "), Rethought(is_thought=False), (False, "<think>"), (False, "!")]
-    assert told([], starts_in_thought=True)[1].starts_in_thought
-    assert told(["<think>a</think>b"], starts_in_thought=True)[1].starts_in_thought
-    assert told(["</think>\n\nFour"])[0] == [(False, "Four")]
+    assert events_and_splitter([], starts_in_thought=True)[1].starts_in_thought
+    assert events_and_splitter(["<think>a</think>b"], starts_in_thought=True)[1].starts_in_thought
+    assert events_and_splitter(["</think>\n\nFour"])[0] == [(False, "Four")]
 
 
 @pytest.mark.rule("R-17")

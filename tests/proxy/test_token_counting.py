@@ -39,7 +39,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(counting_module, "COUNT_S", 15.0)
 
 
-def to(server, text="Hi", *, product=Product.LLAMA_CPP, model="tiny.gguf", **more):
+def request_to(server, text="Hi", *, product=Product.LLAMA_CPP, model="tiny.gguf", **more):
     return ask(server, text, product=product, model=model, **more)
 
 
@@ -54,7 +54,7 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
     await ready(client, server)
     assert (
         await client.count_tokens(
-            to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
+            request_to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
         )
         == 37
     )
@@ -72,9 +72,9 @@ async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, c
     server.unknown = json_reply({"error": {"message": "Not here"}}, status=status, headers=LLAMA)
     await ready(client, server)
     before = len(server.requests)
-    assert await client.count_tokens(to(server)) is None
+    assert await client.count_tokens(request_to(server)) is None
     first = len(server.requests)
-    assert await client.count_tokens(to(server)) is None
+    assert await client.count_tokens(request_to(server)) is None
     assert (first - before, len(server.requests) - first) == (1, 0)
 
 
@@ -82,7 +82,7 @@ async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, c
 @pytest.mark.parametrize("product", [one.product for one in SERVERS if not one.count_path])
 async def test_who_is_not_known_to_count_is_asked_nothing(server, client, product):
     plain(server)
-    assert await client.count_tokens(to(server, product=product)) is None
+    assert await client.count_tokens(request_to(server, product=product)) is None
     assert server.requests == []
 
 
@@ -90,7 +90,7 @@ async def test_vllm_counts_messages(server, client):
     vllm(server).on(
         "POST /tokenize", json_reply({"count": 12, "max_model_len": 32768, "tokens": []})
     )
-    request = to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
+    request = request_to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
     assert await client.count_tokens(request) == 12
     assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
 
@@ -108,7 +108,7 @@ async def test_vllm_counts_messages(server, client):
 async def test_a_count_that_is_none_is_none(server, client, reply):
     llama_cpp(server).on(COUNT, reply)
     await ready(client, server)
-    assert await client.count_tokens(to(server)) is None
+    assert await client.count_tokens(request_to(server)) is None
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ async def test_a_refusal_is_an_error_of_the_layer(server, client, reply):
     llama_cpp(server).on(COUNT, reply)
     await ready(client, server)
     with pytest.raises(ServerRejected) as refused:
-        await client.count_tokens(to(server))
+        await client.count_tokens(request_to(server))
     assert "\x1b" not in refused.value.message
 
 
 async def test_a_server_that_is_away_is_an_error(client):
     with free_port() as port:
-        request = to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
+        request = request_to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
         with pytest.raises(ServerUnavailable):
             await client.count_tokens(request)
 
@@ -141,9 +141,9 @@ async def test_a_server_that_is_away_is_an_error(client):
 async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
     router(server, small="loaded", large="unloaded").on(COUNT, COUNTED)
     await ready(client, server)
-    assert await client.count_tokens(to(server, model="large")) is None
+    assert await client.count_tokens(request_to(server, model="large")) is None
     assert server.seen(COUNT) == []
-    assert await client.count_tokens(to(server, model="small")) == 37
+    assert await client.count_tokens(request_to(server, model="small")) == 37
 
 
 @pytest.mark.rule("R-25")
@@ -151,22 +151,22 @@ async def test_while_an_answer_streams_nothing_is_counted(server, client):
     gate = Gate()
     llama_cpp(server).on(COUNT, COUNTED).on(CHAT, sse("one", gate, delta("two"), finish(), DONE))
     await ready(client, server)
-    async with aclosing(client.stream(to(server))) as stream:
+    async with aclosing(client.stream(request_to(server))) as stream:
         async for event in stream:
             if event == TextDelta(text="one"):
-                assert await client.count_tokens(to(server)) is None
+                assert await client.count_tokens(request_to(server)) is None
                 gate.open()
     assert server.seen(COUNT) == []
-    assert await client.count_tokens(to(server)) == 37
+    assert await client.count_tokens(request_to(server)) == 37
 
 
 @pytest.mark.rule("R-25")
 async def test_an_answer_does_not_wait_for_a_count(server, client):
     llama_cpp(server).on(COUNT, raw_reply(Hold()))
     await ready(client, server)
-    count = asyncio.create_task(client.count_tokens(to(server)))
+    count = asyncio.create_task(client.count_tokens(request_to(server)))
     await asyncio.to_thread(server.wait_for, COUNT)
-    events, error = await events_of(client, to(server))
+    events, error = await events_of(client, request_to(server))
     assert error is None
     assert isinstance(events[0], RequestSent)
     assert RequestQueued() not in events
@@ -177,14 +177,14 @@ async def test_a_count_that_takes_too_long_is_given_up(server, client, monkeypat
     monkeypatch.setattr(counting_module, "COUNT_S", 0.05)
     llama_cpp(server).on(COUNT, raw_reply(Hold()))
     await ready(client, server)
-    assert await client.count_tokens(to(server)) is None
+    assert await client.count_tokens(request_to(server)) is None
 
 
 async def test_counting_takes_nothing_from_the_budget_of_chats(server, make_client):
     client = make_client(limits=LimitSettings(requests_per_minute=1))
     llama_cpp(server).on(COUNT, COUNTED)
     await ready(client, server)
-    await client.count_tokens(to(server))
+    await client.count_tokens(request_to(server))
     assert client.budget().left == 1
     assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
 
@@ -192,11 +192,11 @@ async def test_counting_takes_nothing_from_the_budget_of_chats(server, make_clie
 async def test_a_count_passes_the_allow_list(client):
     with pytest.raises(EndpointNotAllowed):
         await client.count_tokens(
-            to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM)
+            request_to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM)
         )
 
 
-def reported(events) -> int:
+def last_prompt_tokens(events) -> int:
     return [
         one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens
     ][-1]
@@ -219,26 +219,28 @@ async def test_the_count_is_what_the_real_server_reports_with_its_answer(client,
     endpoint = Endpoint.parse(real_server.url)
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
     messages = tuple(text_message(Role(role), words) for role, words in said)
-    request = replace(to(endpoint, model=real_server.models[0], max_tokens=1), messages=messages)
+    request = replace(
+        request_to(endpoint, model=real_server.models[0], max_tokens=1), messages=messages
+    )
     counted = await client.count_tokens(request)
     events, error = await events_of(client, request)
     assert error is None
-    assert reported(events) == counted
+    assert last_prompt_tokens(events) == counted
 
 
 async def test_efforts_reach_the_real_server_and_its_count(client, start_real_server):
     real = start_real_server(reasoning=16)
     endpoint = Endpoint.parse(real.url)
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    plain_count = await client.count_tokens(to(endpoint, "Hello", model=real.models[0]))
+    plain_count = await client.count_tokens(request_to(endpoint, "Hello", model=real.models[0]))
     for effort, is_thinking in (("none", False), ("low", True), ("max", True)):
-        request = to(
+        request = request_to(
             endpoint, "Hello", model=real.models[0], reasoning_effort=effort, max_tokens=24
         )
         counted = await client.count_tokens(request)
         events, error = await events_of(client, request)
         assert error is None
-        assert (reported(events), counted == plain_count) == (counted, is_thinking)
+        assert (last_prompt_tokens(events), counted == plain_count) == (counted, is_thinking)
         assert any(isinstance(one, ReasoningDelta) for one in events) == is_thinking
 
 
@@ -251,12 +253,12 @@ async def test_the_real_router_does_not_load_a_model_to_count(client, real_route
         if model.state is LoadState.LOADED:
             await client.unload(model)
         await client.models(endpoint, is_refresh=True)
-        assert await client.count_tokens(to(endpoint, model=name)) is None
+        assert await client.count_tokens(request_to(endpoint, model=name)) is None
     after = (await client.models(endpoint, is_refresh=True)).models
     assert {one.state for one in after} == {LoadState.NOT_LOADED}
     await client.load(after[0])
     await client.models(endpoint, is_refresh=True)
-    request = to(endpoint, model=after[0].model_id, max_tokens=1)
+    request = request_to(endpoint, model=after[0].model_id, max_tokens=1)
     counted = await client.count_tokens(request)
     events, _ = await events_of(client, request)
     assert counted in [one.prompt_tokens for one in events if isinstance(one, UsageReported)]
