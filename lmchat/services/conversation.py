@@ -271,7 +271,7 @@ class Conversation:
         older = self._older_messages(prompt, settings.target)
         request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         settings = replace(settings, is_truncating=True, toolbox=None)
-        stream = self._stream(settings, older.added(request))
+        stream = self._make_stream(settings, older.added(request))
         is_branch_written = False
         try:
             self.messages = path.added(request)
@@ -338,7 +338,7 @@ class Conversation:
         if settings.toolbox is not None:
             loop = ToolLoop(settings.toolbox, self.header.session_id)
         path = start.path.added(*start.prompts)
-        stream = self._stream(settings, path, continued=start.continued, loop=loop)
+        stream = self._make_stream(settings, path, continued=start.continued, loop=loop)
 
         self.messages = start.path
         async with aclosing(self._add_prompts(start)) as additions:
@@ -413,7 +413,7 @@ class Conversation:
                 ]
                 await self._save_queue.save(self.header, message, ancestors, new_files)
 
-    def _stream(
+    def _make_stream(
         self,
         settings: TurnSettings,
         path: MessagePath,
@@ -421,6 +421,7 @@ class Conversation:
         continued: ChatMessage | None = None,
         loop: ToolLoop | None = None,
     ) -> AnswerStream:
+        """Plan an answer below `path`; raises `RequestInvalid` if it is too long. Send nothing."""
         return AnswerStream(
             settings,
             path,
@@ -452,7 +453,7 @@ class Conversation:
                         async for call_event in call_events:
                             yield call_event
                     version = 1
-                stream = self._stream(settings, self.messages, loop=loop)
+                stream = self._make_stream(settings, self.messages, loop=loop)
             async with aclosing(self._answer(stream, version)) as events:
                 async for event in events:
                     yield event
@@ -535,11 +536,13 @@ class Conversation:
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
         )
         receipt = receipt.after(stream.continued.receipt if stream.continued else None)
+
         final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
         self._newest_answer = final
         self.messages = self.messages.replaced(final)
         self._update_header(model=final.model, endpoint=final.endpoint)
         self._learn_from_count(turn, stream)
+
         if is_saved:
             await self._save_queue.save(self.header, final, stream.path)
         await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))

@@ -75,5 +75,6 @@ async def _ask_for_title(
     answer = WholeAnswer(request.model)
     async with asyncio.timeout(_TIMEOUT_S):
         await answer.read(backend.stream(request))
+    # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     title = answer.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
     return title_from(title) if title else ""
