@@ -46,8 +46,8 @@ from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
 _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
-_FIRST_KEY_S = 0.03  # in which keys typed right after the first paint are shown before other work
-_BACKGROUND_S = 0.1  # how long the terminal may take to tell its background
+_FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
+_BACKGROUND_S = 0.1  # how long the terminal may take to answer which background it has
 _COPY_S = 2.5  # how long quitting waits for the worker that copies
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
@@ -73,12 +73,13 @@ class LMChatApp(PatchedApp):
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
-        self._wanted_theme = settings.ui.theme or workspace.remembered.theme
+        self._wanted_theme = settings.ui.theme or workspace.remembered.theme  # empty for none
         self._asked_background_s = 0.0
-        known = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
-        if self.available_themes[known] not in THEMES:
-            self.register_theme(fitted(self.available_themes[known]))
-        self.begin_with_theme(known)
+        first_name = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
+        first_theme = self.available_themes[first_name]
+        if first_theme not in THEMES:
+            self.register_theme(fitted(first_theme))
+        self.begin_with_theme(first_name)
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
@@ -102,6 +103,7 @@ class LMChatApp(PatchedApp):
             begin_work(self, self._use_wanted_theme, "theme")
 
     def _begin(self) -> None:
+        """Begin the search for a server and the reading of the store."""
         gc.freeze()  # the collector need not visit what was imported
         gc.enable()
         self.connect.start()
@@ -120,6 +122,7 @@ class LMChatApp(PatchedApp):
         await self.chat.widgets.highlighter.aclose()
 
     async def action_quit(self) -> None:
+        """Save everything, wait a moment for a text that is being copied, and quit."""
         await self.stop_and_save()
         copying = [
             worker for worker in self.workers if worker.group == COPYING and worker.is_running
@@ -133,7 +136,10 @@ class LMChatApp(PatchedApp):
     def notify(
         self, message: str, *, severity: SeverityLevel = "information", **options: Any
     ) -> None:
-        """Show words from anywhere as plain text, in place of the last information."""
+        """Show a notification as plain text; an information replaces those before it.
+
+        Nothing in the words is markup: they may come from a server or a file.
+        """
         if severity == "information":
             self.clear_notifications()
             for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each
@@ -142,6 +148,7 @@ class LMChatApp(PatchedApp):
         super().notify(safe_line(message), severity=severity, **options)
 
     def report_failure(self, error: BaseException) -> None:
+        """Log an unexpected error of a worker and notify the user; lmchat continues."""
         error_id = self.workspace.platform.note_error(error)
         self.notify(
             f"lmchat had an internal error (id {error_id}). The log file has the details.",
@@ -149,15 +156,16 @@ class LMChatApp(PatchedApp):
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keep the palette and the help off dialogs."""
+        """Allow neither the palette nor the help above a dialog."""
         if action in ("command_palette", "show_help") and isinstance(self.screen, ModalScreen):
             return False
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
+        """Show the commands that apply to the screen, and run the chosen one."""
         from lmchat.tui.screens.palette import Palette, palette_entries
 
-        below = self.screen
+        is_over_chat = self.screen is self.chat
 
         async def run(command: Command | None) -> None:
             if command is None:
@@ -165,11 +173,11 @@ class LMChatApp(PatchedApp):
             if command.scope is Scope.APP:
                 await self.run_action(command.action, self)
                 return
-            if below is not self.chat:
+            if not is_over_chat:
                 self.connect.leave_page()
             await self.run_action(command.action, self.chat)
 
-        entries = palette_entries(self.chat if below is self.chat else None)
+        entries = palette_entries(self.chat if is_over_chat else None)
         self.push_screen(Palette(entries, self.workspace.settings.keys), run)
 
     def action_show_help(self) -> None:
@@ -178,7 +186,7 @@ class LMChatApp(PatchedApp):
         self.push_screen(HelpScreen(self.workspace.settings.keys))
 
     def action_suspend_process(self) -> None:
-        """Suspend lmchat until the shell resumes it; without a shell nothing could."""
+        """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         from lmchat.terminal.terminal_output import has_shell
 
         if has_shell():
@@ -188,10 +196,11 @@ class LMChatApp(PatchedApp):
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
+        """Paint the whole screen after a suspension, during which the shell has used it."""
         self.refresh(layout=True)
 
     def action_copy_or_stop(self) -> None:
-        """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
+        """Copy the selection, else stop the answer; without either, quit if it is pressed twice."""
         selected = ""
         if isinstance(self.focused, Input | TextArea):
             selected = self.focused.selected_text
@@ -219,24 +228,28 @@ class LMChatApp(PatchedApp):
 
         await self._read_own_themes()
         if not name:
-            ours = [theme.name for theme in THEMES]
-            others = sorted(self.available_themes.keys() - set(ours))
-            themes = [self.available_themes[known] for known in (*ours, *others)]
+            own_names = [theme.name for theme in THEMES]
+            other_names = sorted(self.available_themes.keys() - set(own_names))
+            themes = [self.available_themes[each] for each in (*own_names, *other_names)]
             self.push_screen(ThemeDialog(themes, self.theme), self._use_theme)
-        elif found := theme_named(name, self.available_themes):
-            self._use_theme(found)
+        elif full_name := theme_named(name, self.available_themes):
+            self._use_theme(full_name)
         else:
             words = f"Unknown theme: {safe_line(name, limit=40)}."
             raise WrongUse(words, hint="/theme lists all themes.")
 
     def _use_theme(self, name: str | None) -> None:
+        """Use a theme and remember it; None, after Esc, changes nothing."""
         if name is not None:
             self.theme = name
             self.chat.background.remember(replace(self.workspace.remembered, theme=name))
             self.notify(f"Theme: {short_name(name)}.")
 
     async def _read_own_themes(self) -> None:
-        """Register the themes in files, and fit Textual's to our styles."""
+        """Register the user's themes, which are read from files, and fit Textual's to our styles.
+
+        Files that hold no theme are named in warnings.
+        """
         from lmchat.tui.theme_files import read_themes
 
         for theme in self.available_themes.values():
@@ -246,33 +259,34 @@ class LMChatApp(PatchedApp):
         themes, problems = await asyncio.to_thread(read_themes, folder)
         for theme in themes:
             self.register_theme(theme)
-        for words in problems:
-            self.chat.notices.warn(words)
+        for problem in problems:
+            self.chat.notices.warn(problem)
 
     async def _use_wanted_theme(self) -> None:
-        """Use the theme that is set and was not known at the first paint."""
+        """Use the configured theme, which is not built in: it may be in a file of the user."""
         await self._read_own_themes()
-        if found := theme_named(self._wanted_theme, self.available_themes):
-            self.theme = found
+        if full_name := theme_named(self._wanted_theme, self.available_themes):
+            self.theme = full_name
         else:
             name = safe_line(self._wanted_theme, limit=40)
             self.chat.notices.warn(f"Unknown theme: {name}. /theme lists all themes.")
 
     def _ask_background(self) -> None:
+        """Ask the terminal for its background; `BackgroundReported` has the answer."""
         self._asked_background_s = self.workspace.clock()
         write_to_terminal(self, ASK_BACKGROUND)
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme on a light terminal if none is set; a late answer is ignored."""
+        """Use the light theme on a light terminal, if no theme is set and the answer is in time."""
         is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
         is_unset = not self._wanted_theme and self.theme == THEMES[0].name
         if is_in_time and is_unset and not event.is_dark:
             self.theme = LIGHT.name
 
     def on_resize(self, event: events.Resize) -> None:
-        """Paint everything if the old size is back before another one was laid out.
+        """Paint everything if the terminal was resized, and back, before Textual drew either.
 
-        The terminal has cut its rows, but for Textual nothing has changed.
+        The terminal has cut its rows, but for Textual the size is the same, so it draws nothing.
         """
         if self.screen_stack and self.screen.outer_size == event.size:
             self.screen.refresh()
@@ -290,6 +304,7 @@ class LMChatApp(PatchedApp):
             self.chat.sessions.save()
 
     def action_pick_model(self, name: str = "") -> None:
+        """Switch to the model of a name, or number; without one, open the picker."""
         if name:
             self.models.switch_to_named(name)
         else:

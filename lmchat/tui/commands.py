@@ -46,6 +46,7 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
+        """The slash command without its argument, as `/title`."""
         return self.slash.partition(" ")[0]
 
     @property
@@ -54,12 +55,14 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_argument(self) -> bool:
-        return self.takes_argument and self.slash.partition(" ")[2][0] != "["
+        """Whether its argument, in the form of the slash command, is not `[optional]`."""
+        argument = self.slash.partition(" ")[2]
+        return bool(argument) and not argument.startswith("[")
 
     def unavailable_reason(self, message: ChatMessage, *, is_busy: bool) -> str:
-        """Return why it makes no sense for a message; empty where it does.
+        """Return why it can do nothing with a message; empty if it can do something.
 
-        `is_busy` says that an answer of the session is on its way.
+        `is_busy` says that an answer of the session is streaming.
         """
         if is_busy and self.is_turn:
             return needs.STILL_STREAMING
@@ -70,8 +73,9 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 def _command(
-    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str, **rest: Any
+    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str, **fields: Any
 ) -> Command:
+    """Return a row; the six fields that most rows have are positional."""
     return Command(
         command_id=command_id,
         keys=keys,
@@ -79,28 +83,33 @@ def _command(
         title=title,
         scope=scope,
         action=action,
-        **rest,
+        **fields,
     )
 
 
 _chat = partial(_command, Scope.CHAT)
-_key = partial(_chat, is_priority=True)
+_key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
-def _slash(name: str, title: str, slash: str, action: str = "", **rest: Any) -> Command:
-    """Return a command without a key; without an action, the palette begins to type it."""
-    begun = slash.partition(" ")[0]
-    return _chat(name, "", name, title, action or f"slash('{begun} ')", slash=slash, **rest)
+def _slash(name: str, title: str, slash: str, action: str = "", **fields: Any) -> Command:
+    """Return a command without a key.
+
+    If it has no action, the palette puts the slash command into the prompt, for its argument.
+    """
+    start = slash.partition(" ")[0]
+    return _chat(name, "", name, title, action or f"slash('{start} ')", slash=slash, **fields)
 
 
 def _message(
-    name: str, keys: str, label: str, title: str, action: str = "", **rest: Any
+    name: str, keys: str, label: str, title: str, action: str = "", **fields: Any
 ) -> Command:
+    """Return a command on the focused message; without an action, `MessageActions` runs it."""
     action = action or f"message({name!r})"
-    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, action, **rest)
+    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, action, **fields)
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
+    """Return a command on the chosen session of the list, which `SavedSessions` runs."""
     action = f"session({name!r})"
     return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action)
 
@@ -425,7 +434,7 @@ BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMA
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why a command on messages, as `edit`, makes no sense; empty where it does."""
+    """Return why a command on messages, as `edit`, can do nothing with this one; else ""."""
     command = BY_ID.get(f"message.{name}")
     return command.unavailable_reason(message, is_busy=is_busy) if command else ""
 
@@ -436,13 +445,13 @@ def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
 
 
 def bindings(*scopes: Scope) -> list[Any]:
-    """Return the bindings of some scopes; a command without a key has one that no keyboard has.
+    """Return the bindings of Textual for the commands of some scopes.
 
-    The configuration can give it another.
+    A command without a key gets the name of a key that no keyboard has, so that the configuration
+    can give it another.
     """
-    from textual.binding import (
-        Binding,
-    )  # the plain chat, which uses the table, starts without Textual
+    # local: the plain chat, which uses the table, starts without Textual
+    from textual.binding import Binding
 
     return [
         Binding(
@@ -484,9 +493,10 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text is a line that begins with a command, or with a word meant as one.
+    """Return whether a text is one line that begins with a command, or with a word meant as one.
 
-    All else is a message, as `/tmp/x is full, why?`. So is `/var is full, why?` where that path is.
+    A path is no such word: `/tmp/x is full, why?` is a message. So is `/var is full, why?` on a
+    machine that has this path.
     """
     if not text.startswith("/") or "\n" in text:
         return False
@@ -499,7 +509,8 @@ def is_command(text: str) -> bool:
 def parse_slash(line: str) -> SlashCommand | None:
     """Parse `/name argument`; None if no command is meant.
 
-    The beginning of one name will do; before other words only if the command takes an argument.
+    A name may be shortened while only one command begins so. If an argument follows a shortened
+    name, this command must take one.
     """
     typed, _, argument = line.strip().partition(" ")
     command = _command_named(ALIASES.get(typed, typed), has_argument=bool(argument))
@@ -509,11 +520,13 @@ def parse_slash(line: str) -> SlashCommand | None:
 
 
 def _command_named(name: str, *, has_argument: bool) -> Command | None:
-    with_slash = [command for command in COMMANDS if command.slash]
-    begun = [command for command in with_slash if command.name.startswith(name)]
-    for command in begun:
+    """Return the command of a name as `/title`, or of its beginning; see `parse_slash`."""
+    slash_commands = [command for command in COMMANDS if command.slash]
+    candidates = [command for command in slash_commands if command.name.startswith(name)]
+    for command in candidates:
         if command.name == name:
             return command
-    if len(begun) != 1:
+    if len(candidates) != 1:
         return None
-    return begun[0] if begun[0].takes_argument or not has_argument else None
+    command = candidates[0]
+    return command if command.takes_argument or not has_argument else None

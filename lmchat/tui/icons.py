@@ -26,15 +26,16 @@ class Icons(Struct, frozen=True, kw_only=True):
     used: str = "━"  # used part of a meter
     rule: str = "─"  # free part of a meter
     column: str = "│"
-    levels: str = "▁▂▃▄▅▆▇█"
+    levels: str = "▁▂▃▄▅▆▇█"  # of a sparkline, lowest first
     down_arrow: str = "↓"
     up_arrow: str = "↑"
     fork: str = "└"
-    cut: str = "…"
+    cut: str = "…"  # in place of text that has no room
     before_version: str = "‹"
     after_version: str = "›"
 
 
+# Sign by sign: "●" becomes "*", "◆" becomes "~", …
 _IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.zo^v<>-.<> #-||`.:-=+*#@")
 
 

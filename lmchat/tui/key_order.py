@@ -44,6 +44,7 @@ class KeyOrder:
         await self._deliver_waiting()
 
     async def _deliver_waiting(self) -> None:
+        """Deliver keys until one has to wait for the effect of the one before it."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
             self._end_limit()
             self._current = event = self._waiting.popleft()
@@ -52,25 +53,34 @@ class KeyOrder:
             receiver = await self._deliver(event)
             is_field = isinstance(receiver, Input | TextArea)
             self._field = receiver if is_field and _is_text(event) else None
-            self._follow(event, self._way_from(receiver))
+            self._pass_queues(event, self._queues_from(receiver))
 
     def _is_more_text(self, event: Typed) -> bool:
+        """Return whether an event is text for the field that got the current one as text."""
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
-    def _way_from(self, receiver: Widget | None) -> list[MessagePump]:
-        """Return whose queues the event passes; text for a field does not reach the app."""
+    def _queues_from(self, receiver: Widget | None) -> list[MessagePump]:
+        """Return the widgets whose queues an event passes, from the one that has got it up.
+
+        Text for a field stays there.
+        """
         if self._field is not None:
             return [self._field]
         return list(receiver.ancestors_with_self) if receiver is not None else []
 
-    def _follow(self, event: Typed, way: list[MessagePump]) -> None:
-        """Pass each queue behind the event; the last one is the app's, which changes the focus."""
-        while way:
-            if way.pop(0).call_later(self._follow, event, way):
+    def _pass_queues(self, event: Typed, queues: list[MessagePump]) -> None:
+        """Let a callback pass one queue after the other, behind the event, and then the app's.
+
+        When it has passed that, the event has had its effect. A widget that is gone is left out.
+        """
+        while queues:
+            is_queued = queues.pop(0).call_later(self._pass_queues, event, queues)
+            if is_queued:
                 return
         self._app.call_later(self._end, event)
 
     async def _end(self, event: Typed) -> None:
+        """Deliver the next keys, unless the time limit of this event has done it before."""
         if self._current is event:
             self._end_limit()
             self._current = None

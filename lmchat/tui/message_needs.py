@@ -31,7 +31,7 @@ def has_words(message: ChatMessage) -> bool:
 
 
 def words_of(message: ChatMessage) -> str:
-    """Return the text of a message or the result of a call; else its reasoning or its calls."""
+    """Return what a message says: the first of text, result, reasoning and arguments it has."""
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)
 
@@ -53,16 +53,19 @@ def _has_ended(message: ChatMessage) -> bool:
 
 
 def _can_copy(message: ChatMessage) -> bool:
+    """Return whether a message has text, or failed: then the details of the error are copied."""
     has_details = message.failure is not None and message.state is not AnswerState.COMPLETE
     return has_details or bool(words_of(message))
 
 
 def _has_code(message: ChatMessage) -> bool:
+    """Return whether a message may have a code block, fenced or indented."""
     has_fence = any(mark in message.text for mark in _CODE_MARKS)
     return has_fence or "\n    " in f"\n{message.text}"
 
 
 def _can_fold(message: ChatMessage) -> bool:
+    """Return whether a part of a message is folded or can be: files, reasoning, tools, system."""
     if message.role is Role.USER and may_hold_files(message.text):
         return True
     is_always_folded = message.role in (Role.SYSTEM, Role.TOOL)
@@ -70,6 +73,7 @@ def _can_fold(message: ChatMessage) -> bool:
 
 
 def _can_run_again(message: ChatMessage) -> bool:
+    """Return whether an answer can be regenerated, or a tool call repeated: it has no result."""
     has_result = message.state in (AnswerState.COMPLETE, AnswerState.STREAMING)
     return message.role is not Role.TOOL or not has_result
 

@@ -31,9 +31,9 @@ class Post(Message):
 
 
 class LeaveFilter(Post):
-    """Move from the filter to the list."""
+    """Request to move the focus from the filter to the list."""
 
-    is_kept: bool
+    is_kept: bool  # whether the filter stays; else it is cleared
 
 
 class ModelUsed(Post):

@@ -22,6 +22,7 @@ _COLOURS = (
     *("foreground", "background", "surface", "panel", "boost"),
 )
 _SHARE = Annotated[float, Meta(ge=0, le=1)]
+# The keys that a theme's file may have, with their types.
 _ROWS: Mapping[str, Row] = {
     **{name: Row(name, Annotated[str, Meta()]) for name in ("name", *_COLOURS)},
     **{name: Row(name, Annotated[bool, Meta()]) for name in ("dark", "ansi")},
@@ -29,17 +30,17 @@ _ROWS: Mapping[str, Row] = {
     "variables": Row("variables", Annotated[Mapping[str, str], Meta()]),
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_LEAST_CONTRAST = 4.5
-_LINEAR_BELOW = 0.04045  # as WCAG defines luminance
-_WORDS: Mapping[str, tuple[str, ...]] = {
+_LEAST_CONTRAST = 4.5  # of text and background, as WCAG asks for
+_LINEAR_BELOW = 0.04045  # share of a channel, in WCAG's definition of luminance
+_COLOURS_OF_TEXT: Mapping[str, tuple[str, ...]] = {
     "text": ("foreground",),
     "labels": ("muted",),
     "states": ("success", "warning", "error"),
     "links": ("primary",),
     "code": ("secondary", "accent"),
 }
-"""What is written in which colours."""
-_GROUNDS = ("background", "surface", "panel", "block-cursor-background")
+"""The kinds of text, and the colours in which they are written."""
+_BACKGROUNDS = ("background", "surface", "panel", "block-cursor-background")
 
 
 def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
@@ -57,7 +58,7 @@ def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return the table in a file, or why it has none."""
+    """Return the table of a TOML file, and why it cannot be read; one of them is empty."""
     try:
         text = read_plain(file).decode("utf-8-sig")
         return {"name": file.stem} | tomllib.loads(text), ""
@@ -97,21 +98,24 @@ def _is_colour(value: str) -> bool:
 
 
 def low_contrast(theme: Theme) -> str:
-    """Return what is hard to read, as `states, code`; the terminal's own colours are not judged."""
+    """Return which kinds of text are hard to read, as `states, code`.
+
+    Empty for a theme in the terminal's own colours, which lmchat does not know.
+    """
     if theme.ansi:
         return ""
     colours = theme.to_color_system().generate() | theme.variables
-    grounds = [Color.parse(colours[name]) for name in _GROUNDS]
-    weak = []
-    for words, names in _WORDS.items():
-        contrasts = [_least_contrast(Color.parse(colours[name]), grounds) for name in names]
+    backgrounds = [Color.parse(colours[name]) for name in _BACKGROUNDS]
+    weak_kinds = []
+    for kind, names in _COLOURS_OF_TEXT.items():
+        contrasts = [_least_contrast(Color.parse(colours[name]), backgrounds) for name in names]
         if min(contrasts) < _LEAST_CONTRAST:
-            weak.append(words)
-    return ", ".join(weak)
+            weak_kinds.append(kind)
+    return ", ".join(weak_kinds)
 
 
-def _least_contrast(colour: Color, grounds: Iterable[Color]) -> float:
-    return min(contrast(colour, ground) for ground in grounds)
+def _least_contrast(colour: Color, backgrounds: Iterable[Color]) -> float:
+    return min(contrast(colour, background) for background in backgrounds)
 
 
 def contrast(colour: Color, other: Color) -> float:
@@ -126,5 +130,5 @@ def _luminance(colour: Color) -> float:
 
 
 def _linear(share: float) -> float:
-    """Return the light of a channel of sRGB, from 0 to 1."""
+    """Return how much light a channel of sRGB gives; both values are from 0 to 1."""
     return share / 12.92 if share <= _LINEAR_BELOW else ((share + 0.055) / 1.055) ** 2.4

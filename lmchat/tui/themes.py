@@ -79,9 +79,12 @@ THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the defau
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:
-    """Return the full name of a theme, also for `dark`; empty where there is none."""
-    known = {full.lower(): full for full in names}
-    return known.get(name.lower()) or known.get(f"{_PREFIX}{name.lower()}", "")
+    """Return the full name of a theme, for it or for its short form; empty if there is none.
+
+    `dark` is the short form of `lmchat-dark`.
+    """
+    full_names = {full_name.lower(): full_name for full_name in names}
+    return full_names.get(name.lower()) or full_names.get(f"{_PREFIX}{name.lower()}", "")
 
 
 def short_name(name: str) -> str:
@@ -90,20 +93,20 @@ def short_name(name: str) -> str:
 
 
 def fitted(theme: Theme) -> Theme:
-    """Return a theme with the variables of ours that it lacks, made of its colours.
+    """Return a theme with all variables that our styles use; missing ones are mixed from colours.
 
-    Textual's themes have a colour of the chosen row that our text cannot be read on: it is always
-    ours.
+    The colour of the chosen row is always mixed: on that of Textual's themes, our text cannot be
+    read.
     """
-    ours = ANSI.variables if theme.ansi else _variables_from(theme)
-    chosen = ours["block-cursor-background"]
+    mixed = ANSI.variables if theme.ansi else _variables_from(theme)
+    chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}
     fields = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
-    fields["variables"] = ours | theme.variables | {"block-cursor-background": chosen}
+    fields["variables"] = mixed | theme.variables | chosen_row
     return Theme(**fields)
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:
-    """Return our variables, mixed from the colours of a theme."""
+    """Return the variables that our styles use, mixed from the colours of a theme."""
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])
     ground = Color.parse(colours["background"])

@@ -21,18 +21,18 @@ from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 
-_MOST_PATHS = 8  # shown in one question
-_PATH_CELLS = 200
-_RESTS_S = 0.5  # for which a question takes no keys: they were meant for the prompt
+_MOST_PATHS = 8  # that one question names; the others are counted
+_PATH_CELLS = 200  # width to which a path is cut
+_IGNORES_KEYS_S = 0.5  # from the opening of a question: these keys were meant for the prompt
 
 Attempt = Callable[[Any], Awaitable[Any]]
 """Tries what was typed; returns the result, or as text why it failed."""
 
 
 class AskDialog(Dialog[Any]):
-    """Text question; returns the text, and shows under the input why a text is rejected.
+    """Question for a text; returns it, and shows under the input why a text is rejected.
 
-    With an attempt, it returns the result of that.
+    With an attempt, it tries what was typed, and returns the result of the attempt.
     """
 
     EMPTY: ClassVar[str] = "Type something, or press Esc."
@@ -49,7 +49,17 @@ class AskDialog(Dialog[Any]):
         hints: Sequence[Hint] = (),
         attempt: Attempt | None = None,
     ) -> None:
-        """Create the dialog; on Enter, `check` returns why a text is rejected, or nothing."""
+        """Create the dialog.
+
+        Args:
+            title: The title.
+            text: Words above the input.
+            value: The text that the input has at first.
+            verb: The word for Enter.
+            check: Returns why a text is rejected, or ""; by default, only an empty text is.
+            hints: Keys beside Enter and Esc.
+            attempt: Tries the text that has passed the check.
+        """
         super().__init__(title, (("Enter", verb), *hints), is_small=True)
         self._text = paragraphs(text, MUTED) if isinstance(text, str) else text
         self._value = value
@@ -63,6 +73,7 @@ class AskDialog(Dialog[Any]):
         yield Static("", classes="verdict gap")
 
     def field(self) -> Field:
+        """Return the input; a subclass may have another."""
         return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:
@@ -88,6 +99,7 @@ class AskDialog(Dialog[Any]):
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
+        """Leave with the text, or show why it is rejected."""
         event.stop()
         typed = event.value.strip()
         if problem := self._problem_of(typed):
@@ -96,6 +108,7 @@ class AskDialog(Dialog[Any]):
             self.accept(typed)
 
     def _problem_of(self, typed: str) -> str:
+        """Return why a text is rejected; empty if it is not."""
         if self._check is not None:
             return self._check(typed)
         return "" if typed else self.EMPTY
@@ -107,7 +120,7 @@ class AskDialog(Dialog[Any]):
             self.dismiss(typed)
             return
 
-        async def work() -> None:
+        async def try_typed() -> None:
             result = await attempt(typed)
             if isinstance(result, str):
                 self.show_problem(result)
@@ -115,7 +128,9 @@ class AskDialog(Dialog[Any]):
                 self.dismiss(result)
 
         self.show_note(self.TRYING)
-        _: Worker[None] = self.run_worker(work, name="attempt", group="attempt", exclusive=True)
+        _: Worker[None] = self.run_worker(
+            try_typed, name="attempt", group="attempt", exclusive=True
+        )
 
 
 class ConfirmDialog(Dialog[bool | None]):
@@ -141,8 +156,7 @@ class ConfirmDialog(Dialog[bool | None]):
 class OutsideDialog(Dialog[bool | None]):
     """Question whether files outside the working folder are read; returns True on `y`, None on Esc.
 
-    Enter, which may still be meant for the prompt, does nothing, and neither does a key of the
-    first moment.
+    Enter does nothing, and in the first half second no key does: they may be meant for the prompt.
     """
 
     AUTO_FOCUS = ""
@@ -153,7 +167,7 @@ class OutsideDialog(Dialog[bool | None]):
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__("Attach from outside this folder?", is_small=True)
         self._paths = paths
-        self.ready_s = inf  # from when on it takes keys, by the monotonic clock
+        self.ready_s = inf  # time from which it takes keys, by the monotonic clock
 
     def compose_content(self) -> Iterable[Widget]:
         lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in self._paths[:_MOST_PATHS]]
@@ -162,7 +176,7 @@ class OutsideDialog(Dialog[bool | None]):
         yield Static(paragraphs("\n".join(lines)), classes="words gap")
 
     def on_mount(self) -> None:
-        self.ready_s = monotonic() + _RESTS_S
+        self.ready_s = monotonic() + _IGNORES_KEYS_S
 
     def action_confirm(self) -> None:
         if monotonic() >= self.ready_s:

@@ -28,7 +28,7 @@ from lmchat.tui.screens.server_questions import ServerQuestions
 SEARCH_PAUSE_S = 5.0  # between two searches while there is no server
 AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus
 _LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
-_TYPE_ON = "No model is ready yet. You can type; your messages wait for one."
+_NO_MODEL_YET = "No model is ready yet. You can type; your messages wait for one."
 
 
 class Connect:
@@ -54,21 +54,26 @@ class Connect:
         self._engine = EngineStart(app, workspace, chat, target)
         self.questions = ServerQuestions(workspace, chat.notices)
         self._wake = asyncio.Event()  # ends the pause between two searches
-        self._asked: set[tuple[str, Missing]] = set()  # what was asked about each URL
-        self._has_asked_host = False
-        self._has_told_to_type = False
+        self._asked: set[tuple[str, Missing]] = set()  # the questions that were asked, by URL
+        self._has_asked_host = False  # whether the host of `--endpoint` may be used
+        self._has_notified_of_waiting = False
         self._has_tried_engine = False
-        self._has_left_page = bool(workspace.resume_id)  # the resumed session is to be read
+        # whether the page stays closed: the user has left it, or wants to read a resumed session
+        self._has_left_page = bool(workspace.resume_id)
 
     # The search
 
     @property
     def pause_s(self) -> float:
+        """Seconds between two searches; longer while the terminal does not have the focus."""
         factor = 1 if self._workspace.monitor.is_focused else AWAY_FACTOR
         return self.search_pause_s * factor
 
     def start(self) -> None:
-        """Search for a server, and watch the one in use, unless both is being done already."""
+        """Start the workers for the search, or for the engine, and for the health checks.
+
+        A worker that is running is left alone.
+        """
         running = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
             self.start_engine()
@@ -90,10 +95,12 @@ class Connect:
         self._chat.status.show_action("checking")
 
     def check_if_none(self) -> None:
+        """End the pause of the search if there is no server yet."""
         if self._target.value is None:
             self._wake.set()
 
     async def _watch_server(self) -> None:
+        """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._target.take_over(health)
             if self._chat.is_mounted:
@@ -131,6 +138,7 @@ class Connect:
             self._decide(candidates)
 
     async def _check_loading(self, endpoint: Endpoint) -> None:
+        """Check a server that loads its model: use it once it is ready, drop it if it has ended."""
         candidate = await self._workspace.backend.check(endpoint)
         if not candidate.verdict.is_usable:
             self._target.drop()
@@ -141,23 +149,24 @@ class Connect:
     # The decision
 
     def _decide(self, candidates: Sequence[Candidate]) -> None:
-        """Choose one of the servers that were found, and go on with it."""
+        """Choose a server among those that were found, and use it or ask for what it lacks."""
         settings, remembered = self._workspace.settings, self._workspace.remembered
         named = Endpoint.parse(settings.endpoint) if settings.endpoint else None
         choice = choose(
             candidates, model=settings.model, remembered=remembered, is_named=named is not None
         )
-        if self._target.value is not None and choice.missing is not Missing.NOTHING:
-            return  # the picker or a dialog is open; its answer decides
+        is_asking = self._target.value is not None and choice.missing is not Missing.NOTHING
+        if is_asking:  # a server is in use, and the picker or a dialog asks for the rest
+            return
         if named is not None and not self._has_asked_host:
-            found = [candidate for candidate in candidates if candidate.endpoint == named]
-            if any(candidate.can_be_allowed for candidate in found):
+            matches = [candidate for candidate in candidates if candidate.endpoint == named]
+            if any(candidate.can_be_allowed for candidate in matches):
                 self._ask_about_host(named)
                 return
         self._use_choice(choice, candidates)
 
     def take_candidate(self, candidate: Candidate | None) -> None:
-        """Continue with a server that was chosen or found, if any."""
+        """Use a server that was chosen, or found ready; ask for its key, or search again."""
         if candidate is None:
             return
         if candidate.verdict in WANTS_KEY:
@@ -182,13 +191,16 @@ class Connect:
                 self._use(target)
                 return
         lacks_key = choice.missing is Missing.KEY and can_ask
-        if candidate is not None and lacks_key and self._is_first(candidate.endpoint, Missing.KEY):
-            self._ask_for_key(candidate)
-            return
+        if candidate is not None and lacks_key:
+            is_new = self._note_question(candidate.endpoint, Missing.KEY)
+            if is_new:
+                self._ask_for_key(candidate)
+                return
         self._show_page(candidates or self._workspace.catalogue.candidates)
 
     def _warn_of_withheld_key(self, candidate: Candidate) -> None:
-        if candidate.key_withheld and self._is_first(candidate.endpoint, Missing.NOTHING):
+        """Warn once that the saved API key is not sent to a server, and why."""
+        if candidate.key_withheld and self._note_question(candidate.endpoint, Missing.NOTHING):
             self._chat.notices.warn(candidate.key_withheld)
 
     def _use(self, target: Target) -> None:
@@ -197,15 +209,18 @@ class Connect:
         self._target.use(target)
         self.close_page()
         is_missing = self._target.state is TargetState.NO_MODEL
-        if is_missing and self._is_first(target.endpoint, Missing.MODEL):
+        if is_missing and self._note_question(target.endpoint, Missing.MODEL):
             named = self._workspace.settings.model
             missing = f"No server has a model {named}"
             if not named:
                 missing = f"{target.product} has no model loaded"
             self._models.open_picker(f"{missing}: choose one")
 
-    def _is_first(self, endpoint: Endpoint, missing: Missing) -> bool:
-        """Return whether this was not asked before: a dialog that was left does not come again."""
+    def _note_question(self, endpoint: Endpoint, missing: Missing) -> bool:
+        """Note that a question is asked about a server; return False if it was asked before.
+
+        A dialog that the user has left thus does not come again.
+        """
         is_first = (endpoint.url, missing) not in self._asked
         self._asked.add((endpoint.url, missing))
         return is_first
@@ -217,15 +232,17 @@ class Connect:
             begin_work(self._app, partial(self._try_named, endpoint), "allow")
 
     async def _try_named(self, endpoint: Endpoint) -> None:
-        found = await self.questions.try_server(endpoint)
-        if not isinstance(found, str):
-            self.take_candidate(found)
-        elif found:
-            self._chat.notices.warn(found)
-        else:
+        """Check the server that the user named, which asks about its host, and use it."""
+        result = await self.questions.try_server(endpoint)
+        if not isinstance(result, str):
+            self.take_candidate(result)
+        elif result:  # why it cannot be used
+            self._chat.notices.warn(result)
+        else:  # its host was not allowed
             self._wake.set()
 
     def _ask_for_key(self, candidate: Candidate) -> None:
+        """Ask for the API key of a server, and use the server when it accepts a key."""
         from lmchat.tui.screens.server_dialog import KeyDialog
 
         endpoint = candidate.endpoint
@@ -241,6 +258,7 @@ class Connect:
     # The built-in engine and other servers that lmchat starts
 
     def start_engine(self, named: str = "") -> None:
+        """Start the built-in engine with the named model, or one it chooses; search if it fails."""
         self._has_tried_engine = True
 
         async def start() -> None:
@@ -270,13 +288,14 @@ class Connect:
     @property
     def _page(self) -> Any:
         """The welcome page while it is shown, also below a dialog."""
-        return next(iter(open_screens(self._app, "WelcomeScreen")), None)
+        pages = open_screens(self._app, "WelcomeScreen")
+        return pages[0] if pages else None
 
     @property
     def _is_writing(self) -> bool:
-        """Whether a prompt is being written, of which a page would take the rest and the Enter.
+        """Whether the user is writing a prompt: a page would get the next keys, and the Enter.
 
-        The page comes with the next search after the prompt was sent or deleted.
+        The page is opened by the next search after the prompt was sent or deleted.
         """
         is_shown = self._app.screen is self._chat
         return is_shown and self._chat.widgets.prompt_input.is_being_written
@@ -285,16 +304,17 @@ class Connect:
         """Show what was found on the welcome page, and open it unless it would cover a chat."""
         is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
         if self._is_writing:
-            self._tell_to_type_on()
+            self._notify_of_waiting()
         elif self._app.screen is self._chat and not (self._has_left_page or is_reading):
             self._app.push_screen(self._make_page())
         self._show_on_page(candidates)
         self._chat.status.refresh()
 
-    def _tell_to_type_on(self) -> None:
-        if not self._has_told_to_type:
-            self._has_told_to_type = True
-            self._app.notify(_TYPE_ON)
+    def _notify_of_waiting(self) -> None:
+        """Tell the user once that messages wait until a model is ready."""
+        if not self._has_notified_of_waiting:
+            self._has_notified_of_waiting = True
+            self._app.notify(_NO_MODEL_YET)
 
     def open_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
@@ -303,6 +323,7 @@ class Connect:
         self.check_now()
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
+        """Show what was found on the welcome page, if it is open."""
         if (page := self._page) is not None:
             page.has_waiting_message = self._workspace.open_sessions.shown.is_waiting
             page.show(candidates, 0.0, self.pause_s)

@@ -35,7 +35,10 @@ class CurrentTarget:
         return self.value is not None and is_same_model(self.value.model, model)
 
     def use(self, target: Target) -> None:
-        """Use a server from now on; its model is remembered, and gets the prompts that wait."""
+        """Use a server and its model from now on.
+
+        The model is remembered. Unless it is still loading, the waiting prompts are sent to it.
+        """
         self.aim_at(target)
         if not target.model_id:
             return
@@ -57,7 +60,7 @@ class CurrentTarget:
         self._chat.status.show_health(Health())
 
     def take_over(self, health: Health) -> None:
-        """Take over product and model from a check of the server in use."""
+        """Take over product and model from a health check, if it was one of the server in use."""
         target = self.value
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
@@ -65,7 +68,7 @@ class CurrentTarget:
         self._next_turn.target = replace(target, product=product, model=health.model)
 
     def begin_loading(self, model: ModelInfo, since_s: float) -> None:
-        """Let prompts wait if this model, which is being loaded, is the one in use."""
+        """Let prompts wait, if the model that is being loaded is the one in use."""
         if self.has_model(model):
             self._change(is_loading=True, loading_since_s=since_s, loading_fraction=None)
 
@@ -74,7 +77,10 @@ class CurrentTarget:
             self._change(loading_fraction=fraction)
 
     def end_loading(self, model: ModelInfo, since_s: float) -> bool:
-        """Return whether the model in use was waiting for this load, which has ended."""
+        """Let prompts no longer wait for a load that has ended.
+
+        Return False, and change nothing, if another model or another load is in use by now.
+        """
         target = self.value
         is_waiting = target is not None and target.loading_since_s == since_s
         if not (is_waiting and self.has_model(model)):

@@ -26,9 +26,9 @@ from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 
-_TALL = 30  # rows from which a dialog keeps blank rows around it
-_AROUND = 4  # number of these rows
-_MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
+_TALL = 30  # rows of a terminal from which a dialog keeps blank rows around it
+_AROUND = 4  # the number of these blank rows
+_ROWS_BESIDE_LIST = 13  # rows of a dialog with all its blank rows, without its list
 ResultT = TypeVar("ResultT")
 
 
@@ -61,7 +61,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         return self.is_mounted and self.can_show
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave as soon as the dialog is mounted and on top: Textual closes whatever is on top."""
+        """Leave, as soon as the dialog is mounted and on top: Textual closes what is on top."""
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
         self._late_result = (result,)
@@ -78,31 +78,32 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         with Vertical(classes="dialog"):
             yield LineWidget([styled(self.heading, STRONG)], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield LineWidget(_as_pieces(self.hints), self._way_out(), id="dialog-keys")
+            yield LineWidget(_as_pieces(self.hints), self._leave_hint(), id="dialog-keys")
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
 
-    def _way_out(self) -> Content:
+    def _leave_hint(self) -> Content:
+        """Return the key that leaves the dialog, for the end of the row of keys."""
         return content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        self.query_one("#dialog-keys", LineWidget).show(_as_pieces(hints), self._way_out())
+        self.query_one("#dialog-keys", LineWidget).show(_as_pieces(hints), self._leave_hint())
 
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title, as many of them as there is room for."""
         title = self.query_one("#dialog-title", LineWidget)
         dot = f" {icons_for(self).dot} "
         room = title.size.width - cell_len(self.heading) - 2
-        kept = list(figures)
-        while kept and styled(dot.join(kept)).cell_length > room:
-            kept.pop()
-        title.show([styled(self.heading, STRONG)], styled(dot.join(kept), MUTED))
+        fitting = list(figures)
+        while fitting and styled(dot.join(fitting)).cell_length > room:
+            fitting.pop()
+        title.show([styled(self.heading, STRONG)], styled(dot.join(fitting), MUTED))
 
-    def fit(self, grown: Widget, wanted: int) -> None:
+    def fit(self, widget: Widget, wanted_rows: int) -> None:
         """Resize a widget to the rows it wants, limited by the room that the others leave."""
         around = _AROUND if self.size.height >= _TALL else 0
-        fit_height(grown, wanted, self.size.height - around)
+        fit_height(widget, wanted_rows, self.size.height - around)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Allow only `leave` while widgets are missing: keys of the chat can arrive late."""
@@ -141,7 +142,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.call_after_refresh(self.use_room)
 
     def use_room(self) -> None:
-        """Draw for a new size, or for rows that have changed."""
+        """Draw again, for a new size or because the rows have changed."""
         if self.can_act:
             self.fit_list()
             self.draw()
@@ -184,37 +185,41 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
     ) -> None:
-        """Show other rows, or the words for none, and figures about them in the title."""
+        """Show other rows, or without any the words `nothing`, and figures about them in the title.
+
+        `choose` is the key of the row to choose.
+        """
         rows = rows or wrapped_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
         self.fit_list(len(rows))
         self.show_title(*figures)
 
-    def fit_list(self, wanted: int = 0) -> None:
-        self._list_height = max(self._list_height, wanted)
-        is_tight = self._list_height + _MARGINS > self.size.height
+    def fit_list(self, wanted_rows: int = 0) -> None:
+        """Let the list grow to some rows; leave out blank rows of the dialog if it has no room."""
+        self._list_height = max(self._list_height, wanted_rows)
+        is_tight = self._list_height + _ROWS_BESIDE_LIST > self.size.height
         if is_tight != self.has_class("-tight"):
             self.set_class(is_tight, "-tight")
             self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 
 
-def fit_height(grown: Widget, wanted: int, room: int) -> None:
-    """Resize a widget to the rows it wants, so that it and its siblings fit into `room`."""
-    height = max(min(wanted, free_height(grown, room)), 1)
-    given = grown.styles.inline.height  # `1fr` of the stylesheet is a share of the room
-    if given is None or given.value != height:
-        grown.styles.height = height
+def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
+    """Resize a widget to the rows it wants, so that it and its siblings fit into `room` rows."""
+    height = max(min(wanted_rows, free_height(widget, room)), 1)
+    old_height = widget.styles.inline.height  # not that of the stylesheet, which may be `1fr`
+    if old_height is None or old_height.value != height:
+        widget.styles.height = height
 
 
-def free_height(grown: Widget, room: int) -> int:
+def free_height(widget: Widget, room: int) -> int:
     """Return how many of `room` rows the siblings of a widget leave to it."""
-    box = grown.parent
+    box = widget.parent
     if not isinstance(box, Widget):
         return room
-    others = [child for child in box.children if child is not grown and child.display]
-    taken = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
-    return room - taken - grown.styles.margin.height - box.gutter.height
+    others = [child for child in box.children if child is not widget and child.display]
+    used = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
+    return room - used - widget.styles.margin.height - box.gutter.height
 
 
 def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
