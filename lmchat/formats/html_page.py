@@ -14,12 +14,8 @@ from lmchat.formats.writing import (
     REFUSED,
     MessageEntry,
     WriteOptions,
-    ending,
     entries,
     is_tool_run,
-    speaker,
-    thought_heading,
-    time_words,
 )
 from lmchat.text import safe_line, safe_text
 
@@ -51,7 +47,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    for entry in entries(session):
+    for entry in entries(session, options.zone):
         if isinstance(entry, MessageEntry):
             blocks += _article(entry, session.files, options)
         else:
@@ -62,13 +58,13 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
 def _article(
     entry: MessageEntry, files: Mapping[str, bytes], options: WriteOptions
 ) -> Iterator[str]:
+    """Yield the elements of a message; `files` has the content of files by digest."""
     message = entry.message
-    time = escape(time_words(message.created_at, options.zone))
-    yield f"<article><h2>{_escaped(speaker(message))} <time>{time}</time></h2>"
+    yield f"<article><h2>{_escaped(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
     if options.with_reasoning and message.reasoning:
-        yield _folded(thought_heading(message), message.reasoning)
+        yield _folded(entry.thought_heading, message.reasoning)
     for part in message.files:
-        yield from _file(part, files)
+        yield from _attached_file(part, files)
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
@@ -78,13 +74,13 @@ def _article(
     if is_tool_run(message):
         arguments = (call.arguments for call in message.tool_calls)
         yield _folded(tool_calls_text(message), *arguments, message.tool_result)
-    if end := ending(message):
-        state, reason = end
-        yield f"<blockquote><strong>{state}.</strong> {escape(reason)}</blockquote>"
+    if entry.state:
+        yield f"<blockquote><strong>{entry.state}.</strong> {escape(entry.reason)}</blockquote>"
     yield "</article>"
 
 
-def _file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
+def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield the line of an attached file and, if its content is known, the image."""
     yield f"<p>Attached: {escape(part.words)}</p>"
     data = files.get(part.digest)
     if part.is_image and data:
@@ -93,6 +89,7 @@ def _file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _folded(summary: str, *texts: str) -> str:
+    """Return texts that are hidden until the reader of the page unfolds the summary."""
     blocks = "".join(map(_preformatted, texts))
     return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
 

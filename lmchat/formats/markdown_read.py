@@ -1,4 +1,7 @@
-"""Import of a Markdown export by its marks; the texts are not interpreted."""
+"""Import of a Markdown export by its markers; the texts are not interpreted.
+
+`markdown_write` describes the format.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import takewhile
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -26,28 +30,28 @@ from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 from lmchat.formats.normalizing import refusing_changes, validated
 
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
-_GAP = "\n\n"
+_GAP = "\n\n"  # between blocks
 
 
 class MarkedText(Struct, frozen=True, kw_only=True):
-    """Facts of a mark, and the text after it."""
+    """JSON object of a marker, and the text after it."""
 
-    facts: Record
+    marker: Record
     text: str
-    line: int  # line of the mark, counted from 1
+    line: int  # number of the marker's line, counted from 1
 
 
 class _ReadEntry(Struct, frozen=True, kw_only=True):
-    """Message, and what its mark says of the tree."""
+    """Message, and what its marker says of the tree."""
 
     message: ChatMessage
-    begins_branch: bool
-    place: int
+    is_in_branch: bool  # else it is on the path
+    place: int  # number of the message in the tree, counted from 0
     branch_name: str
 
 
 def from_markdown(text: str) -> Session:
-    """Read an export with its branches; raises `FileRefused` if it is not ours, or broken."""
+    """Read an export with its branches; raises `FileRefused` for another text or a broken one."""
     text = text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
@@ -62,8 +66,8 @@ def from_markdown(text: str) -> Session:
                 tags=tuple(front.get("tags", ())),
             )
         )
-        frame = re.escape(front["frame"])
-        promised = int(front["messages"]) if "messages" in front else None
+        marker_word = re.escape(front["frame"])
+        expected_count = int(front["messages"]) if "messages" in front else None
     except BAD_VALUE_ERRORS as error:
         raise FileRefused(
             "This is not a Markdown export of lmchat.",
@@ -71,21 +75,21 @@ def from_markdown(text: str) -> Session:
             details=repr(error),
         ) from error
 
-    entries = _entries(_marked_texts(text, frame))
-    if promised not in (None, len(entries)):
+    entries = _entries(_marked_texts(text, marker_word))
+    if expected_count not in (None, len(entries)):
         raise FileRefused(
-            f"It has {len(entries)} of {promised} messages: it was cut off or edited.",
+            f"It has {len(entries)} of {expected_count} messages: it was cut off or edited.",
             hint=f"To import it anyway, write `messages: {len(entries)}` in its first lines.",
         )
     return _session(header, entries)
 
 
 def _session(header: SessionHeader, entries: list[_ReadEntry]) -> Session:
-    branches = (at for at, entry in enumerate(entries) if entry.begins_branch)
-    path_end = next(branches, len(entries))
-    path = MessagePath(entry.message for entry in entries[:path_end])
+    """Return the session of entries in the order of the file: the path, then the branches."""
+    path_entries = list(takewhile(lambda entry: not entry.is_in_branch, entries))
+    path = MessagePath(entry.message for entry in path_entries)
     tree: list[_ReadEntry] = []
-    if path_end < len(entries):
+    if len(path_entries) < len(entries):
         tree = sorted(entries, key=lambda entry: entry.place)
     times = [header.created_at, *(message.created_at for message in path)]
     return Session(
@@ -99,99 +103,114 @@ def _session(header: SessionHeader, entries: list[_ReadEntry]) -> Session:
 
 
 def _front_matter(text: str) -> Record:
+    """Return the values by name in the first lines of an export; raises `BAD_VALUE_ERRORS`."""
     match = _FRONT_MATTER.match(text)
     if match is None:
         raise ValueError("no front matter")
-    rows = dict(line.split(": ", 1) for line in match[1].split("\n"))
-    front = {name: json.loads(value) for name, value in rows.items()}
+    json_by_name = dict(line.split(": ", 1) for line in match[1].split("\n"))
+    front = {name: json.loads(value) for name, value in json_by_name.items()}
     if front["lmchat"] not in (FORMAT, FORMAT_WITH_BRANCHES):
         raise ValueError("another version of the format")
     return front
 
 
-def _marked_texts(text: str, frame: str) -> Iterator[MarkedText]:
-    marks = list(re.finditer(rf"^<!-- {frame} (\{{.*\}}) -->$", text, re.MULTILINE))
-    ends = [mark.start() - len(_GAP) for mark in marks[1:]]
-    ends.append(len(text.removesuffix("\n")))
+def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
+    """Yield each marker with the text up to the next one.
+
+    `marker_word` is escaped for a regular expression.
+    """
+    # A line like `<!-- 3f9a12bc {"part": "text"} -->`.
+    matches = list(re.finditer(rf"^<!-- {marker_word} (\{{.*\}}) -->$", text, re.MULTILINE))
+    text_ends = [match.start() - len(_GAP) for match in matches[1:]]
+    text_ends.append(len(text.removesuffix("\n")))
     line = 1
-    counted = 0  # offset up to which lines are counted
-    for mark, end in zip(marks, ends, strict=False):
-        line += text.count("\n", counted, mark.start())
-        counted = mark.start()
-        with _changes_refused(line):
-            facts = dict(json.loads(mark[1]))
-        yield MarkedText(facts=facts, text=text[mark.end() + len(_GAP) : end], line=line)
+    counted_end = 0  # offset up to which lines are counted
+    for match, text_end in zip(matches, text_ends, strict=False):
+        line += text.count("\n", counted_end, match.start())
+        counted_end = match.start()
+        with _refusing_changed_line(line):
+            marker = dict(json.loads(match[1]))
+        text_begin = match.end() + len(_GAP)
+        yield MarkedText(marker=marker, text=text[text_begin:text_end], line=line)
 
 
-def _entries(marked: Iterable[MarkedText]) -> list[_ReadEntry]:
-    """Return the messages with the facts of their marks, in the order of the file."""
-    heads: list[tuple[MarkedText, list[Part]]] = []
-    for found in marked:
-        if "role" in found.facts:
-            _, gap, text = found.text.partition(_GAP)  # after the heading
-            heads.append((found, [TextPart(text=text)] if gap else []))
-        elif heads:
-            with _changes_refused(found.line):
-                heads[-1][1].extend(_parts(found.facts, found.text))
+def _entries(marked_texts: Iterable[MarkedText]) -> list[_ReadEntry]:
+    """Return the messages in the order of the file.
+
+    The marker of a message has a role; those after it, up to the next message, are of its parts.
+    """
+    messages: list[tuple[MarkedText, list[Part]]] = []
+    for marked in marked_texts:
+        if "role" in marked.marker:
+            _heading, gap, text = marked.text.partition(_GAP)
+            messages.append((marked, [TextPart(text=text)] if gap else []))
+        elif messages:
+            with _refusing_changed_line(marked.line):
+                last_parts = messages[-1][1]
+                last_parts += _parts_of(marked.marker, marked.text)
 
     entries: list[_ReadEntry] = []
-    for head, parts in heads:
-        with _changes_refused(head.line):
+    for marked, parts in messages:
+        with _refusing_changed_line(marked.line):
             previous_id = entries[-1].message.message_id if entries else None
-            entries.append(_entry(head.facts, parts, previous_id))
+            entries.append(_entry(marked.marker, parts, previous_id))
     return entries
 
 
-def _entry(facts: Record, parts: Iterable[Part], previous_id: str | None) -> _ReadEntry:
-    """Return a message; its parent is the one before it, unless its mark names another."""
+def _entry(marker: Record, parts: Iterable[Part], previous_id: str | None) -> _ReadEntry:
+    """Return a message; its parent is the one before it, unless its marker names another."""
     message = ChatMessage(
-        message_id=facts["id"],
-        role=facts["role"],
+        message_id=marker["id"],
+        role=marker["role"],
         parts=tuple(parts),
-        created_at=facts["created"],
-        parent_id=facts.get("parent", previous_id),
-        state=facts.get("state", "complete"),
-        model=facts.get("model", ""),
-        endpoint=facts.get("endpoint", ""),
-        failure=facts.get("failure"),
+        created_at=marker["created"],
+        parent_id=marker.get("parent", previous_id),
+        state=marker.get("state", "complete"),
+        model=marker.get("model", ""),
+        endpoint=marker.get("endpoint", ""),
+        failure=marker.get("failure"),
     )
     return _ReadEntry(
         message=validated(message),
-        begins_branch="parent" in facts,
-        place=int(facts.get("place", 0)),
-        branch_name=str(facts.get("branch", "")),
+        is_in_branch="parent" in marker,
+        place=int(marker.get("place", 0)),
+        branch_name=str(marker.get("branch", "")),
     )
 
 
-def _parts(facts: Record, text: str) -> list[Part]:
-    """Return the part of a mark; a note, which repeats for people what marks hold, has none."""
-    kind = facts["part"]
+def _parts_of(marker: Record, text: str) -> list[Part]:
+    """Return the part of a marker; a note, which repeats for people what markers hold, has none."""
+    kind = marker["part"]
     if kind == "file":
-        return [FilePart(**{field.name: facts[field.name] for field in fields(FilePart)})]
+        return [FilePart(**{field.name: marker[field.name] for field in fields(FilePart)})]
     if kind == "reasoning":
-        lines = [line[2:] for line in text.split("\n")]
-        return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long
+        lines = [line[len("> ") :] for line in text.split("\n")]
+        # The first two lines are `**Thought for 2.0 s**` and an empty one.
+        return [ReasoningPart(text="\n".join(lines[2:]))]
     if kind == "tool_call":
-        arguments = facts["arguments"] if "arguments" in facts else _fenced_text(text)
-        arguments = _unchanged(arguments, facts)
-        return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=arguments)]
+        arguments = marker["arguments"] if "arguments" in marker else _fenced_text(text)
+        arguments = _without_changes(arguments, marker)
+        return [ToolCallPart(call_id=marker["call_id"], name=marker["name"], arguments=arguments)]
     if kind not in TEXT_PARTS:
         return []
     if kind == "tool_result":
         text = _fenced_text(text)
-    return [TEXT_PARTS[kind](text=_unchanged(text, facts))]
+    return [TEXT_PARTS[kind](text=_without_changes(text, marker))]
 
 
 def _fenced_text(text: str) -> str:
-    """Return the text in the fence after a title."""
-    return "\n".join(text.split("\n")[3:-1])
+    """Return the text of a code block below a title."""
+    lines = text.split("\n")
+    # Before it are the title, an empty line and the opening fence; after it is the closing fence.
+    return "\n".join(lines[3:-1])
 
 
-def _unchanged(text: str, facts: Record) -> str:
-    """Undo what the mark says of a text."""
-    text = text.removesuffix(facts.get("added", ""))
-    return unescape(text) if facts.get("escaped") else text
+def _without_changes(text: str, marker: Record) -> str:
+    """Undo the changes of the export that the marker names: `added` and `escaped`."""
+    text = text.removesuffix(marker.get("added", ""))
+    return unescape(text) if marker.get("escaped") else text
 
 
-def _changes_refused(line: int) -> AbstractContextManager[None]:
+def _refusing_changed_line(line: int) -> AbstractContextManager[None]:
+    """Refuse the file if the block raises an error for a value of a wrong type."""
     return refusing_changes(f"Line {line} was changed after the export.")

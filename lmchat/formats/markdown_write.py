@@ -1,22 +1,22 @@
 r"""Export of a session as Markdown that can be read back without guessing.
 
-Every entry and every part begins with a comment line that renders as nothing:
+Every entry and every part begins with a marker, a comment line that renders as nothing:
 
     <!-- 3f9a12bc {"role": "user", …} -->
 
-Its first word, the frame, is in the front matter and in no text of the session, so that no text can
-be taken for such a mark. Exactly one blank line is before and after each text. Beyond the filter of
-`safe_text`, two things in texts are changed, and their marks say so: a code fence that is left open
-is closed (`added`), and a line that people would take for the heading of a turn gets a backslash
-(`escaped`):
+Its first word is in the front matter, as `frame`, and in no text of the session, so that no text
+can be taken for a marker. Exactly one blank line is before and after each text. Beyond the filter
+of `safe_text`, two things in texts are changed, and their markers say so: a code fence that is left
+open is closed (`added`), and a line that people would take for the heading of a turn gets a
+backslash (`escaped`):
 
     \## You · 2026-11-20 08:00:00 UTC
 
-The path comes first, then each branch under a heading; the mark of its first message names the
-parent. `place` is the number of a message in the order of writing.
+The path comes first, then each branch under a heading; the markers of its messages name their
+parents. `place` is the number of a message in the order of writing.
 
 A tool message is a folded block of a call and its result, each in a code block. A call in an answer
-that a tool message repeats is not shown: its mark holds the arguments.
+that a tool message repeats is not shown: its marker holds the arguments.
 """
 
 from __future__ import annotations
@@ -48,81 +48,173 @@ from lmchat.formats.writing import (
     REFUSED,
     MessageEntry,
     WriteOptions,
-    ending,
     entries,
     is_tool_run,
-    speaker,
-    thought_heading,
-    time_words,
     write_order,
 )
 from lmchat.text import safe_line, safe_text, unclosed_fence
 
 FORMAT = 1  # in the front matter
 FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
-_LONGEST_SUMMARY = 120  # characters of a tool call above its folded block
-_FRAME_CHARS = 8
-_FRAME = re.compile(r"<!-- ([0-9a-f]{8}) ")
+_SUMMARY_CHARS = 120  # of a tool call above its folded block
+_WORD_CHARS = 8
+_MARKER_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
+# A heading of a turn in a text: `## You · 2026-11-20 08:00:00 UTC`, or without `##` and underlined.
 _TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
-_HEADING = (
+# Groups 1 and 2 are before and after the place for a backslash with `##`, 3 and 4 if underlined.
+# `%s` is the backslash that is there. Each pattern also matches headings with further backslashes.
+_HEADING_TEMPLATE = (
     rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)"
     rf"|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
 )
-"""Markdown headings with `##`, or underlined."""
-_TO_ESCAPE = re.compile(_HEADING % ("", ""), re.MULTILINE)
-_ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
+_HEADING = re.compile(_HEADING_TEMPLATE % ("", ""), re.MULTILINE)
+_ESCAPED_HEADING = re.compile(_HEADING_TEMPLATE % (r"\\", r"\\"), re.MULTILINE)
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path as Markdown, then the branches."""
-    frame = _unused_frame(session)
-    order = write_order(session)
-    path = {message.message_id for message in session.messages}
-    blocks = [_front_matter(session, frame)]
-    for entry in entries(session):
-        if isinstance(entry, str):
-            blocks.append(_note(frame, f"# {entry}"))
-            continue
-        message = entry.message
-        facts = _facts(message)
-        if message.message_id not in path:
-            facts["parent"] = message.parent_id
-        if message.message_id in order:
-            facts["place"] = order[message.message_id]
-        if message.message_id in session.branch_names:
-            facts["branch"] = session.branch_names[message.message_id]
-        blocks.append(_mark(frame, facts))
-        blocks.append(f"## {speaker(message)} · {time_words(message.created_at, options.zone)}")
-        blocks += _body(entry, frame, with_reasoning=options.with_reasoning)
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(_MarkdownWriter(session, options).blocks()) + "\n"
 
 
 def unescape(text: str) -> str:
     """Remove the backslashes before lines that look like headings."""
-    return _ESCAPED.sub(r"\1\2\3\4", text)
+    return _ESCAPED_HEADING.sub(r"\1\2\3\4", text)
 
 
-def _front_matter(session: Session, frame: str) -> str:
+class _MarkdownWriter:
+    """Writer of one session in blocks, which blank lines will separate."""
+
+    def __init__(self, session: Session, options: WriteOptions) -> None:
+        self._session = session
+        self._options = options
+        self._marker_word = _unused_word(session)
+
+    def blocks(self) -> Iterator[str]:
+        """Yield the front matter, the messages, and the headings of branches."""
+        session = self._session
+        places = write_order(session)
+        path_ids = {message.message_id for message in session.messages}
+        yield _front_matter(session, self._marker_word)
+        for entry in entries(session, self._options.zone):
+            if isinstance(entry, str):
+                yield self._note(f"# {entry}")
+                continue
+            message_id = entry.message.message_id
+            marker = _message_marker(entry.message)
+            if message_id not in path_ids:
+                marker["parent"] = entry.message.parent_id
+            if message_id in places:
+                marker["place"] = places[message_id]
+            if message_id in session.branch_names:
+                marker["branch"] = session.branch_names[message_id]
+            yield self._marker_line(marker)
+            yield f"## {entry.speaker} · {entry.time}"
+            yield from self._body(entry)
+
+    def _body(self, entry: MessageEntry) -> Iterator[str]:
+        """Yield what is below the heading of a message: its parts and its state."""
+        message = entry.message
+        if is_tool_run(message):
+            summary = escape(safe_line(tool_calls_text(message), limit=_SUMMARY_CHARS))
+            yield self._note(f"<details>\n<summary>{summary}</summary>")
+
+        for index, part in enumerate(message.parts):
+            if isinstance(part, TextPart):
+                needs_marker = index > 0 or is_tool_run(message)
+                yield from self._text(part.text, "text", needs_marker=needs_marker)
+            elif isinstance(part, ReasoningPart):
+                if self._options.with_reasoning:
+                    yield self._marker_line({"part": "reasoning"})
+                    yield _quoted(f"**{entry.thought_heading}**\n\n{safe_text(part.text)}")
+            else:
+                is_shown = is_tool_run(message) or part in entry.calls
+                yield from self._other_part(part, is_shown_call=is_shown)
+
+        if is_tool_run(message):
+            yield self._note("</details>")
+        if entry.state:
+            yield self._note(_quoted(f"**{entry.state}.** {entry.reason}".rstrip()))
+
+    def _other_part(
+        self, part: RefusalPart | FilePart | ToolCallPart | ToolResultPart, *, is_shown_call: bool
+    ) -> Iterator[str]:
+        """Yield the blocks of a part that is neither text nor thought.
+
+        A call that is not shown has its arguments in the marker.
+        """
+        match part:
+            case RefusalPart(text=text):
+                yield self._note(_quoted(f"**{REFUSED}.**"))
+                yield from self._text(text, "refusal")
+            case FilePart():
+                yield self._marker_line({"part": "file", **asdict(part)})
+                yield f"Attached: {part.words}"
+            case ToolCallPart(call_id=call_id, name=name, arguments=arguments) if is_shown_call:
+                title = f"Tool call `{_without_backticks(safe_line(name))}`"
+                marker = {"part": "tool_call", "call_id": call_id, "name": name}
+                yield from self._fenced(title, arguments, marker, language="json")
+            case ToolCallPart():
+                yield self._marker_line({"part": "tool_call", **asdict(part)})
+            case ToolResultPart(text=text):
+                yield from self._fenced("Result", text, {"part": "tool_result"})
+
+    def _text(self, text: str, part: str, *, needs_marker: bool = True) -> Iterator[str]:
+        """Yield the marker and the text of a part: `text` or `refusal`.
+
+        A first text that was not changed needs no marker: it follows the heading.
+        """
+        shown_text, changes = _escaped(safe_text(text))
+        fence = unclosed_fence(shown_text)
+        if fence:
+            added = fence.marks if shown_text.endswith("\n") else f"\n{fence.marks}"
+            changes["added"] = added
+            shown_text += added
+        if changes or needs_marker:
+            yield self._marker_line({"part": part, **changes})
+        yield shown_text
+
+    def _fenced(
+        self, title: str, text: str, marker: Mapping[str, object], *, language: str = ""
+    ) -> Iterator[str]:
+        """Yield the marker, and the text as a code block below a title."""
+        shown_text, changes = _escaped(safe_text(text))
+        fence = fence_for(shown_text)
+        yield self._marker_line({**marker, **changes})
+        yield f"{title}\n\n{fence}{language}\n{shown_text}\n{fence}"
+
+    def _note(self, text: str) -> str:
+        """Return a text for people, which repeats what markers hold, with its marker."""
+        return f"{self._marker_line({'part': 'note'})}\n\n{text}"
+
+    def _marker_line(self, marker: Mapping[str, object]) -> str:
+        # JSON is in ASCII here, and without the characters that end a comment.
+        text = json.dumps(marker).replace(">", r"\u003e").replace("--", r"-\u002d")
+        return f"<!-- {self._marker_word} {text} -->"
+
+
+def _front_matter(session: Session, marker_word: str) -> str:
+    """Return the lines from `---` to `---` with the header of a session."""
     header = session.header
-    rows: dict[str, object] = {
+    fields: dict[str, object] = {
         "title": safe_line(header.title),
         "id": safe_line(header.session_id),
         "model": safe_line(header.model),
         "endpoint": safe_line(header.endpoint),
     }
     if header.tags:
-        rows["tags"] = [safe_line(tag) for tag in header.tags]
-    rows["created"] = header.created_at.astimezone(UTC).isoformat(timespec="seconds")
-    rows["messages"] = len(session.messages) + len(session.branches)
-    rows |= _tokens(session)
-    rows["lmchat"] = FORMAT_WITH_BRANCHES if session.branches else FORMAT
-    rows["frame"] = frame
+        fields["tags"] = [safe_line(tag) for tag in header.tags]
+    fields["created"] = header.created_at.astimezone(UTC).isoformat(timespec="seconds")
+    fields["messages"] = len(session.messages) + len(session.branches)
+    fields |= _token_fields(session)
+    fields["lmchat"] = FORMAT_WITH_BRANCHES if session.branches else FORMAT
+    fields["frame"] = marker_word
     # A JSON value is a YAML value too, and needs no other quoting.
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in rows.items()]
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
 
-def _tokens(session: Session) -> dict[str, object]:
+def _token_fields(session: Session) -> dict[str, object]:
+    """Return the sum of the tokens of all answers of the path, if any is known."""
     receipts = [message.receipt for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
     total = sum(receipt.completion_tokens or 0 for receipt in counted)
@@ -132,125 +224,54 @@ def _tokens(session: Session) -> dict[str, object]:
     return {"tokens": total, "tokens_estimated": is_estimated}
 
 
-def _facts(message: ChatMessage) -> dict[str, object]:
-    facts: dict[str, object] = {
+def _message_marker(message: ChatMessage) -> dict[str, object]:
+    """Return what the marker of a message holds beside its place in the tree."""
+    marker: dict[str, object] = {
         "role": str(message.role),
         "id": message.message_id,
         "created": message.created_at.astimezone(UTC).isoformat(),
     }
     if message.role is Role.ASSISTANT:
-        facts |= {"model": message.model, "endpoint": message.endpoint}
+        marker |= {"model": message.model, "endpoint": message.endpoint}
     if message.role in (Role.ASSISTANT, Role.TOOL):
-        facts["state"] = str(message.state)
+        marker["state"] = str(message.state)
     if message.failure is not None:
-        facts["failure"] = {"kind": message.failure.kind, "message": message.failure.message}
-    return facts
-
-
-def _body(entry: MessageEntry, frame: str, *, with_reasoning: bool) -> Iterator[str]:
-    message = entry.message
-    if is_tool_run(message):
-        summary = escape(safe_line(tool_calls_text(message), limit=_LONGEST_SUMMARY))
-        yield _note(frame, f"<details>\n<summary>{summary}</summary>")
-    for index, part in enumerate(message.parts):
-        if isinstance(part, TextPart):
-            needs_mark = index > 0 or is_tool_run(message)
-            yield from _text(part.text, frame, "text", needs_mark=needs_mark)
-        elif isinstance(part, ReasoningPart):
-            if with_reasoning:
-                yield _mark(frame, {"part": "reasoning"})
-                yield _quoted(f"**{thought_heading(message)}**\n\n{safe_text(part.text)}")
-        else:
-            is_shown = is_tool_run(message) or part in entry.calls
-            yield from _part_besides_text(part, frame, is_shown_call=is_shown)
-    if is_tool_run(message):
-        yield _note(frame, "</details>")
-    if end := ending(message):
-        state, reason = end
-        yield _note(frame, _quoted(f"**{state}.** {reason}".rstrip()))
-
-
-def _part_besides_text(
-    part: RefusalPart | FilePart | ToolCallPart | ToolResultPart, frame: str, *, is_shown_call: bool
-) -> Iterator[str]:
-    """Yield the pieces of a part that is neither text nor thought."""
-    match part:
-        case RefusalPart(text=text):
-            yield _note(frame, _quoted(f"**{REFUSED}.**"))
-            yield from _text(text, frame, "refusal")
-        case FilePart():
-            yield _mark(frame, {"part": "file", **asdict(part)})
-            yield f"Attached: {part.words}"
-        case ToolCallPart(call_id=call_id, name=name, arguments=arguments) if is_shown_call:
-            title = f"Tool call `{_without_backticks(safe_line(name))}`"
-            facts = {"part": "tool_call", "call_id": call_id, "name": name}
-            yield from _fenced(title, arguments, frame, facts, language="json")
-        case ToolCallPart():
-            yield _mark(frame, {"part": "tool_call", **asdict(part)})
-        case ToolResultPart(text=text):
-            yield from _fenced("Result", text, frame, {"part": "tool_result"})
-
-
-def _text(text: str, frame: str, part: str, *, needs_mark: bool = True) -> Iterator[str]:
-    """Yield a text after its mark; an unchanged first one needs no mark."""
-    shown, changes = _escaped(safe_text(text))
-    if fence := unclosed_fence(shown):
-        added = fence.marks if shown.endswith("\n") else f"\n{fence.marks}"
-        changes["added"] = added
-        shown += added
-    if changes or needs_mark:
-        yield _mark(frame, {"part": part, **changes})
-    yield shown
-
-
-def _fenced(
-    title: str, text: str, frame: str, facts: Mapping[str, object], *, language: str = ""
-) -> Iterator[str]:
-    shown, changes = _escaped(safe_text(text))
-    fence = fence_for(shown)
-    yield _mark(frame, {**facts, **changes})
-    yield f"{title}\n\n{fence}{language}\n{shown}\n{fence}"
+        marker["failure"] = {"kind": message.failure.kind, "message": message.failure.message}
+    return marker
 
 
 def _escaped(text: str) -> tuple[str, dict[str, object]]:
-    """Return a text whose headings of turns are escaped, and what its mark says of it."""
-    escaped, number = _TO_ESCAPE.subn(r"\1\3\\\2\4", text)
-    return escaped, {"escaped": True} if number else {}
-
-
-def _mark(frame: str, facts: Mapping[str, object]) -> str:
-    # Only ASCII, and no end of a comment within; reading JSON undoes both.
-    text = json.dumps(facts).replace(">", r"\u003e").replace("--", r"-\u002d")
-    return f"<!-- {frame} {text} -->"
-
-
-def _note(frame: str, text: str) -> str:
-    """Return words for people that the marks say too."""
-    return f"{_mark(frame, {'part': 'note'})}\n\n{text}"
+    """Return a text whose headings of turns are escaped, and what its marker says of that."""
+    escaped_text, count = _HEADING.subn(r"\1\3\\\2\4", text)
+    return escaped_text, {"escaped": True} if count else {}
 
 
 def _quoted(text: str) -> str:
     return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
 
 
-def _unused_frame(session: Session) -> str:
-    """Return a word that is in no text; deterministic, to compare exports."""
+def _unused_word(session: Session) -> str:
+    """Return a word for the markers that no text of the session has in such a place.
+
+    The same session has the same word, so that two exports of it can be compared.
+    """
     used: set[str] = set()
     for message in (*session.messages, *session.branches):
         for part in message.parts:
             for text in asdict(part).values():
-                used.update(_FRAME.findall(str(text)))
+                used.update(_MARKER_WORD.findall(str(text)))
     session_id = session.header.session_id
-    frame = _hashed_word(session_id)
-    number = 0  # words that are hashes of each other would repeat after some ten thousand
-    while frame in used:
+    word = _hashed_word(session_id)
+    # A counter, because words that are hashes of each other repeat after some ten thousand.
+    number = 0
+    while word in used:
         number += 1
-        frame = _hashed_word(f"{number} {session_id}")
-    return frame
+        word = _hashed_word(f"{number} {session_id}")
+    return word
 
 
 def _hashed_word(seed: str) -> str:
-    return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:_FRAME_CHARS]
+    return hashlib.sha256(seed.encode(errors="replace")).hexdigest()[:_WORD_CHARS]
 
 
 def _without_backticks(name: str) -> str:

@@ -1,11 +1,11 @@
-"""Export as text: the table of formats, common words, and plain text."""
+"""Export as text: the table of formats, what all formats show of a message, and plain text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from importlib import import_module
 from textwrap import indent
 
@@ -23,12 +23,12 @@ _WRITERS = {
     "html": ("lmchat.formats.html_page", "to_html"),
     "txt": ("lmchat.formats.writing", "to_text"),
 }
-"""By file extension; imported on use."""
+"""Module and function of each format, by file extension; the module is imported on use."""
 FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
-_LONGEST_NAME = 50  # characters of the title in a file name
-_ID_CHARS = 8  # of the id in a file name
-_QUOTED_CHARS = 60  # of a message or name in a heading
+_TITLE_CHARS = 50  # of a title in a file name
+_ID_CHARS = 8  # of an id in a file name
+_QUOTED_CHARS = 60  # of a message or of a branch's name in a heading
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",
@@ -44,23 +44,34 @@ _STATES = {
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):
-    """Contents and words of an export; JSON is always complete."""
+    """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
     zone: tzinfo | None = UTC
     """Time zone; None is local time."""
     pages: Mapping[str, str] = {}
-    """HTML of messages by their ids; in HTML, the text of any other message is shown as it is."""
+    """HTML of messages by their ids, for an HTML page; others are shown as plain text."""
 
 
 PLAIN = WriteOptions()
 
 
 class MessageEntry(Struct, frozen=True, kw_only=True):
-    """Message to write."""
+    """Message to write, and what all formats show of it."""
 
     message: ChatMessage
-    calls: tuple[ToolCallPart, ...]  # those of an answer that no tool message repeats
+    speaker: str
+    """Name above the message: `You`, or that of the model."""
+    time: str
+    """Time in the time zone of the export: `2026-11-20 14:02:05 UTC`."""
+    calls: tuple[ToolCallPart, ...]
+    """Tool calls of an answer that no tool message below it shows with their results."""
+    thought_heading: str
+    """Heading above the reasoning: `Thought for 2.0 s`."""
+    state: str
+    """State of an unfinished answer: `Stopped`; empty for a complete message."""
+    reason: str
+    """Reason of a failed answer, or nothing."""
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
@@ -68,16 +79,17 @@ def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
     if form not in _WRITERS:
         message = f"Unknown format “{safe_line(form)}”."
         raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
-    module, name = _WRITERS[form]
-    write: Callable[[Session, WriteOptions], str] = getattr(import_module(module), name)
+    module, function = _WRITERS[form]
+    write: Callable[[Session, WriteOptions], str] = getattr(import_module(module), function)
     return write(session, options)
 
 
 def export_name(session: Session, *, form: str = "md") -> str:
-    """Return a file name of title and id that is valid on every system."""
-    plain = unicodedata.normalize("NFC", safe_line(session.header.title))
-    words = re.findall(r"\w+", plain.replace("\ufffd", " "))
-    name = "-".join(words)[:_LONGEST_NAME].strip("-_") or "session"
+    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`."""
+    title = unicodedata.normalize("NFC", safe_line(session.header.title))
+    # U+FFFD stands for what is no character; some systems refuse it.
+    words = re.findall(r"\w+", title.replace("\ufffd", " "))
+    name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
     return f"{name}-{short_id}.{form}"
 
@@ -86,30 +98,34 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path and the branches as plain text."""
     title = safe_line(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
-    for entry in entries(session):
+    for entry in entries(session, options.zone):
         if isinstance(entry, MessageEntry):
-            blocks += _blocks(entry, options)
+            blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
         else:
             blocks.append(f"{entry}\n{'-' * len(entry)}")
     return "\n\n".join(blocks) + "\n"
 
 
-def entries(session: Session) -> Iterator[MessageEntry | str]:
-    """Yield the messages of the path, then those of each branch after its heading."""
-    repeated: set[str | None] = set()  # ids of tool messages and of the answers before them
+def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | str]:
+    """Yield the messages of the path, then the heading and the messages of each branch.
+
+    `zone` is the time zone of the times; None is local time.
+    """
+    # Ids of tool messages, and of the answers whose calls they show.
+    ids_with_shown_calls: set[str | None] = set()
     for message in (*session.messages, *session.branches):
         if is_tool_run(message):
-            repeated |= {message.message_id, message.parent_id}
+            ids_with_shown_calls |= {message.message_id, message.parent_id}
 
     def entry(message: ChatMessage) -> MessageEntry:
-        calls = () if message.message_id in repeated else message.tool_calls
-        return MessageEntry(message=message, calls=calls)
+        has_shown_calls = message.message_id in ids_with_shown_calls
+        return _message_entry(message, zone, () if has_shown_calls else message.tool_calls)
 
     yield from map(entry, session.messages)
-    known = {message.message_id: message for message in session.tree}
+    messages_by_id = {message.message_id: message for message in session.tree}
     for branch in branches(session.branches):
-        parent = known.get(branch.messages[0].parent_id or "")
-        yield _heading(parent, session.branch_names.get(branch.branch_id, ""))
+        parent = messages_by_id.get(branch.messages[0].parent_id or "")
+        yield _branch_heading(parent, session.branch_names.get(branch.branch_id, ""))
         yield from map(entry, branch.messages)
 
 
@@ -118,54 +134,62 @@ def is_tool_run(message: ChatMessage) -> bool:
     return message.role is Role.TOOL and bool(message.tool_calls)
 
 
-def speaker(message: ChatMessage) -> str:
-    """Return the name above a message."""
-    if message.role is Role.ASSISTANT and message.model:
-        return safe_line(message.model)
-    return _SPEAKERS[message.role]
-
-
-def time_words(time: datetime, zone: tzinfo | None) -> str:
-    """Return a time as `2026-11-20 14:02:05 UTC`; zone None is local time."""
-    local = time.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
-
-
-def ending(message: ChatMessage) -> tuple[str, str] | None:
-    """Return state and reason of an unfinished answer, None for a complete message."""
-    if message.state is AnswerState.COMPLETE:
-        return None
-    failure = message.failure
-    reason = "" if failure is None else safe_line(f"{failure.message} {failure.hint}")
-    return _STATES[message.state], reason
-
-
-def thought_heading(message: ChatMessage) -> str:
-    """Return the heading above the reasoning."""
-    thought_ms = message.receipt.reasoning_ms if message.receipt else None
-    return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
-
-
 def write_order(session: Session) -> dict[str, int]:
-    """Return each message's number in the order of writing, by id; empty without branches."""
+    """Return each message's number in the tree, by id; empty without branches.
+
+    An export has the path before the branches, so a reader needs these numbers for the order in
+    which the messages were written.
+    """
     if not session.branches:
         return {}
     return {message.message_id: place for place, message in enumerate(session.tree)}
 
 
-def _heading(parent: ChatMessage | None, name: str) -> str:
-    named = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
+def _message_entry(
+    message: ChatMessage, zone: tzinfo | None, calls: tuple[ToolCallPart, ...]
+) -> MessageEntry:
+    speaker = _SPEAKERS[message.role]
+    if message.role is Role.ASSISTANT and message.model:
+        speaker = safe_line(message.model)
+    time = message.created_at.astimezone(zone)
+    thought_ms = message.receipt.reasoning_ms if message.receipt else None
+    state = ""
+    reason = ""
+    if message.state is not AnswerState.COMPLETE:
+        state = _STATES[message.state]
+        if message.failure is not None:
+            reason = safe_line(f"{message.failure.message} {message.failure.hint}")
+    return MessageEntry(
+        message=message,
+        speaker=speaker,
+        time=f"{time:%Y-%m-%d %H:%M:%S} {time.tzname()}",
+        calls=calls,
+        thought_heading="Thought"
+        if thought_ms is None
+        else f"Thought for {thought_ms / 1e3:.1f} s",
+        state=state,
+        reason=reason,
+    )
+
+
+def _branch_heading(parent: ChatMessage | None, name: str) -> str:
+    """Return the heading of a branch, perhaps with a name, after the message above it.
+
+    A branch without a parent is another first message.
+    """
+    quoted_name = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
     if parent is None:
-        return f"Another beginning{named}"
-    words = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
-    return f"Another branch{named}, after “{words}”"
+        return f"Another beginning{quoted_name}"
+    parent_text = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
+    return f"Another branch{quoted_name}, after “{parent_text}”"
 
 
-def _blocks(entry: MessageEntry, options: WriteOptions) -> Iterator[str]:
+def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
+    """Yield the blocks of a message in plain text, which blank lines will separate."""
     message = entry.message
-    yield f"{speaker(message)} ({time_words(message.created_at, options.zone)})"
-    if options.with_reasoning and message.reasoning:
-        yield f"[{thought_heading(message)}]\n{safe_text(message.reasoning)}"
+    yield f"{entry.speaker} ({entry.time})"
+    if with_reasoning and message.reasoning:
+        yield f"[{entry.thought_heading}]\n{safe_text(message.reasoning)}"
     for part in message.files:
         yield f"[Attached: {part.words}]"
     if message.refusal:
@@ -177,6 +201,5 @@ def _blocks(entry: MessageEntry, options: WriteOptions) -> Iterator[str]:
         yield f"[{safe_line(tool_calls_text(message))}]\n{result}".rstrip()
     for call in entry.calls:
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
-    if end := ending(message):
-        state, reason = end
-        yield f"[{state}. {reason}".rstrip() + "]"
+    if entry.state:
+        yield f"[{entry.state}. {entry.reason}".rstrip() + "]"
