@@ -1,4 +1,4 @@
-"""Values of imported files, which may have any type."""
+"""Access to values of imported files, which may have any type."""
 
 from __future__ import annotations
 
@@ -15,46 +15,51 @@ BAD_VALUE_ERRORS = (
     OverflowError,
     RecursionError,
 )
-"""Errors of code that reads values of wrong types."""
-NO_JSON = (ValueError, RecursionError)  # errors of decoding; the latter of deep brackets
-_YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
+"""Errors of code that reads values of wrong types without checking each type."""
+NO_JSON = (ValueError, RecursionError)
+"""Errors of decoding what is no JSON, or has too many brackets within each other."""
+_SHOWABLE_YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 Record = dict[str, Any]
 """JSON object, or row of a database."""
 
 
-def text_in(record: Any, name: str) -> str:
-    """Return a text of a record, or no text."""
-    return text_or_empty(record.get(name)) if isinstance(record, dict) else ""
+def text_in(record: Any, field: str) -> str:
+    """Return the text in a field; empty if there is no record, no such field, or no text."""
+    return text_or_empty(record.get(field)) if isinstance(record, dict) else ""
 
 
 def text_or_empty(value: object) -> str:
-    """Return a text as it is, and no text for any other value."""
+    """Return a text unchanged, and an empty text for any other value."""
     return value if isinstance(value, str) else ""
 
 
-def record_in(record: Any, name: str) -> Record:
-    """Return a record in a record, or an empty one."""
-    value = record.get(name) if isinstance(record, dict) else None
+def record_in(record: Any, field: str) -> Record:
+    """Return the record in a field; empty if there is no record, no such field, or none in it."""
+    value = record.get(field) if isinstance(record, dict) else None
     return value if isinstance(value, dict) else {}
 
 
+def number_in(record: Any, field: str) -> float:
+    """Return the number in a field; 0 if there is no record, no such field, or no number."""
+    value = record.get(field) if isinstance(record, dict) else None
+    return value if isinstance(value, int | float) else 0
+
+
 def json_of(text: Any) -> Any:
-    """Return the value of a text in JSON; None for any other value."""
+    """Return the value of a text in JSON; None for anything else."""
     with suppress(TypeError, *NO_JSON):
         return json.loads(text)
     return None
 
 
-def number_in(record: Any, name: str) -> float:
-    """Return a number of a record, or 0."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, int | float) else 0
-
-
 def time_of(value: object) -> datetime | None:
-    """Read seconds, milliseconds or ISO 8601, UTC by default; None for any other value."""
-    with suppress(*BAD_VALUE_ERRORS, OSError):  # the latter of a number that the system cannot take
+    """Return the time of seconds or milliseconds since 1970 or of a text in ISO 8601.
+
+    A time without a zone is in UTC. Return None for any other value.
+    """
+    # `OSError` is raised for a number that the system cannot take.
+    with suppress(*BAD_VALUE_ERRORS, OSError):
         if isinstance(value, str):
             return checked_time(datetime.fromisoformat(value))
         if isinstance(value, int | float):
@@ -64,7 +69,7 @@ def time_of(value: object) -> datetime | None:
 
 
 def checked_time(time: datetime) -> datetime:
-    """Return a time with a zone, UTC by default; raises `ValueError` if it cannot be shown."""
-    if time.year not in _YEARS:
+    """Return a time with a zone, UTC by default; raises `ValueError` for a year out of range."""
+    if time.year not in _SHOWABLE_YEARS:
         raise ValueError("a time out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,11 +17,13 @@ from lmchat.formats.file_values import Record
 from lmchat.formats.text_files import LARGEST_BYTES
 
 RecordsBy = Callable[[Any], Iterator[Record]]
+"""Function that reads the rows of a table that belong to a key, such as the id of a chat."""
+# Tables of the file itself: without views and virtual tables.
 _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
 _LONGEST_QUERY_S = 30.0  # of processor time; a query of a real database takes less than one
-_STEPS_BETWEEN_CHECKS = 10_000
+_STEPS_BETWEEN_CHECKS = 10_000  # steps of SQLite's virtual machine between two looks at the time
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: LARGEST_BYTES,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
@@ -36,62 +39,80 @@ _LIMITS = {
 }
 """Limits for a database that may be hostile: https://sqlite.org/security.html"""
 _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
-_PRAGMAS = ("table_info", *(guard.partition(" ")[0] for guard in _GUARDS))
-_FUNCTIONS = ("coalesce", "like")  # those of our queries
-_OWN_VIEWS = (None, "chain")  # no view, and the common table of our queries
-_READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
-_WAL_VERSION = b"\2"  # byte 18 of a database with a write-ahead log
+# What a query may use:
+_ALLOWED_PRAGMAS = ("table_info", "trusted_schema", "cell_size_check", "query_only", "mmap_size")
+_ALLOWED_FUNCTIONS = ("coalesce", "like")  # those of our queries
+_ALLOWED_VIEWS = (None, "chain")  # no view, and the common table of our queries
+_READING_ACTIONS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
+_VERSION_OFFSET = 18  # of the byte that says how the database is written
+_WAL_VERSION = b"\2"  # with a write-ahead log
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")  # end of a journal that names another file
 
 
 class ForeignDatabase:
     """Database of another program.
 
-    Each query is fetched whole, since an open one locks the database for its owner.
+    All rows of a query are read at once, since an open query locks the database for its program.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.tables: dict[str, set[str]] = {}  # names of columns by table
         for table in self.rows(_TABLES):
-            name = table["name"].replace('"', '""')
-            columns = self.rows(f'pragma table_info("{name}")')
+            escaped_name = table["name"].replace('"', '""')
+            columns = self.rows(f'pragma table_info("{escaped_name}")')
             self.tables[table["name"]] = {column["name"] for column in columns}
 
     def has(self, tables: Mapping[str, Sequence[str]]) -> bool:
-        """Return whether there are these tables with these columns."""
+        """Return whether there are these tables with these columns, perhaps among others."""
         return all(
             name in self.tables and self.tables[name].issuperset(columns)
             for name, columns in tables.items()
         )
 
     def rows(self, query: str, **values: Any) -> list[Record]:
-        """Return all rows; raises `sqlite3.OperationalError` for a query that takes too long."""
+        """Return all rows of a query; `values` are those of its `:name` parameters.
+
+        Raises `sqlite3.OperationalError` for a query that takes too long.
+        """
         end_s = time.process_time() + _LONGEST_QUERY_S
         self._connection.set_progress_handler(
             lambda: time.process_time() > end_s, _STEPS_BETWEEN_CHECKS
         )
         return self._connection.execute(query, values).fetchall()
 
-    def rows_by(self, table: str, owner: str, order: str = "id") -> RecordsBy:
-        """Return a function for the rows by a column without an index; a missing table has none."""
-        numbers: dict[Any, list[int]] = {}
+    def rows_by(self, table: str, key_column: str, order: str = "id") -> RecordsBy:
+        """Return a function that reads the rows with a key, in an order, one row at a time.
+
+        The column with the keys may have no index: SQLite would read the whole table for each key.
+        So the numbers of the rows of all keys are read here. A missing table has no rows.
+        """
+        numbers_by_key: defaultdict[Any, list[int]] = defaultdict(list)
         if table in self.tables:
-            columns = f"{owner} as owner, rowid as number"
+            columns = f"{key_column} as key_value, rowid as number"
             query = f"select {columns} from {table} order by {order}"  # noqa: S608 - constants
             for row in self.rows(query):
-                numbers.setdefault(row["owner"], []).append(row["number"])
-        by_number = f"select * from {table} where rowid = :number"  # noqa: S608 - a constant
-        return lambda key: (self.rows(by_number, number=found)[0] for found in numbers.get(key, ()))
+                numbers_by_key[row["key_value"]].append(row["number"])
+        row_query = f"select * from {table} where rowid = :number"  # noqa: S608 - a constant
+
+        def rows_of(key: Any) -> Iterator[Record]:
+            for number in numbers_by_key.get(key, ()):
+                (row,) = self.rows(row_query, number=number)
+                yield row
+
+        return rows_of
 
 
 @contextmanager
 def opened_database(path: Path) -> Iterator[ForeignDatabase]:
-    """Open a database that its program may be using, and change nothing; raises `FileRefused`."""
+    """Open a database that its program may be using, and change none of its files.
+
+    Raises `FileRefused`, also for errors of the block.
+    """
     try:
         with (
             tempfile.TemporaryDirectory(prefix="lmchat-", ignore_cleanup_errors=True) as folder,
-            closing(_connection(path, Path(folder))) as connection,
+            closing(_open_or_copy(path, Path(folder))) as connection,
         ):
             yield ForeignDatabase(connection)
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the latter of a table's name
@@ -100,27 +121,36 @@ def opened_database(path: Path) -> Iterator[ForeignDatabase]:
         raise FileRefused(message, hint=hint) from error
 
 
-def _connection(path: Path, folder: Path) -> sqlite3.Connection:
-    wal, shm, journal = (path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
-    for beside in (wal, shm, journal):
-        if beside.exists() and not beside.is_file():  # a pipe would be waited for
-            message = f"{beside.name} is not a regular file."
+def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
+    """Open a database where it is or, if that would change files or fails, a copy in `folder`.
+
+    Beside a database may be its write-ahead log (`-wal`) with the index of it (`-shm`), which
+    exists while a program uses the database, or its rollback journal (`-journal`).
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    shm = path.with_name(f"{path.name}-shm")
+    journal = path.with_name(f"{path.name}-journal")
+    for companion in (wal, shm, journal):
+        if companion.exists() and not companion.is_file():  # a pipe would be waited for
+            message = f"{companion.name} is not a regular file."
             raise FileRefused(message, hint="Move it away.")
     with path.open("rb") as file:
-        has_wal = file.read(19)[18:] == _WAL_VERSION
+        file.seek(_VERSION_OFFSET)
+        uses_wal = file.read(1) == _WAL_VERSION
 
-    if has_wal and not shm.exists():  # SQLite would make the two files
+    if uses_wal and not shm.exists():
+        # Opened in the usual way, SQLite would make both files; `immutable` ignores the log.
         if not wal.exists() or wal.stat().st_size == 0:
-            return _connected(path, "mode=ro&immutable=1")
+            return _connect(path, "mode=ro&immutable=1")
     else:
         with suppress(sqlite3.OperationalError):  # locked, or in a folder that is not writable
-            return _connected(path, "mode=ro")
+            return _connect(path, "mode=ro")
 
-    for part in (path, wal, journal):
-        if part.exists():
-            shutil.copyfile(part, folder / part.name)
+    for original in (path, wal, journal):
+        if original.exists():
+            shutil.copyfile(original, folder / original.name)
     _refuse_super_journal(folder / journal.name)
-    return _connected(folder / path.name, "mode=rw")
+    return _connect(folder / path.name, "mode=rw")  # writes the log or journal into the copy
 
 
 def _refuse_super_journal(journal: Path) -> None:
@@ -135,7 +165,11 @@ def _refuse_super_journal(journal: Path) -> None:
             raise FileRefused(message, hint=hint)
 
 
-def _connected(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database with limits and guards against a hostile one; raises `sqlite3.Error`.
+
+    `mode` holds parameters of SQLite's URI.
+    """
     address = f"{path.absolute().as_uri()}?{mode}"
     connection = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     try:
@@ -144,26 +178,34 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
         connection.execute("select count(*) from sqlite_master").fetchone()  # plays a journal back
         for guard in _GUARDS:
             connection.execute(f"pragma {guard}")
-        connection.set_authorizer(_authorized)
+        connection.set_authorizer(_authorize)
     except sqlite3.Error:
         connection.close()
         raise
-    # Texts with invalid UTF-8 cost their characters only.
+    # In a text with invalid UTF-8, only the invalid bytes are replaced.
     connection.text_factory = lambda data: data.decode(errors="replace")
-    connection.row_factory = _record
+    connection.row_factory = _record_of_row
     return connection
 
 
-def _record(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
+def _record_of_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
+    """Return a row as values by the names of its columns."""
     names = (column[0] for column in cursor.description)
     return dict(zip(names, row, strict=True))
 
 
-def _authorized(
+def _authorize(
     action: int, name: str | None, detail: str | None, _schema: str | None, view: str | None
 ) -> int:
-    """Allow SQLite to read tables; views, triggers and functions of the file are not run."""
-    is_function = action == sqlite3.SQLITE_FUNCTION and detail in _FUNCTIONS
-    is_pragma = action == sqlite3.SQLITE_PRAGMA and name in _PRAGMAS
-    is_reading = action in _READING or is_function or is_pragma
-    return sqlite3.SQLITE_OK if is_reading and view in _OWN_VIEWS else sqlite3.SQLITE_DENY
+    """Return whether SQLite may do an action of a query; it asks for each one in advance.
+
+    Reading tables is allowed. Views, triggers and functions of the file are not run. `name` and
+    `detail` depend on the action: for a function, `detail` is its name. `view` is the view or
+    trigger that wants the action.
+    """
+    is_allowed_function = action == sqlite3.SQLITE_FUNCTION and detail in _ALLOWED_FUNCTIONS
+    is_allowed_pragma = action == sqlite3.SQLITE_PRAGMA and name in _ALLOWED_PRAGMAS
+    is_reading = action in _READING_ACTIONS or is_allowed_function or is_allowed_pragma
+    if is_reading and view in _ALLOWED_VIEWS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY

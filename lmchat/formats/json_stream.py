@@ -10,19 +10,25 @@ from typing import Any, TextIO
 from lmchat.domain.session import Skipped
 from lmchat.formats.file_values import NO_JSON
 
-_STEP = 1 << 20  # characters that are read at once
-_BEGIN = re.compile(r"[^\s,\[\]]")  # of a value in a list, or in JSON Lines
-_MARK = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # bracket or string
-_PAIRS = {"}": "{", "]": "["}
-_CUT_CHARS = 10  # an error so close to the end may be a cut value
-_MOST_NAMED = 900  # broken values; the others are counted
+_READ_CHARS = 1024 * 1024  # that are read at once, at least
+# First character of a value in a list or in JSON Lines, after space, commas and brackets.
+_VALUE_BEGIN = re.compile(r"[^\s,\[\]]")
+# Bracket, or a string like `"a \"b\""`, perhaps cut off.
+_BRACKET_OR_STRING = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_OPENING_BRACKETS = {"}": "{", "]": "["}  # by the closing ones
+_CUT_CHARS = 10  # an error so close to the end of the text may be due to a cut value
+_MOST_NAMED = 900  # broken values that are named; the others are counted
 _MOST_UNMEASURED = 50  # broken values; after them each object is measured before it is decoded
-_AROUND = " \t\r\n,[]"  # an object of a list in a line of its own
+_AROUND_VALUE = " \t\r\n,[]"  # characters around a value of a list in a line of its own
 _DAMAGED = "it is damaged"
 
 
 class JsonValues:
-    """Reader of values; memory is used for one value only, which may have `limit` characters."""
+    """Reader of the values of a text.
+
+    Memory is used for one value only, which may have `limit` characters. After a broken value, the
+    reader looks for the next line or for the end of the object.
+    """
 
     def __init__(self, stream: TextIO, limit: int, *, has_lines: bool) -> None:
         """`has_lines` says that each line is known to have one value."""
@@ -30,140 +36,167 @@ class JsonValues:
         self._limit = limit
         self._has_lines = has_lines
         self._decode = json.JSONDecoder().raw_decode
-        self._text = ""  # what is in memory
-        self._at = 0  # offset of what is not read yet
-        self._line = 1  # number of the line at `_counted`
-        self._counted = 0  # offset up to which line ends are counted
-        self._line_end = -1  # next line end, or end of the text; searched again when passed
-        self._values = 0  # number of values so far, broken ones included
-        self._broken = 0
+        self._text = ""  # the part of the stream that is in memory
+        self._offset = 0  # of the next value in `_text`
+        self._line = 1  # number of the line at `_counted_end`
+        self._counted_end = 0  # offset up to which lines are counted
+        self._line_end = -1  # offset of the line end after `_offset`, if it was searched since
+        self._value_count = 0  # broken ones included
+        self._broken_count = 0
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the values, and what is left out as `Skipped`."""
         while self._find_value():
-            end = self._measured_end()
+            end = self._end_if_measured()
             try:
                 if end is None:
-                    value, end = self._decode(self._text, self._at)
+                    value, end = self._decode(self._text, self._offset)
                 else:
-                    value = json.loads(self._text[self._at : end])
+                    value = json.loads(self._text[self._offset : end])
             except NO_JSON as error:
                 if end is None:
                     if _is_cut(error, self._text) and self._read_more():
-                        continue
-                    if self._is_line():
-                        yield from self._lines()
+                        continue  # decode it again, with more text
+                    if self._has_own_line():
+                        yield from self._values_of_lines()
                         break
                     end = self._object_end()
-                if end is None:
-                    too_large = f"a chat in it is larger than {self._limit >> 20} MB"
-                    reason = f"{_DAMAGED}, or {too_large}"
+                if end is None:  # so the begin of the next value is not known either
+                    megabytes = self._limit // (1024 * 1024)
+                    reason = f"{_DAMAGED}, or a chat in it is larger than {megabytes} MB"
                     yield Skipped(where="the rest of the file", reason=reason)
                     break
-                yield from self._skipped(f"record {self._values + 1}")
+                yield from self._skip_broken(f"record {self._value_count + 1}")
             else:
                 yield value
-            self._at = end
-            self._values += 1
+            self._offset = end
+            self._value_count += 1
 
-        if self._broken > _MOST_NAMED:
-            count = self._broken - _MOST_NAMED
-            yield Skipped(where=f"{count} more records", reason="they are damaged")
+        unnamed_count = self._broken_count - _MOST_NAMED
+        if unnamed_count > 0:
+            yield Skipped(where=f"{unnamed_count} more records", reason="they are damaged")
 
     def _find_value(self) -> bool:
-        """Move to the next value; return whether there is one."""
-        while (found := _BEGIN.search(self._text, self._at)) is None:
-            self._at = len(self._text)
+        """Move the offset to the next value; return whether there is one."""
+        begin = _VALUE_BEGIN.search(self._text, self._offset)
+        while begin is None:
+            self._offset = len(self._text)
             if not self._read_more():
                 return False
-        self._at = found.start()
+            begin = _VALUE_BEGIN.search(self._text, self._offset)
+        self._offset = begin.start()
         return True
 
     def _read_more(self) -> bool:
-        """Drop what was read, and read on; return whether there was more within the limit."""
+        """Drop the text before the offset, and read on; return whether there was more text.
+
+        At least as much is read as is left, so that a long value is decoded few times. Nothing is
+        read for a value that has as many characters as the limit.
+        """
         self._count_lines()
-        self._text = self._text[self._at :]
-        self._at = 0
-        self._counted = 0
+        self._text = self._text[self._offset :]
+        self._offset = 0
+        self._counted_end = 0
         self._line_end = -1
-        size = min(max(_STEP, len(self._text)), self._limit - len(self._text))
+        size = min(max(_READ_CHARS, len(self._text)), self._limit - len(self._text))
         more = self._stream.read(size) if size > 0 else ""
         self._text += more
         return bool(more)
 
     def _count_lines(self) -> None:
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._counted = self._at
+        """Set `_line` to the number of the line at the offset."""
+        self._line += self._text.count("\n", self._counted_end, self._offset)
+        self._counted_end = self._offset
 
     @property
     def _is_too_large(self) -> bool:
-        return len(self._text) - self._at >= self._limit
+        return len(self._text) - self._offset >= self._limit
 
-    def _is_line(self) -> bool:
-        """Return whether the next value has a line of its own, and so have those after it."""
-        if self._line_end < self._at:
-            end = self._text.find("\n", self._at)
+    def _has_own_line(self) -> bool:
+        """Return whether the next value has a line of its own, and so have those after it.
+
+        An object is taken to have one if the next line begins with an object too. The line end is
+        searched once for all values of a line.
+        """
+        if self._line_end < self._offset:
+            end = self._text.find("\n", self._offset)
             self._line_end = end if end >= 0 else len(self._text)
-        is_object = self._text.startswith("{", self._at)
+        is_object = self._text.startswith("{", self._offset)
         is_next_object = self._text.startswith("{", self._line_end + 1)
         has_own_line = self._has_lines or (is_object and is_next_object)
         return has_own_line and not self._is_too_large
 
-    def _lines(self) -> Iterator[Any]:
-        """Yield the values of the next lines, to the end."""
+    def _values_of_lines(self) -> Iterator[Any]:
+        """Yield the value of each line, to the end of the stream."""
         self._count_lines()
         number = self._line
-        while line := self._next_line():
-            try:
-                if text := line.strip(_AROUND):
-                    yield json.loads(text)
-            except NO_JSON:
-                yield from self._skipped(f"line {number}")
+        line = self._take_line()
+        while line:
+            text = line.strip(_AROUND_VALUE)
+            if text:
+                try:
+                    value = json.loads(text)
+                except NO_JSON:
+                    yield from self._skip_broken(f"line {number}")
+                else:
+                    yield value
+            line = self._take_line()
             number += 1
 
-    def _next_line(self) -> str:
-        """Return the next line; empty at the end. One that is longer than the limit is cut."""
-        while (end := self._text.find("\n", self._at)) < 0:
-            if not self._read_more():
-                end = len(self._text) - 1
-                break
-        line = self._text[self._at : end + 1]
-        self._at = end + 1
+    def _take_line(self) -> str:
+        """Return the next line with its line end, and move the offset behind it.
+
+        The last line may have no line end; after it, the line is empty. One that is longer than the
+        limit is cut.
+        """
+        line_end = self._text.find("\n", self._offset)
+        while line_end < 0 and self._read_more():
+            line_end = self._text.find("\n", self._offset)
+        end = len(self._text) if line_end < 0 else line_end + len("\n")
+        line = self._text[self._offset : end]
+        self._offset = end
         return line
 
-    def _measured_end(self) -> int | None:
-        """Return the offset behind the next object if it is better known before it is decoded.
+    def _end_if_measured(self) -> int | None:
+        """Return the offset behind the next object after many broken ones; before that, None.
 
-        An error of decoding counts the lines of all text before it, which takes long for many.
+        When decoding fails, Python counts the lines of all text before the error, which takes long
+        for many errors. The text of a measured object is decoded alone.
         """
-        if self._broken < _MOST_UNMEASURED or self._is_line():
+        if self._broken_count < _MOST_UNMEASURED or self._has_own_line():
             return None
         return self._object_end()
 
     def _object_end(self) -> int | None:
-        """Return the offset behind a broken object; None if its brackets are not paired."""
-        while self._text.startswith("{", self._at) and not self._is_too_large:
+        """Return the offset behind an object, which may be broken; reads more text if needed.
+
+        Return None for a value that is no object, and for brackets that are not paired.
+        """
+        while self._text.startswith("{", self._offset) and not self._is_too_large:
             open_brackets: list[str] = []
-            for mark in _MARK.finditer(self._text, self._at):
-                sign = mark[0]
-                if sign in _PAIRS.values():
-                    open_brackets.append(sign)
-                elif sign in _PAIRS and (not open_brackets or open_brackets.pop() != _PAIRS[sign]):
-                    return None
+            for match in _BRACKET_OR_STRING.finditer(self._text, self._offset):
+                token = match[0]
+                if token in _OPENING_BRACKETS.values():
+                    open_brackets.append(token)
+                elif token in _OPENING_BRACKETS:
+                    last_open = open_brackets.pop() if open_brackets else ""
+                    if last_open != _OPENING_BRACKETS[token]:
+                        return None
                 if not open_brackets:
-                    return mark.end()
+                    return match.end()
             if not self._read_more():
                 return None
         return None
 
-    def _skipped(self, where: str) -> Iterator[Skipped]:
-        self._broken += 1
-        if self._broken <= _MOST_NAMED:
+    def _skip_broken(self, where: str) -> Iterator[Skipped]:
+        """Count a broken value, and yield it unless many are named already."""
+        self._broken_count += 1
+        if self._broken_count <= _MOST_NAMED:
             yield Skipped(where=where, reason=_DAMAGED)
 
 
 def _is_cut(error: Exception, text: str) -> bool:
-    """Return whether a value may only be broken because the text ends."""
+    """Return whether decoding may have failed only because the text ends within the value."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.msg.startswith("Unterminated string") or error.pos >= len(text) - _CUT_CHARS

@@ -19,15 +19,19 @@ from lmchat.formats.file_values import BAD_VALUE_ERRORS, checked_time
 
 _Value = TypeVar("_Value", ChatMessage, SessionHeader)
 _Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
-_OWN_ID = re.compile(r"[0-9a-f]{16}")
+_OWN_ID = re.compile(r"[0-9a-f]{16}")  # like `1f2e3d4c5b6a7980`
 ID_CHARS = 16
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
-_CAUSE = "The session was exported"  # of an answer that was streaming
+_CAUSE = "The session was exported"  # cause of the end of an answer that was streaming
 
 
 def validated(value: _Value) -> _Value:
-    """Return a message or header with converted fields; raises `ValueError`."""
+    """Return a message or header whose fields have their declared types.
+
+    Values as a file has them are converted: a text to a time, a name to a role. Raises `ValueError`
+    for those that cannot be.
+    """
     try:
         converted = msgspec.convert(msgspec.to_builtins(value), type(value))
     except msgspec.ValidationError as error:
@@ -42,7 +46,7 @@ def validated(value: _Value) -> _Value:
 
 @contextmanager
 def refusing_changes(message: str) -> Iterator[None]:
-    """Refuse a part of an export that is not as lmchat wrote it."""
+    """Raise `FileRefused` with a message if the block fails at a value of a wrong type."""
     try:
         yield
     except (*BAD_VALUE_ERRORS, msgspec.MsgspecError) as error:
@@ -68,8 +72,10 @@ def normalized(session: Session, *, moment: datetime) -> Session:
     for message in tree:
         ids[message.message_id] = own_id(message.message_id, session_id)
     stored = {message.message_id: _stored(message, ids) for message in _parents_first(tree)}
-    names = {
-        ids[key]: name[:_LONGEST_NAME] for key, name in session.branch_names.items() if key in ids
+    branch_names = {
+        ids[branch_id]: name[:_LONGEST_NAME]
+        for branch_id, name in session.branch_names.items()
+        if branch_id in ids
     }
     return Session(
         header=replace(
@@ -86,16 +92,19 @@ def normalized(session: Session, *, moment: datetime) -> Session:
         ),
         messages=MessagePath(stored[message.message_id] for message in path),
         tree=tuple(stored.values()) if session.tree else (),
-        branch_names=names,
+        branch_names=branch_names,
         files=session.files,
     )
 
 
-def own_id(found: str, session_id: str = "") -> str:
-    """Return an id of lmchat's form unchanged, others as a hash with `session_id`."""
-    if _OWN_ID.fullmatch(found):
-        return found
-    return hash_id(f"{session_id} {found}" if session_id else found)
+def own_id(file_id: str, session_id: str = "") -> str:
+    """Return an id of lmchat's form unchanged, any other id as a hash.
+
+    `session_id` goes into the hash of a message's id, since two chats may have the same ids.
+    """
+    if _OWN_ID.fullmatch(file_id):
+        return file_id
+    return hash_id(f"{session_id} {file_id}" if session_id else file_id)
 
 
 def hash_id(text: str) -> str:
@@ -114,30 +123,36 @@ def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:
 
 
 def _refuse_duplicate_ids(messages: Iterable[ChatMessage]) -> None:
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for number, message in enumerate(messages, 1):
-        if message.message_id in seen:
-            words = f"Message {number} has a duplicate id."
-            raise FileRefused(words, hint="Export the session again.")
-        seen.add(message.message_id)
+        if message.message_id in seen_ids:
+            error_message = f"Message {number} has a duplicate id."
+            raise FileRefused(error_message, hint="Export the session again.")
+        seen_ids.add(message.message_id)
 
 
 def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
-    waiting: dict[str | None, ChatMessage] = {message.message_id: message for message in tree}
+    """Return the messages in an order in which each parent is before its children.
+
+    Apart from that, their order stays. Raises `FileRefused` if they form a loop.
+    """
+    unordered: dict[str | None, ChatMessage] = {message.message_id: message for message in tree}
     ordered: list[ChatMessage] = []
     for message in tree:
-        ancestors: dict[str, ChatMessage] = {}  # those that wait, and the message itself, upwards
-        next_up = waiting.get(message.message_id)
+        # The message and those above it, upwards, that are not ordered yet.
+        chain: dict[str, ChatMessage] = {}
+        next_up = unordered.get(message.message_id)
         while next_up is not None:
-            if next_up.message_id in ancestors:
+            if next_up.message_id in chain:
                 raise FileRefused("Its messages form a loop.", hint="Export it again.")
-            ancestors[next_up.message_id] = next_up
-            next_up = waiting.get(next_up.parent_id)
-        ordered += [waiting.pop(message_id) for message_id in reversed(ancestors)]
+            chain[next_up.message_id] = next_up
+            next_up = unordered.get(next_up.parent_id)
+        ordered += [unordered.pop(message_id) for message_id in reversed(chain)]
     return ordered
 
 
 def _stored(message: ChatMessage, ids: _Ids) -> ChatMessage:
+    """Return a message as it is stored: with its new ids, short names and no running answer."""
     if message.state is AnswerState.STREAMING:
         message = interrupted(message, _CAUSE)
     return replace(

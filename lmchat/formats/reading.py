@@ -38,53 +38,61 @@ from lmchat.formats.text_files import BROKEN_ZIP, PlainFile, TextFile, ZipMember
 from lmchat.images import measure_image
 from lmchat.text import plural
 
-_TEXTS = (".json", ".jsonl", ".md", ".markdown")
-ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
-_WANTED = (
+_TEXT_ENDINGS = (".json", ".jsonl", ".md", ".markdown")
+ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
+"""Ends of the names of files that may have chats."""
+_FORMATS_HINT = (
     "lmchat imports its own JSON and Markdown exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(row.program for row in IMPORT_FORMATS)}."
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _ZIP_HEAD = b"PK\x03\x04"
-_PEEKED = 20  # values of a list that are looked at, since the first ones may be broken
+_PEEKED_VALUES = 20  # from which the format of a file is known; some of them may be broken
 _DAMAGED = "it is damaged"
 _UNREADABLE_JSON = "It is not readable JSON."
 
 AnyFormat = JsonFormat | RecordsFormat | DatabaseFormat
 ReadItems = Iterator[Session | Skipped]
+"""Sessions of a file, and what is left out of it."""
+ChatReader = Callable[[], Iterable[ForeignChat]]
+"""Function that reads one chat, or the chats of one file."""
 
 
 class Reader:
-    """Reader of files in one format, or in any."""
+    """Reader of files of one program, or of any.
+
+    `moment` is the time for sessions that have none. `source` is a program of the table, or `AUTO`.
+    """
 
     def __init__(self, moment: datetime, source: str = AUTO) -> None:
         self._moment = moment
         self._source = source
-        self._last_source = source  # the program of the last file
+        self._last_source = source  # the program whose format the last file has
 
     def file(self, path: Path) -> ReadItems:
         """Yield the chats of a file one at a time; raises `FileRefused` or `OSError`."""
         head = _head_of(path)
         if head.startswith(_SQLITE_HEAD):
-            yield from _refuse_empty(self._database(path))
+            yield from _refuse_empty(self._read_database(path))
         elif head.startswith(_ZIP_HEAD):
-            yield from self._zip(path)
+            yield from self._read_zip(path)
         else:
-            yield from _refuse_empty(self._text(PlainFile(path)))
+            yield from _refuse_empty(self._read_text(PlainFile(path)))
 
     def data(self, data: bytes) -> ReadItems:
         """Yield the chats of what was read from a pipe; raises `FileRefused`."""
         if data.startswith(_ZIP_HEAD):
-            return self._zip(BytesIO(data))
-        return _refuse_empty(self._text(TextFile(data)))
+            return self._read_zip(BytesIO(data))
+        return _refuse_empty(self._read_text(TextFile(data)))
 
-    def _zip(self, file: Path | IO[bytes]) -> ReadItems:
+    def _read_zip(self, file: Path | IO[bytes]) -> ReadItems:
+        """Yield the chats of the texts in a zip file; refuse one that has none."""
         has_chats = False
         try:
             with ZipFile(file) as archive:
                 for name in archive.namelist():
-                    if name.lower().endswith(_TEXTS):
-                        for item in self._member(ZipMember(archive, name)):
+                    if name.lower().endswith(_TEXT_ENDINGS):
+                        for item in self._read_member(ZipMember(archive, name)):
                             has_chats = has_chats or isinstance(item, Session)
                             yield item
         except BROKEN_ZIP as error:
@@ -92,12 +100,13 @@ class Reader:
             hint = "Unpack it, and import the folder."
             raise FileRefused(message, hint=hint, details=repr(error)) from error
         if not has_chats:
-            self._expect(self._last_source)
-            raise FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
+            self._note_source(self._last_source)  # a better reason, if that is another program
+            raise FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
 
-    def _member(self, member: ZipMember) -> ReadItems:
+    def _read_member(self, member: ZipMember) -> ReadItems:
+        """Yield the chats of a member; a damaged one is skipped, one of another format ignored."""
         try:
-            yield from _refuse_empty(self._text(member))
+            yield from _refuse_empty(self._read_text(member))
         except FormatUnknown:
             return
         except FileRefused as error:
@@ -105,42 +114,44 @@ class Reader:
         except BROKEN_ZIP:
             yield Skipped(where=member.name, reason=_DAMAGED)
 
-    def _database(self, path: Path) -> ReadItems:
+    def _read_database(self, path: Path) -> ReadItems:
+        """Yield the chats of an SQLite database in the first format that has its tables."""
         with opened_database(path) as database:
-            for source, form in _formats():
-                if isinstance(form, DatabaseFormat) and database.has(form.tables):
-                    self._expect(source)
-                    yield from self._sessions(form.read(database), source)
+            for source, file_format in _formats():
+                if isinstance(file_format, DatabaseFormat) and database.has(file_format.tables):
+                    self._note_source(source)
+                    yield from self._sessions(file_format.read(database), source)
                     return
-        raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=_WANTED)
+        message = "It is a database, but not one that lmchat knows."
+        raise FormatUnknown(message, hint=_FORMATS_HINT)
 
-    def _text(self, file: TextFile) -> ReadItems:
-        """Yield each chat of a list or of lines, or the one chat of anything else."""
+    def _read_text(self, file: TextFile) -> ReadItems:
+        """Yield the chats of a text, in the first format that one of its first values fits."""
         values = file.values()
-        first = list(islice(values, _PEEKED))
-        records = [value for value in first if isinstance(value, dict)]
-        for source, form in _formats():
-            if isinstance(form, DatabaseFormat) or not any(map(form.fits, records)):
+        first_values = list(islice(values, _PEEKED_VALUES))
+        records = [value for value in first_values if isinstance(value, dict)]
+        for source, file_format in _formats():
+            if isinstance(file_format, DatabaseFormat):
                 continue
-            self._expect(source)
-            if isinstance(form, RecordsFormat):
-                yield from self._sessions(_records_reader(form, file), source)
+            if not any(map(file_format.fits, records)):
+                continue
+            self._note_source(source)
+            if isinstance(file_format, RecordsFormat):
+                readers = _readers_of_records(file_format, file)
             else:
-                readers = (
-                    value if isinstance(value, Skipped) else partial(form.read, value, file)
-                    for value in chain(first, values)
-                )
-                yield from self._sessions(readers, source)
+                readers = _readers_of_values(file_format, file, chain(first_values, values))
+            yield from self._sessions(readers, source)
             return
 
         has_lines = len(records) > 1
-        del values, first, records  # the whole is decoded again
-        yield from self._own(file, has_lines=has_lines)
+        del values, first_values, records  # frees memory: the whole file is decoded again
+        yield from self._read_own_text(file, has_lines=has_lines)
 
-    def _sessions(
-        self, readers: Iterable[Callable[[], Iterable[ForeignChat]] | Skipped], source: str
-    ) -> ReadItems:
-        """Yield the sessions of chats; one that is damaged costs itself only."""
+    def _sessions(self, readers: Iterable[ChatReader | Skipped], source: str) -> ReadItems:
+        """Yield the sessions of the chats that are read; a damaged chat is skipped.
+
+        An error of the whole database is raised.
+        """
         for number, read in enumerate(readers, 1):
             if isinstance(read, Skipped):
                 yield read
@@ -148,13 +159,16 @@ class Reader:
             try:
                 for chat in read():
                     yield from chat.finish(self._moment, source=source)
-            except sqlite3.OperationalError:  # locked, or interrupted
+            except sqlite3.OperationalError:  # the database is locked, or a query took too long
                 raise
             except (*BAD_VALUE_ERRORS, FileRefused, sqlite3.DatabaseError):
                 yield Skipped(where=f"chat {number}", reason=_DAMAGED)
 
-    def _own(self, file: TextFile, *, has_lines: bool) -> ReadItems:
-        """Yield the sessions of lmchat's own formats, and of lists of messages."""
+    def _read_own_text(self, file: TextFile, *, has_lines: bool) -> ReadItems:
+        """Yield the session of a text in a format of lmchat, or of a list of messages.
+
+        `has_lines` says that the text is a JSON object in each line; these are not decoded.
+        """
         text = _decoded(file.content()).lstrip()
         if not text:
             raise FileRefused("It is empty.", hint="Export the chats again.")
@@ -164,7 +178,7 @@ class Reader:
             items = list(self._own_items(text, value))
         except RecursionError as error:
             raise FileRefused(_UNREADABLE_JSON, hint="Export it again.") from error
-        self._expect(OWN)
+        self._note_source(OWN)
         for item in items:
             if isinstance(item, Session):
                 yield normalized(item, moment=self._moment)
@@ -172,20 +186,23 @@ class Reader:
                 yield item
 
     def _own_items(self, text: str, value: Any) -> ReadItems:
-        """Return what a text holds; `value` is its JSON."""
+        """Yield what a text holds; `value` is its decoded JSON, None for other texts.
+
+        Raises `FormatUnknown`.
+        """
         if isinstance(value, dict) and "lmchat" in value:
-            return _with_small_images(from_json(value))
+            return _without_large_images(from_json(value))
         if is_list(value):
             return from_list(value, self._moment)
         if text.startswith("-"):
             return iter([from_markdown(text)])
         if text[0] in "{[":
             message = "It is JSON, but not a chat format that lmchat knows."
-            raise FormatUnknown(message, hint=_WANTED)
-        raise FormatUnknown("Its format cannot be imported.", hint=_WANTED)
+            raise FormatUnknown(message, hint=_FORMATS_HINT)
+        raise FormatUnknown("Its format cannot be imported.", hint=_FORMATS_HINT)
 
-    def _expect(self, source: str) -> None:
-        """Refuse a file of another program than the one that was named."""
+    def _note_source(self, source: str) -> None:
+        """Note the program of a file; raises `FormatUnknown` if the user named another one."""
         self._last_source = source
         if self._source not in (AUTO, source):
             message = f"It has chats of {PROGRAMS[source]}, not of {PROGRAMS[self._source]}."
@@ -193,11 +210,11 @@ class Reader:
 
 
 def companions() -> set[str]:
-    """Return the names of files that are read with the one beside them."""
+    """Return the names of files that are not imported: they are read with the one beside them."""
     names: set[str] = set()
-    for _, form in _formats():
-        if isinstance(form, RecordsFormat):
-            names.update(form.companions)
+    for _source, file_format in _formats():
+        if isinstance(file_format, RecordsFormat):
+            names.update(file_format.companions)
     return names
 
 
@@ -207,7 +224,7 @@ def _formats() -> list[tuple[str, AnyFormat]]:
     formats: list[tuple[str, AnyFormat]] = []
     for row in IMPORT_FORMATS:
         module = import_module(f"lmchat.formats.{row.module}")
-        formats += [(row.source, form) for form in module.FORMATS]
+        formats += [(row.source, file_format) for file_format in module.FORMATS]
     return formats
 
 
@@ -219,13 +236,24 @@ def _head_of(path: Path) -> bytes:
         return file.read(len(_SQLITE_HEAD))
 
 
-def _records_reader(
-    form: RecordsFormat, file: TextFile
-) -> Iterator[Callable[[], Iterable[ForeignChat]] | Skipped]:
-    """Yield the reader of all records of a file, and what is no record."""
+def _readers_of_values(
+    file_format: JsonFormat, file: TextFile, values: Iterable[Any]
+) -> Iterator[ChatReader | Skipped]:
+    """Yield a reader for each value of a file; a broken value is `Skipped` already."""
+    for value in values:
+        if isinstance(value, Skipped):
+            yield value
+        else:
+            yield partial(file_format.read, value, file)
+
+
+def _readers_of_records(
+    file_format: RecordsFormat, file: TextFile
+) -> Iterator[ChatReader | Skipped]:
+    """Yield one reader for all records of a file, then each value that is no record."""
     values = list(TextFile(file.content(), file.name).values())
     records = [value for value in values if isinstance(value, dict)]
-    yield partial(form.read, records, file)
+    yield partial(file_format.read, records, file)
     for number, value in enumerate(values, 1):
         if isinstance(value, Skipped):
             yield value
@@ -233,56 +261,71 @@ def _records_reader(
             yield Skipped(where=f"record {number}", reason=_DAMAGED)
 
 
-def _with_small_images(session: Session) -> ReadItems:
-    """Leave out images that are too large to be decoded."""
+def _without_large_images(session: Session) -> ReadItems:
+    """Yield a session without images that are too large to be decoded, and their number."""
     files: dict[str, bytes] = {}
     for digest, data in session.files.items():
+        if not image_type(data):
+            files[digest] = data
+            continue
         with suppress(FileRefused):
-            files[digest] = measure_image(digest, data).data if image_type(data) else data
-    if lost := len(session.files) - len(files):
+            files[digest] = measure_image(digest, data).data
+    lost_count = len(session.files) - len(files)
+    if lost_count:
         where = f"“{session.header.title}”"
-        yield Skipped(where=where, reason=f"{plural(lost, 'image')} left out")
+        yield Skipped(where=where, reason=f"{plural(lost_count, 'image')} left out")
     yield replace(session, files=files)
 
 
 def _refuse_empty(items: ReadItems) -> ReadItems:
-    """Pass on what has messages; refuse a file of which nothing has."""
+    """Pass on the sessions that have messages, and what is skipped.
+
+    After the last item, raises `FileRefused` or `FormatUnknown` if there was no such session. Of
+    what is skipped between two sessions, only some is named and the others are counted.
+    """
     skipped: list[Skipped] = []
     has_messages = False
-    unnamed = 0
+    unnamed_count = 0
     for item in items:
         if isinstance(item, Skipped):
             if len(skipped) < MOST_NAMED:
                 skipped.append(item)
             else:
-                unnamed += 1
+                unnamed_count += 1
         elif item.messages:
             has_messages = True
             yield from skipped
             skipped.clear()
             yield item
+    if not has_messages and skipped:
+        reason = f"{skipped[0].where}: {skipped[0].reason}"
+        message = f"It has no readable messages ({reason})."
+        raise FileRefused(message, hint="Export the chats again.")
     if not has_messages:
-        kind = FileRefused if skipped else FormatUnknown
-        reason = f" ({skipped[0].where}: {skipped[0].reason})" if skipped else ""
-        message = f"It has no readable messages{reason}."
-        raise kind(message, hint="Export the chats again.")
+        raise FormatUnknown("It has no readable messages.", hint="Export the chats again.")
     yield from skipped
-    if unnamed:
-        yield Skipped(where=f"{unnamed} more places", reason="they are damaged or incomplete")
+    if unnamed_count:
+        where = f"{unnamed_count} more places"
+        yield Skipped(where=where, reason="they are damaged or incomplete")
 
 
 def _decoded(data: bytes) -> str:
-    """Decode UTF-8, or UTF-16 with a byte order mark as Windows shells write it."""
+    """Decode UTF-8, or UTF-16 with a byte order mark as Windows shells write it.
+
+    Raises `FileRefused`.
+    """
     is_utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        message = f"Line {line} is not {'UTF-16' if is_utf_16 else 'UTF-8'} text."
+        encoding = "UTF-16" if is_utf_16 else "UTF-8"
+        message = f"Line {line} is not {encoding} text."
         raise FileRefused(message, hint="Save the file as UTF-8.") from error
 
 
 def _json(text: str) -> Any:
+    """Return the value of a JSON text; raises `FileRefused`."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -22,19 +22,24 @@ from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.reading import Reader
 from lmchat.machine.process import serve
 
-_FRAME_CHARS = 1 << 20  # of texts; decoding a frame takes a few milliseconds
-_MESSAGE_CHARS = 200  # of a message beside its texts
-_PACKED = b"m"  # first byte of a frame in MessagePack
+_FRAME_CHARS = 1024 * 1024  # of the messages in a frame; decoding it takes a few milliseconds
+_MESSAGE_CHARS = 200  # of a message beside its texts, roughly
+# First byte of a frame:
+_AS_MESSAGE_PACK = b"m"
 _AS_JSON = b"j"
 
 
 class ReadOrder(Struct, frozen=True, kw_only=True):
-    """File to read: its path, or without one its content."""
+    """Frame of the parent: the file to read."""
 
     path: bytes = b""
+    """Path of the file; empty for content that was piped."""
     data: bytes = b""
+    """Content that was piped."""
     source: str
+    """Program that the file must be of, or `AUTO`."""
     moment: datetime
+    """Time for sessions that have none."""
     folder: str
     """Folder for temporary files, which the parent removes."""
 
@@ -54,7 +59,7 @@ class MessageGroup(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class FileContent(Struct, frozen=True, kw_only=True, tag=True):
-    """Content of a file of a session."""
+    """Content of an image or file that is attached in a session."""
 
     digest: str
     data: bytes
@@ -89,9 +94,9 @@ ReadFrame = SessionBegun | MessageGroup | FileContent | SessionEnded | LeftOut |
 
 
 def packed(frame: ReadFrame) -> bytes:
-    """Return a frame as bytes; only JSON can hold lone surrogates."""
+    """Return a frame as bytes, in MessagePack or, for a text with lone surrogates, in JSON."""
     try:
-        return _PACKED + msgspec.msgpack.encode(frame)
+        return _AS_MESSAGE_PACK + msgspec.msgpack.encode(frame)
     except UnicodeEncodeError:
         return _AS_JSON + json.dumps(msgspec.to_builtins(frame)).encode()
 
@@ -99,34 +104,40 @@ def packed(frame: ReadFrame) -> bytes:
 def unpacked(data: bytes) -> ReadFrame:
     """Undo `packed`."""
     frame: ReadFrame
-    if data.startswith(_PACKED):
-        frame = msgspec.msgpack.decode(memoryview(data)[1:], type=ReadFrame)
+    if data.startswith(_AS_MESSAGE_PACK):
+        packed_frame = memoryview(data)[len(_AS_MESSAGE_PACK) :]  # not a copy
+        frame = msgspec.msgpack.decode(packed_frame, type=ReadFrame)
     else:
-        frame = msgspec.convert(json.loads(data[1:]), ReadFrame)
+        frame = msgspec.convert(json.loads(data[len(_AS_JSON) :]), ReadFrame)
     return frame
 
 
 def main() -> None:
     """Read the files that the parent names, one after the other."""
-    serve(_answer)
+    serve(_read_and_send)
 
 
-def _answer(frame: bytes, send: Callable[[bytes], None]) -> None:
-    order = msgspec.msgpack.decode(frame, type=ReadOrder)
+def _read_and_send(order_frame: bytes, send: Callable[[bytes], None]) -> None:
+    """Read the file of an order, and send each frame of it at once."""
+    order = msgspec.msgpack.decode(order_frame, type=ReadOrder)
     tempfile.tempdir = order.folder
-    for reply in _replies(order):
-        send(packed(reply))
+    for frame in _file_frames(order):
+        send(packed(frame))
 
 
-def _replies(order: ReadOrder) -> Iterator[ReadFrame]:
+def _file_frames(order: ReadOrder) -> Iterator[ReadFrame]:
+    """Yield the frames of a file; the last one is `Finished` or `Refused`."""
     reader = Reader(order.moment, order.source)
     try:
-        path = Path(os.fsdecode(order.path))
-        for item in reader.file(path) if order.path else reader.data(order.data):
+        if order.path:
+            items = reader.file(Path(os.fsdecode(order.path)))
+        else:
+            items = reader.data(order.data)
+        for item in items:
             if isinstance(item, Skipped):
                 yield LeftOut(skipped=item)
             else:
-                yield from _frames(item)
+                yield from _session_frames(item)
     except FileRefused as error:
         yield Refused(
             message=error.message,
@@ -143,7 +154,7 @@ def _replies(order: ReadOrder) -> Iterator[ReadFrame]:
         yield Finished()
 
 
-def _frames(session: Session) -> Iterator[ReadFrame]:
+def _session_frames(session: Session) -> Iterator[ReadFrame]:
     yield SessionBegun(
         header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
     )
@@ -155,6 +166,7 @@ def _frames(session: Session) -> Iterator[ReadFrame]:
 
 
 def _batches(messages: Iterable[ChatMessage]) -> Iterator[tuple[ChatMessage, ...]]:
+    """Yield messages in groups for one frame each; a group ends with the one that exceeds it."""
     batch: list[ChatMessage] = []
     chars = 0
     for message in messages:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Values of `--from` beside those of other programs.
 OWN = "lmchat"
 AUTO = "auto"  # any format
 
 
 class ImportFormat(NamedTuple):
-    """Program, and the module that reads its chats: `FORMATS` there has its file formats."""
+    """Program whose chats can be imported, and the module that reads them."""
 
-    source: str  # name for `--from`, and the tag of its sessions
-    program: str
-    module: str
+    source: str  # value of `--from`, and the tag of the program's sessions
+    program: str  # name of the program for people
+    module: str  # in `lmchat.formats`; its `FORMATS` has the file formats of the program
 
 
 IMPORT_FORMATS = (
@@ -31,4 +32,4 @@ IMPORT_FORMATS = (
     ImportFormat("llamacpp", "llama.cpp's web UI", "llama_cpp_chats"),
 )
 PROGRAMS = {OWN: OWN} | {row.source: row.program for row in IMPORT_FORMATS}
-"""Names of programs by those for `--from`."""
+"""Names of programs for people, by the values of `--from`."""

@@ -1,4 +1,7 @@
-"""Read-only access to texts with chats: piped, in files, or in zip files."""
+"""Read-only access to texts with chats: from a pipe, in files, or in zip files.
+
+The chats of some programs refer to other files, so a text also gives access to those beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,20 @@ from lmchat.files import read_plain
 from lmchat.formats.file_values import Record, json_of
 from lmchat.formats.json_stream import JsonValues
 
-LARGEST_BYTES = (
-    256 << 20
-)  # over ten thousand long answers; reading takes several times as much memory
-_LARGEST_MEMBER = 12 << 20  # bytes; decoded JSON takes up to 35 times as much memory
+# Over ten thousand long answers; reading takes several times as much memory.
+LARGEST_BYTES = 256 * 1024 * 1024
+# Of a text in a zip file; decoded JSON takes up to 35 times as much memory.
+_LARGEST_MEMBER_BYTES = 12 * 1024 * 1024
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 """Errors of damaged archives and members, of unknown compression, and of encryption."""
-_LINES = (".jsonl", ".ndjson")  # endings of files with a value in each line
+_JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
+_PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
 
 class TextFile:
-    """Text with chats: here what was piped, which has no files beside it."""
+    """Text with chats: here from a pipe, without files beside it."""
 
-    limit = LARGEST_BYTES  # bytes of it, or characters of one chat
+    limit = LARGEST_BYTES  # bytes of the text, and characters of one value in it
 
     def __init__(self, data: bytes, name: str = "") -> None:
         self.name = name
@@ -37,16 +41,20 @@ class TextFile:
         return BytesIO(self._data)
 
     def beside(self, name: str) -> bytes:
-        """Return the content of a file in the same folder."""
+        """Return the content of a file in the same folder; raises `OSError` or `KeyError`."""
         raise FileNotFoundError(name)
 
     def stored(self, name: str) -> bytes:
-        """Return the image whose name begins so, or nothing."""
+        """Return the content of the first file near the text whose name begins with `name`.
+
+        Return nothing if there is none. Programs add an ending, or a hyphen and the user's name of
+        the file: `file_1` finds `file_1.png`, `file_1-photo.png`, and not `file_12.png`.
+        """
         del name
         return b""
 
     def content(self) -> bytes:
-        """Return all of it; raises `FileRefused` if it is too large."""
+        """Return the whole text; raises `FileRefused` if it is larger than `limit`."""
         with self.open() as stream:
             data = stream.read(self.limit + 1)
         if len(data) > self.limit:
@@ -55,24 +63,24 @@ class TextFile:
         return data
 
     def json_beside(self, name: str) -> Record:
-        """Return the JSON object of a file in the same folder, or an empty one."""
+        """Return the JSON object of a file in the same folder; an empty one if it has none."""
         with suppress(OSError, KeyError, *BROKEN_ZIP):  # KeyError: no such member
             value = json_of(self.beside(name))
             return value if isinstance(value, dict) else {}
         return {}
 
     def values(self) -> Iterator[Any]:
-        """Yield the values of a JSON list or of JSON Lines one at a time, and what is left out.
+        """Yield the values of a JSON list or of JSON Lines one at a time.
 
-        The latter as `Skipped`. Memory is used for one value only.
+        A broken value is a `Skipped`. Memory is used for one value only.
         """
-        has_lines = self.name.lower().endswith(_LINES)
+        has_lines = self.name.lower().endswith(_JSON_LINES_ENDINGS)
         with TextIOWrapper(self.open(), encoding="utf-8-sig", errors="replace") as stream:
             yield from JsonValues(stream, self.limit, has_lines=has_lines)
 
 
 class PlainFile(TextFile):
-    """Plain file."""
+    """Text in a file of its own."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -85,28 +93,31 @@ class PlainFile(TextFile):
         return read_plain(self._path.with_name(name))
 
     def stored(self, name: str) -> bytes:
-        """Return an image beside a chat; those of LM Studio are beside the folder of all chats."""
+        """Look for the file in the folder of the text, then in those named `user-files`.
+
+        LM Studio has such a folder beside that of all chats, which may have folders in it.
+        """
         folders = [self._path.parent]
-        folders += [above / "user-files" for above in self._path.parents[:4]]
+        folders += [parent / "user-files" for parent in self._path.parents[:_PARENTS_SEARCHED]]
         with suppress(OSError):  # a folder or file that cannot be read
             for folder in folders:
                 files = sorted(folder.iterdir()) if folder.is_dir() else []
                 for file in files:
-                    if _is_named(file.name, name):
+                    if _begins_with_name(file.name, name):
                         return read_plain(file)
         return b""
 
 
 class ZipMember(TextFile):
-    """Member of a zip file."""
+    """Text that is a member of a zip file."""
 
-    limit = _LARGEST_MEMBER
+    limit = _LARGEST_MEMBER_BYTES
 
     def __init__(self, archive: zipfile.ZipFile, member: str) -> None:
         self._archive = archive
         self._member = member
         folder, slash, self.name = member.rpartition("/")
-        self._folder = folder + slash
+        self._folder = folder + slash  # empty, or with a slash at the end
 
     def open(self) -> IO[bytes]:
         return self._archive.open(self._member)
@@ -115,17 +126,22 @@ class ZipMember(TextFile):
         return self._read(self._folder + name)
 
     def stored(self, name: str) -> bytes:
+        """Look for the file among all members of the archive."""
         with suppress(OSError, *BROKEN_ZIP):
             for member in self._archive.namelist():
-                if _is_named(member.rpartition("/")[2], name):
+                if _begins_with_name(member.rpartition("/")[2], name):
                     return self._read(member)
         return b""
 
     def _read(self, member: str) -> bytes:
+        """Return the content of a member, cut to the limit."""
         with self._archive.open(member) as stream:
-            return stream.read(_LARGEST_MEMBER)
+            return stream.read(_LARGEST_MEMBER_BYTES)
 
 
-def _is_named(file: str, name: str) -> bool:
-    is_longer_word = file[len(name) : len(name) + 1].isalnum()
-    return bool(name) and file.startswith(name) and not is_longer_word
+def _begins_with_name(file_name: str, name: str) -> bool:
+    """Return whether a file's name begins with a name, which may not be empty, as a whole word."""
+    if not name or not file_name.startswith(name):
+        return False
+    next_character = file_name[len(name) : len(name) + 1]
+    return not next_character.isalnum()

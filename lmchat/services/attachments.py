@@ -25,12 +25,13 @@ from lmchat.threads import run_abandonable
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
-_MAX_NAME = 200  # characters
+_MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 _PDF_HEAD = b"%PDF-"
 _PDF_TYPE = "application/pdf"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-_REASONS = {
+# What is wrong with a file that cannot be read, and what to do, by the number of the error.
+_REASONS_AND_HINTS = {
     errno.ENOENT: ("does not exist", "Check the path."),
     errno.EISDIR: ("is a folder", "Name a file in it."),
     errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
@@ -44,35 +45,39 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """A file for a prompt."""
 
     part: FilePart
-    data: bytes = b""  # its content as it is stored and sent; empty where the store has it already
+    data: bytes = b""
+    """Content as it is stored and sent; empty if the store already has it."""
 
 
 class DraftFiles:
-    """Files of drafts and waiting prompts.
+    """Files of drafts and queued prompts.
 
-    In their text, a text file is a fenced block, and an image one line.
+    In a draft, a text file is a fenced block, and an image is one line that names it.
     """
 
     def __init__(self, store: ChatStore) -> None:
         self._store = store
-        self._unsaved: dict[str, Attachment] = {}
+        self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
 
     async def attach(self, path: Path) -> str:
-        """Return a file as a piece of a draft; raises `FileRefused`."""
-        file = await read_attachment(path)
-        part = file.part
+        """Read a file, store an image, and return the text to insert into the draft.
+
+        Raises `FileRefused`.
+        """
+        attachment = await read_attachment(path)
+        part = attachment.part
         if part.is_image:
             try:
-                await self._store.save_file(file.data)
-            except StoreUnavailable:  # it can be sent, and is written with its prompt
-                self._unsaved[part.digest] = file
+                await self._store.save_file(attachment.data)
+            except StoreUnavailable:  # it can still be sent, and is stored with its prompt
+                self._unsaved[part.digest] = attachment
             return file_line(part)
         suffix = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
         language = re.sub(r"[\s`]", "", suffix)
-        return file_as_prompt_text(part.name, part.size, file.data.decode(), language)
+        return file_as_prompt_text(part.name, part.size, attachment.data.decode(), language)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
-        """Return what was written, and the files to send with it."""
+        """Return the text of a draft without the lines of images, and these images."""
         text, files = split_draft(draft)
         return text, [
             self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
@@ -80,27 +85,28 @@ class DraftFiles:
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return the targets of those paths that need consent, because they are outside a folder.
+    """Return the existing files that need consent, because they are outside a folder.
 
-    Links are followed. In the home folder, and above it, hidden files count as outside, since keys
-    are there.
+    Links are followed, so the files are the targets of `paths`. If the folder is the home folder or
+    above it, hidden files count as outside, since programs keep keys in them.
     """
-    return await run_abandonable(lambda: _outside(paths, folder))
+    return await run_abandonable(lambda: _files_outside(paths, folder))
 
 
-def _outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    inside = Path(os.path.realpath(folder))
+def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    real_folder = Path(os.path.realpath(folder))
     home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
-    has_home = home.is_relative_to(inside)
-    found: list[Path] = []
+    has_home = home.is_relative_to(real_folder)
+    targets_outside: list[Path] = []
     for path in paths:
         target = Path(os.path.realpath(folder / path))
         if not os.path.exists(target):  # noqa: PTH110 - Path raises for some names
             continue
+        is_outside = not target.is_relative_to(real_folder)
         is_hidden = any(name.startswith(".") for name in target.parts)
-        if not target.is_relative_to(inside) or (is_hidden and has_home):
-            found.append(target)
-    return tuple(found)
+        if is_outside or (is_hidden and has_home):
+            targets_outside.append(target)
+    return tuple(targets_outside)
 
 
 async def read_attachment(path: Path) -> Attachment:
@@ -108,47 +114,56 @@ async def read_attachment(path: Path) -> Attachment:
 
     With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
     """
-    return await run_abandonable(lambda: _read(path))
+    return await run_abandonable(lambda: _read_attachment(path))
 
 
-def _read(path: Path) -> Attachment:
-    name = safe_line(path.name, limit=_MAX_NAME)
-    try:
-        data = read_plain(path, max_bytes=_MAX_READ_BYTES)
-    except OSError as error:
-        unknown_reason = (f"cannot be read: {error.strerror}", "Check the path.")
-        reason, hint = _REASONS.get(error.errno or 0, unknown_reason)
-        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
+def _read_attachment(path: Path) -> Attachment:
+    name = safe_line(path.name, limit=_MAX_NAME_CHARS)
+    data = _read_file(path)
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
-    if media_type := image_type(data):
+
+    media_type = image_type(data)
+    if media_type:
         image = fit_image(name, data)
-        part = _part(name, media_type, image.data, tokens=image.tokens)
+        part = _file_part(name, media_type, image.data, tokens=image.tokens)
         part = replace(part, width=image.width, height=image.height)
         return Attachment(part=part, data=image.data)
     if data.startswith(_PDF_HEAD):
         return _text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
-        words = f"{name} is not an image, although its name says so."
-        raise FileRefused(words, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
+        message = f"{name} is not an image, although its name says so."
+        raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
     return _text_attachment(name, "text/plain", data)
 
 
+def _read_file(path: Path) -> bytes:
+    """Return the content of a regular file; raises `FileRefused`."""
+    try:
+        return read_plain(path, max_bytes=_MAX_READ_BYTES)
+    except OSError as error:
+        other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
+        reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
+        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
+
+
 def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
+    """Return a text as UTF-8; raises `FileRefused` for a large one, and for what is no text."""
     if len(data) > MAX_TEXT_BYTES:
-        words = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
-        raise FileRefused(words, hint="Save the part you need as a separate file.")
+        message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
+        raise FileRefused(message, hint="Save the part you need as a separate file.")
     text = decoded_text(data)
     is_utf_8 = text.encode() == data
-    if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
-        words = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
-        raise FileRefused(words, hint="Convert it to one of them.")
+    has_controls = _CONTROLS.search(data) is not None
+    if b"\0" in data or (has_controls and not is_utf_8):
+        message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
+        raise FileRefused(message, hint="Convert it to one of them.")
     content = text.encode()
-    part = _part(name, media_type, content, tokens=estimate_tokens(text))
+    part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
     return Attachment(part=part, data=content)
 
 
-def _part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
+def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
     digest = sha256(data).hexdigest()
@@ -156,23 +171,23 @@ def _part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
 
 
 def _pdf_text(name: str, data: bytes) -> str:
+    """Return the text of a PDF, at most a little more than is accepted; raises `FileRefused`."""
     try:
         from pypdf import PdfReader  # noqa: PLC0415 - an extra
     except ImportError as error:
-        words = f"{name} is a PDF, which cannot be read without pypdf."
-        raise FileRefused(words, hint='Install it: pip install "lmchat[pdf]"') from error
+        message = f"{name} is a PDF, which cannot be read without pypdf."
+        raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"') from error
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings may quote the file
     text = ""
     try:
         for page in PdfReader(BytesIO(data)).pages:
             text += page.extract_text().rstrip() + "\n\n"
-            if len(text) > MAX_TEXT_BYTES:
+            if len(text) > MAX_TEXT_BYTES:  # it will be refused
                 break
     except Exception as error:  # a parser may raise anything
-        words = f"{name} cannot be read: it is damaged or needs a password."
-        raise FileRefused(words, hint="Save its text in another file.") from error
+        message = f"{name} cannot be read: it is damaged or needs a password."
+        raise FileRefused(message, hint="Save its text in another file.") from error
     if not text.strip():
-        raise FileRefused(
-            f"{name} has no text, as if it were scanned.", hint="Attach its pages as images."
-        )
+        message = f"{name} has no text, as if it were scanned."
+        raise FileRefused(message, hint="Attach its pages as images.")
     return text.rstrip() + "\n"

@@ -26,16 +26,19 @@ from lmchat.services.ignore_rules import (
 from lmchat.text import fuzzy_match
 from lmchat.threads import run_abandonable
 
-MOST_FILES = 5_000  # files that are looked at
+MOST_FILES = 5_000  # files and folders that are looked at for one list
 _MOST_LISTED = 50_000  # names of one folder that are read
-_MOST_FOUND = 20  # names that are offered
-_FRESH_S = 5.0  # for which a list of files is used
-_LONGEST_WALK_S = 2.0  # what has been found by then is offered
-_LONGEST_PASTE = 10_000  # characters that may be names of files
+_MOST_MATCHES = 20  # paths that are offered
+_LIST_VALID_S = 5.0  # after it, the list of files is made again
+_LONGEST_WALK_S = 2.0  # after it, the list has the files that were found so far
+_MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 
 
 class FileFinder:
-    """Fuzzy search for files below a folder; what `.gitignore` names is left out."""
+    """Fuzzy search for files below a folder; what `.gitignore` names is left out.
+
+    `clock` returns seconds.
+    """
 
     def __init__(
         self, folder: Path, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
@@ -43,60 +46,63 @@ class FileFinder:
         self._folder = folder
         self._environ = environ
         self._clock = clock
-        self._listing: asyncio.Future[Sequence[str]] | None = None
-        self._listed_s = 0.0
+        self._listing: asyncio.Future[Sequence[str]] | None = None  # the list, or its making
+        self._listing_begun_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
-        """Return the best matches as relative paths.
+        """Return the best matches as paths relative to the folder.
 
-        The list of files is made again every few seconds. A path from `/`, `~/` or `../` on is
-        completed folder by folder.
+        The list of files is made again every few seconds. A path that begins with `/`, `~/` or
+        `../` is completed folder by folder.
         """
         if typed.startswith(("/", "~/", "../")):
-            return await run_abandonable(partial(_completed, self._folder, typed))
+            return await run_abandonable(partial(_completions, self._folder, typed))
         now_s = self._clock()
-        is_old = now_s - self._listed_s > _FRESH_S
+        is_old = now_s - self._listing_begun_s > _LIST_VALID_S
         if self._listing is None or (self._listing.done() and is_old):
-            self._listing = asyncio.ensure_future(run_abandonable(self._names))
-            self._listed_s = now_s
-        names = await asyncio.shield(self._listing)
-        return await run_abandonable(partial(_best, names, typed))
+            self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
+            self._listing_begun_s = now_s
+        # If this search is cancelled, as by the next key, the list is still made for the next one.
+        paths = await asyncio.shield(self._listing)
+        return await run_abandonable(partial(_best_matches, paths, typed))
 
-    def _names(self) -> Sequence[str]:
-        found = islice(self._walked(), MOST_FILES)
-        return [name for name in found if name.isprintable()]
+    def _list_files(self) -> Sequence[str]:
+        """Return the paths of files below the folder that can be shown."""
+        return [path for path in islice(self._walk(), MOST_FILES) if path.isprintable()]
 
-    def _walked(self) -> Iterator[str]:
-        """Yield files, those of the upper folders first.
+    def _walk(self) -> Iterator[str]:
+        """Yield the relative paths of files, those of the upper folders first.
 
-        Hidden folders and ignored files are left out.
+        Hidden folders and ignored files are left out. The walk ends after some time or many files.
         """
         end_s = self._clock() + _LONGEST_WALK_S
         rules: list[IgnoreRules] = []
         with suppress(OSError):  # the working folder was removed
             rules = rules_above(self._folder, self._environ)
-        waiting = deque([("", rules)])
-        seen = 0
-        while waiting and seen < MOST_FILES:
-            below, rules = waiting.popleft()
-            entries = _listed(self._folder / below, MOST_FILES - seen)
-            seen += len(entries)
+        # Folders to list: the relative path, empty or with a slash at the end, and its rules.
+        folders = deque([("", rules)])
+        entry_count = 0
+        while folders and entry_count < MOST_FILES:
+            folder, rules = folders.popleft()
+            entries = _entries_by_name(self._folder / folder, MOST_FILES - entry_count)
+            entry_count += len(entries)
             if any(entry.name == IGNORE_FILE for entry in entries):
-                own = IgnoreRules(self._folder / below / IGNORE_FILE, folder=below)
-                rules = with_rules(rules, own)
+                own_rules = IgnoreRules(self._folder / folder / IGNORE_FILE, folder=folder)
+                rules = with_rules(rules, own_rules)
+
             for entry in entries:
                 if self._clock() > end_s:
                     return
-                name = below + entry.name
+                path = folder + entry.name
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder and entry.name.startswith("."):
                     continue
-                if is_ignored(name, rules, is_folder=is_folder):
+                if is_ignored(path, rules, is_folder=is_folder):
                     continue
                 if is_folder:
-                    waiting.append((f"{name}/", rules))
+                    folders.append((f"{path}/", rules))
                 elif _is_file(entry):
-                    yield name
+                    yield path
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -105,51 +111,61 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _listed(folder: Path, limit: int) -> list[os.DirEntry[str]]:
-    with suppress(OSError), os.scandir(folder) as entries:  # removed, or not readable
+def _entries_by_name(folder: Path, limit: int) -> list[os.DirEntry[str]]:
+    """Return the first entries of a folder in the order of their names, at most `limit`.
+
+    A folder that was removed or is not readable has none.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
         return nsmallest(limit, islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
     return []
 
 
-def _completed(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return what a folder holds that begins with the last part of a path, folders with a slash."""
-    above, slash, start = typed.rpartition("/")
-    searched = folder / os.path.expanduser(above + slash)  # noqa: PTH111 - Path may raise
+def _completions(folder: Path, typed: str) -> tuple[str, ...]:
+    """Return the paths that begin with a typed one, of one folder; folders end with a slash.
+
+    A relative path begins at `folder`. Hidden files are offered once their dot is typed.
+    """
+    parent, slash, name_start = typed.rpartition("/")
+    searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
     names: list[str] = []
-    with suppress(OSError), os.scandir(searched) as entries:  # no such folder, or not readable
+    # Nothing is found in a folder that is missing or not readable.
+    with suppress(OSError), os.scandir(searched_folder) as entries:
         for entry in islice(entries, MOST_FILES):
-            is_shown = bool(start) or not entry.name.startswith(".")
-            if is_shown and entry.name.startswith(start) and entry.name.isprintable():
+            is_offered = bool(name_start) or not entry.name.startswith(".")
+            if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
                 names.append(entry.name + "/" if entry.is_dir() else entry.name)
-    return tuple(above + slash + name for name in sorted(names)[:_MOST_FOUND])
+    return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
 
 
-def _best(names: Sequence[str], typed: str) -> tuple[str, ...]:
-    ranks: dict[str, tuple[int, int, str]] = {}
-    for name in names:
-        if (hit := fuzzy_match(typed, name)) is not None:
-            ranks[name] = (-ceil(hit.score), len(name), name)
-    return tuple(nsmallest(_MOST_FOUND, ranks, key=lambda name: ranks[name]))
+def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
+    """Return the paths with the best scores; of equal ones, the shorter first."""
+    ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
+    for path in paths:
+        match = fuzzy_match(typed, path)
+        if match is not None:
+            ranks[path] = (-ceil(match.score), len(path), path)
+    return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))
 
 
 def named_files(text: str) -> tuple[Path, ...]:
     """Return the files that a text names, as a terminal pastes dropped ones. Blocks.
 
-    A text that says more names none. Names are absolute, and may be quoted, escaped, or `file://`
-    addresses.
+    Return none if the text is anything else than names of existing files. Names are absolute, and
+    may be quoted, escaped, or `file://` addresses.
     """
-    words = [text.strip()]
+    words = [text.strip()]  # first, the whole text is tried as one name, which may have spaces
     for _ in range(2):
         with suppress(ValueError):  # a broken address, or a quote that is not closed
-            paths = [_path(word) for word in words]
+            paths = [_path_of_word(word) for word in words]
             if paths and all(map(_is_absolute_file, paths)):
                 return tuple(map(Path, paths))
-            words = shlex.split(text[:_LONGEST_PASTE])
+            words = shlex.split(text[:_MOST_PASTED_CHARS])
     return ()
 
 
-def _path(word: str) -> str:
-    """Return a path; raises `ValueError` for a broken address."""
+def _path_of_word(word: str) -> str:
+    """Return the path of a name or `file://` address; raises `ValueError` for a broken one."""
     if word.startswith("file://"):
         return unquote(urlsplit(word).path)
     return os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user

@@ -18,70 +18,83 @@ from lmchat.files import read_plain
 
 IGNORE_FILE = ".gitignore"
 MOST_RULES = 1_000  # that hold in one folder; each may take some milliseconds for a name
-_MOST_BYTES = 256_000  # of one file; a longer one is left out
-_LONGEST_RULE = 500  # characters
+_MOST_FILE_BYTES = 256_000  # a longer file is left out
+_MOST_RULE_CHARS = 500  # a longer rule is left out
+# Of one comparison: a rule with n wildcards takes up to (length of the path) ** n steps.
 _MOST_STEPS = 1_000_000
-"""Most steps of one comparison: a rule with n wildcards takes up to (length of the path) ** n."""
-_MOST_PARENTS = 64  # folders above the working folder
+_MOST_FOLDERS_ABOVE = 64  # in which a repository is looked for, the working folder included
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Rule(Struct, frozen=True):
     """One line of a file."""
 
-    pattern: Any  # of pathspec
-    wildcards: int
-    has_folder: bool  # it is compared with the path, else with the name alone
+    pattern: Any
+    """Pattern of pathspec. Its `include` is false for a rule with `!`, which undoes other rules."""
+    wildcard_count: int
+    has_folder: bool
+    """Whether it is compared with the whole path, as `docs/*.pdf`, not with the name alone."""
     is_for_folders: bool
+    """Whether it matches only folders, as `build/`."""
     is_for_all_below: bool
+    """Whether it matches all that is in a folder, as `build/**`."""
 
     def matches(self, path: str, *, is_folder: bool) -> bool:
-        """Return whether it names this path itself; a folder above it has been judged before."""
+        """Return whether the rule is about this path itself.
+
+        A rule about a folder above it has kept that folder from being listed. A rule that would
+        take too long does not match.
+        """
         if self.is_for_folders and not is_folder:
             return False
         text = path if self.has_folder else path.rpartition("/")[2]
         if self.is_for_folders:
             text += "/"
-        if len(text) ** self.wildcards > _MOST_STEPS:
+        if len(text) ** self.wildcard_count > _MOST_STEPS:
             return False
-        found = self.pattern.match_file(text)
-        return found is not None and (self.is_for_all_below or found.match.end() == len(text))
+        result = self.pattern.match_file(text)
+        if result is None:
+            return False
+        is_whole_path = result.match.end() == len(text)
+        return is_whole_path or self.is_for_all_below
 
 
 class IgnoreRules:
     """Rules of one file for the folder it is in; the last rule that matches decides."""
 
     def __init__(self, file: Path, *, folder: str = "", above: str = "") -> None:
-        """Read a file of `folder`, which is below the working folder, or of one above it. Blocks.
+        """Read the rules of a file. Blocks.
 
-        `above` is the working folder as seen from there. Both are relative and end with a slash.
+        For a file in a folder below the working folder, `folder` is that folder, relative to the
+        working folder: `src/`. For a file in a folder above, `above` is the working folder,
+        relative to that folder: `projects/lmchat/`.
         """
         self._folder = folder
         self._above = above
-        self._rules = _rules_of(file)
+        self._rules = _read_rules(file)
 
     def __len__(self) -> int:
         return len(self._rules)
 
     def verdict(self, path: str, *, is_folder: bool) -> bool | None:
-        """Return whether a path below the working folder is ignored; None: no rule is about it."""
-        below = self._above + path.removeprefix(self._folder)
+        """Return whether a path below the working folder is ignored; None if no rule matches it."""
+        path_from_file = self._above + path.removeprefix(self._folder)
         for rule in reversed(self._rules):
-            if rule.matches(below, is_folder=is_folder):
+            if rule.matches(path_from_file, is_folder=is_folder):
                 return bool(rule.pattern.include)
         return None
 
 
-def with_rules(rules: Sequence[IgnoreRules], own: IgnoreRules) -> list[IgnoreRules]:
-    """Return the rules with those of a deeper folder, unless these are too many."""
-    count = sum(len(part) for part in rules) + len(own)
-    return [*rules, own] if count <= MOST_RULES else list(rules)
+def with_rules(files: Sequence[IgnoreRules], deeper_file: IgnoreRules) -> list[IgnoreRules]:
+    """Return the rules of files and of one in a deeper folder, without it if there are too many."""
+    rule_count = sum(len(file) for file in files) + len(deeper_file)
+    return [*files, deeper_file] if rule_count <= MOST_RULES else list(files)
 
 
-def is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> bool:
-    """Return whether a path is ignored; of the rules, the last ones decide first."""
-    for part in reversed(rules):
-        verdict = part.verdict(path, is_folder=is_folder)
+def is_ignored(path: str, files: Sequence[IgnoreRules], *, is_folder: bool) -> bool:
+    """Return whether a path is ignored; the last file with a rule that matches it decides."""
+    for file in reversed(files):
+        verdict = file.verdict(path, is_folder=is_folder)
         if verdict is not None:
             return verdict
     return False
@@ -90,22 +103,29 @@ def is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> b
 def rules_above(folder: Path, environ: Mapping[str, str]) -> list[IgnoreRules]:
     """Return the rules that hold in a folder before its own. Blocks.
 
-    They are those of the user, and of the repository that the folder is in.
+    They are those of the user and of the repository that the folder is in; outside a repository
+    there are none.
     """
-    top = folder.absolute()
-    parents = [top, *top.parents][:_MOST_PARENTS]
-    root = next((parent for parent in parents if _has_repository(parent)), None)
+    working_folder = folder.absolute()
+    folders_above: list[Path] = []  # of the same repository, the nearest first
+    root: Path | None = None
+    for candidate in [working_folder, *working_folder.parents][:_MOST_FOLDERS_ABOVE]:
+        if candidate != working_folder:
+            folders_above.append(candidate)
+        if _has_repository(candidate):
+            root = candidate
+            break
     if root is None:
         return []
+
     home = Path(environ.get("HOME") or Path.home())
     settings = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    above = _with_slash(top.relative_to(root))
-    rules = with_rules([], IgnoreRules(settings / "git" / "ignore", above=above))
-    rules = with_rules(rules, IgnoreRules(root / ".git" / "info" / "exclude", above=above))
-    between = parents[1 : parents.index(root) + 1]
-    for parent in reversed(between):
-        relative = _with_slash(top.relative_to(parent))
-        rules = with_rules(rules, IgnoreRules(parent / IGNORE_FILE, above=relative))
+    above_root = _with_slash(working_folder.relative_to(root))
+    rules = with_rules([], IgnoreRules(settings / "git" / "ignore", above=above_root))
+    rules = with_rules(rules, IgnoreRules(root / ".git" / "info" / "exclude", above=above_root))
+    for folder_above in reversed(folders_above):
+        above = _with_slash(working_folder.relative_to(folder_above))
+        rules = with_rules(rules, IgnoreRules(folder_above / IGNORE_FILE, above=above))
     return rules
 
 
@@ -114,29 +134,30 @@ def _has_repository(folder: Path) -> bool:
 
 
 def _with_slash(path: Path) -> str:
+    """Return a relative path with a slash at the end; that of the same folder is empty."""
     return "" if path == Path() else f"{path.as_posix()}/"
 
 
-def _rules_of(file: Path) -> list[_Rule]:
+def _read_rules(file: Path) -> list[_Rule]:
     """Return the rules of a file; none if it is missing, too long, or no regular file."""
     data = b""
     with suppress(OSError):  # missing, not readable, or too long
         if file.is_file():  # a device or a pipe is not even opened
-            data = read_plain(file, max_bytes=_MOST_BYTES)
+            data = read_plain(file, max_bytes=_MOST_FILE_BYTES)
     lines = os.fsdecode(data.removeprefix(_BYTE_ORDER_MARK)).split("\n")
     rules: list[_Rule] = []
     for line in lines[:MOST_RULES]:
-        rule = _rule(line.removesuffix("\r"))
+        rule = _parse_rule(line.removesuffix("\r"))
         if rule is not None:
             rules.append(rule)
     return rules
 
 
-def _rule(line: str) -> _Rule | None:
-    """Return the rule of a line; None for a comment and for what git would not understand."""
+def _parse_rule(line: str) -> _Rule | None:
+    """Return the rule of a line; None for a comment, a long line, and what git does not accept."""
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # noqa: PLC0415 - 15 ms
 
-    if len(line) > _LONGEST_RULE:
+    if len(line) > _MOST_RULE_CHARS:
         return None
     try:
         pattern = GitIgnoreSpecPattern(line)
@@ -144,11 +165,11 @@ def _rule(line: str) -> _Rule | None:
         return None
     if pattern.include is None:
         return None
-    words = line.rstrip().removeprefix("!")
+    path = line.rstrip().removeprefix("!")
     return _Rule(
         pattern=pattern,
-        wildcards=words.replace("**/", "*").count("*"),
-        has_folder="/" in words.removesuffix("/"),
-        is_for_folders=words.endswith("/"),
-        is_for_all_below=words.endswith("/**") or not words.strip("*/"),
+        wildcard_count=path.replace("**/", "*").count("*"),
+        has_folder="/" in path.removesuffix("/"),
+        is_for_folders=path.endswith("/"),
+        is_for_all_below=path.endswith("/**") or not path.strip("*/"),
     )
