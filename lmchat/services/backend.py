@@ -59,6 +59,7 @@ class Backend:
         """Held while the engine answers: another model is loaded afterwards."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+        """Probe all usual addresses and `expected` ones; the engine, once made, comes first."""
         candidates = await self._scan(expected)
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
@@ -101,6 +102,7 @@ class Backend:
         return await (await self._client.ready()).models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
+        """Return the models that were last listed, those of the engine first."""
         client = self._client.made
         engine = self._engine.made
         listed = client.cached_models() if client else ModelList()
@@ -158,6 +160,7 @@ class Backend:
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
+        """Load a model; in the engine, that waits for the end of a running answer."""
         if engine := self._engine_at(model.endpoint):
             async with self._engine_lock:
                 await self._start_engine(engine, model.model_id, context=context)

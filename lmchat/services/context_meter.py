@@ -95,6 +95,7 @@ class PromptSize(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_sizes(cls, sizes: Sequence[MessageSize]) -> PromptSize:
+        """Add up the sizes of messages."""
         return cls(
             messages=len(sizes),
             text=sum(size.text for size in sizes),

@@ -104,9 +104,9 @@ class TurnStart(Struct, frozen=True, kw_only=True):
 
 def _imported_call_error() -> RequestInvalid:
     """Return the error for the repetition of a tool call that lmchat has not run."""
-    words = "This call came with an imported chat, so lmchat does not run it."
+    problem = "This call came with an imported chat, so lmchat does not run it."
     hint = "Retry the answer above it: the model then makes its own call."
-    return RequestInvalid(words, hint=hint)
+    return RequestInvalid(problem, hint=hint)
 
 
 def still_answering_error() -> RequestInvalid:
@@ -379,8 +379,8 @@ class Conversation:
         """
         index = self.messages.index_of(message_id)
         if index is None:
-            words = "This message is on another branch."
-            raise RequestInvalid(words, hint="Open it in the tree.")
+            problem = "This message is on another branch."
+            raise RequestInvalid(problem, hint="Open it in the tree.")
         path = MessagePath(self.messages[:index])
         old = self.messages[index]
         if is_imported_call(old):

@@ -157,9 +157,9 @@ class Toolbox:
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
         server = self._servers.get(tool.server)
-        facts: dict[str, object] = {"description": tool.description, "schema": tool.schema}
+        identity: dict[str, object] = {"description": tool.description, "schema": tool.schema}
         if server is not None:
-            facts |= {
+            identity |= {
                 "command": [server.command, *server.args],
                 "cwd": server.cwd,
                 "url": server.url,
@@ -167,7 +167,7 @@ class Toolbox:
                 "headers": sorted((server.headers_env or {}).items()),
             }
         try:
-            text = json.dumps(facts, sort_keys=True)
+            text = json.dumps(identity, sort_keys=True)
         except RecursionError:  # of a schema without end: the empty text equals no saved one
             return ""
         return sha256(text.encode()).hexdigest()
