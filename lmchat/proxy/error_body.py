@@ -122,8 +122,11 @@ def _validation_error(inner: object) -> tuple[str, str]:
         if not isinstance(location, list) or not location:
             return message, ""
         steps = [_as_safe_text(step) for step in location]
-        path = ".".join(steps)
-        return f"{message} ({path})" if path else message, path.rpartition(".")[2]
+        path = ".".join(steps)  # body.top_p
+        field_name = path.rpartition(".")[2]
+        if path:
+            message = f"{message} ({path})"
+        return message, field_name
     return "", ""
 
 

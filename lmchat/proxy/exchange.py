@@ -201,7 +201,8 @@ class Exchange(Struct, kw_only=True):
         if dialect is None or dialect in self._tried_dialects:
             return False
 
-        dropped_names = [name for name, _ in sorted(dialect.dropped - self.dialect.dropped)]
+        newly_dropped = dialect.dropped - self.dialect.dropped  # pairs of a field and its value
+        dropped_names = [name for name, _ in sorted(newly_dropped)]
         if dialect.has_thoughts != self.dialect.has_thoughts:
             dropped_names.append("the earlier reasoning")
         reason = error.message.rstrip(".")

@@ -47,7 +47,7 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryP
     if isinstance(error, ServerRejected):
         return _plan_for_rejection(error, endpoint, product)
     is_refused = error.kind == "offline"
-    if endpoint.is_near:
+    if endpoint.is_near:  # its server may be restarting: try once more, soon
         return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_refused else None
     if is_refused:
         return RetryPlan()

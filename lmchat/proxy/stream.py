@@ -121,12 +121,12 @@ class AnswerReader:
         except NotJsonError:
             value = None
         if is_error(value) or not dict_or_empty(value).get("choices"):
-            raise self._no_answer(value, body)
+            raise self._no_answer_error(value, body)
         self._chunks.read_object(value)
         self._chunks.has_done = True
         return ""
 
-    def _no_answer(self, value: object, body: bytes) -> ServerRejected:
+    def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
         """Return the error for a reply without an answer; `value` is its decoded body, if JSON."""
         status = self._response.status_code
         rejected = refusal(status, self._response.headers, body, self._facts)
