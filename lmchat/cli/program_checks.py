@@ -123,18 +123,19 @@ def version_findings() -> Findings:
 
 
 def log_findings(file: Path) -> Findings:
-    """Return the row about the log file, with its last unexpected error."""
+    """Return the row about the log file, which names its last unexpected error."""
     subject = Subject(Group.PROGRAM, "lmchat.log", "Log file")
-    errors: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []  # the time in ISO 8601 and the id of each
     with suppress(FileNotFoundError, NotADirectoryError):
         errors = _LOGGED_ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not errors:
         facts: dict[str, object] = {"path": str(file), "last_error": None}
         return [subject.ok(f"{file} contains no unexpected error.", facts=facts)]
-    time, error_id = errors[-1]
-    is_recent = datetime.now(UTC) - datetime.fromisoformat(time) < _RECENT
+    logged_at, error_id = errors[-1]
+    is_recent = datetime.now(UTC) - datetime.fromisoformat(logged_at) < _RECENT
     grade = Grade.WARNING if is_recent else Grade.OK
-    cause = f"The last unexpected error is {error_id} ({time[:16]} UTC), in {file}."
+    minute = logged_at[:16]  # "2026-11-01T09:30"
+    cause = f"The last unexpected error is {error_id} ({minute} UTC), in {file}."
     step = f"grep {error_id} {shlex.quote(str(file))}"
-    facts = {"path": str(file), "last_error": error_id, "last_error_at": time}
+    facts = {"path": str(file), "last_error": error_id, "last_error_at": logged_at}
     return [subject.graded(grade, cause, step, facts=facts)]

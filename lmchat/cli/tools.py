@@ -31,6 +31,7 @@ from lmchat.services.tools import Toolbox
 from lmchat.storage import remembered_file
 from lmchat.text import closest_word, plural, safe_line
 
+_NO_SESSION = ""  # id in place of that of a session
 _MAX_NAME = 80  # characters
 _MAX_CALL = 160  # characters
 _MAX_REASON = 300  # characters
@@ -63,13 +64,13 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
 
 
 def how_to_configure(context: Context) -> str:
-    """Return the next step for users without a tool, a sentence."""
+    """Return a sentence that says how to add tools."""
     file = context.paths.tools_file
     return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."
 
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
-    """Return the next step for a tool server with an error, without a full stop."""
+    """Return what to do about a tool server with an error, without a full stop."""
     place = f"[[mcp]] in {context.config_file}"
     if server.name == FUNCTIONS:
         place = str(context.paths.tools_file)
@@ -97,7 +98,7 @@ async def list_tools(context: Context) -> int:
         servers = toolbox.host.servers
         output.print_list(
             [_server_json(server, toolbox) for server in servers],
-            lambda: _listing(toolbox),
+            lambda: _tool_lines(toolbox),
             f"lmchat: no tools are configured. {how_to_configure(context)}",
         )
         for server in servers:
@@ -130,29 +131,30 @@ async def call(context: Context) -> int:
 
 
 def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
-    """Return the tool `SERVER/TOOL`.
-
-    Raises `LMChatError` if its server does not work, and `WrongUse` for an unknown or a forbidden
-    tool.
-    """
+    """Return the tool `SERVER/TOOL`; raises an error if it is missing or may never run."""
     tool = toolbox.find(name)
-    if tool is not None:
-        if toolbox.approval("", tool) is Approval.NEVER:
-            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
-        return tool
+    if tool is None:
+        raise _missing_tool_error(name, toolbox, context)
+    if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
+        raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
+    return tool
 
+
+def _missing_tool_error(name: str, toolbox: Toolbox, context: Context) -> LMChatError:
+    """Return the error for `SERVER/TOOL`: its server does not work, or there is no such tool."""
     server_name = name.partition("/")[0]
     for server in toolbox.host.servers:
         if server.name == server_name and server.state is not ServerState.READY:
             hint = "`lmchat doctor` checks each server."
-            raise LMChatError(server.error, kind="tools", hint=hint)
+            return LMChatError(server.error, kind="tools", hint=hint)
 
+    suggestion = closest_word(name, tuple(tool.full_name for tool in toolbox.tools))
     hint = "`lmchat tools` lists the tools."
     if not context.has_tools:
         hint = how_to_configure(context)
-    elif meant := closest_word(name, tuple(tool.full_name for tool in toolbox.tools)):
-        hint = f"Did you mean {meant}?"
-    raise WrongUse(f"There is no tool {name}.", hint=hint)
+    elif suggestion:
+        hint = f"Did you mean {suggestion}?"
+    return WrongUse(f"There is no tool {name}.", hint=hint)
 
 
 def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
@@ -161,7 +163,7 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
         {
             "name": tool.full_name,
             "wire_name": tool.wire_name,
-            "approval": toolbox.approval("", tool),
+            "approval": toolbox.approval(_NO_SESSION, tool),
             "read_only": tool.is_read_only,
             "description": tool.description,
             "schema": tool.schema,
@@ -176,11 +178,11 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
     }
 
 
-def _listing(toolbox: Toolbox) -> list[str]:
+def _tool_lines(toolbox: Toolbox) -> list[str]:
     """Return a line for each tool server, and the table of the tools, if there are any."""
     states = [f"{server.name}: {state_sentence(server)}" for server in toolbox.host.servers]
     rows = [
-        (tool.full_name, toolbox.approval("", tool), tool.description.partition("\n")[0])
+        (tool.full_name, toolbox.approval(_NO_SESSION, tool), tool.description.partition("\n")[0])
         for tool in toolbox.tools
     ]
     if not rows:
