@@ -63,7 +63,7 @@ class PromptQueue:
 
     def extend(self, prompts: Iterable[QueuedPrompt]) -> None:
         """Add prompts of another queue, held or not, after those that wait here."""
-        self._prompts.extend(prompts)
+        self._prompts += prompts
 
     def hold_all(self, unsent: str = "") -> None:
         """Hold all prompts: they wait for the user, or for the end of a later turn.
