@@ -75,14 +75,9 @@ class QueueCard(LineWidget, can_focus=True):
         width = self.content_size.width
         state = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((state, ("  ", ""), (self._text, "")))
-        key_style = f"bold {MUTED}"
+        bold = f"bold {MUTED}"
         hint = content(
-            (
-                (icons.up_arrow, key_style),
-                (" edit  ", MUTED),
-                ("Del", key_style),
-                (" remove", MUTED),
-            )
+            ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
         has_room = width >= 2 * hint.cell_length - 2
         if not has_room:  # the text needs it more

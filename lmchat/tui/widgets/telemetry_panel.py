@@ -113,6 +113,7 @@ class TelemetryPanel(Widget):
         return [*rows, *blank, *warning]
 
     def _warning_rows(self) -> list[TelemetryRow]:
+        """Return the first rows of the lasting warning, if there is one."""
         words = self._snapshot.warning
         if not words:
             return []
@@ -150,6 +151,7 @@ def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
 
 
 def _draw_text(row: TextRow, width: int, icons: Icons) -> Content:
+    """Draw a label and a value in exactly a width; without room, what `row` says is shortened."""
     parts = row.left
     if row.sign:
         parts = ((f"{getattr(icons, row.sign)} ", row.sign_style), *parts)

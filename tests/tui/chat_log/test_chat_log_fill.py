@@ -170,7 +170,7 @@ async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else(
             log.show_message(whole[201].message_id)
             await pilot.pause()
             assert sum("gemma-3 answers from here" in row for row in rows(log)) == 1
-            switches = [n for n in range(len(log.document)) if log.document.entries[n].switch]
+            switches = [n for n in range(len(log.document)) if log.document.entries[n].new_model]
             assert switches == [201]
 
 

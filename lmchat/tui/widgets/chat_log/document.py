@@ -42,22 +42,22 @@ class Entries:
         item = self._items[index]
         if isinstance(item, Entry):
             return item
-        entry = Entry(item, switch=self._switch(index, item))
+        entry = Entry(item, new_model=self._new_model(index, item))
         entry.has_tool_messages = self._has_tool_messages(index)
         self._items[index] = entry
         return entry
 
     def append(self, entry: Entry) -> None:
         if entry.message is not None:
-            entry.switch = self._switch(len(self), entry.message)
+            entry.new_model = self._new_model(len(self), entry.message)
         self._items.append(entry)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> list[int]:
         """Put messages before all others; return which of the made entries look different now."""
         self._items[:0] = earlier
-        return self.update_switches()
+        return self.update_new_models()
 
-    def update_switches(self) -> list[int]:
+    def update_new_models(self) -> list[int]:
         """Set for each made entry whether its model differs from the one before.
 
         Return the indexes of those where that has changed.
@@ -66,13 +66,13 @@ class Entries:
         for index, entry in self.made_entries():
             if entry.message is None:
                 continue
-            switch = self._switch(index, entry.message)
-            if switch != entry.switch:
-                entry.switch = switch
+            new_model = self._new_model(index, entry.message)
+            if new_model != entry.new_model:
+                entry.new_model = new_model
                 changed.append(index)
         return changed
 
-    def _switch(self, index: int, message: ChatMessage) -> str:
+    def _new_model(self, index: int, message: ChatMessage) -> str:
         """Return the model of an answer if the answer before it is of another one, else nothing."""
         if message.role is not Role.ASSISTANT or not message.model:
             return ""

@@ -202,7 +202,7 @@ class Entry(Struct):
 
     message: ChatMessage | None  # the message; None for a notice
     note: str = ""  # the words of a notice
-    switch: str = ""  # its model, if the answer before it is of another model
+    new_model: str = ""  # its model, if the answer before it is of another model
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
@@ -375,8 +375,8 @@ class Entry(Struct):
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
             rows.append(self._cached_row((words,), partial(rule_block, words, style="warning")))
-        if self.switch:
-            words = f"{safe_line(self.switch, limit=_MODEL_CHARS)} answers from here"
+        if self.new_model:
+            words = f"{safe_line(self.new_model, limit=_MODEL_CHARS)} answers from here"
             rows.append(self._cached_row((words,), partial(rule_block, words)))
         return rows
 

@@ -426,7 +426,7 @@ class ChatLog(ScrollView, can_focus=True):
             entries[index].message = message
         else:
             entries[index].finish(message)
-        self._rebuild([index, *entries.update_switches()])
+        self._rebuild([index, *entries.update_new_models()])
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:

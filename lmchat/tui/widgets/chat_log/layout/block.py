@@ -271,18 +271,18 @@ class Layout:
 
     def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the lines of blocks that follow each other, with blank rows between them."""
-        prefix, following = prefixes
+        prefix, next_prefix = prefixes
         position = 0
         above: Token | None = None
         while position < len(tokens):
             token = tokens[position]
             end = closing(tokens, position)
             if above and not self._is_attached(above, token):
-                yield self.page.line([], prefix=following)
+                yield self.page.line([], prefix=next_prefix)
             yield from self._block_lines(
-                token, tokens[position + 1 : end], (prefix, following), style
+                token, tokens[position + 1 : end], (prefix, next_prefix), style
             )
-            prefix = following
+            prefix = next_prefix
             position = end + 1
             above = token
 
@@ -344,8 +344,8 @@ class Layout:
         return [*prefixes[0], mark], [*prefixes[1], below]
 
     def _rule_line(self, prefixes: Prefixes) -> Iterator[Line]:
-        prefix, following = prefixes
-        rule = self.page.icons.rule * (self.page.text_width - width_of(following))
+        prefix, next_prefix = prefixes
+        rule = self.page.icons.rule * (self.page.text_width - width_of(next_prefix))
         yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
@@ -354,24 +354,24 @@ class Layout:
         if token.type == "math_block":
             style = self.page.styles["builtin"]
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
-        prefix, following = prefixes
+        prefix, next_prefix = prefixes
         for text in token.content.removesuffix("\n").split("\n"):
             yield from self.page.wrap(
-                addressed(on_one_line(text), style), first=prefix, following=following
+                addressed(on_one_line(text), style), prefix=prefix, next_prefix=next_prefix
             )
-            prefix = following
+            prefix = next_prefix
 
     def _list_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
         """Yield the lines of all items of a list; `inner` are the tokens within it."""
-        prefix, following = prefixes
+        prefix, next_prefix = prefixes
         number = self._take_first_number(token)
         position = 0
         while position < len(inner):
             end = closing(inner, position)
             if position and self._is_below_blank(inner[position]):
-                yield self.page.line([], prefix=following)
+                yield self.page.line([], prefix=next_prefix)
             item = inner[position + 1 : end]
             mark = " " * self._indent(token, inner[position])
             task = self._take_task_box(item)
@@ -381,10 +381,10 @@ class Layout:
                 mark += task or self.page.icons.fresh + " "
             muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
-                (prefix, following), (mark, muted), (" " * len(mark), _NULL)
+                (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)
             )
             yield from self._inner_lines(item, nested, style)
-            prefix = following
+            prefix = next_prefix
             position = end + 1
             number += 1
 
@@ -418,10 +418,10 @@ class Layout:
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the wrapped lines of the text in a paragraph or a heading."""
-        prefix, following = prefixes
+        prefix, next_prefix = prefixes
         for spans in split_lines(self._spans(token, style)):
-            yield from self.page.wrap(spans, first=prefix, following=following)
-            prefix = following
+            yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
+            prefix = next_prefix
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
         return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)

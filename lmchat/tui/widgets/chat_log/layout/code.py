@@ -77,13 +77,13 @@ def code_lines(
     that was highlighted as a whole; without them, the page has them or requests them. With
     `is_first`, a row with the language is above; with `is_inner`, the piece begins within a line.
     """
-    prefix, following = prefixes
+    prefix, next_prefix = prefixes
     if is_first:
         yield head_line(page, safe_line(info, limit=_INFO_CHARS) or "code", prefix)
-        prefix = following
+        prefix = next_prefix
         if not code:
             return
-    width = max(page.text_width - _PAD_CELLS - width_of(following), MIN_WIDTH)
+    width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     if colours is None:
         colours = page.colours.of(language_of(info), code)
@@ -97,7 +97,7 @@ def code_lines(
             line = _code_line(page, row, prefix, indent=indent if is_rest else 0)
             line.is_wrapped = number < len(rows) - 1
             yield line
-            prefix = following
+            prefix = next_prefix
         is_inner = False
 
 

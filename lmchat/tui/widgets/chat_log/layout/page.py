@@ -159,21 +159,20 @@ class Page(Struct):
         self,
         spans: list[Span],
         *,
-        first: Sequence[Span] = (),
-        following: Sequence[Span] = (),
+        prefix: Sequence[Span] = (),
+        next_prefix: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
-        """Yield the lines of a paragraph, with a prefix for the first and one for the others."""
-        text = "".join(part for part, _ in spans)
-        width = max(self.text_width - width_of(following), MIN_WIDTH)
+        """Yield the lines of a paragraph; all but the first begin with `next_prefix`."""
+        text = "".join(words for words, _ in spans)
+        width = max(self.text_width - width_of(next_prefix), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
-        prefix = first
         for end, line_spans in zip(bounds[1:], split_spans(spans, bounds), strict=True):
             line = self.line(line_spans, prefix=prefix, tint=tint, lead=tint)
             line.text = "".join(words for words, _ in line_spans)
             line.is_wrapped = end < len(text)
             yield line
-            prefix = following
+            prefix = next_prefix
 
     def row(
         self,

@@ -147,7 +147,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     """Yield the lines of a row, as many as its highest cell needs."""
     columns_and_widths = zip(row, columns.widths, strict=False)
     wrapped_cells = [list(_wrapped(cell, width)) for cell, width in columns_and_widths]
-    prefix, following = prefixes
+    prefix, next_prefix = prefixes
     last = max(map(len, wrapped_cells), default=1) - 1
     for number in range(last + 1):
         parts = [cell[number] if number < len(cell) else ([], NO_WORDS) for cell in wrapped_cells]
@@ -155,7 +155,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
         if number < last:
             line.tails = tuple(blanks for _, blanks in parts)
         yield line
-        prefix = following
+        prefix = next_prefix
 
 
 def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -> Line:
@@ -187,16 +187,18 @@ def _gap(page: Page, width: int) -> Span:
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
     """Yield a table as a list: each cell in a line `HEAD: VALUE`, a blank row between two rows."""
-    prefix, following = prefixes
+    prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
-            yield page.line([], prefix=following)
+            yield page.line([], prefix=next_prefix)
         for name, value in zip(rows[0], row, strict=False):
             muted = page.styles["muted"]
             label = [(text.replace(BREAK, " "), muted) for text, _ in name]
             for spans in split_lines([*label, (": ", muted), *value]):
-                yield from page.wrap(spans, first=prefix, following=[*following, (_HANGING, _NULL)])
-                prefix = following
+                yield from page.wrap(
+                    spans, prefix=prefix, next_prefix=[*next_prefix, (_HANGING, _NULL)]
+                )
+                prefix = next_prefix
 
 
 def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:

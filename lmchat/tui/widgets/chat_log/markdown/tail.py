@@ -286,7 +286,7 @@ class MarkdownTail(Struct):
             opening = opening_fence(lines[start]) if is_fence else None
             if opening is not None:
                 if complete.may_be_head(start):
-                    return done
+                    return done  # the next line decides whether it is a fence or a table
                 if is_last or not self._close_fence(opening, lines[start + 1 : end]):
                     self._fence = OpenFence(opening, self.closed)
                     return start + 1
