@@ -34,9 +34,9 @@ class Completion(Struct, frozen=True, kw_only=True):
         """The chosen row; there must be one."""
         return self.rows[self.chosen]
 
-    def moved(self, by: int) -> Completion:
+    def moved(self, step: int) -> Completion:
         """Return the same rows with another one chosen; after the last comes the first."""
-        return replace(self, chosen=(self.chosen + by) % len(self.rows))
+        return replace(self, chosen=(self.chosen + step) % len(self.rows))
 
 
 CLOSED = Completion()
@@ -415,21 +415,21 @@ class PromptInput(TextArea):
             self.completion = completion
             self.post_message(self.CompletionChanged(completion))
 
-    def _recall(self, by: int) -> bool:
-        """Recall an earlier prompt (`by` 1) or a later one (-1); return False if the cursor moves.
+    def _recall(self, step: int) -> bool:
+        """Recall an earlier prompt (`step` 1) or a later one (-1); return False if the cursor moves.
 
         From an empty prompt, ↑ recalls the last one; then ↑ in the first row and ↓ in the last row
         recall others. What is changed in a recalled prompt is kept until something is sent.
         """
-        can_begin = by > 0 and not self.text
+        can_begin = step > 0 and not self.text
         if self._history_index == _DRAFT and not can_begin:
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        edge_row = 0 if by > 0 else self.wrapped_document.height - 1
+        edge_row = 0 if step > 0 else self.wrapped_document.height - 1
         if row != edge_row:
             return False
 
-        index = self._history_index + by
+        index = self._history_index + step
         if not _DRAFT <= index < len(self.history_of_prompts):
             return True
         self._edited_prompts[self._history_index] = self.text
@@ -437,7 +437,7 @@ class PromptInput(TextArea):
         self._is_list_dismissed = True
         unchanged = "" if index == _DRAFT else self.history_of_prompts[index]
         self._replace_all(self._edited_prompts.get(index, unchanged))
-        if by > 0:
+        if step > 0:
             self.move_cursor((0, len(self.document[0])))
         return True
 

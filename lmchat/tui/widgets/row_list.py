@@ -119,11 +119,11 @@ class RowList(ScrollView):
 
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
         """Show other rows; choose `choose`, else the same key, else the same index."""
-        wanted = self.key if choose is None else choose
+        wanted_key = self.key if choose is None else choose
         self.rows = rows
         self.keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
-        if wanted in self.keys:
-            self._chosen = self.keys.index(wanted)
+        if wanted_key in self.keys:
+            self._chosen = self.keys.index(wanted_key)
         else:
             self._chosen = min(self._chosen, max(len(self.keys) - 1, 0))
         self.virtual_size = Size(self.size.width, len(rows))
@@ -135,12 +135,12 @@ class RowList(ScrollView):
         if key in self.keys:
             self._set_chosen(self.keys.index(key))
 
-    def move(self, by: int) -> None:
-        """Move the choice; scroll where nothing can be chosen."""
-        before = self._chosen
-        self._set_chosen(before + by)
-        if self._chosen == before:
-            self.scroll_relative(y=by, animate=False)
+    def move(self, step: int) -> None:
+        """Move the choice down, or up with a negative step; where it cannot move, scroll."""
+        old_choice = self._chosen
+        self._set_chosen(old_choice + step)
+        if self._chosen == old_choice:
+            self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
         """Move the choice by a screenful, down (1) or up (-1)."""

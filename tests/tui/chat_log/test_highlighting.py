@@ -103,7 +103,7 @@ def test_what_is_too_long_or_unknown_keeps_the_colours_of_its_pieces(monkeypatch
 
 def taken(colours):
     """Let the lexers answer what waits first; return it with the blocks that waited."""
-    wanted = colours.wanted
+    wanted = colours.newest_request
     return wanted, colours.put(wanted, colours_of(*wanted)[1])
 
 
@@ -123,7 +123,7 @@ def test_of_code_that_grows_only_the_newest_is_requested():
     for colours.block in blocks:
         colours.of("python", colours.block.source)
     assert taken(colours) == (("python", "x = 1"), blocks)
-    assert colours.wanted is None
+    assert colours.newest_request is None
 
 
 def test_code_without_colours_is_requested_once():
@@ -131,7 +131,7 @@ def test_code_without_colours_is_requested_once():
     colours.of("python", "x")
     colours.put(("python", "x"), None)
     assert colours.of("python", "x") == b""
-    assert colours.wanted is None
+    assert colours.newest_request is None
 
 
 def test_colours_of_so_much_code_stay_known():
@@ -141,9 +141,9 @@ def test_colours_of_so_much_code_stay_known():
         colours.of("python", text)
         colours.put(("python", text), b"\1" * len(text))
     assert colours.of("python", texts[-1])
-    assert colours.wanted is None
+    assert colours.newest_request is None
     colours.of("python", texts[0])
-    assert colours.wanted == ("python", texts[0])
+    assert colours.newest_request == ("python", texts[0])
 
 
 def styles_of(log, words):

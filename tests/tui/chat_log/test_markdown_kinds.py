@@ -28,7 +28,7 @@ def styled(text, width=60):
     """Pieces of text with the names of their styles."""
     page = plain_page(width, lambda name: Style(meta={"named": (name,)}))
     laid_out(tail_of(text), page)
-    while wanted := page.colours.wanted:
+    while wanted := page.colours.newest_request:
         page.colours.put(wanted, colours_of(*wanted)[1])
     return [
         (segment.text, segment.style.meta.get("named", ("",))[0])

@@ -121,15 +121,15 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
 
     text = ""
     for group in _group_pieces(blocks, numbers):
-        inside = [number for number in group if number in chosen]
-        if not inside:
+        chosen_numbers = [number for number in group if number in chosen]
+        if not chosen_numbers:
             continue
-        is_code_alone = _is_code(blocks[group[0]]) and len(chosen) == len(inside)
+        is_code_alone = _is_code(blocks[group[0]]) and len(chosen) == len(chosen_numbers)
         if whole.issuperset(group) and not is_code_alone:
             group_text = _source_of([blocks[number] for number in group])
         else:
-            group_text = _shown_text(document, index, inside, chosen)
-        first = inside[0]
+            group_text = _shown_text(document, index, chosen_numbers, chosen)
+        first = chosen_numbers[0]
         text = _append_block(text, group_text, blocks[first - 1], blocks[first])
     return text.strip("\n")
 

@@ -250,7 +250,7 @@ class Document:
         """Yield up to `count` rows from `y` on; None for blank ones and those not laid out."""
         if not self.entries or y >= self.total:
             return
-        index, number, first = self.locate(y)
+        index, number, first_row = self.locate(y)  # the row in the first block
         while count > 0 and index < len(self.entries):
             entry = self.entries[index]
             height = self.gap_above(index)
@@ -260,12 +260,12 @@ class Document:
                 lines = entry.blocks[number].lines or []
 
             blank_rows = height - len(lines)  # all of them where nothing is laid out
-            for row in range(first, min(height, first + count)):
+            for row in range(first_row, min(height, first_row + count)):
                 line = lines[row - blank_rows] if row >= blank_rows else None
                 yield Place(index, number, row), line
-            count -= max(height - first, 0)
+            count -= max(height - first_row, 0)
 
-            first = 0
+            first_row = 0
             number += 1
             if number >= len(entry.heights):
                 index += 1
@@ -458,7 +458,7 @@ class Document:
         Blocks without lines, and those that have left the log, are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
-        first: Place | None = None
+        first_place: Place | None = None
         for index in range(len(self.entries) - 1, -1, -1):  # mostly, they are in the newest
             if not remaining:
                 break
@@ -468,8 +468,8 @@ class Document:
                     remaining.discard(id(block))
                     block.lines = None
                     place = Place(index, number, 0)
-                    first = place if first is None else min(first, place)
-        return first
+                    first_place = place if first_place is None else min(first_place, place)
+        return first_place
 
 
 def _count_same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:

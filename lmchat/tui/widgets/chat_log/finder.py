@@ -116,7 +116,7 @@ class Finder:
         self._on_change()
         return self.standing.hits
 
-    def seek(self, words: str) -> None:
+    def seek(self, query: str) -> None:
         """Mark all hits of what is typed, and show the first one at or below the top of the screen.
 
         As long as there is no hit, what was read before is shown.
@@ -128,7 +128,7 @@ class Finder:
             with self._viewport.anchored():
                 self._fold_again()
             self._viewport.return_to("find")
-        self._search((words,))
+        self._search((query,))
         self._waits_for_first_hit = True
         self._show_first_hit()
         self._on_change()

@@ -33,7 +33,7 @@ class Highlighting:
     @property
     def is_needed(self) -> bool:
         """Whether code waits for its colours, and there is a highlighter."""
-        has_code = self.colours.wanted is not None or bool(self._document.unhighlighted)
+        has_code = self.colours.newest_request is not None or bool(self._document.unhighlighted)
         return has_code and self._highlighter is not None
 
     async def run(self) -> None:
@@ -48,9 +48,9 @@ class Highlighting:
 
     async def _next_colours(self, highlighter: Highlighter) -> list[Block]:
         """Get the colours of the next code; return the blocks that look different now."""
-        wanted = self.colours.wanted
-        if wanted is not None:
-            return self.colours.put(wanted, await highlighter.colours(*wanted))
+        request = self.colours.newest_request
+        if request is not None:
+            return self.colours.put(request, await highlighter.colours(*request))
         code, info = self._document.unhighlighted.pop()
         colours = await whole_colours(highlighter, code, language_of(info))
         return self._document.set_colours(code, colours) if colours is not None else []

@@ -334,16 +334,18 @@ class Layout:
         else:
             yield self.page.line([], prefix=prefixes[0])
 
-    def _nested_prefixes(self, prefixes: Prefixes, mark: Span, below: Span) -> Prefixes:
-        """Return prefixes with a mark for the first line, and what is below it for the others.
+    def _nested_prefixes(self, prefixes: Prefixes, mark: Span, next_mark: Span) -> Prefixes:
+        """Return prefixes with a mark for the first line, and one for the lines below it.
 
         Without room for text, they begin again at the left edge.
         """
-        if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
-            return [mark], [below]
-        return [*prefixes[0], mark], [*prefixes[1], below]
+        prefix, next_prefix = prefixes
+        if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
+            return [mark], [next_mark]
+        return [*prefix, mark], [*next_prefix, next_mark]
 
     def _rule_line(self, prefixes: Prefixes) -> Iterator[Line]:
+        """Yield a rule as wide as the page."""
         prefix, next_prefix = prefixes
         rule = self.page.icons.rule * (self.page.text_width - width_of(next_prefix))
         yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
@@ -410,11 +412,12 @@ class Layout:
         """
         if len(item) < 2 or item[0].type != "paragraph_open":  # noqa: PLR2004 - with its text
             return ""
-        found = re.match(_TASK, item[1].content)
-        if found is None:
+        text = item[1].content
+        box = re.match(_TASK, text)
+        if box is None:
             return ""
-        item[1].content = item[1].content[found.end() :]
-        return f"[{found[1].lower()}] "
+        item[1].content = text[box.end() :]
+        return f"[{box[1].lower()}] "
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the wrapped lines of the text in a paragraph or a heading."""

@@ -124,8 +124,8 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
 
 def language_of(info: str) -> str:
     """Return the language in the info of a fence: `python:main.py`, `{.python .numbered}`."""
-    found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
-    return found[1] if found else ""
+    match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
+    return match[1] if match else ""
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:

@@ -41,40 +41,40 @@ class Colours:
         return colours if code.startswith(beginning) else b""
 
     @property
-    def wanted(self) -> CodeRequest | None:
+    def newest_request(self) -> CodeRequest | None:
         """The newest code that waits for its colours."""
         return next(reversed(self._waiting), None)
 
-    def put(self, wanted: CodeRequest, colours: bytes | None) -> list[Block]:
+    def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
         """Take the colours of a code, None if it has none; return the blocks that waited."""
-        language, code = wanted
+        language, code = request
         if colours:
             beginning, _ = self._newest.get(language, ("", b""))
             if code.startswith(beginning):  # the code has grown: its beginning is not shown again
                 self._forget((language, beginning))
             self._newest[language] = code, colours
-        self._forget(wanted)
-        self._cache[wanted] = colours or b""
+        self._forget(request)
+        self._cache[request] = colours or b""
         self._cached_chars += len(code)
         while self._cached_chars > _MOST_CHARS and len(self._cache) > 1:
             least_recently_used = next(iter(self._cache))
             self._forget(least_recently_used)
-        return self._waiting.pop(wanted, [])
+        return self._waiting.pop(request, [])
 
     def drop_requests(self) -> None:
         self._waiting.clear()
 
-    def _request(self, wanted: CodeRequest) -> None:
+    def _request(self, request: CodeRequest) -> None:
         """Add a request, instead of one for the beginning of the same code."""
-        language, code = wanted
-        blocks = self._waiting.pop(wanted, [])
-        last = self.wanted
+        language, code = request
+        blocks = self._waiting.pop(request, [])
+        last = self.newest_request
         if last is not None and last[0] == language and code.startswith(last[1]):
             # likely the same code, which has grown; a block with the shorter one requests it again
             blocks += self._waiting.pop(last)
         if self.block is not None:
             blocks.append(self.block)
-        self._waiting[wanted] = blocks
+        self._waiting[request] = blocks
 
     def _forget(self, code: CodeRequest) -> None:
         if self._cache.pop(code, None) is not None:

@@ -273,7 +273,7 @@ class MarkdownTail(Struct):
         that has not ended becomes `_fence`: its first line counts as closed.
         """
         lines = complete.lines
-        done = head_lines
+        closed_lines = head_lines
         top = [
             token for token in complete.tokens if not token.level and span(token)[1] > head_lines
         ]
@@ -286,18 +286,18 @@ class MarkdownTail(Struct):
             opening = opening_fence(lines[start]) if is_fence else None
             if opening is not None:
                 if complete.may_be_head(start):
-                    return done  # the next line decides whether it is a fence or a table
+                    return closed_lines  # the next line decides whether it is a fence or a table
                 if is_last or not self._close_fence(opening, lines[start + 1 : end]):
                     self._fence = OpenFence(opening, self.closed)
                     return start + 1
             elif is_last and not complete.is_over(token):
-                return self._close_certain_part(token, complete, done)
+                return self._close_certain_part(token, complete, closed_lines)
             else:
-                self._close(self._cut_lines(token, complete, done), lines, token)
+                self._close(self._cut_lines(token, complete, closed_lines), lines, token)
                 self._begin_new_block()
                 self._type_above = "" if _is_blank(lines[end - 1]) else token.type
-            done = end
-        return done
+            closed_lines = end
+        return closed_lines
 
     def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
         """Close a fence, given the lines after its first one; return False if none ends it."""
@@ -309,16 +309,16 @@ class MarkdownTail(Struct):
             self._begin_new_block()
         return has_ended
 
-    def _close_certain_part(self, token: Token, complete: CompleteLines, done: int) -> int:
+    def _close_certain_part(self, token: Token, complete: CompleteLines, closed_lines: int) -> int:
         """Close all items or rows of the last block but the last; return how many lines are closed.
 
-        `done` is how many are closed already.
+        `closed_lines` is how many are closed already.
         """
         lines = complete.lines
         start = span(token)[0]
-        cuts = self._cut_lines(token, complete, done)[:-1]
+        cuts = self._cut_lines(token, complete, closed_lines)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
-            return done
+            return closed_lines
         self._number = self._close(cuts, lines, token)
         self._head = ""
         if token.type == "table_open":
@@ -328,22 +328,22 @@ class MarkdownTail(Struct):
         self._type_above = ""
         return cuts[-1]
 
-    def _cut_lines(self, token: Token, complete: CompleteLines, done: int) -> list[int]:
+    def _cut_lines(self, token: Token, complete: CompleteLines, closed_lines: int) -> list[int]:
         """Return the indexes of lines at which a block may be cut, from its begin to its end.
 
-        `done` lines are closed already.
+        `closed_lines` lines are closed already.
         """
         start, end = span(token)
-        inside: Iterable[int] = ()
+        cut_candidates: Iterable[int] = ()
         if token.type.endswith("_list_open"):
-            inside = _items_within(complete.tokens, start, end)
+            cut_candidates = _items_within(complete.tokens, start, end)
         elif token.type == "blockquote_open":
             cuts = _cuts_of_paragraphs(complete.tokens, start, end)
-            inside = [line for line in cuts if complete.lines[line].startswith(">")]
+            cut_candidates = [line for line in cuts if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
-            first = done + 1 if self._table_start else start + HEAD_LINES + TABLE_ROWS
-            inside = range(first, end)
-        return [done, *(line for line in inside if line > done), end]
+            first = closed_lines + 1 if self._table_start else start + HEAD_LINES + TABLE_ROWS
+            cut_candidates = range(first, end)
+        return [closed_lines, *(line for line in cut_candidates if line > closed_lines), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
         """Close the pieces between the lines `cuts` of a block.
