@@ -155,6 +155,7 @@ class PatchedScreen(Screen[None]):
         self._compositor = _CroppedCompositor()
 
     def _compositor_refresh(self) -> None:
+        """Paint; below a dialog, replace the full repaint that Textual requests by an update."""
         super()._compositor_refresh()
         top = self.app.screen
         if self is not top:

@@ -250,6 +250,7 @@ class TerminalDriver(LinuxDriver):
         asyncio.run_coroutine_threadsafe(self._save_and_exit(128 + number), self._loop)
 
     async def _save_and_exit(self, status: int) -> None:
+        """Let the app save for a limited time, then end it with an exit code."""
         with self._app._context():
             try:
                 async with asyncio.timeout(SAVE_S):

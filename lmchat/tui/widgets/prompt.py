@@ -79,8 +79,7 @@ class QueueCard(LineWidget, can_focus=True):
         hint = content(
             ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        has_room = width >= 2 * hint.cell_length - 2
-        if not has_room:  # the text needs it more
+        if width < 2 * hint.cell_length - 2:  # the text needs the room more than the hint
             hint = Content("")
         return fit([left], hint, width, icons.cut)
 

@@ -416,7 +416,7 @@ class PromptInput(TextArea):
             self.post_message(self.CompletionChanged(completion))
 
     def _recall(self, step: int) -> bool:
-        """Recall an earlier prompt (`step` 1) or a later one (-1); return False if the cursor moves.
+        """Recall an earlier prompt (`step` 1) or a later one (-1); return False to move the cursor.
 
         From an empty prompt, ↑ recalls the last one; then ↑ in the first row and ↓ in the last row
         recall others. What is changed in a recalled prompt is kept until something is sent.

@@ -169,6 +169,7 @@ class SessionList(Vertical, can_focus=True):
         return ()
 
     def action_session(self, name: str) -> None:
+        """Open the chosen session, or ask for an act on it; `undo` and `trash` need no session."""
         if name == "open":
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
@@ -183,6 +184,7 @@ class SessionList(Vertical, can_focus=True):
 
     @on(events.Click, "#session-filter-hint")
     async def action_filter(self) -> None:
+        """Show and focus the filter, which is made when it is first needed."""
         from lmchat.tui.widgets.field import SessionFilter
 
         if not self.query(SessionFilter):

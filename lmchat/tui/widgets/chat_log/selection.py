@@ -97,6 +97,7 @@ class Selected(Struct):
 
 
 def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
+    """Return where a range is in a changed log; None where an end of it is gone."""
     begin = find_again(document, ends[0])
     end = find_again(document, ends[1])
     if begin is None or end is None:

@@ -637,9 +637,8 @@ class ChatLog(ScrollView, can_focus=True):
                 self._fold_or_show_source(name, index, message)
             case "copy":
                 if not self.copy_selection():
-                    text = self._copy_sequence.next_text(
-                        message, self.document.entries[index].source
-                    )
+                    source = self.document.entries[index].source
+                    text = self._copy_sequence.next_text(message, source)
                     self.post_message(self.ActionWanted("copy", message, text))
             case "copy_code":
                 self.call_next(self._copy_code, index, message)
@@ -647,9 +646,10 @@ class ChatLog(ScrollView, can_focus=True):
                 self.post_message(self.ActionWanted(name, message))
 
     def _fold_or_show_source(self, name: str, index: int, message: ChatMessage) -> None:
+        """Run `fold` or `source` on the focused message; without a use, the screen says why."""
         is_streaming = self.document.entries[index].is_streaming  # its message is not up to date
         if not is_streaming and unavailable_reason(name, message, is_busy=False):
-            self.post_message(self.ActionWanted(name, message))  # the screen says why not
+            self.post_message(self.ActionWanted(name, message))
         elif name == "source":
             self.toggle("is_source")
         else:

@@ -137,6 +137,7 @@ def continued_lines(
 
 
 def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
+    """Yield the lines of rows without the head."""
     for number, row in enumerate(rows):
         if number and columns.has_blank_rows:
             yield page.line([], prefix=prefix)
