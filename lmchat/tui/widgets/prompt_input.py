@@ -333,7 +333,8 @@ class PromptInput(TextArea):
         if key == "enter":
             return self._accept_chosen()
         if key in _HISTORY_STEPS:
-            self._set_completion(self.completion.moved(-_HISTORY_STEPS[key]))
+            step = -1 if key == "up" else 1
+            self._set_completion(self.completion.moved(step))
         elif key == "escape":
             self._is_list_dismissed = True
             self._set_completion(CLOSED)

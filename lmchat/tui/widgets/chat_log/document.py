@@ -103,7 +103,7 @@ class Entries:
         return item.message if isinstance(item, Entry) else item
 
     def forget(self, index: int) -> None:
-        """Reduce an entry to its message, unless it is shown in another way than others."""
+        """Drop the blocks of an entry; keep only its message, unless it is unfolded or the like."""
         entry = self[index]
         entry.unbuild()
         if entry.message is not None and not entry.is_changed:

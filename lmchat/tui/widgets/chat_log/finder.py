@@ -119,7 +119,8 @@ class Finder:
     def seek(self, query: str) -> None:
         """Mark all hits of what is typed, and show the first one at or below the top of the screen.
 
-        As long as there is no hit, what was read before is shown.
+        Each change of the query begins where the log was before the first one. Without a hit, that
+        position is shown.
         """
         if not self._has_moved_view:
             self._has_moved_view = True

@@ -103,10 +103,9 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     """Add these rules to a parser; return it."""
     block = parser.block.ruler
     inline = parser.inline.ruler
+    # `alt` names the kinds of blocks that what the rule takes can end
     block.before("table", "deep", deep_nesting_rule)
-    block.before(
-        "table", "math", math_block_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    )
+    block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
     block.at("reference", reference_rule)
     _merge_end_rules(parser)
