@@ -114,9 +114,7 @@ class TerminalDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, **options)
         self._guard = SignalGuard(
-            restore_terminal=self.give_back,
-            ask_to_end=self._ask_to_end,
-            timeout_s=SAVE_S + END_S,
+            restore_terminal=self.give_back, ask_to_end=self._ask_to_end, timeout_s=SAVE_S + END_S
         )
         self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
