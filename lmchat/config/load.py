@@ -60,9 +60,9 @@ class Loaded(Secret, frozen=True, kw_only=True):
             return self
         sentence = self.problems[0].sentence
         hint = "Correct it, then try again."
-        more = len(self.problems) - 1
-        if more:
-            sentence += f" (and {more} more)"
+        other_problems = len(self.problems) - 1
+        if other_problems:
+            sentence += f" (and {other_problems} more)"
             hint = "`lmchat config check` lists all problems."
         details = "\n".join(problem.sentence for problem in self.problems)
         raise ConfigError(sentence, hint=hint, details=details)

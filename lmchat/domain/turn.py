@@ -271,7 +271,10 @@ class Turn(Struct, frozen=True, kw_only=True):
         return (self.tokens - 1) / span_s if is_measured else None
 
     def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
-        """Return the figures to keep with the answer, given its limits where known."""
+        """Return the figures to save with the answer.
+
+        `context` is the size of the window and `max_tokens` the longest answer, both in tokens.
+        """
         ended_s = self.started_s if self.ended_s is None else self.ended_s
         return Receipt(
             ttft_ms=_milliseconds(self.ttft_s),

@@ -189,7 +189,10 @@ class LocalEngine:
             self.endpoint = None
 
     async def _serve(self, model: ModelFile) -> Endpoint:
-        """Start a child that serves a model; return its address when it is ready."""
+        """Start a child that serves a model; return its address when it is ready.
+
+        The window is the one asked for, else that of the settings, else the usual one.
+        """
         endpoint = self.reserve_address()
         usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
         order = ServeOrder(
