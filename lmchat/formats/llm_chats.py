@@ -73,6 +73,7 @@ def read(database: ForeignDatabase) -> ChatReaders:
 
 
 def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
+    """Return the metadata of the prompts and answers of all turns, oldest turn first."""
     turns_metadata = _TurnsMetadata()
     for turn in database.rows("select * from turns order by id"):
         with suppress(*BAD_VALUE_ERRORS):  # of a damaged turn; its messages are read without it
@@ -86,6 +87,7 @@ def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
 def _read_thread(
     database: ForeignDatabase, thread: Record, turns_metadata: _TurnsMetadata
 ) -> Iterator[ForeignChat]:
+    """Read the chat of a row of `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     chat = ForeignChat(key=thread_id, title=thread["name"], path_end=thread["tip_message_hash"])
     rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)

@@ -155,6 +155,7 @@ def _file_frames(order: ReadOrder) -> Iterator[ReadFrame]:
 
 
 def _session_frames(session: Session) -> Iterator[ReadFrame]:
+    """Yield the frames of a session; those of its messages are small enough to decode quickly."""
     yield SessionBegun(
         header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
     )

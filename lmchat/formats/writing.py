@@ -148,6 +148,7 @@ def write_order(session: Session) -> dict[str, int]:
 def _message_entry(
     message: ChatMessage, zone: tzinfo | None, calls: tuple[ToolCallPart, ...]
 ) -> MessageEntry:
+    """Return the entry of a message with its texts; `calls` are those to show with it."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)

@@ -94,6 +94,7 @@ async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]
 
 
 def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    """Look the files up for `files_outside`. Blocks."""
     real_folder = Path(os.path.realpath(folder))
     home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
     has_home = home.is_relative_to(real_folder)
@@ -118,6 +119,7 @@ async def read_attachment(path: Path) -> Attachment:
 
 
 def _read_attachment(path: Path) -> Attachment:
+    """Read a file for `read_attachment`. Blocks."""
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
     data = _read_file(path)
     if not data:
