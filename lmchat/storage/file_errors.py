@@ -10,6 +10,7 @@ from lmchat.errors import StoreUnavailable
 
 _FREE_SPACE = "Free some disk space; lmchat then saves the rest."
 _PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
+# Reasons for an error, each with the next step.
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
 _DAMAGED = ("it is damaged", "At the next start lmchat renames it and creates a new one.")
 _NOT_WRITABLE = ("writing is not permitted", _PERMISSION)
@@ -36,50 +37,57 @@ _REASONS = {
     "EROFS": ("the disk is read-only", _PERMISSION),
     "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-"""Reason and next step by the beginning of the name of an error."""
+"""Reason and next step by the beginning of SQLite's or the system's name of an error."""
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$"
 )
-"""Messages of SQLite, which has no code for them, about a damaged schema or version number."""
+"""Messages of SQLite about a damaged schema or version number: they have no name of their own.
+
+For example `no such table: messages`.
+"""
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """Return the error to show for a failure of a file."""
-    reason, hint = _reason(error)
+    """Return the error to show for a failure of a file: its reason and the next step."""
+    reason, hint = _reason_and_hint(error)
     details = f"{path}: {name_of(error) or error}"
-    shown = path if isinstance(error, NotADirectoryError) else path.name
-    return StoreUnavailable(f"{shown} cannot be used: {reason}.", hint=hint, details=details)
+    # one of its folders is a file: the name alone would not show which
+    file = path if isinstance(error, NotADirectoryError) else path.name
+    return StoreUnavailable(f"{file} cannot be used: {reason}.", hint=hint, details=details)
 
 
 def closed() -> StoreUnavailable:
-    """Return the error for a call after the end."""
+    """Return the error for a call after the store was closed."""
     return StoreUnavailable("The sessions are closed because lmchat is quitting.")
 
 
 def name_of(error: BaseException) -> str:
-    """Return SQLite's name of an error, or nothing for other errors."""
+    """Return SQLite's name of an error, as `SQLITE_BUSY`; empty for other errors."""
     return str(getattr(error, "sqlite_errorname", None) or "")
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether an error of SQLite means that the file itself is damaged."""
+    """Return whether an error of SQLite means that the file itself is damaged.
+
+    In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
+    """
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True
     return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason_and_hint(error: Exception) -> tuple[str, str]:
     """Return the reason for an error and the next step."""
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, "")
-        unknown = (error.strerror or str(error), _PERMISSION)
+        default = (error.strerror or str(error), _PERMISSION)
     elif is_damage(error):
         return _DAMAGED
     else:
         name = name_of(error)
-        unknown = (str(error), "Check the log file, then start lmchat again.")
+        default = (str(error), "Check the log file, then start lmchat again.")
 
-    for prefix, reason in _REASONS.items():
-        if name.startswith(prefix):
-            return reason
-    return unknown
+    for beginning, reason_and_hint in _REASONS.items():
+        if name.startswith(beginning):
+            return reason_and_hint
+    return default

@@ -11,7 +11,11 @@ from lmchat.storage.database import Jobs, reading, writing
 
 
 class MetricsStore:
-    """Counters of all runs; callers add what is new, so that no process loses any."""
+    """Counters of all runs.
+
+    Callers add the difference since their last call: writing sums would drop what another process
+    has added.
+    """
 
     def __init__(self, database: Jobs) -> None:
         self.database = database
@@ -22,7 +26,7 @@ class MetricsStore:
 
     @writing
     def add(self, connection: Connection, delta: Metrics) -> Metrics:
-        """Add to the counters, and return their sums."""
+        """Add a difference to the counters, and return their new sums."""
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",
@@ -36,5 +40,6 @@ class MetricsStore:
 
 
 def _read(connection: Connection) -> Metrics:
+    """Return the sums of all counters; one without a row is 0."""
     values = dict(connection.execute("select name, value from metrics"))
     return convert(values, Metrics, strict=False)

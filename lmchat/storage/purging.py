@@ -1,8 +1,8 @@
 """Permanent deletion: of sessions, and of what has been in the trash for `TRASH_DAYS`.
 
-The rows go first, in one transaction. `clean_up` then removes what else has their text: answer
-files, attached files, old pages of the search index, and the write-ahead log. The caller removes
-the daily copies.
+First the rows are deleted, in one transaction. `clean_up` then removes other places that have their
+text: answer files, attached files, old pages of the search index, and the write-ahead log. The
+caller removes the daily copies.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from lmchat.storage.schema import transaction
 from lmchat.storage.search_index import forget_old_words, unindex_message
 from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, first_text
 
-_LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
-_DIGEST = re.compile(r"[0-9a-f]{64}")  # of an attached file, in a draft
+# If the clock is further ahead of the newest session, it may be wrong. Nothing expires then.
+_MOST_DAYS_SINCE_NEWEST = 60
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+"""Digest of an attached file, by which the text of a draft names it."""
 
 
 class Purged(Struct, kw_only=True):
-    """What was deleted from the tables."""
+    """Record of the deleted rows, which a purge fills, for `clean_up`."""
 
     session_ids: set[str] = set()
-    digests: set[str] = set()  # of files that were attached to it
-    message_count: int = 0
+    digests: set[str] = set()  # of files that were attached to deleted messages and drafts
+    message_count: int = 0  # of messages in sessions that remain
 
     @property
     def is_empty(self) -> bool:
@@ -43,7 +45,7 @@ class Purged(Struct, kw_only=True):
 
 
 def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged:
-    """Delete sessions and all that belongs to them."""
+    """Delete sessions with their messages and drafts."""
     purged = Purged()
     for session_id in session_ids:
         _purge_session(connection, session_id, purged)
@@ -51,62 +53,76 @@ def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged
 
 
 def purge_expired(connection: Connection, moment: datetime) -> Purged:
-    """Delete what was deleted long ago, unless the clock seems wrong: then at a later start."""
+    """Delete sessions and messages that have been in the trash for `TRASH_DAYS`.
+
+    If the clock seems wrong, nothing is deleted before a later start.
+    """
     purged = Purged()
     newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
-    earliest_newest = stored_time(moment - timedelta(days=_LONGEST_REST_DAYS))
-    if newest is None or str(newest) < earliest_newest:
+    expected_newest = stored_time(moment - timedelta(days=_MOST_DAYS_SINCE_NEWEST))
+    if newest is None or str(newest) < expected_newest:
         return purged
 
-    oldest = stored_time(moment - timedelta(days=TRASH_DAYS))
+    expired_before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
-    for (session_id,) in connection.execute(query, (oldest,)).fetchall():
+    for (session_id,) in connection.execute(query, (expired_before,)).fetchall():
         with transaction(connection):
             _purge_session(connection, session_id, purged)
-    # the message that was deleted; if another window has added messages below it, also those that
-    # it hides beside them
+
+    # The deleted message itself (`root`). If it is visible again, because another window has added
+    # a message below it, the messages that it still hides.
     query = """select m.session_id, m.message_id from messages m join messages root
         on root.message_id = m.hidden_by where root.hidden_at < ?
         and (m.message_id = root.message_id or root.hidden_by is null) order by m.number desc"""
-    for session_id, message_id in connection.execute(query, (oldest,)).fetchall():
+    for session_id, message_id in connection.execute(query, (expired_before,)).fetchall():
         with transaction(connection):
             _purge_branch(connection, session_id, message_id, purged)
     return purged
 
 
 def clean_up(connection: Connection, purged: Purged, folder: Path) -> None:
-    """Remove what the tables no longer have; `folder` is that of the attached files."""
+    """Remove text of the deleted rows from everything but the tables and the daily copies.
+
+    `folder` has the attached files.
+    """
     _remove_answer_files(connection.path, purged.session_ids)
     attached_files.remove(connection, folder, purged.digests)
     forget_old_words(connection)
-    # unless another connection is reading, write the write-ahead log into the file and empty it
+    # write the write-ahead log into the file and empty it, unless another connection is reading
     connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 
 def _purge_session(connection: Connection, session_id: str, purged: Purged) -> None:
+    """Delete a session with its messages and its draft, and note it in `purged`."""
     query = "select number from messages where session_id = ?"
     numbers = [number for (number,) in connection.execute(query, (session_id,)).fetchall()]
     for number in numbers:
         unindex_message(connection, number)
     purged.session_ids.add(session_id)
-    purged.digests |= _digests(connection, numbers)
+    purged.digests |= _digests_of_messages(connection, numbers)
     purged.digests |= set(_DIGEST.findall(first_text(connection, DRAFT, session_id)))
+
     connection.execute("delete from drafts where session_id = ?", (session_id,))
+    # foreign keys delete its messages and their parts
     connection.execute("delete from sessions where session_id = ?", (session_id,))
 
 
 def _purge_branch(connection: Connection, session_id: str, message_id: str, purged: Purged) -> None:
-    """Delete a deleted message, all deleted ones below it, and the title that one of them gave."""
+    """Delete a hidden message and all hidden ones below it, and note them in `purged`.
+
+    If the title of the session was made of one of these prompts, it is made of another one.
+    """
     query = f"{BELOW} select number from below where hidden_by is not null"
     rows = connection.execute(query, {"session": session_id, "message": message_id}).fetchall()
     numbers = [number for (number,) in rows]
-    purged.digests |= _digests(connection, numbers)
+    purged.digests |= _digests_of_messages(connection, numbers)
     purged.message_count += len(numbers)
-    has_its_title = any(_gave_title(connection, number) for number in numbers)
+    gave_title = any(_gave_title(connection, number) for number in numbers)
+
     for number in numbers:
         unindex_message(connection, number)
         connection.execute("delete from messages where number = ?", (number,))
-    if has_its_title:
+    if gave_title:
         title = first_prompt_title(connection, session_id)
         set_columns(connection, session_id, title=column(title))
 
@@ -121,16 +137,17 @@ def _gave_title(connection: Connection, number: int) -> bool:
     return any(title_from(loaded(text)) == loaded(title) for text, title in rows)
 
 
-def _digests(connection: Connection, numbers: Iterable[int]) -> set[str]:
+def _digests_of_messages(connection: Connection, numbers: Iterable[int]) -> set[str]:
+    """Return the digests of the files that are attached to messages, which is in `call_id`."""
     query = "select call_id from parts where number = ? and kind = 'file'"
-    found: set[str] = set()
+    digests: set[str] = set()
     for number in numbers:
-        found |= {loaded(digest) for (digest,) in connection.execute(query, (number,))}
-    return found
+        digests |= {loaded(digest) for (digest,) in connection.execute(query, (number,))}
+    return digests
 
 
 def _remove_answer_files(store: Path, session_ids: set[str]) -> None:
-    """Remove the files of running answers, also of those whose rows were never written."""
+    """Remove the files of running answers of sessions, also of answers without a row."""
     for path in answer_files(store):
         with suppress(OSError):  # the answer has just ended, or the folder is read-only
             head, _ = read_answer(path)

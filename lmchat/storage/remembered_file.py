@@ -23,8 +23,9 @@ def load(path: Path) -> tuple[Remembered, str]:
 
         data = tomllib.loads(content.decode())
         data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
-        if isinstance(tools := data.get("allowed_tools"), list):  # of an older lmchat: names alone
-            data["allowed_tools"] = dict.fromkeys(tools, "")
+        allowed_tools = data.get("allowed_tools")
+        if isinstance(allowed_tools, list):  # an older lmchat wrote the names alone
+            data["allowed_tools"] = dict.fromkeys(allowed_tools, "")
         return convert(data, Remembered), ""
     except FileNotFoundError:
         return Remembered(), ""
