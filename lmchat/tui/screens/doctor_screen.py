@@ -26,10 +26,12 @@ _STYLES: Mapping[Grade, str] = {
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
 _LABEL_WIDTH = max(map(len, Grade))
 _WIDE = 64  # columns from which names have their own column
+
+# Widths in cells
 _MOST_NAME = 18
 _SIGN_WIDTH = 2
 _GAP = 2
-_LEAST = 8
+_LEAST_TEXT = 8
 
 
 class DoctorScreen(ListDialog[None]):
@@ -47,7 +49,7 @@ class DoctorScreen(ListDialog[None]):
     def __init__(self, examination: Examination) -> None:
         super().__init__()
         self._examination = examination
-        self._found: dict[str, Sequence[Finding]] = {}
+        self._found: dict[str, Sequence[Finding]] = {}  # of the checks that have ended, by name
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.action_look_again)
@@ -61,6 +63,7 @@ class DoctorScreen(ListDialog[None]):
             self.app.copy_to_clipboard(report_text(findings, home=self._examination.home))
 
     async def _look(self) -> None:
+        """Run all checks, and show the findings of each as it ends."""
         self._found = {}
         self.draw()
         async with aclosing(self._examination.run()) as examined:
@@ -111,7 +114,7 @@ class DoctorScreen(ListDialog[None]):
             yield _line(((" " * indent, ""), *parts))
 
     def _lines(self, finding: Finding, room: int) -> list[StyledTexts]:
-        """Return the lines of the cause, and of the step where one is needed."""
+        """Return the lines of the cause, and of the next step if there is one, for a width."""
         style = MUTED if finding.grade in _QUIET else ""
         cause, *steps = texts_of(finding, self._examination.home)
         lines: list[StyledTexts] = [((line, style),) for line in _wrapped(cause, room)]
@@ -123,6 +126,7 @@ class DoctorScreen(ListDialog[None]):
         return lines
 
     def _pending_row(self, check: Check, column: int) -> ListRow:
+        """Return the row of a check that has not ended."""
         icons = icons_for(self)
         name = set_cell_size(check.name, column) if column else check.name
         checking = (f"checking {icons.cut}", MUTED)
@@ -135,12 +139,13 @@ class DoctorScreen(ListDialog[None]):
 
 
 def _width_of_names(names: Sequence[str]) -> int:
+    """Return the width of the column of names, in cells."""
     widths = [cell_len(safe_line(name)) for name in names]
     return min(max(widths, default=0), _MOST_NAME)
 
 
 def _wrapped(text: str, room: int) -> list[str]:
-    wrapped = content(((text, ""),)).wrap(max(room, _LEAST))
+    wrapped = content(((text, ""),)).wrap(max(room, _LEAST_TEXT))
     return [line.plain.rstrip() for line in wrapped]
 
 

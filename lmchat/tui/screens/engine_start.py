@@ -31,7 +31,10 @@ class EngineStart:
         self._target = target
 
     async def run(self, named: str = "") -> bool:
-        """Start the engine; return whether it serves a model."""
+        """Start the engine with a model, by name or one it chooses; return whether it serves it.
+
+        After a failure, the user may try again.
+        """
         if self._workspace.engine is None:
             return False
         engine = await self._workspace.engine.ready()
@@ -64,7 +67,7 @@ class EngineStart:
         return await self._download(engine, offer)
 
     async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
-        """Download a model below a dialog; return None if the user stops it."""
+        """Download a model, with its progress in a dialog; return None if the user stops it."""
         from lmchat.tui.screens.dialog import FetchDialog
 
         dialog = FetchDialog(offer.name)
@@ -85,7 +88,7 @@ class EngineStart:
         """Start the engine; prompts that are sent before the model is loaded wait for it."""
         if words := await engine.warning(model):
             self._notices.warn(words)
-        before = self._target.value
+        old_target = self._target.value
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._target.use(Target(endpoint=info.endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
@@ -93,13 +96,14 @@ class EngineStart:
         try:
             await engine.start(model)
         except LMChatError:
-            was_engine = before is not None and before.product is Product.BUILT_IN
-            self._target.aim_at(None if was_engine else before)
+            was_engine = old_target is not None and old_target.product is Product.BUILT_IN
+            self._target.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
 
     async def _wants_to_retry(self, error: LMChatError) -> bool:
+        """Show why the start has failed, and ask whether to try again."""
         title = "The built-in engine cannot be started"
         if isinstance(error, EngineUnavailable) and error.kind == "fetch":
             title = "The demo model could not be downloaded"
@@ -113,7 +117,7 @@ class EngineStart:
 
 
 def _offer_words(offer: DemoOffer) -> str:
-    """Return what a person needs to know to consent."""
+    """Return what the user needs to know before a download: size, licence and folder."""
     return (
         f"{offer.name} is a small model, only for trying lmchat.\n\n"
         f"Size     {formatting.size(offer.download_bytes)}\n"

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from lmchat.tui.screens.ask_dialog import AskDialog, Attempt
 
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
-"""Option as on the command line, before or after the file's name."""
+"""Option before or after the file's name: `--reasoning chat.md`, `chat.md --branches`."""
 
 
 class ExportRequest(Struct, frozen=True, kw_only=True):
@@ -24,12 +24,12 @@ class ExportRequest(Struct, frozen=True, kw_only=True):
 
 
 def parse_export(words: str) -> ExportRequest:
-    """Parse the argument of `/export`."""
+    """Parse the argument of `/export`: options at its start and end, and a name between them."""
     name = words.strip()
     options = set[str]()
-    while found := re.search(_OPTION, name):
-        options.add(found[1] or found[2])
-        name = (name[: found.start()] + name[found.end() :]).strip()
+    while match := re.search(_OPTION, name):
+        options.add(match[1] or match[2])  # of an option at the start, or at the end
+        name = (name[: match.start()] + name[match.end() :]).strip()
     return ExportRequest(
         name=name,
         with_reasoning="--reasoning" in options,

@@ -70,16 +70,16 @@ class HelpScreen(ListDialog[None]):
         self.dismiss(None)
 
     def draw(self) -> None:
-        words = self.typed.casefold().split()
+        typed_words = self.typed.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():
-            shown = [entry for entry in entries if _has_words(entry, words)]
-            if not shown:
+            matches = [entry for entry in entries if _has_words(entry, typed_words)]
+            if not matches:
                 continue
             if rows:
                 rows.append(ListRow())
             rows.append(heading_row(heading, STRONG))
-            rows += [_row(entry, width=self.list.text_width) for entry in shown]
+            rows += [_row(entry, width=self.list.text_width) for entry in matches]
         filtered = safe_line(self.typed, limit=30)
         self.show_rows(rows, nothing=f"No command has “{filtered}”. Backspace shows all.")
 
@@ -89,7 +89,8 @@ class HelpScreen(ListDialog[None]):
         yield "Reading", _READING
         for scope in Scope:
             commands = [command for command in COMMANDS if command.scope is scope]
-            entries = dict.fromkeys(map(self._entry, commands))  # nine of them are one
+            # without doubles: the nine commands for recent models have one entry
+            entries = dict.fromkeys(map(self._entry, commands))
             yield f"{scope}{_NOTES.get(scope, '')}", list(entries)
         yield "Find in this session", _FIND
         yield "The mouse in the chat", _MOUSE
@@ -107,6 +108,7 @@ def _has_words(entry: HelpEntry, words: Sequence[str]) -> bool:
 
 
 def _row(entry: HelpEntry, *, width: int) -> ListRow:
+    """Return the row of an entry for a width in cells; the slash command is at the right."""
     is_wide = width >= _WIDE
     first = entry.keys or entry.slash
     key_width = _KEY_WIDTH if is_wide else _NARROW_KEY_WIDTH

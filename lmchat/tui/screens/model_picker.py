@@ -60,7 +60,7 @@ _COLUMNS = (
 
 
 class TableRow(Struct, frozen=True, kw_only=True):
-    """Model with the texts of its row, which have passed the filter."""
+    """Model with the texts of its row, which are safe to show."""
 
     row: ModelRow
     name: SafeText
@@ -86,13 +86,15 @@ class ModelTable:
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
-        self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
-        servers = Counter(row.model.model_id for row in rows)  # how many have each model
+        products = {row.model.endpoint: row.model.product for row in rows}
+        self._servers_by_product = Counter(products.values())
+        servers_by_model = Counter(row.model.model_id for row in rows)
         self._lines = [
-            self._line(row, names_server=servers[row.model.model_id] > 1) for row in rows
+            self._line(row, names_server=servers_by_model[row.model.model_id] > 1) for row in rows
         ]
 
     def _line(self, row: ModelRow, *, names_server: bool) -> TableRow:
+        """Return the texts of a row; of a recent model, with its server if others have it, too."""
         server = ""
         if names_server and row.recent_index is not None:
             server = row.server_name or row.model.endpoint.netloc
@@ -113,13 +115,13 @@ class ModelTable:
         if row.server_name:
             return safe_line(row.server_name, limit=_MOST_NAME)
         product = row.model.product
-        if self._products[product] > 1:
+        if self._servers_by_product[product] > 1:
             return f"{product} {row.model.endpoint.netloc}"
         return product.value
 
     @property
     def server_count(self) -> int:
-        return self._products.total()
+        return self._servers_by_product.total()
 
     def with_model(self, model: ModelInfo) -> ModelTable:
         """Return the table with another state of a model."""
@@ -132,7 +134,7 @@ class ModelTable:
         return next((row.model for row in self.rows if row.key == key), None)
 
     def recent(self, digit: str) -> ModelInfo | None:
-        """Return the recent model of a digit: 1 is the one used last."""
+        """Return the recent model of a typed digit, 1 for the one used last; else None."""
         recent = [row.model for row in self.rows if row.recent_index is not None]
         usable = [model for model in recent if model.can_chat]
         return dict(zip("123456789", usable, strict=False)).get(digit)
@@ -154,10 +156,13 @@ class ModelTable:
     def laid_out(
         self, found: Sequence[ModelMatch], width: int, icons: Icons
     ) -> tuple[StyledTexts, list[ListRow]]:
-        """Return the column heads, and the rows under the headings of their groups."""
+        """Return the titles of the columns, and the matches below the headings of their groups.
+
+        `width` is in cells.
+        """
         columns = self._columns(width)
         name_width = max(width - _SIGN - sum(map(_width_with_gap, columns)), 1)
-        lead = " " * (_SIGN + 1)
+        lead = " " * (_SIGN + 1)  # the bar of the chosen row is before the sign
         heads = "".join(column.cell(column.title) for column in columns)
         rows: list[ListRow] = []
         for group, members in groupby(found, key=lambda match: match.line.group):
@@ -206,7 +211,7 @@ def _match(words: Sequence[str], line: TableRow) -> FuzzyMatch | None:
 
 
 def _cells(row: ModelRow) -> dict[str, StyledText]:
-    """Return the texts of the columns by their titles."""
+    """Return the texts of the columns of a row, with their styles, by the columns' titles."""
     model = row.model
     context: StyledText = (context_text(model), "")
     if model.state is LoadState.LOADING:
@@ -258,7 +263,7 @@ def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Split a name into parts and mark the hits."""
+    """Split a name into runs of characters that match, which are marked, and others."""
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
         ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
@@ -273,7 +278,15 @@ def show_matches(
     figures: Sequence[str] = (),
     choose: Hashable = None,
 ) -> None:
-    """Show the rows that match the filter, or `no_match`, where `{typed}` is the filter."""
+    """Show the rows of a table that match the filter of a dialog, in that dialog.
+
+    Args:
+        dialog: The dialog, with a `Field` and a line for the titles of the columns.
+        table: All rows.
+        no_match: Words if none matches; `{typed}` in them is replaced by the filter.
+        figures: Figures about the rows, for the title.
+        choose: The key of the row to choose.
+    """
     field = dialog.query_one(Field)
     width = dialog.list.text_width - 1
     if width < 1:
@@ -317,6 +330,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @property
     def is_touched(self) -> bool:
+        """Whether something is typed in the filter."""
         return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:

@@ -80,7 +80,10 @@ class ModelSwitch:
             picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
 
     def close_unasked_picker(self) -> None:
-        """Close a picker that opened without a key and was not touched: a model is ready now."""
+        """Close a picker that opened without a key of the user, if nothing was typed in it.
+
+        A model is ready now, so that the user need not choose one.
+        """
         for picker in open_screens(self._app, "ModelPicker"):
             if picker.reason and not picker.is_touched:
                 picker.dismiss(None)
@@ -140,6 +143,7 @@ class ModelSwitch:
         begin_work(self._app, lambda: self._load(model), _LOAD)
 
     def _stop_load(self, model: ModelInfo) -> None:
+        """Cancel the load of a model, and check at once what the server has made of it."""
         self._loading = None
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
@@ -165,6 +169,7 @@ class ModelSwitch:
         self._show_new_states()
 
     def _show_new_states(self) -> None:
+        """Check the server at once, and refresh the picker if it is open."""
         self._workspace.monitor.check_now()
         if open_screens(self._app, "ModelPicker"):
             self.refresh_picker()

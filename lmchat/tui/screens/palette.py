@@ -16,8 +16,8 @@ from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow
 
-_IN_BOTH = ("message.copy", "message.regenerate", "message.fork")
-"""Commands that the chat has, too, under names of its own for the last answer."""
+_ALSO_IN_CHAT = ("message.copy", "message.regenerate", "message.fork")
+"""Commands on a message that also exist, under other names, for the last answer."""
 _OF_THE_SESSION = ("message.tree", "message.undo")
 """Commands of a focused message that do not depend on it."""
 _WIDE = 70  # columns from which a row has both the key and the slash command
@@ -81,9 +81,9 @@ def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
 
 
 def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
-    """Return the commands that apply now, those of a focused message first.
+    """Return the commands that can be run now, those on a focused message first.
 
-    Without `chat`, which is not shown, nothing can be done to a message.
+    `chat` is None if another screen covers the chat: then no command on messages is offered.
     """
     log = chat.widgets.log if chat is not None and chat.widgets.has_log_focus else None
     has_focus = log is not None and log.focused_message is not None
@@ -92,7 +92,7 @@ def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
         return others
     others += [PaletteEntry(command, command.title) for command in _configured(chat)]
     if not has_focus:
-        return [*others, *_message_entries(chat, "Last answer", excluded=_IN_BOTH)]
+        return [*others, *_message_entries(chat, "Last answer", excluded=_ALSO_IN_CHAT)]
     others = [entry for entry in others if entry.command.command_id != "copy"]
     return [*_message_entries(chat, "This message"), *others]
 
@@ -105,7 +105,13 @@ def _entries_of(scope: Scope) -> list[PaletteEntry]:
 def _message_entries(
     chat: ChatScreen, message: str, *, excluded: Sequence[str] = ()
 ) -> Iterator[PaletteEntry]:
-    """Yield the commands that do something to the focused message, or to the last answer."""
+    """Yield the commands that can do something with the focused message, or the last answer.
+
+    Args:
+        chat: The chat screen.
+        message: Words for the message, which begin the titles.
+        excluded: Ids of commands to leave out.
+    """
     for entry in _entries_of(Scope.MESSAGE):
         command_id = entry.command.command_id
         act = command_id.partition(".")[2]
@@ -125,6 +131,7 @@ def _configured(chat: ChatScreen) -> Iterator[Command]:
 
 
 def _command(kind: str, name: str, slash: str, action: str) -> Command:
+    """Return a row of the table of commands for a preset or a profile."""
     title = f"{kind.capitalize()}: {safe_line(name, limit=_NAME_LENGTH)}"
     return Command(
         command_id=f"{kind}.{name}",

@@ -34,6 +34,7 @@ class AddressDialog(AskDialog):
 
 
 def _problem_of(typed: str) -> str:
+    """Return why a text is no address; empty if it is one."""
     try:
         Endpoint.parse(typed)
     except EndpointNotAllowed as error:

@@ -23,10 +23,11 @@ class ThemeDialog(ListDialog[str | None]):
     HINTS = (("Enter", "use it"), ("↑ ↓", "show"))
     LEAVE = "keep the old one"
 
-    def __init__(self, themes: Sequence[Theme], chosen: str) -> None:
+    def __init__(self, themes: Sequence[Theme], old_name: str) -> None:
+        """Create the dialog; Esc returns to the theme `old_name`."""
         super().__init__()
         self._themes = themes
-        self._before = chosen
+        self._old_name = old_name
 
     def draw(self) -> None:
         self.show_rows(list(map(_row, self._themes)), choose=self.app.theme)
@@ -41,6 +42,7 @@ class ThemeDialog(ListDialog[str | None]):
 
     @on(RowList.Taken)
     def take_chosen(self, event: Message) -> None:
+        """Show the theme that was clicked; only Enter takes it."""
         event.stop()
         self._show()
 
@@ -51,7 +53,7 @@ class ThemeDialog(ListDialog[str | None]):
         self.dismiss(str(self.list.key))
 
     def action_leave(self) -> None:
-        self.app.theme = self._before
+        self.app.theme = self._old_name
         super().action_leave()
 
 

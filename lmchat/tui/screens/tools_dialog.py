@@ -46,6 +46,7 @@ class ToolsDialog(ListDialog[None]):
     HINTS = (("Enter", "switch on or off for this session"),)
 
     def __init__(self, toolbox: Toolbox, session_id: str, note: str) -> None:
+        """Create the dialog for a session; the note is shown above the servers."""
         super().__init__()
         self._toolbox = toolbox
         self._session_id = session_id
@@ -62,8 +63,8 @@ class ToolsDialog(ListDialog[None]):
             rows += self._server_rows(server, is_off=is_off)
             rows += [self._tool_row(tool, is_off=is_off) for tool in server.tools]
         tools = self._toolbox.tools
-        on = sum(self._toolbox.is_on(self._session_id, tool) for tool in tools)
-        figure = f"{on} of {formatting.counted(len(tools), 'tool')} on"
+        count = len([tool for tool in tools if self._toolbox.is_on(self._session_id, tool)])
+        figure = f"{count} of {formatting.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:

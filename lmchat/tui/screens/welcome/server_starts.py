@@ -53,7 +53,7 @@ class ServerStarts:
     """
 
     class Learned(Post):
-        """There is more to show: a fact about this machine, or a problem."""
+        """`machine` or `problem` has changed: the page is to be drawn again."""
 
     def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
         remembered = workspace.remembered
@@ -68,6 +68,7 @@ class ServerStarts:
         self.has_read_disk = self._late_engine is None
 
     def _learn(self, **facts: object) -> None:
+        """Change some fields of `machine`, and let the page draw them."""
         self.machine = replace(self.machine, **facts)
         self._page.post_message(self.Learned())
 
@@ -84,6 +85,7 @@ class ServerStarts:
         self._page.post_message(self.Learned())
 
     async def _read_files(self, engine: Engine, *, is_refresh: bool) -> None:
+        """Read which demo model the engine offers, and the model files of this disk."""
         try:
             if self._launcher is None or not self._launcher.engine_command:
                 self._learn(offer=await engine.offer())
@@ -92,7 +94,10 @@ class ServerStarts:
             self.problem = error.message_with_hint
 
     def read_programs(self, candidates: Sequence[Candidate]) -> None:
-        """Find in a worker what is installed and runs; use a started server that now answers."""
+        """Find in a worker which servers are installed and running.
+
+        If a server that was started from the page is among the candidates and answers, use it.
+        """
         launcher = self._launcher
         if launcher is None or not self._page.is_attached:
             return
@@ -111,7 +116,10 @@ class ServerStarts:
         )
 
     def tick(self) -> None:
-        """Check every second while a server starts."""
+        """Check at once, if servers that were started from the page are running.
+
+        The page calls this once a second.
+        """
         if self._launcher is not None and self._launcher.running:
             self._connect.check_now()
 

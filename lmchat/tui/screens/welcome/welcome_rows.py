@@ -37,9 +37,9 @@ _STYLES: Mapping[Verdict, str] = {
     Verdict.SERVER_ERROR: _BAD,
 }
 _SIGNS: Mapping[str, str] = {_OK: "ready", _WARN: "degraded", _BAD: "down"}  # fields of `Icons`
-_NAMED_FILES = 2  # the others are counted
+_NAMED_FILES = 2  # model files that are named; the others are counted
 _NAME_CHARS = 32
-_LAST_DIGIT = 9
+_LAST_DIGIT = 9  # of the keys that take a row
 
 # Widths in cells
 _INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
@@ -61,7 +61,7 @@ class Way(Struct, frozen=True):
 
 
 class ServerLine(Struct, frozen=True, kw_only=True):
-    """Texts of a server, which have passed the filter."""
+    """Texts of a server, which are safe to show."""
 
     key: Endpoint | None  # None where nothing can be done
     sign: SafeText
@@ -94,16 +94,16 @@ def welcome_rows(
 
 def _ways(machine: MachineState) -> Iterator[Way]:
     """Yield what can be done, the built-in engine first where it is installed."""
-    own = [file for file in machine.files if not file.is_demo]
+    own_files = [file for file in machine.files if not file.is_demo]
     if machine.offer is not None and not machine.engine_command:
         if machine.last_model in [file.name for file in machine.files]:
             yield Way(
                 "last", "Start the built-in engine", f"{machine.last_model}, as the last time"
             )
-        words = _demo_words(machine.offer, has_demo=len(own) < len(machine.files))
+        words = _demo_words(machine.offer, has_demo=len(own_files) < len(machine.files))
         yield Way("demo", "Try the built-in engine", words)
-        if own:
-            yield Way("files", "Use a model file from this disk", _file_words(own))
+        if own_files:
+            yield Way("files", "Use a model file from this disk", _file_words(own_files))
     yield Way("address", "Type an address", "A server on another port or host")
     if machine.engine_command:
         command = f"Built-in engine: {machine.engine_command}"
@@ -111,6 +111,7 @@ def _ways(machine: MachineState) -> Iterator[Way]:
 
 
 def _file_words(files: Sequence[ModelFile]) -> str:
+    """Return how many model files there are, and the names of the first."""
     words = f"{len(files)} found: {', '.join(map(_file_name, files[:_NAMED_FILES]))}"
     others = len(files) - _NAMED_FILES
     return f"{words}, and {others} more" if others > 0 else words
@@ -132,6 +133,7 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
 
 
 def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
+    """Return the texts of a server; the result of its probe is split into two of them."""
     candidate = server.candidate
     style = _STYLES.get(candidate.verdict, MUTED)
     if server.action is RowAction.WAIT:

@@ -45,7 +45,7 @@ _TYPE_ADDRESS = "type an address"
 _TRY_ENGINE = "try the built-in engine"
 _WAITING = "Your message waits until a server answers."
 _WIDE_STATUS = 50  # columns from which the status line has the number of addresses
-_DISK_WAIT_S = 0.5  # how long rows wait for the model files of this disk, to appear all at once
+_DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
 
 class WelcomeScreen(Screen[None]):
@@ -84,7 +84,7 @@ class WelcomeScreen(Screen[None]):
         self._drawn_rows: Sequence[ListRow] = ()
         self._drawn_sentences = ("", "", "")  # headline, advice and problem
 
-        self._is_disk_wait_over = False  # whether the rows are drawn without what the disk has
+        self._is_disk_wait_over = False  # whether the rows no longer wait for the disk
         self._is_touched = False  # whether the user moved; until then the best row is chosen
 
     @property
@@ -161,6 +161,7 @@ class WelcomeScreen(Screen[None]):
         self._draw_rows()
 
     def _headline_and_advice(self) -> tuple[str, str]:
+        """Return the sentences above the rows: what was found, and what the user can do."""
         servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
         headline = headline_of(servers)
         advice = advice_of(servers)
@@ -211,6 +212,7 @@ class WelcomeScreen(Screen[None]):
         self._status.show(pieces, content((("F5", STRONG), (" now ", MUTED))))
 
     def _status_pieces(self) -> tuple[str, ...]:
+        """Return when the last search was, and when the next one begins."""
         if self._searched_at_s is None:
             return ("Checking",)
         now_s = self._clock()
@@ -289,6 +291,7 @@ class WelcomeScreen(Screen[None]):
                         self._take_server(server)
 
     def _take_server(self, server: ServerRow) -> None:
+        """Use or start a server, or ask what it lacks; if nothing can be done, check again."""
         if server.candidate.can_be_allowed:
             self.ask_address(server.candidate.endpoint.url)
         elif server.action is RowAction.CHOOSE:
