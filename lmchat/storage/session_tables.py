@@ -271,6 +271,7 @@ class SessionTables:
     def name_branch(
         self, connection: Connection, session_id: str, message_id: str, name: str
     ) -> None:
+        """Name the branch that begins with a message; an empty name removes the name."""
         connection.execute(
             "update messages set branch = ? where session_id = ? and message_id = ?",
             (stored(name), session_id, message_id),

@@ -132,6 +132,7 @@ class UnsavedStore:
         await self._database.write(partial(purge_sessions, session_ids=session_ids))
 
     async def fork(self, session_id: str, message_id: str) -> Session:
+        """Copy the path to a message into a new session in memory."""
         memory = await self._copy(session_id)
         session = await memory.fork(session_id, message_id)
         self._memory_ids.add(session.header.session_id)
@@ -171,6 +172,7 @@ class UnsavedStore:
     async def append_branch(
         self, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
+        """Write messages that follow each other into memory, and choose their path."""
         memory = await self._begin_or_copy(session.session_id)
         return await memory.append_branch(session, messages)
 
@@ -233,6 +235,7 @@ class UnsavedStore:
         return await self._saved.read_file(digest)
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
+        """Return the prompts of sessions in memory, then earlier ones of saved sessions."""
         in_memory = await self._memory.prompt_history(limit=limit)
         saved = await self._saved.prompt_history(limit=limit)
         different_prompts = dict.fromkeys((*in_memory, *saved))
