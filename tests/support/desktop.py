@@ -380,9 +380,9 @@ class StillClient(ProxyClient):
         super().__init__(settings, **more)
         self._connections = self._prober._connections = MappedConnections(ports, direct)
 
-    async def _keep_models(self, candidate: Candidate) -> Candidate:
+    async def _cache_models(self, candidate: Candidate) -> Candidate:
         latency_ms = None if candidate.latency_ms is None else LOOK_MS
-        return await super()._keep_models(replace(candidate, latency_ms=latency_ms))
+        return await super()._cache_models(replace(candidate, latency_ms=latency_ms))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return replace(await super().models(endpoint, is_refresh=is_refresh), age_s=0.0)
@@ -394,8 +394,8 @@ class StillClient(ProxyClient):
 class StillMonitor(Monitor):
     """The real monitor; how many looks there were before the last one is not told."""
 
-    def _seen(self, candidate: Candidate, target) -> Health:
-        health = super()._seen(candidate, target)
+    def _health_after(self, candidate: Candidate, target) -> Health:
+        health = super()._health_after(candidate, target)
         return replace(health, latencies_ms=health.latencies_ms[-1:])
 
 
