@@ -8,7 +8,11 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code."""
+    """Run one command and return its exit code.
+
+    `argv` holds the arguments without the name of the program; None: those of this process. The
+    exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         if argv == ["--version"]:
@@ -23,18 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
-        code = 130
+        code = 130  # 128 and the number of SIGINT, as shells report it
     _flush()
     return code
 
 
 def _flush() -> None:
-    """Flush stdout; if its pipe is closed, discard what is left in its buffer.
+    """Flush stdout; if that fails because its pipe is closed, connect stdout to the null device.
 
     Python flushes stdout once more when it exits, and would complain about the closed pipe.
     """
     try:
-        if sys.stdout is not None:
+        if sys.stdout is not None:  # it is None in a process that was started without stdout
             sys.stdout.flush()
     except OSError:
         stdout_descriptor = 1

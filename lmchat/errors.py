@@ -1,10 +1,10 @@
-"""Tree of errors; each says what happened and the next step."""
+"""Tree of lmchat's errors. Each has a message, a next step (`hint`) and a `kind` for scripts."""
 
 from __future__ import annotations
 
 
 class LMChatError(Exception):
-    """Base class of all errors; `str(error)` is one sentence, which may quote a server."""
+    """Base class of lmchat's errors; `str(error)` is one sentence, which may quote a server."""
 
     kind = "error"  # one word for scripts, as in the `error` field of the JSON form
     exit_code = 1  # exit code of the command line
@@ -17,12 +17,12 @@ class LMChatError(Exception):
         self.hint = hint  # one sentence: the next step, or empty
         self.details = details
         """Shown on request only; never a key, never the text of a chat."""
-        if kind is not None:
+        if kind is not None:  # else the kind of the class is that of the error
             self.kind = kind
 
     @property
     def message_with_hint(self) -> str:
-        """What happened and, if there is one, the next step."""
+        """The message, followed by the hint if there is one."""
         return f"{self.message} {self.hint}".rstrip()
 
 
@@ -137,7 +137,7 @@ class SessionUnreadable(LMChatError):
 
 
 class SessionNotFound(LMChatError):
-    """No session has this id, or more than one begins with it."""
+    """No id of a session begins with the given text, or more than one does."""
 
     kind = "session_not_found"
     exit_code = 2
@@ -154,4 +154,4 @@ class FileExists(FileRefused):
 
 
 class FormatUnknown(FileRefused):
-    """A file has no chat in a format that lmchat knows."""
+    """A file holds no chat in a format that lmchat knows."""

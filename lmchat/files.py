@@ -15,12 +15,12 @@ from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-"""Flags of every opened file, those that this system has; each is a bit of its own.
+"""Flags for every file that is opened. Each flag is one bit; those of other systems count as 0.
 
 Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
 """
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""Flag for a file that may be a pipe: opening it does not wait for a writer."""
+"""Flag with which the opening of a pipe does not wait until another program writes to it."""
 _MAX_NAME_CHARS = 50
 """Characters of a file's name in that of its temporary file; the usual limit is 255 bytes."""
 _USUAL_MODE = 0o666  # before the user's umask
@@ -41,7 +41,7 @@ _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
 )
-"""Beginnings of the names of more: for the language, Python and its libraries, graphics cards."""
+"""Beginnings of further names: for the language, Python and its libraries, graphics cards."""
 _IMAGE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -52,7 +52,7 @@ _IMAGE_TYPES = {
 
 
 def system_error(code: int, path: Path | str) -> OSError:
-    """Return the system's error for a code of `errno`, as `FileNotFoundError` for `ENOENT`."""
+    """Return the error of a file for a code of `errno`: `FileNotFoundError` for `ENOENT`."""
     return OSError(code, os.strerror(code), str(path))
 
 
@@ -60,7 +60,7 @@ def system_error(code: int, path: Path | str) -> OSError:
 
 
 def image_type(data: bytes) -> str:
-    """Return the media type of a PNG, JPEG, WebP or GIF image, or "" for all else."""
+    """Return the media type of a PNG, JPEG, WebP or GIF image; "" for any other content."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     for beginning, media_type in _IMAGE_TYPES.items():
@@ -70,10 +70,11 @@ def image_type(data: bytes) -> str:
 
 
 def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
-    """Return a file's content without waiting for a writer or reading endlessly.
+    """Return the content of a regular file.
 
-    `may_stream` allows pipes and devices: `--config <(pass lmchat)`. Raises `OSError`, also for a
-    file larger than `max_bytes`.
+    With `may_stream`, a pipe or device is read too, as in `--config <(pass lmchat)`; opening a pipe
+    then waits until another program writes to it. Raises `OSError`, also for a folder, for a pipe
+    or device without `may_stream`, and for more than `max_bytes`.
     """
     flags = os.O_RDONLY | OPEN_FLAGS
     if not may_stream:
@@ -88,14 +89,17 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if is_regular and status.st_size > max_bytes:
             raise system_error(errno.EFBIG, path)
-        data = file.read(max_bytes + 1)
+        data = file.read(max_bytes + 1)  # one byte more shows that there are too many
     if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown
         raise system_error(errno.EFBIG, path)
     return data
 
 
 def expanded_path(name: str) -> Path:
-    """Return a named path with `~` expanded; raises `FileRefused` for an impossible name."""
+    """Return a path in which `~` is replaced by a home folder.
+
+    Raises `FileRefused` for the home folder of an unknown user, and for a NUL character.
+    """
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
@@ -116,11 +120,11 @@ def write_atomically(
     keeps_mode: bool = False,
     follows_link: bool = True,
 ) -> None:
-    """Replace or create a file and its folder; readers never see half of it.
+    """Replace or create a file; readers see its old or its new content, never half of it.
 
-    Links are followed, to keep files stored elsewhere; without `follows_link` the link is replaced.
-    With `keeps_mode`, `mode` is that of a new file only. Raises `OSError`, which leaves the old
-    file untouched.
+    A missing folder is made. A link stays and the file that it leads to is replaced; without
+    `follows_link`, the link itself is replaced. The file gets `mode`; with `keeps_mode`, a file
+    that exists keeps its own. Raises `OSError`, which leaves the old file untouched.
     """
     ensure_folder(path.parent)
     target = _resolved(path) if follows_link else path
@@ -128,6 +132,7 @@ def write_atomically(
     random_end = os.urandom(4).hex()
     temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{random_end}")
 
+    # private until it has the old mode, which may be narrower than `mode`
     _create(temporary, data, mode if old_mode is None else _OWNER_ONLY)
     try:
         if old_mode is not None:
@@ -139,7 +144,7 @@ def write_atomically(
 
 
 def _resolved(path: Path) -> Path:
-    """Return the file that a link leads to; raises `OSError` for links in a circle."""
+    """Return a path with all its links followed; raises `OSError` for links in a circle."""
     try:
         return path.resolve()
     except RuntimeError as error:  # for a circle, until Python 3.12
@@ -155,14 +160,15 @@ def _mode_of(path: Path) -> int | None:
 
 
 def ensure_folder(folder: Path) -> None:
-    """Make a missing folder, and its missing parents, for this user alone; raises `OSError`.
+    """Make a folder and its missing parents for this user alone; an existing one stays as it is.
 
-    `Path.mkdir` would make the parents with the mode that the umask leaves.
+    `Path.mkdir` would make the parents with the mode that the umask leaves. Raises `OSError`, also
+    if a file has the name of the folder.
     """
     try:
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     except FileNotFoundError:
-        if folder.parent == folder:
+        if folder.parent == folder:  # the root of a drive that does not exist
             raise
         ensure_folder(folder.parent)
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
@@ -173,12 +179,13 @@ def ensure_folder(folder: Path) -> None:
 def write_new_file(
     path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
 ) -> None:
-    """Write a new file; raises `FileRefused`, and `FileExists` where there is one already.
+    """Write a new file; a missing folder is made.
 
-    If `is_forced`, an existing file is replaced and keeps its mode.
+    If `is_forced`, an existing file is replaced and keeps its mode. Raises `FileExists` if the file
+    exists and is not replaced, and `FileRefused` if it cannot be written.
     """
     try:
-        if is_forced and not path.is_dir():
+        if is_forced and not path.is_dir():  # a folder is not replaced: `_create` refuses it
             _refuse_to_replace_device(path)
             write_atomically(path, text, mode=mode, keeps_mode=True)
         else:
@@ -195,13 +202,17 @@ def write_new_file(
 
 
 def _refuse_to_replace_device(path: Path) -> None:
-    """Raise `OSError` for a device or pipe: root would replace `/dev/null` by a file."""
+    """Raise `OSError` if a path is a device or pipe: root would replace `/dev/null` by a file."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _create(path: Path, data: str | bytes, mode: int) -> None:
-    """Write a new file to the disk, whole or not at all; raises `OSError`, also if it exists."""
+    """Create a file and write its content to the disk; raises `OSError`, also if the file exists.
+
+    If the writing fails, the file is removed. Text is written as UTF-8.
+    """
+    # a lone surrogate has no form in UTF-8 and becomes "?"
     content = data.encode(errors="replace") if isinstance(data, str) else data
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
     try:
@@ -219,9 +230,10 @@ def _create(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Return the descriptor of a new log for appending; the previous log is kept.
+    """Open a new log for reading and appending, and return its descriptor.
 
-    Raises `OSError`.
+    The log of the run before is renamed to `previous_log`, in place of an older one. Raises
+    `OSError`.
     """
     ensure_folder(path.parent)
     if path.exists():
@@ -230,13 +242,14 @@ def begin_log(path: Path) -> int:
 
 
 def empty_log(path: Path) -> None:
-    """Empty a log that a program may be writing, and remove the previous one.
+    """Empty a log, which a program may be writing, and remove the log of the run before.
 
-    Raises `StoreUnavailable`.
+    A missing log is no error. Raises `StoreUnavailable` if the system refuses.
     """
     try:
         with suppress(FileNotFoundError):
-            os.truncate(path, 0)  # a program that has it open appends to it from its start
+            # a program that has the log open appends, so it continues at the new end
+            os.truncate(path, 0)
         previous_log(path).unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -246,7 +259,7 @@ def empty_log(path: Path) -> None:
 
 
 def previous_log(path: Path) -> Path:
-    """Return the file that holds the log of the run before."""
+    """Return the path to which `begin_log` renames the log of the run before."""
     return path.with_name(f"{path.name}.1")
 
 
@@ -261,8 +274,9 @@ def is_absolute_path(path: str) -> bool:
 def find_program(name: str, search_path: str) -> str:
     """Return the absolute path of a program, or "" if it is not found.
 
-    `search_path` is the value of `PATH`. Only its absolute folders are searched: another would
-    depend on the current folder, where a stranger's program may be.
+    `search_path` is the value of `PATH`. Only its absolute folders are searched: a relative one
+    depends on the current folder, where a stranger's program may be. An absolute `name` is returned
+    if it can be executed.
     """
     if is_absolute_path(name):
         return shutil.which(name) or ""
@@ -276,9 +290,9 @@ def find_program(name: str, search_path: str) -> str:
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return a command whose program, its first word, is replaced by its absolute path.
+    """Return a command with the absolute path of its program, which is its first word.
 
-    Raises `FileNotFoundError`.
+    The program is searched in `PATH`. Raises `FileNotFoundError` if it is not found.
     """
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:
@@ -287,12 +301,12 @@ def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> li
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without lmchat's variables, one of which may hold an API key."""
+    """Return the environment without lmchat's own variables, one of which may hold an API key."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
 
 
 def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a child process of lmchat itself.
+    """Return the variables that a child process of lmchat needs.
 
     Only known names are passed on: any other variable may hold a key.
     """
@@ -300,5 +314,6 @@ def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_needed(variable: str) -> bool:
-    name = variable.upper()  # Windows does not distinguish capitals
+    """Return whether a variable is in `_NEEDED_VARIABLES` or begins as in `_NEEDED_PREFIXES`."""
+    name = variable.upper()  # names of variables have no case on Windows
     return name in _NEEDED_VARIABLES or name.startswith(_NEEDED_PREFIXES)

@@ -1,4 +1,7 @@
-"""Images from outside: their size is known, and within limits, before anything decodes them."""
+"""Images from outside. Their size is checked before anything decodes them.
+
+Pillow, which reads and scales images, is an extra of lmchat: without it, no image is decoded.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ class SizedImage(Struct, frozen=True):
 
     @property
     def tokens(self) -> int:
-        """Estimate of the tokens that the image takes in a request."""
+        """Estimate of the tokens that the image takes in a request; the most for an unknown size.
+
+        It grows with the number of pixels, within the limits of what servers count.
+        """
         if not self.width:
             return _MOST_TOKENS
         by_size = self.width * self.height // _PIXELS_PER_TOKEN
@@ -47,16 +53,19 @@ class SizedImage(Struct, frozen=True):
 
 @contextmanager
 def open_image(name: str, data: bytes) -> Iterator[Any]:
-    """Open an image with Pillow; raises `FileRefused` before too many pixels are decoded.
+    """Open an image with Pillow, which reads its header and does not decode it yet.
 
-    `name` is the file's name for messages. Pillow only warns of an image of more than
-    `MAX_PIXELS` and refuses one of twice that size; here the warning is an error too.
+    `name` is the name of the file for messages. Raises `FileRefused` for more than `MAX_PIXELS`.
+    Any other error, also one in the body of the `with` block, becomes an `ImageDamagedError`.
     """
     from PIL import Image  # noqa: PLC0415 - an extra
 
+    # Pillow only warns of more pixels than this, and refuses twice as many; the warning is made
+    # an error
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
+        # before `open`, which takes memory for the canvas of a WebP image
         canvas_width, canvas_height = _webp_canvas_size(data)
         _refuse_too_many_pixels(name, canvas_width, canvas_height)
         image_format = image_type(data).removeprefix("image/").upper()
@@ -72,11 +81,13 @@ def open_image(name: str, data: bytes) -> Iterator[Any]:
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image to attach: tested by decoding it, and scaled down where it is too large.
+    """Return an image to attach, which is decoded as a test.
 
-    Without Pillow it is neither decoded nor scaled. Raises `FileRefused` if the image is damaged,
-    or is still too large.
+    If a side is longer than `LONGEST_SIDE`, the image is scaled down. Without Pillow it is neither
+    decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,
+    has too many pixels, or is larger than `MAX_IMAGE_BYTES` in the end.
     """
+    # only decoding would notice it, and without Pillow nothing is decoded
     if image_type(data) == "image/png" and _PNG_END not in data:
         raise _damaged(name)
     if not _has_pillow():
@@ -96,9 +107,10 @@ def fit_image(name: str, data: bytes) -> SizedImage:
 
 
 def measure_image(name: str, data: bytes) -> SizedImage:
-    """Return an image unchanged, with its size if its header can be read.
+    """Return an image with its bytes unchanged, and with its size if its header can be read.
 
-    A damaged image is returned too. Raises `FileRefused` if it is too large.
+    A damaged image is returned too, with an unknown size. Raises `FileRefused` if the image has
+    too many pixels or bytes.
     """
     measured = SizedImage(data)
     if _has_pillow():
@@ -109,10 +121,11 @@ def measure_image(name: str, data: bytes) -> SizedImage:
 
 
 def check_imported_image(name: str, data: bytes) -> SizedImage:
-    """Return an image of an imported chat, scaled down where it is too large.
+    """Return an image of an imported chat, scaled down if its sides are too long.
 
-    An image within the limits is not decoded, so a damaged one is kept as it is. Raises
-    `FileRefused` if the image is too large and cannot be scaled.
+    An image within the limits is not decoded, so a damaged one is kept as it is; the chat is not
+    to lose it. Raises `FileRefused` if the image has too many pixels, or too many bytes also after
+    scaling.
     """
     if not _has_pillow():
         return measure_image(name, data)
@@ -121,6 +134,7 @@ def check_imported_image(name: str, data: bytes) -> SizedImage:
             has_long_side = max(image.size) > LONGEST_SIDE
         if has_long_side or len(data) > MAX_IMAGE_BYTES:
             return fit_image(name, data)
+    # within the limits, or damaged
     return measure_image(name, data)
 
 
@@ -134,10 +148,13 @@ def _has_pillow() -> bool:
 
 
 def _scaled_down(image: Any) -> SizedImage:
-    """Return a copy of a Pillow image in its format, upright, with sides within the limit."""
+    """Return a copy of an opened image: in the same format, upright, with sides within the limit.
+
+    A camera may store an image lying on its side, with a note how to turn it (EXIF).
+    """
     from PIL import ImageOps  # noqa: PLC0415 - an extra
 
-    image_format = image.format  # a converted copy has none
+    image_format = image.format  # a converted copy of the image does not know its format
     # images of two colours or with a palette cannot be scaled smoothly
     small = image.convert("RGBA") if image.mode in ("1", "P") else image
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
@@ -156,9 +173,9 @@ def _refuse_too_many_bytes(
 
 
 def _webp_canvas_size(data: bytes) -> tuple[int, int]:
-    """Return width and height of the canvas of a WebP image; zeros without one.
+    """Return width and height of the canvas of a WebP image; zeros for any other image.
 
-    The file holds both less one, in three bytes each, from byte 24 on.
+    The file holds the width less one in the bytes 24 to 26, and the height less one in 27 to 29.
     """
     if image_type(data) != "image/webp" or data[12:16] != _WEBP_CANVAS:
         return 0, 0
@@ -168,7 +185,7 @@ def _webp_canvas_size(data: bytes) -> tuple[int, int]:
 
 
 def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:
-    """Raise `FileRefused` for an image that would take too much memory to decode."""
+    """Raise `FileRefused` for an image whose pixels would take too much memory."""
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(name)
 

@@ -10,7 +10,7 @@ from lmchat.files import ensure_folder, expanded_path
 
 
 class Paths:
-    """Folders and files of one user; folders are made when needed."""
+    """Folders and files of one user; this class makes none of them."""
 
     def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
         self.config_dir = config_dir
@@ -31,7 +31,11 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Return one folder for all if `LMCHAT_HOME` is set, else the system's usual ones."""
+        """Return the paths of this user.
+
+        If `LMCHAT_HOME` is set, all files are in that folder, else in the system's usual folders.
+        Raises `FileRefused` if its value cannot be a path.
+        """
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
             folder = expanded_path(home).absolute()
@@ -48,9 +52,9 @@ class Paths:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder that only this user can read, and return it; raises `FileRefused`.
+    """Make a folder that only this user can read, unless it exists, and return it.
 
-    The error names LMCHAT_HOME: this is for lmchat's own folders.
+    Raises `FileRefused`. The error names LMCHAT_HOME: this is for lmchat's own folders.
     """
     try:
         ensure_folder(folder)

@@ -41,7 +41,7 @@ _HOSTILE = re.compile(
     "]"
 )
 
-# opening line of a code block, as "```python" or "~~~"; "``` a `b`" is inline code
+# pattern of the opening line of a code block: "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
 _CODE_INDENT = 4  # blanks from which on a line is code, not the end of a fence
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
@@ -66,13 +66,14 @@ SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_
 
 
 def safe_text(text: str) -> SafeText:
-    """Return text without terminal commands: controls become visible, CRLF becomes LF.
+    """Return text that sends no commands to a terminal and hides nothing.
 
-    Newline and tab stay. A joiner (ZWJ, ZWNJ) stays between two visible characters, where it
-    shapes a grapheme. Elsewhere it is replaced, and so is a useless variation selector: a row of
-    them can hide any message.
+    CRLF becomes LF; newline and tab stay. Other ASCII control characters become their visible
+    symbols, and other code points of `_HOSTILE` become U+FFFD. So does a joiner (ZWJ, ZWNJ) or
+    variation selector without an effect on the characters beside it: a row of them can hide any
+    message.
     """
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable():  # most text, which is returned without a search
         return SafeText(text)
     text = text.replace("\r\n", "\n")
     if text.isascii():
@@ -82,17 +83,18 @@ def safe_text(text: str) -> SafeText:
 
 
 def on_one_line(text: str) -> SafeText:
-    """Return safe text with blanks for line breaks and tabs; blanks around it stay."""
+    """Return safe text with blanks for line breaks and tabs; blanks at its ends stay."""
     return SafeText(safe_text(text).replace("\n", " ").replace("\t", " "))
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """Return safe text on one line, for titles, names and errors.
+    """Return safe text on one line without blanks at its ends, for titles, names and errors.
 
-    With `limit`, a longer line is cut to that many characters, the last of which is `…`.
+    With `limit`, a longer line is cut to at most that many characters, the last of which is `…`.
     """
     line = on_one_line(text).strip()
     if limit is not None and len(line) > limit:
+        # a limit of 0 leaves `…` alone
         line = line[: max(limit - 1, 0)].rstrip() + "…"
     return SafeText(line)
 
@@ -117,7 +119,10 @@ def header_value(text: str) -> str:
 
 
 def without_secret(text: str, secret: str) -> str:
-    """Replace a key or header value in a text by `…`, plain or as an address writes it."""
+    """Return a text in which `…` replaces a key or header value, also in its URL-encoded form.
+
+    A secret of fewer than `_SHORTEST_SECRET` characters is not replaced.
+    """
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
     secret = secret.strip()
@@ -127,14 +132,18 @@ def without_secret(text: str, secret: str) -> str:
 
 
 def _picture_of(hostile: re.Match[str]) -> str:
-    """Return the visible symbol of a matched control character, else the substitute."""
+    """Return the visible symbol of a matched control character, else U+FFFD."""
     return _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE)
 
 
 def _shaping_or_substitute(match: re.Match[str]) -> str:
-    """Return a matched joiner or variation selector if it has an effect, else the substitute."""
+    """Return a matched joiner or variation selector if it has an effect, else U+FFFD.
+
+    A joiner needs a character to join on both sides; a selector acts on the character before it.
+    """
     char = match[0]
     start, end = match.span()
+    # empty at the beginning of the text, or at its end
     char_before = match.string[max(start - 1, 0) : start]
     char_after = match.string[end : end + 1]
     if char in _JOINERS:
@@ -147,7 +156,8 @@ def _shaping_or_substitute(match: re.Match[str]) -> str:
 def _has_variants(char: str) -> bool:
     """Return whether a variation selector behind a character has an effect.
 
-    It has one behind `1` (a keycap) or ❤, and none at the start, where `char` is empty.
+    It has one behind `1` (a keycap) or ❤. It has none at the start, where `char` is empty, or
+    behind another joiner or selector.
     """
     if char == "":
         return False
@@ -157,14 +167,18 @@ def _has_variants(char: str) -> bool:
 
 
 def _can_be_joined(char: str) -> bool:
-    """Return whether a joiner beside a character has an effect: a letter, mark or symbol."""
+    """Return whether a joiner beside a character may have an effect.
+
+    It may beside a letter, mark or symbol beyond ASCII, and not where `char` is empty.
+    """
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
 def decoded_text(data: bytes) -> str:
-    """Decode UTF-8; bytes that are none become U+FFFD.
+    """Return bytes as text: as UTF-8 if they are valid UTF-8, else as the likelier encoding.
 
-    If all that could be decoded is ASCII, the text is taken for Windows-1252.
+    If all valid parts are ASCII, it is Windows-1252, else UTF-8. Bytes that the encoding does not
+    have become U+FFFD.
     """
     try:
         return data.decode()
@@ -180,9 +194,10 @@ def plural(count: int, unit: str) -> str:
 
 
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
-    """Return a size for a person, in powers of 1000: `4.7 GB`, `12 MB`; "" where it is None.
+    """Return a size for a person, in powers of 1000; "" if it is None.
 
-    With `is_exact`, small numbers of kB and MB have a decimal too: `2.1 kB`.
+    B, kB and MB have no decimal, as `12 MB`; GB and TB have one, as `4.7 GB`. With `is_exact`, less
+    than 10 kB or MB have a decimal too, as `2.1 kB`.
     """
     if value_bytes is None:
         return ""
@@ -205,7 +220,11 @@ class Fence(Struct, frozen=True):
     info: str  # its first word is usually the language
 
     def is_closed_by(self, line: str) -> bool:
-        """Return whether a line ends the block: only marks of this kind, and at least as many."""
+        """Return whether a line ends the block.
+
+        It holds only marks of this kind, at least as many as the opening line, and is indented by
+        less than four blanks.
+        """
         indent = len(line) - len(line.lstrip(" "))
         if indent >= _CODE_INDENT:
             return False
@@ -215,7 +234,7 @@ class Fence(Struct, frozen=True):
 
 
 def opening_fence(line: str) -> Fence | None:
-    """Return the code fence that a line opens, if any."""
+    """Return the code fence that a line opens; None if it opens none."""
     match = re.match(_FENCE, line.rstrip("\n"))
     if match is None:
         return None
@@ -223,7 +242,7 @@ def opening_fence(line: str) -> Fence | None:
 
 
 def unclosed_fence(text: str) -> Fence | None:
-    """Return the code fence that is still open at the end of a text, if any."""
+    """Return the code fence that is still open at the end of a text; None if all are closed."""
     fence: Fence | None = None
     for line in text.split("\n"):
         if fence is None:
@@ -234,9 +253,10 @@ def unclosed_fence(text: str) -> Fence | None:
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the index of the first character and the width in cells of each grapheme.
+    """Yield, for each grapheme, the index of its first character and its width in cells.
 
-    Rich splits flags into letters, and marks from some letters; here they stay together.
+    Rich splits some graphemes into several spans: flags into two letters, and some marks from their
+    letters. Here such spans are joined again. An empty text has no grapheme.
     """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
@@ -249,6 +269,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
         is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
         completes_flag = is_flag_letter and is_half_flag
+        # at the first span, there is no grapheme before it to yield
         if start and not is_mark and not completes_flag:
             yield begin, cells
             begin = start
@@ -260,7 +281,10 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
 
 
 def fold(text: str) -> str:
-    """Return text without accents and capitals, for comparing: `cafe` for `Café`."""
+    """Return text without accents, capitals and compatibility forms, for comparing.
+
+    `Café` becomes `cafe`, and `x²` becomes `x2`.
+    """
     if text.isascii():
         return text.lower()
     return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
@@ -270,9 +294,10 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """Return a normal form of text, in linear time.
 
     Python sorts the marks on a letter in quadratic time. So text with long runs of marks, which
-    only hostile text has, is normalized in sections of at most `_MOST_MARKS` marks in a row.
+    only hostile text has, is cut into sections that have at most `_MOST_MARKS` marks in a row, and
+    each section is normalized alone.
     """
-    # each run of that many marks has one at an index that is a multiple of the number
+    # a longer run of marks covers at least one index that is a multiple of `_MOST_MARKS`
     if not any(map(_is_mark, text[::_MOST_MARKS])):
         return unicodedata.normalize(form, text)
 
@@ -292,25 +317,27 @@ def _is_mark(char: str) -> bool:
 def unescaped(text: str) -> str:
     """Return text with characters in place of HTML references, such as `&amp;` and `&#62;`.
 
-    A reference that names no character stays.
+    An unknown name stays, and so does a number with more digits than that of any character.
     """
     from html import unescape  # noqa: PLC0415 - not before the first paint
 
+    # `unescape` turns the "&amp;" before a long number back into "&"
     return unescape(re.sub(_LONG_REFERENCE, "&amp;", text))
 
 
 class FuzzyMatch(Struct, frozen=True):
-    """Place and score of typed characters in a name."""
+    """Offsets and score of typed characters in a name."""
 
     score: float  # higher is better
     offsets: tuple[int, ...]  # indices of the typed characters in the name
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
-    """Find the typed characters in a name, in order; None if one is missing.
+    """Find the typed characters in a name, in order and without regard to capitals.
 
-    Adjacent characters, beginnings of words and an early place give a better score. The score is
-    best where the name contains what was typed as it is.
+    Return None if one is missing. If the name contains the typed text in one piece, its first place
+    there counts, with a higher score than any other. Adjacent characters, beginnings of words and
+    an early place also give a better score. An empty text is found in every name.
     """
     query = _lower_of_same_length(typed)
     text = _lower_of_same_length(name)
@@ -333,18 +360,19 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
 
 
 def _lower_of_same_length(text: str) -> str:
-    """Return text in lower case; unchanged where that has another length: offsets must stay valid.
+    """Return text in lower case, or unchanged if lower case would change its length.
 
-    An example is `İ`, which has two characters in lower case.
+    Offsets must stay valid. An example is `İ`, which has two characters in lower case.
     """
     lower = text.lower()
     return lower if len(lower) == len(text) else text
 
 
 def _offsets_in_order(query: str, text: str) -> tuple[int, ...]:
-    """Return the index of each character of `query`, each searched behind the one before it.
+    """Return the offsets of the characters of `query`, each searched behind the one before it.
 
-    The search ends at the first character that is not found.
+    The search ends at the first character that is not found; then there are fewer offsets than
+    characters.
     """
     offsets: list[int] = []
     start = 0
@@ -358,19 +386,20 @@ def _offsets_in_order(query: str, text: str) -> tuple[int, ...]:
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
-    """Return the text of the first `cell` cells, and the text of the others.
+    """Return the text of the first `cell` cells, and the text of the other cells.
 
-    A wide character across the cut becomes blanks on both sides.
+    A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
+    has no more than `cell` cells, the second text is empty.
     """
     hidden = _count_hidden(text)
     spans = [(hidden + begin, width) for begin, width in graphemes(text[hidden:])]
     column = 0
-    for number, (begin, width) in enumerate(spans, 1):
+    for next_index, (begin, width) in enumerate(spans, 1):
         column_after = column + width
-        if column_after > cell:
+        if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
             if column == cell:
                 return text[:begin], text[begin:]
-            end = spans[number][0] if number < len(spans) else len(text)
+            end = spans[next_index][0] if next_index < len(spans) else len(text)
             blanks_before = " " * (cell - column)
             blanks_after = " " * (column_after - cell)
             return text[:begin] + blanks_before, blanks_after + text[end:]
@@ -379,15 +408,18 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
 
 
 def _count_hidden(text: str) -> int:
-    """Count leading characters that rich gives no cells: a joiner also hides the next one."""
+    """Return the number of leading characters that rich gives no cells.
+
+    These are joiners and variation selectors; a joiner also hides the character behind it.
+    """
     count = 0
     while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):
         count += 2 if text[count] == _ZWJ else 1
-    return min(count, len(text))
+    return min(count, len(text))  # a joiner at the end hides no other character
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:
-    """Return the most similar one of `words`, for a misspelt one; "" if none is similar."""
+    """Return the one of `words` that is most similar to a misspelt word; "" if none is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)

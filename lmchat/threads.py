@@ -1,4 +1,4 @@
-"""Blocking calls in threads that can be abandoned, as for an unreachable network folder."""
+"""Blocking calls in threads that can be abandoned, such as for an unreachable network folder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ T = TypeVar("T")
 
 
 async def run_abandonable(work: Callable[[], T]) -> T:
-    """Run a call that may block forever.
+    """Run a call that may block forever in a thread; return its result or raise its error.
 
-    Unlike `asyncio.to_thread`, a hanging call delays neither cancellation nor the program's end.
+    Unlike with `asyncio.to_thread`, a hanging call delays neither cancellation nor the end of
+    Python: its thread is abandoned.
     """
     return await asyncio.wrap_future(_run_in_daemon_thread(work))
 
 
 def run_within(limit_s: float, work: Callable[[], T]) -> T:
-    """Run a call with a time limit; raises `TimeoutError` and abandons its thread."""
+    """Run a call in a thread; return its result or raise its error.
+
+    Raises `TimeoutError` after `limit_s` seconds; the call then continues in its thread.
+    """
     return _run_in_daemon_thread(work).result(limit_s)
 
 
 def _run_in_daemon_thread(work: Callable[[], T]) -> Future[T]:
-    """Start a call in a thread of its own; return the future of its result or error.
+    """Start a call in a thread; return the future of its result or error.
 
-    A thread of an executor would be joined when Python exits; a daemon thread is not.
+    Python waits for the threads of an executor when it exits, and does not for a daemon thread.
     """
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # it cannot be cancelled from here on
+    # marked as running, it cannot be cancelled: the thread could not set a result then
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
