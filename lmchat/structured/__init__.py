@@ -1,1 +1,1 @@
-"""Values taken out of an answer: JSON that fits a schema, or the code in it."""
+"""JSON values and code taken out of answers, and Python functions as tools."""

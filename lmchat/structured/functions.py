@@ -1,4 +1,4 @@
-"""Python functions as tools: name, description and JSON schema, and checked calls."""
+"""Python functions as tools: their names, descriptions and JSON schemas, and checked calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWO
 
 
 class FunctionTool:
-    """Function that a model can call; raises `RequestInvalid` for one that cannot be described."""
+    """Function that a model can call; `tool` describes it for requests.
+
+    A struct with a field for each parameter gives the JSON schema, and checks the arguments of
+    calls. Raises `RequestInvalid` for a function that cannot be described in this way.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         name = str(getattr(function, "__name__", type(function).__name__))
@@ -53,9 +57,10 @@ class FunctionTool:
         """Run the function in a thread and return its result as text.
 
         A function defined with `async` gives an awaitable, which is then awaited here. Raises
-        errors of the function, and `RequestInvalid` for wrong arguments.
+        `RequestInvalid` for wrong arguments, and the errors of the function itself.
         """
         try:
+            # not strict: some models send a number as text
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:
             raise RequestInvalid(
@@ -69,7 +74,10 @@ class FunctionTool:
 
 
 def _struct_field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
-    """Return name, type and default of a parameter; raises `TypeError` if it cannot be a field."""
+    """Return name, type and default of a parameter, as `msgspec.defstruct` takes them.
+
+    Raises `TypeError` for a parameter without a name or a type hint.
+    """
     if parameter.kind not in _NAMED_KINDS:
         raise TypeError(f"the parameter {parameter.name} cannot be given by name")
     if parameter.annotation is parameter.empty:
@@ -79,9 +87,9 @@ def _struct_field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
 
 
 def _parameters_schema(arguments: type[Any]) -> dict[str, Any]:
-    """Return the JSON schema of a struct, with its fields at the top.
+    """Return the JSON schema of a struct, with the fields of the struct at its top.
 
-    msgspec puts the struct below `$defs` and a `$ref` to it at the top; models look for the
+    msgspec puts the struct below `$defs` and a `$ref` to it at the top, but models look for the
     parameters at the top. Other types that the fields refer to stay below `$defs`.
     """
     whole = msgspec.json.schema(arguments, schema_hook=_refuse_type)
@@ -92,11 +100,15 @@ def _parameters_schema(arguments: type[Any]) -> dict[str, Any]:
 
 
 def _refuse_type(type_: type[Any]) -> dict[str, Any]:
+    """Raise `TypeError` for a type that has no form in JSON; msgspec calls this for such a type."""
     raise TypeError(f"{type_.__name__} is no type of JSON")
 
 
 def _without_stop_iteration(call_function: Callable[[], Any]) -> Any:
-    """Call a function; its `StopIteration` becomes a `RuntimeError`, as no future can hold it."""
+    """Call a function and return its result; its `StopIteration` becomes a `RuntimeError`.
+
+    A future, which carries the result out of the thread, cannot hold a `StopIteration`.
+    """
     try:
         return call_function()
     except StopIteration as error:
@@ -104,7 +116,10 @@ def _without_stop_iteration(call_function: Callable[[], Any]) -> Any:
 
 
 def _result_text(result: Any) -> str:
-    """Return a text as it is, all else as JSON, or as `str` gives it where JSON cannot hold it."""
+    """Return the result of a function as text: a string as it is, another value as JSON.
+
+    A value that JSON cannot hold becomes what `str` returns for it.
+    """
     if isinstance(result, str):
         return result
     try:

@@ -1,4 +1,8 @@
-"""JSON wanted of a model: its schema, the check of an answer, and the prompt for a second one."""
+"""JSON wanted of a model: its schema, the check of an answer, and the prompt for a second one.
+
+The rest of lmchat uses `WantedValue` and `misfit_of`. Both let a child process do checks that
+may never end; the comment above `_check_in_child` describes what the child gets and prints.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,10 @@ _MOST_ERRORS = 50  # of which the best is chosen
 
 
 class UncheckedError(UnfitError):
-    """A check has no result; `reason` continues the words "it could not be checked"."""
+    """A check has no result; `reason` continues the words "it could not be checked".
+
+    It begins with a blank or a comma: " within 5 s".
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"it could not be checked{reason}")
@@ -39,7 +46,7 @@ class UncheckedError(UnfitError):
 
 
 class InvalidSchemaError(RequestInvalid):
-    """A schema cannot be used; the reason follows a colon."""
+    """A schema cannot be used; `reason` follows a colon in the message."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"This JSON schema cannot be used: {reason}.", hint="Correct the schema.")
@@ -49,13 +56,14 @@ class InvalidSchemaError(RequestInvalid):
 class WantedValue:
     """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
 
-    Raises `RequestInvalid` if `schema` is given and is no JSON object.
+    `name` is the name of the schema in requests. Raises `RequestInvalid` if `schema` is given and
+    is no JSON object.
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else _plain_schema(schema)
         self._name = name
-        self._misfit = ""  # what was wrong with the last answer; empty before there is one
+        self._misfit = ""  # why an answer did not fit, for `retry_prompt`; empty before that
 
     @property
     def output(self) -> WantedOutput:
@@ -65,7 +73,7 @@ class WantedValue:
         return FittingValue(schema=_schema_to_send(self._schema), name=self._name)
 
     async def require_valid(self) -> None:
-        """Raise `RequestInvalid` if the schema is invalid."""
+        """Raise `RequestInvalid` if the schema is invalid, or its check does not end in time."""
         if self._schema is None:
             return
         try:
@@ -78,10 +86,12 @@ class WantedValue:
     ) -> Any:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
-        Raises `AnswerUnfit` where none fits. If neither a refusal nor an answer cut short was the
-        cause, the reason is kept for `retry_prompt`.
+        Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
+        answer was cut short, or the value is wrong. Only in the last case, the reason is kept for
+        `retry_prompt`.
         """
         try:
+            # checked here if it cannot take long, as a child process takes a moment to start
             if self._schema is None and len(text) + len(thought) <= _SMALL_CHARS:
                 return _value_in_answer(None, text, thought)
             order = {"schema": self._schema, "text": text, "thought": thought}
@@ -100,15 +110,19 @@ class WantedValue:
             raise AnswerUnfit(message, hint=hint) from error
 
     def _misfit_message(self, error: UnfitError) -> str:
-        """Return the message about an answer that does not fit; `_misfit` is that of the first."""
+        """Return the message about an answer that does not fit.
+
+        If `_misfit` is set, an earlier answer did not fit either, which the message adds.
+        """
         expected = "request" if self._schema is None else "schema"
         attempt = ", also at the second attempt" if self._misfit else ""
         return f"The answer does not match the {expected}{attempt}: {error}."
 
     def retry_prompt(self) -> str:
-        """Return the prompt for a second answer; empty after a refusal or an answer cut short.
+        """Return the prompt for a second answer, which says what was wrong with the first one.
 
-        A second answer to those would end in the same way.
+        It is empty if `value_in` has kept no reason. That is so after a refusal or an answer cut
+        short: a second answer would end in the same way.
         """
         if not self._misfit:
             return ""
@@ -126,8 +140,8 @@ class WantedValue:
 class Schema:
     """A valid JSON schema; references are never fetched.
 
-    Only for the process that checks: a schema can be made so that already its own check never ends.
-    Raises `InvalidSchemaError`.
+    Only for the child process: already the check of a schema may never end. Raises
+    `InvalidSchemaError`.
     """
 
     def __init__(self, value: object) -> None:
@@ -137,8 +151,8 @@ class Schema:
         schema = _plain_schema(value)
         try:
             draft = validators.validator_for(schema, default=Draft202012Validator)
-            schema_of_schemas = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
-            reason = _best_error(schema_of_schemas.iter_errors(schema))
+            meta_validator = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
+            reason = _best_error(meta_validator.iter_errors(schema))
             if not reason:
                 reason = _lost_reference(schema, draft)
             self._validator: Any = draft(schema, registry=Registry())
@@ -148,7 +162,10 @@ class Schema:
             raise InvalidSchemaError(reason)
 
     def misfit(self, value: object) -> str:
-        """Return what is wrong with a value and where; empty where it fits. May never return."""
+        """Return what is wrong with a value and where; "" if it fits. May never return.
+
+        An error of the check itself is returned as what is wrong.
+        """
         try:
             return _best_error(self._validator.iter_errors(value))
         except RecursionError:
@@ -158,34 +175,34 @@ class Schema:
 
 
 async def misfit_of(schema: object, value: object) -> str:
-    """Return what is wrong with a value and where; empty where it fits, or without a schema.
+    """Return what is wrong with a value and where; "" if it fits, or if there is no schema.
 
-    Raises `RequestInvalid` for an invalid schema, and `UncheckedError`.
+    Raises `RequestInvalid` for an invalid schema, and `UncheckedError` if the check has no result.
     """
     if not schema:
         return ""
     return str(await _check_in_child({"schema": schema, "value": value}))
 
 
-# A check runs in another process: Python cannot stop a search for a pattern. The child gets an
-# order as JSON: a `schema` or null, the time limit `limit_s`, and what to check. That is
+# A check runs in a child process: Python cannot stop a search for a pattern. The child gets an
+# order as JSON: a `schema` or null, the time limit `limit_s` in seconds, and what to check. That is
 # a `value`; or the `text` of an answer and its `thought`, in which a value is to be found; or
 # nothing but the schema. It prints an outcome as JSON, which has one of these keys:
-# `result`: the misfit of the `value` (empty where it fits), the value in the `text`, or null;
+# `result`: for a `value` its misfit (empty if it fits), for a `text` the value in it, else null;
 # `misfit`: why the `text` has no value that fits; `invalid_schema`: why the schema cannot be used.
 
 
 async def _check_in_child(order: dict[str, Any]) -> Any:
-    """Return the result of an order.
+    """Send an order to a child process, and return the `result` of its outcome.
 
     Raises `InvalidSchemaError`, `UnfitError` for a text without a value that fits, and
-    `UncheckedError` if the child ended without an outcome.
+    `UncheckedError` if no child could start or it ended without an outcome.
     """
     try:
         output = await run_abandonable(partial(_run_child, order | {"limit_s": CHECK_S}))
     except OSError as error:
         raise UncheckedError(f", no process started: {error.strerror or error}") from error
-    except subprocess.SubprocessError as error:  # it has ended itself, or was ended
+    except subprocess.SubprocessError as error:  # the child ended itself, or was ended
         raise UncheckedError(f" within {CHECK_S:g} s") from error
     outcome = json.loads(output)
     if "invalid_schema" in outcome:
@@ -196,9 +213,11 @@ async def _check_in_child(order: dict[str, Any]) -> Any:
 
 
 def _run_child(order: dict[str, Any]) -> bytes:
-    """Return what the child prints; runs in a thread.
+    """Run a child process with an order, and return what it prints. Blocks.
 
-    The schema of a tool may be large, so it is made plain here and not on the event loop.
+    A schema beside a `value` is still as it came from outside, so it is made plain first. For a
+    large one that takes long, so it is done here, in a thread. Raises `InvalidSchemaError`,
+    `OSError` and `SubprocessError`.
     """
     if "value" in order:
         order |= {"schema": _plain_schema(order["schema"])}
@@ -211,7 +230,7 @@ def _run_child(order: dict[str, Any]) -> bytes:
 
 
 def check_from_stdin() -> None:
-    """Print the outcome of the order on stdin; end without one if the check takes too long.
+    """Print the outcome of the order on stdin; exit without one if the check takes too long.
 
     This is the program of the child process.
     """
@@ -225,14 +244,14 @@ def check_from_stdin() -> None:
 
 
 def _outcome(order: dict[str, Any]) -> dict[str, Any]:
-    """Check what an order names; return the outcome as described above."""
+    """Do the check that an order asks for; return the outcome as described above."""
     try:
         schema = None if order["schema"] is None else Schema(order["schema"])
     except InvalidSchemaError as error:
         return {"invalid_schema": error.reason}
     if schema is not None and "value" in order:
         return {"result": schema.misfit(order["value"])}
-    if "text" not in order:
+    if "text" not in order:  # only the schema was to be checked
         return {"result": None}
     try:
         return {"result": _value_in_answer(schema, order["text"], order["thought"])}
@@ -241,10 +260,10 @@ def _outcome(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value_in_answer(schema: Schema | None, text: str, thought: str) -> Any:
-    """Return the JSON value in the text of an answer that has one, else that in its thought.
+    """Return the JSON value in the text of an answer, or in its thought if the text is blank.
 
-    Raises `UnfitError` where no value fits. With a schema, models do not think, but LM Studio and
-    vLLM may take the answer for a thought; then the text is empty.
+    LM Studio and vLLM may report an answer that has to fit a schema as a thought, with no text.
+    Raises `UnfitError` if no value fits.
     """
     if thought and not text.strip():
         with suppress(UnfitError):
@@ -253,8 +272,12 @@ def _value_in_answer(schema: Schema | None, text: str, thought: str) -> Any:
 
 
 def _fitting_value(schema: Schema | None, text: str) -> Any:
-    """Return the JSON value in a text; raises `UnfitError` if it does not fit."""
+    """Return the JSON value in a text.
+
+    Raises `UnfitError` if there is none, if it does not fit, or if not exactly one of several fits.
+    """
     value = find_value(text, lambda candidate: not _misfit(schema, candidate))
+    # `find_value` returns a value that is the only one also if it does not fit
     reason = _misfit(schema, value)
     if reason:
         raise UnfitError(reason)
@@ -262,7 +285,7 @@ def _fitting_value(schema: Schema | None, text: str) -> Any:
 
 
 def _misfit(schema: Schema | None, value: object) -> str:
-    """Return what is wrong with a value; empty where it fits. Without a schema, objects fit."""
+    """Return what is wrong with a value; "" if it fits. Without a schema, any object fits."""
     if schema is not None:
         return schema.misfit(value)
     return "" if isinstance(value, dict) else "it is not a JSON object"
@@ -274,7 +297,10 @@ def _schema_to_send(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_schema(value: object) -> dict[str, Any]:
-    """Return a schema as plain JSON; raises `InvalidSchemaError` if it is none or too large."""
+    """Return a copy of a schema that holds plain JSON only.
+
+    Raises `InvalidSchemaError` if it is no JSON object, not valid JSON, or too large.
+    """
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -282,6 +308,7 @@ def _plain_schema(value: object) -> dict[str, Any]:
     if len(text) > MAX_SCHEMA_CHARS:
         reason = f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed"
         raise InvalidSchemaError(reason)
+    # read again, more strictly: the names 1 and "1" of a dict become the same name
     try:
         schema = strict_json(text)
     except UnfitError as error:
@@ -292,21 +319,23 @@ def _plain_schema(value: object) -> dict[str, Any]:
 
 
 def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
-    """Return a message about the first reference that leads nowhere; empty without one.
+    """Return a message about a reference that leads nowhere; "" if there is none.
 
-    A reference to another document counts too: nothing is fetched. All parts of the schema are
-    visited, each with a resolver that knows the base address of its references.
+    A reference to another document leads nowhere too: nothing is fetched. All parts of the schema
+    are visited, each with a resolver that knows the base address of its references.
     """
     from referencing import Registry, Resource  # noqa: PLC0415 - takes 0.1 s
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
     from referencing.jsonschema import DRAFT202012, specification_with  # noqa: PLC0415
 
+    # older drafts write their name with a `#` at its end, and the library without one
     name = str(draft.META_SCHEMA.get("$schema", "")).rstrip("#")
     root: Resource[Any] = specification_with(name, default=DRAFT202012).create_resource(schema)
     unvisited = [(root, Registry[Any]().resolver_with_root(root))]
     while unvisited:
         resource, resolver = unvisited.pop()
         unvisited += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+        # a schema may also be `true` or `false`
         contents = resource.contents if isinstance(resource.contents, dict) else {}
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
             reference = contents.get(keyword)
@@ -321,7 +350,10 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
 
 
 def _best_error(errors: Iterator[Any]) -> str:
-    """Return the error that explains most, with its place in the value; empty without errors."""
+    """Return the message of the error that explains most, with its place in the value.
+
+    Return "" if there are no errors. Of many errors, only the first `_MOST_ERRORS` are compared.
+    """
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
     error = best_match(islice(errors, _MOST_ERRORS))
@@ -331,6 +363,6 @@ def _best_error(errors: Iterator[Any]) -> str:
 
 
 def _error_text(error: Exception) -> str:
-    """Return the message of an error of jsonschema, or the name of another one's class."""
+    """Return the message of an error of jsonschema; of any other error, the name of its class."""
     message = str(getattr(error, "message", "")) or type(error).__name__
     return safe_line(message, limit=_MAX_ERROR_CHARS)

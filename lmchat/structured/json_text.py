@@ -1,4 +1,8 @@
-"""Finder of JSON and code in answers; JSON is read more strictly than Python does."""
+"""JSON values and code blocks found in answers of models.
+
+JSON is read more strictly than Python reads it: without repeated names, `NaN` and `Infinity`, and
+within limits for depth and size.
+"""
 
 from __future__ import annotations
 
@@ -32,26 +36,32 @@ _MAX_NAME_CHARS = 60  # of a name that a message quotes
 
 
 class UnfitError(ValueError):
-    """No usable JSON value; the message is part of a sentence."""
+    """There is no usable JSON value; the message is part of a sentence."""
 
 
 def strict_json(text: str) -> Any:
-    """Read one JSON value; raises `UnfitError` if it is ambiguous or too large.
+    """Return the JSON value that a text consists of.
 
-    Raises `JSONDecodeError` for any other text.
+    Raises `UnfitError` for a name that an object has twice, for `NaN` and `Infinity`, for a number
+    that is too large and for too many levels; raises `JSONDecodeError` if the text is no JSON.
     """
     return _decode_within_limits(_decoder.decode, text)
 
 
 def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
-    """Return the JSON value of an answer: all of it, a fenced one, or one between words.
+    """Return the JSON value in an answer.
 
-    Of several values, it is the one for which `fits` is true. Raises `UnfitError` where there is
-    no value, or where not exactly one of several fits.
+    The answer as a whole is tried first, then the part behind `</think>`. If neither is JSON, the
+    values in its fenced blocks are candidates; without those, the objects and lists between words.
+    An only candidate is returned as it is. Of several, it is the one for which `fits` is true.
+
+    Raises `UnfitError` without a candidate, if not exactly one of several fits, for a text that is
+    too long, and for a value that `strict_json` refuses with this error.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 
+    # the whole text first: a string in its JSON may contain the tag
     without_thought = text.rpartition("</think>")[2]
     for candidate in (text, without_thought):
         whole = candidate.strip().removeprefix("\ufeff")
@@ -72,7 +82,10 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
 
 
 def _values_in_fences(text: str) -> list[Any]:
-    """Return the values of the fenced blocks that hold JSON and nothing else."""
+    """Return the values of the fenced blocks that hold JSON and nothing else.
+
+    Only the first `_MAX_VALUES` blocks are read.
+    """
     values: list[Any] = []
     for block in code_blocks(text)[:_MAX_VALUES]:
         with suppress(json.JSONDecodeError):
@@ -81,9 +94,11 @@ def _values_in_fences(text: str) -> list[Any]:
 
 
 def _values_in_prose(text: str) -> list[Any]:
-    """Return objects and lists between words.
+    """Return the objects and lists between words.
 
-    The search ends at JSON that is cut at the end of the text: objects in it are no values.
+    A bracket that begins no JSON is skipped; at most `_MAX_TRIES` brackets are tried. The search
+    ends when more than `_MAX_VALUES` values are found. It also ends at JSON that the end of the
+    answer cuts off: the objects within it are only parts of the value that was meant.
     """
     values: list[Any] = []
     position = 0
@@ -104,10 +119,14 @@ def _values_in_prose(text: str) -> list[Any]:
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    """Return whether JSON is invalid only because the text ends within it."""
+    """Return whether JSON is invalid only because the text ends within it.
+
+    The place of the error is where the decoder could not go on. For JSON that is cut, the rest of
+    the text is empty there, or the beginning of a value.
+    """
     if "Unterminated string" in error.msg:
         return True
-    # stripped here: a pattern for the blanks would try each way to divide them
+    # stripped here: as part of the pattern, many blanks would be slow to match
     invalid = text[error.pos :].strip()
     return _CUT_VALUE.fullmatch(invalid) is not None
 
@@ -115,11 +134,12 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
 def _decode_within_limits(decode: Callable[[str], Any], text: str) -> Any:
     """Return what a method of the decoder returns for a text.
 
-    Raises `UnfitError` if a value is too deep or too large for other programs.
+    Raises `UnfitError` for JSON that is too deep or too large for other programs, and
+    `JSONDecodeError` for text that is no JSON.
     """
     try:
         value = decode(text)
-    except (json.JSONDecodeError, UnfitError):
+    except (json.JSONDecodeError, UnfitError):  # both are also a `ValueError`
         raise
     except RecursionError:
         raise UnfitError(_TOO_DEEP) from None
@@ -131,7 +151,10 @@ def _decode_within_limits(decode: Callable[[str], Any], text: str) -> Any:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Return whether lists and objects are nested deeper than `MAX_DEPTH`; does not recurse."""
+    """Return whether lists and objects are nested deeper than `MAX_DEPTH`; does not recurse.
+
+    Each round replaces the values of one level by those within them.
+    """
     level = [value]
     for _ in range(MAX_DEPTH):
         next_level: list[Any] = []
@@ -145,25 +168,27 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def code_blocks(text: str) -> list[str]:
-    """Return the non-empty fenced blocks without indentation.
+    """Return the texts of the fenced blocks, without fences and the indentation of the fences.
 
-    A block that is not closed ends with the text.
+    Blank blocks are left out. A block that is not closed ends with the text.
     """
     blocks: list[str] = []
+    # `_take_block` takes lines from the same iterator, so the loop continues behind the block
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     for line in lines:
         lead = _LEAD.match(line)
         lead_width = lead.end() if lead else 0
         fence = opening_fence(line[lead_width:])
-        if fence is not None:  # the loop continues behind the block
+        if fence is not None:
             blocks.append("\n".join(_take_block(fence, lines, lead_width)))
     return [block for block in blocks if block.strip()]
 
 
 def _take_block(fence: Fence, lines: Iterator[str], lead_width: int) -> list[str]:
-    """Take the lines of a block from `lines`, and its closing fence, if there is one.
+    """Take the lines of a block and its closing fence from `lines`; return those of the block.
 
-    Of each line, at most `lead_width` blanks are removed: so far its opening fence is indented.
+    Without a closing fence, all lines are taken. Of each line, at most `lead_width` blanks are
+    removed, which is the width of the indentation and list marker before the opening fence.
     """
     code: list[str] = []
     for line in lines:
@@ -174,12 +199,16 @@ def _take_block(fence: Fence, lines: Iterator[str], lead_width: int) -> list[str
 
     # the answer was cut short; its last line may be the first marks of the closing fence
     last_line = code[-1].strip() if code else ""
+    # an empty last line stays: with it, the block ends with a line break
     is_cut_fence = bool(code and code[-1]) and not last_line.strip(fence.marks[0])
     return code[:-1] if is_cut_fence else code
 
 
 def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; raises `UnfitError` if it has a name twice."""
+    """Return the names and values of a JSON object as a dict.
+
+    Raises `UnfitError` if a name is there more than once.
+    """
     json_object = dict(pairs)
     if len(json_object) < len(pairs):
         [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
@@ -189,11 +218,15 @@ def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
+    """Raise `UnfitError` for `NaN` and `Infinity`, which Python would read."""
     raise UnfitError(f"{name} in it is not JSON")
 
 
 def _finite_float(digits: str) -> float:
-    """Return a number of JSON; raises `UnfitError` where Python's float would be infinite."""
+    """Return a number with a decimal point or exponent.
+
+    Raises `UnfitError` if it is too large for a float, which would then be infinite.
+    """
     value = float(digits)
     if not math.isfinite(value):
         raise UnfitError(_TOO_LARGE)
