@@ -1,4 +1,8 @@
-"""Reading and checking of `config.toml`."""
+"""Reading and checking of `config.toml`.
+
+`read_config` returns the valid values of the file, and a `Problem` for each wrong value. What is
+valid comes from the sections and rows of `sections.py`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from lmchat.files import read_plain
 from lmchat.text import closest_word
 
 KeyPath = tuple[str | int, ...]
-"""Place of a value in a file: names of tables and keys, numbers from 0 for arrays of tables.
+"""Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
 
 `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 """
@@ -37,7 +41,10 @@ _SUBTABLES = {
     "": ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT))),
     "tools": ("approval",),
 }
-"""Tables below a section that have a section of their own, or names chosen by the user."""
+"""Names within a section, by the name of the section, that are tables and no keys of it.
+
+These tables are checked as sections of their own, or their keys have names chosen by the user.
+"""
 _KEY_ROW = Row("keys", Annotated[str, Meta()])  # each value of `[keys]` is a string
 # ending of a message of the TOML parser: " (at line 3, column 7)" or " (at end of document)"
 _TOML_POSITION = r" \(at (?:line (\d+), column \d+|end of document)\)$"
@@ -48,9 +55,9 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     source: str  # file, environment variable or flag
     reason: str
-    key: str = ""  # full name of the key; empty if the file cannot be read
+    key: str = ""  # full name of the key; empty if the problem is not about one key
     line: int | None = None  # counted from 1
-    suggestion: str = ""
+    suggestion: str = ""  # a known name that is similar to an unknown one
 
     @property
     def sentence(self) -> str:
@@ -62,17 +69,26 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
-    """Valid values of a configuration file, and its problems."""
+    """Valid values of a configuration file, and its problems.
+
+    `values` has an entry for each of `SECTIONS`, with the values by key; top-level keys are under
+    the name "". `keys` and `tools.approval` are such tables too. `endpoints` and `mcp` are lists of
+    tables; `profiles` and `prompts` are tables by name.
+    """
 
     text: str = ""
-    values: Values = field(default_factory=dict)  # by table; top-level keys under an empty name
+    values: Values = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     exists: bool = True
 
 
 def read_config(path: Path, *, is_required: bool) -> ConfigFile:
-    """Read and check a file; a missing one is a problem only if it `is_required`."""
+    """Read and check a file; a missing one is a problem only if it `is_required`.
+
+    A file that cannot be read or parsed has no values, and one problem.
+    """
     try:
+        # a file that the user names may be a pipe
         data = read_plain(path, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
         if is_required:
@@ -84,7 +100,10 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
 
 
 def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
-    """Return the valid values of a file's content, and its problems."""
+    """Return the valid values of a file's content and its problems.
+
+    If the content is not UTF-8 or no TOML, there are no values and one problem.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,7 +112,7 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
 
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
-    last_line = text.rstrip().count("\n") + 1
+    last_line = text.rstrip().count("\n") + 1  # for errors at the end, which have no line number
     try:
         tables = tomllib.loads(text)
     except RecursionError:
@@ -101,6 +120,7 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
     except tomllib.TOMLDecodeError as error:
         position = re.search(_TOML_POSITION, str(error))
         line = int(position[1]) if position and position[1] else last_line
+        # the parser begins its message with a capital; here it follows a colon
         reason = re.sub(_TOML_POSITION, "", str(error))
         return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
@@ -110,12 +130,16 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
 
 
 def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
-    """Return a file without values, with the problem of the whole file."""
+    """Return a file without values, whose only problem is about the file as a whole."""
     return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
 
 
 class _FileCheck:
-    """Check of a file's tables; its methods return the valid values and add to `problems`."""
+    """Check of the tables of a file.
+
+    Each method that checks something returns the valid values, and adds what is wrong to
+    `problems`.
+    """
 
     def __init__(self, source: str, text: str) -> None:
         self.problems: list[Problem] = []
@@ -125,7 +149,7 @@ class _FileCheck:
     def check_file(self, file: Values) -> Values:
         """Return the valid values of a parsed file by table, as `ConfigFile.values` holds them."""
         values: Values = {"": self._check_section(TOP, file, ())}
-        for section in SECTIONS[1:]:
+        for section in SECTIONS[1:]:  # the first one is `TOP`
             table = file.get(section.name, {})
             values[section.name] = self._check_section(section, table, (section.name,))
 
@@ -139,7 +163,7 @@ class _FileCheck:
         return values
 
     def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
-        """Add what is wrong with the value at a place; the line is searched in the file."""
+        """Add a problem of the value at a place, with the line of that place in the file."""
         problem = Problem(
             source=self._source,
             line=line_of(self._text, key_path),
@@ -150,9 +174,10 @@ class _FileCheck:
         self.problems.append(problem)
 
     def _check_section(self, section: Section, table: object, key_path: KeyPath) -> Values:
-        """Check a table of fixed keys; return {} where a required key is missing or wrong.
+        """Return the valid values of a table of fixed keys, by key.
 
-        `key_path` is the place of the table, whose value may have any type.
+        Each unknown, wrong or missing key is a problem. Return {} if `table` is no table, or a
+        required key is missing or wrong. `key_path` is the place of the table.
         """
         if not isinstance(table, dict):
             self._add_problem(key_path, f"must be a table: write [{section.name}]")
@@ -178,7 +203,11 @@ class _FileCheck:
         return values if has_required else {}
 
     def _normalize_value(self, row: Row, value: Any, key_path: KeyPath) -> object:
-        """Return a valid value in the form that the settings need; a table is checked first."""
+        """Return a valid value in the form that the settings need.
+
+        Of a table of timeouts, the valid values are returned. A secret loses the blanks around it,
+        and a list becomes a tuple. Other values stay as they are.
+        """
         if row.type is TimeoutSettings:
             return self._check_section(TIMEOUTS, value, key_path)
         if row.is_secret:
@@ -186,7 +215,10 @@ class _FileCheck:
         return tuple(value) if row.is_list else value
 
     def _check_named_values(self, table: object, key_path: KeyPath, row: Row) -> Values:
-        """Check a table whose keys have any name; each value is as `row` says."""
+        """Return the valid values of a table whose keys have any name; `row` is for all of them.
+
+        Return {} if `table` is no table.
+        """
         if not isinstance(table, dict):
             self._add_problem(key_path, f"must be a table: write [{key_of(key_path)}]")
             return {}
@@ -199,7 +231,10 @@ class _FileCheck:
         return values
 
     def _check_named_tables(self, section: Section, file: Values) -> Values:
-        """Check tables whose names are chosen by the user, as `[profiles.NAME]`."""
+        """Return the valid values of each `[SECTION.NAME]`, by the name that the user chose.
+
+        A table that cannot be used has {} as its values.
+        """
         tables = file.get(section.name, {})
         if not isinstance(tables, dict):
             self._add_problem((section.name,), f"must be tables: write [{section.name}.NAME]")
@@ -210,7 +245,7 @@ class _FileCheck:
         }
 
     def _check_array(self, section: Section, file: Values) -> dict[int, Values]:
-        """Check an array of tables; return the valid ones by their number, counted from 0."""
+        """Return the valid values of each `[[SECTION]]` that can be used, by its number from 0."""
         tables = file.get(section.name, [])
         if not isinstance(tables, list):
             reason = f"must be tables: write [[{section.name}]] above each server"
@@ -219,12 +254,15 @@ class _FileCheck:
         valid: dict[int, Values] = {}
         for number, table in enumerate(tables):
             values = self._check_section(section, table, (section.name, number))
-            if values:
+            if values:  # empty where a required key is missing
                 valid[number] = values
         return valid
 
     def _check_tool_servers(self, file: Values) -> list[Values]:
-        """Check `[[mcp]]`: each has a name of its own, and either a command or an address."""
+        """Return the valid tables of `[[mcp]]`, in order.
+
+        Each needs a name of its own, without `/`, and either a command or an address.
+        """
         valid: dict[str, Values] = {}
         for number, values in self._check_array(MCP, file).items():
             name = values["name"]
@@ -233,7 +271,7 @@ class _FileCheck:
             if name in (*valid, FUNCTIONS):
                 reason = f'"{name}" is taken by another server or by tools.py; choose another name'
                 self._add_problem(("mcp", number, "name"), reason)
-            elif "/" in name:
+            elif "/" in name:  # a key of `[tools.approval]` is `SERVER/TOOL`
                 self._add_problem(("mcp", number, "name"), 'must not contain "/"')
             elif has_command == has_address:
                 self._add_problem(("mcp", number), "needs command or url, but not both")
@@ -242,7 +280,7 @@ class _FileCheck:
         return list(valid.values())
 
     def _check_presets(self, file: Values) -> Values:
-        """Check `[prompts.NAME]`: each has a text, and a name that can be typed as one word."""
+        """Return the valid `[prompts.NAME]` by name; a name must be one word, to be typed."""
         valid: Values = {}
         for name, values in self._check_named_tables(PROMPT, file).items():
             is_one_word = name.split() == [name]
@@ -253,12 +291,13 @@ class _FileCheck:
         return valid
 
     def _check_approvals(self, file: Values, mcp_names: list[str]) -> Values:
-        """Check `[tools.approval]`: each key begins with the name of a configured server.
+        """Return the valid approvals of `[tools.approval]`, by `SERVER` or `SERVER/TOOL`.
 
-        An approval for another server is a problem, but stays among the values.
+        An approval for a server that is not configured is a problem, but is returned too.
         """
         key_path = ("tools", "approval")
         tools = file.get("tools")
+        # a `tools` that is no table was reported as a section
         table = tools.get("approval", {}) if isinstance(tools, dict) else {}
         approvals = self._check_named_values(table, key_path, TOOLS.rows["approve"])
         servers = (FUNCTIONS, *mcp_names)
@@ -271,7 +310,7 @@ class _FileCheck:
 
 
 def key_of(key_path: KeyPath) -> str:
-    """Return the full name of a key, such as `endpoints[1].url`; tables are counted from 1."""
+    """Return the full name of a key, such as `endpoints[1].url`; arrays are counted from 1."""
     full_name = ""
     for step in key_path:
         full_name += f"[{step + 1}]" if isinstance(step, int) else f".{step}"
@@ -279,10 +318,11 @@ def key_of(key_path: KeyPath) -> str:
 
 
 def line_of(text: str, key_path: KeyPath) -> int | None:
-    """Return the line of a key, or of the table it should be in, counted from 1; None without one.
+    """Return the line of a key, counted from 1; for a missing key, the line of its table.
 
-    The parser reports no lines. So bisection searches the first line after which the beginning of
-    the text has the value: it is missing up to that line and present from there on.
+    If the table is missing too, it is the line of the table around that, or None without one. The
+    parser reports no lines. So bisection searches the first line after which the beginning of the
+    text has the value: the value is missing up to that line and present from there on.
     """
     lines = text.split("\n")
     for depth in range(len(key_path), 0, -1):
@@ -294,15 +334,16 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
 
 
 class _ValueSearch(Struct, frozen=True):
-    """Search for the line of a value in a valid file."""
+    """Search for the line of a value in a file that is valid TOML."""
 
     lines: list[str]
     key_path: KeyPath
 
     def is_present_after(self, index: int) -> bool:
-        """Whether the lines up to this index, counted from 0, hold the value.
+        """Return whether the lines up to this index, counted from 0, hold the value.
 
-        A statement that begins there may need more lines, which are added until all is valid.
+        The last statement of these lines may continue on the next ones. So lines are added until
+        all of them together are valid TOML.
         """
         import tomllib  # noqa: PLC0415 - needed for a file with a problem only
 
@@ -315,11 +356,11 @@ class _ValueSearch(Struct, frozen=True):
         return False
 
     def _is_in(self, tables: Values) -> bool:
-        """Whether the tables of a file hold the value."""
+        """Return whether the tables of a file hold the value."""
         value: Any = tables
         try:
             for step in self.key_path:
                 value = value[step]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError):  # `TypeError`: a value has nothing within it
             return False
         return True

@@ -28,7 +28,10 @@ _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
 
 
 def example_text() -> str:
-    """Return the text of the example file: a block of lines for each table."""
+    """Return the text of the example file: a block of lines for each table.
+
+    Tables that appear once show the default values; `section.settings()` has them.
+    """
     blocks = [_HEAD]
     for section in SECTIONS:
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
@@ -37,7 +40,8 @@ def example_text() -> str:
     approvals = '# "files/read_text" = "always"\n# python = "always"\n'
     blocks.append(f"# {APPROVAL_HELP}\n[tools.approval]\n{approvals}")
 
-    # two servers: one that is started by a command, one at an address
+    # two servers: one that is started by a command, one at an address; the keys for the address
+    # are the last two of the table
     *rows_of_command, url, headers = MCP.rows.values()
     blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], rows_of_command))
     blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
@@ -54,7 +58,7 @@ def example_text() -> str:
 
 
 def toml_value(value: object) -> str:
-    """Return a value as TOML, on one line; strings and numbers look as in JSON."""
+    """Return a value as TOML on one line; TOML writes strings and numbers as JSON does."""
     if isinstance(value, dict):
         pairs = ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {pairs} }}"
@@ -66,16 +70,17 @@ def toml_value(value: object) -> str:
 def _block(head: list[str], rows: Iterable[Row], defaults: object = None) -> str:
     """Return the lines of a table: its head and a line for each key.
 
-    `defaults` has a field for each key that has a default.
+    `defaults` is an object with the default of each key as a field; None: no key has a default.
     """
     lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
     return "\n".join([*head, *lines]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:
-    """Return the line of a key: its default, or an example where it has none, and its help.
+    """Return the line of a key: its value, and its help as a comment.
 
-    Where both are too long for one line, the help is a line above it.
+    The value is the default of the key, or an example if the default is empty. If value and help
+    are too long for one line, the help is a line above.
     """
     is_unset = default in (None, "", ())
     value = row.example if is_unset and row.example is not None else default

@@ -1,4 +1,4 @@
-"""Merging of flags, environment, file and defaults, with origins and problems."""
+"""Merging of flags, profile, environment, file and defaults, with origins and problems."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
-"""Environment variables and their keys; for one key the first that is set wins."""
+"""Environment variables and their keys; for one key, the first that has a valid value counts."""
 
 
 class Flags(Struct, frozen=True, kw_only=True):
-    """Values of the command line; None where it says nothing."""
+    """Values of the command line; None: the flag was not given."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -49,10 +49,10 @@ class Loaded(Secret, frozen=True, kw_only=True):
     text: str = ""
     has_file: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
-    """By full key; other keys have their default."""
+    """Source of a value by its full key, as `file (config.toml)`; other keys have their default."""
     problems: tuple[Problem, ...] = ()
     key_endpoint: str = ""
-    """Address that is set in the same place as `api_key`: the file or the environment."""
+    """Address that is set in the same place as `api_key`, which is the file or the environment."""
 
     def require_valid(self) -> Loaded:
         """Return itself; raises `ConfigError` with the first problem."""
@@ -83,9 +83,10 @@ def load(
     *,
     is_required: bool = False,
 ) -> Loaded:
-    """Merge the file with environment and flags; `is_required`: a missing file is a problem.
+    """Merge the values of the file, the environment, a profile and flags; later ones win.
 
-    Wrong values are left out and described in `problems`.
+    Wrong values are left out and described in `problems`. A missing file is a problem only if
+    `is_required`.
     """
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)
@@ -103,6 +104,7 @@ def load(
         *_from_profile(flags.profile, file.values.get("profiles", {}), problems),
         *_from_flags(flags, problems),
     ]
+    # before the loop, which puts the address of a flag into the same table
     key_endpoint = _endpoint_beside_key(environment, tables[""])
     for override in overrides:
         section_name, _, name = override.key.rpartition(".")
@@ -123,9 +125,10 @@ def load(
 
 
 def _endpoint_beside_key(environment: Sequence[_Override], top_table: Values) -> str:
-    """Return the address that is set in the same place as `api_key`; empty without one.
+    """Return the address that is set in the same place as `api_key`; "" without one.
 
-    The place is the environment or the file. A key from there is not for another address.
+    The place is the environment if it sets the key, else the file. A key that is set in one place
+    must not be sent to an address from the other.
     """
     environment_values = {override.key: override.value for override in environment}
     source = environment_values if "api_key" in environment_values else top_table
@@ -133,7 +136,7 @@ def _endpoint_beside_key(environment: Sequence[_Override], top_table: Values) ->
 
 
 def _add_allowed_hosts(hosts: tuple[str, ...], top_table: Values, origins: dict[str, str]) -> None:
-    """Add the hosts of flags to those of the file, and the flag to their origin."""
+    """Add the hosts of flags to those of the file, and name the flag in their origin too."""
     top_table["allowed_hosts"] = (*top_table.get("allowed_hosts", ()), *hosts)
     origin = "flag (--allow-host)"
     if "allowed_hosts" in origins:
@@ -142,10 +145,14 @@ def _add_allowed_hosts(hosts: tuple[str, ...], top_table: Values, origins: dict[
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
-    """Yield the settings of variables, and add to `problems`; empty variables count as unset."""
+    """Yield the values of environment variables as overrides; add a problem for a wrong one.
+
+    Empty variables count as unset.
+    """
     set_keys: set[str] = set()
     for variable, key in VARIABLES:
         text = environ.get(variable, "")
+        # the key may be set by an earlier variable
         if not text.strip() or key in set_keys:
             continue
         row = _row_of(key)
@@ -166,12 +173,12 @@ def _row_of(key: str) -> Row:
 
 
 def _value_from_text(row: Row, text: str) -> object:
-    """Return the value of a variable for a key.
+    """Return the text of a variable as a value for a key: as a number if the key needs one.
 
-    Text that should be a number and is none is returned as it is: `Row.fault` then refuses it.
+    Text that is no number is returned as text: `Row.fault` then refuses it.
     """
     if row.name == "system_prompt":
-        return text  # its blanks belong to it
+        return text  # blanks at its beginning or end may be intended
     if row.type in (int, float):
         with suppress(ValueError):
             return row.type(text)
@@ -181,21 +188,27 @@ def _value_from_text(row: Row, text: str) -> object:
 def _from_profile(
     name: str | None, profiles: Values, problems: list[Problem]
 ) -> Iterator[_Override]:
-    """Yield the settings of the profile that a flag names; add a problem if it is unknown."""
+    """Yield the values of the profile that a flag names, as overrides.
+
+    Yield nothing without a name. For an unknown one, add a problem.
+    """
     if name is None:
         return
     if name not in profiles:
         problems.append(_unknown_profile(name, profiles))
         return
     for key, value in profiles[name].items():
-        # an empty text means unset, except for the system prompt: there is none then
+        # an empty text means unset; but an empty system prompt means that there is none
         if value != "" or key == "system_prompt":
             full_key = "model" if key == "model" else f"chat.{key}"
             yield _Override(key=full_key, value=value, origin=f"profile {name}")
 
 
 def _unknown_profile(name: str, profiles: Values) -> Problem:
-    """Return the problem, with a similar profile, or else all profiles that there are."""
+    """Return the problem of an unknown profile.
+
+    It suggests a similar name, else it lists all profiles, else it says how to add one.
+    """
     suggestion = closest_word(name, tuple(profiles))
     reason = "unknown profile"
     if not suggestion and profiles:
@@ -206,7 +219,10 @@ def _unknown_profile(name: str, profiles: Values) -> Problem:
 
 
 def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
-    """Yield the settings of flags, except the allowed hosts, which are added to the file's."""
+    """Yield the values of flags as overrides, without the allowed hosts.
+
+    A blank `--endpoint` is a problem, but overrides the file too.
+    """
     if flags.endpoint is not None and not flags.endpoint.strip():
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
     options = {
@@ -223,8 +239,8 @@ def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
 def _build_settings(tables: Values, file: Values) -> Settings:
     """Return all settings.
 
-    `tables` are the merged tables of `SECTIONS`. The other tables are only in the file: flags and
-    environment have nothing to merge with them.
+    `tables` are the merged tables of `SECTIONS`. The other tables are taken from `file`, the values
+    of the file: flags and environment have none of them.
     """
     sections: Values = {
         section.name: section.settings(**tables[section.name]) for section in SECTIONS[1:]
@@ -244,9 +260,9 @@ def _build_settings(tables: Values, file: Values) -> Settings:
 
 
 def _with_all_timeouts(endpoint: Values, timeouts: Values) -> Values:
-    """Return the values of a server with timeouts; those that it does not set are of all servers.
+    """Return the values of a server; timeouts that it does not set are those of all servers.
 
-    A server without timeouts of its own stays as it is: `timeouts` holds for it.
+    `timeouts` are the values for all servers. A server that sets no timeout is returned unchanged.
     """
     if "timeouts" not in endpoint:
         return endpoint

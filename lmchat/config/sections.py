@@ -1,4 +1,7 @@
-"""Tables of the configuration file and their keys, derived from the annotations of the settings."""
+"""Tables of the configuration file and their keys, derived from the annotations of the settings.
+
+A `Section` is a table, and a `Row` one key of it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ TYPE_WORDS = {
     TimeoutSettings: "a table like [timeouts]",
     Mapping[str, str]: 'a table of strings, for example { NAME = "value" }',
 }
-"""Types of settings in messages."""
+"""Words for the types of settings, for messages."""
 KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
 APPROVAL_HELP = (
     "Whether the tools of a server run, or one of them; `python` is the server of tools.py."
@@ -49,6 +52,7 @@ class Row(Struct, frozen=True):
 
     @property
     def _declared_type(self) -> Any:
+        """Type of the annotation without its `Meta`."""
         declared_type, _ = get_args(self.annotation)
         return declared_type
 
@@ -61,18 +65,22 @@ class Row(Struct, frozen=True):
 
     @property
     def is_list(self) -> bool:
+        """Whether the key takes a list; settings hold lists as tuples."""
         return get_origin(self._declared_type) is tuple
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The only values, or the only items of a list; an empty text means unset."""
+        """The only valid values, or the only valid items of a list; empty: any are valid.
+
+        Among them, "" means unset.
+        """
         declared = self._declared_type
         item = get_args(declared)[0] if self.is_list else declared
         return get_args(item) if get_origin(item) is Literal else ()
 
     @property
     def type(self) -> Any:
-        """One of `TYPE_WORDS`: the type without limits."""
+        """One of the types of `TYPE_WORDS`: choices count as `str`, and so do items of lists."""
         if self.is_list:
             return tuple[str, ...]
         return str if self.choices else self._declared_type
@@ -83,23 +91,27 @@ class Row(Struct, frozen=True):
 
     @property
     def example(self) -> Any:
+        """Value for the example file where the key has no default; None without one."""
         return self.meta.examples[0] if self.meta.examples else None
 
     @property
     def is_secret(self) -> bool:
+        """Whether the value is an API key."""
         return self.meta.extra == SECRET
 
     @property
     def limits(self) -> str:
-        """Words for what a value of the right type must be; empty without limits."""
+        """Words for what a value of the right type must be; "" if any is valid."""
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices if choice)
+        # every number that has a smallest value has a largest one too
         return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
 
     def fault(self, value: Any) -> str:
-        """Return what is wrong with a value, or "" if it is valid.
+        """Return what is wrong with a value, as words that follow the name of the key.
 
-        Of a table of timeouts only the type is checked: its keys have rows of their own.
+        Return "" if it is valid. Of a table of timeouts only the type is checked: its keys have
+        rows of their own.
         """
         if self.type is TimeoutSettings:
             return "" if isinstance(value, dict) else self._type_fault
@@ -109,18 +121,20 @@ class Row(Struct, frozen=True):
             return _api_key_fault(value)
         if _fits(value, self.annotation):
             return ""
-        if self.is_list:
+        if self.is_list:  # it has the right type, so an item is not among the choices
             unknown_items = [item for item in value if item not in self.choices]
             return f'"{unknown_items[0]}" is not {self.limits}'
+        # the only limit of a text without choices is `min_length`
         return f"must be {self.limits}" if self.limits else "must not be empty"
 
     @property
     def _type_fault(self) -> str:
+        """Words for a value of a wrong type."""
         return f"must be {TYPE_WORDS[self.type]}"
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """One table of the file."""
+    """One table of the file; `settings` is the struct that holds its values."""
 
     name: str  # empty for top-level keys
     help: str
@@ -132,18 +146,18 @@ class Section(Struct, frozen=True, kw_only=True):
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """Rows by name."""
+        """Rows by the names of their keys."""
         return _rows(self.settings)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Names of the keys without which the table cannot be used."""
+        """Names of the keys without which the table cannot be used: those with a `min_length`."""
         return tuple(name for name, row in self.rows.items() if row.meta.min_length)
 
 
 @cache
 def _rows(settings: type[Struct]) -> Mapping[str, Row]:
-    """Return a row for each annotated field; the other fields are tables of their own."""
+    """Return a row for each annotated field of a struct; its other fields are other tables."""
     rows: dict[str, Row] = {}
     for name, hint in get_type_hints(settings, include_extras=True).items():
         # the annotation is the whole hint, or the first type of `Annotated[…] | None`
@@ -154,7 +168,10 @@ def _rows(settings: type[Struct]) -> Mapping[str, Row]:
 
 
 def _fits(value: object, annotation: Any) -> bool:
-    """Return whether a value has a type and is within its limits; infinite numbers never do."""
+    """Return whether a value has an annotated type and is within its limits.
+
+    Infinite numbers and NaN, which TOML can write, are never valid.
+    """
     try:
         converted = convert(value, annotation)
     except ValidationError:
@@ -163,7 +180,7 @@ def _fits(value: object, annotation: Any) -> bool:
 
 
 def _api_key_fault(api_key: str) -> str:
-    """Return why an API key cannot be sent, without quoting it, or "" if it can."""
+    """Return why an API key cannot be sent, without a quote of it; "" if it can be sent."""
     try:
         header_value(api_key)
     except ValueError as error:

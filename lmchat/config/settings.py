@@ -36,16 +36,17 @@ class Approval(StrEnum):
 
 
 def setting(description: str, *, example: object = None, **limits: Any) -> Meta:
-    """Return the help and limits of a setting for its annotation.
+    """Return the help and limits of a setting, for its annotation.
 
-    `example` is shown in the example file where the setting has no default.
+    `example` is shown in the example file where the setting has no default. `limits` are further
+    arguments of `Meta`.
     """
     examples = None if example is None else [example]
     return Meta(description=description, examples=examples, **limits)
 
 
 class Secret(Struct, frozen=True, kw_only=True):
-    """Values that may hold a key, which is left out wherever they are printed."""
+    """Values that may hold an API key: printed, they show only the name of their class."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -130,7 +131,11 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:
-        """Return the settings, with those that the profile sets in place of the own ones."""
+        """Return these settings with the values that a profile sets in place of their own.
+
+        A profile does not set what is None there, or an effort that is empty. Its model is no
+        setting of the chat.
+        """
         changes: dict[str, Any] = {}
         for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop"):
             value = getattr(profile, name)
