@@ -101,7 +101,7 @@ class Row(Struct, frozen=True):
 
     @property
     def limits(self) -> str:
-        """Words for what a value of the right type must be; "" if any is valid."""
+        """Words for what a value of the right type must be; "" without choices or a range."""
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices if choice)
         # every number that has a smallest value has a largest one too

@@ -1,7 +1,7 @@
 """Attached files in the text of prompts and drafts.
 
-In a prompt, a text file is its name and size on a line, and its content in a code fence. In
-a draft or a queued prompt, any file is one line of JSON behind a mark.
+In a prompt, a text file is its head (a line with its name and size), and its content in a code
+fence. In a draft or a queued prompt, any file is one line: a mark, and a `FilePart` as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEAD = r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):"
 _MAX_HEAD_CHARS = 330  # more than the pattern can match
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 _FILE_MARK = "\x10"
-"""Data link escape: begins the line of an attached file. What is typed cannot hold it."""
+"""Data link escape, which begins the line of an attached file. It cannot be typed."""
 _FILE_LINE = f'{_FILE_MARK}["file",'
 _DIGEST = "[0-9a-f]{64}"
 
@@ -33,31 +33,34 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
 
     name: str
     size_bytes: int
-    source: str  # all its lines in the prompt, with the head and the fences
+    source: str  # its lines in the prompt: the head, the fences and the content
     text: str  # content of the file
 
 
 def fence_for(text: str) -> str:
-    """Return backticks for a fence around a text: more than any fence in it has."""
+    """Return backticks for a fence around a text: at least three, and more than in its fences."""
     longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=_MIN_TICKS - 1)
     return "`" * (longest + 1)
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a text file as part of a prompt; `split_files` reads it back."""
+    """Return a text file as part of a prompt, which `split_files` finds again.
+
+    Blanks and empty lines at the end of the file are left out.
+    """
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def file_line(part: FilePart) -> str:
-    """Return the line that represents an attached file in a draft or a queued prompt."""
+    """Return the line that represents an attached file in a draft, with its line end."""
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
-    """Return text from outside, as of an editor, with lines of attached files as plain text.
+    """Return text from outside, such as an editor's, in which no line represents a file.
 
-    Such a line loses its mark, except `allowed_lines`.
+    The mark is removed from all lines except `allowed_lines`: those of files that are attached.
     """
     if _FILE_MARK not in text:
         return text
@@ -68,12 +71,15 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
-    """Return the typed text of a draft, and its attached files by their lines."""
+    """Return the typed text of a draft, and its attached files by their lines.
+
+    The lines of files are not part of the typed text. As keys, they have no line end.
+    """
     if _FILE_LINE not in draft:
         return draft, {}
     files: dict[str, FilePart] = {}
     typed_lines: list[str] = []
-    for line_with_end in re.split(r"(?<=\n)", draft):
+    for line_with_end in re.split(r"(?<=\n)", draft):  # splits behind each line end
         line = line_with_end.removesuffix("\n")
         file = files.get(line) or _file_in_line(line)
         if file is None:
@@ -84,7 +90,10 @@ def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
 
 
 def _file_in_line(line: str) -> FilePart | None:
-    """Return the attached file that a line of a draft represents, if any."""
+    """Return the attached file that a line of a draft represents; None for any other line.
+
+    A line whose JSON is no `FilePart` with a valid digest represents no file.
+    """
     if not (line.startswith(_FILE_LINE) and line.endswith("]")):
         return None
     try:
@@ -95,12 +104,18 @@ def _file_in_line(line: str) -> FilePart | None:
 
 
 def may_hold_files(prompt: str) -> bool:
-    """Whether a prompt seems to hold files: a fast check before `split_files`."""
+    """Return whether a prompt seems to hold files: a fast check before `split_files`.
+
+    A prompt with more than `_MAX_FILES` heads counts as text: reading them would take too long.
+    """
     return 0 < prompt.count(_HEAD_END) <= _MAX_FILES
 
 
 def split_files(prompt: str) -> list[str | AttachedFile]:
-    """Return the typed texts and the files of a prompt in order."""
+    """Return the typed texts and the files of a prompt, in order.
+
+    A prompt without files is one typed text. Empty texts between files are left out.
+    """
     if not may_hold_files(prompt):
         return [prompt]
     closing_fences = _closing_fences(prompt)
@@ -109,6 +124,7 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
     head_end = prompt.find(_HEAD_END)
     while head_end >= 0:
         head_start = prompt.rfind("\n", 0, head_end) + 1
+        # no head: a part of the file before it, or a line that is too long for the pattern
         may_be_head = unread_from <= head_start and head_end - head_start < _MAX_HEAD_CHARS
         file = _file_at(prompt, head_start, closing_fences) if may_be_head else None
         if file is not None:
@@ -125,7 +141,10 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
 
 
 def _closing_fences(prompt: str) -> Mapping[str, list[int]]:
-    """Return the offsets of all lines that hold only backticks, in order, by these backticks."""
+    """Return the offsets of the lines that may close a fence, by the backticks of the line.
+
+    Such a line holds only backticks, at least three. The offsets are in ascending order.
+    """
     offsets: defaultdict[str, list[int]] = defaultdict(list)
     offset = 0
     for line in prompt.split("\n"):
@@ -139,10 +158,10 @@ def _closing_fences(prompt: str) -> Mapping[str, list[int]]:
 def _file_at(
     prompt: str, head_start: int, closing_fences: Mapping[str, list[int]]
 ) -> AttachedFile | None:
-    """Return the file whose head begins at an offset, if there is one.
+    """Return the file whose head begins at an offset; None if one of its parts is missing.
 
-    It has four parts: the head, a line of backticks and a language, the text, and a line of the
-    same backticks.
+    Its parts are the head, a line of backticks and a language, the text, and the first line after
+    it of the same backticks.
     """
     head_end = prompt.find("\n", head_start)
     head = re.fullmatch(_HEAD, prompt[head_start:head_end])
@@ -156,12 +175,13 @@ def _file_at(
     closing_offsets = closing_fences.get(marks, [])
     text_start = fence_end + 1
     index = bisect_left(closing_offsets, text_start)
+    # a backtick behind the language makes the line inline code
     if "`" in language or index == len(closing_offsets):
         return None
 
     text_end = closing_offsets[index]
     next_line = prompt.find("\n", text_end) + 1
-    source_end = next_line or len(prompt)  # 0: the prompt ends with the fence
+    source_end = next_line or len(prompt)  # 0: the prompt ends with the closing fence
     return AttachedFile(
         name=head["name"],
         size_bytes=int(head["size"]),

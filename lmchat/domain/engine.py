@@ -1,4 +1,4 @@
-"""The built-in engine: its state, its model files and its demo model."""
+"""The built-in engine: its state, its model files, its demo model and the download of that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 
 
 class EngineState(Enum):
-    """State of the child process."""
+    """State of the engine's child process."""
 
     OFF = "off"
     LOADING = "loading"
@@ -25,16 +25,16 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
     path: Path
     name: str  # unique among the listed files
-    size_bytes: int
+    size_bytes: int  # of all its files
     source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
     quantization: str = ""
     architecture: str = ""
     context_max: int | None = None
-    parts: int = 1
-    is_demo: bool = False
+    parts: int = 1  # number of its files
+    is_demo: bool = False  # whether it is the model that lmchat can download
 
     def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
-        """Return the model as the built-in engine serves it at an address."""
+        """Return the model as a server lists it, for the built-in engine at an address."""
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,
@@ -48,7 +48,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 
 class DemoOffer(Struct, frozen=True, kw_only=True):
-    """A model that can be downloaded."""
+    """The demo model, which can be downloaded to `folder`."""
 
     name: str
     licence: str
@@ -64,4 +64,5 @@ class FetchProgress(Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float:
+        """Share that is done, from 0 to 1; 0 while the total is not known."""
         return min(self.done_bytes / self.total_bytes, 1.0) if self.total_bytes else 0.0

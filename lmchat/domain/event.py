@@ -1,4 +1,7 @@
-"""Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`."""
+"""Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`.
+
+Servers send an answer in pieces of about a token each. A delta is the text of one or more pieces.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
     attempt: int
     """Number of the next attempt, counted from 1."""
     attempts: int
+    """Number of attempts after which the request fails."""
     wait_s: float
+    """Seconds until the next attempt."""
     reason: str
 
 
@@ -27,12 +32,14 @@ class RequestAdapted(Struct, frozen=True, kw_only=True):
     """The request was changed because the server rejected part of it (R-13)."""
 
     note: str
+    """What was changed, for the user."""
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):
     """The server is loading the model."""
 
     fraction: float | None = None
+    """0 to 1; None if the server does not say."""
 
 
 class PromptProgress(Struct, frozen=True, kw_only=True):
@@ -52,59 +59,61 @@ class ModelNamed(Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(Struct, frozen=True, kw_only=True):
-    """More of the answer."""
+    """The next part of the answer."""
 
     text: str
     pieces: int = 1
-    """Number of pieces from the server joined in `text`."""
+    """Number of pieces from the server that are joined in `text`."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
-    """More of the reasoning."""
+    """The next part of the reasoning."""
 
     text: str
     pieces: int = 1
 
 
 class RefusalDelta(Struct, frozen=True, kw_only=True):
-    """More of a refusal to answer."""
+    """The next part of a refusal to answer."""
 
     text: str
     pieces: int = 1
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """The text so far changed its kind, from reasoning to answer or back (R-17)."""
+    """All text so far changed its kind, from answer to reasoning or back (R-17)."""
 
     is_thought: bool = True
     """True: all text so far was reasoning. False: all reasoning so far was text."""
 
 
 class ToolCallDelta(Struct, frozen=True, kw_only=True):
-    """More of a tool call (R-20)."""
+    """The next part of a tool call (R-20)."""
 
     index: int
+    """Number of the call within the answer."""
     call_id: str = ""
     name: str = ""
     arguments: str = ""
+    """Next characters of the arguments, which are JSON when complete."""
 
 
 class LifeSign(Struct, frozen=True, kw_only=True):
-    """The server sent data, but nothing to show yet."""
+    """The server sent data, but no text to show yet."""
 
     is_token: bool = False
-    """Whether it was the first token; it is shown when its kind is known (R-18)."""
+    """Whether the data was a token, whose text is shown when its kind is known (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):
-    """The server has sent nothing for a while; the stream is still open."""
+    """The server has sent nothing for a while; the connection is still open."""
 
     silent_s: float
     """Seconds since the last byte."""
 
 
 class UsageReported(Struct, frozen=True, kw_only=True):
-    """Token counts from the server; None if it did not report them (R-19)."""
+    """Token counts from the server; None for each that it did not report (R-19)."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

@@ -1,4 +1,4 @@
-"""Findings of the doctor."""
+"""Findings of the doctor: each is one row of its report."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Grade(StrEnum):
     NOT_TRIED = "not tried"
 
     @property
-    def label(self) -> str:
+        """Word for people; the value itself is for the JSON form."""
         """Word for people; the value belongs to the JSON form."""
         return "problem" if self is Grade.FAULT else self.value
 
 
 class Group(StrEnum):
-    """Heading of the report of the doctor, in its order."""
+    """Heading in the report of the doctor, in the order of the report."""
 
     SERVERS = "Servers"
     NETWORK = "Network"
@@ -53,7 +53,7 @@ class Finding(Struct, frozen=True):
 
 
 class Subject(Struct, frozen=True):
-    """Subject of a check, which builds the rows about it."""
+    """Subject of a check: its methods build a row about it, with the grade in their name."""
 
     group: Group
     check: str  # name for scripts
@@ -77,5 +77,5 @@ class Subject(Struct, frozen=True):
         *,
         facts: Mapping[str, object] = NO_FACTS,
     ) -> Finding:
-        """Build a row with any grade."""
+        """Build a row with a given grade."""
         return Finding(self.group, self.check, self.name, grade, cause, next_step, facts)

@@ -1,4 +1,4 @@
-"""Tool calls of an imported chat: which are kept, so that nothing of a file can run."""
+"""Tool calls of an imported chat: which of them are kept, so that none of them can run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def as_imported(session: Session) -> Session:
     """Return a session as it is imported: without calls that have no result.
 
     Nothing of a file may run, and such a call would look as if it waited to run. An answer that
-    holds nothing else is dropped; the messages behind it then follow the one before it. Tool
-    messages lose the name of their server: lmchat did not run them.
+    holds nothing else is dropped; the messages that followed it then follow the message before it.
+    Tool messages lose their model and the name of their server: lmchat did not run them.
     """
     messages = session.tree or session.messages
     calls_with_result = _calls_with_result(messages)
     imported_by_id: dict[str, ChatMessage] = {}
-    parents_of_dropped: dict[str | None, str | None] = {}  # parent's id by the dropped one's id
+    parents_of_dropped: dict[str | None, str | None] = {}  # id of the parent, by the dropped id
     for message in messages:  # parents come first
+        # the parent, or the parent of a dropped parent
         parent_id = parents_of_dropped.get(message.parent_id, message.parent_id)
         keys = calls_with_result.get(message.message_id, set())
         imported = _imported_message(message, keys)
@@ -48,12 +49,12 @@ def as_imported(session: Session) -> Session:
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Return whether a tool message was imported: one that lmchat ran names its server."""
+    """Return whether a message is an imported tool message: it names no server, unlike others."""
     return message.role is Role.TOOL and not message.endpoint
 
 
 def count_dropped_calls(before: Session, after: Session) -> int:
-    """Return the number of calls that `as_imported` has dropped."""
+    """Return how many tool calls `as_imported` has dropped between two states of a session."""
     return _count_calls(before) - _count_calls(after)
 
 
@@ -64,7 +65,7 @@ def _count_calls(session: Session) -> int:
 def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> ChatMessage | None:
     """Return a message as it is imported; None for an answer of which nothing is left.
 
-    `calls_with_result` are the keys of those of its calls that are kept.
+    `calls_with_result` has the keys of its calls that have a result: the other calls are dropped.
     """
     if message.role is Role.TOOL:
         return replace(message, model="", endpoint="")
@@ -81,15 +82,17 @@ def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> Chat
 
 
 def _calls_with_result(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
-    """Return the keys of the calls that have a result on any branch, by the id of their answer.
+    """Return the keys of the calls that have a result on any branch, by the id of the answer.
 
-    A result is in a tool message, which follows its answer or another tool message of it.
+    A result is in a tool message. That follows the answer with the call, or another tool message
+    that follows the answer.
     """
     keys_by_answer: defaultdict[str, set[str]] = defaultdict(set)
-    answer_ids: dict[str | None, str | None] = {}  # by the ids of tool messages
+    answer_ids: dict[str | None, str | None] = {}  # id of the answer, by that of a tool message
     for message in messages:
         if message.role is not Role.TOOL:
             continue
+        # the parent is the answer, or a tool message whose answer is known
         answer_id = answer_ids.get(message.parent_id, message.parent_id)
         answer_ids[message.message_id] = answer_id
         if answer_id is not None:
@@ -98,5 +101,8 @@ def _calls_with_result(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]
 
 
 def _call_key(call: ToolCallPart) -> str:
-    """Return a text that tells a call from others of its answer; some programs give no ids."""
+    """Return a text that distinguishes a call from the other calls of an answer.
+
+    Some programs give no ids to calls; then it is made of name and arguments.
+    """
     return call.call_id or f"{call.name} {call.arguments}"

@@ -1,6 +1,7 @@
 """Messages of a chat, their parts, and the figures of an answer.
 
-`gc=False`: these values hold no cycles, so Python's garbage collector need not visit them.
+A message consists of parts: text, reasoning, tool calls, files. `gc=False`: these values hold no
+cycles, so Python's garbage collector need not visit them.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
 
     @property
     def words(self) -> str:
-        """Name, size and pixels, as `cat.png (1.2 MB, 800×600)`."""
+        """Name, size and, of an image, its pixels: `cat.png (1.2 MB, 800×600)`."""
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = size_text(self.size, is_exact=True).replace(GAP, " ")
         return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
@@ -158,9 +159,11 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Rounds of tool calls before this answer."""
 
     def after(self, begun: Receipt | None) -> Receipt:
-        """Return the figures together with those of the answer that this one continues.
+        """Return the figures of an answer in two parts, of which this is the second.
 
-        Without the latter, `begun` is None.
+        `begun` has the figures of the first part, which this one continues; None: there is none,
+        and nothing changes. Tokens and times are added up, and the time to the first token is that
+        of the first part. All other figures are those of the second.
         """
         if begun is None:
             return self
@@ -171,8 +174,8 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
             self,
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
             tokens_per_second=_joint_speed(begun, self),
-            completion_tokens=tokens or self.completion_tokens,
-            # the server rarely counts an answer that broke off
+            completion_tokens=tokens or self.completion_tokens,  # None if both are unknown
+            # the server rarely counts a first part, as it broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
             reasoning_ms=sum(known_ms) if known_ms else None,
@@ -180,12 +183,12 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_cut(self) -> bool:
-        """Whether a limit cut the answer short, even if it is not known which."""
+        """Whether a limit cut the answer short, also if it is not known which limit."""
         return self.limit is not None or self.finish_reason == "length"
 
     @property
     def ending(self) -> str:
-        """Why the answer ended, if it did not end normally."""
+        """Why the answer ended, in a few words; "" if it ended normally."""
         if self.limit is not None:
             return self.limit.value
         if self.finish_reason in _NORMAL_ENDS:
@@ -194,7 +197,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
 
 def _joint_speed(*receipts: Receipt) -> float | None:
-    """Return the tokens per second of answers together, as far as both are known."""
+    """Return the tokens per second of several answers together.
+
+    Only answers whose tokens and speed are known count; None if there are none.
+    """
     tokens = 0
     seconds = 0.0
     for receipt in receipts:
@@ -227,10 +233,11 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     version: int = 1
     """Number among the versions of this message (same parent and role), counted from 1."""
     versions: int = 1
+    """Number of all versions of this message."""
 
     @property
     def text(self) -> str:
-        """The text of the message, without reasoning."""
+        """The text of the message with a refusal, without reasoning."""
         # a short cut for nearly all messages: opening a long session asks 10 000 times
         if len(self.parts) == 1:
             only_part = self.parts[0]
@@ -239,7 +246,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
-    def refusal(self) -> str:
+        """The part of `text` in which the model refuses to answer; "" without one."""
         """The part of `text` in which the model refuses to answer."""
         return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
@@ -257,19 +264,23 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def tool_result(self) -> str:
-        """The result in a tool message."""
+        """The result of the call in a tool message; "" before there is one."""
         return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
 
     @property
     def sent_text(self) -> str:
-        """All text that a request holds of it: also tool calls and results."""
+        """All text that a request holds of the message, joined without separators.
+
+        Of a tool message it is the result. Of other messages it is the text, then the names and
+        arguments of the tool calls.
+        """
         if self.role is Role.TOOL:
             return self.tool_result
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 
 class SentThoughts(Enum):
-    """Answers whose thoughts a request gives back to the model (R-45)."""
+    """Which answers are sent to the model together with their thoughts (R-45)."""
 
     NONE = auto()
     SINCE_PROMPT = auto()  # answers behind the last prompt: their thoughts led to tool calls
@@ -277,13 +288,13 @@ class SentThoughts(Enum):
 
 
 def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[str]:
-    """Return, for each message, the thought that is sent with it; empty where none is."""
+    """Return, for each message, the thought that is sent with it, or "" if none is sent."""
     thoughts = [""] * len(messages)
     if sent_thoughts is SentThoughts.NONE:
         return thoughts
     for index in reversed(range(len(messages))):
         message = messages[index]
-        if message.role is Role.USER and sent_thoughts is SentThoughts.SINCE_PROMPT:
+            break  # the answers before the last prompt are sent without their thoughts
             break
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
@@ -291,10 +302,10 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """Return a message that was running as an interrupted answer or tool call.
+    """Return a message that was running, with the state and failure of an interrupted one.
 
-    `cause` begins the sentence that says why, as "lmchat was killed". An answer without any text
-    becomes a failed one: there is nothing to continue.
+    `cause` begins the sentence that says why, as "lmchat was killed". An answer in which nothing
+    has arrived becomes a failed one: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
@@ -320,7 +331,7 @@ def now() -> datetime:
 
 
 def text_message(role: Role, text: str, *, parent_id: str | None = None) -> ChatMessage:
-    """Make a message of one text part."""
+    """Return a new message with one text part."""
     return ChatMessage(
         message_id=new_id(),
         role=role,

@@ -1,4 +1,4 @@
-"""Names of models: how servers spell them, and the model that a name means."""
+"""Names of models: how servers spell them, and which model is meant by a name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lmchat.text import closest_word, safe_line
 _FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
 # ":8b" of Ollama, ":2" of an instance in LM Studio, "@q4_k_m"
 _TAG = r"[:@]([^:@]*)$"
+# an ending that names a build, which is a quantization, format or date of a model:
 # "-Q4_K_M", "-UD-IQ2_XXS", "-fp16", "-4bit", "-2024-07-18", ".gguf"
 _BUILD = (
     r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
@@ -26,13 +27,17 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, which may lack Ollama's `:latest`."""
+    """Return the model of this name, else that of the name with Ollama's `:latest`, else None."""
+    # reversed: of two models with one name, the first one stays
     by_name = {model.model_id: model for model in reversed(models)}
     return by_name.get(name) or by_name.get(f"{name}:latest")
 
 
 def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
-    """Return the error for a model that no server lists."""
+    """Return the error for a model that no server lists.
+
+    It suggests up to three names that contain the given one, else the most similar name.
+    """
     known_names = tuple(dict.fromkeys(model.model_id for model in models))
     longer_names = [known for known in known_names if name.casefold() in known.casefold()]
     suggestion = " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
@@ -42,16 +47,16 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 
 
 def cannot_chat(model: ModelInfo) -> WrongUse:
-    """Return the error for a model that makes something else than answers."""
+    """Return the error for a model that makes embeddings or decisions, not answers."""
     sentence = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 
 def is_other_model(asked: str, served: str) -> bool:
-    """Whether two names are of different models.
+    """Return whether two names are of different models.
 
-    Folders, publishers, file endings, instances, and builds that only one side names make no
-    difference.
+    Folders, publishers, file endings and instances make no difference, and neither do builds if
+    only one name has them. An empty name may be of any model.
     """
     if not asked.strip() or not served.strip():
         return False
@@ -63,9 +68,10 @@ def is_other_model(asked: str, served: str) -> bool:
 
 
 def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
-    """Return the name without endings, and the builds that they name.
+    """Return the name of a model without endings, and the builds that its endings name.
 
-    `unsloth/Qwen3-8B-Q4_K_M.gguf` becomes `qwen3-8b` and `q4_k_m`.
+    The name also loses folders and capitals: `unsloth/Qwen3-8B-Q4_K_M.gguf` becomes `qwen3-8b` and
+    `q4_k_m`. A name that is too long is returned as it is.
     """
     builds: set[str] = set()
     if len(full_name) > _MAX_NAME_CHARS:
@@ -73,6 +79,7 @@ def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
 
     path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
     name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
+    # from the end: a name may have several endings
     ending = re.search(_TAG, name) or re.search(_BUILD, name)
     while ending is not None:
         name = name[: ending.start()]

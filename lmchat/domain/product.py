@@ -40,14 +40,17 @@ class Product(StrEnum):
         return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
 
     def in_text(self, text: str) -> str:
-        """Return a text about LM Studio with the name of this product instead."""
+        """Return a text about LM Studio with the name of this product in its place.
+
+        For an unknown product, the text stays as it is.
+        """
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text
         return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
 
 
 class Lifetime(Enum):
-    """Whether a start command is the server, and ends with lmchat."""
+    """How long a server lives that lmchat starts, and whether the start command is the server."""
 
     BRIEF = auto()  # the command ends and the server continues
     FREE = auto()  # the command is the server and continues

@@ -1,4 +1,4 @@
-"""Programs of this machine: installed servers, starts of them, and the holders of ports."""
+"""Programs of this machine: installed servers, commands that start them, users of ports."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
+        """The command line as a person would type it."""
         return shlex.join(self.argv)
 
     @property
     def short(self) -> str:
-        """Program and verbs, without folder and options: `lms server start`."""
+        """Program and the words up to the first option, without folder: `lms server start`."""
         verbs = takewhile(lambda word: not word.startswith("-"), self.argv[1:])
         return " ".join((PurePath(self.argv[0]).name, *verbs))
 
 
 class PortHolder(Struct, frozen=True, kw_only=True):
-    """Program that listens at a port."""
+    """Program that listens on a port."""
 
     program: str
     pid: int

@@ -18,28 +18,31 @@ class Remembered(Struct, frozen=True, kw_only=True):
     recent: tuple[tuple[str, str], ...] = ()
     """Pairs of endpoint URL and model id of the last used models, newest first."""
     theme: str = ""
-    has_sessions: bool = True
-    has_telemetry: bool = True
+    has_sessions: bool = True  # whether the list of sessions is shown
+    has_telemetry: bool = True  # whether the telemetry panel is shown
     has_import_offer: bool = False  # whether the import of other programs' chats was offered
     allowed_tools: dict[str, str] = field(default_factory=dict)
     """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Addresses that were used before, the last one first."""
+        """Addresses of the last used models, each once, newest first."""
         urls = dict.fromkeys(url for url, _ in self.recent if is_address(url))
         return tuple(map(Endpoint.parse, urls))
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
-        """Return the choices with this server and model as the last used ones."""
+        """Return the choices with this server and model as the last used ones.
+
+        `recent` keeps the newest `_MAX_RECENT` pairs.
+        """
         newest = (endpoint, model)
         others = [pair for pair in self.recent if pair != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 
     def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
-        """Return the choices with a tool, `SERVER/TOOL`, that runs without a question from now on.
+        """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
 
-        The fingerprint is of its description: a changed tool asks again.
+        The fingerprint is of its description: a tool that has changed asks again.
         """
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})

@@ -27,10 +27,12 @@ class Health(Struct, frozen=True, kw_only=True):
 
     @property
     def latency_ms(self) -> float | None:
+        """Milliseconds of the last check; None if it failed, or before there is one."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property
     def is_down(self) -> bool:
+        """Whether the last check found that the server cannot be used."""
         return self.verdict is not None and not self.verdict.is_usable
 
 
@@ -42,7 +44,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     failed_requests: int = 0
     stopped_requests: int = 0
     retries: int = 0
-    total_response_ms: float = 0.0
+    total_response_ms: float = 0.0  # of the successful requests
     cache_hits: int = 0
     """Lists of models that came from the cache."""
     cache_misses: int = 0
@@ -50,12 +52,13 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
-        """Return how much each counter has grown since an earlier state."""
+        """Return, for each counter, by how much it has grown since an earlier state."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 
     @property
     def average_response_ms(self) -> float:
+        """Mean time of a successful request; 0 without one."""
         if not self.successful_requests:
             return 0.0
         return self.total_response_ms / self.successful_requests
