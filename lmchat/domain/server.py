@@ -1,4 +1,4 @@
-"""Servers and models: addresses, verdicts of probes, and the target of the next turn."""
+"""Servers and models: addresses, results of probes, and the target of the next turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f]"
 _VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""
-# endings of names that are used within a network only
+# endings of names that are used only within a network of one's own
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -75,13 +75,16 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def parse(cls, text: str) -> Endpoint:
         """Read an address, with or without scheme and `/v1`, or a port of this machine.
 
+        Without a scheme it is `http`, and without a port the usual one of the scheme. The ending of
+        a request, such as `/models`, is removed, and `/v1` is added to a path without a version.
+
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
         typed = re.sub(_PORT_ALONE, r"127.0.0.1:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
-            host = (parts.hostname or "").rstrip(".")
+            host = (parts.hostname or "").rstrip(".")  # `example.com.` is the full form of a name
         except ValueError:  # its words quote what was typed, which may hold a password
             raise _refused("not an address; write it as http://HOST:PORT") from None
 
@@ -103,11 +106,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def netloc(self) -> str:
+        """Host and port, with brackets around an IPv6 address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
+        """Address without a path."""
         return f"{self.scheme}://{self.netloc}"
 
     @property
@@ -117,12 +122,12 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def root_url(self) -> str:
-        """Address without `/v1`, for `/health` and the native APIs."""
+        """Address without `/v1` at its end, for `/health` and the native APIs."""
         return f"{self.origin}{self.path.removesuffix('/v1')}"
 
     @property
     def url(self) -> str:
-        """Address that lmchat shows and prints, without `/v1`."""
+        """Address that lmchat shows and prints: `root_url`."""
         return self.root_url
 
     @property
@@ -131,36 +136,42 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if self.host == "localhost":
             return True
         address = _ip_address(self.host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:  # `::ffff:127.0.0.1`
             address = address.ipv4_mapped
         return address is not None and address.is_loopback
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine or an address in a private network."""
+        """Whether it is this machine or an IP address in a private network; no name is resolved."""
         address = _ip_address(self.host)
         return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
-        """Whether it is in your own network, also by name."""
+        """Whether it is this machine or in a private network, by its IP address or its name.
+
+        A name is in a private network if it has no dot, or an ending of `_OWN_ZONES`.
+        """
         if self.is_loopback or _ip_address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
     @property
     def literal(self) -> Endpoint:
-        """The same server, without the name `localhost`."""
+        """The address with 127.0.0.1 in place of `localhost`; others stay as they are."""
         return replace(self, host="127.0.0.1") if self.host == "localhost" else self
 
     @property
     def canonical(self) -> tuple[str, int]:
-        """Host and port, the same for all spellings of the address."""
+        """Host and port, which are the same for all spellings of this machine's address."""
         return "localhost" if self.is_loopback else self.host, self.port
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address; others may hold a password."""
+    """Return whether a text can be read as an address.
+
+    Other texts must not be shown or used: they may hold a password.
+    """
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -174,10 +185,13 @@ def loopback(port: int) -> Endpoint:
 
 
 def _port_of(parts: SplitResult) -> int | None:
-    """Return the port that an address names, or None; raises `EndpointNotAllowed`."""
+    """Return the port that an address names; None if it names none.
+
+    Raises `EndpointNotAllowed` for a port that is no number, 0 or too large.
+    """
     try:
         port = parts.port
-    except ValueError:  # it is no number, or too large
+    except ValueError:  # it is no number, or too large: refused like 0
         port = 0
     if port == 0:
         raise _refused("the port must be a number from 1 to 65535")
@@ -185,7 +199,7 @@ def _port_of(parts: SplitResult) -> int | None:
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address that a host is; None for a name."""
+    """Return a host as an IP address; None for a name."""
     try:
         return ip_address(host)
     except ValueError:
@@ -197,7 +211,10 @@ def _refused(reason: str) -> EndpointNotAllowed:
 
 
 def server_id_of(endpoint: Endpoint, product: Product) -> str:
-    """Return the text that names a server in files; the built-in one has a new port each time."""
+    """Return the text by which a server is known in files.
+
+    It is the address, and for the built-in engine its product: its port changes with each run.
+    """
     return product.value if product is Product.BUILT_IN else endpoint.literal.url
 
 
@@ -236,7 +253,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def only_for(self) -> str:
-        """What a model makes that cannot chat, as "embeddings"; empty if it can."""
+        """What a model makes that cannot chat, as "embeddings"; "" for a model that can."""
         if self.is_embedding:
             return "embeddings"
         return "decisions" if self.is_decision else ""
@@ -247,12 +264,16 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> int | None:
-        """Context window in tokens: as loaded, otherwise the maximum."""
+        """Context window in tokens: as loaded, else the maximum, else None."""
         return self.context_loaded or self.context_max
 
 
 def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
-    """Return which thoughts a request to a model gives back."""
+    """Return which thoughts a request to a model gives back.
+
+    It is none if the product has no field for them, all if the model keeps them, else those since
+    the last prompt. `model` is None if it is not known.
+    """
     if not product.facts.thought_fields:
         return SentThoughts.NONE
     keeps_all = model is not None and model.keeps_thoughts
@@ -260,7 +281,7 @@ def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """A checked address, and the result."""
+    """A checked address, and the result of its probe."""
 
     endpoint: Endpoint
     product: Product
@@ -270,7 +291,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     detail: str = ""
     """Message of the error; empty without one."""
     seen: str = ""
-    """Answer of an unusable server, such as "502 Bad Gateway"."""
+    """Answer of a server that cannot be used, such as "502 Bad Gateway"."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
@@ -288,7 +309,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
-    def finding(self) -> str:
+        """Verdict, with `seen` behind it if there is one."""
         """Verdict, followed by `seen`."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
@@ -304,17 +325,23 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     @property
     def has_model(self) -> bool:
-        """Whether it has or is loading a model to chat with."""
+        """Whether there is a model to chat with, or one is being loaded.
+
+        A ready or loading server counts also if it lists no models.
+        """
         return self.verdict in (Verdict.READY, Verdict.LOADING) or bool(self.chat_models)
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether the allow-list forbids requests to it."""
+        """Whether lmchat sends no requests to it.
+
+        Its host is not allowed, or is a provider that needs https and was named with http.
+        """
         return self.kind in ("not_allowed", "insecure")
 
     @property
     def can_be_allowed(self) -> bool:
-        """Whether the user only has to allow requests to it."""
+        """Whether lmchat sends no requests to it only because its host is not allowed."""
         return self.kind == "not_allowed"
 
 

@@ -1,4 +1,4 @@
-"""A saved chat: its header, its path and its tree."""
+"""A saved chat: its header, its messages (path, tree and branches), tags, title and search hits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ A hit in the text of a message has no name here.
 
 
 class MessagePath(tuple[ChatMessage, ...]):
-    """Messages from the root to a leaf, or their newest part."""
+    """Messages from the root to a leaf, oldest first; or the newest of them."""
 
     __slots__ = ()
 
@@ -38,18 +38,24 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
-        """Return the path with the messages that come before it."""
+        """Return a longer path: the earlier messages, followed by those of this path."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
-        """Return the path with this message in place of that with its id, if there is one."""
+        """Return the path with this message in place of the one with its id.
+
+        A path without a message of this id is returned as it is.
+        """
         index = self.index_of(message.message_id)
         if index is None:
             return self
         return MessagePath((*self[:index], message, *self[index + 1 :]))
 
     def index_of(self, message_id: str) -> int | None:
-        """Return the index of a message; None if it is not on the path. Searches from the end."""
+        """Return the index of a message; None if it is not on the path.
+
+        The search begins at the end, as most changes are there.
+        """
         for index in reversed(range(len(self))):
             if self[index].message_id == message_id:
                 return index
@@ -107,11 +113,14 @@ class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
     title_part: str = ""  # in small letters, which the title must contain
-    tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
+    tags: tuple[str, ...] = ()  # beginnings of tags, each of which a tag of the session must have
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
-        """Read a filter: `#word` is a tag, all else a part of the title."""
+        """Read a typed filter: each `#word` is the beginning of a tag.
+
+        The other words are a part of the title.
+        """
         words = text.casefold().split()
         return cls(
             title_part=" ".join(word for word in words if not word.startswith("#")),
@@ -146,24 +155,35 @@ class SearchHit(Struct, frozen=True, kw_only=True):
 
 
 def tags_from(text: str) -> tuple[str, ...]:
-    """Read tags: words in small letters, each once, with `#` or without."""
+    """Return the tags in a typed text: its words in small letters, each once.
+
+    A `#` or comma around a word is removed, and a long word is cut.
+    """
     words = (word.strip("#,")[:_MAX_TAG_CHARS] for word in text.casefold().split())
     return tuple(dict.fromkeys(word for word in words if word))
 
 
 def title_from(prompt: str) -> str:
-    """Return the first line of a prompt, cut at a word, or the name of its first file."""
+    """Return the title that a prompt gives to its session, on one line.
+
+    It is the first typed line without marks of Markdown, else the name of the first file, else
+    "Untitled". A long title is cut at the end of a word.
+    """
     first_line = _first_line_or_file(prompt)
     without_markup = first_line.lstrip("#>*-` ")
     title = " ".join(without_markup.split()) or "Untitled"
     if len(title) <= _MAX_TITLE_CHARS:
         return title
+    # one character less, for `…`
     cut_title = title[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
     return cut_title.rstrip(" ,;:.") + "…"
 
 
 def _first_line_or_file(prompt: str) -> str:
-    """Return the first typed line that is not blank, else the name of the first file, else ""."""
+    """Return the first typed line of a prompt that is not blank.
+
+    Without one, return the name of the first file; without a file, "".
+    """
     contents = split_files(prompt)
     typed = "\n".join(content for content in contents if isinstance(content, str))
     names = [content.name for content in contents if isinstance(content, AttachedFile)]
@@ -174,7 +194,10 @@ def _first_line_or_file(prompt: str) -> str:
 
 
 class Branch(Struct, frozen=True, kw_only=True):
-    """Messages that follow each other without a sibling."""
+    """Messages of a tree up to the next fork: each but the first is the only child of its parent.
+
+    `depth` is the number of forks above the branch.
+    """
 
     messages: tuple[ChatMessage, ...]
     depth: int = 0
@@ -185,7 +208,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> ChatMessage:
-        """The first message that is not a system prompt; the first one if all are."""
+        """The first message that is not a system message; the first message if all are."""
         for message in self.messages:
             if message.role is not Role.SYSTEM:
                 return message
@@ -193,18 +216,20 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree, parents and older ones first.
+    """Return all branches of a tree: each before those that begin at its end, older ones first.
 
     A message whose parent is not among `messages` begins a branch of depth 0.
     """
     by_id = {message.message_id: message for message in messages}
     children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)
     for message in by_id.values():
+        # None is the parent of all messages whose parent is not in the tree
         parent_id = message.parent_id if message.parent_id in by_id else None
         children[parent_id].append(message)
 
     all_branches: list[Branch] = []
-    # a stack of first messages and depths: no recursion, as a tree may be very deep
+    # a stack of first messages and depths: no recursion, as a tree may be very deep. The oldest is
+    # pushed last, so that it is popped first
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
@@ -218,7 +243,10 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
 def _messages_up_to_fork(
     first: ChatMessage, children: Mapping[str | None, list[ChatMessage]]
 ) -> list[ChatMessage]:
-    """Return a message and those behind it, as long as exactly one message follows."""
+    """Return a message and those behind it, up to a message with no child or several.
+
+    `children` has the children of each message by its id, and an empty list for a leaf.
+    """
     run = [first]
     next_messages = children[first.message_id]
     while len(next_messages) == 1:

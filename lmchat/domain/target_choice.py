@@ -1,4 +1,8 @@
-"""Choice of the server and model that answer the next turn, and the errors where there is none."""
+"""Choice of the server and model that answer the next turn, and the errors where there is none.
+
+Candidates are servers that were probed. The configured model is the one that flags, environment or
+configuration name; "" if they name none. `remembered` has the last used server and models.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,10 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
 
     @property
     def awaits_model(self) -> bool:
-        """Whether the server is loading its model, whose name is not known yet."""
+        """Whether the server is loading its model, whose name is not known yet.
+
+        Then there is a target without a model, and the user need not choose one.
+        """
         if self.target is None or self.missing is Missing.MODEL:
             return False
         return self.target.model is None
@@ -78,9 +85,12 @@ def choose(
     remembered: Remembered,
     is_named: bool = False,
 ) -> TargetChoice:
-    """Choose the user's own server, else the last used, one of the environment, or a ready one.
+    """Choose the server and the model for the next turn.
 
-    `model` is the configured one. With `is_named`, only the user's own servers count.
+    Of the usable servers, the one with the best `_rank` is chosen, and a model on it. Without a
+    usable server, the first that needs or rejects a key is chosen, without a target. Without that,
+    the server is what is missing. `model` is the configured one. With `is_named`, only servers that
+    the user has named count.
     """
     if is_named:
         candidates = [candidate for candidate in candidates if candidate.is_own]
@@ -95,7 +105,10 @@ def choose(
 
 
 def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:
-    """Return the sort key of a candidate, whose smallest value is best."""
+    """Return the sort key of a candidate: the smallest is best, and False is less than True.
+
+    The first item that differs between two candidates decides.
+    """
     lacks_model = bool(model) and find_model(model, candidate.chat_models) is None
     return (
         lacks_model,
@@ -107,7 +120,10 @@ def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[boo
 
 
 def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
-    """Choose the model on a given server, of which `model` is the configured one, if any."""
+    """Choose the model on a server; `model` is the name of the configured one, if any.
+
+    While the server loads a model of unknown name, the target has no model and nothing is missing.
+    """
     chosen = choose_model(candidate, model=model, remembered=remembered)
     is_loading = chosen is None and candidate.verdict is Verdict.LOADING
     target = Target(
@@ -121,10 +137,11 @@ def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
-    """Choose the configured model, else the last used one, else a loaded one.
+    """Choose the configured model, else the last used one, else one that needs no loading.
 
-    `model` is the name of the configured one, which is chosen also if the server does not list it
-    but may have it. None if no model can be chosen without a question.
+    `model` is the name of the configured one. If the server does not list it but may have it, it is
+    chosen with its name alone. Return None if no model can be chosen without a question: the server
+    lacks the configured one, or all are unloaded.
     """
     models = candidate.chat_models
     if model:
@@ -148,29 +165,33 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
 
 
 def _unlisted_model(name: str, server: Candidate | Target) -> ModelInfo:
-    """Return a model of which only the name is known."""
+    """Return a model that the server does not list, of which only the name is known."""
     return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
 
 
 def _find_non_chat_model(candidate: Candidate, name: str) -> ModelInfo | None:
-    """Return the model of this name if the server lists it and it cannot chat."""
+    """Return the model of this name if the server lists it but it cannot chat; else None."""
     model = find_model(name, candidate.models)
     return None if model is None or model.can_chat else model
 
 
 def _lacks(candidate: Candidate, name: str) -> bool:
-    """Whether a server lists its models, and none of them can be meant by this name.
+    """Return whether a server lists its models, and this name means none of them.
 
-    Gateways and cloud providers take aliases and routes that they do not list.
+    It is False for gateways and cloud providers, which take names that they do not list.
     """
     if candidate.product.facts.is_gateway or not candidate.endpoint.is_near:
         return False
+    # without models that can chat, the name is compared with the others
     listed = candidate.chat_models or candidate.models
     return bool(listed) and all(is_other_model(name, model.model_id) for model in listed)
 
 
 def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
-    """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat."""
+    """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat.
+
+    The error suggests similar models of all `candidates`. Without a chosen server, do nothing.
+    """
     if chosen is None:
         return
     non_chat_model = _find_non_chat_model(chosen, name)
@@ -184,9 +205,10 @@ def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Cand
 def choose_without_asking(
     candidates: Sequence[Candidate], *, model: str, remembered: Remembered
 ) -> TargetChoice:
-    """Choose without asking: also an unloaded model, if it was used last or is the only one.
+    """Choose as `choose` does, and also an unloaded model: the configured, last used or only one.
 
-    Raises `NoServerFound`, or `ServerRejected` for an unusable server.
+    If there is none of these, the model is what is missing. Raises `WrongUse` for a configured
+    model that cannot chat, and the error of `why_unusable` if no server can be used.
     """
     choice = choose(candidates, model=model, remembered=remembered)
     if choice.candidate is None or choice.missing in (Missing.SERVER, Missing.KEY):
@@ -197,7 +219,7 @@ def choose_without_asking(
     if choice.missing is not Missing.MODEL or choice.target is None:
         return choice
 
-    if model:  # `require_model` or the server refuses it
+    if model:  # if the server lacks it, `require_model` or the server itself refuses it
         chosen: ModelInfo | None = _unlisted_model(model, choice.target)
     else:
         chosen = _last_used_or_only(choice.target, choice.chat_models, remembered)
@@ -208,7 +230,7 @@ def choose_without_asking(
 def _last_used_or_only(
     target: Target, models: Sequence[ModelInfo], remembered: Remembered
 ) -> ModelInfo | None:
-    """Return the model of a server that was used last, else its only one, else None."""
+    """Return the model of the target's server that was used last, else its only one, else None."""
     for server_id, name in remembered.recent:
         used = find_model(name, models) if server_id == target.server_id else None
         if used is not None:
@@ -217,7 +239,11 @@ def _last_used_or_only(
 
 
 def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
-    """Return why none of these servers can be used."""
+    """Return the error that says why none of these servers can be used.
+
+    It is about the server that is nearest to being usable; else about the only address that was
+    tried; else it says that nothing was found.
+    """
     best = _nearest_to_usable(candidates)
     if best is not None:
         return _why_server_unusable(best)
@@ -231,7 +257,10 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 
 
 def _why_server_unusable(candidate: Candidate) -> LMChatError:
-    """Return the error about a server that answers and cannot be used."""
+    """Return the error about a server that answers and cannot be used.
+
+    It is a `ServerRejected`, or a `ServerUnavailable` if the certificate of the server is wrong.
+    """
     hint = _sentence(candidate.next_step)
     if candidate.kind == "certificate":
         return ServerUnavailable(candidate.detail, kind=candidate.kind, hint=hint)
@@ -250,9 +279,9 @@ def _why_server_unusable(candidate: Candidate) -> LMChatError:
 
 
 def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the error is about: a model server, or one that the user named.
+    """Return the first model server that answers, or server of the user; None without one.
 
-    Another program that answers counts only if no other address was tried.
+    Another program that answers is returned only if no other address was tried.
     """
     answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
     for candidate in answering:
@@ -262,9 +291,10 @@ def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _sentence(step: str) -> str:
-    """Return a next step as a sentence, "" for none.
+    """Return a next step as a sentence; "" if there is none.
 
-    A step in small letters that is no command of lmchat starts the server: `ollama serve`.
+    A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
+    unless it is a command of lmchat.
     """
     if not step:
         return ""
@@ -273,7 +303,10 @@ def _sentence(step: str) -> str:
 
 
 def why_no_model(choice: TargetChoice) -> RequestInvalid:
-    """Return the error for a server without a model."""
+    """Return the error for a choice whose server has no model to chat with that could be chosen.
+
+    Its hint lists the models that can chat, or says that the server has none.
+    """
     names = ", ".join(shell_word(model.model_id) for model in choice.chat_models)
     if names:
         hint = f"Choose one with -m MODEL: {names}."

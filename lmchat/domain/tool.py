@@ -1,4 +1,7 @@
-"""Tools that a model can call: their servers, results and approvals."""
+"""Tools that a model can call: their servers, calls, results and approvals.
+
+A call is a tool message: it begins with the call alone, and gets its result as a second part.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ HOST_SILENT = (
 MAX_TOOLS = 128  # most servers refuse more in one request
 _MAX_WIRE_CHARS = 64
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
-_NUMBER_CHARS = 5  # `_2` to `_9999` behind a name
+_NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -75,7 +78,10 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
 
 Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
-"""Runs a tool with its arguments; a text is a result without an error, which may be too long."""
+"""Function that runs a tool with its arguments.
+
+A text that it returns is a result without an error, and may be too long.
+"""
 
 
 class Choice(StrEnum):
@@ -113,7 +119,10 @@ def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
 
 
 def _unused_wire_name(tool: Tool, used_names: Collection[str]) -> str:
-    """Return the name of a tool in requests that no tool before it has."""
+    """Return a name for a tool in requests that is not among `used_names`.
+
+    If the name without a number is used, it is cut a little more, and gets the next free number.
+    """
     full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
     wire_name = full_name[:_MAX_WIRE_CHARS]
     beginning = full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]
@@ -125,7 +134,7 @@ def _unused_wire_name(tool: Tool, used_names: Collection[str]) -> str:
 
 
 def cut_result(text: str) -> str:
-    """Return a result that is short enough, with a notice where it was cut."""
+    """Return a result, cut to `MAX_RESULT_CHARS` with a notice behind it if it is longer."""
     if len(text) <= MAX_RESULT_CHARS:
         return text
     note = f"[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
@@ -133,9 +142,9 @@ def cut_result(text: str) -> str:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Return the arguments of a call from their JSON, or None if it is no object.
+    """Return the arguments of a call from their JSON; None if that is no object.
 
-    Some models send no text for a call without arguments: that is an empty object.
+    Some models send no text for a call without arguments: it counts as an empty object.
     """
     try:
         value = json.loads(text) if text.strip() else {}
@@ -147,7 +156,8 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 def call_text(name: str, arguments: str) -> str:
     """Return a call for a person: `files/read_text("notes.md")`; not safe for a terminal.
 
-    Several arguments have their names: `files/move(source="a", target="b")`.
+    Several arguments have their names: `files/move(source="a", target="b")`. Arguments that are no
+    JSON object are shown as they are.
     """
     values = parse_arguments(arguments)
     if values is None:
@@ -178,9 +188,10 @@ def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
 
 
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
-    """Run the call of a tool message; return the message with its result, or with an error.
+    """Run the call of a tool message; return the message with its result, state and duration.
 
-    Without `run` the tool is unknown, which is an error too: the model may try another one.
+    An error of the tool is a result too, for the model to read. So is an unknown tool, for which
+    `run` is None: the model may try another one.
     """
     started_s = time.monotonic()
     arguments = parse_arguments(call.tool_calls[0].arguments)
@@ -199,7 +210,10 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
 
 
 async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
-    """Return the result of a tool; an error that it raises becomes a result for the model."""
+    """Return the result of a tool.
+
+    A text is cut if it is too long. An error that the tool raises becomes a result with its text.
+    """
     try:
         result = await run(arguments)
     except Exception as error:  # noqa: BLE001 - of a user's function
@@ -210,7 +224,8 @@ async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
 
 
 def tool_in_request(tool: Tool) -> Mapping[str, Any]:
-    """Return a tool as it is offered in a request."""
+    """Return a tool in the form of OpenAI's requests."""
+    # servers expect a schema also for a tool without arguments
     schema = tool.schema or {"type": "object", "properties": {}}
     function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}
     return {"type": "function", "function": function}
