@@ -1,4 +1,9 @@
-"""Figures of a turn, and the parts of a running answer."""
+"""Figures of a turn, and the parts of a running answer.
+
+Servers send an answer in pieces of about a token each; an event joins one or more of them. `Turn`
+times them and counts them as `deltas`. `GrowingAnswer` keeps the text, and returns the text of each
+event for the file of the running answer, as a value of the type `Piece`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +52,7 @@ from lmchat.domain.model_names import is_other_model
 
 _CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
-SHORTEST_SPAN_S = 0.05  # tokens that came within less were sent at once; their speed is not known
+SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
 
 class Stage(StrEnum):
@@ -78,13 +83,13 @@ class Turn(Struct, frozen=True, kw_only=True):
     fraction: float | None = None  # 0 to 1, of loading the model or reading the prompt
     first_token_s: float | None = None
     last_token_s: float | None = None
-    thought_from_s: float | None = None
-    thought_to_s: float | None = None  # None while it thinks
+    thought_from_s: float | None = None  # time of the first token of a thought
+    thought_to_s: float | None = None  # end of the thought; None while the model thinks
     ended_s: float | None = None
     deltas: int = 0  # pieces of the answer from the server, about a token each
-    chars: int = 0
+    chars: int = 0  # characters in these pieces
     usage: UsageReported | None = None
-    counted_deltas: int = 0  # `deltas` when the server counted last
+    counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
     retries: int = 0
     stalls: int = 0
@@ -95,7 +100,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     # no simpler: it has one case for each event
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912
-        """Return the turn after an event that came at `now_s`."""
+        """Return the turn after an event that came at the monotonic time `now_s`."""
         match event:
             case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
                 return self._with_tokens(len(text), now_s, Stage.ANSWERING, pieces)
@@ -144,29 +149,37 @@ class Turn(Struct, frozen=True, kw_only=True):
     def _with_new_attempt(self, now_s: float) -> Turn:
         """Return the turn with a request that was just sent.
 
-        If no text has arrived, a first token belonged to the attempt before: it was not shown.
+        The time of the first token is kept if text has arrived. Without text, the token belonged
+        to the attempt before, which showed nothing.
         """
         first_s = self.first_token_s if self.deltas else None
         return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s)
 
     def _with_stall(self, silent_s: float) -> Turn:
-        """Return the turn while the server is silent; a stall is counted once, when it begins."""
+        """Return the turn while the server has sent nothing for `silent_s` seconds.
+
+        The event is repeated during the silence; only the first one counts as a stall.
+        """
         stalls = self.stalls
         if self.stage is not Stage.STALLED:
             stalls += 1
         return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=stalls)
 
     def _with_changed_kind(self, now_s: float, *, is_thought: bool) -> Turn:
-        """Return the turn after all its text became a thought, which ends now, or all an answer."""
+        """Return the turn after all its text became reasoning, which ends now, or all an answer.
+
+        An answer has no time of thinking. Reasoning began with the first token.
+        """
         if not is_thought:
             return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
         from_s = self.first_token_s or now_s
         return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
 
     def _after_stall(self, now_s: float, *, is_token: bool) -> Turn:
-        """Return the turn after data without text: if it was stalled, in the stage before.
+        """Return the turn after data without text; a stall ends with it.
 
-        `is_token`: the data was a token, whose text comes later.
+        The stage after a stall follows from what has arrived before it: nothing, reasoning or an
+        answer. With `is_token`, the data was a token whose text comes later; it may be the first.
         """
         first_s = self.first_token_s
         stage = self.stage
@@ -178,10 +191,13 @@ class Turn(Struct, frozen=True, kw_only=True):
             first_s = now_s
         return replace(self, first_token_s=first_s, stage=stage)
 
-    def _with_tokens(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
-        """Return the turn with more text; `chars` and `pieces` are its numbers of both.
+    def _with_tokens(
+        self, char_count: int, now_s: float, stage: Stage, piece_count: int = 1
+    ) -> Turn:
+        """Return the turn with more text, of this number of characters in this number of pieces.
 
-        A thought begins with the first token of one, and ends with the first one of another kind.
+        The first text in the stage `THINKING` begins a thought. The next text in another stage ends
+        it, and reasoning after that continues it.
         """
         thought_from_s = self.thought_from_s
         thought_to_s = self.thought_to_s
@@ -199,18 +215,19 @@ class Turn(Struct, frozen=True, kw_only=True):
             last_token_s=now_s,
             thought_from_s=thought_from_s,
             thought_to_s=thought_to_s,
-            deltas=self.deltas + pieces,
-            chars=self.chars + chars,
+            deltas=self.deltas + piece_count,
+            chars=self.chars + char_count,
         )
 
     @property
     def stage_word(self) -> str:
-        """The stage as it is shown."""
+        """The stage as it is shown: a summary has a word of its own for answering."""
         is_summarising = self.is_summary and self.stage is Stage.ANSWERING
         return "summarising" if is_summarising else self.stage.value
 
     @property
     def _is_thinking(self) -> bool:
+        """Whether a thought has begun and not ended."""
         return self.thought_from_s is not None and self.thought_to_s is None
 
     @property
@@ -219,19 +236,22 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def ttft_s(self) -> float | None:
-        """Time from sending to the first token; None before there is one."""
+        """Seconds from sending the request to the first token; None before there is one."""
         if self.first_token_s is None:
             return None
         sent_s = self.started_s if self.sent_s is None else self.sent_s
         return self.first_token_s - sent_s
 
     def elapsed_s(self, now_s: float) -> float:
-        """Return the time since the start, or of the whole turn once it has ended."""
+        """Return the seconds since the start of the turn, until its end if it has ended."""
         end_s = now_s if self.ended_s is None else self.ended_s
         return end_s - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Return how long the model has been thinking, or thought; None without a thought."""
+        """Return for how many seconds the model has been thinking, or thought.
+
+        Return None if it did not think.
+        """
         if self.thought_from_s is None:
             return None
         end_s = now_s if self.thought_to_s is None else self.thought_to_s
@@ -239,21 +259,25 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `tokens` is an estimate, as the server did not count all of them."""
+        """Whether `tokens` is an estimate: the server did not count, or more has arrived since."""
         return self._server_count is None or self.deltas > self.counted_deltas
 
     @property
     def _server_count(self) -> int | None:
-        """Tokens that the server counted; None without a count, or if it counted none of some."""
+        """Number of tokens that the server counted; None if it did not count.
+
+        A count of 0 is wrong if text has arrived, and is taken as none.
+        """
         count = self.usage.completion_tokens if self.usage is not None else None
         return None if count == 0 and self.deltas else count
 
     @property
     def tokens(self) -> int:
-        """The server's count and the pieces since then, about a token each.
+        """Number of tokens of the answer.
 
-        Without a count, it is an estimate from pieces and characters: some servers send several
-        tokens in a piece.
+        It is the count of the server and the pieces since then, about a token each. Without a
+        count, it is estimated from pieces or characters: some servers send several tokens in a
+        piece.
         """
         if self._server_count is not None:
             return self._server_count + self.deltas - self.counted_deltas
@@ -261,7 +285,11 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The server's figure, else (tokens - 1) over the time from first to last (R-19)."""
+        """Speed of the answer: the server's figure, else that of lmchat (R-19).
+
+        lmchat divides the tokens behind the first one by the time from the first to the last token.
+        It is None if there are too few tokens or too little time for that.
+        """
         if self.usage is not None and self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
@@ -273,13 +301,16 @@ class Turn(Struct, frozen=True, kw_only=True):
     def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
         """Return the figures to save with the answer.
 
-        `context` is the size of the window and `max_tokens` the longest answer, both in tokens.
+        `context` is the size of the window and `max_tokens` the longest answer, both in tokens;
+        None where they are not known. They are needed to tell which limit cut the answer short.
         """
+        # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
         return Receipt(
             ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            # 0 tokens would say that an answer came
             completion_tokens=None if self.first_token_s is None else self.tokens,
             is_estimated=self.is_estimated,
             elapsed_ms=(ended_s - self.started_s) * 1e3,
@@ -292,10 +323,11 @@ class Turn(Struct, frozen=True, kw_only=True):
         )
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
-        """Return the limit that cut the answer short, if one did and it is known which.
+        """Return the limit that cut the answer short; None if none did, or it is not known which.
 
-        Servers say "length" for both limits. `context` is the size of the window in tokens. If
-        prompt and answer nearly fill it, it was the window.
+        Servers say "length" for both limits. If prompt and answer nearly fill the window, whose
+        size in tokens is `context`, it was the window, else `max_tokens`. If the size of window or
+        prompt is not known, it was `max_tokens` if that was set.
         """
         if self.finish_reason != "length":
             return None
@@ -311,13 +343,18 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 Piece = tuple[str, str]
-"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as on the disk."""
-RESET: Piece = ("anew", "")  # the pieces behind it replace all before it
+"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
+RESET: Piece = ("anew", "")  # in a file, the pieces after it replace all before it
+# kind of a piece of a tool call: the number of the call, and the field that the text belongs to
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
-    """Join pieces to parts; calls of tools come last, by their number."""
+    """Join pieces to the parts of a message; pieces of an unknown kind are ignored.
+
+    Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
+    all texts of its fields.
+    """
     text_pieces: list[Piece] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
         lambda: {"id": "", "name": "", "arguments": ""}
@@ -341,7 +378,7 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
 
 
 def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
-    """Return the tool calls of a message as pieces, which `parts_of` joins again."""
+    """Return the tool calls of a message as pieces, from which `parts_of` makes the calls again."""
     pieces: list[Piece] = []
     for index, call in enumerate(message.tool_calls):
         pieces.append((f"tool_call {index} id", call.call_id))
@@ -351,19 +388,26 @@ def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
 
 
 class GrowingAnswer:
-    """A running answer, after the one that it continues, if any."""
+    """Text of a running answer, and before it the text of `begun`, the answer that it continues.
+
+    `begun` is None if it continues none.
+    """
 
     def __init__(self, begun: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all pieces so far, by the kind of the piece."""
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
-            self._texts["text"] = [begun.text]
-        # how many texts of each kind are of the answer that is continued
+            self._texts["text"] = [begun.text]  # which has its refusal too
+        # for each kind, how many texts at the beginning of its list are those of `begun`
         self._begun_counts = {kind: len(texts) for kind, texts in self._texts.items()}
 
     def add(self, event: StreamEvent) -> tuple[Piece, ...]:
-        """Take an event; return the pieces to keep on the disk."""
+        """Add the text of an event; return the pieces to write to the file.
+
+        When the text changes its kind, these are `RESET` and all pieces. For an event without text
+        there are none.
+        """
         match event:
             case TextDelta(text=text):
                 return self._add_pieces([("text", text)])
@@ -380,9 +424,9 @@ class GrowingAnswer:
                 return ()
 
     def _move_texts(self, *, is_thought: bool) -> None:
-        """Make all text of this answer a thought, or all its thought text.
+        """Move the text of this answer to its reasoning, or its reasoning to its text.
 
-        The answer that is continued keeps its texts.
+        The texts of the answer that is continued stay where they are.
         """
         source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
         begun_count = self._begun_counts[source]
@@ -390,11 +434,14 @@ class GrowingAnswer:
         del self._texts[source][begun_count:]
 
     def _pieces_of_call(self, delta: ToolCallDelta) -> list[Piece]:
-        """Return the pieces of an event of a tool call; id and name with its first event only."""
+        """Return an event of a tool call as pieces.
+
+        Id and name are among them until the call has them. A call without an id gets a new one.
+        """
         prefix = f"tool_call {delta.index}"
         pieces: list[Piece] = []
         if f"{prefix} id" not in self._texts:
-            call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give none
+            call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
             pieces.append((f"{prefix} id", call_id))
         if f"{prefix} name" not in self._texts:
             pieces.append((f"{prefix} name", delta.name))
@@ -402,30 +449,30 @@ class GrowingAnswer:
         return pieces
 
     def _add_pieces(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-        """Add the pieces that have a text; return these."""
+        """Add the pieces whose text is not empty; return these pieces."""
         not_empty = tuple((kind, text) for kind, text in pieces if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)
         return not_empty
 
     def text(self, *kinds: str) -> str:
-        """Return all texts of some kinds, joined in the order of the kinds."""
+        """Return the texts of the given kinds, joined: all of the first kind, then of the next."""
         return "".join("".join(self._texts[kind]) for kind in kinds)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """One piece for each kind that has a text."""
+        """The answer as pieces: one for each kind that has a text."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple((kind, text) for kind, text in joined if text)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the message, as far as they have arrived."""
+        """The parts of the message that have arrived so far."""
         return parts_of(self.pieces)
 
 
 class WholeAnswer:
-    """An answer that is read to its end, with its figures."""
+    """An answer that is read to its end without a screen, with its figures."""
 
     def __init__(self, model: str) -> None:
         self.turn = Turn(model=model, started_s=monotonic())
@@ -436,9 +483,10 @@ class WholeAnswer:
         stream: AsyncGenerator[StreamEvent, None],
         show: Callable[[StreamEvent], None] = lambda _: None,
     ) -> None:
-        """Read a stream and close it; call `show` with each event.
+        """Read a stream to its end and close it; call `show` with each event.
 
-        An error of the stream is raised after the answer so far and its figures were kept.
+        After an error or a cancellation, which is raised, `growing` has the text so far, and `turn`
+        has ended in the state `FAILED`.
         """
         state = AnswerState.FAILED
         try:
