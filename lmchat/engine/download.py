@@ -1,6 +1,7 @@
-"""Checked download of the demo model by this environment's package installer.
+"""Checked download of the demo model by this environment's package installer, pip or uv.
 
-The installer's mirrors and proxies apply. An interrupted download leaves nothing.
+The model is a file in a Python package. The installer's mirrors and proxies apply. An interrupted
+download leaves nothing that is used.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ _OUTPUT_TAIL_BYTES = 2000
 _ERROR_STARTS = ("error", "×", "╰")  # of lines of pip and uv, in small letters
 
 ReportUntil = Callable[[Callable[[], bool]], Awaitable[None]]
-"""Function that reports the progress until a condition is true."""
+"""Function that reports the progress again and again, until a given condition is true."""
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
-    """Model inside a Python package."""
+    """Model that is a file inside a Python package."""
 
     name: str
     file_name: str
@@ -51,7 +52,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     context_max: int
 
     def file_in(self, folder: Path) -> ModelFile:
-        """Describe the model as a file in `folder`, which need not exist yet."""
+        """Return the model as a file in `folder`, which need not exist yet."""
         return ModelFile(
             path=folder / self.file_name,
             name=self.name,
@@ -78,7 +79,7 @@ SMOLLM2 = DemoModel(
 
 
 def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
-    """Return whether the demo model is there and undamaged; takes 0.1 s."""
+    """Return whether the demo model is in a folder and undamaged; reading it takes 0.1 s."""
     return _is_demo_file(folder / demo.file_name, demo)
 
 
@@ -88,16 +89,18 @@ async def fetch_demo_model(
     environ: Mapping[str, str],
     report: Callable[[FetchProgress], None],
 ) -> None:
-    """Download the demo model unless it is there, and check it; raises `EngineUnavailable`.
+    """Download the demo model to a folder and check it, unless it is there; report the progress.
 
-    One download at a time: others wait for it and see its progress.
+    Only one lmchat downloads at a time: others wait for it and see its progress. Raises
+    `EngineUnavailable`.
     """
 
     async def report_until(is_over: Callable[[], bool]) -> None:
-        """Report the progress, a few times a second, until the condition is true."""
+        """Report the progress, ten times a second, until the condition is true."""
         total = demo.download_bytes
         while not is_over():
-            # the installer does not tell its progress: the file that it writes grows
+            # the installer does not tell its progress, but the file that it writes grows; in the
+            # end, the unpacked model is larger than the package, whose size is the total
             done = min(await asyncio.to_thread(_largest_file_bytes, folder), total)
             report(FetchProgress(done_bytes=done, total_bytes=total))
             await asyncio.sleep(_POLL_S)
@@ -105,10 +108,11 @@ async def fetch_demo_model(
     try:
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / _LOCK_FILE).open("a") as lock:
-            # this waits for a download of another lmchat
+            # `try_lock` takes the lock, unless another lmchat is downloading
             await report_until(lambda: try_lock(lock.fileno()))
             if await asyncio.to_thread(is_demo_intact, demo, folder):
                 return
+            # under the lock, no download is running, so these are of killed ones
             await asyncio.to_thread(_remove_leftovers, demo, folder)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
                 package_folder = Path(scratch) / "package"
@@ -124,7 +128,7 @@ async def fetch_demo_model(
 
 
 def sweep_downloads(folder: Path) -> None:
-    """Remove what a download that was killed has left, unless another one runs. Blocks."""
+    """Remove the temporary folders of killed downloads, unless a download is running. Blocks."""
     with suppress(OSError):  # the folder does not exist, or is read-only
         if not _scratch_folders(folder):
             return
@@ -134,10 +138,10 @@ def sweep_downloads(folder: Path) -> None:
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the install command, which a folder and a package are added to.
+    """Return the install command; it ends with `--target`, so a folder and a package must follow.
 
-    Raises `EngineUnavailable` without an installer. Only a wheel is installed: a source package
-    would run code of its own.
+    It is pip, else uv; raises `EngineUnavailable` without both. Only a wheel is installed: a source
+    package would run code of its own.
     """
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
     pip_options = (
@@ -161,12 +165,15 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def is_engine_installed() -> bool:
-    """Return whether the engine's package is installed; a child process tests whether it works."""
+    """Return whether the package of the engine is installed, which does not prove that it works."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
 def install_command(*, is_reinstall: bool = False) -> str:
-    """Return the command for a person that installs the engine into this environment."""
+    """Return the command for a person that installs the engine into this environment.
+
+    It uses pip; without pip it uses uv, if that is there.
+    """
     command = [sys.executable, "-m", "pip", "install"]
     reinstall_option = "--force-reinstall"
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
@@ -183,16 +190,17 @@ async def _install(
     environ: Mapping[str, str],
     report_until: ReportUntil,
 ) -> None:
-    """Run the installer; raises `EngineUnavailable` with its message if it fails.
+    """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
 
-    The installer ends with this call, also if it is cancelled.
+    If this call is cancelled, the installer is ended too.
     """
     command = (*find_installer(environ), str(package_folder), demo.requirement)
     scratch = package_folder.parent
     with (scratch / "output").open("w+b") as output:
         installer = await ChildProcess.start(
             watched(command),
-            # the installer's own temporary files are counted, and cleared away
+            # the installer's own temporary files are within `scratch`: there the progress is read,
+            # and they are removed with it
             environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
             folder=scratch,  # the current folder may hold settings, or programs
             output=output.fileno(),
@@ -203,6 +211,7 @@ async def _install(
         finally:
             installer.terminate()
             await installer.wait()
+        # an installer may print much; its error is at the end
         output.seek(0)
         output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
@@ -215,7 +224,10 @@ async def _install(
 
 
 def _reason_in(output: str) -> str:
-    """Return the last error that an installer printed, else its last line."""
+    """Return the last error in what an installer printed, else the last line.
+
+    Return a sentence of its own if nothing was printed.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if not lines:
         return "the installer ended without a message"
@@ -225,7 +237,7 @@ def _reason_in(output: str) -> str:
 
 
 def _remove_leftovers(demo: DemoModel, folder: Path) -> None:
-    """Remove a damaged demo model, and what downloads have left that were interrupted."""
+    """Remove a damaged demo model and the temporary folders of interrupted downloads."""
     (folder / demo.file_name).unlink(missing_ok=True)
     _remove_scratch_folders(folder)
 
@@ -242,7 +254,7 @@ def _remove_scratch_folders(folder: Path) -> None:
 
 
 def _check_and_move(file: Path, demo: DemoModel, folder: Path) -> None:
-    """Move the downloaded model to `folder`; raises `EngineUnavailable` if it is another file."""
+    """Move a downloaded file to `folder`; raises `EngineUnavailable` if its hash is wrong."""
     if not _is_demo_file(file, demo):
         raise EngineUnavailable(
             "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
@@ -262,10 +274,10 @@ def _is_demo_file(path: Path, demo: DemoModel) -> bool:
 
 
 def _largest_file_bytes(folder: Path) -> int:
-    """Return the size of the largest file below a folder: the model during its download."""
+    """Return the size of the largest file below a folder: during a download, that is the model."""
     largest = 0
     for base, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # it was moved in between
+            with suppress(OSError):  # the installer has moved the file since
                 largest = max(largest, Path(base, name).stat().st_size)
     return largest

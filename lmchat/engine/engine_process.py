@@ -1,4 +1,4 @@
-"""Child process of the engine: its order, its report and its log."""
+"""Child process of the engine, which runs `llama_program.py`: its order, its report and its log."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lmchat.machine.process import ChildProcess
 from lmchat.machine.watchdog import ONE_LINE, signal_of, watched
 
 PROGRAM = Path(__file__).with_name("llama_program.py")
-LOG_BYTES = 1_000_000  # size at which a run's log is emptied
+LOG_BYTES = 1_000_000  # size at which the watchdog empties the log of a run
 STOP_S = 2.0  # time for the child to end before it is killed
 _TAIL_BYTES = 16_384
 
 
 class ServeOrder(Struct, frozen=True, kw_only=True):
-    """Order for the child, sent to its stdin; nothing else holds the key."""
+    """Order for the child, sent to its stdin; the key for the server is nowhere else."""
 
     model: str  # file; empty for a test without a model
     alias: str = ""
@@ -34,7 +34,7 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Report of the child, once: it is ready, or it cannot start."""
+    """Report of the child, which it sends once: it is ready, or it cannot start."""
 
     address: str = ""  # where the server listens; empty after an error
     problem: str = ""  # the step that failed, `import` or `start`; empty without an error
@@ -43,7 +43,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class EngineProcess:
-    """Run of the child, which never outlives this process."""
+    """A running child, under a watchdog that ends it with this process."""
 
     def __init__(self, child: ChildProcess, log: int) -> None:
         self._child = child
@@ -53,7 +53,10 @@ class EngineProcess:
     async def start(
         cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]
     ) -> EngineProcess:
-        """Start the child and send its order; raises `EngineUnavailable`."""
+        """Start the child and send its order; the log of the run before is kept.
+
+        Raises `EngineUnavailable` if the log cannot be written.
+        """
         try:
             log = await asyncio.to_thread(begin_log, log_file)
         except OSError as error:
@@ -80,7 +83,11 @@ class EngineProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the child; minus the number of a signal that ended it. None: it runs."""
+        """Exit code of the child; None while it runs.
+
+        For a child that a signal ended, it is minus the number of that signal. The watchdog, whose
+        exit code is read here, adds a number to it instead.
+        """
         code = self._child.exit_code
         if code is None:
             return None
@@ -88,21 +95,21 @@ class EngineProcess:
         return -signal if signal else code
 
     async def receive_report(self) -> Report | None:
-        """Wait for the report; return None if the child ended without one."""
+        """Wait for the report; return None if the child ended without one, or printed another."""
         try:
             return await self._child.receive_line(Report)
         except ValueError:  # a library printed something else
             return None
 
     async def wait_for_end(self, wait_s: float) -> bool:
-        """Wait for the end of the child, at most so long; return whether it has ended."""
+        """Wait for the end of the child, at most `wait_s` seconds; return whether it has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._child.wait()
         return self._child.exit_code is not None
 
     async def stop(self) -> None:
-        """End the child and close the log; does nothing the second time."""
+        """End the child and close the log; a second call does nothing."""
         if self._child.exit_code is None:
             self._child.terminate()
             await self._child.wait()
@@ -111,9 +118,10 @@ class EngineProcess:
             self._log = -1
 
     def log_tail(self) -> str:
-        """Return the end of the log; empty if it is unreadable."""
+        """Return the last `_TAIL_BYTES` of the log; "" if it cannot be read, as after `stop`."""
         try:
             size = os.fstat(self._log).st_size
+            # the child appends, so this does not change where it writes
             os.lseek(self._log, max(0, size - _TAIL_BYTES), os.SEEK_SET)
             data = os.read(self._log, _TAIL_BYTES)
         except OSError:

@@ -1,6 +1,6 @@
-"""Bounded reader for the header of a GGUF file.
+"""Bounded reader for the header of a GGUF file, which may be damaged or hostile.
 
-https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md describes the format.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_VALUE_BYTES = 64 * 1024 * 1024
 _MAX_KEY_BYTES = 1024
-_MAX_TEXT_BYTES = 256  # longer texts are skipped
+_MAX_TEXT_BYTES = 256  # longer texts, such as chat templates, are skipped
 _MAX_NUMBER = 2**40  # more than any number of tokens
 
-_VOCABULARY_PREFIX = "tokenizer."
-_NEEDED_KEYS = {"general.architecture", "general.file_type"}
+_VOCABULARY_PREFIX = "tokenizer."  # of the keys of the vocabulary
+_NEEDED_KEYS = {"general.architecture", "general.file_type"}  # read before the vocabulary is left out
 
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
-"""Format characters of `struct` by the number of a type of values."""
-_TEXT = 8  # number of a type of values
-_LIST = 9  # the same
+"""Format characters of `struct`, by the number that the file gives to a type of values."""
+_TEXT = 8  # number of the type of texts
+_LIST = 9  # number of the type of lists
 _QUANTIZATIONS = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
     11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
@@ -34,11 +34,11 @@ _QUANTIZATIONS = {
     23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-"""Names by the number of a file type."""
+"""Names of quantizations by the number of a file type."""
 
 
 class NotGguf(Exception):  # noqa: N818 - named for what was found
-    """Not a GGUF file, cut off, or over a limit; the message says which."""
+    """A file is no GGUF file, is cut off, or is over a limit; the message says which."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -53,17 +53,22 @@ class Header(Struct, frozen=True, kw_only=True):
 
     @property
     def can_chat(self) -> bool:
-        """Whether it is a language model: no adapter, image encoder, vocabulary or embedding."""
+        """Whether the file is a language model that answers.
+
+        An adapter, an image encoder (`clip`), a vocabulary and a model for embeddings do not.
+        """
         if self.kind not in ("", "model") or self.architecture in ("", "clip"):
             return False
+        # models of the family BERT make embeddings also where the header does not say it
         is_embedding = self.has_pooling or "bert" in self.architecture
         return self.tensors > 0 and not is_embedding
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of a file; raises `NotGguf` or `OSError`.
+    """Read the header of a file from its beginning; raises `NotGguf` or `OSError`.
 
-    After magic bytes, version and two counts, it holds the keys and their values.
+    It consists of magic bytes, the version, the number of tensors, the number of keys, and the keys
+    with their values.
     """
     reader = _Reader(file)
     if reader.read_bytes(len(_MAGIC)) != _MAGIC:
@@ -86,11 +91,12 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def _header(values: dict[str, object], tensor_count: int) -> Header:
-    """Pick the fields of a header from the values by key; a value of a wrong type is ignored."""
+    """Return the header with the fields that lmchat uses; a value of a wrong type is ignored."""
     architecture = _text_at(values, "general.architecture")
     file_type = values.get("general.file_type")
     return Header(
         architecture=architecture,
+        # `type`, as True is an `int` for `isinstance`
         quantization=_QUANTIZATIONS.get(file_type, "") if type(file_type) is int else "",
         kind=_text_at(values, "general.type"),
         context_max=_positive_at(values, f"{architecture}.context_length") or None,
@@ -100,13 +106,13 @@ def _header(values: dict[str, object], tensor_count: int) -> Header:
 
 
 def _text_at(values: dict[str, object], key: str) -> str:
-    """Return the text of a key; empty without one."""
+    """Return the value of a key if it is a text, else ""."""
     value = values.get(key)
     return value if isinstance(value, str) else ""
 
 
 def _positive_at(values: dict[str, object], key: str) -> int:
-    """Return the positive whole number of a key; 0 without one."""
+    """Return the value of a key if it is a whole number above 0 and below the limit, else 0."""
     value = values.get(key)
     if type(value) is not int:
         return 0
@@ -114,27 +120,27 @@ def _positive_at(values: dict[str, object], key: str) -> int:
 
 
 class _Reader:
-    """Reader of the next value of a file, with limits; raises `NotGguf` beyond them."""
+    """Reader of the values of a file, one after the other; raises `NotGguf` beyond the limits."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def read_bytes(self, count: int) -> bytes:
-        """Read this number of bytes; raises `NotGguf` if there are fewer."""
+        """Return the next bytes, exactly this many; raises `NotGguf` if there are fewer."""
         data = self._file.read(count)
         if len(data) < count:
             raise NotGguf("cut off")
         return data
 
     def read_number(self, struct_format: str) -> Any:
-        """Read a number, whose type is a format character of `struct`."""
+        """Return the next number, whose type is a format character of `struct`."""
         little_endian = f"<{struct_format}"
         data = self.read_bytes(struct.calcsize(little_endian))
         (number,) = struct.unpack(little_endian, data)
         return number
 
     def read_text(self, max_bytes: int) -> str | None:
-        """Read a text; skip a longer one and return None for it."""
+        """Return the next text; if it is longer than the limit, skip it and return None."""
         length = self.read_number("Q")
         if length > max_bytes:
             self._skip(length)
@@ -142,7 +148,7 @@ class _Reader:
         return self.read_bytes(length).decode("utf-8", "replace")
 
     def read_value(self) -> object:
-        """Read a value of any type; skip a list or a long text and return None for it."""
+        """Return the next value, whatever its type; skip a list or long text and return None."""
         kind = self.read_number("I")
         if kind in _SCALARS:
             return self.read_number(_SCALARS[kind])
@@ -154,7 +160,10 @@ class _Reader:
         return None
 
     def _skip_list(self) -> None:
-        """Skip a list: the type of its values, their number, and the values."""
+        """Skip a list, which consists of the type of its values, their number, and the values.
+
+        A list of lists is refused.
+        """
         kind = self.read_number("I")
         count = self.read_number("Q")
         if kind in _SCALARS:
@@ -166,7 +175,10 @@ class _Reader:
             raise NotGguf(f"a list of kind {kind}")
 
     def _skip(self, byte_count: int) -> None:
-        """Skip bytes, also behind the end of the file: the next read then finds nothing."""
+        """Skip bytes; raises `NotGguf` if there are too many of them.
+
+        They may end behind the end of the file: the next read then finds nothing.
+        """
         if byte_count > _MAX_VALUE_BYTES:
             raise NotGguf("a header without end")
         self._file.seek(byte_count, os.SEEK_CUR)

@@ -30,7 +30,10 @@ _servers: list[Any] = []  # holds the server, which would end when its object is
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Start the server that stdin orders, report on stdout, and serve until the process is ended.
+
+    If the start fails, the process exits with `_EXIT_PROBLEM` after the report.
+    """
     order = json.loads(sys.stdin.buffer.readline())
     _prefer_end_when_out_of_memory()
 
@@ -51,7 +54,8 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
     """Start the server, which lives as long as the process, and return the report.
 
     `order` has the fields of `ServeOrder`, the report those of `Report`. An order without a model
-    only tests whether the library can be imported.
+    only tests whether the library can be imported: its report has an address that does not exist,
+    as any address says that the start succeeded.
     """
     try:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
@@ -72,7 +76,7 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
     """Return the parameters of the server, in the library's own type."""
     params = xllamacpp.CommonParams()
     params.model.path = order["model"]
-    params.model_alias = {order["alias"]}
+    params.model_alias = {order["alias"]}  # the library takes a set of names
     params.hostnames = ["127.0.0.1"]
     params.port = order["port"]
     params.api_keys = [order["key"]] if order["key"] else []
@@ -92,12 +96,16 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
 
 
 def _has_graphics_card(xllamacpp: Any) -> bool:
+    """Return whether the library can use any device besides the processor."""
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return any(device["type"] != cpu for device in xllamacpp.get_device_info())
 
 
 def _wait_for_last_log_line() -> None:
-    """Give the library's log thread time to write the reason of a failed start before exit."""
+    """Wait until the library's log thread has written the reason of a failed start.
+
+    Exit would cut it off. Wait at most `_LAST_LOG_LINE_S`, and not at all if the log is no file.
+    """
     end_s = time.monotonic() + _LAST_LOG_LINE_S
     while time.monotonic() < end_s:
         try:
@@ -112,7 +120,7 @@ def _wait_for_last_log_line() -> None:
 
 
 def _prefer_end_when_out_of_memory() -> None:
-    """Let Linux kill this process before others when memory runs out."""
+    """Let Linux kill this process before others when memory runs out; elsewhere, do nothing."""
     # only Linux has this file; `open` saves the import of pathlib
     with suppress(OSError), open(_OOM_SCORE, "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(_OOM_SCORE_VALUE)

@@ -29,7 +29,11 @@ _KEY_BYTES = 24
 
 
 class LocalEngine:
-    """The built-in engine, with the same address and key for all models."""
+    """The built-in engine, which serves one model at a time, all at one address with one key.
+
+    The server of the model is a child process. Between `stop` and the next start there is no
+    address.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,7 @@ class LocalEngine:
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
     ) -> None:
-        """`folder` holds the demo model.
+        """`folder` is that of the demo model.
 
         `on_address` gets each new address and its key, before anything answers there.
         """
@@ -60,7 +64,7 @@ class LocalEngine:
 
     @property
     def state(self) -> EngineState:
-        """State of the child; a child that ended unasked has crashed."""
+        """State of the child: off before a start and after an end, crashed if it ended unasked."""
         if self._is_loading:
             return EngineState.LOADING
         if self._child is None:
@@ -68,13 +72,16 @@ class LocalEngine:
         return EngineState.READY if self._child.exit_code is None else EngineState.CRASHED
 
     async def check(self) -> None:
-        """Test the engine in a child process, which may crash; raises `EngineUnavailable`."""
+        """Start and end a child without a model, as a test; raises `EngineUnavailable`.
+
+        It is a child process because the library may crash. It has a log of its own.
+        """
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
         child = await self._start_child(ServeOrder(model=""), None, log_file)
         await child.stop()
 
     async def offer(self) -> DemoOffer:
-        """Return the demo model that can be downloaded."""
+        """Return the demo model, as the user is asked whether to download it."""
         demo = SMOLLM2
         return DemoOffer(
             name=demo.name,
@@ -84,15 +91,19 @@ class LocalEngine:
         )
 
     async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
-        """Download the demo model unless it is there; raises `EngineUnavailable`."""
+        """Download the demo model unless it is there, and return its file.
+
+        Raises `EngineUnavailable`.
+        """
         await fetch_demo_model(SMOLLM2, self._folder, self._environ, report)
-        self._files = None  # search again: there is one more
+        self._files = None  # the next call of `files` searches again: there is one model more
         return SMOLLM2.file_in(self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """Return the models on this disk, those of other programs too; cached until a refresh.
+        """Return the models on this disk, also those of other programs; cached until a refresh.
 
-        A search that takes too long goes on in its thread; the models that it has found count.
+        After `_SEARCH_S` seconds the search is left alone in its thread; the models that it has
+        found by then are returned.
         """
         if self._files is None or is_refresh:
             models: list[ModelFile] = []
@@ -106,27 +117,29 @@ class LocalEngine:
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model of this name or path, else the last used or the best one.
+        """Return the model of this name or path; without one, the last used or the best model.
 
-        None if there is no model, or the demo model is named and was not downloaded yet. Raises
-        `WrongUse` for an unknown name.
+        `last` is the name of the last used one. Return None if there is no model, or if the demo
+        model is named and was not downloaded yet. Raises `WrongUse` if the named model does not
+        exist or cannot chat.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
         if named.casefold() == SMOLLM2.name and not has_demo:
             return None
-        if named:
+        if named:  # a path may be in a network folder that hangs
             return await run_abandonable(lambda: find_named_model(named, files))
         return await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:
-        """Return a sentence if a model will hardly fit into the memory, else ""."""
+        """Return a sentence if a model may be too large for the memory, else ""."""
         return await asyncio.to_thread(size_warning, model)
 
     def reserve_address(self) -> Endpoint:
-        """Choose a free port the first time; return the address, the same until `stop`.
+        """Return the address of the engine; choose a free port if there is none yet.
 
-        Raises `EngineUnavailable` without a free port.
+        It stays the same until `stop`, or until a start finds that another program has taken the
+        port. Raises `EngineUnavailable` without a free port.
         """
         if self.endpoint is None:
             try:
@@ -142,10 +155,10 @@ class LocalEngine:
         return self.endpoint
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model in place of the previous one and return the address.
+        """Serve a model in place of the previous one; return the address when it is ready.
 
         `context` is the window in tokens. Without it, a model keeps the window that was asked for
-        when it was served last. A served model is loaded again only for another window.
+        when it was served last. If the model is already served with this window, nothing is done.
         Raises `EngineUnavailable` with reason and advice.
         """
         async with self._lock:
@@ -168,7 +181,10 @@ class LocalEngine:
                 raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the child ended unasked, after waiting for its end; None if it runs."""
+        """Return why the child ended unasked, after waiting `wait_s` seconds for its end.
+
+        Return None if it still runs, or if there is no child.
+        """
         child = self._child
         model = self.model
         if child is None or model is None:
@@ -178,7 +194,7 @@ class LocalEngine:
         return why_ended(model, child.exit_code, child.log_tail())
 
     async def unload(self) -> None:
-        """End the child but keep the address."""
+        """End the child but keep the address for the next start."""
         async with self._lock:
             await self._end_child()
 
@@ -189,9 +205,10 @@ class LocalEngine:
             self.endpoint = None
 
     async def _serve(self, model: ModelFile) -> Endpoint:
-        """Start a child that serves a model; return its address when it is ready.
+        """Start a child that serves a model; return its address when the model is loaded.
 
-        The window is the one asked for, else that of the settings, else the usual one.
+        The window is the one asked for, else that of the settings, else `_CONTEXT` or the maximum
+        of the model if that is smaller.
         """
         endpoint = self.reserve_address()
         usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
@@ -203,7 +220,7 @@ class LocalEngine:
             context=self._context or self._settings.context or usual_context,
             threads=self._settings.threads,
         )
-        self._is_loading = True
+        self._is_loading = True  # read by `state` until the child is ready
         try:
             self._child = await self._start_child(order, model, self._log_file)
         finally:
@@ -213,16 +230,18 @@ class LocalEngine:
     async def _start_child(
         self, order: ServeOrder, model: ModelFile | None, log_file: Path
     ) -> EngineProcess:
-        """Start a child and wait until it is ready; raises `EngineUnavailable` if it never is.
+        """Start a child and return it when it is ready.
 
-        A child that is not returned has ended. `model` is for the reason of a failure.
+        If it never is, it is stopped and `EngineUnavailable` is raised, with a reason that may
+        mention `model`. It is also stopped if this call is cancelled.
         """
         child = await EngineProcess.start(order, log_file, self._environ)
         try:
             report = await child.receive_report()
             if report is not None and report.address:
                 return child
-            await child.wait_for_end(_END_S)  # its exit code is part of the reason
+            # the exit code is part of the reason; a child that hangs has none
+            await child.wait_for_end(_END_S)
         except BaseException:
             await child.stop()
             raise
@@ -231,7 +250,7 @@ class LocalEngine:
         raise error
 
     async def _end_child(self) -> None:
-        """Stop the child, if there is one; from here on the engine is off, not crashed."""
+        """Stop the child, if there is one; the state is off from the first moment, not crashed."""
         child = self._child
         self._child = None
         if child is not None:

@@ -1,4 +1,4 @@
-"""Memory that is free on this machine, and that a model needs."""
+"""Memory that is free on this machine, and memory that a model needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GB = 1e9
 
 
 def available_bytes() -> int:
-    """Return the free memory without swapping, within a container's limit."""
+    """Return the bytes that are free without swapping, and within the limit of a container."""
     import psutil  # noqa: PLC0415 - a list of models does without it
 
     free = psutil.virtual_memory().available
@@ -24,9 +24,9 @@ def available_bytes() -> int:
 
 
 def _free_in_container() -> int:
-    """Return the free bytes within the limit of the container.
+    """Return the bytes that are free within the limit of a container (Linux, cgroup v2).
 
-    Raises `OSError` outside a container, and `ValueError` without a limit: it is the word `max`.
+    Raises `OSError` outside a container, and `ValueError` if the limit is the word `max`: none.
     """
     limit = int((_CGROUP / "memory.max").read_text())
     used = int((_CGROUP / "memory.current").read_text())
@@ -38,12 +38,15 @@ def _free_in_container() -> int:
 
 
 def needed_bytes(model: ModelFile) -> int:
-    """Return the estimated memory to serve a model."""
+    """Return an estimate of the bytes that serving a model takes."""
     return int(model.size_bytes * _OVERHEAD)
 
 
 def shortage_text(model: ModelFile) -> str:
-    """Return needed and free memory, in brackets after a blank; empty if the model fits."""
+    """Return needed and free memory for the end of a sentence; "" if the model fits.
+
+    The text is in brackets, with a blank before it.
+    """
     available = available_bytes()
     needed = needed_bytes(model)
     if needed <= available:
@@ -52,7 +55,7 @@ def shortage_text(model: ModelFile) -> str:
 
 
 def size_warning(model: ModelFile) -> str:
-    """Return a sentence if a model will hardly fit into the memory, else ""."""
+    """Return a sentence if a model may be too large for the memory, else ""."""
     shortage = shortage_text(model)
     if not shortage:
         return ""

@@ -24,8 +24,9 @@ def with_unique_names(
 ) -> tuple[ModelFile, ...]:
     """Return the models of other programs, and last the demo model, each with a unique name.
 
-    Two models of one name get the names of their folders before it. `folder` is that of the demo
-    model, which is left out if it is damaged, so that its download is offered again.
+    A model whose name is taken by one before it gets the name of its folder before its own, and
+    `~` behind it as long as that is taken too. The demo model in `folder` is left out if it is
+    damaged, so that its download is offered again.
     """
     models = list(models_of_others)
     if is_demo_intact(demo, folder):
@@ -42,11 +43,15 @@ def with_unique_names(
 
 
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model that the user named; raises `WrongUse` if there is none that can chat."""
+    """Return the model that the user named: by its name in any case, else by the path of a file.
+
+    Raises `WrongUse` if there is none, or if it cannot chat.
+    """
     for model in models:
         if name_or_path.casefold() == model.name.casefold():
             return model
     path = expanded_path(name_or_path)
+    # a name with this ending is meant as a path, also if nothing is there
     if path.exists() or name_or_path.lower().endswith(SUFFIX):
         return _model_at(path.absolute(), models)
     hint = "`lmchat models --local` lists the model files."
@@ -59,8 +64,9 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     """Return the model to start where the user named none; None if there are no models.
 
-    It is the last used one, `last`. Else it is the largest fast one, else the smallest that fits
-    into the free memory, else the last of `models`, which is the demo model if that is there.
+    The first of these that exists: the last used one, whose name is `last`; the largest fast one;
+    the smallest that fits into the free memory; the last of `models`, which is the demo model if
+    that is among them. The demo model is neither fast nor fitting here: any other one is better.
     """
     for model in models:
         if model.name == last:
@@ -78,7 +84,10 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model in a file; raises `WrongUse` if there is none that can chat."""
+    """Return the model in a file, with its name in `models` if it is among them.
+
+    Raises `WrongUse` if there is none that can chat.
+    """
     for model in models:
         if model.path == path:
             return model

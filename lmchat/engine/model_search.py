@@ -1,4 +1,8 @@
-"""Search for models on this disk: GGUF files in folders of other programs, and Ollama's blobs."""
+"""Search for models on this disk: GGUF files in folders of other programs, and Ollama's blobs.
+
+Ollama keeps a model as a blob, a file named after its hash; a manifest, one for each name of the
+model, says which blobs it consists of. A split model consists of several GGUF files.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ SUFFIX = ".gguf"
 _MAX_FILES = 500
 _MAX_JSON_BYTES = 1024 * 1024
 _MAX_DEPTH = 8  # levels of folders below the folder that is searched
-_NAMELESS = "model"  # jan's name for every file; the folder has the model's name
+_NAMELESS = "model"  # Jan's name for the file of every model, whose folder has the model's name
 # name of a file of a model that is split: "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 # ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"
@@ -40,14 +44,14 @@ T = TypeVar("T")
 
 
 class GgufFile(Struct, frozen=True, kw_only=True):
-    """GGUF file of any kind, as its header describes it."""
+    """GGUF file of any kind: the model in it, and its header."""
 
     model: ModelFile
     header: Header
 
 
 class _LMStudioSettings(Struct):
-    """Settings of LM Studio."""
+    """The settings of LM Studio that lmchat reads."""
 
     downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
 
@@ -66,17 +70,20 @@ class _OllamaManifest(Struct):
 
 
 class ModelSearch:
-    """Search limited in depth and number; unreadable files are skipped."""
+    """Search for GGUF files, limited in depth and number; unreadable files are skipped."""
 
     def __init__(self) -> None:
         self._visited: set[str] = set()  # real paths of files and folders
 
     def find_models(self, sources: Mapping[Path, str]) -> Iterator[ModelFile]:
-        """Yield the chat models below folders; `sources` has the program of each folder."""
+        """Yield the chat models below folders, at most `_MAX_FILES`.
+
+        `sources` has the name of the program by each folder.
+        """
         return islice(self._all_models(sources), _MAX_FILES)
 
     def _all_models(self, sources: Mapping[Path, str]) -> Iterator[ModelFile]:
-        """Yield the chat models below folders, without a limit to their number."""
+        """Yield the chat models below folders, in any number."""
         for folder, source in sources.items():
             for path in self._find_files(folder):
                 model = self._visit_file(path)
@@ -84,7 +91,10 @@ class ModelSearch:
                     yield replace(model, source=source)
 
     def _find_files(self, top: Path) -> Iterator[Path]:
-        """Yield GGUF files by name; follow links, but visit each folder once."""
+        """Yield the files below a folder that have the ending of GGUF files, in order of names.
+
+        Links are followed, but each folder is visited once.
+        """
         for base, folders, names in os.walk(top, followlinks=True):
             folder = Path(base)
             is_first_visit = self._visit(folder)
@@ -93,7 +103,7 @@ class ModelSearch:
                     if name.lower().endswith(SUFFIX):
                         yield folder / name
 
-            # `os.walk` goes on with the folders that are left in its list
+            # `os.walk` continues with the folders that are left in its list, in this order
             depth = len(folder.parts) - len(top.parts)
             if is_first_visit and depth < _MAX_DEPTH:
                 folders.sort()
@@ -101,7 +111,10 @@ class ModelSearch:
                 folders.clear()
 
     def _visit_file(self, path: Path) -> ModelFile | None:
-        """Return the chat model in a file; None if the file was visited, or is a later part."""
+        """Return the chat model in a file; None if it has none.
+
+        Return None also for a later file of a split model, and for a file that was visited.
+        """
         split = _SPLIT_NAME.match(path.stem)
         is_later_part = split is not None and int(split["number"]) != 1
         if is_later_part or not self._visit(path):
@@ -111,7 +124,7 @@ class ModelSearch:
     def _visit(self, path: Path) -> bool:
         """Note that a file or folder is visited; return whether it is the first time.
 
-        Links may lead to it under several names, and may form circles.
+        Links may lead to one file or folder from several places, or in circles.
         """
         real_path = os.path.realpath(path)
         is_first_visit = real_path not in self._visited
@@ -120,7 +133,10 @@ class ModelSearch:
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
-    """Yield the models of other programs; may take long on a slow disk, and hang on a lost one."""
+    """Yield the models of other programs; it may take long on a slow disk, and hang on a lost one.
+
+    Without a known home folder, yield nothing.
+    """
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())
         yield from ModelSearch().find_models(model_folders(home, environ))
@@ -128,7 +144,10 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 
 
 def read_gguf_file(path: Path) -> GgufFile | None:
-    """Return what a file's header says; None if it is no GGUF file, unreadable or lacks a part."""
+    """Return the model in a file, by its header; `path` is the first file of a split model.
+
+    Return None if it is no GGUF file, or if one of the files of the model cannot be read.
+    """
     stem, files = _files_of_model(path)
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
@@ -152,18 +171,18 @@ def read_gguf_file(path: Path) -> GgufFile | None:
 
 
 def _files_of_model(path: Path) -> tuple[str, list[Path]]:
-    """Return the name of a model without the number of a part, and all its files by number."""
+    """Return the name of a model without the number of a file, and all its files in order."""
     split = _SPLIT_NAME.match(path.stem)
     if split is None:
         return path.stem, [path]
     stem = split["stem"]
     count = int(split["count"])
     files = [path.with_stem(f"{stem}-{number:05}-of-{count:05}") for number in range(1, count + 1)]
-    return stem, files or [path]  # a name may also say that there are 00000 files
+    return stem, files or [path]  # a name may end with "-00001-of-00000"
 
 
 def _chat_model_at(path: Path) -> ModelFile | None:
-    """Return the model in a file, if it is a GGUF file of a model that can chat."""
+    """Return the model in a GGUF file if it can chat, else None."""
     gguf_file = read_gguf_file(path)
     if gguf_file is None or not gguf_file.header.can_chat:
         return None
@@ -171,13 +190,16 @@ def _chat_model_at(path: Path) -> ModelFile | None:
 
 
 def _quantization_in(name: str) -> str:
-    """Return the quantization that a name ends with, as `Q4_K_M`; empty without one."""
+    """Return the quantization that a name ends with, such as `Q4_K_M`; "" without one."""
     quantization = _QUANTIZATION.search(name)
     return quantization[1].upper() if quantization else ""
 
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
-    """Return the model folders of other programs, existing or not, with the program's name."""
+    """Return the folders in which other programs keep models, each with the program's name.
+
+    Not all of them exist. Ollama's folders have another form and are not among them.
+    """
     by_program = {
         "LM Studio": _lm_studio_models(home),
         "Jan": jan_folders(environ, home),
@@ -192,7 +214,7 @@ def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
 
 
 def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield Ollama's possible model folders."""
+    """Yield the folders in which Ollama may keep its models."""
     configured = environ.get("OLLAMA_MODELS", "").strip()
     if configured:
         yield Path(configured)
@@ -202,8 +224,11 @@ def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
-    """Yield Ollama's models; only blobs named by a manifest are opened."""
-    read_once = cache(_chat_model_at)  # several names may share a blob
+    """Yield the chat models of Ollama, once for each of their names.
+
+    Only blobs that a manifest names as a model are opened.
+    """
+    read_once = cache(_chat_model_at)  # several names may have the same blob
     for folder in folders:
         # manifests/REGISTRY/OWNER/MODEL/TAG
         for manifest in sorted((folder / "manifests").glob("*/*/*/*")):
@@ -214,14 +239,14 @@ def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
 
 
 def _ollama_name(manifest: Path) -> str:
-    """Return the name that Ollama gives a model, as `qwen3:8b` or `owner/model:tag`."""
+    """Return Ollama's name of the model of a manifest, as `qwen3:8b` or `owner/model:tag`."""
     registry, owner, name, tag = manifest.parts[-4:]
     is_of_library = (registry, owner) == _OLLAMA_LIBRARY
     return f"{name}:{tag}" if is_of_library else f"{owner}/{name}:{tag}"
 
 
 def _model_digest(manifest: Path) -> str:
-    """Return the digest of the blob with the model; empty without one."""
+    """Return the digest of the blob that a manifest names as the model; "" without one."""
     for layer in _read_json(manifest, _OllamaManifest).layers:
         if layer.media_type == _OLLAMA_MODEL:
             digest = _OLLAMA_DIGEST.fullmatch(layer.digest)
@@ -254,7 +279,7 @@ def _hugging_face_caches(home: Path, environ: Mapping[str, str]) -> Iterator[Pat
 
 
 def _read_json(path: Path, struct_type: type[T]) -> T:
-    """Return the value in a small file of JSON; an empty one if it is unreadable."""
+    """Return the value in a small file of JSON; the type's default value if that fails."""
     try:
         data = read_plain(path, max_bytes=_MAX_JSON_BYTES)
         return msgspec.json.decode(data, type=struct_type)
@@ -263,6 +288,6 @@ def _read_json(path: Path, struct_type: type[T]) -> T:
 
 
 def _if_absolute(text: str) -> Iterator[Path]:
-    """Yield the path if a text from outside is an absolute one, else nothing."""
+    """Yield a text from outside as a path if it is an absolute one, else nothing."""
     if text and "\0" not in text and Path(text).is_absolute():
         yield Path(text)

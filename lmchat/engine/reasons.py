@@ -1,4 +1,7 @@
-"""Reasons for a child's failure, from its report, exit code and log."""
+"""Reasons for a failure of the child process, from its report, its exit code and its log.
+
+The messages that are searched in the log are those of llama.cpp and of the system.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +36,20 @@ _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared obje
 # as in: version `GLIBC_2.35' not found
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
 _DETAIL_LINES = 8  # of the end of the log
-_ILLEGAL_INSTRUCTION = 4  # number of the signal SIGILL, which Windows does not name
-_KILLED = 9  # number of the signal SIGKILL, the same
+# numbers of the signals SIGILL and SIGKILL, which Windows does not name
+_ILLEGAL_INSTRUCTION = 4
+_KILLED = 9
 _SMALLER = "Choose a smaller model, or a smaller context window under [local] in the configuration."
 
 
 def why_not_started(
     model: ModelFile | None, report: Report | None, exit_code: int | None, log: str
 ) -> EngineUnavailable:
-    """Return why a child never became ready.
+    """Return the error that says why a child never became ready.
 
-    `model` is None for a test of the engine alone, `report` if the child ended without one. `log`
-    is the end of the log.
+    `model` is None for a test of the engine without a model. `report` is None if the child ended
+    without one. `exit_code` is None if it still runs, and negative if a signal ended it. `log` is
+    the end of the log.
     """
     if report is not None and report.problem == "import":
         return _cannot_import(report)
@@ -60,19 +65,22 @@ def why_not_started(
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return why a running child ended."""
+    """Return the error that says why a child ended that was ready; see `why_not_started`."""
     system_or_memory = _system_or_memory_error(model, exit_code, log)
     return system_or_memory if system_or_memory is not None else _crashed(exit_code, log)
 
 
 def _is_only_port_taken(log: str) -> bool:
-    """Return whether the port was the reason, and nothing in the log is about the model file."""
+    """Return whether the port was taken, and nothing in the log is about the model file."""
     is_about_file = _UNKNOWN_KIND.search(log) or _DAMAGED.search(log)
     return not is_about_file and _PORT_TAKEN.search(log) is not None
 
 
 def _model_file_error(model: ModelFile, report: Report | None, log: str) -> EngineUnavailable:
-    """Return why a model file could not be loaded."""
+    """Return the error that says why a model file could not be loaded.
+
+    The log may say that its kind is unknown or that it is damaged.
+    """
     hint = "Choose another model file."
     if unknown := _UNKNOWN_KIND.search(log):
         architecture = f" ({unknown[1]})" if unknown[1] else ""
@@ -89,7 +97,10 @@ def _model_file_error(model: ModelFile, report: Report | None, log: str) -> Engi
 
 
 def _could_not_load(model: ModelFile, report: Report | None, log: str) -> str:
-    """Return the message with the first error in the log, else with that in the report."""
+    """Return the message with the first error in the log, else with that in the report.
+
+    Without both, the message gives no reason.
+    """
     errors = _ERROR_LINE.findall(log)
     reason = report.error_text if report else ""
     if errors:
@@ -103,7 +114,10 @@ def _could_not_load(model: ModelFile, report: Report | None, log: str) -> str:
 def _system_or_memory_error(
     model: ModelFile | None, exit_code: int | None, log: str
 ) -> EngineUnavailable | None:
-    """Return the reason of an end that the system or a lack of memory caused; None for others."""
+    """Return the error for an end that the system or a lack of memory caused; None for others.
+
+    An exit code that is the negative number of a signal shows that the system ended the child.
+    """
     details = _log_end(log)
     if exit_code == -_ILLEGAL_INSTRUCTION:
         return EngineUnavailable(
@@ -117,6 +131,7 @@ def _system_or_memory_error(
         message = (
             f"The system ended the built-in engine, most often because memory ran out{shortage}."
         )
+    # a test without a model needs little memory
     elif model and _OUT_OF_MEMORY.search(log):
         message = f"There is not enough memory for {model.name} and its context window{shortage}."
     else:
@@ -125,10 +140,13 @@ def _system_or_memory_error(
 
 
 def _cannot_import(report: Report) -> EngineUnavailable:
-    """Return why the library of the engine could not be imported, from the error of the import."""
+    """Return the error that says why the library of the engine could not be imported.
+
+    A system library is missing or too old, the library itself is not installed, or it is broken.
+    """
     library = _MISSING_LIBRARY.search(report.error_text)
     old_system = _OLD_SYSTEM.search(report.error_text)
-    kind = None
+    kind = None  # that of the class
     if library and library[1].startswith("libgomp"):
         message = "The built-in engine needs the system library libgomp, which is not installed."
         hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
@@ -151,7 +169,10 @@ def _cannot_import(report: Report) -> EngineUnavailable:
 
 
 def _crashed(exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return the error for an end without a known reason; a negative code is a signal."""
+    """Return the error for an end without a known reason.
+
+    `exit_code` is negative for a signal, and None if the child runs but did not report.
+    """
     if exit_code is None:
         reason = "it does not answer"
     elif exit_code < 0:
@@ -163,7 +184,7 @@ def _crashed(exit_code: int | None, log: str) -> EngineUnavailable:
 
 
 def _signal_name(number: int) -> str:
-    """Return the name of a signal, or its number where this system has no name for it."""
+    """Return the name of a signal; its number if this system has no name for it."""
     try:
         return signal.Signals(number).name
     except ValueError:
