@@ -21,8 +21,8 @@ class Grade(StrEnum):
     NOT_TRIED = "not tried"
 
     @property
+    def label(self) -> str:
         """Word for people; the value itself is for the JSON form."""
-        """Word for people; the value belongs to the JSON form."""
         return "problem" if self is Grade.FAULT else self.value
 
 

@@ -246,8 +246,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
+    def refusal(self) -> str:
         """The part of `text` in which the model refuses to answer; "" without one."""
-        """The part of `text` in which the model refuses to answer."""
         return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
     @property
@@ -294,8 +294,8 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
         return thoughts
     for index in reversed(range(len(messages))):
         message = messages[index]
+        if message.role is Role.USER and sent_thoughts is SentThoughts.SINCE_PROMPT:
             break  # the answers before the last prompt are sent without their thoughts
-            break
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
     return thoughts

@@ -309,8 +309,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
+    def finding(self) -> str:
         """Verdict, with `seen` behind it if there is one."""
-        """Verdict, followed by `seen`."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
     @property
