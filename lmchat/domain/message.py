@@ -174,7 +174,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
             self,
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
             tokens_per_second=_joint_speed(begun, self),
-            completion_tokens=tokens or self.completion_tokens,  # None if both are unknown
+            completion_tokens=tokens or self.completion_tokens,  # not 0 if both are unknown
             # the server rarely counts a first part, as it broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,

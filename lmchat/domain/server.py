@@ -163,7 +163,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def canonical(self) -> tuple[str, int]:
-        """Host and port, which are the same for all spellings of this machine's address."""
+        """Host and port; the host is `localhost` for every spelling of this machine's address."""
         return "localhost" if self.is_loopback else self.host, self.port
 
 

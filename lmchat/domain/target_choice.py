@@ -137,7 +137,7 @@ def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
-    """Choose the configured model, else the last used one, else one that needs no loading.
+    """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
     chosen with its name alone. Return None if no model can be chosen without a question: the server
@@ -279,9 +279,9 @@ def _why_server_unusable(candidate: Candidate) -> LMChatError:
 
 
 def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first model server that answers, or server of the user; None without one.
+    """Return the first candidate that answers and is a model server or named by the user.
 
-    Another program that answers is returned only if no other address was tried.
+    Without one, return another program that answers if no other address was tried, else None.
     """
     answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
     for candidate in answering:
@@ -303,7 +303,7 @@ def _sentence(step: str) -> str:
 
 
 def why_no_model(choice: TargetChoice) -> RequestInvalid:
-    """Return the error for a choice whose server has no model to chat with that could be chosen.
+    """Return the error for a server on which no model could be chosen.
 
     Its hint lists the models that can chat, or says that the server has none.
     """

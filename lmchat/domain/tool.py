@@ -1,6 +1,6 @@
 """Tools that a model can call: their servers, calls, results and approvals.
 
-A call is a tool message: it begins with the call alone, and gets its result as a second part.
+A call that lmchat runs is a tool message, to which its result is added as a second part.
 """
 
 from __future__ import annotations

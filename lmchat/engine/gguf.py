@@ -19,10 +19,8 @@ _MAX_TEXT_BYTES = 256  # longer texts, such as chat templates, are skipped
 _MAX_NUMBER = 2**40  # more than any number of tokens
 
 _VOCABULARY_PREFIX = "tokenizer."  # of the keys of the vocabulary
-_NEEDED_KEYS = {
-    "general.architecture",
-    "general.file_type",
-}  # read before the vocabulary is left out
+_NEEDED_KEYS = {"general.architecture", "general.file_type"}
+"""Keys that have to be read before the rest of the header is left out."""
 
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",

@@ -146,7 +146,8 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 def read_gguf_file(path: Path) -> GgufFile | None:
     """Return the model in a file, by its header; `path` is the first file of a split model.
 
-    Return None if it is no GGUF file, or if one of the files of the model cannot be read.
+    Return None if that is no readable GGUF file, if another file of the model is missing, or if
+    the path is not UTF-8.
     """
     stem, files = _files_of_model(path)
     try:
