@@ -150,7 +150,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def is_near(self) -> bool:
         """Whether it is this machine or in a private network, by its IP address or its name.
 
-        A name is in a private network if it has no dot, or an ending of `_OWN_ZONES`.
+        A name is in a private network if it has no dot, or an ending such as `.local`.
         """
         if self.is_loopback or _ip_address(self.host) is not None:
             return self.is_local
