@@ -90,12 +90,17 @@ class LMChatApp(PatchedApp):
         return self.chat
 
     def _make_page(self) -> Screen[None]:
+        """Return a new welcome page; its module is imported only if a page is needed."""
         from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 
         return WelcomeScreen(self.workspace, self.connect)
 
     def on_ready(self) -> None:
-        """Begin what the first paint and the first key do not wait for: network and disk."""
+        """Begin what the first paint and the first key do not wait for: network and disk.
+
+        If no theme was wanted, the terminal is asked for its background. If the wanted theme is not
+        built in, the user's files are searched for it.
+        """
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self._wanted_theme:
             self.call_after_refresh(self._ask_background)
@@ -103,18 +108,18 @@ class LMChatApp(PatchedApp):
             begin_work(self, self._use_wanted_theme, "theme")
 
     def _begin(self) -> None:
-        """Begin the search for a server and the reading of the store."""
-        gc.freeze()  # the collector need not visit what was imported
+        """Begin the search for a server and the reading of the store; switch the collector on."""
+        gc.freeze()  # the collector, off until now, need not visit what was imported
         gc.enable()
         self.connect.start()
         self.chat.start()
 
     async def stop_and_save(self) -> None:
-        """Stop all answers, and wait until they and the draft are on the disk."""
+        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved."""
         self.workspace.is_leaving = True
         await self.chat.turns.stop_all()
         await self.open_sessions.save_all()
-        with suppress(NoMatches):
+        with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.chat.sessions.save()
             await self.chat.prompt_text.write()
 
@@ -122,7 +127,10 @@ class LMChatApp(PatchedApp):
         await self.chat.widgets.highlighter.aclose()
 
     async def action_quit(self) -> None:
-        """Save everything, wait a moment for a text that is being copied, and quit."""
+        """Stop and save everything, wait up to `_COPY_S` for a text that is being copied, and quit.
+
+        The answers that are streaming are stopped by this.
+        """
         await self.stop_and_save()
         copying = [
             worker for worker in self.workers if worker.group == COPYING and worker.is_running
@@ -136,14 +144,15 @@ class LMChatApp(PatchedApp):
     def notify(
         self, message: str, *, severity: SeverityLevel = "information", **options: Any
     ) -> None:
-        """Show a notification as plain text; an information replaces those before it.
+        """Show a notification as plain text on one line.
 
-        Nothing in the words is markup: they may come from a server or a file.
+        One of the severity "information" replaces all that are shown; warnings and errors are added
+        to them. Nothing in the words is markup: they may come from a server or a file.
         """
         if severity == "information":
             self.clear_notifications()
-            for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each
-                screen.query("ToastHolder").remove()
+            for screen in self.screen_stack[-1:]:  # a slice: before the start there is no screen
+                screen.query("ToastHolder").remove()  # Textual leaves an empty row for each
         options["markup"] = False
         super().notify(safe_line(message), severity=severity, **options)
 
@@ -156,13 +165,16 @@ class LMChatApp(PatchedApp):
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow neither the palette nor the help above a dialog."""
+        """Return False for the palette and the help while a dialog is on top; else ask Textual."""
         if action in ("command_palette", "show_help") and isinstance(self.screen, ModalScreen):
             return False
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
-        """Show the commands that apply to the screen, and run the chosen one."""
+        """Show the commands that apply to the screen, and run the chosen one.
+
+        A command of the chat that is chosen above the welcome page first closes this page.
+        """
         from lmchat.tui.screens.palette import Palette, palette_entries
 
         is_over_chat = self.screen is self.chat
@@ -200,7 +212,12 @@ class LMChatApp(PatchedApp):
         self.refresh(layout=True)
 
     def action_copy_or_stop(self) -> None:
-        """Copy the selection, else stop the answer; without either, quit if it is pressed twice."""
+        """Do the first of these that is possible: copy, stop the answer, quit.
+
+        What is copied is the selection in the focused input, else that of the screen, else that in
+        the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
+        time, a notification says so.
+        """
         selected = ""
         if isinstance(self.focused, Input | TextArea):
             selected = self.focused.selected_text
@@ -223,7 +240,10 @@ class LMChatApp(PatchedApp):
         self.chat.background.copy(text)
 
     async def action_use_theme(self, name: str = "") -> None:
-        """Use the named theme, or the one chosen from a list, and remember it."""
+        """Use the named theme, or without a name the one chosen from a list, and remember it.
+
+        Raises `WrongUse` for an unknown name.
+        """
         from lmchat.tui.screens.theme_dialog import ThemeDialog
 
         await self._read_own_themes()
@@ -246,9 +266,9 @@ class LMChatApp(PatchedApp):
             self.notify(f"Theme: {short_name(name)}.")
 
     async def _read_own_themes(self) -> None:
-        """Register the user's themes, which are read from files, and fit Textual's to our styles.
+        """Register the themes in files of the user, and Textual's themes as fitted to our styles.
 
-        Files that hold no theme are named in warnings.
+        A warning says for each file without a valid theme what is wrong.
         """
         from lmchat.tui.theme_files import read_themes
 
@@ -263,7 +283,7 @@ class LMChatApp(PatchedApp):
             self.chat.notices.warn(problem)
 
     async def _use_wanted_theme(self) -> None:
-        """Use the configured theme, which is not built in: it may be in a file of the user."""
+        """Use the wanted theme if it is in a file of the user; else warn that it is unknown."""
         await self._read_own_themes()
         if full_name := theme_named(self._wanted_theme, self.available_themes):
             self.theme = full_name
@@ -277,7 +297,11 @@ class LMChatApp(PatchedApp):
         write_to_terminal(self, ASK_BACKGROUND)
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme on a light terminal, if no theme is set and the answer is in time."""
+        """Use the light theme if the terminal reports a light background.
+
+        Do nothing if a theme was wanted or chosen since, or if the answer is late: then the screen
+        would change its colours while the user reads.
+        """
         is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
         is_unset = not self._wanted_theme and self.theme == THEMES[0].name
         if is_in_time and is_unset and not event.is_dark:
@@ -292,19 +316,28 @@ class LMChatApp(PatchedApp):
             self.screen.refresh()
 
     def on_app_focus(self) -> None:
-        """Check more often, and read what another lmchat has written to the session."""
+        """Check the server more often, and show what another lmchat has written to the session.
+
+        Without a server, end the pause of the search.
+        """
         self.workspace.monitor.is_focused = True
         self.connect.check_if_none()
         begin_work(self.chat, self.chat.sessions.reload, "reload")
 
     def on_app_blur(self) -> None:
-        """Check less often, and save where the session is read, for another lmchat."""
+        """Check the server less often, and save draft and bookmark of the shown session.
+
+        Another lmchat, to which the user may go now, then opens the session at the same place.
+        """
         self.workspace.monitor.is_focused = False
         if self.chat.is_mounted:
             self.chat.sessions.save()
 
     def action_pick_model(self, name: str = "") -> None:
-        """Switch to the model of a name, or number; without one, open the picker."""
+        """Switch to the model with a name or a number among the recent ones; else open the picker.
+
+        `name` is empty for the picker.
+        """
         if name:
             self.models.switch_to_named(name)
         else:

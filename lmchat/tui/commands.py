@@ -27,7 +27,7 @@ class Scope(StrEnum):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """Row of the table."""
+    """Row of the table of commands: its keys, its words, and the action that runs it."""
 
     command_id: str
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
@@ -35,7 +35,7 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     action: str
-    slash: str = ""  # with the form of its argument
+    slash: str = ""  # the slash command with the form of its argument, as `/title TEXT`
     typed: str = ""  # action of the slash command if it differs; takes the argument
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -60,9 +60,10 @@ class Command(Struct, frozen=True, kw_only=True):
         return bool(argument) and not argument.startswith("[")
 
     def unavailable_reason(self, message: ChatMessage, *, is_busy: bool) -> str:
-        """Return why it can do nothing with a message; empty if it can do something.
+        """Return why this command can do nothing with a message; empty if it can do something.
 
-        `is_busy` says that an answer of the session is streaming.
+        `is_busy` says whether an answer of the session is streaming: then no command that begins
+        a turn can be used. Otherwise the first need that the message does not meet is the reason.
         """
         if is_busy and self.is_turn:
             return needs.STILL_STREAMING
@@ -92,9 +93,10 @@ _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
 def _slash(name: str, title: str, slash: str, action: str = "", **fields: Any) -> Command:
-    """Return a command without a key.
+    """Return a slash command of the chat screen without a key.
 
-    If it has no action, the palette puts the slash command into the prompt, for its argument.
+    Without `action`, choosing it in the palette writes its name into the prompt, so that the user
+    can type the argument.
     """
     start = slash.partition(" ")[0]
     return _chat(name, "", name, title, action or f"slash('{start} ')", slash=slash, **fields)
@@ -493,10 +495,11 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text is one line that begins with a command, or with a word meant as one.
+    """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
 
-    A path is no such word: `/tmp/x is full, why?` is a message. So is `/var is full, why?` on a
-    machine that has this path.
+    It is one line, and begins with a known command or with a slash and letters, which may be a
+    mistyped command. Text that begins with a path is a message: `/tmp/x is full` has a second
+    slash, and `/var is full` begins with a path that exists.
     """
     if not text.startswith("/") or "\n" in text:
         return False
@@ -507,10 +510,10 @@ def is_command(text: str) -> bool:
 
 
 def parse_slash(line: str) -> SlashCommand | None:
-    """Parse `/name argument`; None if no command is meant.
+    """Parse `/name argument`; return None if no command has this name, or several could be meant.
 
     A name may be shortened while only one command begins so. If an argument follows a shortened
-    name, this command must take one.
+    name, this command must take one. An alias is replaced by the name of its command.
     """
     typed, _, argument = line.strip().partition(" ")
     command = _command_named(ALIASES.get(typed, typed), has_argument=bool(argument))
@@ -520,7 +523,11 @@ def parse_slash(line: str) -> SlashCommand | None:
 
 
 def _command_named(name: str, *, has_argument: bool) -> Command | None:
-    """Return the command of a name as `/title`, or of its beginning; see `parse_slash`."""
+    """Return the command with a name such as `/title`, else the only one that begins with it.
+
+    `has_argument` says whether an argument follows: a shortened name then needs a command that
+    takes one. In all other cases return None.
+    """
     slash_commands = [command for command in COMMANDS if command.slash]
     candidates = [command for command in slash_commands if command.name.startswith(name)]
     for command in candidates:

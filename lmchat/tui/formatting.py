@@ -12,14 +12,14 @@ UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave
 _KILO = 1000
 _KIBI = 1024
 _MEGA = 1_000_000
-_MOST_PERCENT = 9.99
+_MOST_FRACTION = 9.99  # 999 %
 _MINUTES_FROM_S = 100
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
-size = size_text
+size = size_text  # under the name of its neighbours: `formatting.size(…)`
 
 
 def latency(value_ms: float | None) -> str:
-    """Return `3 ms`, from a second on `1.2 s`."""
+    """Return `3 ms`, from a second on `1.2 s`; `–` for None."""
     if value_ms is None:
         return UNKNOWN
     if value_ms < 999.5:  # noqa: PLR2004
@@ -28,7 +28,7 @@ def latency(value_ms: float | None) -> str:
 
 
 def first_token(value_s: float | None) -> str:
-    """Return `0.21 s`: two decimals below 10 s, else one."""
+    """Return `0.21 s`: two decimals below 10 s, else one; `–` for None."""
     if value_s is None:
         return UNKNOWN
     if value_s < 9.995:  # noqa: PLR2004
@@ -47,7 +47,10 @@ def elapsed(value_s: float) -> str:
 
 
 def rate(value: float | None, *, width: int = 0) -> str:
-    """Return `42.3 tok/s`, without decimals from 100; `width` pads it in a running line."""
+    """Return `42.3 tok/s`, without decimals from 100; `–` for None.
+
+    The number is padded to `width` characters, so that a line that is updated does not jump.
+    """
     if value is None:
         return UNKNOWN
     number = f"{value:.1f}" if value < 99.95 else f"{value:.0f}"  # noqa: PLR2004
@@ -55,7 +58,10 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def tokens(value: int | None, *, is_estimated: bool = False) -> str:
-    """Return `3 362` with a no-break space between thousands; estimates begin with `~`."""
+    """Return `3 362` with a no-break space between thousands; `–` for None.
+
+    Estimates begin with `~`.
+    """
     if value is None:
         return UNKNOWN
     number = f"{value:,}".replace(",", GAP)
@@ -63,12 +69,16 @@ def tokens(value: int | None, *, is_estimated: bool = False) -> str:
 
 
 def counted(count: int, word: str, ending: str = "s") -> str:
-    """Return a count with its noun, as `1 file` or `12 branches`."""
+    """Return a count with its noun, as `1 file`; other counts add the ending: `12 branches`."""
     return f"{tokens(count)} {word}{'' if count == 1 else ending}"
 
 
 def window(value: int | None) -> str:
-    """Return `8k`, `32k`, `128k`, `1M`; small ones in full."""
+    """Return a context window of so many tokens as `8k`, `128k` or `1M`; empty for None.
+
+    Multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below 1000 are written
+    in full.
+    """
     if value is None:
         return ""
     if value >= _MEGA:
@@ -80,19 +90,22 @@ def window(value: int | None) -> str:
 
 
 def so_far(fraction: float | None) -> str:
-    """Return ` 42 %` to follow a word; empty where unknown or zero."""
+    """Return a fraction as ` 42 %`, with a blank before it; empty for None and 0."""
     return f" {percent(fraction)}" if fraction else ""
 
 
 def percent(fraction: float) -> str:
-    """Return `41 %`; `> 999 %` beyond."""
-    if fraction > _MOST_PERCENT:
+    """Return a fraction as `41 %`; from 10 on as `> 999 %`."""
+    if fraction > _MOST_FRACTION:
         return f"> 999{GAP}%"
     return f"{fraction * 100:.0f}{GAP}%"
 
 
 def ago(value_s: float) -> str:
-    """Return an age as `12 s`, `3 min`, `2 h`, `5 d`."""
+    """Return an age as `12 s`, `3 min`, `2 h`, `5 d`: whole units, rounded down above seconds.
+
+    A negative one is `0 s`: a check that is due may begin a moment late.
+    """
     for unit_s, unit in _AGES:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"

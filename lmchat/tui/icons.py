@@ -10,7 +10,7 @@ ASCII_CLASS = "-ascii"  # class of the app where only ASCII may be drawn
 
 
 class Icons(Struct, frozen=True, kw_only=True):
-    """Set of signs; a state always has a sign and a word."""
+    """Set of signs. A state is never shown by its sign alone: a word follows."""
 
     ready: str = "●"
     degraded: str = "◆"
@@ -40,14 +40,18 @@ _IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─�
 
 
 def in_ascii(text: str) -> str:
-    """Return our own words in ASCII, with the same width."""
+    """Return a text with one ASCII character for each sign of `Icons`; the width stays.
+
+    Other characters are not changed: this is for lmchat's own words.
+    """
     return text.translate(_IN_ASCII)
 
 
 UNICODE = Icons()
+# `cut` has three dots: one dot, as `in_ascii` writes it, would look like the end of a sentence
 ASCII = Icons(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})
 
 
 def icons_for(widget: Widget) -> Icons:
-    """Return the set of a widget's app."""
+    """Return the signs for a widget: in ASCII where its app may draw nothing else."""
     return ASCII if widget.app.has_class(ASCII_CLASS) else UNICODE

@@ -25,18 +25,19 @@ Typed = events.Key | events.Paste
 
 
 class KeyOrder:
-    """Queue of keys and pastes, each of which is delivered and has its effect before the next one.
+    """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
-    Text for one field need not wait: the field has a queue itself, and can draw it at once.
+    Only text does not wait for text that went into the same input: the input has a queue itself,
+    which keeps the order, and can draw several letters at once.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
         self._app = app
         self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
         self._waiting: deque[Typed] = deque()
-        self._current: Typed | None = None
-        self._field: Widget | None = None  # that got the current one as text
-        self._limit: asyncio.TimerHandle | None = None
+        self._current: Typed | None = None  # delivered last; None once it has had its effect
+        self._field: Widget | None = None  # input that got `_current` as text; None for others
+        self._limit: asyncio.TimerHandle | None = None  # ends the wait for `_current`
 
     async def take(self, event: Typed) -> None:
         """Deliver a key or paste now, or after those before it."""
@@ -44,11 +45,12 @@ class KeyOrder:
         await self._deliver_waiting()
 
     async def _deliver_waiting(self) -> None:
-        """Deliver keys until one has to wait for the effect of the one before it."""
+        """Deliver keys in order, until the first one that has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
             self._end_limit()
             self._current = event = self._waiting.popleft()
             loop = asyncio.get_running_loop()
+            # through the queue of the app, where `_end` awaits the delivery of the next key
             self._limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
             receiver = await self._deliver(event)
             is_field = isinstance(receiver, Input | TextArea)
@@ -56,31 +58,41 @@ class KeyOrder:
             self._pass_queues(event, self._queues_from(receiver))
 
     def _is_more_text(self, event: Typed) -> bool:
-        """Return whether an event is text for the field that got the current one as text."""
+        """Return whether an event is text, and the input that got the current text has the focus.
+
+        Then it can be delivered at once.
+        """
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
     def _queues_from(self, receiver: Widget | None) -> list[MessagePump]:
-        """Return the widgets whose queues an event passes, from the one that has got it up.
+        """Return the widgets whose queues a delivered event passes, innermost first.
 
-        Text for a field stays there.
+        These are the receiver and the widgets around it. Text that an input has got stays in the
+        queue of this input. Without a receiver, the list is empty.
         """
         if self._field is not None:
             return [self._field]
         return list(receiver.ancestors_with_self) if receiver is not None else []
 
     def _pass_queues(self, event: Typed, queues: list[MessagePump]) -> None:
-        """Let a callback pass one queue after the other, behind the event, and then the app's.
+        """Put a callback into one queue after the other, behind the event, and last into the app's.
 
-        When it has passed that, the event has had its effect. A widget that is gone is left out.
+        The callback of each queue calls this again with the remaining ones. The callback of the app
+        calls `_end`, as the event has then had its effect. `queues` is emptied on the way.
         """
         while queues:
+            # False if this widget is gone, and takes nothing: then the next one is tried
             is_queued = queues.pop(0).call_later(self._pass_queues, event, queues)
             if is_queued:
                 return
         self._app.call_later(self._end, event)
 
     async def _end(self, event: Typed) -> None:
-        """Deliver the next keys, unless the time limit of this event has done it before."""
+        """End the wait for the effect of an event, and deliver the next keys.
+
+        Do nothing if the event is no longer the current one: its time limit has ended the wait
+        before, or more text was delivered after it.
+        """
         if self._current is event:
             self._end_limit()
             self._current = None

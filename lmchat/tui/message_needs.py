@@ -17,7 +17,11 @@ _CODE_MARKS = ("```", "~~~")
 
 
 def is_resumable(message: ChatMessage) -> bool:
-    """Return whether an answer is incomplete, and can be continued or retried."""
+    """Return whether a message is an answer that can be continued or retried.
+
+    That is one that was stopped, interrupted or failed, and a complete one with text whose receipt
+    says that the server has cut it. A streaming answer is not resumable.
+    """
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
@@ -26,12 +30,18 @@ def is_resumable(message: ChatMessage) -> bool:
 
 
 def has_words(message: ChatMessage) -> bool:
-    """Return whether an unfinished answer has something to continue."""
+    """Return whether an unfinished answer has text or reasoning that the model can continue.
+
+    Return False for a failed answer, which is asked for again.
+    """
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 
 def words_of(message: ChatMessage) -> str:
-    """Return what a message says: the first of text, result, reasoning and arguments it has."""
+    """Return the first of these that a message has, as text: its text, result or reasoning.
+
+    Without any, return the arguments of its tool calls, one a line; empty without calls.
+    """
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)
 
@@ -53,7 +63,7 @@ def _has_ended(message: ChatMessage) -> bool:
 
 
 def _can_copy(message: ChatMessage) -> bool:
-    """Return whether a message has text, or failed: then the details of the error are copied."""
+    """Return whether a message has words to copy, or an error, whose details are copied then."""
     has_details = message.failure is not None and message.state is not AnswerState.COMPLETE
     return has_details or bool(words_of(message))
 
@@ -65,7 +75,10 @@ def _has_code(message: ChatMessage) -> bool:
 
 
 def _can_fold(message: ChatMessage) -> bool:
-    """Return whether a part of a message is folded or can be: files, reasoning, tools, system."""
+    """Return whether a part of a message can be folded or unfolded.
+
+    These parts are the files of a prompt, reasoning, tool messages and system prompts.
+    """
     if message.role is Role.USER and may_hold_files(message.text):
         return True
     is_always_folded = message.role in (Role.SYSTEM, Role.TOOL)
@@ -73,9 +86,12 @@ def _can_fold(message: ChatMessage) -> bool:
 
 
 def _can_run_again(message: ChatMessage) -> bool:
-    """Return whether an answer can be regenerated, or a tool call repeated: it has no result."""
-    has_result = message.state in (AnswerState.COMPLETE, AnswerState.STREAMING)
-    return message.role is not Role.TOOL or not has_result
+    """Return False for a tool call that is running or has a result, True for all else.
+
+    A prompt or an answer can always be regenerated.
+    """
+    is_done_or_running = message.state in (AnswerState.COMPLETE, AnswerState.STREAMING)
+    return message.role is not Role.TOOL or not is_done_or_running
 
 
 def _is_not_imported_call(message: ChatMessage) -> bool:
@@ -87,10 +103,12 @@ def _has_versions(message: ChatMessage) -> bool:
 
 
 def _is_not_only_prompt(message: ChatMessage) -> bool:
+    """Return False for a prompt with one version: the way to another one is to edit it."""
     return _has_versions(message) or message.role is not Role.USER
 
 
 def _has_link(message: ChatMessage) -> bool:
+    """Return whether a message may have a web address; its Markdown is parsed only for the list."""
     return "http" in message.text.lower()
 
 
@@ -106,7 +124,7 @@ TO_EDIT: tuple[MessageNeed, ...] = (
         _is_not_system,
         "System prompts cannot be edited; /system sets a new one from here on.",
     ),
-    (_is_prompt_or_answer, "Only a prompt can be edited."),
+    (_is_prompt_or_answer, "Only a prompt can be edited."),  # of an answer, its prompt is
 )
 TO_REGENERATE: tuple[MessageNeed, ...] = (
     (_is_not_system, "Only prompts and answers can be regenerated."),

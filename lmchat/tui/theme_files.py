@@ -1,4 +1,8 @@
-"""Themes in files of the user, and the contrast of themes; imported late."""
+"""Themes in files of the user, and the contrast of themes.
+
+A file is TOML with colours; it is checked key by key, and made a `Theme`. The module is imported
+only when themes are listed, or when the theme in use is not one of lmchat's own.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,10 @@ def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return the table of a TOML file, and why it cannot be read; one of them is empty."""
+    """Return the table of a TOML file and "", or an empty table and why it cannot be read.
+
+    The table has the name of the file as `name`, unless the file sets another.
+    """
     try:
         text = read_plain(file).decode("utf-8-sig")
         return {"name": file.stem} | tomllib.loads(text), ""
@@ -69,7 +76,10 @@ def _read(file: Path) -> tuple[dict[str, Any], str]:
 
 
 def _problem(table: Mapping[str, Any]) -> str:
-    """Return what is wrong with the first wrong key of a theme, else ""."""
+    """Return the first fault of the table of a theme in words, as `dark must be true`; else "".
+
+    The keys and their types are checked first, then that all colours can be parsed, then the name.
+    """
     if "primary" not in table:
         return "primary is missing"
     for name, value in table.items():
@@ -115,20 +125,22 @@ def low_contrast(theme: Theme) -> str:
 
 
 def _least_contrast(colour: Color, backgrounds: Iterable[Color]) -> float:
+    """Return the contrast of a colour with the background that it differs least from."""
     return min(contrast(colour, background) for background in backgrounds)
 
 
 def contrast(colour: Color, other: Color) -> float:
-    """Return the ratio of two luminances (WCAG), 1 to 21."""
+    """Return the contrast of two colours in either order, as WCAG defines it: from 1 to 21."""
     dark, light = sorted((_luminance(colour), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 
 def _luminance(colour: Color) -> float:
+    """Return the relative luminance of a colour in WCAG, from 0 for black to 1 for white."""
     red, green, blue = (_linear(channel / 255) for channel in colour.rgb)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _linear(share: float) -> float:
-    """Return how much light a channel of sRGB gives; both values are from 0 to 1."""
+    """Return the light of a channel of sRGB by WCAG's formula; both values are from 0 to 1."""
     return share / 12.92 if share <= _LINEAR_BELOW else ((share + 0.055) / 1.055) ** 2.4

@@ -79,24 +79,25 @@ THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the defau
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:
-    """Return the full name of a theme, for it or for its short form; empty if there is none.
+    """Return the one of `names` that a typed name means; empty if there is none.
 
-    `dark` is the short form of `lmchat-dark`.
+    The full name or its short form may be typed, in any case: `dark` means `lmchat-dark`.
     """
     full_names = {full_name.lower(): full_name for full_name in names}
     return full_names.get(name.lower()) or full_names.get(f"{_PREFIX}{name.lower()}", "")
 
 
 def short_name(name: str) -> str:
-    """Return the name as it is shown and may be typed."""
+    """Return the name of a theme as it is shown: lmchat's own themes lose their prefix."""
     return name.removeprefix(_PREFIX)
 
 
 def fitted(theme: Theme) -> Theme:
-    """Return a theme with all variables that our styles use; missing ones are mixed from colours.
+    """Return a copy of a theme with all variables that lmchat's styles use.
 
-    The colour of the chosen row is always mixed: on that of Textual's themes, our text cannot be
-    read.
+    Variables that it does not set are mixed from its colours; an ansi theme gets those of `ANSI`.
+    The colour of the chosen row is always replaced: on that of Textual's themes, lmchat's text
+    cannot be read.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
     chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}
@@ -106,7 +107,10 @@ def fitted(theme: Theme) -> Theme:
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:
-    """Return the variables that our styles use, mixed from the colours of a theme."""
+    """Return the variables that lmchat's styles use, mixed from the colours of a theme.
+
+    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's.
+    """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])
     ground = Color.parse(colours["background"])

@@ -1,4 +1,4 @@
-"""One-row text inputs."""
+"""One-row text inputs: a plain line, a field with a note at its right, the session filter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TextLine(Input):
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Make controls visible before Textual inserts the first line."""
+        """Replace control characters by visible ones; Textual then inserts the first line."""
         event.text = safe_text(event.text)
 
 
@@ -79,7 +79,10 @@ class SessionFilter(TextLine):
         self.screen.set_focus(self)  # at once: the next key must reach it
 
     def action_leave(self, is_kept: bool) -> None:
-        """Go to the list. Unless the filter `is_kept` and has text, clear and hide it."""
+        """Post `LeaveFilter`, with which the list gets the focus.
+
+        Unless the filter `is_kept` and has text, clear and hide it before.
+        """
         is_kept = is_kept and bool(self.value)
         if not is_kept:
             self.display = False

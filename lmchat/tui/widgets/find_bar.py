@@ -1,4 +1,4 @@
-"""Find bar: an input with the position among the hits."""
+"""Find bar: an input for the words to find in the log, and the number of the current hit."""
 
 from __future__ import annotations
 
@@ -36,19 +36,26 @@ class FindBar(Horizontal):
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:
-        """Show the bar and focus its input; typing replaces the last query."""
+        """Show the bar and focus its input.
+
+        A given query is searched for. Without one, the last query is searched for again, and is
+        selected, so that typing replaces it.
+        """
         self.display = True
         if query:
-            self._field.input.value = query
+            self._field.input.value = query  # this change starts the search
         elif self._field.value:
             self._log.finder.find(self._field.value)
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
-        """Show which hit is the current one, 0 for none, of how many.
+        """Show at the right of the input which hit is the current one, and how many there are.
 
-        Unless it `is_whole`, that count will still grow.
+        Args:
+            place: The number of the current hit, from 1; 0 if no hit is the current one.
+            count: The number of hits that were found.
+            is_whole: Whether all messages were searched; if not, the count may still grow.
         """
         query = self._field.value
         if not query:
@@ -66,7 +73,7 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def action_close(self) -> None:
-        """Hide the bar, end the search, and go back to the prompt."""
+        """Hide the bar, end the search, and focus the prompt if the log has one."""
         self.display = False
         self._log.finder.clear()
         if self._log.typed_into is not None:
@@ -80,10 +87,12 @@ class FindBar(Horizontal):
 
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
+        """Search for the text in the input after each key."""
         event.stop()
         self._log.finder.seek(event.value)
 
     @on(Input.Submitted)
     def step(self, event: Input.Submitted) -> None:
+        """Go to the next hit with Enter."""
         event.stop()
         self._log.finder.step(1)

@@ -1,4 +1,8 @@
-"""Long blocks of a prompt, each shown as one line."""
+"""Long blocks of a prompt, each shown as one line.
+
+A block is a long pasted text, the text of a file with its fence, or the mark of an attached file.
+Folding puts a readable line in its place, and unfolding puts the block back.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,20 @@ _LABEL_LENGTH = 60  # characters of a label that are shown
 
 
 class FoldedBlocks:
-    """Long blocks by the line that replaces them.
+    """Long blocks, each by the line that is shown in its place.
 
-    A block is kept after its line was deleted, since undo may restore the line.
+    A block is kept after its line was deleted in the prompt, since undo may restore the line.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[str, str] = {}
 
     def fold(self, block: str, label: str) -> str:
-        """Keep a block; return the line that replaces it, as `[notes.md (3212 bytes)]`.
+        """Keep a block, and return the line that is shown in its place.
 
-        Different blocks with the same label get lines with numbers, as `[notes.md #2]`.
+        The line is the label in brackets, as `[notes.md (3212 bytes)]`. If another block has this
+        line already, a number is added, as in `[notes.md #2]`. A block that was folded before with
+        this label gets the same line again.
         """
         name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
         line = f"[{name}]"
@@ -32,18 +38,18 @@ class FoldedBlocks:
         return line
 
     def fold_files(self, text: str) -> str:
-        """Return a text with a line for each of its files."""
+        """Return a text with a line in place of each file: of its mark, or of its whole text."""
         return self.fold_texts(self.fold_marked(text))
 
     def fold_marked(self, text: str) -> str:
-        """Return a text with a readable line instead of the mark of each attached file."""
+        """Return a text with a readable line in place of the mark of each attached file."""
         _, files_by_mark = split_draft(text)
         for mark, part in files_by_mark.items():
             text = text.replace(mark, self.fold(mark, part.words))
         return text
 
     def fold_texts(self, text: str) -> str:
-        """Return a text with a line instead of each file whose text it holds."""
+        """Return a text with a line in place of each file whose whole text it holds."""
         pieces = []
         for piece in split_files(text):
             if isinstance(piece, str):
@@ -54,14 +60,17 @@ class FoldedBlocks:
         return "".join(pieces)
 
     def line_at_end(self, text: str) -> str:
-        """Return the line of a block with which a text ends; empty if there is none."""
+        """Return the line of a folded block if a text ends with one; else return an empty text."""
         for line in self._blocks:
             if text.endswith(line):
                 return line
         return ""
 
     def unfold(self, text: str) -> str:
-        """Return a text with blocks instead of their lines, each on lines of its own."""
+        """Return a text with each folded block in full again.
+
+        A line break is added before and after a block if other words were typed beside its line.
+        """
         for line, block in self._blocks.items():
             text, *texts_after = text.split(line)
             for text_after in texts_after:

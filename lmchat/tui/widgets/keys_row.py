@@ -1,4 +1,8 @@
-"""Row of key hints."""
+"""Row of key hints, and the spelling of keys in it.
+
+A hint is a key and a word for what it does. Keys have a name in Textual, `ctrl+b`, and a written
+form for people, `^B`.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +47,13 @@ _TOO_SMALL: Hint = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")
 
 
 def written(keys: str) -> SafeText:
-    """Write Textual's names, comma-separated, as people do: `ctrl+b,f2` as `^B, F2`."""
+    """Return comma-separated keys, in Textual's names, as people write them: `^B, F2`."""
     names = [key.strip() for key in keys.split(",")]
     return safe_line(", ".join(_written(name) for name in names if name))
 
 
 def _written(key: str) -> str:
-    """Write one key: `ctrl+b` as `^B`, `alt+up` as `Alt+↑`, `f2` as `F2`."""
+    """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
     word = _WORDS.get(last, last)
     if word == last and len(last) > 1 and last.isalnum():
@@ -60,23 +64,26 @@ def _written(key: str) -> str:
 
 
 def key_name(text: str) -> str:
-    """Return Textual's name of one written key; empty where the text names no key or several."""
+    """Return Textual's name of a written key: `ctrl+b` for `^B`.
+
+    Return an empty text if `text` is no single key, such as `40 × 12`.
+    """
     if text in _NAMES:
         return _NAMES[text]
     if text.startswith("^") and len(text) == 2:  # noqa: PLR2004 - ^ and a letter
         return f"ctrl+{text[1].lower()}"
     if not text.isalnum():
         return ""
-    return text.lower() if len(text) > 1 else text
+    return text.lower() if len(text) > 1 else text  # a single capital is a key of its own
 
 
 def is_taken_by_tmux(key: str) -> bool:
-    """Return whether tmux takes a key for itself, with its usual settings."""
+    """Return whether lmchat runs in tmux and this key is the prefix that tmux usually takes."""
     return key == "ctrl+b" and "TMUX" in os.environ
 
 
 class KeysRow(Widget):
-    """Hints; where room is short, the left ones are dropped from the end, then the right ones."""
+    """Row with hints at the left and at the right; `fitting` chooses them where room is short."""
 
     class CommandClicked(Post):
         """A slash command was clicked."""
@@ -89,7 +96,7 @@ class KeysRow(Widget):
         self._right: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
-        """Show hints from the left, and others at the right."""
+        """Show hints at the left, and others at the right; redraw only if one has changed."""
         new_left = tuple(hints)
         new_right = tuple(right)
         if (new_left, new_right) != (self._left, self._right):
@@ -100,6 +107,7 @@ class KeysRow(Widget):
     def render(self) -> Content:
         width = self.content_size.width
         columns, rows = self.app.size
+        # the size that is needed comes first, and in few columns in place of the right hints
         is_too_small = columns < _LEAST_COLUMNS or rows < _LEAST_ROWS
         wanted_left = (_TOO_SMALL, *self._left) if is_too_small else self._left
         wanted_right = self._right if columns >= _LEAST_COLUMNS else ()
@@ -107,8 +115,11 @@ class KeysRow(Widget):
         return fit([_join(left)], _join(right), width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
-        """Act as if the key of the hint under the pointer was pressed; post a slash command."""
-        hint = str(event.style.meta.get("hint", ""))
+        """Act on the hint under the pointer, if there is one.
+
+        A slash command is posted; for a key, lmchat acts as if the key was pressed.
+        """
+        hint = str(event.style.meta.get("hint", ""))  # set by `_as_content`
         if hint.startswith("/"):
             self.post_message(self.CommandClicked(hint))
             return
@@ -121,7 +132,11 @@ class KeysRow(Widget):
 def fitting(
     left: Sequence[Hint], right: Sequence[Hint], width: int
 ) -> tuple[list[Hint], list[Hint]]:
-    """Return the hints that fit into a width: first those at the left are dropped."""
+    """Return the left hints and the right hints that fit together into `width` cells.
+
+    Left hints are dropped first, from the last one on. If the right hints alone are too wide, they
+    are dropped from their first one on.
+    """
     kept_left = list(left)
     kept_right = list(right)
     room = width
@@ -135,11 +150,12 @@ def fitting(
 
 
 def _join(hints: Sequence[Hint]) -> Content:
-    """Return hints in a row; each carries its key for a click."""
+    """Return hints as one line; each hint has its key in the metadata of its style."""
     return Content(_BETWEEN).join(map(_as_content, hints))
 
 
 def _as_content(hint: Hint) -> Content:
+    """Return a hint with its key as metadata, from which `on_click` knows what was clicked."""
     key, word = hint
     piece = content(((key, STRONG), (f" {word}" if word else "", MUTED)))
     return piece.stylize(Style.from_meta({"hint": key}))

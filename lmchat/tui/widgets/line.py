@@ -1,7 +1,8 @@
-"""Lines of styled text: left pieces are dropped whole, the right text is never cut.
+"""Lines of styled text with pieces at the left and a text at the right.
 
-All text of widgets passes the filter here, in `content`, `styled` or `paragraphs`. A text whose
-width is measured before that is a `SafeText`.
+Where room is short, the last piece is dropped as a whole; the text at the right is never cut. All
+text of widgets is made safe here, in `content`, `styled` or `paragraphs`: control characters become
+visible. A text whose width is measured before that must be a `SafeText`, which is safe already.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FAINT = "$text-disabled"  # style of rules and sparks, never of words
 STRONG = "bold"  # style of titles, heads and keys
 HIT = "bold underline $primary"  # style of search hits
 _GAP = 2  # cells between the left pieces and the right text
+_LEAST_ENDS = 2  # cells beside the ellipsis of a text that is cut in its middle
 _EMPTY = Content("")
 
 
@@ -38,27 +40,35 @@ def styled(text: str, style: str = "") -> Content:
 
 
 def paragraphs(text: str, style: str = "") -> Content:
-    """Return a text that may have several lines."""
+    """Return a text in one style, with its line breaks; control characters become visible."""
     return Content.styled(safe_text(text), style)
 
 
 def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
-    """Shorten text to a width, with an ellipsis."""
+    """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis.
+
+    Without room for a character before the ellipsis, there is no ellipsis.
+    """
     if text.cell_length <= width:
         return text
     room = width - cell_len(ellipsis)
     if room <= 0:
         return text.truncate(max(width, 0))
+    # `extend_right` repeats one character, with the style of the last one: `…` or `...`
     return text.truncate(room).extend_right(len(ellipsis), ellipsis[0])
 
 
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
-    """Shorten a path or an address in its middle: both ends are informative."""
+    """Return a path or an address on one line, shortened to `width` cells if it is wider.
+
+    An ellipsis replaces its middle: both ends are informative. Where not even one character fits on
+    each side of the ellipsis, the start is returned without an ellipsis.
+    """
     text = on_one_line(text)
     if cell_len(text) <= width:
         return text
     room = width - cell_len(ellipsis)
-    if room < _GAP:
+    if room < _LEAST_ENDS:
         return SafeText(set_cell_size(text, max(width, 0)))
     tail_width = room // 2
     head, _ = split_at_cell(text, room - tail_width)
@@ -67,10 +77,11 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
-    """Return a line of exactly a width, with pieces at the left and `right` at its end.
+    """Return a line of `width` cells, with pieces at the left and `right` at its end.
 
-    Without room, pieces are dropped from the end, and the first one is cut; `right` is never cut.
-    An ellipsis in ASCII means that all of our icons are to be drawn in ASCII.
+    While the pieces have no room, the last one is dropped; if only the first remains, it is cut.
+    `right` is never cut, so that the line is wider than `width` where `right` alone is. If the
+    ellipsis is in ASCII, all of lmchat's signs in the line are replaced by ASCII, too.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)
@@ -85,7 +96,7 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
 
 
 class LineWidget(Widget):
-    """Row that is redrawn only when its text changes."""
+    """Row of the screen with a line as `fit` makes it; redrawn only when its text changes."""
 
     def __init__(
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
@@ -94,7 +105,7 @@ class LineWidget(Widget):
         self._pieces = [*left, right]
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
-        """Show pieces at the left, which are dropped from the end, and a text at the right."""
+        """Show pieces at the left and a text at the right, for which `fit` finds room."""
         old_pieces = self._pieces
         self._pieces = [*left, right]
         if list(map(_text_and_styles, old_pieces)) != list(map(_text_and_styles, self._pieces)):
@@ -106,5 +117,8 @@ class LineWidget(Widget):
 
 
 def _text_and_styles(piece: Content) -> tuple[str, object]:
-    """Return what must be compared: contents are equal if their texts are, whatever the styles."""
+    """Return text and styles of a piece, to compare pieces.
+
+    Textual's `Content` compares only the texts.
+    """
     return piece.plain, piece.spans

@@ -1,4 +1,8 @@
-"""Prompt area: pill, queue, command list, and the prompt on its card."""
+"""Prompt area: the widgets below the log, from top to bottom.
+
+They are the pill, which says that lines are new below the screen; a card for each queued prompt;
+the list of commands or files; and a card with the prompt and its status line.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +31,13 @@ from lmchat.tui.widgets.row_list import RowList
 
 
 class Pill(Widget):
-    """`↓ 6 new lines  End` at the right; empty where nothing is new."""
+    """`↓ 6 new lines  End` at the right, or `↓ more below`; empty at the end of the log."""
 
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
     new_lines: reactive[int | None] = reactive(None)
-    """None at the end of the log; 0 where the end was left and nothing is new."""
+    """Number of lines that came since the end was left; None while the log is at its end."""
 
     def render(self) -> Content:
         if self.new_lines is None:
@@ -51,7 +55,10 @@ class Pill(Widget):
 
 
 class QueueCard(LineWidget, can_focus=True):
-    """`next  Which herbs go with them?   ↑ edit  Del remove`; after a failure it is `held`."""
+    """A queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`.
+
+    It begins with `held` if something failed: then it is not sent without the user.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
 
@@ -61,13 +68,13 @@ class QueueCard(LineWidget, can_focus=True):
         self.show_entry(text, is_held=is_held)
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
-        """Show another queued text, and whether it is held back after a failure."""
+        """Show a queued prompt on this card, and whether it is held back after a failure."""
         self._text = safe_line(FoldedBlocks().fold_files(text))
         self._is_held = is_held
         self.refresh()
 
     def action_queue(self, what: str) -> None:
-        """Ask to `edit` or `remove` this text."""
+        """Post the request to `edit` or `remove` the prompt of this card."""
         self.post_message(PromptInput.QueueActWanted(what, self._index))
 
     def render(self) -> Content:
@@ -79,7 +86,7 @@ class QueueCard(LineWidget, can_focus=True):
         hint = content(
             ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        if width < 2 * hint.cell_length - 2:  # the text needs the room more than the hint
+        if width < 2 * hint.cell_length - 2:  # it would take about half: the text needs that more
             hint = Content("")
         return fit([left], hint, width, icons.cut)
 
@@ -103,7 +110,10 @@ class PromptStatus(LineWidget):
     def show_state(
         self, sign: StyledText, names: Sequence[str], figures: str, narrow_figures: str = ""
     ) -> None:
-        """Show state, model and server, and figures, which others replace on a narrow screen."""
+        """Show the sign of the server's state, the names of model and server, and figures.
+
+        On a narrow screen, `narrow_figures` replace `figures`, unless they are empty.
+        """
         line = StatusLine(sign, tuple(names), figures, narrow_figures or figures)
         if line != self._line:
             self._line = line
@@ -140,7 +150,11 @@ class Prompt(Vertical):
             yield PromptStatus()
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
-        """Show the queued texts, each with whether it is held back after a failure."""
+        """Show a card for each queued prompt; an entry is its text, and whether it is held.
+
+        Existing cards are used again; missing ones are added, surplus ones removed. If the card
+        with the focus is removed, the last remaining one gets the focus, or else the prompt.
+        """
         cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
         surplus_cards = cards[len(entries) :]
@@ -159,12 +173,15 @@ class Prompt(Vertical):
 
         remaining_cards = cards[: len(entries)]
         if had_focus and not any(card.has_focus for card in remaining_cards):
-            last_card = remaining_cards[-1] if remaining_cards else self.input
-            last_card.focus()
+            new_focus = remaining_cards[-1] if remaining_cards else self.input
+            new_focus.focus()
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
-        """Show commands or files above the prompt, in a list that is made when first needed."""
+        """Show the rows of a completion above the prompt; without rows, hide the list.
+
+        The list is made when there are rows for the first time.
+        """
         event.stop()
         if event.completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
