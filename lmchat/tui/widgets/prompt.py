@@ -57,7 +57,7 @@ class Pill(Widget):
 class QueueCard(LineWidget, can_focus=True):
     """A queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`.
 
-    It begins with `held` if something failed: then it is not sent without the user.
+    It begins with `held` if something failed while it waited.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]

@@ -1,4 +1,9 @@
-"""Input of the prompt: Enter sends, other Enters break the line, ↑ recalls earlier prompts."""
+"""Input of the prompt, and the list of commands or files above it.
+
+Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts. While
+a command or the name of a file is typed, a `Completion` holds what it may become; its rows are
+shown by `SlashList`, and their keys are handled by `PromptInput`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,10 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """Commands or paths of files that match the typed word, best first, and the chosen one."""
+    """Rows that match the typed word, best first, and which of them is chosen.
+
+    A row is a command, a path, or as text a command with a name, such as `/profile fast`.
+    """
 
     rows: tuple[Command | str, ...] = ()
     chosen: int = 0  # index of the chosen row
@@ -35,7 +43,10 @@ class Completion(Struct, frozen=True, kw_only=True):
         return self.rows[self.chosen]
 
     def moved(self, step: int) -> Completion:
-        """Return the same rows with another one chosen; after the last comes the first."""
+        """Return the same rows with the row `step` below the chosen one chosen.
+
+        After the last row comes the first, and before the first the last.
+        """
         return replace(self, chosen=(self.chosen + step) % len(self.rows))
 
 
@@ -43,10 +54,11 @@ CLOSED = Completion()
 
 
 def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with `text`, as `/te`, else those that contain it.
+    """Return the commands that begin with `text`, as `/te`, else those that contain its letters.
 
-    For a command in `names` and the beginning of a name, as `/preset co`, return the command with
-    each of its names that fit.
+    `names` has the names that may follow some commands. For such a command and the beginning of
+    a name, as `/profile co`, return rows with the command and each name that begins so. For text
+    that is no beginning of a command, return `CLOSED`.
     """
     word, space, typed = text.partition(" ")
     if space and word in names:
@@ -62,18 +74,19 @@ def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({}
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
+    """Find no files: the search until the screen sets another one."""
     return ()
 
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
-_HISTORY_STEPS = {"up": 1, "down": -1}  # 1 goes to an earlier prompt
+_HISTORY_STEPS = {"up": 1, "down": -1}  # steps in the earlier prompts, of which the newest is first
 _PAGE_KEYS = ("pageup", "pagedown")
-_QUEUE_KEYS = {"up": "edit", "delete": "remove"}
+_QUEUE_KEYS = {"up": "edit", "delete": "remove"}  # in an empty prompt, while prompts are queued
 _NEWEST_QUEUED = -1  # index in the queue
 _FILE_COMMAND = "/file "
-_MENTION = re.compile(r"(?:^|\s)@(\S*)$")
-_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")
+_MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
+_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
 _DRAFT = -1  # index of the text that is being written; the newest earlier prompt has 0
 
 
@@ -150,11 +163,16 @@ class PromptInput(TextArea):
 
     @property
     def is_being_written(self) -> bool:
-        """Whether there is a text other than an unchanged draft."""
+        """Whether the prompt has a text, and it is not the draft as it was loaded."""
         return bool(self.text) and self.text != self._loaded_draft
 
     def insert_block(self, block: str, label: str = "") -> None:
-        """Insert a long text at the cursor, shown as one line with a label or its first line."""
+        """Insert a long text at the cursor, shown as one line.
+
+        This line has the label, else the first line of the text, and ends with a line break. It
+        begins on a new line if the cursor, or the start of the selection, is not at the start of
+        one.
+        """
         start, end = self.selection
         _, column = min(start, end)
         line_end = "\n" if column else ""
@@ -162,7 +180,10 @@ class PromptInput(TextArea):
         self._insert(f"{line_end}{line}\n")
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of the line; Textual stops where the line wraps."""
+        """Delete from the cursor to the start of its line, also of a line that is wrapped.
+
+        At the start of a line, delete the line break before it. Textual stops where a line wraps.
+        """
         row, column = self.cursor_location
         if column:
             self.delete((row, 0), (row, column), maintain_selection_offset=False)
@@ -170,7 +191,7 @@ class PromptInput(TextArea):
             self.action_delete_left()
 
     def action_delete_left(self) -> None:
-        """Delete the letter before the cursor, or a folded block as a whole."""
+        """Delete the selection; without one, the folded block or the letter before the cursor."""
         row, column = self.cursor_location
         block_line = ""
         if self.selection.is_empty:
@@ -180,16 +201,21 @@ class PromptInput(TextArea):
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
-        """Put files above the line in which they were named as `typed`.
+        """Insert files above the line in which they were named, or else above that of the cursor.
 
-        `typed` is replaced by `name` if other words are in its line, and removed otherwise. `files`
-        are the texts for them in a prompt.
+        The cursor stays at the same text.
+
+        Args:
+            typed: How the files were named before the cursor; empty if they were not.
+            files: The texts of the files as a prompt holds them; each is shown folded.
+            name: Takes the place of `typed` if other words are in its line. If there are none,
+                `typed` is removed.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         start = text.rfind(typed, 0, cursor) if typed else -1
         end = start + len(typed)
-        if start < 0:
+        if start < 0:  # not named, or the name was changed while the files were read
             start = end = cursor
         line_start = text.rfind("\n", 0, start) + 1
         other_words = text[line_start:start] + text[end:].partition("\n")[0]
@@ -203,7 +229,7 @@ class PromptInput(TextArea):
         self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
 
         new_cursor = cursor + len(file_lines)
-        if cursor >= end:
+        if cursor >= end:  # behind `typed`, whose length changes
             new_cursor += len(name) - (end - start)
         before_cursor = new_text[:new_cursor]
         line_before_cursor = before_cursor.rpartition("\n")[2]
@@ -222,31 +248,43 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """Take `text` for the draft, whatever prompt was recalled; show no list for it.
+        """Leave the recalled prompt, and forget changes in recalled prompts: `text` is the draft.
 
-        Only after `/file ` there is a list.
+        No list of commands or files is shown for this text, except for `/file `.
         """
         self._history_index = _DRAFT
         self._edited_prompts = {}
         self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
-        """Return a text as it is shown, with files as lines, and without terminal controls."""
+        """Return a text as the prompt shows it: files as lines, control characters visible.
+
+        Marks of files are folded first, as they hold control characters; whole files at the end.
+        """
         return self._blocks.fold_texts(safe_text(self._blocks.fold_marked(text)))
 
     def submit(self) -> None:
-        """Post the text, unless it is blank, and empty the prompt."""
+        """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
+
+        Line breaks around the text and blanks at its end are removed.
+        """
         text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
             self._post_to_parent(self.Submitted(text))
 
     def _post_to_parent(self, message: Message) -> None:
-        """Post to the parent directly: through the own queue it would come after the next key."""
+        """Put a message into the queue of the parent.
+
+        Through the prompt's own queue it would arrive after the keys that wait there.
+        """
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
-        """Handle a key of the list or the prompt, or a binding; other keys are left to Textual."""
+        """Handle a key of the list, else of the prompt, else of a binding; at once, and only here.
+
+        Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
+        """
         key = event.key
         if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
             event.stop()
@@ -255,7 +293,10 @@ class PromptInput(TextArea):
             self.post_message(self.StopWanted())
 
     def on_paste(self, event: events.Paste) -> None:
-        """Insert a text, folded if it is long; post one that may be the path of a file."""
+        """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
+
+        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed.
+        """
         event.stop()
         event.prevent_default()
         text = safe_text(event.text)
@@ -276,13 +317,17 @@ class PromptInput(TextArea):
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
-        """Insert a row of the list."""
+        """Choose and insert the row with an index in the list; do nothing if it has gone."""
         if index < len(self.completion.rows):
             self._set_completion(self.completion.moved(index - self.completion.chosen))
             self._insert_chosen()
 
     def _update_list(self) -> None:
-        """Show the commands or files that match the text before the cursor."""
+        """Show the commands that match the text, or the files that match the word at the cursor.
+
+        Do nothing if neither text nor cursor has changed since the last call. A list that was
+        closed stays closed until the text is neither a command nor the name of a file.
+        """
         text_and_cursor = (self.text, self.cursor_location)
         if text_and_cursor == self._listed_for:
             return
@@ -298,7 +343,11 @@ class PromptInput(TextArea):
             self._list_files(typed)
 
     def _list_files(self, typed: str) -> None:
-        """Search the files that match; until they are found, show the listed ones that still do."""
+        """Search in a worker for the files that match the typed letters.
+
+        Until it has found them, show those of the listed files that match. A search for other
+        letters is cancelled.
+        """
         files = [row for row in self.completion.rows if isinstance(row, str)]
         self._set_completion(
             Completion(rows=tuple(file for file in files if fuzzy_match(typed, file)))
@@ -306,7 +355,10 @@ class PromptInput(TextArea):
         self.run_worker(self._show_found_files(typed), "files", "files", exclusive=True)
 
     async def _show_found_files(self, typed: str) -> None:
-        """Search files and list them, unless other letters were typed; insert one if Tab waits."""
+        """Search for files, and list them if their letters are still what is typed.
+
+        If Tab was pressed during the search, insert the first file.
+        """
         rows = await self.find_files(typed)
         if typed == self._typed_file_name() and not self._is_list_dismissed:
             self._set_completion(Completion(rows=rows))
@@ -315,7 +367,10 @@ class PromptInput(TextArea):
         self._is_completing = False
 
     def _typed_file_name(self) -> str | None:
-        """Return what is typed of a file's name before the cursor, after `@` or `/file `."""
+        """Return what is typed of a file's name between `@` or `/file ` and the cursor.
+
+        It may be empty. Return None if no file is being named.
+        """
         row, column = self.cursor_location
         before = self.document[row][:column]
         if not row and before.startswith(_FILE_COMMAND):
@@ -324,7 +379,10 @@ class PromptInput(TextArea):
         return mention[1] if mention else None
 
     def _handle_list_key(self, key: str) -> bool:
-        """Handle a key of the list of commands or files; return whether it was one."""
+        """Handle a key of the list of commands or files; return whether this was done.
+
+        Tab without rows, while files are searched, is kept for the first file that is found.
+        """
         self._update_list()  # a key may arrive before the message of the last change
         names_file = self._typed_file_name() is not None and not self._is_list_dismissed
         self._is_completing = key == "tab" and names_file and not self.completion.rows
@@ -345,9 +403,12 @@ class PromptInput(TextArea):
         return True
 
     def _accept_chosen(self) -> bool:
-        """Send the chosen command, or insert it if an argument must follow, or insert a file.
+        """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
-        Return False where Enter sends the text: for a preset's name, and after `/file `.
+        A command that needs no argument is sent. One that needs an argument is inserted; if it was
+        typed in full, the user is also told which argument must follow. A file that was named with
+        `@` is inserted. For a name after a command, such as that of a preset, and after `/file `,
+        return False.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -363,7 +424,10 @@ class PromptInput(TextArea):
         return True
 
     def _handle_key(self, key: str) -> bool:
-        """Handle a key of the prompt; return whether it was one."""
+        """Send, break the line, scroll the log, act on the queue, or recall an earlier prompt.
+
+        Return False if the key does none of these, and is left to others.
+        """
         if key == "enter":
             self.submit()
         elif key in NEWLINE_KEYS:
@@ -377,7 +441,11 @@ class PromptInput(TextArea):
         return True
 
     def _is_for_log(self, key: str) -> bool:
-        """Return whether a key scrolls the log, because it would do nothing in the prompt."""
+        """Return whether a key is to scroll the log, because it would do nothing in the prompt.
+
+        Page keys scroll the log while the whole text is in view, Home while the prompt is empty,
+        and End while the cursor is at the end of the text.
+        """
         if key in _PAGE_KEYS:
             return not self.max_scroll_y
         if key == "home":
@@ -386,13 +454,17 @@ class PromptInput(TextArea):
         return key == "end" and is_at_end
 
     def _insert(self, text: str) -> None:
-        """Insert a text at the cursor, instead of the selection."""
+        """Insert a text in place of the selection, which may be empty, and go behind it."""
         start, end = self.selection
         result = self.replace(text, start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def _insert_chosen(self) -> None:
-        """Put the chosen command, name or folder into the prompt; post a chosen file."""
+        """Put the chosen row into the prompt; a file that was named with `@` is posted instead.
+
+        A command or a command with a name replaces the whole text, a folder what was typed of its
+        name, and a file after `/file ` what follows this command.
+        """
         row = self.completion.row
         typed = self._typed_file_name()
         if isinstance(row, Command):
@@ -417,16 +489,21 @@ class PromptInput(TextArea):
             self.post_message(self.CompletionChanged(completion))
 
     def _recall(self, step: int) -> bool:
-        """Recall an earlier prompt (`step` 1) or a later one (-1); return False to move the cursor.
+        """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        From an empty prompt, ↑ recalls the last one; then ↑ in the first row and ↓ in the last row
-        recall others. What is changed in a recalled prompt is kept until something is sent.
+        From an empty prompt, ↑ recalls the newest one; then ↑ in the first row and ↓ in the last
+        row recall others, and ↓ in the newest returns to the draft. What is changed in a recalled
+        prompt is kept until something is sent.
+
+        Return False if the key moves the cursor within the text. Return True if a prompt was
+        recalled, or if there is no further one.
         """
         can_begin = step > 0 and not self.text
         if self._history_index == _DRAFT and not can_begin:
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        edge_row = 0 if step > 0 else self.wrapped_document.height - 1
+        last_row = self.wrapped_document.height - 1
+        edge_row = 0 if step > 0 else last_row
         if row != edge_row:
             return False
 
@@ -438,7 +515,7 @@ class PromptInput(TextArea):
         self._is_list_dismissed = True
         unchanged = "" if index == _DRAFT else self.history_of_prompts[index]
         self._replace_all(self._edited_prompts.get(index, unchanged))
-        if step > 0:
+        if step > 0:  # to the first line, so that the next ↑ recalls again
             self.move_cursor((0, len(self.document[0])))
         return True
 
@@ -453,7 +530,7 @@ class SlashList(RowList):
     """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
-        """Show the commands with what they do, or the files; hide the list if there are none."""
+        """Show commands with their titles, and files or names; hide the list without rows."""
         self.display = bool(completion.rows)
         if not completion.rows:
             return

@@ -1,4 +1,8 @@
-"""List with a chosen row; draws only the rows in view."""
+"""List of rows with a chosen one; draws only the rows in view.
+
+Rows with the same key belong together: they are chosen and taken as one. Rows without a key, such
+as headings, cannot be chosen.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +42,12 @@ class PlainScrollBar(ScrollBarRender):
 def fit_scrollbar(widget: Widget) -> None:
     """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
     if icons_for(widget) is ASCII:
-        # as Textual documents it
+        # Textual documents this assignment, but types the attribute as one of the class
         widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]
 
 
 class ListRow(Struct, frozen=True):
-    """One row; neighbours with the same key are chosen together."""
+    """One row; neighbours with the same key are chosen together. Without pieces it is blank."""
 
     pieces: tuple[StyledTexts, ...] = ()  # left parts; dropped from the end
     right: StyledTexts = ()  # never cut
@@ -60,7 +64,7 @@ def text_row(
     right_style: str = MUTED,
     key: Hashable = None,
 ) -> ListRow:
-    """Return a row with one text, and maybe another one at its right."""
+    """Return a row with one text in a style; `right` is shown at its end unless it is empty."""
     return ListRow(
         pieces=(((text, style),),),
         right=((right, right_style),) if right else (),
@@ -78,7 +82,7 @@ def heading_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
 
 
 def wrapped_rows(text: str, width: int, style: str = MUTED) -> list[ListRow]:
-    """Wrap a text into rows that cannot be chosen."""
+    """Wrap a text at `width` cells; return its lines as rows that cannot be chosen."""
     lines = styled(text).wrap(max(width, 1))
     return [heading_row(line.plain.rstrip(), style) for line in lines]
 
@@ -118,7 +122,11 @@ class RowList(ScrollView):
         return max(self.outer_size.width - 1, 0)
 
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
-        """Show other rows; choose `choose`, else the same key, else the same index."""
+        """Show other rows, and scroll to the chosen one.
+
+        The row with the key `choose` is chosen, or by default that with the same key as before. If
+        no row has this key, the choice keeps its index, or is the last one.
+        """
         wanted_key = self.key if choose is None else choose
         self.rows = rows
         self.keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
@@ -136,25 +144,31 @@ class RowList(ScrollView):
             self._set_chosen(self.keys.index(key))
 
     def move(self, step: int) -> None:
-        """Move the choice down, or up with a negative step; where it cannot move, scroll."""
+        """Move the choice by `step` down, or up if negative; at the end, scroll the list instead.
+
+        So headings before the first choice, and lists without a choice, can be read.
+        """
         old_choice = self._chosen
         self._set_chosen(old_choice + step)
         if self._chosen == old_choice:
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
-        """Move the choice by a screenful, down (1) or up (-1)."""
+        """Move the choice by a screenful less one choice, down (1) or up (-1).
+
+        All choices count as if they had as many rows as the chosen one.
+        """
         _, rows_of_choice = self._rows_of_choice()
         choices_on_screen = self.size.height // max(rows_of_choice, 1)
         self.move(direction * max(choices_on_screen - 1, 1))
 
     def settle(self) -> None:
-        """Scroll to the top, as far as the chosen row stays in view."""
+        """Scroll to the top, then down again as far as the chosen rows need to be in view."""
         self.scroll_to(y=0, animate=False, force=True)
         self._scroll_to_chosen()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Post `EndNear` early when scrolling down."""
+        """Post `EndNear` when scrolling down comes within `_PAGES_AHEAD` pages of the last row."""
         super().watch_scroll_y(old_value, new_value)
         is_near = new_value + _PAGES_AHEAD * self.size.height >= len(self.rows)
         if new_value > old_value and is_near:
@@ -167,7 +181,10 @@ class RowList(ScrollView):
             self.refresh()
 
     def _set_chosen(self, index: int) -> None:
-        """Choose by an index in `keys`, which may be beyond its ends; repaint what changes."""
+        """Choose the key with an index in `keys`; an index beyond the ends means the first or last.
+
+        The rows whose look changes are painted again, and the chosen ones are scrolled to.
+        """
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen:
             self.refresh_lines(*self._rows_of_choice())
@@ -176,14 +193,14 @@ class RowList(ScrollView):
             self._scroll_to_chosen()
 
     def _rows_of_choice(self) -> tuple[int, int]:
-        """Return the index of the first chosen row, and the number of chosen rows."""
+        """Return the index of the first chosen row, and how many are chosen; (0, 0) for none."""
         if self.key is None:
             return 0, 0
         numbers = [y for y, row in enumerate(self.rows) if row.key == self.key]
         return numbers[0], len(numbers)
 
     def _scroll_to_chosen(self) -> None:
-        """Bring the chosen rows into view; with the first of all, also its heading."""
+        """Bring the chosen rows into view; with the first choice also all rows above it."""
         start, height = self._rows_of_choice()
         if height and self.size.height:
             top = start if self._chosen else 0
@@ -198,7 +215,7 @@ class RowList(ScrollView):
         self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose and take the row under the pointer."""
+        """Choose the row under the pointer and post `Taken`, if the row has a key."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
@@ -206,10 +223,10 @@ class RowList(ScrollView):
             self.post_message(self.Taken(self, key))
 
     def render_line(self, y: int) -> Strip:
-        """Return a row of the screen."""
+        """Return the row `y` of the widget as a strip; blank below the last row of the list."""
         width = self.outer_size.width
         base = self.visual_style
-        line = Content(" " * width)
+        line = Content(" " * width)  # below the last row
         index = y + self.scroll_offset.y
         if index < len(self.rows):
             row = self.rows[index]
@@ -220,11 +237,16 @@ class RowList(ScrollView):
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
     def _is_marked_as_chosen(self, row: ListRow) -> bool:
+        """Return whether a row is chosen, and the list shows its choice now."""
         is_shown = self._gets_keys or not self._hides_choice
         return is_shown and row.key is not None and row.key == self.key
 
     def _row_content(self, row: ListRow, *, is_chosen: bool) -> Content:
-        """Return a row with its bar, as wide as the list."""
+        """Return a row as wide as the list, behind its bar.
+
+        The bar is coloured if the row is chosen and gets the keys, muted if the row is only marked,
+        and else blank. A heading has no bar, and begins in its column.
+        """
         icons = icons_for(self)
         is_marked = is_chosen or row.is_open
         if row.is_heading:
@@ -241,6 +263,11 @@ class RowList(ScrollView):
 
 
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
-    """Return the parts that are shown, with their own styles, as `NAME`, replaced by Textual's."""
+    """Return the parts of a row that are shown, with styles of Textual.
+
+    `styles` has the Textual style for each style of a list, such as `NAME`, that parts of this row
+    may have; other styles stay. Parts that the row does not show, because they are for a chosen
+    row, or for others, are left out: `styles` does not have theirs.
+    """
     shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
     return tuple((text, styles.get(style, style)) for text, style in shown)

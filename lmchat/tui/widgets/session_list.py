@@ -29,13 +29,13 @@ _FAR = 1_000_000  # rows that Home and End move by: more than a list has
 
 
 class SessionListState(Struct, frozen=True, kw_only=True):
-    """Sessions of the list with their marks."""
+    """Sessions of the list, and the ids of those that are marked in it."""
 
     groups: tuple[SessionGroup, ...] = ()
-    open_id: str | None = None
+    open_id: str | None = None  # of the session that the chat shows
     streaming: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
-    with_question: frozenset[str] = frozenset()
+    with_question: frozenset[str] = frozenset()  # in which a tool call waits for the user
 
 
 class SessionList(Vertical, can_focus=True):
@@ -93,7 +93,11 @@ class SessionList(Vertical, can_focus=True):
         unread: Collection[str] = (),
         with_question: Collection[str] = (),
     ) -> None:
-        """Show other sessions, or other marks."""
+        """Show sessions in groups, and mark those whose ids are in the other arguments.
+
+        Nothing is drawn if nothing has changed. If another session is open than before, it is
+        chosen.
+        """
         before = self._state
         self._state = SessionListState(
             groups=tuple(groups),
@@ -106,7 +110,7 @@ class SessionList(Vertical, can_focus=True):
             self._draw(choose=open_id if open_id != before.open_id else None)
 
     def offer(self, words: str) -> None:
-        """Show what can be done while there are no sessions."""
+        """Keep a sentence about what can be done, which is shown while there are no sessions."""
         self._hint_when_empty = words
         self._draw()
 
@@ -116,7 +120,10 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        """Show the sessions that fit the filter, or why there are none; choose one by its id."""
+        """Show the sessions that fit the filter, or a sentence if there are none.
+
+        The session with the id `choose` is chosen; by default the choice stays.
+        """
         typed = self._filter_text.strip()
         rows = self._group_rows(ListFilter.typed(typed))
         if not rows:
@@ -127,7 +134,10 @@ class SessionList(Vertical, can_focus=True):
         self._rows.show(rows, choose=choose)
 
     def _group_rows(self, list_filter: ListFilter) -> list[ListRow]:
-        """Return the sessions that fit a filter, in groups below headings, without empty groups."""
+        """Return rows for the sessions that fit a filter, with a heading for each group.
+
+        A blank row is between two groups. Groups without such a session are left out.
+        """
         icons = icons_for(self)
         rows: list[ListRow] = []
         for group in self._state.groups:
@@ -143,7 +153,7 @@ class SessionList(Vertical, can_focus=True):
         return rows
 
     def _session_row(self, header: SessionHeader, icons: Icons) -> ListRow:
-        """Return the row of a session: its title, a sign for a fork, its tags and its mark."""
+        """Return the row of a session: a sign for a fork, title, tags, and its mark at the end."""
         title: StyledTexts = ((header.title, NAME),)
         if header.parent_id is not None:
             title = ((f"{icons.fork} ", MUTED), *title)
@@ -159,7 +169,10 @@ class SessionList(Vertical, can_focus=True):
         )
 
     def _mark(self, session_id: str, icons: Icons) -> StyledTexts:
-        """Return the most important mark of a session: asks, answers, or has an unread answer."""
+        """Return the mark of a session: it asks, else it answers, else it has an unread answer.
+
+        Empty if none of these is the case.
+        """
         if session_id in self._state.with_question:
             return ((icons.warning, "$warning"),)
         if session_id in self._state.streaming:
@@ -169,7 +182,10 @@ class SessionList(Vertical, can_focus=True):
         return ()
 
     def action_session(self, name: str) -> None:
-        """Open the chosen session, or ask for an act on it; `undo` and `trash` need no session."""
+        """Post the request to open the chosen session, or to do with it what `name` says.
+
+        Without a chosen session, only `undo` and `trash` are posted.
+        """
         if name == "open":
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
@@ -199,7 +215,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.set_focused(has_keys=False)
 
     def on_resize(self) -> None:
-        if self._rows.key is None:
+        if self._rows.key is None:  # the sentence for no sessions is wrapped to the new width
             self._draw()
 
     @on(RowList.Taken)
@@ -215,7 +231,10 @@ class SessionList(Vertical, can_focus=True):
 
     @on(Input.Submitted)
     def take_filtered(self, event: Input.Submitted) -> None:
-        """Open the chosen session; without one, search the messages of all sessions."""
+        """Post the request to open the chosen session.
+
+        If no title fits the filter, post the request to search the messages of all sessions for it.
+        """
         event.stop()
         if self.chosen_id:
             self.action_session("open")
@@ -224,6 +243,7 @@ class SessionList(Vertical, can_focus=True):
 
     @on(LeaveFilter)
     def leave_filter(self, event: LeaveFilter) -> None:
+        """Focus the list; unless the filter stays, show the hint for it in its place again."""
         event.stop()
         self._hint.display = not event.is_kept
         self.focus()

@@ -1,4 +1,4 @@
-"""Telemetry panel in the right column."""
+"""Telemetry panel in the right column: draws the rows that `telemetry_rows` makes of a snapshot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ _GAP = 2  # cells between label and value
 
 
 def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
-    """Draw the bar; its colour shows only whether room is short."""
+    """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1.
+
+    None is drawn as 0. The used part has the colour of a warning above `WARNS_ABOVE`, and that of
+    an error above `ALARMS_ABOVE`.
+    """
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
     style = MUTED
@@ -56,7 +60,11 @@ def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
 def spark(
     values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0
 ) -> StyledTexts:
-    """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
+    """Return `width` cells with one bar for each of the newest values, the newest at the right.
+
+    A bar of full height is the largest of these values, or `at_least` if that is larger. None is
+    a failure, and is drawn as a sign. Neighbours in the same style are joined.
+    """
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     known = [value for value in shown if value is not None]
     full_bar = max([at_least, _SMALLEST_FULL_BAR, *known])
@@ -65,7 +73,7 @@ def spark(
         if value is None:
             parts.append((icons.down, "$error"))
         else:
-            level = max(round(value / full_bar * len(icons.levels)), 1)
+            level = max(round(value / full_bar * len(icons.levels)), 1)  # 0 has the lowest bar, too
             parts.append((icons.levels[level - 1], FAINT))
     runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
@@ -83,12 +91,15 @@ class TelemetryPanel(Widget):
         self._is_started = False
 
     def start(self) -> None:
-        """Draw rows from now on. The first paint and the first key do not wait for them."""
+        """Draw rows from now on. The panel is blank before that, to make the first paint fast."""
         self._is_started = True
         self.on_resize()
 
     def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
-        """Show a snapshot at `now_s`, on the clock of its own times."""
+        """Show a snapshot: redraw the rows that have changed, if the panel is started and visible.
+
+        `now_s` is the time of the snapshot, by the same clock as the times in it.
+        """
         self._snapshot = snapshot
         self._now_s = now_s
         is_laid_out = self.is_attached and self.size.height > 0
@@ -102,7 +113,10 @@ class TelemetryPanel(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _all_rows(self) -> Sequence[TelemetryRow | None]:
-        """Return the rows for the height, with the warning at the bottom."""
+        """Return the rows for the height of the panel; None is a blank row.
+
+        A warning is at the bottom, with at least one blank row above it.
+        """
         height = self.size.height
         warning = self._warning_rows()
         room = height - len(warning) - bool(warning)
@@ -113,7 +127,10 @@ class TelemetryPanel(Widget):
         return [*rows, *blank, *warning]
 
     def _warning_rows(self) -> list[TelemetryRow]:
-        """Return the first rows of the lasting warning, if there is one."""
+        """Return the warning of the snapshot, wrapped, at most `_MOST_WARNING_ROWS` rows of it.
+
+        Return an empty list without a warning.
+        """
         words = self._snapshot.warning
         if not words:
             return []
@@ -140,7 +157,7 @@ class TelemetryPanel(Widget):
 
 
 def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
-    """Draw a row in exactly a width."""
+    """Return a row as a line of `width` cells."""
     match row:
         case MeterRow(fraction=fraction):
             return content(meter(fraction, width, icons))
@@ -151,7 +168,12 @@ def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
 
 
 def _draw_text(row: TextRow, width: int, icons: Icons) -> Content:
-    """Draw a label and a value in exactly a width; without room, what `row` says is shortened."""
+    """Return label and value as a line of `width` cells.
+
+    Where they have no room beside each other, these steps of shortening follow, each if `row` asks
+    for it: the value is replaced by its short form; the value is cut at its end; the label is cut
+    in its middle. At last the label is cut at its end.
+    """
     parts = row.left
     if row.sign:
         parts = ((f"{getattr(icons, row.sign)} ", row.sign_style), *parts)

@@ -1,4 +1,8 @@
-"""Telemetry as rows of values, independent of drawing."""
+"""Rows of the telemetry panel as values, without drawing.
+
+The services' figures come as one `TelemetrySnapshot`. Each section (server, model, context, …) is
+a function that yields its rows: texts, meters and sparks. `telemetry_rows` puts them together.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,7 @@ class TextRow(Struct, frozen=True, kw_only=True):
 
 
 class MeterRow(Struct, frozen=True, kw_only=True):
-    """Bar."""
+    """Bar whose used part is a fraction, from 0 to 1; None if that is not known."""
 
     fraction: float | None
 
@@ -103,7 +107,10 @@ _VERDICTS: Mapping[Verdict, StateWords] = {
 
 
 def server_sign(verdict: Verdict | None, icons: Icons) -> StyledText:
-    """Return the sign of a server's state with its style; `verdict` is None while it is checked."""
+    """Return the sign of a server's state, and its style.
+
+    `verdict` is None while the server is checked for the first time: the sign is then muted.
+    """
     style = _VERDICTS[verdict].style if verdict else MUTED
     return getattr(icons, _SIGNS.get(style, "off")), style
 
@@ -114,7 +121,7 @@ def _head(name: str, word: str, style: str = "", **options: Any) -> TextRow:
 
 
 def _figure(label: str, value: str, style: str = "", **options: Any) -> TextRow:
-    """Return a row with a label and a value, which is muted if it is not known."""
+    """Return a row with a label and a value in a style; `UNKNOWN` is always muted."""
     if value == UNKNOWN:
         style = MUTED
     return TextRow(left=((label, MUTED),), right=((value, style),), **options)
@@ -136,9 +143,9 @@ def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Telemet
 
 
 def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
-    """Yield state, name and context window of the model, and the profile.
+    """Yield the state of the model, its name, its context window, and the profile in use, if any.
 
-    While the server is down, the time since it was last seen replaces the context window.
+    While the server is down, the time since it was last seen is in place of the context window.
     """
     health = snapshot.health
     model = _current_model(snapshot)
@@ -165,7 +172,11 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
 
 
 def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
-    """Return the state of the model in words, while it loads with its progress or the time."""
+    """Return the state of the model in words; "unknown" while the server is down.
+
+    While the model loads, its progress follows, if the server reports it. Without that, the time
+    since lmchat has begun to load it follows, if lmchat has.
+    """
     unknown = StateWords("unknown", MUTED)
     if snapshot.health.is_down:
         return unknown
@@ -182,9 +193,10 @@ def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: fl
 
 
 def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
-    """Return the model in its present state.
+    """Return the model of the snapshot, with the state that the running turn shows.
 
-    While it answers, the server is not asked for that: the stage of the turn tells.
+    While a turn runs, the server is not asked for the state. A model that was not in memory is
+    loading if the turn says so, and is loaded once it reads the prompt or has sent a token.
     """
     model = snapshot.health.model
     turn = snapshot.turn
@@ -200,7 +212,10 @@ def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return loaded and largest context window as `8k of 32k`; if they are equal, one of them."""
+    """Return the context window as loaded, and the largest one of the model: `8k of 32k`.
+
+    If only one is known, or they are equal, return that; if none is known, an empty text.
+    """
     if model is None:
         return ""
     loaded = formatting.window(model.context_loaded)
@@ -211,7 +226,10 @@ def context_text(model: ModelInfo | None) -> str:
 
 
 def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
-    """Yield how full the context window is, and what is left out."""
+    """Yield how full the context window is: as a percentage, a bar, and numbers of tokens.
+
+    Warnings follow if messages are left out, or if `/compact` would make room.
+    """
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
@@ -232,7 +250,10 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 
 
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
-    """Yield the stage of the last turn and its figures."""
+    """Yield the stage of the last turn, its figures, and the speeds of the last seconds as bars.
+
+    Before the first turn, the figures are `UNKNOWN`. The bars have no row after a turn without any.
+    """
     turn = snapshot.turn
     stage = stage_words(turn)
     if snapshot.is_asking:
@@ -252,7 +273,11 @@ def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryR
 
 
 def stage_words(turn: Turn | None) -> StateWords:
-    """Return the stage of a turn, or how it ended."""
+    """Return words for the stage of a running turn, or for how the turn ended.
+
+    Without a turn the word is `UNKNOWN`. The progress is added while a model loads or reads, the
+    silence while it is stalled, and the wait before a retry.
+    """
     if turn is None:
         return StateWords(UNKNOWN, MUTED)
     if not turn.is_running:
@@ -273,7 +298,7 @@ def stage_words(turn: Turn | None) -> StateWords:
 
 
 def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
-    """Yield how many requests were sent, and how many are left in this minute."""
+    """Yield how many requests are left in this minute, and the counters of this run."""
     metrics = snapshot.metrics
     budget = snapshot.budget
     if budget is None:
@@ -290,7 +315,10 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 
 
 def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
-    """Yield the steps of a turn with tools, and the next check or the last action."""
+    """Yield whether tools are used, and the number of steps of the last turn if they are.
+
+    While the server is down, the next check follows, otherwise the last action.
+    """
     yield _head("Activity", "tools" if snapshot.has_tools else "chat", is_detail=True)
     if snapshot.has_tools:
         steps = snapshot.turn.steps if snapshot.turn else 0
@@ -316,9 +344,10 @@ SECTIONS = tuple(_SECTIONS)  # names for `ui.sections`, in their default order
 def telemetry_rows(
     snapshot: TelemetrySnapshot, now_s: float, *, sections: Sequence[str], height: int
 ) -> list[TelemetryRow | None]:
-    """Return the rows of some sections that fit a height, None for the blank rows between them.
+    """Return the rows of some sections in at most `height` rows; None is a blank row between two.
 
-    Where room is short, details are dropped first, then the last sections.
+    Unknown names of sections are left out. Where room is short, the details of all sections are
+    dropped first, then the last sections, and at last the end of the only one that remains.
     """
     shown = [list(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
     if _height(shown) > height:
@@ -340,5 +369,5 @@ def _without_details(section: Sequence[TelemetryRow]) -> list[TelemetryRow]:
 
 
 def _height(sections: Sequence[Sequence[TelemetryRow]]) -> int:
-    """Return the rows of sections with a blank row between each two."""
+    """Return the number of rows of sections with a blank row between each two."""
     return sum(len(section) + 1 for section in sections) - 1

@@ -1,4 +1,8 @@
-"""What all controllers of the chat screen work with: widgets, notices and dialogs, workers."""
+"""The objects that all controllers of the chat screen use: widgets, notices and dialogs, workers.
+
+Work that takes time runs in workers. Each worker belongs to a group, in which a new one may cancel
+those before it, and to the screen or the app, with which it ends.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 
 Work = Callable[[], Awaitable[None]]
-"""What a worker runs."""
+"""The function that a worker calls and awaits."""
 
 CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
 COPYING = "copy"
@@ -46,7 +50,10 @@ class ChatCore:
 
 
 class ChatWidgets:
-    """The widgets of the chat screen, which `ChatScreen.compose` arranges; the focus among them."""
+    """The widgets of the chat screen, and changes that concern several of them.
+
+    `ChatScreen.compose` arranges them. The find bar is not among them: it is made when it is used.
+    """
 
     def __init__(self, telemetry_sections: Sequence[str]) -> None:
         self.session_list = SessionList()
@@ -71,7 +78,7 @@ class ChatWidgets:
         return any(bar.has_focus_within for bar in self.log.screen.query("FindBar"))
 
     async def open_find_bar(self, query: str) -> None:
-        """Open the find bar, which is made with its first use."""
+        """Open the find bar with a query, which may be empty; make the bar if there is none yet."""
         from lmchat.tui.widgets.find_bar import FindBar
 
         screen = self.log.screen
@@ -81,22 +88,27 @@ class ChatWidgets:
         screen.query_one(FindBar).open(query)
 
     def show_hit_count(self, counted: ChatLog.HitsCounted) -> None:
-        """Show in the find bar how many hits there are, and which of them is the current one."""
+        """Show in the find bar how many hits there are, and which of them is the current one.
+
+        Do nothing before the bar was opened for the first time.
+        """
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.log.screen.query(FindBar):
             bar.show_place(counted.place, counted.count, is_whole=counted.is_whole)
 
     def close_find_bar(self) -> None:
+        """Hide the find bar, if there is one, and end the search in the log."""
         for bar in self.log.screen.query("FindBar"):
             bar.display = False
         if self.log.finder.is_active:
             self.log.finder.clear()
 
     def focus_approval_card(self) -> None:
-        """Focus the card that asks about a tool call, unless the user is typing or reading above.
+        """Focus the card that asks about a tool call, if there is one.
 
-        Without such a card, nothing changes.
+        Do nothing unless the focus is in an empty prompt and the log follows the answer: otherwise
+        the user is typing, or reading farther up.
         """
         is_in_prompt = self.log.screen.focused is self.prompt_input
         is_typing = bool(self.prompt_input.text)
@@ -104,20 +116,20 @@ class ChatWidgets:
             self.log.show_message(self.log.calls.card_id)
 
     def leave_approval_card(self) -> None:
-        """Give the focus back to the prompt, and follow the end of the answer."""
+        """Focus the prompt, and scroll the log to its end, where it follows the answer."""
         self.log.screen.set_focus(self.prompt_input)
         self.log.scroll_end()
 
 
 class Notices:
-    """Notifications and dialogs: what the user is told and asked."""
+    """Shows notifications and dialogs."""
 
     def __init__(self, screen: Screen[None], platform: Platform) -> None:
         self._screen = screen
         self._platform = platform
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
-        """Show a notification."""
+        """Show a notification, for a number of seconds or by default as long as Textual does."""
         self._screen.app.notify(words, timeout=timeout_s)
 
     def warn(self, words: str) -> None:
@@ -137,7 +149,7 @@ class Notices:
         return await self._screen.app.push_screen_wait(dialog)
 
     def show(self, dialog: Screen[Any], use_result: Callable[[Any], None] | None = None) -> None:
-        """Show a dialog without waiting for it; `use_result` is called when it is left."""
+        """Show a dialog without waiting for it; `use_result` gets its result when it is left."""
         self._screen.app.push_screen(dialog, use_result)
 
 
@@ -153,14 +165,21 @@ class Background:
         self._notices = notices
 
     def begin(self, work: Work, group: str, *, is_only: bool = True) -> None:
-        """Run work that handles its errors; `is_only` cancels earlier work of the group."""
+        """Run work that handles its errors in a worker of the chat screen.
+
+        With `is_only`, earlier workers of the group are cancelled.
+        """
         begin_work(self._screen, work, group, is_only=is_only)
 
     def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self._screen.set_timer(delay_s, callback)
 
     def attempt(self, work: Work, group: str, *, typed: str = "", is_only: bool = False) -> None:
-        """Run work that may fail: its error is shown, and what was typed returns to the prompt."""
+        """Run work in a worker of the chat screen, and show the `LMChatError` that it raises.
+
+        After such an error, `typed`, the command that began the work, returns to the prompt if the
+        prompt is empty. With `is_only`, earlier workers of the group are cancelled.
+        """
 
         async def run() -> None:
             try:
@@ -173,9 +192,9 @@ class Background:
         self.begin(run, group, is_only=is_only)
 
     def lend_terminal_to(self, work: Work) -> None:
-        """Run another program on the terminal, unless one is running there already.
+        """Run work that uses the terminal for another program, such as an editor.
 
-        A key that is pressed twice thus starts one program.
+        Do nothing while such work is running: a key that is pressed twice starts one program.
         """
 
         async def run() -> None:
@@ -187,7 +206,11 @@ class Background:
             self.attempt(run, group=_OTHER_PROGRAM)
 
     def copy(self, text: str, note: str = "") -> None:
-        """Copy a text in a worker of the app; `note` names a part of a message: `Block 2 of 3`."""
+        """Copy a text to the clipboard in a worker of the app, and notify the user.
+
+        `note` says which part of a message the text is, as `Block 2 of 3`; it begins the
+        notification unless it is empty.
+        """
 
         async def copy() -> None:
             try:
@@ -203,7 +226,10 @@ class Background:
         begin_work(self._screen.app, copy, COPYING)
 
     def remember(self, remembered: Remembered) -> None:
-        """Set what lmchat remembers between its runs, and write it to the disk in a worker."""
+        """Set what lmchat remembers between its runs, and write it to the disk in a worker.
+
+        If it cannot be written, the panel warns.
+        """
         self._workspace.remembered = remembered
 
         async def save() -> None:
@@ -216,7 +242,10 @@ class Background:
 
 
 def begin_work(node: DOMNode, work: Work, group: str, *, is_only: bool = True) -> None:
-    """Run a worker of the app or of a screen; `is_only` cancels the earlier ones of its group."""
+    """Run work in a worker of the app or of a screen, in a group, which also names the worker.
+
+    With `is_only`, earlier workers of the group are cancelled.
+    """
 
     async def run() -> None:
         await work()
@@ -225,13 +254,13 @@ def begin_work(node: DOMNode, work: Work, group: str, *, is_only: bool = True) -
 
 
 def open_screens(app: App[None], class_name: str) -> list[Any]:
-    """Return the screens of a class that are shown, or covered by others.
+    """Return the open screens of a class, lowest first; other screens may cover them.
 
-    The class is named by a text, so that its module, which may be imported later, is not needed.
+    The class is given by its name: its module is imported only when such a screen is opened.
     """
     return [screen for screen in app.screen_stack if type(screen).__name__ == class_name]
 
 
 def begun_in_lower_case(sentence: str) -> str:
-    """Return a sentence for the place after a colon."""
+    """Return a sentence with its first letter in lower case, to follow a colon."""
     return f"{sentence[:1].lower()}{sentence[1:]}"

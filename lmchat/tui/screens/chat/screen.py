@@ -74,7 +74,8 @@ class ChatScreen(PatchedScreen):
     def _set_first_classes(self) -> None:
         """Set the classes for the size of the terminal and for the hidden panels.
 
-        Textual sets those for the size after the first paint, and then computes all styles again.
+        Textual sets the classes for the size only after the first paint. Set before, they save it
+        from computing all styles again.
         """
         app = self.app
         for breakpoints, size in (
@@ -82,7 +83,7 @@ class ChatScreen(PatchedScreen):
             (app.VERTICAL_BREAKPOINTS, app.size.height),
         ):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
-            self.add_class(*reached[-1:])
+            self.add_class(*reached[-1:])  # the class of the largest size that is reached
         remembered = self.workspace.remembered
         has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
         self.set_class(not remembered.has_sessions, "-sessions-hidden")
@@ -101,13 +102,16 @@ class ChatScreen(PatchedScreen):
         self.sessions.show_conversation()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Do not compute all styles again at the start: the widgets were mounted a moment ago."""
+        """Tell Textual at the start not to compute all styles again, which mounting has just done.
+
+        When a dialog above the screen is left, it does compute them.
+        """
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True
 
     def on_screen_suspend(self) -> None:
-        """Hide the notifications, which the screen above shows at another place."""
+        """Hide the notifications of this screen: the one that now covers it shows them, too."""
         self.query("ToastRack").set(display=False)
 
     def on_resize(self) -> None:
@@ -117,7 +121,11 @@ class ChatScreen(PatchedScreen):
     # The start
 
     def start(self) -> None:
-        """Begin the work that waits until after the first paint."""
+        """Begin the work that waits until after the first paint.
+
+        Rows of the panel are drawn, the list and the store are read, the session that the command
+        line names is opened, and the daily check follows a few seconds later.
+        """
         self.widgets.telemetry.start()
         self.sessions.show_list()
         self.background.attempt(self._open_store, group="history")
@@ -132,7 +140,11 @@ class ChatScreen(PatchedScreen):
         await self.prompt_text.load_history()
 
     async def _resume(self) -> None:
-        """Show the session that the command line names; send a prompt that was sent before that."""
+        """Show the session that the command line names.
+
+        A prompt that the user has sent before it was read waits in its queue; if a model is ready,
+        send it.
+        """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
         if self.sessions.opened.is_waiting and not self.open_sessions.has_to_wait:
@@ -147,7 +159,7 @@ class ChatScreen(PatchedScreen):
                 self.sessions.show_list()
 
     def _add_notice(self, notice: str) -> None:
-        """Show a notice of the store, if it has one."""
+        """Show a notice of the store, unless it is empty."""
         if notice:
             self.workspace.notices.append(notice)
             self.status.refresh()
@@ -156,7 +168,10 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.Submitted)
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
-        """Send what was typed, or run it if it is a command."""
+        """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
+
+        The draft is forgotten; a text that was replaced by the start of a command comes back.
+        """
         prompt_input = self.widgets.prompt_input
         prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
         self.prompt_text.forget_draft()
@@ -167,7 +182,8 @@ class ChatScreen(PatchedScreen):
         self.prompt_text.leave_command()
 
     def run_command(self, line: str) -> None:
-        """Run a slash command in a worker; if it fails, it goes back into the prompt."""
+        """Run a slash command in a worker; if it is unknown or fails, put it back into the prompt.
+        """
         typed = parse_slash(line)
         if typed is None:
             self.widgets.prompt_input.put(line)
@@ -178,9 +194,10 @@ class ChatScreen(PatchedScreen):
             self.background.attempt(partial(self._run_command, typed), group="slash", typed=line)
 
     async def _run_command(self, typed: SlashCommand) -> None:
-        """Run the action of a command, with what was typed after its name as the last parameter.
+        """Run the action of a slash command.
 
-        An action that the table has for the key, too, gets this parameter only if it is not empty.
+        What was typed after its name is added as the last parameter. An action that also a key runs
+        gets no such parameter if nothing was typed, or if the command takes no argument.
         """
         command = typed.command
         destination, name, parameters = parse(command.typed or command.action)
@@ -249,7 +266,11 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.ActionWanted)
     def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
-        """Do what the log asks for; a text is what is copied, or the link that was clicked."""
+        """Do what the log asks for.
+
+        Without a text, run the named command on the message. With the name "links", open the text,
+        a link that was clicked; with any other name, copy the text.
+        """
         if not event.text:
             self.messages.act_on(event.name, event.message)
         elif event.name == "links":
@@ -263,7 +284,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.NewLines)
     def _show_pill(self, event: ChatLog.NewLines) -> None:
-        """Show how many lines are new, unless the end is in view."""
+        """Show in the pill how many lines are new; hide it if the log is at its end."""
         is_at_end = self.widgets.log.viewport.is_at_end
         self.widgets.prompt.pill.new_lines = None if is_at_end else event.count
 
@@ -342,7 +363,10 @@ class ChatScreen(PatchedScreen):
     # Panels, pages and keys
 
     def action_stop_or_leave(self) -> None:
-        """Run the first of the steps of Esc that has something to do; else leave all panels."""
+        """Run the first of the steps of Esc that has something to do, as its return value says.
+
+        If none has, close the find bar and the panels over the chat, and focus the prompt.
+        """
         steps = [
             self.turns.stop,
             self.prompt_text.leave_edit,
@@ -373,7 +397,10 @@ class ChatScreen(PatchedScreen):
         self.status.refresh()
 
     def _toggle_panel(self, name: str, *, is_hidden_by_size: bool) -> None:
-        """Hide or show a column, and remember that; on a narrow screen, lay it over the chat."""
+        """Show a column, or hide it if it is shown, and remember that.
+
+        On a screen that is too narrow for it, show it over the chat; that is not remembered.
+        """
         if is_hidden_by_size:
             self.toggle_class(f"-{name}-over")
             return
@@ -416,7 +443,7 @@ class ChatScreen(PatchedScreen):
     @on(ChatLog.SelectionChanged)
     def follow_focus(self) -> None:
         """Update the figures and the keys, once the focus has arrived at the new widget."""
-        self.call_later(self.status.refresh)
+        self.call_later(self.status.refresh)  # posts `StatusRefreshed`, with which the keys follow
 
     @on(ChatLog.FocusMoved)
     @on(StatusRefreshed)

@@ -28,7 +28,11 @@ class ToolApprovals:
         self._sessions = sessions
 
     def ask(self, opened: OpenSession, asked: ApprovalAsked) -> None:
-        """Show the card of a call; in a session that is not shown, notify the user instead."""
+        """Note that a session waits for a decision, and show the user that.
+
+        In the shown session, the card of the call gets the focus if the user is not typing. For
+        another session, a notification names it, and the list marks it.
+        """
         opened.asked = asked
         self._status.show_action("waiting for you")
         if asked.note:
@@ -43,9 +47,9 @@ class ToolApprovals:
         self._notices.notify_if_unfocused("A tool waits for you.")
 
     def decide(self, choice: Choice) -> None:
-        """Pass on what the user chose on the card of the shown session, in a worker.
+        """Use what the user chose on the card of the shown session, in a worker.
 
-        After a no, the user is first asked for a reason.
+        Do nothing if no call waits any more.
         """
         opened = self._sessions.opened
         asked = opened.asked
@@ -54,7 +58,11 @@ class ToolApprovals:
             self._background.attempt(work, group="decision")
 
     async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
-        """Give a decision to the turn, unless the user takes it back or the turn was stopped."""
+        """Give a decision to the turn that waits for it.
+
+        After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if the
+        turn was stopped by then.
+        """
         reason: str | None = ""
         if choice is Choice.NO:
             reason = await self._ask_reason(asked)
@@ -69,7 +77,10 @@ class ToolApprovals:
         self._widgets.leave_approval_card()
 
     async def _ask_reason(self, asked: ApprovalAsked) -> str | None:
-        """Ask why a call is refused; the reason may be empty, None leads back to the card."""
+        """Ask why a call is refused, and return the reason, which may be empty.
+
+        Return None if the user leaves the dialog: the card then still waits for a decision.
+        """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         title = f"Refuse {safe_line(asked.name, limit=_MAX_NAME)}?"
@@ -80,10 +91,10 @@ class ToolApprovals:
         return reason
 
     def _allow_always(self, asked: ApprovalAsked) -> None:
-        """Save that a tool is always allowed.
+        """Save that a tool is always allowed, by its name and its fingerprint.
 
-        Where config.toml says that lmchat asks about it, there is no fingerprint to save, and the
-        tool is allowed for this session.
+        If config.toml says that lmchat asks about this tool, there is no fingerprint. Then nothing
+        is saved, and a notice says that the tool is allowed for this session only.
         """
         if asked.fingerprint:
             remembered = self._workspace.remembered

@@ -54,7 +54,7 @@ _LONG_ANSWER_S = 10.0
 """When an answer that took longer ends, and the terminal has no focus, the user is notified."""
 _ADAPTED_NOTICE_S = 12.0
 """How long the notice stays that a server does not accept a part of a request; it comes once."""
-_MAX_NOTE = 300  # characters of this notice, which may quote the server
+_MAX_NOTE = 300  # characters of the notice about such a part, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
 _NAMING = "title"  # group of the worker in which a model names a session
 _WAITS_FOR_SERVER = (
@@ -83,7 +83,10 @@ _OUT_OF_MEMORY = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 
 
 class Turns:
-    """Runs turns, each in a worker of its session: answers also stream in other sessions."""
+    """Runs turns, each in a worker of its session: answers also stream in other sessions.
+
+    `opened` is always the open session of a turn; it may be another than the shown one.
+    """
 
     def __init__(
         self,
@@ -107,9 +110,12 @@ class Turns:
     # Sending
 
     def submit(self, text: str) -> None:
-        """Send a prompt, or queue it until the running answer, the server or its model is ready.
+        """Send what was typed in the shown session.
 
-        While an earlier prompt is being edited, it is sent as another version of that.
+        While an earlier prompt is being edited, the text is sent as another version of that prompt.
+        Otherwise it is sent as a new prompt, or queued until the running answer has ended and
+        a model is ready. A prompt with an image that the model cannot see is not queued: it goes
+        back into the prompt, with a notice.
         """
         if self._prompt_text.edited_id:
             self._submit_edit(text, self._prompt_text.edited_id)
@@ -125,7 +131,10 @@ class Turns:
             self._enqueue(text)
 
     def _submit_edit(self, text: str, edited_id: str) -> None:
-        """Send a text as another version of an earlier prompt, unless a turn is running."""
+        """Send a text as another version of the earlier prompt with this id, and end the edit.
+
+        If no turn can begin, the text goes back into the prompt, and the edit continues.
+        """
         opened = self._sessions.opened
         settings = self._settings_for(opened, text)
         if settings is not None:
@@ -135,7 +144,10 @@ class Turns:
             self._prompt_text.leave_edit()
 
     def _enqueue(self, text: str) -> None:
-        """Queue a prompt; if no server was found yet, tell the user what it waits for."""
+        """Queue a prompt of the shown session.
+
+        If no server was found, or it lacks an API key, notify the user what the prompt waits for.
+        """
         self._sessions.opened.queue.add(text)
         self._sessions.show_queue()
         self._status.show_action("queued")
@@ -148,7 +160,7 @@ class Turns:
         """Ask for another version of an answer, or run a tool call again.
 
         Args:
-            message: The answer or the tool message; for a prompt, the answer to it is meant.
+            message: The answer, or the message of the tool call; for a prompt, the answer to it.
             model: The model that answers; None for the current one.
         """
         if message.role is Role.TOOL and self._next_turn.toolbox is None:
@@ -167,7 +179,10 @@ class Turns:
         self._begin_turn(opened, opened.conversation.regenerate(answer.message_id, settings))
 
     def _answer_of(self, message: ChatMessage) -> ChatMessage:
-        """Return the answer to a prompt; any other message, or a prompt without one, as it is."""
+        """Return the answer that follows a prompt of the shown session.
+
+        A prompt that no answer follows, and any message that is no prompt, is returned itself.
+        """
         path = self._sessions.conversation.messages
         index = path.index_of(message.message_id)
         is_last = index is None or index + 1 == len(path)
@@ -177,7 +192,7 @@ class Turns:
         return following if following.role is Role.ASSISTANT else message
 
     def resume(self, message: ChatMessage) -> None:
-        """Continue an unfinished answer; if nothing of it had arrived, regenerate it."""
+        """Continue an unfinished answer; regenerate it if it has failed or has no words."""
         if not has_words(message):
             self.regenerate(message)
             return
@@ -187,22 +202,29 @@ class Turns:
             self._begin_turn(opened, opened.conversation.resume(message.message_id, settings))
 
     def compact(self, opened: OpenSession) -> None:
-        """Let the model summarise the older messages of a session."""
+        """Begin a turn in which the model summarises the older messages of a session.
+
+        If it cannot begin, the user is told why.
+        """
         settings = self._settings_for(opened)
         if settings is not None:
             prompt = self._next_turn.options.compact_prompt
             self._begin_turn(opened, opened.conversation.compact(prompt, settings))
 
     def send_waiting(self) -> None:
-        """Send the first waiting prompt of each session: a server and a model are ready now."""
+        """Send the first prompt of each session that waits for a model; call it when one is ready.
+
+        Prompts that are held are not sent.
+        """
         for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
 
     def resume_after_load(self, *, is_loaded: bool) -> None:
-        """Retry an answer that failed because no model was loaded, then send the waiting prompts.
+        """Continue after the load of a model has ended.
 
-        If the model could not be loaded, the prompts are held until the user sends them.
+        If the model is loaded, regenerate the last answer of the shown session if that failed for
+        want of a model, then send the waiting prompts. Otherwise hold them until the user acts.
         """
         if not is_loaded:
             self._open_sessions.hold_waiting()
@@ -214,9 +236,11 @@ class Turns:
         self.send_waiting()
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Send a prompt; if the context window is nearly full, queue it behind a summary.
+        """Begin a turn with a prompt in a session.
 
-        Without `may_compact`, which follows a summary, it is sent in any case.
+        If the settings say so and the context window is nearly full, queue the prompt as the next
+        one, and begin a summary instead; the prompt follows at its end. `may_compact` is False
+        after a summary: then the prompt is sent even if there is still no room.
         """
         is_automatic = self._next_turn.options.chat.auto_compact
         if may_compact and is_automatic and self._next_turn.can_compact(opened.conversation, text):
@@ -232,19 +256,20 @@ class Turns:
             self._begin_turn(opened, opened.conversation.send(words, settings, files), text)
 
     def _end_draft_of_new_session(self, opened: OpenSession) -> None:
-        """Take the first prompt of a session, which is being sent, out of the shared draft.
+        """Take the first prompt of a new session out of the draft that all new sessions share.
 
-        If another session is shown by now, only the queue is taken out of what is saved: the text
-        of the draft was typed there.
+        Call it when this prompt is sent. If another session is shown by now, the text of the draft
+        was typed in that one, and stays; only the saved queue is emptied.
         """
         drafts = self._open_sessions.drafts
         is_shown = opened is self._sessions.opened
         drafts.note("", "" if is_shown else drafts.text(""))
 
     def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
-        """Return the settings of a turn; None if it cannot begin, which is shown to the user.
+        """Return the settings of a turn that is to begin; None if it cannot begin.
 
-        In this case the text returns to the prompt; while lmchat quits, it is kept as a draft.
+        In this case `text`, which was to be sent, is given back to the prompt, and the user is told
+        why. While lmchat quits, the text is held in the queue instead, which is saved as a draft.
         """
         if self._workspace.is_leaving:
             opened.queue.hold_all(text)
@@ -262,14 +287,20 @@ class Turns:
     def _begin_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str = ""
     ) -> None:
-        """Begin a turn in its worker; `text`, the prompt, is given back if it is not sent."""
+        """Begin a turn, whose events are shown by a worker; the naming of sessions is cancelled.
+
+        `text` is the prompt, which is given back if it is not sent; empty for a turn without one.
+        """
         opened.phase = TurnPhase.RUNNING
         self._screen.workers.cancel_group(self._screen, _NAMING)
         work = partial(self._show_turn, opened, events, text)
         _: Worker[None] = self._screen.run_worker(work, name="turn", group=_group(opened))
 
     def stop(self) -> bool:
-        """Stop the answer of the shown session; return whether one was running."""
+        """Begin to stop the turn of the shown session; return whether one was running.
+
+        Return False also for a turn that is being stopped already.
+        """
         opened = self._sessions.opened
         if opened.phase is not TurnPhase.RUNNING:
             return False
@@ -278,21 +309,21 @@ class Turns:
         return True
 
     async def stop_all(self) -> None:
-        """Stop all answers, and wait until they are saved."""
+        """Stop the turns of all sessions, and wait until their workers have saved and ended."""
         cancelled: list[Worker[None]] = []
         for opened in self._open_sessions.busy:
             cancelled += self._cancel(opened)
         await _wait_until_ended(cancelled)
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
-        """Stop the answer of a session, wait until it is saved, and hold its queued prompts."""
+        """Stop the turn of a session, wait until it has ended, and hold the queued prompts."""
         queued = opened.queue.pop_all()  # else the end of the turn sends the next prompt
         await _wait_until_ended(self._cancel(opened))
         opened.queue.put_back(queued)
         opened.queue.hold_all()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
-        """Begin to stop the turn of a session; return its workers."""
+        """Begin to stop the turn of a session; return its workers that have not ended yet."""
         workers = [worker for worker in self._screen.workers if worker.group == _group(opened)]
         running = [worker for worker in workers if not worker.is_finished]
         if opened.phase is not TurnPhase.NONE:
@@ -307,9 +338,11 @@ class Turns:
     async def _show_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
-        """Show the events of a turn until it ends, and then its end; this is its worker.
+        """Show the events of a turn until it ends, and then its end; this runs in its worker.
 
-        The text of the prompt is given back if the turn was refused, or stopped before it was sent.
+        If the turn raises an error, which happens before the prompt is sent, the user is told why.
+        In this case, and if the turn was stopped before the prompt was sent, `text` is given back.
+        The end is not shown for a turn that was refused, unless it was a summary.
         """
         began_s = self._workspace.clock()
         answer_id = ""
@@ -331,15 +364,15 @@ class Turns:
                 self._give_back(opened, text)
                 self._notices.show_error(refusal)
             elif not opened.conversation.has_all_messages:
-                # stopped while the older messages were still being read: nothing was sent
+                # a turn first reads the older messages; it was stopped before it had sent anything
                 self._give_back(opened, text)
-            if refusal is None or is_summary:
+            if refusal is None or is_summary:  # the prompt behind a summary must not wait forever
                 self._end_turn(opened, answer_id, began_s, is_summary=is_summary)
 
     async def _show_event(self, opened: OpenSession, event: ConversationEvent) -> None:
-        """Show an event of a turn; if its session is not shown, only what other parts show of it.
+        """Show an event of a turn in the log, the list of sessions, the panel or a notification.
 
-        These are the list of sessions, the panel and notifications.
+        If the session of the turn is not shown, nothing is changed in the log.
         """
         match event:
             case MessageAdded() | AnswerBegun() | SummaryAsked():
@@ -357,7 +390,11 @@ class Turns:
                 pass
 
     async def _show_in_log(self, conversation: Conversation, event: ConversationEvent) -> None:
-        """Show an event of the shown session in the log; most are a part of the answer's text."""
+        """Show an event of the shown session in the log; most bring a part of the answer's text.
+
+        Text is also counted for the speed. `MessageEnded` is a tool call that has ended, or an
+        answer that calls tools; the end of other answers is shown by `_end_turn`.
+        """
         log = self._widgets.log
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
@@ -370,7 +407,7 @@ class Turns:
                 self._status.refresh()
             case MessageEnded(message=message):
                 log.finish(message, has_tool_messages=True)
-            case Rethought():
+            case Rethought():  # text that was shown as the answer was reasoning, or the reverse
                 log.restate(conversation.shown_messages[-1])
             case _:
                 pass
@@ -378,7 +415,11 @@ class Turns:
     def _show_added(
         self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked
     ) -> None:
-        """Show a message that was added to a session: a prompt, a tool message, or a new answer."""
+        """Show a message that was added to a session: a prompt, a tool message, or a new answer.
+
+        If the session is shown, the message is added to the log; as another version of a message,
+        it begins a branch, and the whole path is shown. Panel, title and list follow.
+        """
         is_shown = opened is self._sessions.opened
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
@@ -392,7 +433,7 @@ class Turns:
             self._status.show_action("streaming")
             if is_shown:
                 self._status.speedometer.restart()
-            else:
+            else:  # its prompt is on the disk now, and need not stay in the saved queue
                 self._prompt_text.save_queue_of(opened)
         elif event.message.role is Role.TOOL:
             self._status.show_action(event.message.tool_calls[0].name)
@@ -405,7 +446,10 @@ class Turns:
     def _end_turn(
         self, opened: OpenSession, answer_id: str, began_s: float, *, is_summary: bool
     ) -> None:
-        """Show how a turn ended, and send the next queued prompt of its session.
+        """Show how a turn ended, then send the next queued prompt of its session, if there is one.
+
+        Without such a prompt, the model may give the session a title. Nothing is done while lmchat
+        quits. After a failure, all queued prompts are held.
 
         Args:
             opened: The session.
@@ -436,7 +480,10 @@ class Turns:
             self._name_session(opened)
 
     def _outcome(self, opened: OpenSession, answer: ChatMessage | None, *, is_summary: bool) -> str:
-        """Return how a turn ended, and whether that is on the disk."""
+        """Return words for the panel: how a turn ended, and whether its messages are saved.
+
+        Without an answer and without tool calls, the turn counts as stopped.
+        """
         if is_summary:
             return "not compacted" if answer is None else "compacted"
         calls = opened.last_calls  # at the end only if one of them was stopped, or failed
@@ -449,7 +496,10 @@ class Turns:
         return words.replace("saved", "not saved") if is_unsaved else words
 
     def _notify_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
-        """Tell how a summary ended, unless it has failed, which the log shows."""
+        """Notify the user that a summary is there (`answer` is not None), or was stopped.
+
+        A failure is not reported here: the log shows it.
+        """
         turn = conversation.turn
         if answer is not None:
             self._notices.notify(
@@ -459,7 +509,10 @@ class Turns:
             self._notices.notify("Stopped; nothing changed.")
 
     def _check_server_if_needed(self, conversation: Conversation) -> None:
-        """Check the server at once after a turn that failed, or that made it load its model."""
+        """Check the server at once if a turn has failed, or if its model was not in memory.
+
+        In the second case, the server has loaded the model for this turn.
+        """
         turn = conversation.turn
         has_failed = turn is not None and turn.state in _FAILED_STATES
         model = self._workspace.monitor.health.model
@@ -468,13 +521,13 @@ class Turns:
             self._workspace.monitor.check_now()
 
     def _show_end(self, opened: OpenSession, answer: ChatMessage | None) -> None:
-        """Show the final state of a turn in the log.
+        """Show the final state of a turn of the shown session in the log.
 
-        Without an answer, the path is shown from its end again: the turn was stopped before an
-        answer began, or it was a summary, which begins another branch.
+        Without an answer, all messages are loaded again: the turn was stopped before an answer
+        began, or it was a summary, which begins another branch.
         """
         log = self._widgets.log
-        if log.calls.has_focus:
+        if log.calls.has_focus:  # the card of a call, which goes with the turn
             self._widgets.leave_approval_card()
         for message in opened.last_calls:  # those that were stopped still show that they run
             log.replace(message)
@@ -488,16 +541,22 @@ class Turns:
         self._sessions.mark_left_out()
 
     def _name_session(self, opened: OpenSession) -> None:
-        """Let the model name a session after its first answer; the next turn cancels this."""
+        """Let the model name a session, in a worker that the next turn cancels.
+
+        Do nothing if the settings say no, or in a temporary chat.
+        """
         if self._next_turn.options.chat.auto_title and not self._workspace.is_temporary:
             self._background.begin(partial(self._rename_by_model, opened.conversation), _NAMING)
 
     async def _rename_by_model(self, conversation: Conversation) -> None:
-        """Ask the model for a title, unless the user has given one, and show it."""
+        """Let the model write a title for a session after its first answer, and show the title.
+
+        A title from the user stays; if the model fails, so does the title made of the prompt.
+        """
         from lmchat.services.session_titles import rename_by_model
 
         workspace = self._workspace
-        with suppress(LMChatError, TimeoutError):  # then the title made of the prompt stays
+        with suppress(LMChatError, TimeoutError):
             is_renamed = await rename_by_model(
                 conversation, self._next_turn.settings(), workspace.backend, workspace.library
             )
@@ -508,9 +567,10 @@ class Turns:
     # Prompts that were not sent
 
     def _give_back(self, opened: OpenSession, text: str) -> None:
-        """Put a text that was not sent back into the prompt.
+        """Put a text that was not sent back into the prompt; do nothing if it is empty.
 
-        If the prompt has another text by now, or shows another session, hold it in the queue.
+        If the prompt has another text by now, or another session is shown, hold it as the first one
+        in the queue of its session.
         """
         prompt_input = self._widgets.prompt_input
         is_shown = opened is self._sessions.opened
@@ -521,7 +581,7 @@ class Turns:
             self._sessions.show_queue()
 
     def edit_queued(self, index: int) -> None:
-        """Take a queued prompt back into the prompt, before what is typed there."""
+        """Move a queued prompt of the shown session into the prompt, before what is typed there."""
         prompt_input = self._widgets.prompt_input
         texts = (self._sessions.opened.queue.pop_at(index), prompt_input.full_text)
         prompt_input.put(SEPARATOR.join(filter(None, texts)))
@@ -529,9 +589,9 @@ class Turns:
         prompt_input.focus()
 
     def take_back(self) -> bool:
-        """Put a prompt that waits for a server or model back into the prompt.
+        """Move the newest queued prompt into the prompt if it waits for a server or a model.
 
-        Return whether one was waiting.
+        Return whether it does.
         """
         opened = self._sessions.opened
         if not opened.is_waiting:
@@ -551,12 +611,12 @@ def _lacked_model(message: ChatMessage) -> bool:
 
 
 def _group(opened: OpenSession) -> str:
-    """Return the group of the worker of a session's turn."""
+    """Return the name of the group of workers in which the turns of a session run."""
     return f"turn-{opened.session_id}"
 
 
 async def _wait_until_ended(workers: Sequence[Worker[None]]) -> None:
-    """Wait until workers have ended that were cancelled."""
+    """Wait until all of these workers, which were cancelled, have ended."""
     for worker in workers:
         with suppress(WorkerError):  # says that the worker was cancelled
             await worker.wait()
