@@ -1,4 +1,8 @@
-"""The row of keys, and in an empty prompt what can be done next."""
+"""The hints in the row of keys, and the placeholder of an empty prompt.
+
+The hints depend on what has the focus: prompt, message, list of sessions or find bar. Next steps
+are ways to continue an unfinished answer.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ _FIND_HINTS: Sequence[Hint] = (
 
 
 class KeyHints:
-    """Shows what the keys do now, and in an empty prompt how to continue."""
+    """Shows what the keys do now, and what can be done in an empty prompt."""
 
     def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._configured_keys = core.workspace.settings.keys
@@ -53,14 +57,21 @@ class KeyHints:
         self._widgets.prompt_input.placeholder = Content(self._placeholder())
 
     def _last_hints(self) -> list[Hint]:
-        """Return the hints at the end of the row; `more` leads to the other keys of a message."""
+        """Return the hints at the end of the row: for the palette and the help.
+
+        While a message has the focus, it is one hint, `more`, for the help, which has the keys that
+        there is no room for. The last key of the help is shown, `?`, since nothing is typed here.
+        """
         if not self._widgets.has_log_focus:
             return [self._hint("commands"), self._hint("help")]
         help_keys = keys_of(BY_ID["help"], self._configured_keys).split(",")
         return [(written(help_keys[-1]), "more")]
 
     def _placeholder(self) -> str:
-        """Return what an empty prompt shows: the next steps, else how to begin a session."""
+        """Return the words that an empty prompt shows.
+
+        These are the next steps, else in a new session how to begin, and nothing in others.
+        """
         next_steps = [" ".join(hint).rstrip() for hint in self._next_steps()]
         if next_steps:
             return ", ".join(next_steps)
@@ -70,14 +81,17 @@ class KeyHints:
         return f"/ commands, @ files, {search_key} search"
 
     def _hint(self, command_id: str) -> Hint:
-        """Return the first key of a command with its label; the last key where tmux takes that."""
+        """Return the first key of a command with its label; if tmux takes that, the last key."""
         command = BY_ID[command_id]
         keys = keys_of(command, self._configured_keys).split(",")
         key = keys[-1] if is_taken_by_tmux(keys[0]) else keys[0]
         return written(key), command.label
 
     def _hints(self) -> list[Hint]:
-        """Return the hints for what has the focus."""
+        """Return the hints for the selection in the log, else for what has the focus.
+
+        While a turn runs, the key that stops it comes first.
+        """
         widgets = self._widgets
         running = [self._hint("stop")] if self._open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
@@ -93,7 +107,11 @@ class KeyHints:
         return self._prompt_hints(running)
 
     def _prompt_hints(self, running: Sequence[Hint]) -> list[Hint]:
-        """Return the hints for the prompt; `running` is the key that stops a running answer."""
+        """Return the hints for the prompt.
+
+        First comes the key that takes back a waiting prompt, or `running`, the hint that stops
+        a turn, if there is one. Then come what the user needs to do next, and general commands.
+        """
         shown = self._open_sessions.shown
         hints = [_TAKE_BACK_HINT] if shown.is_waiting else list(running)
         reason = self._reason_for_model_key()
@@ -107,18 +125,21 @@ class KeyHints:
 
         is_down = self._status.health.is_down
         for name in _COMMANDS_WITHOUT_SERVER if is_down else _PROMPT_COMMANDS:
-            if name != "model" or not reason:
+            if name != "model" or not reason:  # its key is there already, with the reason
                 hints.append(self._hint(name))
         return list(dict.fromkeys(hints))  # without doubles: `retry` may also be a next step
 
     def _reason_for_model_key(self) -> str:
-        """Return what the user needs the key for models for; empty if nothing needs it."""
+        """Return what the user needs the model picker for now, as a label of its key; or ""."""
         if self._workspace.target_state.lacks_server:
             return "find a server"
         return "model with vision" if self._prompt_text.has_unseen_image else ""
 
     def _message_hints(self) -> list[Hint]:
-        """Return the keys that can do something with the focused message."""
+        """Return the hints for the focused message: the commands that can do something with it.
+
+        If its tool call waits for the user, they are the choices; in an empty session, undo.
+        """
         message = self._widgets.log.focused_message
         if message is None:
             return [self._hint("message.undo")]
@@ -132,14 +153,14 @@ class KeyHints:
 
     def _is_useful(self, name: str, message: ChatMessage) -> bool:
         """Return whether a command can do something with a message now."""
-        if name == "resume" and not has_words(message):
+        if name == "resume" and not has_words(message):  # it would only regenerate
             return False
         shown = self._open_sessions.shown
         current = shown.conversation.current(message)
         return not unavailable_reason(name, current, is_busy=shown.is_busy)
 
     def _message_hint(self, name: str, message: ChatMessage) -> Hint:
-        """Return the key of a command, with its label for this message."""
+        """Return the key of a command on a message, with the label that fits this message."""
         key, label = self._hint(f"message.{name}")
         if name == "next_version":  # one hint for two keys
             previous_key, _ = self._hint("message.previous_version")
@@ -149,7 +170,10 @@ class KeyHints:
         return key, label
 
     def _next_steps(self) -> list[Hint]:
-        """Return the ways to continue an unfinished answer, while nothing is typed."""
+        """Return the ways to continue the last answer if it is unfinished, best first.
+
+        Return an empty list while a turn runs or something is typed.
+        """
         shown = self._open_sessions.shown
         last = shown.last_answer
         if last is None or shown.is_busy or self._widgets.prompt_input.text:

@@ -1,4 +1,8 @@
-"""Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files."""
+"""Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files.
+
+What is typed in a session is its draft, which is saved. An edit (of an earlier prompt) and
+a command that a key begins replace the typed text for a while; it comes back after them.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,16 @@ from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 SAVE_AFTER_S = 0.2
-"""As much of what is typed may be lost to a kill; a write is 2 kB for up to 1,000 characters."""
+"""From a key to the saving of the draft: what is typed in this time may be lost to a kill.
+
+A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
+"""
 
 
 class PromptText:
-    """Text of the prompt: the draft of each session, an edit, a command in between.
+    """Changes and saves the text of the prompt.
 
-    In this text, an attached file is one line or a fenced block (`DraftFiles`).
+    In this text, an attached file is a line with a mark, or a fenced block (`DraftFiles`).
     """
 
     def __init__(self, core: ChatCore, status: StatusDisplay) -> None:
@@ -50,7 +57,10 @@ class PromptText:
 
     @property
     def _draft_id(self) -> str:
-        """The session of the draft; empty for a new session: all new ones share one draft."""
+        """The id under which the draft of the shown session is saved.
+
+        It is empty for a session without messages: all new sessions share one draft.
+        """
         conversation = self._open_sessions.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
 
@@ -70,7 +80,10 @@ class PromptText:
     # Earlier prompts
 
     async def load_history(self) -> None:
-        """Read the prompts that ↑ brings back, and the draft of a new session, from the store."""
+        """Read the prompts of earlier runs, which ↑ brings back, and the draft of new sessions.
+
+        The draft is shown if the session is new and nothing is typed; otherwise ↑ brings it back.
+        """
         compact_prompt = self._open_sessions.next_turn.options.compact_prompt
         earlier = [
             without_file_lines(prompt)
@@ -81,15 +94,15 @@ class PromptText:
         is_new = not self._open_sessions.shown.conversation.messages
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
-        elif draft:  # the user has typed before the draft was read: ↑ restores it
+        elif draft:
             earlier.insert(0, draft)
         self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
 
     async def _draft_of_earlier_run(self) -> str:
-        """Return the draft that an earlier run left in a new session; usually empty.
+        """Return the draft that an earlier run left in a new session; empty if there is none.
 
-        It is ignored if this run begins with a saved session, or has a draft of its own: that is in
-        the prompt, or was just sent.
+        It is also empty if this run begins with a saved session, or has noted a draft of new
+        sessions already: that text is in the prompt, or was just sent.
         """
         await self._drafts.load("")
         if self._workspace.resume_id or self._drafts.is_noted(""):
@@ -99,16 +112,19 @@ class PromptText:
     # Saving
 
     def save(self) -> None:
-        """Save what is typed, and the queue, as the draft of the shown session."""
+        """Save what is typed as the draft of the shown session, and its queued prompts, at once."""
         self._save(self._draft_id, self._input.full_text, self._open_sessions.shown)
 
     def save_soon(self) -> None:
-        """Save a moment after the first key of several."""
+        """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
         if self._save_timer is None:
             self._save_timer = self._background.begin_later(SAVE_AFTER_S, self._save_or_wait)
 
     def _save_or_wait(self) -> None:
-        """Save, unless a prompt was just sent and is not on the disk yet: it stays in the draft."""
+        """Save; but wait again while a prompt was sent and its turn has not saved it yet.
+
+        Until then, the sent prompt must stay in the saved draft: lmchat may be killed.
+        """
         self._save_timer = None
         opened = self._open_sessions.shown
         if opened.is_busy and not opened.conversation.is_running:
@@ -117,7 +133,7 @@ class PromptText:
             self.save()
 
     def save_queue_of(self, opened: OpenSession) -> None:
-        """Save the queued prompts of a session, which may be another than the shown one."""
+        """Save the queued prompts of a session: of the shown one soon, of another one at once."""
         if opened is self._open_sessions.shown:
             self.save_soon()
         else:
@@ -125,6 +141,7 @@ class PromptText:
             self._save(opened.session_id, draft, opened)
 
     def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
+        """Note a draft with the queue of its session, and write it in a worker."""
         self._drafts.note(draft_id, text, [queued.text for queued in opened.queue])
         self._background.begin(self.write, "draft", is_only=False)
 
@@ -137,7 +154,10 @@ class PromptText:
     # Edits and commands
 
     def begin_edit(self, prompt: ChatMessage) -> None:
-        """Put an earlier prompt into the prompt; Enter sends it as another version."""
+        """Put an earlier prompt with its files into the input; Enter sends it as another version.
+
+        What was typed is kept until the edit ends, also if the user edits another prompt then.
+        """
         if not self.edited_id:
             self._before_edit = self._input.full_text
         self.edited_id = prompt.message_id
@@ -157,13 +177,16 @@ class PromptText:
         return True
 
     def begin_command(self, start: str) -> None:
-        """Put the start of a command, as `/title `, in place of what is typed."""
+        """Put the start of a command, as `/title `, in place of what is typed, which is kept."""
         self._before_command = self._before_command or self._input.full_text
         self._input.put(start)
         self._input.focus()
 
     def leave_command(self) -> bool:
-        """Restore what was typed before the command; return whether there was any."""
+        """Restore what was typed before the command, unless the prompt has another text by now.
+
+        Return whether something was typed before it.
+        """
         text = self._before_command
         self._before_command = ""
         if text and not self._input.text.strip():
@@ -173,7 +196,8 @@ class PromptText:
     async def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
 
-        Lines of attached files that were not in the prompt before are no files after it.
+        A line with the mark of an attached file stays one only if it was in the prompt before: the
+        editor may have brought it from another text.
         """
         before = self._input.full_text
         after = await self._workspace.platform.edit(before)
@@ -181,7 +205,10 @@ class PromptText:
         self._input.put(without_file_lines(after, allowed_lines=files))
 
     async def fill_preset(self, typed: str) -> str:
-        """Return the prompt that a preset makes of `NAME [TEXT]`; raises `WrongUse`."""
+        """Return the prompt that a preset makes of `NAME [TEXT]`.
+
+        Raises `WrongUse` if there is no such preset, or it lacks what it needs.
+        """
         from lmchat.services.prompts import filled
 
         async def paste() -> str:
@@ -192,7 +219,7 @@ class PromptText:
 
 
 class PromptFiles:
-    """Attaches files to the prompt: those that are named, or typed or pasted as paths."""
+    """Attaches files to the prompt: those of `/file` and `@`, and those pasted as paths."""
 
     def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
         self._draft_files = core.open_sessions.files
@@ -213,7 +240,7 @@ class PromptFiles:
                 was pasted: it may name files, and stays as it is if it does not.
         """
         names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
-        if not names and path:
+        if not names and path:  # not as a terminal pastes it, or no such file: then it is named
             names = (path,)
         paths = [expanded_path(str(name)) for name in names]
         if not await self._may_read(paths):
@@ -227,7 +254,10 @@ class PromptFiles:
             self._notices.notify(CANNOT_SEE)
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
-        """Ask about files outside the working folder: a pasted path alone must not read them."""
+        """Return whether files may be read; ask the user if some are outside the working folder.
+
+        A path that was pasted without a thought must not be enough to send such a file.
+        """
         from lmchat.tui.screens.ask_dialog import OutsideDialog
 
         outside = await files_outside(paths, Path.cwd())

@@ -182,8 +182,7 @@ class ChatScreen(PatchedScreen):
         self.prompt_text.leave_command()
 
     def run_command(self, line: str) -> None:
-        """Run a slash command in a worker; if it is unknown or fails, put it back into the prompt.
-        """
+        """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
         typed = parse_slash(line)
         if typed is None:
             self.widgets.prompt_input.put(line)

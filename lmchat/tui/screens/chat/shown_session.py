@@ -32,7 +32,7 @@ _COMPARED_MESSAGES = 64
 
 
 class ShownSession:
-    """Shows the open session with its prompt, and changes to another one."""
+    """Shows one of the open sessions with its queue and draft, and changes to another session."""
 
     def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._workspace = core.workspace
@@ -72,30 +72,37 @@ class ShownSession:
         self._status.refresh()
 
     def show_messages(self, conversation: Conversation) -> None:
-        """Show the messages of a session, at their end.
+        """Show the messages of a session in the log, scrolled to their end.
 
         Of a long session only the newest messages are in memory. The older ones are read in a
-        worker, a moment after the first paint.
+        worker, `_FILL_AFTER_S` later.
         """
         self._widgets.log.load(
             conversation.shown_messages,
             has_all_messages=conversation.has_all_messages,
-            is_ours=conversation.is_running,
+            is_ours=conversation.is_running,  # else another lmchat writes an answer that streams
         )
         if not conversation.has_all_messages:
             fill = partial(self._background.attempt, partial(self._fill, conversation), "fill")
             self._background.begin_later(_FILL_AFTER_S, fill)
 
     async def _fill(self, conversation: Conversation) -> None:
-        """Read the older messages of a session, unless another one is shown by now."""
+        """Read the older messages of a session, and show them.
+
+        Do nothing if another session is shown by now, and show nothing if it is after the reading.
+        """
         if self._open_sessions.is_shown(conversation):
             await conversation.fill()
         if self._open_sessions.is_shown(conversation):
-            self.mark_left_out()
+            self.mark_left_out()  # also adds the older messages to the log
             self._status.refresh()
 
     def mark_left_out(self) -> None:
-        """Mark in the log which messages the next request would leave out, if it were sent now."""
+        """Mark in the log which messages a request with the typed text would leave out.
+
+        Their number is kept for the panel. Without a plan, which needs a model with a known context
+        window, none is marked. If older messages were read since, they are first added to the log.
+        """
         self._mark_timer = None
         conversation = self.conversation
         log = self._widgets.log
@@ -108,14 +115,14 @@ class ShownSession:
         self._status.left_out = 0
         if plan is not None:
             self._status.left_out = plan.left_out
-            for message in plan.messages:
+            for message in plan.messages:  # the system prompt is sent in any case
                 if message.role is not Role.SYSTEM:
                     first_sent_id = message.message_id
                     break
         log.mark_left_out(self._status.left_out, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
-        """Mark them a moment after the first of several keys."""
+        """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
         if self._mark_timer is None:
             self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
@@ -124,7 +131,7 @@ class ShownSession:
         self._widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:
-        """Show the queued prompts above the prompt, and save them with the draft."""
+        """Show the queued prompts of the shown session above the prompt, and save them."""
         shown = self._open_sessions.shown
         entries = [(queued.text, queued.is_held) for queued in shown.queue]
         self._background.begin(lambda: self._widgets.prompt.show_queue(entries), "queue")
@@ -137,9 +144,10 @@ class ShownSession:
         self._background.begin(self.fetch_list, "library")
 
     async def fetch_list(self) -> None:
-        """Read and show the list; if it is empty, offer an import.
+        """Read the saved sessions, and show them with those that are not on the disk.
 
-        If it cannot be read, the list as it was read last is shown, and a warning.
+        If they cannot be read, show them as they were read last, and a warning in the panel. If
+        there are none, offer an import of chats of other programs, once in a run.
         """
         try:
             self._groups = await self._workspace.library.groups()
@@ -160,9 +168,12 @@ class ShownSession:
             await self._offer_import()
 
     async def _offer_import(self) -> None:
-        """Tell of chats that other programs have: in the empty list, and once in a notification."""
+        """Search for chats of other programs, and offer their import if there are any.
+
+        The offer is shown in the empty list, and in a notification if it never was before.
+        """
         importer = self._workspace.importer
-        if importer is None:
+        if importer is None:  # in a temporary chat
             return
         self._has_searched_programs = True
         programs = await importer.programs()
@@ -178,7 +189,10 @@ class ShownSession:
     # Changing the session
 
     def begin(self) -> None:
-        """Begin a new session; a running answer continues and is saved."""
+        """Show a new session with the draft of new sessions; a running answer continues.
+
+        If the shown session is new itself, only read the list of sessions again.
+        """
         opened = self._open_sessions.shown
         self._prompt_text.leave_edit()
         if opened.conversation.messages or opened.is_busy:
@@ -191,12 +205,12 @@ class ShownSession:
         self._widgets.prompt_input.focus()
 
     def show_new(self) -> None:
-        """Show a new session; what is typed stays in the prompt."""
+        """Make a new session and show it; what is typed stays in the prompt."""
         self._open_sessions.begin()
         self.show()
 
     def show_path(self, session: Session) -> None:
-        """Show a path that was read from the disk: another branch, or another session."""
+        """Show a path that was read from the disk, of the shown session or of another one."""
         self._open_sessions.show_path(session)
         self.show()
 
@@ -221,8 +235,8 @@ class ShownSession:
             session_id: Its id.
             message_id: The message to show; if empty, the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
-            takes_queue: Whether prompts that wait in the session without messages, which is shown
-                until now, are meant for this one. Otherwise they become a draft.
+            takes_queue: Where prompts go that wait in a new session, if one is shown until now:
+                into the queue of the other session, or by default into the draft of new sessions.
         """
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
@@ -246,7 +260,11 @@ class ShownSession:
         self._scroll_to(bookmark, message_id, words)
 
     def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
-        """Scroll the log of the new session to its bookmark, a message, or an approval card."""
+        """Scroll the log to the place where the user wants to read.
+
+        First go to the bookmark, if there is one; then to the card of a tool call that waits; then
+        to the message, if one is named, in which the words are marked as hits.
+        """
         log = self._widgets.log
         if bookmark:
             log.go_to_bookmark(bookmark)
@@ -259,9 +277,11 @@ class ShownSession:
             log.finder.mark_words(message_id, words)
 
     def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
-        """Move waiting prompts out of a new session that was left: the list does not show it.
+        """Move the waiting prompts of a new session, which the user has left, to another place.
 
-        They go into the queue of the session that is shown now, or into the draft of new sessions.
+        The list shows no session without messages, so that they could not be found there. With
+        `takes_queue` they go into the queue of the session that is shown now, otherwise in front of
+        the draft of new sessions. Do nothing if the session has messages, or no prompt waits in it.
         """
         if left.conversation.messages or not left.is_waiting:
             return
@@ -272,10 +292,15 @@ class ShownSession:
             self._open_sessions.shown.queue.extend(waiting)
         else:
             texts = [*(queued.text for queued in waiting), *texts]
-        drafts.note("", SEPARATOR.join(filter(None, texts)))  # also if only the queue has changed
+        # also with an unchanged text: this takes the queue out of what is saved for new sessions
+        drafts.note("", SEPARATOR.join(filter(None, texts)))
 
     async def reload(self) -> None:
-        """Show what another lmchat has written to this session, if it has written anything."""
+        """Show what another lmchat has written to the shown session, at the same place of the text.
+
+        Do nothing in a new session, if nothing has changed, if it cannot be read, or if the user
+        has changed to another session or begun a turn during the reading.
+        """
         shown = self._open_sessions.shown
         if not shown.conversation.messages:
             return
@@ -291,14 +316,17 @@ class ShownSession:
                 self._widgets.log.go_to_bookmark(bookmark)
 
     def save(self) -> None:
-        """Save the draft, and the bookmark: which text of the session is on the screen."""
+        """Save the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.save()
 
 
 def _comparable(conversation: Conversation) -> tuple[object, ...]:
-    """Return title and newest messages: they differ if another lmchat has changed the session."""
+    """Return a value that differs if another lmchat has changed the session.
+
+    It has the title, and of the newest messages the ids, states, texts and numbers of versions.
+    """
     messages = conversation.messages[-_COMPARED_MESSAGES:]
     contents = [
         (message.message_id, message.state, message.text, message.versions) for message in messages
@@ -307,7 +335,7 @@ def _comparable(conversation: Conversation) -> tuple[object, ...]:
 
 
 async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
-    """Read the older messages of a session if its bookmark is in one of them."""
+    """Read the older messages of a session if its bookmark is not in one that is in memory."""
     position = parse_bookmark(bookmark)
     if position is not None and conversation.find(position.message_id) is None:
         await conversation.fill()
