@@ -1,4 +1,8 @@
-"""Search for a server: the loop, the decision about what was found, and the welcome page."""
+"""Search for a server: the loop, the decision about what was found, and the welcome page.
+
+Each round of the search probes all addresses; their results are the candidates. The decision is
+which candidate is used, what the user is asked about it, or that the welcome page is shown.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +58,9 @@ class Connect:
         self._engine = EngineStart(app, workspace, chat, target)
         self.questions = ServerQuestions(workspace, chat.notices)
         self._wake = asyncio.Event()  # ends the pause between two searches
-        self._asked: set[tuple[str, Missing]] = set()  # the questions that were asked, by URL
-        self._has_asked_host = False  # whether the host of `--endpoint` may be used
+        # URLs of servers with what they lacked when the user was asked about that
+        self._asked: set[tuple[str, Missing]] = set()
+        self._has_asked_host = False  # whether the user was asked about the host of `--endpoint`
         self._has_notified_of_waiting = False
         self._has_tried_engine = False
         # whether the page stays closed: the user has left it, or wants to read a resumed session
@@ -70,9 +75,9 @@ class Connect:
         return self.search_pause_s * factor
 
     def start(self) -> None:
-        """Start the workers for the search, or for the engine, and for the health checks.
+        """Start the search and the health checks, each in a worker, unless they are running.
 
-        A worker that is running is left alone.
+        With `--local`, the built-in engine is started the first time in place of the search.
         """
         running = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
@@ -86,7 +91,7 @@ class Connect:
         begin_work(self._app, self._search, "search")
 
     def check_now(self) -> None:
-        """Search at once, and check the server in use."""
+        """Search at once, and check the server in use; do nothing while lmchat quits."""
         if self._workspace.is_leaving:
             return
         self.start()
@@ -107,7 +112,10 @@ class Connect:
                 self._chat.status.show_health(health)
 
     async def _search(self) -> None:
-        """Search until a model is in use and the welcome page is closed."""
+        """Search, with pauses, until a model is in use and the welcome page is closed.
+
+        `_wake` ends a pause early.
+        """
         while not self._has_model or self._page is not None:
             self._wake.clear()
             try:
@@ -125,7 +133,10 @@ class Connect:
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
-        """Probe all addresses; while a server loads its model, only this one."""
+        """Probe all addresses, and decide what to use; if a model is in use, only show the results.
+
+        While the server in use loads its model, check only this server.
+        """
         target = self._target.value
         if target is not None and target.is_loading:
             await self._check_loading(target.endpoint)
@@ -138,7 +149,11 @@ class Connect:
             self._decide(candidates)
 
     async def _check_loading(self, endpoint: Endpoint) -> None:
-        """Check a server that loads its model: use it once it is ready, drop it if it has ended."""
+        """Check the server in use, which loads its model.
+
+        If it cannot be used any more, drop it, and let the search continue at once. If it does not
+        load any more, use it.
+        """
         candidate = await self._workspace.backend.check(endpoint)
         if not candidate.verdict.is_usable:
             self._target.drop()
@@ -149,14 +164,19 @@ class Connect:
     # The decision
 
     def _decide(self, candidates: Sequence[Candidate]) -> None:
-        """Choose a server among those that were found, and use it or ask for what it lacks."""
+        """Choose a server among the candidates, and use it or ask for what it lacks.
+
+        Do nothing if a server is in use already and no candidate could be used without a question.
+        If the user named a server on another machine that is not allowed yet, ask about that first,
+        once.
+        """
         settings, remembered = self._workspace.settings, self._workspace.remembered
         named = Endpoint.parse(settings.endpoint) if settings.endpoint else None
         choice = choose(
             candidates, model=settings.model, remembered=remembered, is_named=named is not None
         )
-        is_asking = self._target.value is not None and choice.missing is not Missing.NOTHING
-        if is_asking:  # a server is in use, and the picker or a dialog asks for the rest
+        is_asked_already = self._target.value is not None and choice.missing is not Missing.NOTHING
+        if is_asked_already:  # for the server in use, by the model picker or a dialog
             return
         if named is not None and not self._has_asked_host:
             matches = [candidate for candidate in candidates if candidate.endpoint == named]
@@ -166,7 +186,10 @@ class Connect:
         self._use_choice(choice, candidates)
 
     def take_candidate(self, candidate: Candidate | None) -> None:
-        """Use a server that was chosen, or found ready; ask for its key, or search again."""
+        """Use a server that the user has chosen or that has become ready; do nothing for None.
+
+        If it needs an API key, ask for that. If it cannot be used, search at once.
+        """
         if candidate is None:
             return
         if candidate.verdict in WANTS_KEY:
@@ -178,9 +201,12 @@ class Connect:
             self._wake.set()
 
     def _use_choice(self, choice: TargetChoice, candidates: Sequence[Candidate] = ()) -> None:
-        """Use a server, or ask for what it lacks; without one, show the welcome page.
+        """Use the chosen server, or ask for what it lacks; otherwise show the welcome page.
 
-        Nothing is asked over a dialog or a prompt: what is typed there is not meant for it.
+        A server with a chosen model is used at once. One whose model the user must choose is used
+        if any candidate has models; the picker asks then. An API key is asked for once per server.
+        Nothing is asked while a dialog is open or a prompt is typed: the next keys are not meant
+        for the question.
         """
         candidate, target = choice.candidate, choice.target
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
@@ -199,12 +225,15 @@ class Connect:
         self._show_page(candidates or self._workspace.catalogue.candidates)
 
     def _warn_of_withheld_key(self, candidate: Candidate) -> None:
-        """Warn once that the saved API key is not sent to a server, and why."""
+        """If the saved API key is not sent to a server, warn once why."""
         if candidate.key_withheld and self._note_question(candidate.endpoint, Missing.NOTHING):
             self._chat.notices.warn(candidate.key_withheld)
 
     def _use(self, target: Target) -> None:
-        """Use a server, and let the user choose a model if it has none loaded."""
+        """Use a server from now on, and close the welcome page.
+
+        If no model of it is in use, open the model picker, once for each server.
+        """
         self._models.close_unasked_picker()
         self._target.use(target)
         self.close_page()
@@ -226,13 +255,16 @@ class Connect:
         return is_first
 
     def _ask_about_host(self, endpoint: Endpoint) -> None:
-        """Ask once whether the server that the user named may be used on another machine."""
+        """Ask in a worker whether the host of the named server may be used, only the first time."""
         if not self._has_asked_host:
             self._has_asked_host = True
             begin_work(self._app, partial(self._try_named, endpoint), "allow")
 
     async def _try_named(self, endpoint: Endpoint) -> None:
-        """Check the server that the user named, which asks about its host, and use it."""
+        """Check the server that the user named, and use it; this asks about its host.
+
+        If it cannot be used, warn why. If its host is not allowed, search at once.
+        """
         result = await self.questions.try_server(endpoint)
         if not isinstance(result, str):
             self.take_candidate(result)
@@ -242,7 +274,10 @@ class Connect:
             self._wake.set()
 
     def _ask_for_key(self, candidate: Candidate) -> None:
-        """Ask for the API key of a server, and use the server when it accepts a key."""
+        """Ask for the API key of a server, unless a dialog asks for one already.
+
+        The dialog tries the keys; when the server accepts one, the server is used.
+        """
         from lmchat.tui.screens.server_dialog import KeyDialog
 
         endpoint = candidate.endpoint
@@ -258,7 +293,10 @@ class Connect:
     # The built-in engine and other servers that lmchat starts
 
     def start_engine(self, named: str = "") -> None:
-        """Start the built-in engine with the named model, or one it chooses; search if it fails."""
+        """Start the built-in engine in a worker; if it does not serve a model then, search.
+
+        `named` is the name of the model; if it is empty, the engine chooses one.
+        """
         self._has_tried_engine = True
 
         async def start() -> None:
@@ -270,7 +308,10 @@ class Connect:
         begin_work(self._app, start, "engine")
 
     def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
-        """Show why a started server has ended; search for another one if it was in use."""
+        """Show why a server that lmchat has started has ended, on the welcome page if it is open.
+
+        If the server was in use, search for another one. Do nothing while lmchat quits.
+        """
         if self._workspace.is_leaving:
             return
         target = self._target.value
@@ -293,15 +334,20 @@ class Connect:
 
     @property
     def _is_writing(self) -> bool:
-        """Whether the user is writing a prompt: a page would get the next keys, and the Enter.
+        """Whether the user is writing a prompt in the chat.
 
-        The page is opened by the next search after the prompt was sent or deleted.
+        The welcome page must not open then: it would get the next keys, and the Enter. A later
+        search opens it, after the prompt was sent or deleted.
         """
         is_shown = self._app.screen is self._chat
         return is_shown and self._chat.widgets.prompt_input.is_being_written
 
     def _show_page(self, candidates: Sequence[Candidate]) -> None:
-        """Show what was found on the welcome page, and open it unless it would cover a chat."""
+        """Show the candidates on the welcome page, and open the page if it may be opened.
+
+        It is not opened while the user writes a prompt, reads a session with messages, or is in
+        a dialog, nor after the user has left it. While a prompt is written, notify the user once.
+        """
         is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
         if self._is_writing:
             self._notify_of_waiting()
@@ -329,7 +375,11 @@ class Connect:
             page.show(candidates, 0.0, self.pause_s)
 
     def close_page(self) -> None:
-        """Close the welcome page: at once, or with the dialog above it."""
+        """Close the welcome page, if it is open and not about to close.
+
+        If a dialog is above it, the page closes with that dialog, and a notification says that
+        a server answers.
+        """
         page = self._page
         if page is not None and not page.is_leaving and not page.leave():
             target = self._target.value
@@ -339,7 +389,11 @@ class Connect:
             )
 
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
-        """Show the chat. `typed` goes into its prompt; when that is sent, the page comes back."""
+        """Close the welcome page, so that the chat is shown.
+
+        `typed`, a key or a paste that is meant for the prompt, is handed to it; a later search then
+        opens the page again. If the user leaves the page without typing, it stays closed.
+        """
         if typed is None:
             self._has_left_page = True
         else:

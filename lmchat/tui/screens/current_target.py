@@ -1,4 +1,7 @@
-"""Server and model of the next turn, and all changes of them."""
+"""Server and model of the next turn, and all changes of them.
+
+The target is one value of server, model and progress of loading. It is None without a server.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ class CurrentTarget:
     def use(self, target: Target) -> None:
         """Use a server and its model from now on.
 
-        The model is remembered. Unless it is still loading, the waiting prompts are sent to it.
+        If the target has a model, this is remembered and `ModelUsed` is posted; unless it is still
+        loading, the waiting prompts are sent to it.
         """
         self.aim_at(target)
         if not target.model_id:
@@ -60,7 +64,10 @@ class CurrentTarget:
         self._chat.status.show_health(Health())
 
     def take_over(self, health: Health) -> None:
-        """Take over product and model from a health check, if it was one of the server in use."""
+        """Take over product and model from a health check of the server in use.
+
+        Do nothing if the check was one of another server, or found no model.
+        """
         target = self.value
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
@@ -68,7 +75,10 @@ class CurrentTarget:
         self._next_turn.target = replace(target, product=product, model=health.model)
 
     def begin_loading(self, model: ModelInfo, since_s: float) -> None:
-        """Let prompts wait, if the model that is being loaded is the one in use."""
+        """Let prompts wait for a model that is being loaded; do nothing if it is not in use.
+
+        `since_s` is the time at which the load began, which names this load in `end_loading`.
+        """
         if self.has_model(model):
             self._change(is_loading=True, loading_since_s=since_s, loading_fraction=None)
 
@@ -77,9 +87,10 @@ class CurrentTarget:
             self._change(loading_fraction=fraction)
 
     def end_loading(self, model: ModelInfo, since_s: float) -> bool:
-        """Let prompts no longer wait for a load that has ended.
+        """Let prompts no longer wait for the load that began at `since_s`, and return True.
 
-        Return False, and change nothing, if another model or another load is in use by now.
+        Return False, and change nothing, if another model is in use by now, or another load of it
+        has begun.
         """
         target = self.value
         is_waiting = target is not None and target.loading_since_s == since_s
@@ -89,6 +100,7 @@ class CurrentTarget:
         return True
 
     def _change(self, **changes: float | bool | None) -> None:
+        """Replace fields of the target, and update the figures; do nothing without a target."""
         target = self.value
         if target is not None:
             self._next_turn.target = replace(target, **changes)

@@ -31,9 +31,10 @@ class EngineStart:
         self._target = target
 
     async def run(self, named: str = "") -> bool:
-        """Start the engine with a model, by name or one it chooses; return whether it serves it.
+        """Start the engine with the named model, or without a name one that it chooses.
 
-        After a failure, the user may try again.
+        Return True if it serves the model. Return False if there is no engine, or if the user does
+        not want a download. After a failure, ask whether to try again; return False if not.
         """
         if self._workspace.engine is None:
             return False
@@ -51,7 +52,11 @@ class EngineStart:
                 return True
 
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
-        """Return a model file of this disk, or a demo model that the user agrees to download."""
+        """Return a model file of this disk; if none can be used, download the demo model.
+
+        Without a name, the configured model is meant. Return None if the user does not want the
+        download, or stops it.
+        """
         remembered = self._workspace.remembered
         last = remembered.model if remembered.endpoint == Product.BUILT_IN.value else ""
         named = named or self._workspace.local_model or self._workspace.settings.local.model
@@ -67,7 +72,10 @@ class EngineStart:
         return await self._download(engine, offer)
 
     async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
-        """Download a model, with its progress in a dialog; return None if the user stops it."""
+        """Download the demo model, with its progress in a dialog; return None if it is stopped.
+
+        Esc leaves the dialog, which stops the download.
+        """
         from lmchat.tui.screens.dialog import FetchDialog
 
         dialog = FetchDialog(offer.name)
@@ -85,7 +93,11 @@ class EngineStart:
             dialog.dismiss(None)
 
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
-        """Start the engine; prompts that are sent before the model is loaded wait for it."""
+        """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
+
+        If the start fails, the target before it is used again, unless that was the engine, too: its
+        server has ended. The error is raised.
+        """
         if words := await engine.warning(model):
             self._notices.warn(words)
         old_target = self._target.value
@@ -103,7 +115,7 @@ class EngineStart:
         self._workspace.monitor.check_now()
 
     async def _wants_to_retry(self, error: LMChatError) -> bool:
-        """Show why the start has failed, and ask whether to try again."""
+        """Show why the start or the download has failed; return whether the user tries again."""
         title = "The built-in engine cannot be started"
         if isinstance(error, EngineUnavailable) and error.kind == "fetch":
             title = "The demo model could not be downloaded"

@@ -1,4 +1,8 @@
-"""Model picker: models of all reachable servers, recent ones first, with a fuzzy filter."""
+"""Model picker: models of all reachable servers, recent ones first, with a fuzzy filter.
+
+A `ModelTable` holds the models with the texts of their rows and columns. It filters them, and lays
+out the matches for a width. `FilePicker` shows model files of this disk in the same way.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ class Column(Struct, frozen=True):
     width: int = 0  # of its widest text
 
     def cell(self, text: str) -> str:
-        """Return a text with the gap before it, as wide as the column."""
+        """Return a text padded to the width of the column, with the gap before it."""
         padding = " " * (self.width - cell_len(text))
         return " " * _GAP + (padding + text if self.is_right else text + padding)
 
@@ -60,7 +64,7 @@ _COLUMNS = (
 
 
 class TableRow(Struct, frozen=True, kw_only=True):
-    """Model with the texts of its row, which are safe to show."""
+    """Model with the texts of its row; name and server are safe to show."""
 
     row: ModelRow
     name: SafeText
@@ -75,7 +79,7 @@ class TableRow(Struct, frozen=True, kw_only=True):
 
 
 class ModelMatch(Struct, frozen=True):
-    """Row that matches the filter."""
+    """Row that matches the filter, with the characters of the name that match."""
 
     line: TableRow
     match: FuzzyMatch
@@ -94,7 +98,11 @@ class ModelTable:
         ]
 
     def _line(self, row: ModelRow, *, names_server: bool) -> TableRow:
-        """Return the texts of a row; of a recent model, with its server if others have it, too."""
+        """Return the texts of a row.
+
+        With `names_server`, a recent model is shown with its server: several servers have it, and
+        in the group of recent models no heading names them.
+        """
         server = ""
         if names_server and row.recent_index is not None:
             server = row.server_name or row.model.endpoint.netloc
@@ -107,7 +115,11 @@ class ModelTable:
         )
 
     def _group(self, row: ModelRow) -> str:
-        """Return the heading of the group of a row."""
+        """Return the heading under which a model is listed.
+
+        It is the only use of a model that cannot chat, else "Recent", else the name of the server:
+        as configured, or its product, with the address if several servers have this product.
+        """
         if row.model.only_for:
             return f"For {row.model.only_for} only"
         if row.recent_index is not None:
@@ -124,7 +136,7 @@ class ModelTable:
         return self._servers_by_product.total()
 
     def with_model(self, model: ModelInfo) -> ModelTable:
-        """Return the table with another state of a model."""
+        """Return a table in which this state of a model replaces the one before."""
         key = (model.server_id, model.model_id)
         return ModelTable(
             [replace(row, model=model) if row.key == key else row for row in self.rows]
@@ -134,19 +146,25 @@ class ModelTable:
         return next((row.model for row in self.rows if row.key == key), None)
 
     def recent(self, digit: str) -> ModelInfo | None:
-        """Return the recent model of a typed digit, 1 for the one used last; else None."""
+        """Return the recent model with a number from "1", for the one used last, to "9".
+
+        Only models that can chat are counted. Return None for any other text.
+        """
         recent = [row.model for row in self.rows if row.recent_index is not None]
         usable = [model for model in recent if model.can_chat]
         return dict(zip("123456789", usable, strict=False)).get(digit)
 
     def filtered(self, typed: str) -> list[ModelMatch]:
-        """Return the rows where every word matches the name or another fact of the model."""
+        """Return the rows in which each typed word matches the name or a fact of the model."""
         words = typed.split()
         matches = [(line, _match(words, line)) for line in self._lines]
         return [ModelMatch(line, found) for line, found in matches if found is not None]
 
     def best(self, typed: str) -> tuple[str, str] | None:
-        """Return the key of the best match; None where nothing is typed, or nothing fits."""
+        """Return the key of the best match among the models that can chat.
+
+        Return None if nothing is typed, or nothing matches.
+        """
         if not typed.strip():
             return None
         usable = [found for found in self.filtered(typed) if found.line.row.model.can_chat]
@@ -156,8 +174,9 @@ class ModelTable:
     def laid_out(
         self, found: Sequence[ModelMatch], width: int, icons: Icons
     ) -> tuple[StyledTexts, list[ListRow]]:
-        """Return the titles of the columns, and the matches below the headings of their groups.
+        """Return a line with the titles of the columns, and the rows of the list, for a width.
 
+        The rows are the matches below the headings of their groups, with blank rows between groups.
         `width` is in cells.
         """
         columns = self._columns(width)
@@ -173,7 +192,12 @@ class ModelTable:
         return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
     def _columns(self, width: int) -> list[Column]:
-        """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
+        """Return the columns that fit beside the names, as wide as the widest of their texts.
+
+        Columns without texts are left out. While the names have not enough room, the column with
+        the lowest rank is dropped. Widths come from all rows, not only from the matches, so that
+        nothing moves while the user types.
+        """
         columns = []
         for column in _COLUMNS:
             widths = [cell_len(line.cells[column.title][0]) for line in self._lines]
@@ -192,7 +216,11 @@ def _width_with_gap(column: Column) -> int:
 
 
 def _match(words: Sequence[str], line: TableRow) -> FuzzyMatch | None:
-    """Match each word with the name, or find it in what else is known of the model."""
+    """Match each word with the name of a model, or else find it in the facts about the model.
+
+    These are its server, product, address, quantization and capabilities. The result has the sum
+    of the scores, and the offsets in the name. Return None if a word is in neither.
+    """
     model = line.row.model
     facts = (
         *(line.row.server_name, model.product, model.endpoint.netloc, model.quantization),
@@ -230,6 +258,7 @@ def _cells(row: ModelRow) -> dict[str, StyledText]:
 
 
 def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: Icons) -> ListRow:
+    """Return the row of a match; a model that cannot chat is muted, and cannot be chosen."""
     row = found.line.row
     can_chat = row.model.can_chat
     parts = [*_name(found, name_width, icons)]
@@ -240,7 +269,10 @@ def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: I
 
 
 def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
-    """Yield sign, name and server in a width."""
+    """Yield the sign of the state, then name and server in `width` cells.
+
+    If there is not enough room, the name is cut. Its characters that match are marked.
+    """
     line = found.line
     model = line.row.model
     signs: Mapping[LoadState, StyledText] = {
@@ -263,7 +295,10 @@ def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Split a name into runs of characters that match, which are marked, and others."""
+    """Return a name in parts: the characters at `offsets` are marked, the others in a style.
+
+    Neighbours of one kind are one part.
+    """
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
         ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
@@ -319,7 +354,16 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         reason: str = "",
         typed: str = "",
     ) -> None:
-        """Create the picker; `reason` is its title if it opens without a key of the user's."""
+        """Create the picker.
+
+        Args:
+            rows: The models.
+            age_s: How old the lists are, in seconds.
+            current: Server id and model id of the model in use, which is chosen at first.
+            note: What the last refresh could not reach; replaces the age.
+            reason: The title if the picker opens without a key of the user; else empty.
+            typed: The filter at first.
+        """
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason
         self._table = ModelTable(rows)
@@ -330,7 +374,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     @property
     def is_touched(self) -> bool:
-        """Whether something is typed in the filter."""
+        """Whether the filter has a text."""
         return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
@@ -346,7 +390,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
-        """Show newer lists; filter and choice stay. `note` names what a refresh could not reach."""
+        """Show newer lists; filter and choice stay. The arguments are those of `__init__`."""
         self._age_s = age_s
         self._note = note
         self._update(ModelTable(rows))
@@ -384,7 +428,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         return "   ".join(f"{sign} {word}" for sign, word in signs)
 
     def filter(self, typed: str) -> None:
-        """Draw the matches; a digit in an empty filter takes a recent model."""
+        """Draw the matches; a digit in an empty filter leaves with the recent model it names."""
         before = self._typed
         self._typed = typed
         recent = None if before else self._table.recent(typed)
@@ -397,6 +441,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         return self._table.model(self.list.key)
 
     def action_take(self) -> None:
+        """Leave with the chosen model; without any models, leave and ask for the welcome page."""
         if (model := self._chosen()) is not None:
             self.dismiss(model)
         elif not self._table.rows:

@@ -1,4 +1,8 @@
-"""Models: the picker, switching to another model, loading and unloading."""
+"""Models: the picker, switching to another model, loading and unloading.
+
+At most one model is being loaded at a time. Its state is kept here, since the lists of the servers
+may be older; the picker shows it in place of theirs.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +41,14 @@ class ModelSwitch:
     def open_picker(
         self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
     ) -> None:
-        """Open the picker with what is known, and refresh it; show the servers if there is none.
+        """Open the picker with the models that are known, and refresh it.
+
+        If no server was found, show the welcome page instead. While an image is attached that the
+        model in use cannot see, the picker shows only models that can.
 
         Args:
-            reason: Why it opens without a key of the user's.
-            then: Takes the chosen model; by default it is used from now on.
+            reason: Its title if it opens without a key of the user; else empty.
+            then: Is called with the chosen model; by default the model is used from now on.
         """
         from lmchat.tui.screens.model_picker import ModelPicker
 
@@ -69,6 +76,10 @@ class ModelSwitch:
         begin_work(self._app, self._refresh_picker, "picker")
 
     async def _refresh_picker(self) -> None:
+        """Ask the servers for their models, and show them in the picker, if it is open.
+
+        If none answers, show those that are known, with a note.
+        """
         catalogue, remembered = self._workspace.catalogue, self._workspace.remembered
         note = ""
         try:
@@ -80,19 +91,19 @@ class ModelSwitch:
             picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
 
     def close_unasked_picker(self) -> None:
-        """Close a picker that opened without a key of the user, if nothing was typed in it.
+        """Close a picker that opened without a key of the user, unless something is typed in it.
 
-        A model is ready now, so that the user need not choose one.
+        Call it when a model is ready: the user need not choose one any more.
         """
         for picker in open_screens(self._app, "ModelPicker"):
             if picker.reason and not picker.is_touched:
                 picker.dismiss(None)
 
     def switch_to(self, model: ModelInfo) -> None:
-        """Use a model from the next turn on, and load it if it is not in memory.
+        """Use a model from the next turn on, and begin to load it if it is not loaded.
 
-        It counts as loading at once. Otherwise waiting prompts would be sent, for which some
-        servers load it a second time.
+        Such a model counts as loading before its load has begun. Otherwise `use` would send the
+        waiting prompts, for which some servers load the model a second time.
         """
         is_loading = self._is_loading(model)
         is_cold = model.state is LoadState.NOT_LOADED and not is_loading
@@ -116,7 +127,8 @@ class ModelSwitch:
     def switch_to_named(self, name: str) -> None:
         """Use a model by its name, a part of it, or its number among the recent ones.
 
-        Raises `WrongUse` for an unknown name.
+        Raises `WrongUse` for an unknown name. For a number without a model, and for a recent model
+        that cannot chat, the user is told so.
         """
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.remembered)
         if not name.isdigit():
@@ -131,7 +143,7 @@ class ModelSwitch:
             self._chat.notices.show_error(cannot_chat(recent[0]))
 
     def load_or_unload(self, model: ModelInfo) -> None:
-        """Load a model, unload it if it is loaded, or stop loading it."""
+        """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if self._is_loading(model):
             self._stop_load(model)
         elif model.state is LoadState.LOADED:
@@ -143,7 +155,7 @@ class ModelSwitch:
         begin_work(self._app, lambda: self._load(model), _LOAD)
 
     def _stop_load(self, model: ModelInfo) -> None:
-        """Cancel the load of a model, and check at once what the server has made of it."""
+        """Cancel the load of a model, and check the server at once: it may go on loading."""
         self._loading = None
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
@@ -151,6 +163,7 @@ class ModelSwitch:
         self._workspace.monitor.check_now()
 
     async def _unload(self, model: ModelInfo) -> None:
+        """Unload a model; show the error if this fails, and then the new states of the models."""
         self._chat.status.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)
@@ -160,6 +173,7 @@ class ModelSwitch:
         self._show_new_states()
 
     async def _load(self, model: ModelInfo) -> None:
+        """Load a model; show the error if this fails, and then the new states of the models."""
         self._chat.status.show_action(f"loading {_short_name(model)}")
         try:
             await self._load_for_use(model)
@@ -175,7 +189,12 @@ class ModelSwitch:
             self.refresh_picker()
 
     async def _load_for_use(self, model: ModelInfo) -> None:
-        """Load a model; prompts to it wait, and are held if it cannot be loaded."""
+        """Load a model; if it is in use, prompts wait until it is loaded.
+
+        Then they are sent, or are held if it cannot be loaded. A server that does not load on
+        request is no failure for a model in use: the first prompt loads it. Other errors are
+        raised.
+        """
         since_s = self._loading_since_s = self._workspace.clock()
         self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))
         self._target.begin_loading(model, since_s)
@@ -189,17 +208,19 @@ class ModelSwitch:
             if not is_loaded or not self._target.has_model(model):
                 raise
         finally:
-            if since_s == self._loading_since_s:
+            if since_s == self._loading_since_s:  # no other load has begun since
                 self._loading = None
             if self._target.end_loading(model, since_s):
                 self._chat.turns.resume_after_load(is_loaded=is_loaded)
 
     def _show_progress(self, fraction: float) -> None:
+        """Show how much of the model is loaded; ignore a report after the load was stopped."""
         if self._loading is not None:
             self._show_loading(replace(self._loading, load_fraction=fraction))
             self._target.show_progress(self._loading, fraction)
 
     def _show_loading(self, model: ModelInfo) -> None:
+        """Keep the state of the model that is being loaded, and show it in the picker."""
         self._loading = model
         self._show_in_pickers(model)
 

@@ -11,9 +11,9 @@ from lmchat.tui.screens.chat.core import Notices
 
 
 class ServerQuestions:
-    """Tries what the user types about a server.
+    """Tries addresses and API keys that the user types.
 
-    Each attempt returns the server, or as text why it cannot be used.
+    Each `try_…` returns the server if it can be used, otherwise a text that says why not.
     """
 
     def __init__(self, workspace: Workspace, notices: Notices) -> None:
@@ -25,9 +25,10 @@ class ServerQuestions:
         return await self.try_server(Endpoint.parse(typed))
 
     async def try_server(self, endpoint: Endpoint) -> Candidate | str:
-        """Check a server. Before anything is sent to another machine, ask whether that is allowed.
+        """Check a server; before anything is sent to another machine, ask whether that is allowed.
 
-        The text is empty where the user does not allow it.
+        Return the server if it is usable and has models, or if it needs an API key. Otherwise
+        return why it cannot be used; an empty text if the user does not allow its host.
         """
         try:
             candidate = await self._workspace.backend.check(endpoint)
@@ -43,6 +44,7 @@ class ServerQuestions:
         return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 
     async def _try_other_machine(self, endpoint: Endpoint) -> Candidate | str:
+        """Ask whether a host may be used in this run, then check its server; "" if it may not."""
         from lmchat.tui.screens.server_dialog import AllowDialog
 
         dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
@@ -52,10 +54,13 @@ class ServerQuestions:
         return await self.try_server(endpoint)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
-        """Try an API key, and keep it if the server accepts it."""
+        """Try an API key; if the server accepts it and is usable, keep the key.
+
+        Return the server then, otherwise why the key or the server cannot be used.
+        """
         try:
             header_value(key)
-        except ValueError as error:
+        except ValueError as error:  # says which characters the key has that no header can have
             return f"What you typed {error}. Type the API key without them."
         try:
             candidate = await self._workspace.backend.try_key(endpoint, key)
@@ -69,6 +74,7 @@ class ServerQuestions:
         return candidate
 
     async def _keep_key(self, endpoint: Endpoint, key: str) -> None:
+        """Save the API key of a server, and notify the user where it is, or why it is not saved."""
         try:
             place = await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run

@@ -1,4 +1,8 @@
-"""Branches of the session on the chat screen: versions, forks, the tree, deleting and undoing."""
+"""Branches of the session on the chat screen: versions, forks, the tree, deleting and undoing.
+
+All messages of a session are a tree. The path is the part of it that is shown and sent; the last
+message of the path is its leaf. Versions are messages of one role with the same parent.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from lmchat.tui.screens.chat.turns import Turns
 
 
 class Branches:
-    """Changes which branch is shown; every version stays in the tree."""
+    """Changes which path of the tree is shown; all other versions stay in the tree."""
 
     def __init__(
         self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
@@ -33,7 +37,7 @@ class Branches:
         self._turns = turns
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the messages up to this one into a new session, and show that."""
+        """Copy the messages of the path up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
         self._sessions.show_path(await self._store.fork(session_id, message.message_id))
         self._status.show_action("forked")
@@ -43,14 +47,15 @@ class Branches:
     # Versions
 
     async def show_previous_version(self, message: ChatMessage) -> None:
-        """Show the version before a message; before the first comes the last."""
+        """Show the version before this message in its place; before the first comes the last."""
         await self._show_neighbour(message, -1)
 
     async def show_next_version(self, message: ChatMessage) -> None:
-        """Show the version after a message; after the last comes the first."""
+        """Show the version after this message in its place; after the last comes the first."""
         await self._show_neighbour(message, 1)
 
     async def _show_neighbour(self, message: ChatMessage, step: int) -> None:
+        """Show the version `step` places after a message, in a ring; do nothing without others."""
         versions = await self._versions_or_notice(message)
         if versions:
             ids = [version.message_id for version in versions]
@@ -58,7 +63,7 @@ class Branches:
             await self._show_version(message, ids[index])
 
     async def compare_versions(self, message: ChatMessage) -> None:
-        """Show two versions of a message, and continue with the one that the user chooses."""
+        """Show two versions of a message in a dialog; if another one is chosen, show its path."""
         from lmchat.tui.screens.versions_dialog import VersionsDialog
 
         versions = await self._versions_or_notice(message)
@@ -75,7 +80,8 @@ class Branches:
     async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
         """Return all versions of a message, oldest first.
 
-        If there is no other version, notify the user of what makes one, and return nothing.
+        If the store has no other version, notify the user how to make one, and return an empty
+        list.
         """
         tree = await self._store.tree(self._sessions.shown_id)
         versions = [
@@ -86,13 +92,13 @@ class Branches:
         is_in_tree = any(version.message_id == message.message_id for version in versions)
         if is_in_tree and len(versions) > 1:
             return versions
-        only_version = replace(message, versions=1)
+        only_version = replace(message, versions=1)  # the log may have counted one deleted since
         reason = unavailable_reason("next_version", only_version, is_busy=False)
         self._notices.notify(reason)
         return []
 
     async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
-        """Show another version in place of a message, on the same row of the screen."""
+        """Show the path with another version of a message, at the row where the message was."""
         path = await self._store.set_leaf(self._sessions.shown_id, chosen_id)
         row = self._widgets.log.viewport.row_of(message.message_id)
         self._sessions.show_path(path)
@@ -104,7 +110,7 @@ class Branches:
         await self._delete(message.message_id)
 
     async def _delete(self, message_id: str) -> None:
-        """Hide a message with what follows it; `undo` restores it."""
+        """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
         await self._turns.stop_and_hold(self._sessions.opened)
         self._sessions.show_path(await self._store.delete_message(session_id, message_id))
@@ -113,7 +119,11 @@ class Branches:
         self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
-        """Restore what was deleted last; if that was before the last summary, undo the summary."""
+        """Undo the last of these changes that is not undone: a deletion, or a summary on the path.
+
+        A deletion is undone by restoring the messages. A summary is undone by showing the branch
+        from before it; its own branch stays in the tree. Without either, notify the user.
+        """
         session_id = self._sessions.shown_id
         conversation = self._sessions.conversation
         await conversation.fill()
@@ -141,14 +151,14 @@ class Branches:
     # The tree
 
     def show_tree(self, _: ChatMessage) -> None:
-        """Show all branches of the session; what is deleted there is hidden, not lost."""
+        """Open the dialog with all branches of the session, and read the branches in a worker."""
         from lmchat.tui.screens.message_tree import MessageTree
 
         self._notices.show(MessageTree(), self._go_to_branch)
         self._background.attempt(self._refresh_tree, group="tree")
 
     async def _refresh_tree(self) -> None:
-        """Read all branches, and show them in the tree dialog."""
+        """Read all branches of the session, and show them in the tree dialog, if it is open."""
         from lmchat.tui.screens.message_tree import TreeContent
 
         session_id = self._sessions.shown_id
@@ -162,7 +172,11 @@ class Branches:
             dialog.show(content)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
-        """Scroll to the branch that was chosen in the tree; show it first if it is not shown."""
+        """Scroll to the first message of a branch, which was chosen in the tree.
+
+        If it is not on the shown path, show a path with it. `branch_id` is the id of this message;
+        it is None if no branch was chosen.
+        """
         if not branch_id:
             return
         if self._sessions.conversation.find(branch_id) is None:
@@ -171,10 +185,11 @@ class Branches:
             self._widgets.log.show_message(branch_id)
 
     def change_branch(self, wanted: ChangeBranch) -> None:
-        """Do in a worker what a key of the tree asks for, then show the tree again."""
+        """Name, delete or undo in a worker, as a key of the tree asks for."""
         self._background.attempt(partial(self._change_branch, wanted), group="tree")
 
     async def _change_branch(self, wanted: ChangeBranch) -> None:
+        """Do what a key of the tree asks for, then show the tree as it is, also after an error."""
         try:
             match wanted.act:
                 case "name":

@@ -25,7 +25,7 @@ _OF_LOG = ("copy_code", "fold", "source")
 
 
 class MessageActions:
-    """Runs the commands of `COMMANDS` on the focused message, or else on the last answer."""
+    """Runs the commands on messages: on the focused message, or else on the last answer."""
 
     def __init__(
         self,
@@ -63,7 +63,10 @@ class MessageActions:
         }
 
     def unavailable_reason(self, name: str) -> str:
-        """Return why a command on a message can do nothing now; empty if it can do something."""
+        """Return why a command on the focused message, or the last answer, can do nothing now.
+
+        Empty if it can do something; always for `undo`, which needs no message.
+        """
         if name == "undo":
             return ""
         message = self._message_to_act_on()
@@ -72,7 +75,9 @@ class MessageActions:
     def act(self, name: str) -> None:
         """Run a command on the focused message, or else on the last answer.
 
-        If it can do nothing, show why.
+        If it can do nothing, show why. Commands of the log, and copying while the log has the
+        focus, are run by the log, which copies the selection if there is one. `undo` needs no
+        message.
         """
         if name == "undo":
             self._background.attempt(self._branches.undo, group="message")
@@ -90,7 +95,7 @@ class MessageActions:
             self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
-        """Run a command on a message, or show why it can do nothing."""
+        """Run a command on a message as it is now, or show why it can do nothing."""
         message = self._sessions.conversation.current(message)
         reason = self._reason(name, message)
         action = self._actions.get(name)
@@ -104,7 +109,10 @@ class MessageActions:
                 self._background.attempt(lambda: coroutine, group="message")
 
     def copy_part(self, part: str) -> None:
-        """Copy the last answer, or only its code if the part is `code`; raises `WrongUse`."""
+        """Copy the last answer, or with the part `code` a code block of the focused message or it.
+
+        Raises `WrongUse` for another part.
+        """
         last = self._sessions.opened.last_answer
         if part == "code":
             self.act("copy_code")
@@ -122,7 +130,7 @@ class MessageActions:
         return focused or self._sessions.opened.last_answer
 
     def _reason(self, name: str, message: ChatMessage) -> str:
-        """Return why a command can do nothing with a message; empty if it can do something."""
+        """Return why a command can do nothing with a message of the shown session; else ""."""
         shown = self._sessions.opened
         message = shown.conversation.current(message)
         return unavailable_reason(name, message, is_busy=shown.is_busy)
@@ -137,7 +145,10 @@ class MessageActions:
         self._screen.app.post_message(AskAnotherModel(message))
 
     async def _edit(self, message: ChatMessage) -> None:
-        """Edit a prompt; for an answer or a tool message, the prompt that it answers."""
+        """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
+
+        If there is no such prompt, notify the user.
+        """
         conversation = self._sessions.conversation
         await conversation.fill()  # the prompt may be among the messages that were not read yet
         prompt: ChatMessage | None = message

@@ -20,7 +20,7 @@ _ADDRESS_CELLS = 600
 
 
 class MessageContents:
-    """Opens what a message holds in other programs and dialogs."""
+    """Shows the text, the files and the links of a message in dialogs and other programs."""
 
     def __init__(self, core: ChatCore) -> None:
         self._screen = core.screen
@@ -30,7 +30,7 @@ class MessageContents:
         self._background = core.background
 
     async def page(self, message: ChatMessage) -> None:
-        """Open the files of a prompt in the system's viewer; a message without any in the pager."""
+        """Open each file of a message in the system's viewer; without files, page its text."""
         for file in message.files:
             await self._open_file(file)
         if not message.files:
@@ -42,6 +42,7 @@ class MessageContents:
         self._background.attempt(partial(self._open_file, file), group="message")
 
     async def _open_file(self, file: FilePart) -> None:
+        """Open a file in the system's viewer; its suffix is that of the type of its content."""
         stem = PurePath(safe_line(file.name)).stem
         name = stem + _SUFFIXES.get(file.media_type, ".txt")
         data = await self._save_queue.read_file(file.digest)
@@ -49,7 +50,7 @@ class MessageContents:
             self._notices.notify("No viewer is available on this machine.")
 
     async def show_files(self, message: ChatMessage) -> None:
-        """Show the images of a prompt one after the other; without images, its text files."""
+        """Show the images of a message, one dialog after the other; without images, its texts."""
         images = [file for file in message.files if file.is_image]
         if images:
             await self._show_images(images)
@@ -57,6 +58,7 @@ class MessageContents:
             await self._show_texts(message)
 
     async def _show_images(self, images: list[FilePart]) -> None:
+        """Show one image after the other, until the user leaves a dialog with Esc."""
         from lmchat.tui.screens.image_dialog import ImageDialog, decoded
 
         for number, file in enumerate(images, 1):
@@ -68,6 +70,7 @@ class MessageContents:
                 return
 
     async def _show_texts(self, message: ChatMessage) -> None:
+        """Show the text of all files of a message in one dialog."""
         from lmchat.tui.screens.text_dialog import TextDialog
 
         texts = []
@@ -88,10 +91,12 @@ class MessageContents:
         self._background.attempt(lambda: self._offer_links({address: ""}), group="message")
 
     async def _offer_links(self, links: Mapping[str, str]) -> None:
-        """Open the link that the user chooses; a single one without a list.
+        """Let the user choose a link from a list, and open it; a single link needs no list.
+
+        Links that are no web pages are left out. If none remains, notify the user.
 
         Args:
-            links: The texts of the links, by their addresses. Only web pages can be opened.
+            links: The texts of the links, by their addresses.
         """
         from lmchat.tui.screens.text_dialog import LinksDialog
         from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
@@ -106,7 +111,10 @@ class MessageContents:
             await self._open_page(chosen)
 
     async def _open_page(self, address: str) -> None:
-        """Ask before a page is opened, and name its host: an address may look like another one."""
+        """Open a page in the browser if the user agrees; without a browser, copy its address.
+
+        The question names the host in full: an address may look like that of another host.
+        """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
         from lmchat.tui.widgets.chat_log.markdown.inline import page_host
 

@@ -18,7 +18,10 @@ from lmchat.tui.screens.chat.turns import Turns
 
 
 class SavedSessions:
-    """Changes sessions as a whole. Only the trash deletes, and asks before it does."""
+    """Changes saved sessions as a whole.
+
+    Only the dialog of the trash deletes sessions permanently, and asks before it does.
+    """
 
     def __init__(
         self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
@@ -50,9 +53,10 @@ class SavedSessions:
         """
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
-        """Do what a key of the list or a slash command asks for.
+        """Do what a key of the list or a slash command asks for, and notify the user of it.
 
-        What a command needs and was not typed after it, as a title, is asked for in a dialog.
+        `typed` is the argument of the slash command. If it is empty and the command needs it, as
+        a title, it is asked for in a dialog. The list is read again if something was done.
         """
         is_shown = session_id == self._sessions.shown_id
         is_new = is_shown and not self._sessions.conversation.messages
@@ -62,12 +66,15 @@ class SavedSessions:
         words = await self._actions[name](session_id, typed)
         if words:
             await self._sessions.fetch_list()
-            deed, _, _hint = words.partition(";")
+            deed, _, _hint = words.partition(";")  # the panel has no room for the hint
             self._status.show_action(deed.lower())
             self._notices.notify(f"{words}.")
 
     def search(self, query: str = "", *, on_choice: Callable[[], None] | None = None) -> None:
-        """Search all sessions in a dialog, and show the chosen hit; first call `on_choice`."""
+        """Search all sessions in a dialog, and show the message of the hit that the user chooses.
+
+        Before it is shown, `on_choice` is called, if given.
+        """
         from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog
 
         def open_chosen(choice: SearchChoice | None) -> None:
@@ -82,12 +89,13 @@ class SavedSessions:
         self._notices.show(SearchDialog(self._store, query), open_chosen)
 
     async def _open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
-        """Show the message of a hit; if its session is to be exported, then ask for the file."""
+        """Show the message of a hit; with `is_exported`, then ask for the file of an export."""
         await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
         if is_exported:
             await self._files.export()
 
     async def _header(self, session_id: str) -> SessionHeader:
+        """Return the header of a session, as the store has it now."""
         return (await self._store.open_session(session_id, count=1)).header
 
     async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
@@ -104,18 +112,22 @@ class SavedSessions:
         return "Restored" if await self._library.undo_delete() else "Nothing to undo"
 
     async def _delete(self, session_id: str, _typed: str) -> str:
-        """Move a session to the trash; if it is shown, stop its answer and show a new session."""
+        """Move a session to the trash; if it is shown, stop its turn and show a new session.
+
+        The new session is not shown if the user has changed to another one during the wait.
+        """
         shown = self._sessions.opened
         if session_id == self._sessions.shown_id:
             await self._turns.stop_and_hold(shown)
         await self._library.delete(session_id)
-        has_not_switched = shown is self._sessions.opened  # during the wait for the disk
+        has_not_switched = shown is self._sessions.opened  # during the waits above
         if has_not_switched and session_id == self._sessions.shown_id:
             self._sessions.save()
             self._sessions.show_new()
         return "In the trash; u restores it"
 
     async def _rename(self, session_id: str, typed: str) -> str:
+        """Give a session the typed title, or one that is asked for in a dialog."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         if not typed:
@@ -131,7 +143,10 @@ class SavedSessions:
         return "Renamed"
 
     async def _tag(self, session_id: str, typed: str) -> str:
-        """Add or remove the tags that were typed; without any, edit all tags in a dialog."""
+        """Toggle the typed tags of a session; if none were typed, ask for all its tags in a dialog.
+
+        A typed tag is removed if the session has it, and added if not.
+        """
         if typed:
             header = await self._library.toggle_tags(session_id, typed)
         else:
@@ -167,7 +182,7 @@ class SavedSessions:
         await self._refresh_trash()
 
     async def _refresh_trash(self) -> None:
-        """Read the trash, and show it in its dialog."""
+        """Read the trash, and show it in its dialog, if that is open."""
         headers = await self._library.trash()
         for dialog in open_screens(self._screen.app, "TrashDialog"):
             dialog.show(headers, now().astimezone())
@@ -177,6 +192,7 @@ class SavedSessions:
         self._background.attempt(partial(self._change_trash, wanted), group="trash")
 
     async def _change_trash(self, wanted: ChangeTrash) -> None:
+        """Restore or delete sessions; show trash and list as they are now, also after an error."""
         try:
             if wanted.act == "delete":
                 await self._library.purge(*wanted.session_ids)

@@ -1,4 +1,7 @@
-"""Sessions in files: export of the shown one, import from files and other programs."""
+"""Sessions in files: export of the shown one, import from files and other programs.
+
+An import has an outcome: the chats that were imported, and the files that were refused with errors.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _MAX_REFUSED = 3  # refused files of one import whose errors are shown; the othe
 
 
 class SessionFiles:
-    """Moves sessions into files and back; no file is replaced without a question."""
+    """Writes sessions into files and reads them; asks before a file is overwritten."""
 
     def __init__(self, core: ChatCore, status: StatusDisplay, sessions: ShownSession) -> None:
         self._screen = core.screen
@@ -41,7 +44,10 @@ class SessionFiles:
     # Export
 
     async def export(self, typed: str = "") -> None:
-        """Export the shown session; `typed` is the argument of `/export`. Without it, ask."""
+        """Export the shown session to the file that is named in `typed`, the argument of `/export`.
+
+        If no file is named there, ask for one in a dialog. An empty session is not exported.
+        """
         from lmchat.tui.screens.export_dialog import ExportDialog, parse_export
 
         if not self._sessions.conversation.messages:
@@ -55,10 +61,10 @@ class SessionFiles:
             await self._notices.ask(ExportDialog(request, self._try_write, proposed=proposed))
 
     async def _try_write(self, request: Any) -> bool | str:
-        """Export for `ExportDialog`, which is left if this returns True.
+        """Export as the attempt of `ExportDialog`; return True, with which the dialog is left.
 
-        Otherwise return the words that the dialog shows: why the file could not be written; nothing
-        if the user does not want to overwrite a file, and is asked for another one.
+        If the file cannot be written, return why, which the dialog shows. If it exists and the user
+        does not want to overwrite it, return an empty text: the dialog stays for another name.
         """
         try:
             is_written = await self._write(request)
@@ -69,7 +75,11 @@ class SessionFiles:
         return ""
 
     async def _write(self, request: Any, *, is_forced: bool = False) -> bool:
-        """Export; return False if the user does not want to overwrite the file."""
+        """Write the shown session, with its older messages, into the file of an `ExportRequest`.
+
+        If the file exists, ask whether to overwrite it, unless `is_forced`. Return False if the
+        user says no, and True after the export.
+        """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         await self._sessions.conversation.fill()
@@ -98,13 +108,14 @@ class SessionFiles:
     async def import_(self, name: str) -> None:
         """Import the chats of a file, or with the name `all` those of all other programs.
 
-        Without a name, ask for a file. Raises the first error if nothing could be imported.
+        Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
+        a temporary chat, and the first error if files were refused and no chat was imported.
         """
         if self._workspace.is_temporary:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
         importer = self._workspace.importer
-        if importer is None:
+        if importer is None:  # for the type checker: only a temporary chat has none
             return
         if name == "all":
             outcome = await self._import_all(importer)
@@ -119,9 +130,10 @@ class SessionFiles:
             raise first_error
 
     async def _ask_for_file(self, importer: Importer) -> ImportOutcome:
-        """Ask for a file until one has chats; the dialog shows why a file is refused.
+        """Ask for a file in a dialog, import it, and return the outcome.
 
-        Return an empty outcome if the user leaves the dialog: all errors have been shown then.
+        If a file has no chats, the dialog shows why, and asks for another one. If the user leaves
+        it then, return an empty outcome, without the errors, which the dialog has shown.
         """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
@@ -132,7 +144,7 @@ class SessionFiles:
             last = await self._import_file(importer, name)
             if last.chats:
                 return last
-            if not last.refused:
+            if not last.refused:  # no chats and no errors: the user has stopped the import
                 return "Stopped."
             _, first_error = last.refused[0]
             return first_error.message_with_hint
@@ -145,16 +157,17 @@ class SessionFiles:
         return last  # also if the dialog was left while chats were imported
 
     async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
-        """Import a file, zip or folder; return what came, also if the user stops the import."""
+        """Import a file, zip or folder; return the outcome, of a part of it if it was stopped."""
         outcome = ImportOutcome()
         work = partial(importer.import_files, [name], into=outcome)
         await self._show_progress(importer, "Importing", work)
         return outcome
 
     async def _import_all(self, importer: Importer) -> ImportOutcome:
-        """Search other programs for chats, ask which are imported, and import them.
+        """Search other programs for chats, ask whether to import them all, and import them.
 
-        Return an empty outcome, after a notice, if there is nothing to import.
+        Return an empty outcome if the user stops the search or says no. If there is nothing new to
+        import, notify the user and return an empty outcome, too.
         """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
@@ -183,10 +196,11 @@ class SessionFiles:
     async def _show_progress(
         self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
     ) -> Any:
-        """Run long work of the importer, and return its result; None if it was stopped.
+        """Run long work of the importer in a worker, and return its result.
 
-        A dialog with its progress opens with the first report of the importer. Esc leaves it, and
-        so stops the work.
+        With the first report of the importer, a dialog opens that shows the progress. If the user
+        leaves it with Esc, the work is cancelled, and None is returned. An error of the work is
+        raised.
         """
         from lmchat.tui.screens.ask_dialog import WorkDialog
 
@@ -195,7 +209,7 @@ class SessionFiles:
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
         def report(words: str) -> None:
-            if not dialog.is_attached:
+            if not dialog.is_attached:  # short work, which reports nothing, needs no dialog
                 screen.app.push_screen(dialog, lambda _: worker.cancel())
             dialog.show_progress(f"{words} so far. Esc keeps what came.")
 
@@ -211,7 +225,7 @@ class SessionFiles:
                 dialog.dismiss()
 
     async def _show_outcome(self, outcome: ImportOutcome) -> None:
-        """Show the imported chats in the list, how many there are, and the errors."""
+        """Show the list of sessions again, the number of imported chats, and the first errors."""
         await self._sessions.fetch_list()
         self._status.show_action("imported")
         self._show_imported(outcome.chats, is_stopped=outcome.is_stopped)
@@ -222,7 +236,10 @@ class SessionFiles:
             self._notices.notify(f"{others} rejected. In a shell, `lmchat import` names them all.")
 
     def _show_imported(self, chats: Sequence[ImportedChat], *, is_stopped: bool) -> None:
-        """Tell which chats were imported, and which parts of them were not; open a single one."""
+        """Notify the user how many chats were imported, and of the first part that was skipped.
+
+        If the import has ended with a single chat that is not in the trash, open it.
+        """
         if is_stopped:
             self._notices.notify(
                 f"Stopped: {chats_summary(chats)}. Start the import again for the rest."

@@ -1,4 +1,8 @@
-"""Figures of the chat screen: telemetry panel, status line and running calls."""
+"""Figures of the chat screen: telemetry panel, status line and running calls.
+
+A snapshot has all figures at one moment. It is taken when something has changed, and with a timer,
+which runs only while figures change without a key.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class StatusDisplay:
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
-        """Make the timer of the figures, which runs while they change."""
+        """Make the timer of the figures, paused; `refresh` starts it while they change."""
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         self._ticker = self._screen.set_interval(tick_s, self.tick, pause=True)
@@ -61,16 +65,17 @@ class StatusDisplay:
         self.refresh()
 
     def tick(self) -> None:
-        """Update the figures of a running turn below its answer, and all others."""
+        """Update the figures of a running turn below its answer, then those of `refresh`."""
         turn = self._open_sessions.shown.conversation.turn
         if turn is not None and turn.is_running:
             self._widgets.log.show_turn(turn, self._workspace.clock())
         self.refresh()
 
     def refresh(self) -> None:
-        """Show one snapshot in panel, log and status line, and new notices of the services.
+        """Show new notices of the services, and all figures as they are now.
 
-        The row of keys follows, after a message.
+        The figures are in the cards of running calls, in the panel and in the status line. The row
+        of keys follows with `StatusRefreshed`. The timer is resumed or paused, as it is needed.
         """
         while self._workspace.notices:
             self._notices.warn(self._workspace.notices.pop(0))
@@ -97,11 +102,13 @@ class StatusDisplay:
         return any((is_unsaved, self._open_sessions.streaming, self.health.is_down, is_loading))
 
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
+        """Return the figures of the shown session and of the server at a time of the clock."""
         shown = self._open_sessions.shown
         conversation = shown.conversation
         next_turn = self._next_turn
         use = next_turn.context_use(conversation)
         turn = conversation.turn
+        # after a turn, its last seconds stay
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         return TelemetrySnapshot(
             health=self.health,
@@ -136,9 +143,11 @@ class StatusDisplay:
     # The status line
 
     def show_line(self) -> None:
-        """Show server and model, the size of the draft, and how full the context window is.
+        """Show the status line: the server's sign, model, product, size of the draft, and context.
 
-        On a narrow screen, which has no panel, the speed of the answer takes the place of the size.
+        The context is the share of the window that session and draft take. A command counts as an
+        empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
+        place of the size.
         """
         typed = self._widgets.prompt_input.full_text
         draft_tokens = self._next_turn.draft_tokens("" if is_command(typed) else typed)
@@ -160,7 +169,10 @@ class StatusDisplay:
         )
 
     def _context_share(self, draft_tokens: int) -> str:
-        """Return which share of the context window the next request takes; empty if unknown."""
+        """Return how much of the context window session and draft take, as `41 %`.
+
+        Empty if the window is not known.
+        """
         use = self._next_turn.context_use(self._open_sessions.shown.conversation)
         if use is None:
             return ""
@@ -176,20 +188,24 @@ class StatusDisplay:
 
     @property
     def _unsaved_words(self) -> str:
-        """Words for a session that is not saved; the panel has its own, if it is shown."""
+        """Words for a session that is not saved: a temporary one, or one that cannot be saved.
+
+        The second is not said here while the panel is shown, which says it.
+        """
         if self._workspace.is_temporary:
             return "temporary"
         has_warning = self._open_sessions.save_queue.warning is not None
         return "! not saved" if has_warning and not self._widgets.telemetry.display else ""
 
     def _names(self) -> list[str]:
-        """Return model and product; of them, the line shows as many as there is room for."""
+        """Return the names of model and product, or one sentence without a server."""
         target = self._next_turn.target
         if target is None:
             return ["looking for a server"]
         return [self._model_name(target), str(target.product)]
 
     def _model_name(self, target: Target) -> str:
+        """Return the name of the model; while it loads, with the progress, else with the time."""
         name = safe_line(target.model_id)
         if not target.is_loading:
             return name or "no model"
@@ -201,9 +217,10 @@ class StatusDisplay:
 
     @property
     def _loading_since_s(self) -> float | None:
-        """When the model in use began to load, by the clock of the workspace.
+        """Time at which the model in use began to load, by the clock of the workspace.
 
-        None if it does not load.
+        If lmchat did not begin the load, it is the time since which the server is in its present
+        state. None if the model does not load.
         """
         target = self._next_turn.target
         if target is None or not target.is_loading:
