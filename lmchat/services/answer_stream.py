@@ -1,4 +1,8 @@
-"""Stream of one answer: which messages are sent for it, and what is sent after a refusal."""
+"""Stream of one answer: which messages are sent for it, and what is sent after a refusal.
+
+A *plan* (`ContextPlan`) has the messages that are sent. The stream makes it when it is created, and
+again when the tools, a count of the server, or a refusal have changed what fits.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
-"""Send at most 20 MB of images, newest first; older ones by name."""
+"""Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
 _NEARLY_FULL_SHARE = 0.8
 """Beyond this share of the window, an estimate may be wrong about what fits."""
 
@@ -80,7 +84,7 @@ class AnswerStream:
         continued: ChatMessage | None = None,
         loop: ToolLoop | None = None,
     ) -> None:
-        """Plan what is sent; raises `RequestInvalid` if that is too long for the context window.
+        """Make the first plan; raises `RequestInvalid` if it does not fit and may not be shortened.
 
         Args:
             settings: Settings of the turn.
@@ -88,8 +92,8 @@ class AnswerStream:
             backend: Access to the server.
             meter: Estimates, which learn from this answer.
             save_queue: Access to attached files.
-            continued: The unfinished answer to continue.
-            loop: Rounds of tool calls of this turn.
+            continued: The unfinished answer to continue; None for a new answer.
+            loop: Rounds of tool calls of this turn; None if the model gets no tools.
         """
         self.settings = settings
         self.path = path
@@ -97,12 +101,12 @@ class AnswerStream:
         self.loop = loop
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
-        self.reported_left_out = 0  # messages left out of the last plan that told the user
+        self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.cut_note = ""  # sentence about a prompt that is longer than the context window
         self._backend = backend
         self._meter = meter
         self._save_queue = save_queue
-        self._files: dict[str, bytes] = {}  # by digest; empty for images that are not sent
+        self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
         self._is_prefilled = False
         """Whether the continued answer is sent as the last message, for the server to complete."""
         if continued is not None:
@@ -112,7 +116,12 @@ class AnswerStream:
         self.plan = self._make_plan()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield events; after a refusal, retry without prefill or with fewer messages."""
+        """Complete the plan, send it, and yield the events of the answer.
+
+        Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
+        the server refuses the request before the answer has begun, it is sent again without
+        prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
+        """
         for note in await self._prepare():
             yield RequestAdapted(note=note)
         has_content = False
@@ -132,11 +141,18 @@ class AnswerStream:
                 return
 
     def release_withheld(self) -> tuple[StreamEvent, ...]:
-        """Return text that `Continuation` still held back when the stream ended, and forget it."""
+        """Return an event with the text that `Continuation` still holds back, and empty its buffer.
+
+        Return no event if it holds nothing back, or if this stream continues no answer.
+        """
         return self._continuation.release() if self._continuation else ()
 
     async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
-        """Send one request; yield its events without text that repeats the continued answer."""
+        """Send one request and yield its events.
+
+        If an answer is continued, the events go through a new `Continuation`, which removes text
+        that repeats this answer.
+        """
         if self.continued is not None:
             self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
         async with aclosing(self._backend.stream(self._make_request())) as events:
@@ -148,7 +164,11 @@ class AnswerStream:
                     yield filtered_event
 
     def _adapt_request(self, error: ServerRejected) -> bool:
-        """Change the next request after a refusal; return False if there is nothing to change."""
+        """Change what is sent after a refusal, and return whether to send the request again.
+
+        If prefill may be the reason, it is switched off, and a new plan is made. Else the plan is
+        shortened, at most once in an answer.
+        """
         if self._is_prefilled and error.kind in _PREFILL_REFUSED:
             self._is_prefilled = False
             self.plan = self._make_plan()
@@ -159,8 +179,12 @@ class AnswerStream:
         return self._was_shortened
 
     def _shorten_plan(self, error: ServerRejected) -> bool:
-        """Correct the estimates after a refusal; return whether the new plan is shorter."""
-        # a server that names no count has at least said that it is more than the window
+        """Learn from a prompt that was too long, plan again, and return whether more is left out.
+
+        Return False at once for another error, or if neither the server nor the plan has a number
+        of tokens.
+        """
+        # without a count of the server: the prompt has at least as many tokens as the window
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if error.kind != "context_overflow" or not least_tokens:
             return False
@@ -174,7 +198,10 @@ class AnswerStream:
     # The plan
 
     async def _prepare(self) -> list[str]:
-        """Add tools and files to the plan; return notes about those that are left out."""
+        """Add tools to the plan, let the server count it if needed, and read its files.
+
+        Return notes about tools that are left out or could not be listed, and about missing files.
+        """
         notes: list[str] = []
         if self.loop is not None:
             notes += await self._offer_tools(self.loop)
@@ -184,7 +211,11 @@ class AnswerStream:
         return notes
 
     async def _offer_tools(self, loop: ToolLoop) -> list[str]:
-        """Add the tools to the plan; return notes about tools that are left out or not listed."""
+        """Set `tools`, and plan again with the tokens of their descriptions.
+
+        Return a note if there are more tools than a request may have, and those of `loop` about the
+        tool host. Raises `LMChatError` after the last round of calls.
+        """
         offered = await loop.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
         descriptions = [
@@ -200,7 +231,10 @@ class AnswerStream:
         return notes + loop.host_notes()
 
     async def _count_on_server(self) -> None:
-        """Let the server count a prompt that may not fit; plan once more with its count."""
+        """If the plan may not fit, let the server count its tokens, and plan again with that count.
+
+        If the server cannot count or fails, the plan stays as it is.
+        """
         if not self._may_be_too_long():
             return
         await self._read_files()
@@ -214,11 +248,16 @@ class AnswerStream:
             self.plan = self._make_plan()
 
     def _may_be_too_long(self) -> bool:
-        """Whether a count of the server could change the plan."""
+        """Whether a count of the server could change the plan.
+
+        It could if messages are left out by the estimate, or if the window is nearly full.
+        """
         plan = self.plan
-        if self.continued is not None or not self.settings.is_truncating:
+        if self.continued is not None:  # its request has a prompt or a prefill beyond the plan
             return False
-        if plan.size.has_images:
+        if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
+            return False
+        if plan.size.has_images:  # the meter does not learn from their counts
             return False
         if plan.left_out:
             return True
@@ -227,9 +266,10 @@ class AnswerStream:
         return plan.tokens >= _NEARLY_FULL_SHARE * (plan.limit - plan.reserve)
 
     def _make_plan(self, limit: int | None = None) -> ContextPlan:
-        """Choose the messages to send; raises `RequestInvalid` if they do not fit.
+        """Return the plan: the messages of the path, without the oldest if they do not fit.
 
-        `limit` is the number of tokens that a server has named, instead of the known context.
+        Raises `RequestInvalid` if they do not fit and none may be left out. `limit` is the context
+        window in tokens that a server has named in a refusal; None takes that of the target.
         """
         target = self.settings.target
         path = self.path
@@ -266,9 +306,10 @@ class AnswerStream:
         return sent_thoughts
 
     async def _read_files(self) -> list[str]:
-        """Read the files of the plan into memory; return the names of those that are missing.
+        """Read the files of the plan into `_files`; return the names of those that cannot be read.
 
-        Images that the model cannot see, or beyond the limit of bytes, are not read.
+        Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images:
+        their content is set to b"", and only their name is sent.
         """
         model = self.settings.target.model
         is_blind = model is not None and model.is_blind
@@ -287,14 +328,15 @@ class AnswerStream:
         return missing
 
     def _files_of_plan(self) -> Iterator[FilePart]:
-        """Yield the files, those of the newest message first."""
+        """Yield the files of the planned messages, those of the newest message first."""
         for message in reversed(self.plan.messages):
             yield from message.files
 
     def _note_what_does_not_fit(self) -> list[str]:
-        """Return notes about messages that are left out, and a prompt that is too long.
+        """Return notes about messages that are left out, and about a prompt that is too long.
 
-        Note what was reported: messages left out are reported again when their number has doubled.
+        Messages left out are noted again only when they are more than twice those of the last note,
+        which `reported_left_out` counts. A prompt that is too long is noted once, in `cut_note`.
         """
         plan = self.plan
         notes: list[str] = []
