@@ -60,9 +60,10 @@ class DraftFiles:
         self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
 
     async def attach(self, path: Path) -> str:
-        """Read a file, store an image, and return the text to insert into the draft.
+        """Read a file and return the text to insert into the draft.
 
-        Raises `FileRefused`.
+        An image is stored, or kept in memory if the store fails; its text is the line that names
+        it. Any other file becomes a fenced block with its text. Raises `FileRefused`.
         """
         attachment = await read_attachment(path)
         part = attachment.part
@@ -73,11 +74,14 @@ class DraftFiles:
                 self._unsaved[part.digest] = attachment
             return file_line(part)
         suffix = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
-        language = re.sub(r"[\s`]", "", suffix)
+        language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
         return file_as_prompt_text(part.name, part.size, attachment.data.decode(), language)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
-        """Return the text of a draft without the lines of images, and these images."""
+        """Return the text of a draft without the lines that name images, and these images.
+
+        An image has its content only if it could not be stored.
+        """
         text, files = split_draft(draft)
         return text, [
             self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
@@ -85,16 +89,17 @@ class DraftFiles:
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return the existing files that need consent, because they are outside a folder.
+    """Return those of `paths` that exist and are outside `folder`, so that the user must consent.
 
-    Links are followed, so the files are the targets of `paths`. If the folder is the home folder or
-    above it, hidden files count as outside, since programs keep keys in them.
+    Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
+    home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
+    since programs keep keys in them.
     """
     return await run_abandonable(lambda: _files_outside(paths, folder))
 
 
 def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Look the files up for `files_outside`. Blocks."""
+    """Return the files of `files_outside`. Blocks."""
     real_folder = Path(os.path.realpath(folder))
     home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
     has_home = home.is_relative_to(real_folder)
@@ -119,7 +124,10 @@ async def read_attachment(path: Path) -> Attachment:
 
 
 def _read_attachment(path: Path) -> Attachment:
-    """Read a file for `read_attachment`. Blocks."""
+    """Return the attachment of a file; raises `FileRefused`. Blocks.
+
+    The first bytes decide whether it is an image or a PDF; any other file is taken for a text.
+    """
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
     data = _read_file(path)
     if not data:
@@ -134,13 +142,14 @@ def _read_attachment(path: Path) -> Attachment:
     if data.startswith(_PDF_HEAD):
         return _text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
+        # also a text is refused: the user expects an image
         message = f"{name} is not an image, although its name says so."
         raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
     return _text_attachment(name, "text/plain", data)
 
 
 def _read_file(path: Path) -> bytes:
-    """Return the content of a regular file; raises `FileRefused`."""
+    """Return the content of a regular file of at most `_MAX_READ_BYTES`; raises `FileRefused`."""
     try:
         return read_plain(path, max_bytes=_MAX_READ_BYTES)
     except OSError as error:
@@ -150,12 +159,16 @@ def _read_file(path: Path) -> bytes:
 
 
 def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
-    """Return a text as UTF-8; raises `FileRefused` for a large one, and for what is no text."""
+    """Return the attachment of a text, converted to UTF-8.
+
+    Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
+    """
     if len(data) > MAX_TEXT_BYTES:
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     text = decoded_text(data)
     is_utf_8 = text.encode() == data
+    # UTF-8 may have control characters, as the log of a terminal has; other encodings do not
     has_controls = _CONTROLS.search(data) is not None
     if b"\0" in data or (has_controls and not is_utf_8):
         message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
@@ -166,6 +179,7 @@ def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
+    """Return the description of a file with this content; `tokens` is the estimate for it."""
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
     digest = sha256(data).hexdigest()
@@ -173,7 +187,11 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
 
 
 def _pdf_text(name: str, data: bytes) -> str:
-    """Return the text of a PDF, at most a little more than is accepted; raises `FileRefused`."""
+    """Return the text of a PDF, its pages as paragraphs.
+
+    Raises `FileRefused` if pypdf is missing, or if the PDF is damaged or has no text. Reading ends
+    with the page after which the text is too long to be accepted.
+    """
     try:
         from pypdf import PdfReader  # noqa: PLC0415 - an extra
     except ImportError as error:

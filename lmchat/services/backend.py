@@ -51,15 +51,18 @@ class Backend:
         """
         self._client = Lazy(make_client)
         self._engine = engine
-        self._used = tuple(used)  # until the first scan has shown which of them it probes anyway
+        self._used = tuple(used)  # until the first scan, which probes some of them anyway
         self._used_elsewhere: tuple[Endpoint, ...] = ()
-        """Used addresses that are not probed without being named."""
+        """Those of `used` that the first scan did not probe; all further scans do."""
         self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
         self._engine_lock = asyncio.Lock()
-        """Held while the engine answers: another model is loaded afterwards."""
+        """Held while the engine answers, so that it loads another model only afterwards."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe all usual addresses and `expected` ones; the engine, once made, comes first."""
+        """Probe the usual addresses, `expected` ones, and those that earlier runs have used.
+
+        If the engine has an address, its candidate is the first, in place of the probed one.
+        """
         candidates = await self._scan(expected)
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
@@ -68,9 +71,9 @@ class Backend:
         return (await self._check_engine(engine, engine.endpoint), *others)
 
     async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
-        """Probe the usual addresses, `expected` ones, and those that earlier runs have used.
+        """Return the candidates at all addresses, with `is_own` only for those the user has named.
 
-        The first scan shows which used addresses it has missed; then it runs once more with them.
+        If the first scan has missed some used addresses, a second one at once probes them, too.
         """
         client = await self._client.ready()
         candidates = await client.detect(expected=(*expected, *self._used_elsewhere))
@@ -82,7 +85,7 @@ class Backend:
             return await self._scan(expected)
 
         named: list[Candidate] = []
-        for candidate in candidates:  # the client takes all expected ones for named by the user
+        for candidate in candidates:  # the client sets `is_own` for used addresses, too
             is_own = candidate.is_own and candidate.endpoint not in self._used_elsewhere
             named.append(replace(candidate, is_own=is_own))
         return tuple(named)
@@ -125,9 +128,11 @@ class Backend:
     async def _stream_of_engine(
         self, engine: Engine, request: ChatRequest, stream: AsyncGenerator[StreamEvent, None]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Load the model of a request in the engine, then yield the events of its stream.
+        """Load the model of a request unless the engine serves it, then yield the stream's events.
 
-        If the engine crashes meanwhile, raise why; the next request starts it again.
+        While the engine is busy with another request, this one waits. If the stream breaks because
+        the engine has crashed, `StreamInterrupted` with the reason is raised, and the next request
+        starts the engine again; if it has not crashed, the error of the stream is raised.
         """
         if self._engine_lock.locked():
             yield RequestQueued()
@@ -148,6 +153,7 @@ class Backend:
                 ) from error
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Let the server count the tokens; None if the engine would have to load the model."""
         engine = self._engine_at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             return None
@@ -160,7 +166,7 @@ class Backend:
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model; in the engine, that waits for the end of a running answer."""
+        """Load a model; the engine does so after the answer that it is writing."""
         if engine := self._engine_at(model.endpoint):
             async with self._engine_lock:
                 await self._start_engine(engine, model.model_id, context=context)
@@ -176,7 +182,7 @@ class Backend:
 
     def allow(self, host: str) -> None:
         client = self._client.made
-        if client is not None:  # it was made, because it has refused this host before
+        if client is not None:  # only a client that was made can have refused the host
             client.allow(host)
 
     def metrics(self) -> Metrics:
@@ -201,8 +207,9 @@ class Backend:
     async def _start_engine(
         self, engine: Engine, model_name: str, *, context: int | None = None
     ) -> None:
-        """Start the engine with a model; raises `ServerRejected` if its file is gone.
+        """Start the engine with the model file of this name.
 
+        Raises `ServerRejected` if the engine was not last asked for this file and no folder has it.
         `context` is the size of the context window in tokens; None lets the engine choose.
         """
         file = engine.model
@@ -220,7 +227,11 @@ class Backend:
     async def _check_engine(
         self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> Candidate:
-        """Return the engine as a candidate with all its model files, and keep the list of them."""
+        """Return the engine as a candidate with all its model files, and set `_engine_models`.
+
+        An engine that is ready is probed. The state of any other, and of one that does not answer
+        the probe, becomes the verdict.
+        """
         files = list(await engine.files(is_refresh=is_refresh))
         loaded_file = engine.model
         if loaded_file is not None and all(file.path != loaded_file.path for file in files):
@@ -232,7 +243,7 @@ class Backend:
             candidate = await (await self._client.ready()).check(endpoint)
         if candidate is None or not candidate.verdict.is_server:
             candidate = await _silent_engine(engine, endpoint)
-        reported = candidate.models[0] if candidate.models else None
+        reported = candidate.models[0] if candidate.models else None  # an engine serves one model
         models = tuple(_model_info(file, endpoint, engine, reported) for file in files)
         self._engine_models = models
         next_step = candidate.next_step
@@ -244,7 +255,7 @@ class Backend:
 
 
 async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
-    """Return the candidate for an engine that is off, is loading, or has crashed."""
+    """Return the candidate for an engine that does not answer, with the reason if it crashed."""
     reason = await engine.why_crashed()
     candidate = Candidate(
         endpoint=endpoint,
@@ -265,7 +276,11 @@ def _serves(engine: Engine, model_name: str) -> bool:
 def _model_info(
     file: ModelFile, endpoint: Endpoint, engine: Engine, reported: ModelInfo | None
 ) -> ModelInfo:
-    """Describe a model file; for the loaded one, add what the engine has reported of it."""
+    """Return the model of a file.
+
+    If the engine has loaded it and has reported it under this name, fields that the file does not
+    tell are taken from `reported`.
+    """
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:
         state = _LOAD_STATES.get(engine.state, LoadState.NOT_LOADED)

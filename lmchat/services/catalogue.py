@@ -28,9 +28,10 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
 
 def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
-    """Return the model of this name, or the only one whose name contains it.
+    """Return the model of this name that can chat, or else the only one whose name contains it.
 
-    Raises `WrongUse` if no model that can chat matches, or if several do.
+    Upper and lower case are the same in a part of a name. Raises `WrongUse` if no model that can
+    chat matches, or if several do.
     """
     models = [row.model for row in rows]
     chat_models = [model for model in models if model.can_chat]
@@ -42,6 +43,7 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     ]
     if len(partial_matches) == 1:
         return partial_matches[0]
+    # no chat model, or more than one, has the text in its name; a model without chat may have it
     model_without_chat = find_model(name, models)
     if model_without_chat is None:
         error = unknown_model(name, chat_models)
@@ -77,7 +79,7 @@ class Catalogue:
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         """Median tokens per second by server and model."""
-        self.candidates: tuple[Candidate, ...] = ()
+        self.candidates: tuple[Candidate, ...] = ()  # of the last probe of all addresses
 
     def cached_rows(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds."""
@@ -100,7 +102,11 @@ class Catalogue:
         return self.candidates
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
-        """Ask all servers that can be used; return the rows and the age of the oldest list."""
+        """Probe all addresses, and ask the usable servers for their models.
+
+        Return a row for each model, and the age of the oldest list in seconds. A server that fails
+        has no rows; speeds are left out if the store fails.
+        """
         await self.probe_all()
         usable = [candidate for candidate in self.candidates if candidate.verdict.is_usable]
         lists = await asyncio.gather(*(self._models_at(candidate.endpoint) for candidate in usable))
@@ -123,7 +129,11 @@ class Catalogue:
             return ModelList()
 
     def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
-        """Return a row for each model: recent ones first, those that cannot chat last."""
+        """Return a row for each model.
+
+        Recently used models come first, the last used one at the top; those that cannot chat come
+        last.
+        """
         recent_indexes = {key: index for index, key in enumerate(remembered.recent)}
         rows: list[ModelRow] = []
         for model in models:
@@ -139,5 +149,5 @@ class Catalogue:
 
 
 def _sort_key(row: ModelRow) -> tuple[bool, bool, int]:
-    """Return a key that is smaller for rows further up; False is smaller than True."""
+    """Return the sort key of a row, which is smaller for rows further up: False is below True."""
     return not row.model.can_chat, row.recent_index is None, row.recent_index or 0

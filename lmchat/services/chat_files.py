@@ -33,11 +33,12 @@ class ChatFiles:
     async def chats(
         self, content: Path | bytes, *, source: str, moment: datetime
     ) -> AsyncGenerator[Session | Skipped, None]:
-        """Yield the chats of a file, or of its content; raises `FileRefused`.
+        """Yield the chats of a file, each as a `Session`, and what was left out as `Skipped`.
 
-        `source` is the program that the file must be of, or `AUTO`; `moment` is the time for
-        sessions that have none. If the generator is closed before its end, the child is ended,
-        because it would go on with this file.
+        `content` is the path of the file, or the bytes in it. `source` is the program that the file
+        must be of, or `AUTO`; `moment` is the time for sessions that have none. Raises
+        `FileRefused`, also if the child process ends. If the generator is closed before its end,
+        the child is ended, because it would continue with this file.
         """
         from lmchat.formats import reading_child  # noqa: PLC0415 - not before the first paint
 
@@ -56,7 +57,7 @@ class ChatFiles:
                 yield item
             is_finished = True
         except FileRefused:
-            is_finished = True
+            is_finished = True  # the child waits for the next file
             raise
         except ChildEndedError as error:
             raise FileRefused(
@@ -68,7 +69,7 @@ class ChatFiles:
                 await self.aclose()
 
     async def aclose(self) -> None:
-        """End the child, and remove its temporary files."""
+        """End the child if it runs, and remove its temporary files."""
         child = self._child
         self._child = None
         self._child_folder = None
@@ -77,9 +78,12 @@ class ChatFiles:
         await asyncio.to_thread(self._scratch.remove_all)
 
     async def _start_child(self) -> tuple[ChildProcess, str]:
-        """Start the child unless it runs; return it and its folder for temporary files."""
+        """Return the child and the path of its folder for temporary files.
+
+        Both are made with the first file; then folders that killed processes have left are removed.
+        """
         if self._child_folder is None:
-            await asyncio.to_thread(sweep_scratch_folders)  # those of a process that was killed
+            await asyncio.to_thread(sweep_scratch_folders)
             self._child_folder = await asyncio.to_thread(self._scratch.make)
         if self._child is None:
             self._child = await ChildProcess.start_own(_CHILD)
@@ -87,9 +91,10 @@ class ChatFiles:
 
 
 async def _received_items(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:
-    """Yield the sessions of one file, joined from the frames of the child, and what it skipped.
+    """Yield the sessions of one file and what the child skipped, until its frame `Finished`.
 
-    Raises `FileRefused` or `ChildEndedError`.
+    A session is joined from several frames: its beginning, groups of messages, files, and its end.
+    Raises `FileRefused` if the child refuses the file, and `ChildEndedError`.
     """
     from lmchat.formats import reading_child as frames  # noqa: PLC0415 - not before the first paint
 

@@ -24,10 +24,10 @@ _MAX_KEPT_SHARE = 0.75
 
 
 def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
-    """Return the messages before the last two exchanges.
+    """Return the messages before the last two exchanges, which a summary would replace.
 
-    Return none if there are no more exchanges, or if they are nothing but a summary: prompts with
-    the text `prompt` have asked for it.
+    Return an empty path if there are no earlier exchanges, or if each of them is a summary. A
+    summary is recognised by its prompt, whose text is `prompt`.
     """
     prompt_indexes = [index for index, message in enumerate(path) if message.role is Role.USER]
     older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
@@ -39,9 +39,10 @@ def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePa
 def makes_room(
     older: MessagePath, path: MessagePath, path_tokens: int, sent_thoughts: SentThoughts
 ) -> bool:
-    """Whether a summary instead of the older messages would free a good part of the window.
+    """Whether a summary instead of the messages `older` would free a good part of the window.
 
-    It would not if the messages that stay take most of `path_tokens`.
+    It would not if `older` is empty, or if the other messages of `path` take most of its tokens,
+    `path_tokens`.
     """
     if not older:
         return False
@@ -69,7 +70,10 @@ def require_summary(answer: ChatMessage | None) -> ChatMessage:
 
 
 def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:
-    """Return a summary that says how many messages the model did not see, if any."""
+    """Return a summary with a note at its end about messages that the model did not see.
+
+    `left_out` is their number; with 0, the summary is returned unchanged.
+    """
     if not left_out:
         return summary
     note = (
@@ -82,9 +86,11 @@ def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:
 def compacted_branch(
     older: MessagePath, prompt: ChatMessage, summary: ChatMessage, kept: Sequence[ChatMessage]
 ) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch: the prompt, the summary, and copies of the kept ones.
+    """Return the messages of the new branch: `prompt`, `summary`, and copies of `kept`.
 
-    The system prompt is shared with the old branch if it is the first message, else copied.
+    Each message is the parent of the next one. The last system prompt of `older` stays in force: if
+    it is the first message of all, the new branch begins below it, else with a copy of it. Receipts
+    lose their prompt tokens.
     """
     system_messages = [message for message in older if message.role is Role.SYSTEM]
     last_system = system_messages[-1:]  # a list of one message, or of none

@@ -106,6 +106,7 @@ class PromptSize(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> PromptSize:
+        """Measure messages, each with the thought that is sent with it."""
         thoughts = thoughts_to_send(messages, sent_thoughts)
         return cls.of_sizes(list(map(MessageSize.of, messages, thoughts)))
 
@@ -128,9 +129,10 @@ def has_images(messages: Sequence[ChatMessage]) -> bool:
 
 
 def _counted_tokens(message: ChatMessage) -> int:
-    """Return the tokens of a session up to the end of an answer, as the server counted them.
+    """Return the tokens of the session up to the end of this answer, as the server counted them.
 
-    Return 0 for other messages, and where the server did not count.
+    That is the server's count of the prompt, which has all earlier messages, and of the answer.
+    Return 0 for a message that is no answer, and if the server did not count both.
     """
     receipt = message.receipt
     if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
@@ -166,10 +168,11 @@ def plan_context(
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
 ) -> ContextPlan:
-    """Choose what to send: the system prompt and the last messages that fit.
+    """Return the plan of a request: the system prompt and the last messages that fit.
 
-    Older messages are left out whole, and results of tools with their calls. The last prompt and
-    what follows it are always sent.
+    The oldest messages are left out, one after the other, until the others and the reserve for the
+    answer fit into the window. A message is never cut. The last two messages, and all from the last
+    prompt on, are sent even if they do not fit.
 
     Args:
         messages: The path.
@@ -196,6 +199,7 @@ def plan_context(
     kept_tokens = needed_tokens
     for index in range(_always_sent_from(dialogue)):
         is_too_long = limit is not None and kept_tokens + reserve > limit
+        # the result of a tool is not sent without its call, which was left out before it
         if not is_too_long and dialogue[index].role is not Role.TOOL:
             break
         kept_tokens -= tokens[index]
@@ -212,7 +216,10 @@ def plan_context(
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the last system message as a list; an empty list if its text is empty."""
+    """Return the last system message in a list; an empty list if there is none or it is empty.
+
+    An empty system message has removed the prompt before it.
+    """
     for message in reversed(messages):
         if message.role is Role.SYSTEM:
             return [message] if message.text else []
@@ -220,9 +227,10 @@ def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
-    """Return the prompts, answers and results of tools that have content.
+    """Return the messages with a text or files, without system messages.
 
-    With `is_continued`, the last answer is one of them even if it has nothing but a thought.
+    With `is_continued`, the last message is one of them even if it has nothing but a thought: the
+    server continues that.
     """
     sent: list[ChatMessage] = []
     for message in messages:
@@ -235,9 +243,10 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
 
 
 def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
-    """Return the index of the first message that is sent even if it does not fit.
+    """Return the index of the first message that is sent even if it and all later ones do not fit.
 
-    That is the last prompt or, if it is earlier, the last message but one.
+    That is the last prompt or the last message but one, whichever is earlier. It is negative if
+    there are fewer than two messages, which are all sent.
     """
     last_but_one = len(dialogue) - _KEPT_MESSAGES
     for index in range(len(dialogue) - 1, -1, -1):
@@ -247,9 +256,9 @@ def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
 
 
 def cut_note(target: Target, tokens: int, window: int) -> str:
-    """Return the sentences about a prompt of `tokens` that is longer than the window.
+    """Return the sentences about a prompt of `tokens` tokens for a window of `window` tokens.
 
-    They name what the server does with it, and the next step of the user.
+    They say what the server does with a prompt that is too long, and what the user can do.
     """
     facts = target.product.facts
     effect = "may refuse the prompt or drop a part of it"
@@ -291,18 +300,20 @@ class ContextMeter:
     def learn(
         self, target: Target, prompt: PromptSize, counted: int, *, is_exact: bool = False
     ) -> None:
-        """Change the factor of a model after the server has counted the tokens of a prompt.
+        """Change the factor of a model after its server has counted the tokens of a prompt.
 
-        `is_exact` is a count by the server's own tokenizer, which replaces the factor. Any other
-        is the `usage` of an answer, which is averaged with the earlier factor. It is ignored if
-        the server may have counted less than was sent: a template may leave out thoughts, unless
-        the server says that it keeps them.
+        With `is_exact`, the server's tokenizer has counted on request, and this count alone gives
+        the factor. Otherwise `counted` is from the `usage` of an answer, and a third of the factor
+        stays from earlier counts. Such a count is ignored if it may be of less than was sent:
+        because the server has cut the prompt, or because a template may leave out thoughts. No
+        count is used for images or for a short text.
         """
         if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
         may_lack_thoughts = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
         if not is_exact and (may_lack_thoughts or self.is_cut(target, prompt, counted)):
             return
+        # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
         earlier_factor = self._factors.get(_model_key(target))
         if earlier_factor is not None and not is_exact:
@@ -310,16 +321,21 @@ class ContextMeter:
         self._set_factor(target, factor)
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least_tokens: int) -> None:
-        """Raise the factor after a refusal, which says that `sent` has at least so many tokens."""
+        """Raise the factor after the server has refused the messages `sent` as too long.
+
+        They have at least `least_tokens` tokens. A factor that is higher already stays.
+        """
         if sent:
             thoughts = thoughts_to_send(sent, target.sent_thoughts)
             estimate = sum(map(_message_tokens, sent, thoughts))
             self._set_factor(target, max(self.factor(target), least_tokens / estimate))
 
     def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
-        """Whether a server seems to have left out part of the prompt (Ollama does so silently).
+        """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
 
-        Thoughts do not count: templates may leave them out.
+        It seems so if its count fills the window, so that there was no room for an answer, or is
+        much less than the estimate. The estimate is without thoughts, since templates may leave
+        them out, and is not used for a prompt with images or of less than 1000 tokens.
         """
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
             return True
@@ -329,7 +345,11 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the server's last count plus an estimate of the messages after it."""
+        """Return the part of the window that the messages take.
+
+        Its tokens are the server's last count, plus an estimate of the messages after the counted
+        ones. If nothing has changed since the last call, the same result is returned.
+        """
         factor = self.factor(target)
         limit = target.context if target else None
         sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
@@ -348,18 +368,21 @@ class ContextMeter:
         return use
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
+        """Estimate the tokens of a text with the factor of a model."""
         return estimate_tokens(text, factor=self.factor(target))
 
     def _set_factor(self, target: Target, factor: float) -> None:
+        """Note the factor of a model, limited to the range from a quarter to 4."""
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
 def _split_at_count(
     messages: Sequence[ChatMessage], model_id: str
 ) -> tuple[int, Sequence[ChatMessage]]:
-    """Return the last count of the server in tokens, and the messages after the counted ones.
+    """Return the newest count of a server in tokens, and the messages that follow the counted ones.
 
-    Counts of other models are skipped; with an empty `model_id`, none is.
+    Only counts of the model `model_id` are used; if that is empty, those of any model. Without a
+    count, return 0 and all messages.
     """
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]

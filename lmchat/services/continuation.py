@@ -17,7 +17,7 @@ CONTINUE = (
     "if need be: first repeat its last words, which stand below, then write what follows them. "
     "No greeting, no comment, no code fence that is open already."
 )
-ANCHOR_CHARS = 60  # of the end of the answer that the model is asked to repeat
+ANCHOR_CHARS = 60  # at the end of the answer, which the model is asked to repeat
 _BUFFER_CHARS = 160  # held back at first: a greeting or a fence may precede the repeated words
 _SEARCHED_CHARS = 4_000  # of the end of an answer, in which repeated text is looked for
 _MIN_LETTERS = 5  # fewer letters may be the same by accident
@@ -25,15 +25,18 @@ _MIN_LETTERS_OF_ANCHOR = 3  # the same for the words that the model was asked to
 
 
 def can_prefill(product: Product, continued: ChatMessage) -> bool:
-    """Whether a server writes on when an unfinished answer is the last message of a request."""
+    """Whether servers of a product write on when `continued` is the last message of a request.
+
+    Some continue a text, but not an answer that has nothing but a thought.
+    """
     facts = product.facts
     return facts.can_prefill if continued.text else facts.can_prefill_thought
 
 
 def last_words(text: str) -> str:
-    """Return the last words of an answer, at most 60 characters; they begin with a whole word.
+    """Return the last words of an answer, at most 60 characters, without white space at the end.
 
-    Where that would leave less than half of them, as in Chinese, a word may be cut.
+    They begin with a whole word, unless that would leave at most 30 characters, as in Chinese.
     """
     whole = text.rstrip()
     end = whole[-ANCHOR_CHARS:]
@@ -45,7 +48,10 @@ def last_words(text: str) -> str:
 
 
 class Continuation:
-    """Filter for the events of a stream that continues an answer: removes repeated text."""
+    """Filter for the events of a stream that continues an answer: removes repeated text.
+
+    The first text is held back in a buffer, until it is certain which part of it is repeated.
+    """
 
     def __init__(self, continued: ChatMessage, *, is_prefilled: bool) -> None:
         continues_thought = is_prefilled and not continued.text
@@ -59,7 +65,13 @@ class Continuation:
         self._is_past_repetition = not continued.text  # then text is passed on at once
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
-        """Return the events that replace one event; text is held back while it may be repeated."""
+        """Return the events that replace one event.
+
+        A text that may be repeated goes into the buffer; in its place, an event without text has
+        its number of tokens. The first new thought begins a paragraph below the thought of the old
+        answer, unless the model continues that thought. At the end of the stream, and when text
+        becomes a thought or the reverse, the buffer is emptied first.
+        """
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_past_repetition:
                 self._buffer += text
@@ -81,7 +93,10 @@ class Continuation:
                 return (event,)
 
     def release(self) -> tuple[StreamEvent, ...]:
-        """Empty the buffer and return its text as an event, without what it repeats."""
+        """Empty the buffer, and return its text without the repeated part as an event.
+
+        Return no event if no text is left. Later text is passed on at once.
+        """
         if not self._buffer:
             return ()
         if self._is_prefilled:
@@ -93,16 +108,17 @@ class Continuation:
         return (TextDelta(text=new_text, pieces=0),) if new_text else ()
 
     def _may_repeat(self) -> bool:
-        """Whether more text has to come to know what of the buffer is repeated."""
+        """Whether more text is needed to know which part of the buffer is repeated."""
         if self._is_prefilled:  # some servers repeat the whole message that they were given
             return self._text.startswith(self._buffer)
         return len(self._buffer) < _BUFFER_CHARS or self._buffer.strip() in self._text
 
 
 def _without_repetition(old_text: str, new_text: str) -> str:
-    """Return a new text from where it no longer repeats the end of the old one.
+    """Return a new text without the beginning that repeats the end of the old one.
 
-    The repetition may begin with any of the first lines: a line such as "Sure:" may precede it.
+    The repetition may begin with any line in the first 160 characters, since a line such as "Sure:"
+    may precede it; such lines are removed, too. If nothing is repeated, return the text unchanged.
     """
     old = old_text.rstrip()
     spaces_after_old = old_text[len(old) :]
@@ -116,10 +132,11 @@ def _without_repetition(old_text: str, new_text: str) -> str:
 
 
 def _overlap(old: str, new: str) -> int:
-    """Return how many characters at the end of `old` are the beginning of `new`; 0 for none.
+    """Return how many characters at the end of `old` are the beginning of `new`; 0 if none are.
 
-    The longest end counts. It occurs only once in `old`, begins with a whole word, and has enough
-    letters. All of `old` is tried first, however long it is.
+    All of `old` is tried first, then its ends of at most 4000 characters, the longest first. An end
+    counts only if `old` has the same text at no other place, if it begins with a whole word, and if
+    it has enough letters.
     """
     searched = min(len(new), _SEARCHED_CHARS)
     for start in (0, *range(max(len(old) - searched, 0), len(old))):
@@ -132,7 +149,10 @@ def _overlap(old: str, new: str) -> int:
 
 
 def _has_enough_letters(old: str, end: str) -> bool:
-    """Whether the end of an old text is too long to be repeated by accident."""
+    """Whether `end`, at the end of a text, has too many letters to be repeated by accident.
+
+    Fewer letters are enough for the words that the model was asked to repeat.
+    """
     letters = sum(char.isalnum() for char in end)
     is_anchor = end == last_words(old)
     return letters >= (_MIN_LETTERS_OF_ANCHOR if is_anchor else _MIN_LETTERS)

@@ -62,7 +62,7 @@ from lmchat.services.turn_stats import failure_of, ledger_row
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
-    """A prompt was added; it is on the screen before it is on the disk."""
+    """A prompt, which is not on the disk yet, or the message of a tool call was added."""
 
     message: ChatMessage
 
@@ -88,7 +88,7 @@ class CallBatch(Struct, frozen=True, kw_only=True):
 
     calls: tuple[ToolCallPart, ...]
     ended: tuple[ChatMessage, ...] = ()
-    """Tool messages that follow a repeated call; the new branch gets copies of them."""
+    """Tool messages after a repeated call, which do not run again; the new branch has copies."""
 
 
 class TurnStart(Struct, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ class Conversation:
         self.sent: ContextPlan | None = None  # what was sent for the last answer
         self.error: LMChatError | None = None  # in which the last answer ended
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
-        self._reported_left_out = 0  # messages left out of the last plan that told the user
+        self._reported_left_out = 0  # number of left-out messages in the last note about them
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
@@ -147,7 +147,7 @@ class Conversation:
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
-        self._end_of_turn: asyncio.Future[None] | None = None  # saving, after a turn has ended
+        self._end_of_turn: asyncio.Future[None] | None = None  # saves the end of the last turn
         self._earlier_id = session.earlier_id  # last message that is not read yet; None at the root
         self._fill_lock = asyncio.Lock()
 
@@ -220,7 +220,7 @@ class Conversation:
         return self.find(message.message_id) or message
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
-        """Change the system prompt from the next answer on; `""` takes it away."""
+        """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
         content = "" if text == '""' else text
         message = text_message(Role.SYSTEM, content, parent_id=self._leaf_id)
         ancestors = self._append(message)
@@ -295,7 +295,7 @@ class Conversation:
                 self.header = header
 
     def _older_messages(self, prompt: str, target: Target) -> MessagePath:
-        """Return the messages to summarise; raises `RequestInvalid` if that makes no room."""
+        """Return the messages to summarise; raises `RequestInvalid` if busy, or if of no use."""
         path = self.messages
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:
@@ -373,9 +373,11 @@ class Conversation:
         *,
         is_resumed: bool,
     ) -> TurnStart:
-        """Return the start of a turn that edits, answers, repeats or continues a message.
+        """Return the start of a turn that works on a message of the path.
 
-        For `text` and `files`, see `_turn`.
+        With `text`, the message is edited. Otherwise a prompt is answered, a tool call is repeated,
+        and an answer gets another version or is continued. Raises `RequestInvalid` for a message on
+        another branch and for an imported call. For `text` and `files`, see `_turn`.
         """
         index = self.messages.index_of(message_id)
         if index is None:
@@ -398,7 +400,7 @@ class Conversation:
         return TurnStart(path=path, version=version, continued=old if is_resumed else None)
 
     async def _add_prompts(self, start: TurnStart) -> AsyncGenerator[MessageAdded, None]:
-        """Add, yield and save the new prompts; the first one names its session."""
+        """Add, yield and save the new prompts; a session without a title is named by the last."""
         if start.prompts and not self.header.title:
             prompt = start.prompts[-1]
             names = ", ".join(part.name for part in prompt.files)
@@ -507,7 +509,7 @@ class Conversation:
             yield RequestAdapted(note=self.cut_note)
 
     def _begin_answer(self, stream: AnswerStream, version: int) -> ChatMessage:
-        """Add an answer to the path in memory, with the text that it continues, if any."""
+        """Add an answer to the path in memory, with the parts that it continues; return it."""
         continued = stream.continued
         parts = continued.parts if continued else ()
         target = stream.settings.target

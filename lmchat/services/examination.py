@@ -31,14 +31,14 @@ Paint = Callable[[str, Grade | None], str]
 
 
 class Check(Struct, frozen=True):
-    """A check of the doctor. One that fails or hangs becomes a row of the report."""
+    """A check of the doctor. If it fails or hangs, the report has one row that says so."""
 
     check: str  # name for scripts
     group: Group
     name: str  # name for people, until there are findings
     run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks
     step_if_late: str = ""
-    """Next step if the check takes too long. Without one, that is a fault."""
+    """Next step if the check takes too long; it is then "not tried". If empty, that is a fault."""
     limit_s: float = LIMIT_S
 
 
@@ -50,9 +50,9 @@ class Examination(Struct, frozen=True, kw_only=True):
     home: str = ""  # the user's folder, which a report writes as `~`
 
     async def run(self) -> AsyncGenerator[tuple[Check, Findings], None]:
-        """Run all checks at once and yield each with its rows as it ends.
+        """Run all checks at once, and yield each check with its rows as soon as it ends.
 
-        Close it with `aclosing`.
+        Close it with `aclosing`: checks that still run are then cancelled.
         """
         tasks = [
             asyncio.create_task(self._run_check(check), name=f"check {check.check}")
@@ -67,7 +67,10 @@ class Examination(Struct, frozen=True, kw_only=True):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run_check(self, check: Check) -> tuple[Check, Findings]:
-        """Run one check within its time; return its rows, or one row about its error."""
+        """Run one check for at most `limit_s`, and return it with its rows.
+
+        If it takes too long or raises an error, the only row says so.
+        """
         grade = Grade.FAULT
         try:
             async with asyncio.timeout(check.limit_s):
@@ -90,7 +93,10 @@ class Examination(Struct, frozen=True, kw_only=True):
         return check, [subject.graded(grade, cause, step)]
 
     def in_order(self, findings_by_check: Mapping[str, Findings]) -> list[Finding]:
-        """Return the rows of the checks that have ended, in the order of headings and checks."""
+        """Return the rows of the checks that have ended, sorted by heading, then by check.
+
+        `findings_by_check` has the rows by the name of the check for scripts.
+        """
         headings = list(Group)
         rows: list[Finding] = []
         for check in self.checks:
@@ -99,7 +105,7 @@ class Examination(Struct, frozen=True, kw_only=True):
 
 
 def worst(findings: Findings) -> Grade:
-    """Return the overall grade: fault, else a warning, else ok."""
+    """Return `FAULT` if any row is one, else `WARNING` if any row is one, else `OK`."""
     grades = {finding.grade for finding in findings}
     for grade in (Grade.FAULT, Grade.WARNING):
         if grade in grades:
@@ -114,10 +120,10 @@ def report_text(
     width: int = _UNLIMITED_WIDTH,
     paint: Paint = lambda text, _grade: text,
 ) -> str:
-    """Return the report: rows below their headings, and a last line that sums up.
+    """Return the report: the rows below their headings, and the line of `summary`.
 
-    A row has the columns grade, name and texts; texts are wrapped at `width` characters. `home` is
-    the user's folder, which is written as `~`.
+    A row has the columns grade, name and texts; lines are wrapped at `width` characters. `home` is
+    the user's folder, which is written as `~`. `paint` colours grades and headings.
     """
     grade_width = max((len(finding.grade.label) for finding in findings), default=0)
     name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)
@@ -140,14 +146,17 @@ def report_text(
             for text in texts_of(finding, home):
                 texts += wrapper.wrap(text)
             columns = f"{_GAP}{paint(label, finding.grade)}{padding}{_GAP}{name}{_GAP}"
-            lines.append(columns + texts[0].removeprefix(indent))
+            lines.append(columns + texts[0].removeprefix(indent))  # `columns` are as wide as it
             lines += texts[1:]
         lines.append("")
     return "\n".join([*lines, summary(findings)])
 
 
 def texts_of(finding: Finding, home: str) -> list[str]:
-    """Return the cause of a row, and its next step where one is needed."""
+    """Return the cause of a row, and its next step if it has one and its grade needs one.
+
+    In both, `home`, the user's folder, is written as `~`.
+    """
     texts = [finding.cause]
     if finding.next_step and finding.grade in _GRADES_WITH_STEP:
         texts.append(f"{NEXT}{finding.next_step}")
@@ -155,7 +164,7 @@ def texts_of(finding: Finding, home: str) -> list[str]:
 
 
 def summary(findings: Findings) -> str:
-    """Return how many problems and warnings there are."""
+    """Return a line such as "1 problem, 2 warnings in 30 checks"; each row counts as a check."""
     counts = _counts(findings)
     counted: list[str] = []
     for grade in (Grade.FAULT, Grade.WARNING):

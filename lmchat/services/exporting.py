@@ -48,7 +48,7 @@ class Exported(Struct, frozen=True, kw_only=True):
     refused: tuple[tuple[str, LMChatError], ...]
     """Id and error of each session that could not be written."""
     not_tried: int = 0
-    """Number of sessions after a failure that they would have too, as of a full disk."""
+    """Number of sessions after a file that could not be written, as on a full disk."""
 
 
 class Exporter:
@@ -59,7 +59,7 @@ class Exporter:
         self._zone = zone
 
     async def export_text(self, session: Session, export_as: ExportAs = MARKDOWN) -> str:
-        """Return a session as text."""
+        """Return the text of the file that an export of this session would write."""
         async with aclosing(MarkdownPages()) as pages:
             return await self._text(session, export_as, pages)
 
@@ -86,10 +86,11 @@ class Exporter:
         *,
         is_forced: bool = False,
     ) -> Exported:
-        """Write the sessions of these ids into a folder; one that fails does not stop the others.
+        """Write the sessions of these ids into a folder, each into a file of its own.
 
-        The others are not tried after a file that cannot be written, since its disk or folder is
-        theirs too.
+        If a session cannot be read, or its file exists already and `is_forced` is not set, the
+        others are still written. After any other file that cannot be written, they are not tried:
+        their files would fail for the same reason, such as a full disk.
         """
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
@@ -105,8 +106,8 @@ class Exporter:
                     paths.append(path)
                 except LMChatError as error:
                     refused.append((session_id, error))
-                    would_repeat = isinstance(error, FileRefused)
-                    if would_repeat and not isinstance(error, FileExists):
+                    is_of_writing = isinstance(error, FileRefused)
+                    if is_of_writing and not isinstance(error, FileExists):
                         not_tried = len(ids) - number
                         break
         return Exported(paths=tuple(paths), refused=tuple(refused), not_tried=not_tried)
@@ -120,7 +121,11 @@ class Exporter:
         *,
         is_forced: bool,
     ) -> Path:
-        """Write a session into a new file at `path`, or in the folder `path`; return its path."""
+        """Write a session into the file `path`, or into a file in the folder `path`.
+
+        Return the path of the file, whose name in a folder is made of the title. An existing file
+        is replaced only if `is_forced`. Raises `FileRefused`, and `WrongUse` for an unknown suffix.
+        """
         is_folder = await asyncio.to_thread(path.is_dir)
         form = export_as.form
         if not form:
@@ -133,7 +138,11 @@ class Exporter:
         return path
 
     async def _text(self, session: Session, export_as: ExportAs, pages: MarkdownPages) -> str:
-        """Return a session as text, with the branches and files that its format holds."""
+        """Return a session as text in the format of `export_as`.
+
+        Branches are read from the store if they are asked for, and for JSON; attached files are
+        read for the formats that hold their content.
+        """
         form = export_as.form or MARKDOWN.form
         if export_as.with_branches or form == "json":
             session = await self._with_tree(session, is_needed=export_as.with_branches)
@@ -146,7 +155,7 @@ class Exporter:
         return await asyncio.to_thread(render, session, form, options)
 
     async def _with_files(self, session: Session) -> Session:
-        """Return a session with the content of its attached files, as far as the store has it."""
+        """Return a session with the content of its attached files, without those it cannot read."""
         files: dict[str, bytes] = {}
         for message in (*session.messages, *session.tree):
             for part in message.files:

@@ -50,10 +50,11 @@ class FileFinder:
         self._listing_begun_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
-        """Return the best matches as paths relative to the folder.
+        """Return at most 20 paths that match what was typed, the best ones first.
 
-        The list of files is made again every few seconds. A path that begins with `/`, `~/` or
-        `../` is completed folder by folder.
+        A text that begins with `/`, `~/` or `../` is completed: the paths of one folder that begin
+        with it are returned. Any other text is searched in the list of files below the folder,
+        whose paths are relative. That list is made again if it is older than 5 seconds.
         """
         if typed.startswith(("/", "~/", "../")):
             return await run_abandonable(partial(_completions, self._folder, typed))
@@ -67,13 +68,14 @@ class FileFinder:
         return await run_abandonable(partial(_best_matches, paths, typed))
 
     def _list_files(self) -> Sequence[str]:
-        """Return the paths of files below the folder that can be shown."""
+        """Return the paths that `_walk` yields, without those that cannot be printed."""
         return [path for path in islice(self._walk(), MOST_FILES) if path.isprintable()]
 
     def _walk(self) -> Iterator[str]:
-        """Yield the relative paths of files, those of the upper folders first.
+        """Yield the paths of files relative to the folder, those of upper folders first.
 
-        Hidden folders and ignored files are left out. The walk ends after some time or many files.
+        Hidden folders, and files and folders that `.gitignore` names, are left out. The walk ends
+        after `MOST_FILES` files and folders, or after `_LONGEST_WALK_S`.
         """
         end_s = self._clock() + _LONGEST_WALK_S
         rules: list[IgnoreRules] = []
@@ -122,9 +124,10 @@ def _entries_by_name(folder: Path, limit: int) -> list[os.DirEntry[str]]:
 
 
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return the paths that begin with a typed one, of one folder; folders end with a slash.
+    """Return the paths that begin with the typed one, in its folder, at most 20 by name.
 
-    A relative path begins at `folder`. Hidden files are offered once their dot is typed.
+    A relative path begins at `folder`. Paths of folders end with a slash. Hidden files are offered
+    once their dot is typed.
     """
     parent, slash, name_start = typed.rpartition("/")
     searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
@@ -139,7 +142,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 
 
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return the paths with the best scores; of equal ones, the shorter first."""
+    """Return the 20 paths that match best, the best first; of equal ones, the shorter first."""
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
     for path in paths:
         match = fuzzy_match(typed, path)
@@ -149,18 +152,19 @@ def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
 
 
 def named_files(text: str) -> tuple[Path, ...]:
-    """Return the files that a text names, as a terminal pastes dropped ones. Blocks.
+    """Return the files that a text names, such as the text of files dropped on a terminal. Blocks.
 
-    Return none if the text is anything else than names of existing files. Names are absolute, and
-    may be quoted, escaped, or `file://` addresses.
+    The text is tried as one name, then as several names between spaces, quoted or escaped as in a
+    shell. A name is an absolute path or a `file://` address. Return no file if one of them does not
+    exist.
     """
-    words = [text.strip()]  # first, the whole text is tried as one name, which may have spaces
+    words = [text.strip()]  # one name may have spaces
     for _ in range(2):
         with suppress(ValueError):  # a broken address, or a quote that is not closed
             paths = [_path_of_word(word) for word in words]
             if paths and all(map(_is_absolute_file, paths)):
                 return tuple(map(Path, paths))
-            words = shlex.split(text[:_MOST_PASTED_CHARS])
+            words = shlex.split(text[:_MOST_PASTED_CHARS])  # for the second round
     return ()
 
 

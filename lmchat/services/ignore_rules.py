@@ -20,7 +20,7 @@ IGNORE_FILE = ".gitignore"
 MOST_RULES = 1_000  # that hold in one folder; each may take some milliseconds for a name
 _MOST_FILE_BYTES = 256_000  # a longer file is left out
 _MOST_RULE_CHARS = 500  # a longer rule is left out
-# Of one comparison: a rule with n wildcards takes up to (length of the path) ** n steps.
+# Longest comparison: a rule with n wildcards takes up to (length of the path) ** n steps.
 _MOST_STEPS = 1_000_000
 _MOST_FOLDERS_ABOVE = 64  # in which a repository is looked for, the working folder included
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -40,10 +40,11 @@ class _Rule(Struct, frozen=True):
     """Whether it matches all that is in a folder, as `build/**`."""
 
     def matches(self, path: str, *, is_folder: bool) -> bool:
-        """Return whether the rule is about this path itself.
+        """Return whether the rule names this file or folder itself.
 
-        A rule about a folder above it has kept that folder from being listed. A rule that would
-        take too long does not match.
+        A rule for a folder above it does not count, since an ignored folder is not listed at all.
+        `path` is relative to the folder of the rule's file. A rule that would take too long does
+        not match.
         """
         if self.is_for_folders and not is_folder:
             return False
@@ -55,6 +56,7 @@ class _Rule(Struct, frozen=True):
         result = self.pattern.match_file(text)
         if result is None:
             return False
+        # pathspec matches what is below a named folder, too: then only the beginning of the path
         is_whole_path = result.match.end() == len(text)
         return is_whole_path or self.is_for_all_below
 
@@ -78,15 +80,16 @@ class IgnoreRules:
 
     def verdict(self, path: str, *, is_folder: bool) -> bool | None:
         """Return whether a path below the working folder is ignored; None if no rule matches it."""
+        # one of the two is empty: the file is in the working folder, or above it, or below it
         path_from_file = self._above + path.removeprefix(self._folder)
         for rule in reversed(self._rules):
             if rule.matches(path_from_file, is_folder=is_folder):
-                return bool(rule.pattern.include)
+                return bool(rule.pattern.include)  # False for a rule with `!`
         return None
 
 
 def with_rules(files: Sequence[IgnoreRules], deeper_file: IgnoreRules) -> list[IgnoreRules]:
-    """Return the rules of files and of one in a deeper folder, without it if there are too many."""
+    """Return `files` with `deeper_file` at the end, or `files` alone if that is too many rules."""
     rule_count = sum(len(file) for file in files) + len(deeper_file)
     return [*files, deeper_file] if rule_count <= MOST_RULES else list(files)
 
@@ -101,10 +104,11 @@ def is_ignored(path: str, files: Sequence[IgnoreRules], *, is_folder: bool) -> b
 
 
 def rules_above(folder: Path, environ: Mapping[str, str]) -> list[IgnoreRules]:
-    """Return the rules that hold in a folder before its own. Blocks.
+    """Return the rules for a folder that are not in a file of this folder. Blocks.
 
-    They are those of the user and of the repository that the folder is in; outside a repository
-    there are none.
+    They come from the user's file for all repositories, from `.git/info/exclude`, and from the
+    folders between the root of the repository and this one, in this order: later files have
+    priority. Outside a repository, return an empty list.
     """
     working_folder = folder.absolute()
     folders_above: list[Path] = []  # of the same repository, the nearest first
@@ -139,7 +143,10 @@ def _with_slash(path: Path) -> str:
 
 
 def _read_rules(file: Path) -> list[_Rule]:
-    """Return the rules of a file; none if it is missing, too long, or no regular file."""
+    """Return the first `MOST_RULES` lines of a file as rules, without lines that are no rule.
+
+    Return an empty list if the file is missing, not readable, too long, or not a regular file.
+    """
     data = b""
     with suppress(OSError):  # missing, not readable, or too long
         if file.is_file():  # a device or a pipe is not even opened
@@ -168,8 +175,9 @@ def _parse_rule(line: str) -> _Rule | None:
     path = line.rstrip().removeprefix("!")
     return _Rule(
         pattern=pattern,
-        wildcard_count=path.replace("**/", "*").count("*"),
+        wildcard_count=path.replace("**/", "*").count("*"),  # `**/` is one wildcard
         has_folder="/" in path.removesuffix("/"),
         is_for_folders=path.endswith("/"),
+        # the second condition is for `*`, `**` and `**/*`
         is_for_all_below=path.endswith("/**") or not path.strip("*/"),
     )
