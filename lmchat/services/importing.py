@@ -81,7 +81,10 @@ class ProgramChats(Struct, kw_only=True):
 
     @property
     def words(self) -> str:
-        """A line as `Jan: 2 chats, 9 messages, 2026-01-02 to 2026-03-04 (/home/ann/jan)`."""
+        """A line such as `Jan: 2 chats, 9 messages, 2026-01-02 to 2026-03-04 (/home/ann/jan)`.
+
+        `chats` must not be empty; `survey` returns no program without chats.
+        """
         details = [count_chats_and_messages(self.chats)]
         known_count = sum(chat.was_known for chat in self.chats)
         if known_count:
@@ -131,8 +134,9 @@ class Importer:
         """Import files and folders; a refused file does not stop the others.
 
         `stdin` is the content of the file `-`. `source` is the program that the files must be of,
-        or `AUTO`. A trial stores nothing. When cancelled, sessions that were imported stay in the
-        store; a caller that has passed `into` finds them there.
+        or `AUTO`. A trial stores nothing. Results are added to `into`, which is also returned; None
+        takes a new outcome. If the import is cancelled, the sessions that were imported stay in the
+        store, and `into` lists them.
         """
         outcome = ImportOutcome() if into is None else into
         known_headers = await self._known_headers() if is_trial else None
@@ -146,9 +150,9 @@ class Importer:
         return list(dict.fromkeys(place.program for place in places))
 
     async def survey(self) -> list[ProgramChats]:
-        """Try to import the chats of the other programs on this machine, and store nothing.
+        """Read the chats of the other programs on this machine, and store nothing.
 
-        Return each program that has readable chats.
+        Return each program that has readable chats, with these chats.
         """
         programs: dict[str, ProgramChats] = {}
         outcome = ImportOutcome()
@@ -176,9 +180,10 @@ class Importer:
     async def _started_run(
         self, outcome: ImportOutcome, known_headers: Mapping[str, SessionHeader] | None
     ) -> AsyncIterator[_ImportRun]:
-        """Start a run and the reports of its progress; at the end, stop both.
+        """Yield a run that adds to `outcome`, and report its progress until the `async with` ends.
 
-        A task reports, so that a large file is reported before its first chat is read.
+        Without `known_headers`, the run stores the sessions. A task reports, so that reports begin
+        while the first chat of a large file is still being read.
         """
         reporting = asyncio.create_task(
             self._report_progress_of(outcome), name="progress of an import"
@@ -220,7 +225,8 @@ class _NamedFile(Struct, frozen=True, kw_only=True):
 class _ImportRun:
     """Import of files into a store, or a trial without storing.
 
-    A trial has `known_headers`: headers by id of all sessions that the store has.
+    A trial has `known_headers`, the headers of all sessions in the store by their ids. Without
+    them, sessions are stored.
     """
 
     def __init__(
@@ -238,9 +244,11 @@ class _ImportRun:
         self._clock = clock
 
     async def import_all(self, files: Sequence[_NamedFile], source: str) -> None:
-        """Import the chats of each file, and add what was refused to the outcome.
+        """Import the chats of each file, and add refused files and folders to the outcome.
 
-        After an error of the store, the remaining files are not tried.
+        A file of an unknown format is refused if the user has named it. If it was found in a named
+        folder, it is only added to `unknown`. After an error of the store, the remaining files are
+        not tried.
         """
         unknown_names: set[str] = set()
         for number, file in enumerate(files, 1):
@@ -263,6 +271,7 @@ class _ImportRun:
         self, files: Sequence[_NamedFile], unknown_names: set[str]
     ) -> None:
         """Add to the refused names each folder that has only files of unknown formats."""
+        # files that were named themselves have the folder "", which always counts as one with chats
         folders_with_chats = {file.folder for file in files if file.name not in unknown_names}
         for folder in dict.fromkeys(file.folder for file in files):
             if folder not in folders_with_chats:
@@ -271,10 +280,11 @@ class _ImportRun:
                 self._outcome.refused.append((folder, FileRefused(message, hint=hint)))
 
     async def _import_chats(self, file_name: str, items: AsyncIterator[Session | Skipped]) -> None:
-        """Import the sessions of a file, each with what was skipped before it.
+        """Import the sessions of a file and add them to the outcome.
 
-        What was skipped after the last session is added to that one. Raises `FileRefused` if there
-        is no session.
+        A session notes what was skipped between the session before it and its own end; the last one
+        also notes what was skipped after it. A session without messages is left out. Raises
+        `FileRefused` if something was skipped and no session was imported.
         """
         skipped: list[Skipped] = []
         last_chat: ImportedChat | None = None
@@ -304,7 +314,10 @@ class _ImportRun:
     async def _import_session(
         self, file_name: str, session: Session, skipped: Iterable[Skipped]
     ) -> ImportedChat:
-        """Store a session unless the store has it; in a trial, only look it up."""
+        """Store a session unless the store has it, and return the result.
+
+        A trial stores nothing and only looks the session up in `known_headers`.
+        """
         if self._known_headers is not None:
             known_header = self._known_headers.get(session.header.session_id)
         else:
@@ -326,7 +339,12 @@ class _ImportRun:
         )
 
     def _add_refused_file(self, name: str, error: LMChatError) -> None:
-        """Add a file to the refused ones; its error says whether it was imported in part."""
+        """Add a file to the refused ones, with an error that names the file.
+
+        The error says that nothing was imported, or that a part was: if the newest chat of the
+        outcome is of this file. Errors of the store stay `StoreUnavailable`; all others become
+        `FileRefused`.
+        """
         chats = self._outcome.chats
         has_imported_chats = bool(chats) and chats[-1].file == name
         message = "stdin" if name == _STDIN else name
@@ -338,7 +356,7 @@ class _ImportRun:
         error_class: type[LMChatError]
         if isinstance(error, StoreUnavailable):
             error_class = StoreUnavailable
-            message += error.message
+            message += error.message  # it may begin with the name of a file, so its case is kept
         else:
             error_class = FileRefused
             message += error.message[:1].lower() + error.message[1:]
@@ -347,7 +365,10 @@ class _ImportRun:
 
 
 def chat_sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
-    """Return the outcome for one session, without a full stop."""
+    """Return what happened to one session as a sentence without a full stop.
+
+    In a trial, a new session "would be imported".
+    """
     header = chat.header
     title = f"“{safe_line(header.title, limit=_TITLE_CHARS) or 'Untitled'}”"
     if chat.was_known and header.deleted_at is not None:
@@ -365,7 +386,10 @@ def chat_sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
 
 
 def count_chats_and_messages(chats: Sequence[ImportedChat], unit: str = "chat") -> str:
-    """Return both numbers with their units: `2 chats, 1 message`."""
+    """Return the numbers of chats and of their messages in words: `2 chats, 1 message`.
+
+    `unit` is the word for a chat.
+    """
     messages = sum(chat.file_messages for chat in chats)
     return f"{plural(len(chats), unit)}, {plural(messages, 'message')}"
 
@@ -373,9 +397,10 @@ def count_chats_and_messages(chats: Sequence[ImportedChat], unit: str = "chat") 
 def chats_summary(
     chats: Sequence[ImportedChat], *, programs: int = 0, is_trial: bool = False
 ) -> str:
-    """Return the outcome for many sessions, without a full stop.
+    """Return what happened to many sessions as a sentence without a full stop.
 
-    `programs` is the number of programs that the chats are of; 0 leaves it out.
+    Its numbers of sessions and messages are those of new sessions. `programs` is the number of
+    programs that the chats are of; with 0, the sentence does not name it.
     """
     imported = [chat for chat in chats if not chat.was_known]
     verb = "would be imported" if is_trial else "imported"
@@ -391,9 +416,10 @@ def chats_summary(
 async def _files_to_import(
     names: Iterable[str], stdin: bytes | None, outcome: ImportOutcome
 ) -> list[_NamedFile]:
-    """Return the named files and those of the named folders, each once.
+    """Return the named files, and the files of the named folders that may have chats, each once.
 
-    A folder that has no file with chats, or cannot be read, is added to the refused names.
+    A folder without such files, or that cannot be read, is added to `outcome.refused`. `stdin` is
+    the content of the file `-`; if it is None, that is an ordinary name.
     """
     files: dict[str, _NamedFile] = {}  # by name
     for name in names:
@@ -405,7 +431,7 @@ async def _files_to_import(
         except LMChatError as error:
             outcome.refused.append((name, error))
             continue
-        is_file = paths == [expanded_path(name)]
+        is_file = paths == [expanded_path(name)]  # a folder returns the files below it
         for path in paths:
             file = _NamedFile(name=str(path), content=path, folder="" if is_file else name)
             files.setdefault(file.name, file)  # the first one, if both it and its folder are named
@@ -413,9 +439,10 @@ async def _files_to_import(
 
 
 def _paths_with_chats(path: Path) -> list[Path]:
-    """Return the files below a folder that may have chats; for any other path, only itself.
+    """Return the files below a folder whose endings are those of chats; for any other path, itself.
 
-    Hidden files and folders are left out. Raises `FileRefused` for a folder without such files.
+    Hidden files and folders are left out, and companions: files that are read with another file.
+    Raises `FileRefused` for a folder without such files.
     """
     from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not at the start
 

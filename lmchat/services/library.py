@@ -50,7 +50,7 @@ class Library:
         return self._clock().astimezone(self._zone).date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
-        """Return the sessions by day; archived ones are the last group."""
+        """Return the sessions that are not in the trash, in the groups of `group_by_day`."""
         headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock(), zone=self._zone)
 
@@ -104,7 +104,11 @@ class Library:
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Return the groups after one of the sessions that are not on the disk, if there are any."""
+    """Return the groups with one more at the front: "Not saved".
+
+    It has those of the `unsaved` headers that are in no other group. Without any, only the groups
+    are returned.
+    """
     listed_ids: set[str] = set()
     for group in groups:
         listed_ids.update(header.session_id for header in group.headers)
@@ -117,9 +121,11 @@ def with_unsaved(
 def group_by_day(
     headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
 ) -> tuple[SessionGroup, ...]:
-    """Group headers, which are sorted by time, under headings for pins, days and the archive.
+    """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
 
-    `moment` is the current time; without `zone`, days are those of this machine's time zone.
+    The headers come with pinned ones first, then the newest. Groups are in the order of their first
+    headers; only "Archived" is always the last. `moment` is the current time; without `zone`, days
+    are those of this machine's time zone.
     """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
@@ -140,9 +146,10 @@ def group_by_day(
 
 
 def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
-    """Return the heading for a time, as seen at `moment`.
+    """Return the heading for a time: "Today", "Yesterday", or the month.
 
-    A time in the future, as after a change of the clock, is "Today".
+    `moment` is the current time. The month has its year unless that is the current one. A time in
+    the future, as after a change of the clock, is "Today".
     """
     day = time.astimezone(zone).date()
     today = moment.astimezone(zone).date()

@@ -13,7 +13,7 @@ from lmchat.text import safe_text
 
 _CHILD = "lmchat.formats.markdown_child"
 _LONGEST_S = 5.0  # for one message; a page of Markdown takes milliseconds
-_MOST_FAILED = 3  # messages of a session; after so many, longer ones are not tried
+_MOST_FAILED = 3  # messages of a session; after these, longer ones are not tried
 _SHORT_CHARS = 2000  # a message up to this length is always tried
 
 
@@ -25,7 +25,11 @@ class MarkdownPages:
         self._child: ChildProcess | None = None
 
     async def html_of(self, session: Session) -> dict[str, str]:
-        """Return the HTML of each message by its id; a text that takes too long is left out."""
+        """Return the HTML of the messages of all branches by their ids.
+
+        Messages without text are left out, and those that cannot be converted in time. After three
+        of these, only short messages are tried: each failure takes seconds.
+        """
         html_by_id: dict[str, str] = {}
         failed_count = 0
         for message in (*session.messages, *session.branches):
@@ -46,9 +50,9 @@ class MarkdownPages:
             await child.end()
 
     async def _convert(self, text: str) -> str:
-        """Return Markdown as HTML; raises `TimeoutError` or `ChildEndedError`.
+        """Return a Markdown text as HTML; raises `TimeoutError` or `ChildEndedError`.
 
-        On any error the child is ended, because it would go on with this text. The next text
+        On any error the child is ended, because it would continue with this text. The next text
         starts another one.
         """
         is_converted = False

@@ -57,7 +57,11 @@ class Monitor:
         self._is_check_due.set()
 
     async def watch(self) -> AsyncGenerator[Health, None]:
-        """Check repeatedly until cancelled, and yield each result."""
+        """Check repeatedly until cancelled, and yield the health after each check.
+
+        There is no check without a target or while an answer streams. A pause follows each round;
+        `check_now` ends it.
+        """
         while True:
             self._is_check_due.clear()
             health = None
@@ -75,7 +79,10 @@ class Monitor:
                 continue
 
     async def _check(self, target: Target) -> Health:
-        """Check the server of a target and update `health`, unless `aim` has named another one."""
+        """Check the server of a target, and return `health`, which the result has updated.
+
+        It is not updated if `aim` has named another server during the check.
+        """
         try:
             candidate = await self._backend.check(target.endpoint)
         except LMChatError as error:
@@ -91,7 +98,11 @@ class Monitor:
         return self.health
 
     def _health_after(self, candidate: Candidate, target: Target) -> Health:
-        """Return the health of the server after a check with this result."""
+        """Return `health` with the result of a check, `candidate`.
+
+        `since_s` changes only with the verdict. Without an answer, the latency is None, and the
+        product and the time of the last answer stay.
+        """
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
         is_same_verdict = candidate.verdict is self.health.verdict
@@ -110,10 +121,11 @@ class Monitor:
 
 
 def _model_after(candidate: Candidate, target: Target) -> ModelInfo | None:
-    """Return the model of the target with the state that the server reports.
+    """Return the model of the target as the server lists it, with its state.
 
-    A server that ignores the name in requests, such as llama-server, may list it under another
-    name; then the only loaded model is meant. The state of a model that is not listed is unknown.
+    If the server lists no model, the target's own one is returned. A server that ignores the name
+    in requests, such as llama-server, may list the model under another name: if it lists only one,
+    which is loaded or asleep, that is returned. Otherwise the state is unknown.
     """
     for model in candidate.models:
         if model.model_id == target.model_id:

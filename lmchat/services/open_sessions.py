@@ -28,8 +28,8 @@ class QueuedPrompt(Struct, frozen=True, kw_only=True):
     is_held: bool = False
     """Whether something failed while it waited.
 
-    Then it is not sent as soon as a model is ready, but by the user, or after the next turn that
-    ends well.
+    Then it is not sent as soon as a model is ready. The user sends it, or it follows the next turn
+    that does not fail.
     """
 
 
@@ -58,7 +58,7 @@ class PromptQueue:
         self._prompts.insert(0, QueuedPrompt(text=text))
 
     def put_back(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Add prompts that were taken out, in front of those that have come since."""
+        """Add prompts that were taken out, before all that wait now."""
         self._prompts[:0] = prompts
 
     def extend(self, prompts: Iterable[QueuedPrompt]) -> None:
@@ -66,7 +66,7 @@ class PromptQueue:
         self._prompts += prompts
 
     def hold_all(self, unsent: str = "") -> None:
-        """Hold all prompts: they wait for the user, or for the end of a later turn.
+        """Mark all prompts as held: they wait for the user, or for a later turn that does not fail.
 
         `unsent` is a prompt that could not be sent; it becomes the first one.
         """
@@ -88,7 +88,7 @@ class PromptQueue:
         return None
 
     def pop_at(self, index: int) -> str:
-        """Take out the prompt that the screen shows at `index`; empty if it was sent since."""
+        """Take out and return the prompt at `index`; an empty text if there is none anymore."""
         return self._prompts.pop(index).text if index < len(self._prompts) else ""
 
     def pop_all(self) -> tuple[QueuedPrompt, ...]:
@@ -116,7 +116,7 @@ class OpenSession(Struct):
 
     @property
     def last_calls(self) -> list[ChatMessage]:
-        """The tool messages after the newest answer, oldest first."""
+        """The tool messages at the end of the path, oldest first."""
         calls: list[ChatMessage] = []
         for message in reversed(self.conversation.messages):
             if message.role is not Role.TOOL:
@@ -134,7 +134,7 @@ class OpenSession(Struct):
 
     @property
     def last_answer(self) -> ChatMessage | None:
-        """The newest answer, or the prompt that never got one."""
+        """The newest answer, or the newest prompt if no answer follows it; None before both."""
         for message in reversed(self.conversation.messages):
             if message.role in (Role.ASSISTANT, Role.USER):
                 return message
@@ -151,7 +151,10 @@ class OpenSession(Struct):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its newest prompt waits for a server or a model."""
+        """Whether the prompt that was queued last waits for a server or a model.
+
+        It does not if a turn runs, whose end it waits for, or if it is held.
+        """
         if self.is_busy or not self.queue:
             return False
         return not self.queue.is_last_held
@@ -162,10 +165,10 @@ class OpenSession(Struct):
             raise still_answering_error()
 
     def pop_next_prompt(self) -> str | None:
-        """Take out the prompt to send after a turn that has ended; None if there is none.
+        """Take out the prompt to send after a turn that has ended; None for an empty queue.
 
-        After a failed or interrupted turn, all prompts stay in the queue and are held: the next
-        one would probably fail, too.
+        After a failed or interrupted turn, return None: all prompts stay in the queue and are held,
+        because the next one would probably fail, too.
         """
         turn = self.conversation.turn
         if turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
@@ -202,14 +205,17 @@ class OpenSessions:
         self.shown = self.begin()
 
     def begin(self) -> OpenSession:
-        """Create a session with the system prompt of the options, and show it."""
+        """Create a session with the system prompt of the options, `show` it and return it."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         system_prompt = self.next_turn.options.chat.system_prompt
         return self.show(self._make(Session(header=header), system_prompt))
 
     async def load(self, session_id: str) -> OpenSession:
-        """Return a session to `show`: from memory if the disk lacks some of it, else from disk."""
+        """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
+
+        Otherwise its newest messages are read from the disk.
+        """
         in_memory = self._find_ahead_of_disk(session_id)
         if in_memory is not None:
             return in_memory
@@ -218,7 +224,10 @@ class OpenSessions:
         return self._make(session) if in_memory is None else in_memory
 
     def show_path(self, session: Session) -> OpenSession:
-        """Show a path that was read from the disk, in its open session if there is one."""
+        """Show a session with a path that was read from the disk, and return it.
+
+        If the session is open, its messages are replaced by this path.
+        """
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
@@ -226,7 +235,7 @@ class OpenSessions:
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session, and forget those others that can be read from the disk again."""
+        """Show a session and return it; drop the others that can be read from the disk again."""
         self.shown = opened
         self._sessions = {
             session_id: other
@@ -238,20 +247,23 @@ class OpenSessions:
         return opened
 
     def _find_ahead_of_disk(self, session_id: str) -> OpenSession | None:
-        """Return an open session, unless the disk has all of it."""
+        """Return the open session of this id; None if there is none or the disk has all of it."""
         opened = self._sessions.get(session_id)
         if opened is None or not self._is_ahead_of_disk(opened):
             return None
         return opened
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session would lose something if it were read from the disk now."""
+        """Whether a session has a running turn, queued prompts, or messages not yet on the disk."""
         if opened.is_busy or opened.queue:
             return True
         return self.save_queue.is_unsaved(opened.session_id)
 
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
-        """Return an open session; a new one begins with the system prompt."""
+        """Return an open session for `session`.
+
+        If that has no messages, its first prompt follows the system prompt.
+        """
         conversation = Conversation(
             session,
             backend=self._backend,
@@ -305,7 +317,10 @@ class OpenSessions:
         return self.shown.is_busy or not self.next_turn.options.is_ready
 
     def pop_waiting(self) -> list[tuple[OpenSession, str]]:
-        """Take the first prompt that waited for a model out of each session's queue."""
+        """Take the first prompt that is not held out of the queue of each session that waits.
+
+        Return the sessions with these prompts. For a session that waits, see `is_waiting`.
+        """
         popped: list[tuple[OpenSession, str]] = []
         for opened in self._sessions.values():
             text = opened.queue.pop_first_not_held() if opened.is_waiting else None

@@ -67,9 +67,10 @@ class ChatStore(Protocol):
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read `count` messages of a path that ends with `message_id`, and the id before them.
+        """Read the last `count` messages of the path that ends with the message `message_id`.
 
-        The id is None if the first message of the session was read.
+        Return them and the id of the message before them; that is None if the first message of the
+        session was read.
         """
 
     async def has_message(self, message_id: str) -> bool:
@@ -94,8 +95,8 @@ class ChatStore(Protocol):
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
         """Append pieces to the file of a running answer.
 
-        A piece is the kind of a text and its next characters. Pieces after `RESET` replace all
-        earlier ones.
+        A piece is the kind of a text and its next characters. Pieces after the piece `RESET` of
+        `domain/turn.py` replace all earlier ones.
         """
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
@@ -121,7 +122,7 @@ class ChatStore(Protocol):
         """Return the messages of all branches, oldest first."""
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
-        """Choose the path that goes through a message (its newest leaf below) and return it."""
+        """Choose and return the path through a message, down to the newest leaf below it."""
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         """Return the names of branches by the id of their first message."""
@@ -236,9 +237,10 @@ class Engine(Protocol):
         """Return the model files of this disk, from a cache unless `is_refresh`."""
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the named model, the last used one, or one that suits this machine.
+        """Return the model with the name `named`, or else the last used one, named `last`.
 
-        Raises `WrongUse` where no model has that name.
+        Without both names, return a model that suits this machine, or None if there is no model.
+        Raises `WrongUse` if no model has the name `named`.
         """
 
     async def check(self) -> None:
@@ -260,7 +262,7 @@ class Engine(Protocol):
         """Load a model, after ending the one before, and return the address that serves it."""
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the engine has crashed; None if it has not within `wait_s`."""
+        """Return why the engine has crashed; None if it does not crash within `wait_s` seconds."""
 
     async def unload(self) -> None:
         """End the process, to free its memory; the address stays reserved."""
@@ -277,9 +279,10 @@ class ToolHost(Protocol):
         """The servers as last reported, with the names of their tools in requests."""
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers, failed ones only if `again`; return when each is ready or has failed.
+        """Start all servers that do not run, and return them when each is ready or has failed.
 
-        A host that does not answer is ended: all its servers have failed with `HOST_SILENT`.
+        Servers that have failed are started once more only if `again`. A host that does not answer
+        is ended: all its servers have failed with the error `HOST_SILENT` of `domain/tool.py`.
         """
 
     async def call(

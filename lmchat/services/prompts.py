@@ -20,10 +20,11 @@ async def filled(
     typed: str,
     read_clipboard: Callable[[], Awaitable[str]],
 ) -> str:
-    """Return the prompt that a preset makes of what was typed; raises `WrongUse` if it cannot.
+    """Return the text of the preset `name` with its placeholders filled in.
 
-    A preset without {{input}} is followed by a blank line and the typed text. `read_clipboard` is
-    called only for a preset with {{clipboard}}. A placeholder in an inserted text stays as it is.
+    `typed` takes the place of {{input}}; without this placeholder, it follows after a blank line.
+    `read_clipboard` is called only for a preset with {{clipboard}}. A placeholder in an inserted
+    text stays as it is. Raises `WrongUse` for an unknown name, or if {{input}} has no text.
     """
     preset = presets.get(name)
     if preset is None:

@@ -41,7 +41,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
 
 
 class SaveQueue:
-    """Queue of writes to the store; a failed write is retried until it succeeds."""
+    """Queue of writes to the store; a message that cannot be written is tried until it can."""
 
     def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
@@ -59,10 +59,11 @@ class SaveQueue:
         ancestors: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
     ) -> None:
-        """Write a prompt after its files, or an ended answer, and wait for the disk.
+        """Write a message after its files, and wait for the disk.
 
-        If that fails, `warning` is set, and the message is tried again later. `ancestors` is the
-        path before the message, which is written once more if the disk has lost it.
+        All earlier messages that are not written yet are tried first. If a write fails, `warning`
+        is set, and the message is tried again later. `ancestors` is the path before the message,
+        which is written once more if the disk has lost it.
         """
         self._unsaved.append(
             _Unsaved(header=header, message=message, ancestors=ancestors, files=files)
@@ -78,9 +79,9 @@ class SaveQueue:
         return await self.store.read_file(digest)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Create the file of a running answer, and its row if its prompt is in the database.
+        """Create the file of a running answer, and its row if all earlier messages are on the disk.
 
-        If that fails, only `warning` is set: the answer is saved when it has ended.
+        If that fails, `warning` is set, and the answer is saved when it has ended.
         """
         has_prompt = not self.is_unsaved(header.session_id)
         try:
@@ -100,7 +101,7 @@ class SaveQueue:
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
-        """Write the figures of a turn; they are dropped if the disk fails."""
+        """Write the figures of a turn; they are dropped if the disk fails or has failed before."""
         if self.warning is not None:
             return
         try:
@@ -124,9 +125,10 @@ class SaveQueue:
             self._writing = asyncio.ensure_future(self._write_unsaved())
 
     async def _write_unsaved(self) -> None:
-        """Write the unsaved messages in order; only one such loop runs at a time.
+        """Write the unsaved messages in order, one caller after the other.
 
-        After a failure, later messages of the same session are skipped, those of others are not.
+        After a failure, later messages of the same session are skipped, those of other sessions are
+        written. If all are written, `warning` is removed.
         """
         async with self._lock:
             failed_ids: set[str] = set()
@@ -144,7 +146,10 @@ class SaveQueue:
                 self.warning = None
 
     async def _write(self, entry: _Unsaved) -> None:
-        """Write a message: its files first, then ancestors that the disk has lost, then itself."""
+        """Write the files of a message, then the message.
+
+        If the disk has lost the message before it, all its ancestors are written first.
+        """
         for file in entry.files:
             await self.store.save_file(file.data)
         messages = [entry.message]
@@ -155,21 +160,27 @@ class SaveQueue:
             await self._write_message(entry.header, message)
 
     async def _write_message(self, header: SessionHeader, message: ChatMessage) -> None:
-        """Write one message; answers and tool calls have a row since they began to stream."""
+        """Finish the row of an answer or a tool call, which it has since it began, or add a row."""
         if message.role in (Role.ASSISTANT, Role.TOOL):
             await self.store.finish(header.session_id, message)
         else:
             await self.store.append(header, message)
 
     async def _are_ancestors_lost(self, entry: _Unsaved) -> bool:
-        """Return whether the message before this one is no longer on the disk."""
+        """Return whether the message before this one is no longer on the disk.
+
+        Return False for the first message of a session, and if the ancestors are not known.
+        """
         parent_id = entry.message.parent_id
         if not entry.ancestors or parent_id is None:
             return False
         return not await self.store.has_message(parent_id)
 
     def _warn_and_retry_later(self, error: LMChatError) -> None:
-        """Set `warning`, log the first failure, and start the timer of the next attempt."""
+        """Set `warning`, and start the timer of the next attempt unless it runs.
+
+        Only the first error since all was saved is logged.
+        """
         if self.warning is None:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
@@ -183,7 +194,7 @@ class SaveQueue:
 
 
 class SavedTexts:
-    """Drafts, or reading positions, by session; `write` writes those that have changed.
+    """Drafts, or reading positions, of all sessions; `write` writes those that have changed.
 
     Each is a text. The draft of a session that has no prompt yet has the id "".
     """
@@ -197,14 +208,15 @@ class SavedTexts:
         self._lock = asyncio.Lock()
 
     def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
-        """Change the text of a session, to be written later.
+        """Change the text of a session in memory; the next `write` writes it.
 
-        On the disk, a draft begins with the queued prompts: they must survive the end of lmchat.
+        On the disk, a draft begins with the `queued` prompts: they must survive the end of lmchat.
         """
         self._texts[session_id] = text
         self._to_write[session_id] = _joined(*queued, text)
 
     def text(self, session_id: str) -> str:
+        """Return the text in memory, without queued prompts; empty if there is none."""
         return self._texts.get(session_id, "")
 
     def is_noted(self, session_id: str) -> bool:
@@ -212,7 +224,10 @@ class SavedTexts:
         return session_id in self._to_write
 
     async def load(self, session_id: str) -> str:
-        """Return the text of a session, from the disk at first; empty if that cannot be read."""
+        """Return the text of a session from memory, or from the disk if memory has none.
+
+        Return an empty text if the disk cannot be read; the next call then reads again.
+        """
         if session_id not in self._texts:
             try:
                 stored_text = await self._read(session_id)
@@ -224,7 +239,11 @@ class SavedTexts:
         return self._texts[session_id]
 
     async def write(self) -> None:
-        """Write the texts that have changed; after an `LMChatError`, the next call tries again."""
+        """Write the texts that differ from those on the disk.
+
+        Raises `LMChatError` after the first one that cannot be written; the next call tries it and
+        the later ones again.
+        """
         async with self._lock:
             for session_id, noted_text in list(self._to_write.items()):
                 text = noted_text
@@ -236,7 +255,7 @@ class SavedTexts:
                 if self._on_disk.get(session_id, "") != text:
                     await self._save(session_id, text)
                 self._on_disk[session_id] = text
-                if self._to_write[session_id] == noted_text:  # else it was noted again
+                if self._to_write[session_id] == noted_text:  # else `note` has changed it by now
                     self._to_write[session_id] = text
 
     async def _read(self, session_id: str) -> str:
@@ -252,7 +271,7 @@ class SavedTexts:
 
 
 def _joined(*texts: str) -> str:
-    """Return texts as paragraphs of one draft, without empty ones."""
+    """Join texts to one draft with a blank line between two of them; empty ones are left out."""
     return SEPARATOR.join(text for text in texts if text)
 
 
