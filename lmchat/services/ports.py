@@ -237,10 +237,11 @@ class Engine(Protocol):
         """Return the model files of this disk, from a cache unless `is_refresh`."""
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model with the name `named`, or else the last used one, named `last`.
+        """Return the model with the name `named`; without a name, the last used one, named `last`.
 
-        Without both names, return a model that suits this machine, or None if there is no model.
-        Raises `WrongUse` if no model has the name `named`.
+        Without both, return a model that suits this machine. Return None if there is no model, or
+        if the demo model is named and was not downloaded yet. Raises `WrongUse` for another name
+        that no model has.
         """
 
     async def check(self) -> None:

@@ -74,12 +74,12 @@ class Detected(Struct, frozen=True, kw_only=True):
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
     def holder_of(self, candidate: Candidate) -> PortHolder | None:
-        """Return the program that listens at the port of a candidate, on this machine only."""
+        """Return the program that listens at the port of a candidate; None on another machine."""
         endpoint = candidate.endpoint
         return self.holders.get(endpoint.port) if endpoint.is_loopback else None
 
     def installed_as(self, candidate: Candidate) -> Installed | None:
-        """Return the installed product that a candidate is, unless the user named an address."""
+        """Return the installed program of a candidate's product; None if the user named it."""
         if candidate.is_own:
             return None
         for installed in self.installed:
@@ -89,13 +89,16 @@ class Detected(Struct, frozen=True, kw_only=True):
 
 
 def server_findings(detected: Detected) -> list[Finding]:
-    """Return a row about a chat, one for each server, and those about keys."""
+    """Return the row about the chat, one row for each probed address, and the rows about keys."""
     servers = [_server_row(candidate, detected) for candidate in detected.candidates]
     return [_chat_row(detected), *servers, *_key_rows(detected)]
 
 
 def _chat_row(detected: Detected) -> Finding:
-    """Return the row about the chat that would begin now, or why none can."""
+    """Return the row about the chat that would begin now, or why no chat can begin.
+
+    It is a fault if no chat can begin, or a warning if the built-in engine could be used instead.
+    """
     chat = Subject(Group.SERVERS, "chat", "Chat")
     can_use_engine = bool(detected.engine_step) and not detected.is_named
     grade_without_chat = Grade.WARNING if can_use_engine else Grade.FAULT
@@ -124,10 +127,11 @@ def _chat_row(detected: Detected) -> Finding:
 
 
 def _first_step(detected: Detected) -> str:
-    """Return the step after which a chat is most likely to begin.
+    """Return the step after which a chat is most likely to begin; the first of these that there is.
 
-    That is, in this order: the step for the chosen server, for one that answers or runs, the
-    built-in engine, the start of an installed server.
+    The step of the chosen server; of another one that answers or runs; the built-in engine; the
+    start of an installed server; the start of any server. If the user has named a server that is
+    not probed, only its address can be corrected.
     """
     one_step_away = [
         candidate for candidate in detected.candidates if _is_one_step_away(candidate, detected)
@@ -144,14 +148,17 @@ def _first_step(detected: Detected) -> str:
 
 
 def _is_one_step_away(candidate: Candidate, detected: Detected) -> bool:
-    """Whether the next step of a candidate would probably lead to a chat."""
+    """Whether the next step of a candidate would probably lead to a chat.
+
+    If the user has named the server to use, only that one counts, whatever its state is.
+    """
     if detected.is_named:
         return candidate.is_own
     return candidate.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
 
 
 def _step_with_product(candidate: Candidate) -> str:
-    """Return the next step for a server.
+    """Return the next step for a server, or a general one if it has none.
 
     A sentence begins with the product unless it names it, as "Jan: Load a model". A command, such
     as "ollama serve", stays as it is.
@@ -162,7 +169,10 @@ def _step_with_product(candidate: Candidate) -> str:
 
 
 def _server_row(candidate: Candidate, detected: Detected) -> Finding:
-    """Return the row about one probed address."""
+    """Return the row about one probed address.
+
+    It is named by the product, or by the address if the user named that or another machine has it.
+    """
     endpoint = candidate.endpoint
     installed = detected.installed_as(candidate)
     holder = detected.holder_of(candidate)
@@ -187,7 +197,12 @@ def _server_row(candidate: Candidate, detected: Detected) -> Finding:
 
 
 def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: bool) -> str:
-    """Return the sentences about what answers at an address; `holder` is the program there."""
+    """Return the sentences about what answers at an address.
+
+    They are the text of `_CAUSES` for the verdict, except for an installed server that does not
+    run, a certificate, an address that may not be asked, and a key that was not sent. `holder` is
+    the program that listens at the port, if it is known; it is named after some verdicts.
+    """
     url = candidate.endpoint.url
     other_ports = "".join(f" or at port {port}" for port in candidate.other_ports)
     detail = _short(candidate.detail, _DETAIL_CHARS)
@@ -216,10 +231,12 @@ def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: boo
 
 
 def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
-    """Return the grade of an address.
+    """Return the grade of the row about an address.
 
-    A problem is a fault only if no chat can begin, and no problem at all at an address that the
-    user has neither named nor installed a server for.
+    A usable server is ok; if it is not ready, and the user has named it or a chat would use it, it
+    is a warning. Another server that the user has named, or that answers and refuses, is a warning,
+    or a fault if no chat can begin. Any other address is `ABSENT`; it is a warning if no chat can
+    begin, and something runs there or its product is installed.
     """
     verdict = candidate.verdict
     if verdict is Verdict.READY:
@@ -234,7 +251,10 @@ def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> G
 
 
 def _models(candidate: Candidate) -> str:
-    """Return the models of a server in words: the loaded ones if there are any, else all."""
+    """Return words about the models of a server that can chat.
+
+    They name the loaded ones; if there are none, those that are asleep; else all of them.
+    """
     chat_models = candidate.chat_models
     for state in (LoadState.LOADED, LoadState.ASLEEP):
         in_state = [model for model in chat_models if model.state is state]
@@ -247,7 +267,7 @@ def _models(candidate: Candidate) -> str:
 
 
 def _names(models: Sequence[ModelInfo]) -> str:
-    """Return the names of the first models, and how many more there are."""
+    """Return the names of the first 3 models, and how many more there are; "no model" for none."""
     names = [_short(model.model_id) for model in models]
     listed = ", ".join(names[:_MAX_NAMES]) or "no model"
     more = len(names) - _MAX_NAMES
@@ -260,7 +280,11 @@ def _short(text: str, limit: int = _NAME_CHARS) -> str:
 
 
 def _key_rows(detected: Detected) -> list[Finding]:
-    """Return the rows about API keys: of servers, of keys that were not read, of stored ones."""
+    """Return the rows about API keys.
+
+    There is one for each server that needs or has a key, one for each warning about keys that could
+    not be read, and one about the stored keys.
+    """
     rows: list[Finding] = []
     for candidate in detected.candidates:
         row = _key_row(candidate, detected)
@@ -278,7 +302,11 @@ def _key_rows(detected: Detected) -> list[Finding]:
 
 
 def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
-    """Return the row about the key of a server; None where none is needed or set."""
+    """Return the row about the key of a server.
+
+    None for a server that cannot be used for another reason than its key, and for one that can be
+    used without a key.
+    """
     url = candidate.endpoint.url
     source = detected.sources.get(candidate.endpoint.origin, "")
     grade_without_key = Grade.WARNING if detected.has_chat else Grade.FAULT

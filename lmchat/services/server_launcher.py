@@ -81,9 +81,10 @@ class ServerLauncher:
     async def prepare_with_file(
         self, candidate: Candidate, program: str, file: Path
     ) -> ServerStart:
-        """Return how to start llama-server with a model file, at a free port of this machine.
+        """Return how to start llama-server with a model file on this machine; start nothing.
 
-        `program` is the path of llama-server; the port of `candidate` is taken if it is free.
+        `program` is the path of llama-server. The port is that of `candidate` if it is free, else
+        another free one. The server ends with lmchat.
         """
         port = await asyncio.to_thread(self._free_port, candidate.endpoint.port)
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
@@ -95,7 +96,10 @@ class ServerLauncher:
         )
 
     async def begin(self, start: ServerStart) -> Program:
-        """Start a server and return it; if one of its product runs already, return that one."""
+        """Start a server and return its program.
+
+        If this launcher has started one of the same product that still runs, return that instead.
+        """
         program = self._started.get(start.product)
         if program is None or program.exit_code is not None:
             program = await asyncio.to_thread(self._run, start)
@@ -103,10 +107,10 @@ class ServerLauncher:
         return program
 
     async def watch(self, program: Program) -> None:
-        """Wait until a started process has ended; raise `LMChatError` if that is a failure.
+        """Wait until a started process has ended; raise `LMChatError` if it should not have ended.
 
-        It is none if the process was a command that only starts its server in the background, or
-        if `aclose` has ended it.
+        It should if `aclose` has ended it, or if it was a command that only starts its server in
+        the background, and its exit code is 0.
         """
         while (code := program.exit_code) is None:  # noqa: ASYNC110 - no event on all systems
             await asyncio.sleep(_POLL_S)
@@ -124,7 +128,11 @@ class ServerLauncher:
 
 
 def possible_start(candidate: Candidate, installed: Installed) -> ServerStart | None:
-    """Return how to start the installed server of an address; None if lmchat cannot start it."""
+    """Return how to start the installed server of an address.
+
+    None if the address is on another machine or in use, if the program has no absolute path, or if
+    no command is known that starts this product.
+    """
     lifetime = candidate.product.facts.lifetime
     can_start = (
         is_startable(candidate) and is_absolute_path(installed.program) and bool(installed.start)
@@ -140,7 +148,7 @@ def possible_start(candidate: Candidate, installed: Installed) -> ServerStart | 
 
 
 def is_startable(candidate: Candidate) -> bool:
-    """Whether a server could be started at this address: on this machine, where none answers."""
+    """Whether a server could be started at this address: it is on this machine and not in use."""
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
 
 

@@ -70,13 +70,13 @@ class MachineState(Struct, frozen=True, kw_only=True):
 
 
 def server_rows(candidates: Sequence[Candidate], machine: MachineState) -> tuple[ServerRow, ...]:
-    """Return the rows; first those of servers that answer, then of installed products."""
+    """Return a row for each candidate: servers that run, then installed products, then others."""
     rows = [_row(candidate, machine) for candidate in candidates]
     return tuple(sorted(rows, key=_rank))  # a stable sort: equal ranks keep their order
 
 
 def _rank(row: ServerRow) -> int:
-    """Return 0 for a server that runs, 1 for one that may be installed, 2 for others."""
+    """Return 0 for a server whose program runs, 1 for one that may be installed, 2 for others."""
     verdict = row.candidate.verdict
     if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
         return 0
@@ -84,7 +84,7 @@ def _rank(row: ServerRow) -> int:
 
 
 def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
-    """Return the row where one step on the page is enough to chat, if any."""
+    """Return the first row where one step on the page is enough to chat; None if there is none."""
     for row in rows:
         if row.candidate.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
             return row
@@ -92,7 +92,12 @@ def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
 
 
 def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
-    """Return the row of an address: to choose, to start, or to install its server."""
+    """Return the row of an address.
+
+    Its server can be chosen if it answers or only has to be allowed. Otherwise, if lmchat has
+    started it, the row says so. If its product is one that could be started here, the row says how
+    to start it or where to get it.
+    """
     can_choose = candidate.verdict.is_server or candidate.can_be_allowed
     row = ServerRow(
         candidate=candidate,
@@ -104,6 +109,7 @@ def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
         for program in machine.running:
             if program.start.endpoint == candidate.endpoint:
                 return _starting_row(row, program)
+    # an address that the user named gets no other step than that of the probe
     if machine.installed is None or candidate.is_own or not is_startable(candidate):
         return row
     for installed in machine.installed:
@@ -126,7 +132,8 @@ def _starting_row(row: ServerRow, program: Program) -> ServerRow:
 def _missing_row(row: ServerRow) -> ServerRow:
     """Return the row of a product that was not found among the installed ones.
 
-    If its server is off, its program runs, so it is installed nevertheless.
+    The next step is where to get it. If its server is off, its program runs, so it is installed
+    nevertheless, and the next step of the probe stays.
     """
     is_off = row.candidate.verdict is Verdict.SERVER_OFF
     where_to_get = "" if is_off else row.candidate.product.facts.where_to_get
@@ -139,9 +146,10 @@ def _missing_row(row: ServerRow) -> ServerRow:
 
 
 def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> ServerRow:
-    """Return the row of an installed product that does not answer, with how to start it.
+    """Return the row of an installed product that does not answer.
 
-    `has_files` says whether this disk has model files, with which llama-server can be started.
+    Enter starts it, if a command for that is known. llama-server can also be started with a model
+    file, if `has_files` says that this disk has one. Otherwise the next step is a text.
     """
     candidate = row.candidate
     is_off = candidate.verdict is Verdict.SERVER_OFF
@@ -163,7 +171,11 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
 
 
 def headline_of(candidates: Sequence[Candidate]) -> str:
-    """Return the state of the servers in one sentence, which may contain text of a server."""
+    """Return one sentence about the servers, which may contain text of a server.
+
+    It is about the first server that answers and needs one step; else about the first usable one;
+    else it is the error of the only server that the user named; else no server answers.
+    """
     unready = _first_unready(candidates)
     if unready is not None:
         sentence = _HEADLINES[unready.verdict]
@@ -183,7 +195,11 @@ def headline_of(candidates: Sequence[Candidate]) -> str:
 
 
 def advice_of(candidates: Sequence[Candidate]) -> str:
-    """Return the one step that is missing for a chat; empty if it is more than one."""
+    """Return the one step that is missing for a chat, as text for the page.
+
+    It is the step of the first server that answers and needs one. If there is none and no server is
+    usable, it is that of the only server that the user named. Otherwise it is empty.
+    """
     advised = _first_unready(candidates)
     has_usable = any(candidate.verdict.is_usable for candidate in candidates)
     if advised is None and not has_usable:
@@ -199,7 +215,10 @@ def advice_of(candidates: Sequence[Candidate]) -> str:
 
 
 def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first server that answers but needs one step: a key, a host name, a model."""
+    """Return the first server that needs one of the steps of `_HEADLINES`, such as a key.
+
+    A server without a loaded model does not need a step if it has one that it can load.
+    """
     for candidate in candidates:
         has_model = candidate.verdict.is_usable and candidate.has_model
         if candidate.verdict in _HEADLINES and not has_model:
@@ -208,13 +227,20 @@ def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _only_named_with_error(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the user named, if it is only one, and has failed with an error."""
+    """Return the server that the user named, if it is only one and the probe has reported an error.
+
+    Otherwise return None.
+    """
     named = [candidate for candidate in candidates if candidate.is_own]
     return named[0] if len(named) == 1 and named[0].detail else None
 
 
 def _server_name(candidate: Candidate) -> str:
-    """Return the product for a server of this machine, else with its address."""
+    """Return the product of a server as the subject of a sentence.
+
+    Its address is added if the user named it, if it is another machine, or if the product is
+    unknown.
+    """
     endpoint = candidate.endpoint
     if candidate.product is Product.OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"

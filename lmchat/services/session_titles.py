@@ -29,10 +29,10 @@ _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that model
 async def rename_by_model(
     conversation: Conversation, settings: TurnSettings, backend: ServerClient, library: Library
 ) -> bool:
-    """Rename a session to a title that the model writes; return whether it was renamed.
+    """Ask the model for a title, rename the session to it, and return whether it was renamed.
 
-    Only a session with one complete answer is renamed, and only while it has the title that was
-    made of its prompt. Raises `LMChatError` or `TimeoutError`.
+    Only a session with one prompt and its complete answer is renamed, and only while it has the
+    title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
     """
     if not _is_named_by_prompt(conversation):
         return False
@@ -46,7 +46,7 @@ async def rename_by_model(
 
 
 def _is_named_by_prompt(conversation: Conversation) -> bool:
-    """Return whether a session has its first answer, and still the title made of its prompt."""
+    """Return whether a session has one prompt, its complete answer, and the title made of it."""
     path = conversation.messages
     prompts = [message for message in path if message.role is Role.USER]
     if len(prompts) != 1 or path[-1].role is not Role.ASSISTANT:
@@ -59,7 +59,10 @@ def _is_named_by_prompt(conversation: Conversation) -> bool:
 async def _ask_for_title(
     conversation: Conversation, settings: TurnSettings, backend: ServerClient
 ) -> str:
-    """Return the title that the model writes for a prompt and its answer; empty for none."""
+    """Return the title that the model writes for the prompt and the answer of a session.
+
+    It is empty if the model has written nothing but a thought.
+    """
     path = conversation.messages
     prompt = next(message for message in path if message.role is Role.USER)
     text = _TITLE_REQUEST.format(

@@ -27,7 +27,11 @@ class TargetState(Enum):
 
 
 def target_state(target: Target | None, candidates: Sequence[Candidate]) -> TargetState:
-    """Return the state for the target in use and the servers that the last search found."""
+    """Return the state for the target in use; None means that no server is in use.
+
+    `candidates` are the addresses that the last search has probed, with or without a server; they
+    are empty until the first search has ended.
+    """
     if target is not None and target.is_loading:
         return TargetState.LOADING
     if target is not None:

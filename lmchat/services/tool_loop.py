@@ -1,6 +1,7 @@
 """Loop of a turn with tools: the calls of an answer are approved, and run at the same time.
 
-An error of a call becomes its result, which the model gets, and the turn continues.
+`Conversation` asks the model; `ToolLoop` counts the rounds and runs the calls. An error of a call
+becomes its result, which the model gets, and the turn continues.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class ApprovalAsked(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     name: str  # `SERVER/TOOL`
     decision: asyncio.Future[Decision]
-    fingerprint: str = ""  # to save for `always`; empty where config.toml asks each time
+    fingerprint: str = ""  # to save for "always"; empty if config.toml has a rule for the tool
     note: str = ""  # why it is asked again about a tool that was always allowed
 
 
@@ -55,10 +56,11 @@ ToolEvent = ApprovalAsked | MessageEnded
 def streamed_calls(
     path: Sequence[ChatMessage], answer: ChatMessage | None
 ) -> tuple[ToolCallPart, ...]:
-    """Return the calls of an answer that this turn has streamed; empty if it is not complete.
+    """Return the tool calls of `answer`, which this turn has streamed.
 
-    They are empty, too, if another path is shown by now. Calls of other messages never run: they
-    may have come with an imported file.
+    Return none if the answer is not complete, or if it is not the last message of `path`, because
+    another branch is shown by now. The caller runs no other calls: those of older messages may have
+    come with an imported file.
     """
     if answer is None or answer.state is not AnswerState.COMPLETE:
         return ()
@@ -85,20 +87,24 @@ class ToolLoop:
         return not self.steps and self.toolbox.settings.choice == "required"
 
     async def offered(self, target: Target) -> tuple[Tool, ...]:
-        """Return the tools to offer for an answer; raises `LMChatError` after the last round."""
+        """Return the tools to offer for the next answer.
+
+        Raises the error that `count_round` has noted, if that has not allowed a round.
+        """
         if self._limit is not None:
             raise self._limit
         return await self.toolbox.offered(target, self._session_id)
 
     def host_notes(self) -> list[str]:
-        """Return a note if the tool host did not answer when its tools were listed."""
+        """Return a note, if the tool host did not answer when its tools were listed, else none."""
         is_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
         return [HOST_SILENT] if is_silent else []
 
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
-        """Count a round with these calls; return False if it must not run.
+        """Count a round with these calls, and return whether it may run.
 
-        After False, `offered` raises the reason, which ends the turn.
+        It may not if the number of rounds has reached `max_steps`, or if the same call was made too
+        often in a row. Then the next call of `offered` raises the reason, which ends the turn.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             self._set_limit(f"The model called tools {self.steps} times without an answer.")
@@ -109,7 +115,7 @@ class ToolLoop:
         return self._limit is None
 
     def _count_same_call(self, call: ToolCallPart) -> None:
-        """Count a call that is the same as the last one; too many in a row end the turn."""
+        """Compare a call with the one before it; after three same ones in a row, set the limit."""
         name_and_arguments = (call.name, parse_arguments(call.arguments) or call.arguments)
         if name_and_arguments != self._last_call:
             self._same_calls = 0
@@ -122,6 +128,7 @@ class ToolLoop:
             )
 
     def _set_limit(self, problem: str) -> None:
+        """Note the error that `offered` raises from now on."""
         hint = "Change the prompt, or raise max_steps under [tools]."
         self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
 
@@ -131,10 +138,11 @@ class ToolLoop:
         return tool.full_name if tool else wire_name
 
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
-        """Run the calls of tool messages at the same time; yield each message when it has ended.
+        """Run the calls of tool messages at the same time; yield each message as it ends.
 
-        Before that, questions about calls are yielded one after the other, each until the user has
-        decided. If this is stopped, its calls are cancelled, and `still_running` is set.
+        First, each question about a call is yielded, and the next one only when the user has
+        decided. Then all calls start. If the reader closes this generator, running calls are
+        cancelled. At the end, `still_running` is set.
         """
         runs: list[Run | None] = []
         for message in messages:
@@ -158,10 +166,10 @@ class ToolLoop:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     def _make_question(self, message: ChatMessage) -> ApprovalAsked | None:
-        """Return the question about a call; None if the user need not decide.
+        """Return the question to the user about a call; None if the user need not decide.
 
-        There is no question, either, about a call that cannot run: of an unknown tool, or with
-        arguments that are no JSON object.
+        The user need not decide about a tool that always or never runs, or about a call that cannot
+        run, because its tool is unknown or its arguments are no JSON object.
         """
         call = message.tool_calls[0]
         tool = self.toolbox.find(call.name)
@@ -178,10 +186,10 @@ class ToolLoop:
         )
 
     async def _make_run(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
-        """Wait for the user's decision about a call, note it, and return the function for the call.
+        """Return the function that gives the result of a call; None for an unknown tool.
 
-        The function of a call that is not allowed returns the reason as its result. None is
-        returned for an unknown tool.
+        If there is a question, wait for the user's decision, and note it for later calls. The
+        function of a call that is not allowed does not run the tool: its result is the reason.
         """
         tool = self.toolbox.find(message.tool_calls[0].name)
         if tool is None:
@@ -197,7 +205,7 @@ class ToolLoop:
         return partial(self.toolbox.call, tool)
 
     def _outlives_stop(self, message: ChatMessage) -> bool:
-        """Whether the tool of a call may still run after the call was cancelled."""
+        """Whether the tool of a call may continue to run after the call was cancelled."""
         tool = self.toolbox.find(message.tool_calls[0].name)
         return tool is not None and tool.outlives_stop
 

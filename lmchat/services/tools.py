@@ -29,7 +29,11 @@ class Toolbox:
         mcp: Sequence[McpSettings] = (),
         allowed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Start nothing yet; `allowed` has the fingerprints of tools that always run, by name."""
+        """Start nothing yet.
+
+        `allowed` has the fingerprints of tools for which the user once chose "always", by full
+        name; older versions of lmchat have saved empty ones.
+        """
         self.settings = settings
         self.allowed = dict(allowed)
         self.host = host
@@ -45,33 +49,40 @@ class Toolbox:
         return list(chain.from_iterable(server.tools for server in self.host.servers))
 
     def find(self, name: str) -> Tool | None:
-        """Return the tool of a full name or a name in requests."""
+        """Return the tool with this full name, or with this name in requests; None if unknown."""
         for tool in self.tools:
             if name in (tool.wire_name, tool.full_name):
                 return tool
         return None
 
     def can_use(self, target: Target) -> bool:
-        """Whether the model can use tools, as its server or else the configuration says."""
+        """Whether the model can use tools.
+
+        Its server says so by the capabilities of the model. If the server reports none and is not
+        known to report them, `offer_when_unknown` of the configuration decides.
+        """
         capabilities = target.model.capabilities if target.model else ()
         if capabilities or target.product.facts.lists_tool_models:
             return "tools" in capabilities
         return self.settings.offer_when_unknown
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
-        """Return the tools that a model may call; servers are started first."""
+        """Return the tools that the model may call in a session; none if it cannot use tools.
+
+        The servers of the tools are started first.
+        """
         if not self.can_use(target):
             return ()
         await self.host.list_servers()
         return tuple(tool for tool in self.tools if self.is_on(session_id, tool))
 
     def is_on(self, session_id: str, tool: Tool) -> bool:
-        """Whether a tool is offered in a session; one that may never run is not."""
+        """Whether a tool is offered in a session: it is, unless it may never run there."""
         return self.approval(session_id, tool) is not Approval.NEVER
 
     def toggle(self, session_id: str, name: str) -> None:
         """Switch a server, or a tool by its full name, off or on again for a session."""
-        self._off ^= {(session_id, name)}
+        self._off ^= {(session_id, name)}  # adds the pair, or removes it if it is there
 
     def is_off(self, session_id: str, name: str) -> bool:
         """Whether a server, or a tool by its full name, was switched off in a session."""
@@ -80,7 +91,8 @@ class Toolbox:
     def approval(self, session_id: str, tool: Tool) -> Approval:
         """Return whether a tool may run in a session: always, never, or if the user agrees.
 
-        Earlier decisions of the user count only where the configuration does not say "never".
+        It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
+        Otherwise it is `ALWAYS` if the user has allowed the tool, else that of the configuration.
         """
         name = tool.full_name
         configured = Approval(self._configured_rule(tool) or self.settings.approve)
@@ -91,7 +103,7 @@ class Toolbox:
         return Approval.ALWAYS if is_allowed else configured
 
     def fingerprint_to_save(self, tool: Tool) -> str:
-        """Return the fingerprint to save if the user chooses "always".
+        """Return the fingerprint to save if the user chooses "always" for a tool.
 
         It is empty where the configuration has a rule for the tool: then nothing is saved.
         """
@@ -114,9 +126,11 @@ class Toolbox:
         return f"{name} is not what you always allowed: {changed}."
 
     def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
-        """Note in memory what a decision allows for later calls; `ONCE` and `NO` allow nothing.
+        """Note in memory what a decision about a tool allows for later calls.
 
-        The screen saves "always" on the disk.
+        `ALWAYS` allows it in all sessions, `SESSION` in this one; `ONCE` and `NO` note nothing. If
+        there is no fingerprint to save, `ALWAYS` is noted like `SESSION`. The screen saves "always"
+        on the disk.
         """
         fingerprint = self.fingerprint_to_save(tool)
         if choice is Choice.ALWAYS and fingerprint:
@@ -137,14 +151,17 @@ class Toolbox:
         return server.approve if server is not None else ""
 
     def _is_always_allowed(self, tool: Tool) -> bool:
-        """Whether the user chose "always" for this tool, and it has not changed since."""
+        """Whether the user chose "always" for this tool, and it has not changed since.
+
+        This choice does not count if the configuration has a rule for the tool.
+        """
         saved_fingerprint = self.allowed.get(tool.full_name)
         if not saved_fingerprint or self._configured_rule(tool):
             return False
         return saved_fingerprint == self._fingerprint(tool)
 
     def _is_allowed_in_session(self, session_id: str, tool: Tool) -> bool:
-        if not self._allowed_in_session:  # saves the computing of a fingerprint
+        if not self._allowed_in_session:  # for speed: a fingerprint takes time
             return False
         return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
 
@@ -173,7 +190,10 @@ class Toolbox:
         return sha256(text.encode()).hexdigest()
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
-        """Check the arguments against the schema and run the tool; errors become the result."""
+        """Check the arguments against the schema of a tool, and run the tool.
+
+        Arguments that do not match or cannot be checked are an error in the result.
+        """
         from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - late
 
         try:

@@ -34,7 +34,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a prompt can be sent now: there is a server, and it is not loading its model."""
+        """Whether there is a server that is not loading its model; a model may still be missing."""
         return self.target is not None and not self.target.is_loading
 
     @property
@@ -58,7 +58,11 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         return any(part.is_image for part in files.values())
 
     def required_target(self) -> Target:
-        """Return server and model; raises `RequestInvalid` if one is missing or is loading."""
+        """Return the target.
+
+        Raises `RequestInvalid` if there is no server, if it is loading its model, or without a
+        model.
+        """
         target = self.target
         if target is None:
             hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
@@ -80,7 +84,7 @@ class NextTurn:
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
         self._without_profile = chat
-        self._first_profile = profile_name  # cannot be left: it is part of `chat`
+        self._first_profile = profile_name  # it cannot be left, because `chat` includes it
 
     @property
     def target(self) -> Target | None:
@@ -101,10 +105,12 @@ class NextTurn:
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
-        """Use a profile for the next turns and return it; raises `WrongUse` for an unknown one.
+        """Use the profile `name` for the next turns, and return it.
 
-        It replaces the profile in use: its settings are applied to those without a profile. The
-        name "none" leaves the profile in use.
+        Its settings change those without any profile, so that nothing of an earlier one stays. The
+        name "none" returns to the settings without a profile, unless a profile has this name.
+        Raises `WrongUse` for an unknown name, or if lmchat was started with a profile, which cannot
+        be left.
         """
         if name == NO_PROFILE and name not in profiles:
             if self._first_profile:
@@ -126,9 +132,10 @@ class NextTurn:
         return profile
 
     def use_effort(self, level: str) -> None:
-        """Set the reasoning effort for this profile and those that are chosen later.
+        """Set the reasoning effort for the next turns, also after another profile is chosen.
 
-        Raises `WrongUse` for a text that is not one of `LEVELS`.
+        The level "default" leaves it to the server. Raises `WrongUse` for a text that is not one of
+        `LEVELS`.
         """
         if level not in LEVELS:
             problem = "Type a level after /effort."
@@ -141,7 +148,10 @@ class NextTurn:
         self._without_profile = replace(self._without_profile, reasoning_effort=effort)
 
     def has_tools(self, session_id: str) -> bool:
-        """Whether the model is offered a tool in a session; tools are known after their start."""
+        """Whether the model is offered any tool in a session, as far as tools are known.
+
+        The tools of a server are known when it has started.
+        """
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
             return False
@@ -154,9 +164,10 @@ class NextTurn:
         return self.meter.draft_tokens(self.target, text) + file_tokens
 
     def context_use(self, conversation: Conversation) -> ContextUse | None:
-        """Return how much of the window the messages take; None while older ones are not read.
+        """Return how much of the context window the messages of a conversation take.
 
-        A running answer is included with the tokens that have arrived.
+        A running answer is included with the tokens that have arrived. Return None while the older
+        messages of a long session are not read yet.
         """
         if not conversation.has_all_messages:
             return None
@@ -166,7 +177,7 @@ class NextTurn:
         return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
 
     def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
-        """Return what would be sent with a draft.
+        """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
         Return None without a server, if its context window is unknown, or while older messages are
         not read yet.
@@ -188,7 +199,7 @@ class NextTurn:
         )
 
     def can_compact(self, conversation: Conversation, draft: str = "") -> bool:
-        """Whether the window is nearly full with a draft, and a summary would make room."""
+        """Whether messages and draft nearly fill the window, and a summary would make room."""
         messages = conversation.messages
         use = self.meter.use(self.target, messages)
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)

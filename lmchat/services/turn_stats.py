@@ -1,4 +1,7 @@
-"""Figures of turns, by model and by second, and what is saved of a turn that has ended."""
+"""Figures of turns: sums for each model, tokens by second, and the row that is saved of a turn.
+
+The rows of all turns are the ledger. A receipt has the figures that are saved with an answer.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
 
 
 def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
-    """Sum up turns by model and server, those used last first."""
+    """Return the figures of each model at each server, the one that was used last first."""
     groups: dict[tuple[str, str], list[LedgerRow]] = {}
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
@@ -84,7 +87,7 @@ def spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def _figures_of(rows: Sequence[LedgerRow]) -> ModelFigures:
-    """Sum up the turns of one model at one server."""
+    """Return the figures of one model at one server; `rows` are all its turns, at least one."""
     newest = max(rows, key=lambda row: row.ended_at.timestamp() if row.ended_at else 0.0)
     return ModelFigures(
         model=newest.model,
@@ -133,7 +136,7 @@ class Speedometer:
         self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        """Return tokens per second since the first token, at most for the last 31 seconds.
+        """Return the tokens of each second since the first token, oldest first, at most 31 seconds.
 
         The running second is left out, because it is not complete.
         """
@@ -169,7 +172,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
-    """Return the figures of a turn for the ledger, without content."""
+    """Return the figures of a turn for the ledger; they have no text of the user or the model."""
     receipt = turn.receipt()
     return LedgerRow(
         message_id=answer.message_id,
