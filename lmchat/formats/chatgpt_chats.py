@@ -23,7 +23,7 @@ from lmchat.formats.foreign import (
 )
 from lmchat.formats.text_files import TextFile
 
-_TO_USER = "all"  # recipient of what is no tool call
+_TO_USER = "all"  # recipient of a text; that of a tool call is the name of the tool
 _KIND = "content_type"  # field with the kind of a content or of a part
 # Kinds:
 _IMAGE = "image_asset_pointer"
@@ -39,7 +39,7 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
-"""Kinds whose text is all that ChatGPT shows of them."""
+"""Kinds of which ChatGPT shows nothing but the text: other fields are no omission."""
 
 
 def fits(value: Record) -> bool:
@@ -48,12 +48,12 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read the chat of a value with all branches; the path leads to `current_node`."""
+    """Yield the chat of a value with all branches; its path leads to `current_node`."""
     yield _ChatgptReader(value, file).read()
 
 
 class _ChatgptReader:
-    """Reader of one chat."""
+    """Reader of one chat, whose nodes may be in any order."""
 
     def __init__(self, value: Record, file: TextFile) -> None:
         self._nodes: dict[str, Record] = {}  # by key
@@ -95,7 +95,11 @@ class _ChatgptReader:
         return self._chat
 
     def _message_parts(self, key: str) -> Iterator[ForeignPart]:
-        """Yield the parts of a message; raises `TypeError` for values of wrong types."""
+        """Yield the parts of the message of a node; raises `TypeError` for values of wrong types.
+
+        A node without a message, a hidden message and a thought yield nothing. A thought is read
+        with the answer below it.
+        """
         message = self._nodes[key].get("message")
         if not message:
             return
@@ -118,10 +122,11 @@ class _ChatgptReader:
             yield text
 
     def _answer_parts(self, key: str, recipient: str, text: str) -> Iterator[ForeignPart]:
-        """Yield the thoughts before an answer, and its text or tool call.
+        """Yield the thoughts in the messages above an answer, and its text or its tool call.
 
         The recipient of a call is the name of the tool. A call has no id, so it gets the key of its
-        message, which is the parent of the message with the result.
+        message, which is the parent of the message with the result. An empty answer yields only its
+        text, and leaves the thoughts to the next answer.
         """
         is_call = recipient != _TO_USER
         if is_call or text.strip():
@@ -140,11 +145,15 @@ class _ChatgptReader:
             if text_in(part, _KIND) == _IMAGE:
                 # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`.
                 name = text_in(part, "asset_pointer").rpartition("/")[2]
-                image = self._file.stored(name) if role == Role.USER else b""
+                image = self._file.stored(name) if role == Role.USER else b""  # b"" is counted
                 yield from self._chat.add_images([image])
 
     def _tool_runs(self, key: str, tool: str, text: str) -> Iterator[ToolRun]:
-        """Yield the result of a tool, if it has a text or its call is known."""
+        """Yield the result of a tool.
+
+        It belongs to the call in the message above it. Without such a call, it gets one without
+        arguments, or is left out if its text is blank.
+        """
         parent = self._nodes[key].get("parent") or ""
         if parent in self._chat.calls_by_id:
             yield ToolRun(call=parent, result=text)
@@ -184,9 +193,10 @@ def _content(node: Record) -> Record:
 
 
 def _read_text(content: Record, chat: ForeignChat) -> str:
-    """Return the text of a message, and count what is no text as left out.
+    """Return the text of a message, and count as left out what has no text.
 
-    Raises `TypeError` for parts that are no list.
+    The text is in the parts, or else in the field `text` or `result`. A message that has other
+    content but no text is counted by its kind. Raises `TypeError` for parts that are no list.
     """
     parts = content.get("parts") or []
     if not isinstance(parts, list):
@@ -205,7 +215,10 @@ def _read_text(content: Record, chat: ForeignChat) -> str:
 
 
 def _read_part_text(part: Any, chat: ForeignChat) -> str:
-    """Return the text of a part; one that has none is counted as left out, except an image."""
+    """Return the text of a part, and count a part without a text as left out.
+
+    Empty parts are not counted, nor images, which are read on their own.
+    """
     if isinstance(part, str):
         return part
     text = text_in(part, "text")  # of a recording

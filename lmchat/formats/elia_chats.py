@@ -11,16 +11,19 @@ from lmchat.formats.foreign_database import ForeignDatabase
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
-    """Read each chat; a message follows the one before it, unless it names its parent."""
+    """Yield a function for each chat, which reads it with its messages."""
     messages_of = database.rows_by("message", "chat_id")
     for row in database.rows("select * from chat order by id"):
         yield partial(_read_chat, row, messages_of(row["id"]))
 
 
 def _read_chat(row: Record, messages: Iterator[Record]) -> Iterator[ForeignChat]:
-    """Read the chat of a row of `chat`, with its rows of `message`."""
+    """Yield the chat of a row of the table `chat`, with its rows of the table `message`.
+
+    A message that names no parent follows the one before it.
+    """
     chat = ForeignChat(
-        key=f"{row['id']} {row['started_at']}",  # each database counts from 1
+        key=f"{row['id']} {row['started_at']}",  # ids alone repeat: each database counts from 1
         title=row["title"],
         created_at=time_of(row["started_at"]),
         model=row["model"],

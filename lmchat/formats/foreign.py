@@ -1,7 +1,9 @@
-"""Chats of other programs, and the sessions made of them.
+"""Chats of other programs ("foreign" ones), and the sessions made of them.
 
 The module of a program has `FORMATS`, a tuple of `JsonFormat`s, `RecordsFormat`s and
-`DatabaseFormat`s. Its functions add messages to a `ForeignChat`, which counts what is left out.
+`DatabaseFormat`s. Its functions add messages to a `ForeignChat`, each with a key, which is the id
+that it has in its program. The chat counts omissions, the parts that are left out. `finish` makes a
+session of it.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ DAMAGED = "damaged message"
 REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
 _EMPTY: tuple[object, ...] = (None, "", [], {})  # values that leave nothing out
-_SYSTEM = "system prompt"  # key of the message with the system prompt of the chat
+_SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 _LARGEST_FIGURE = 1e15  # of tokens or milliseconds
@@ -83,7 +85,8 @@ NO_METADATA = MessageMetadata()
 class ForeignMessage(Struct, frozen=True, kw_only=True):
     """Message of another program.
 
-    One without parts keeps the tree connected; the session is made without it.
+    One without parts keeps the tree connected: messages may name it as their parent. The session is
+    made without it.
     """
 
     role: Role
@@ -120,7 +123,7 @@ class ForeignChat(Struct, kw_only=True):
 
     @property
     def last_key(self) -> str | None:
-        """Key of the message that was added last."""
+        """Key of the message that was added last; None before the first."""
         return next(reversed(self.messages), None)
 
     def add(
@@ -132,12 +135,13 @@ class ForeignChat(Struct, kw_only=True):
         parent: Any,
         metadata: MessageMetadata = NO_METADATA,
     ) -> None:
-        """Add a message; one that is damaged or has a known key is counted and left out.
+        """Add a message, with `parent` as the key of the message before it.
 
         Values come from a file, so those of type `Any` are checked. `parts` may be a generator that
-        raises an error for a damaged message. An answer with tool results becomes several messages:
-        the parts before a result, a tool message for each result, the parts after them. The last
-        one has `key`.
+        raises an error for a damaged message. Such a message is counted, and added without parts;
+        one without a key, or with the key of another message, is counted and not added. An answer
+        with tool results becomes several messages: the parts before a result, a tool message for
+        each result, the parts after them. The last one has `key`.
         """
         if not isinstance(key, str) or not key:
             self.omitted[DAMAGED] += 1
@@ -173,14 +177,14 @@ class ForeignChat(Struct, kw_only=True):
 
     @contextmanager
     def damage_counted(self) -> Iterator[None]:
-        """Count a damaged message if the block raises an error for a value of a wrong type."""
+        """Catch an error for a value of a wrong type in the block, and count a damaged message."""
         try:
             yield
         except BAD_VALUE_ERRORS:
             self.omitted[DAMAGED] += 1
 
     def omit(self, kind: object) -> None:
-        """Count a part that is not imported, by the name that its program has for it."""
+        """Count a part that is not imported; `kind` is the name that its program has for it."""
         self.omitted[text_or_empty(kind) or _UNKNOWN] += 1
 
     def read_text(self, value: object) -> str:
@@ -199,9 +203,10 @@ class ForeignChat(Struct, kw_only=True):
         return ""
 
     def add_image(self, value: object, name: str = "") -> FilePart | None:
-        """Add an image to the files and return its part; None for anything else.
+        """Add an image to `files` and return its part; None for anything else.
 
-        `value` should be bytes, base64 or a `data:` URL.
+        `value` should be bytes, base64 or a `data:` URL. A large image is scaled down; one that
+        cannot be scaled is not added.
         """
         name = name or "image"
         try:
@@ -222,11 +227,15 @@ class ForeignChat(Struct, kw_only=True):
             size=len(image.data),
             width=image.width,
             height=image.height,
+            # without a measured size, there is no estimate
             tokens=image.tokens if image.width else 0,
         )
 
     def add_images(self, values: Iterable[object]) -> Iterator[FilePart]:
-        """Add the images among the values and yield their parts; count all else as left out."""
+        """Add each value that is an image, and yield its part; count any other as a lost image.
+
+        Nothing is added until the generator is read.
+        """
         for value in values:
             image = self.add_image(value)
             if image is None:
@@ -235,11 +244,12 @@ class ForeignChat(Struct, kw_only=True):
                 yield image
 
     def finish(self, moment: datetime, *, source: str = "") -> Iterator[Session | Skipped]:
-        """Yield what was left out and, if the chat has messages, its session.
+        """Yield what was left out, if anything was, and then the session of the chat.
 
         `moment` is the time for a chat without any time; `source` becomes a tag of the session. To
-        free memory, the messages are removed from this object. Raises `ValueError` for values of
-        wrong types.
+        free memory, the messages are removed from this object. A chat without prompts and answers
+        has no session. Raises `ValueError` for values of wrong types, and `FileRefused` for ids
+        that are not unique.
         """
         tree, path = self._tree_and_path(moment)
         self.messages.clear()  # a chat may have a hundred thousand
@@ -261,10 +271,10 @@ class ForeignChat(Struct, kw_only=True):
     def _split_at_results(
         self, foreign_parts: Iterable[ForeignPart], role: Role
     ) -> list[tuple[Role, list[Part]]]:
-        """Return the role and parts of each message that a foreign message becomes.
+        """Return the role and parts of each message that a message of the program becomes.
 
-        Each tool result is a message of its own; what follows one is an answer. Raises an error for
-        values of wrong types.
+        Each tool result is a message of its own; parts after one are an answer. Empty parts are
+        left out, so the list may be empty. Raises an error for values of wrong types.
         """
         messages: list[tuple[Role, list[Part]]] = []
         for foreign_part in foreign_parts:
@@ -281,9 +291,10 @@ class ForeignChat(Struct, kw_only=True):
         return messages
 
     def _convert(self, foreign_part: str | Part, role: Role) -> list[Part]:
-        """Return the parts of a text or part that are not empty; a tool call is also remembered.
+        """Return a text or part as parts, or an empty list for an empty one.
 
-        In an answer, `<think>` at the beginning marks reasoning.
+        In an answer, a text that begins with `<think>` becomes reasoning and the text after it. A
+        tool call is also added to `calls_by_id`, where its result finds it.
         """
         match foreign_part:
             case str() as text:
@@ -306,17 +317,21 @@ class ForeignChat(Struct, kw_only=True):
                 raise TypeError(foreign_part)
 
     def _tool_message_parts(self, run: ToolRun) -> list[Part]:
-        """Return the call and the result; an unknown id is a call of a tool without a name."""
+        """Return the parts of a tool message: the call and its result.
+
+        If no message had the call of this id, it is a call of "tool" without arguments.
+        """
         call = run.call
         if isinstance(call, str):
             call = self.calls_by_id.get(call) or call_of(call, "tool", "")
         return [call, ToolResultPart(text=_result_text(run.result))]
 
     def _tree_and_path(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
-        """Return the messages that have parts by their keys, and the path that the program shows.
+        """Return the messages that have parts, by key, and the path that the program shows.
 
-        A message without a time gets that of the one before it; before the first one with a time,
-        messages get that time.
+        The system prompt of the chat is the first message. A message without a time gets that of
+        the message before it; those before the first message with a time get the time of that one.
+        Without any, they get that of the chat, or `moment`.
         """
         system_parts = self._convert(text_or_empty(self.system), Role.SYSTEM)
         system = ForeignMessage(role=Role.SYSTEM, parts=system_parts, parent=None)
@@ -340,16 +355,20 @@ class ForeignChat(Struct, kw_only=True):
                 )
 
         path_end: str | None = text_or_empty(self.path_end)
-        if path_end not in messages:
+        if path_end not in messages:  # it is not named, or its message is lost
             path_end = next(reversed(messages))
-        if path_end not in tree:
+        if path_end not in tree:  # it has no parts
             path_end = parents[path_end]
         return tree, _path_to(path_end, tree)
 
     def _header(
         self, tree: Mapping[str, ChatMessage], path: MessagePath, moment: datetime, source: str
     ) -> SessionHeader:
-        """Return the header; what the chat does not say is taken from its messages."""
+        """Return the header of the session.
+
+        `tree` has all messages, `path` those of the shown branch. Title, times and model are taken
+        from them where the chat has none.
+        """
         times = [message.created_at for message in tree.values()]
         prompts = (message.text for message in path if message.role is Role.USER)
         newest_models = (message.model for message in reversed(path) if message.model)
@@ -397,7 +416,11 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
 
 
 def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
-    """Return a tool call; an id that is no text and arguments in JSON become text."""
+    """Return a tool call.
+
+    An id that is no text becomes text, and an empty one if there is none. Arguments that are no
+    text are written in JSON.
+    """
     return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=_text_or_json(arguments))
 
 
@@ -406,7 +429,7 @@ def _text_or_json(value: Any) -> str:
 
 
 def _result_text(value: Any) -> str:
-    """Return the result of a tool as text: the lines of a list of texts, else the value itself.
+    """Return the result of a tool as text: a list of texts as lines, any other value as JSON.
 
     Such a list is `[{"text": "Hello"}]`, perhaps in the field `content`.
     """
@@ -440,7 +463,10 @@ def _valid_receipt(receipt: Receipt | None) -> Receipt | None:
 
 
 def _counts_text(counts_by_kind: Mapping[str, int]) -> str:
-    """Return the numbers of omissions: `2 images, 1 damaged message`."""
+    """Return the numbers of omissions in words: `2 images, 1 damaged message`.
+
+    The first ten kinds are named; the others are summed up as `7 other parts`.
+    """
     counts = list(counts_by_kind.items())
     texts = [plural(count, kind[:_LONGEST_NAME]) for kind, count in counts[:_MOST_KINDS]]
     other_count = sum(count for _, count in counts[_MOST_KINDS:])
@@ -450,10 +476,11 @@ def _counts_text(counts_by_kind: Mapping[str, int]) -> str:
 
 
 def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
-    """Return the key of the nearest message with parts above each message.
+    """Return, by the key of each message, the key of the nearest message with parts above it.
 
-    A message that has none gets the system prompt as its parent, and so does one in a loop. What
-    was found for one message is used for those below it, so this takes linear time.
+    If there is none, or the messages above form a loop, it is the system prompt; without a system
+    prompt, it is None. What was found for one message is used for those below it, so this takes
+    linear time.
     """
     root = _SYSTEM if messages[_SYSTEM].parts else None
     parents: dict[str, str | None] = {_SYSTEM: None}
@@ -476,9 +503,10 @@ def _is_empty(message: ForeignMessage | None) -> bool:
 
 
 def _path_to(end: str | None, tree: dict[str, ChatMessage]) -> MessagePath:
-    """Return the messages from the root to the key `end`; None is the last message.
+    """Return the messages from the root down to the one with the key `end`.
 
-    In a loop, it ends before the first message that would repeat.
+    Without `end`, the path leads to the last message of the tree. If the messages form a loop, it
+    begins where a message would be in it twice.
     """
     key = end or next(reversed(tree), None)
     path: dict[str, ChatMessage] = {}

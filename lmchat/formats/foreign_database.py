@@ -82,10 +82,11 @@ class ForeignDatabase:
         return self._connection.execute(query, values).fetchall()
 
     def rows_by(self, table: str, key_column: str, order: str = "id") -> RecordsBy:
-        """Return a function that reads the rows with a key, in an order, one row at a time.
+        """Return a function that yields the rows of a table with a given key, one at a time.
 
-        The column with the keys may have no index: SQLite would read the whole table for each key.
-        So the numbers of the rows of all keys are read here. A missing table has no rows.
+        `key_column` is the column that has the keys, and `order` the columns by which the rows are
+        sorted. That column may have no index: SQLite would read the whole table for each key. So
+        the numbers of the rows of all keys are read now. A missing table has no rows.
         """
         numbers_by_key: defaultdict[Any, list[int]] = defaultdict(list)
         if table in self.tables:
@@ -105,9 +106,10 @@ class ForeignDatabase:
 
 @contextmanager
 def opened_database(path: Path) -> Iterator[ForeignDatabase]:
-    """Open a database that its program may be using, and change none of its files.
+    """Open a database for the block, and close it afterwards; change none of its files.
 
-    Raises `FileRefused`, also for errors of the block.
+    Its program may be using it. Raises `FileRefused` if it cannot be opened, and for errors of
+    SQLite or of the disk in the block.
     """
     try:
         with (
@@ -122,10 +124,11 @@ def opened_database(path: Path) -> Iterator[ForeignDatabase]:
 
 
 def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
-    """Open a database where it is or, if that would change files or fails, a copy in `folder`.
+    """Open a database where it is, or a copy in `folder` if opening it would change files or fails.
 
     Beside a database may be its write-ahead log (`-wal`) with the index of it (`-shm`), which
-    exists while a program uses the database, or its rollback journal (`-journal`).
+    exists while a program uses the database, or its rollback journal (`-journal`). Raises
+    `FileRefused`, `OSError` or `sqlite3.Error`.
     """
     wal = path.with_name(f"{path.name}-wal")
     shm = path.with_name(f"{path.name}-shm")
@@ -154,7 +157,7 @@ def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
 
 
 def _refuse_super_journal(journal: Path) -> None:
-    """Refuse a journal that names another file: SQLite would delete that file."""
+    """Raise `FileRefused` for a journal that names another file: SQLite would delete that file."""
     if not journal.exists():
         return
     with journal.open("rb") as file:
@@ -197,7 +200,7 @@ def _record_of_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
 def _authorize(
     action: int, name: str | None, detail: str | None, _schema: str | None, view: str | None
 ) -> int:
-    """Return whether SQLite may do an action of a query; it asks for each one in advance.
+    """Return `SQLITE_OK` or `SQLITE_DENY` for an action of a query, before SQLite does it.
 
     Reading tables is allowed. Views, triggers and functions of the file are not run. `name` and
     `detail` depend on the action: for a function, `detail` is its name. `view` is the view or

@@ -37,7 +37,10 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return the path and the branches as a page; all text is escaped."""
+    """Return the path and then the branches of a session as one HTML page.
+
+    All text is escaped, except the HTML of messages in `options.pages`.
+    """
     title = _escaped(session.header.title)
     blocks = [
         "<!DOCTYPE html>",
@@ -58,7 +61,10 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
 def _article(
     entry: MessageEntry, files: Mapping[str, bytes], options: WriteOptions
 ) -> Iterator[str]:
-    """Yield the elements of a message; `files` has the content of files by digest."""
+    """Yield the elements of one message in the order of the page.
+
+    `files` has the content of attached files by digest.
+    """
     message = entry.message
     yield f"<article><h2>{_escaped(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
     if options.with_reasoning and message.reasoning:
@@ -80,7 +86,7 @@ def _article(
 
 
 def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Yield the line of an attached file and, if its content is known, the image."""
+    """Yield the line that names an attached file and, for an image in `files`, the image itself."""
     yield f"<p>Attached: {escape(part.words)}</p>"
     data = files.get(part.digest)
     if part.is_image and data:
@@ -89,7 +95,7 @@ def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _folded(summary: str, *texts: str) -> str:
-    """Return texts that are hidden until the reader of the page unfolds the summary."""
+    """Return an element with texts that are hidden until a click on its summary."""
     blocks = "".join(map(_preformatted, texts))
     return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
 

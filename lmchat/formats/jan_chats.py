@@ -34,7 +34,7 @@ def fits(value: Record) -> bool:
 
 
 def read(records: list[Record], file: TextFile) -> Iterator[ForeignChat]:
-    """Read the messages of a thread."""
+    """Yield the chat of a thread: its messages, and what `thread.json` beside them says of it."""
     messages = {
         text_in(record, "id") or str(number): record for number, record in enumerate(records)
     }
@@ -49,7 +49,7 @@ def read(records: list[Record], file: TextFile) -> Iterator[ForeignChat]:
         path_end=_path_end(messages, parents),
         updated_at=time_of(thread.get("updated")),
         system=text_in(assistant, "instructions"),
-        model=text_in(record_in(assistant, "model"), "id").strip("*"),
+        model=text_in(record_in(assistant, "model"), "id").strip("*"),  # `*` is any model
     )
     chat.omitted[REPEATED] += len(records) - len(messages)  # records with the same id
     for key, message in messages.items():
@@ -60,10 +60,11 @@ def read(records: list[Record], file: TextFile) -> Iterator[ForeignChat]:
 
 
 def _parents(messages: Mapping[str, Record]) -> Parents:
-    """Return the parent of each message, by default the message before it.
+    """Return the id of the parent of each message.
 
-    A message of a tree may have none, but an answer without one follows the last prompt: some
-    versions lost the parents of answers.
+    If no message names a parent, or the line of the parent is broken, it is the message before.
+    Otherwise it is the named one. An answer that names none follows the last prompt, since some
+    versions of Jan lost the parents of answers; another message that names none is a first one.
     """
     is_tree = any("parentId" in record_in(message, "metadata") for message in messages.values())
     parents: Parents = {}
@@ -85,9 +86,11 @@ def _parents(messages: Mapping[str, Record]) -> Parents:
 
 
 def _path_end(messages: Mapping[str, Record], parents: Parents) -> str | None:
-    """Return the end of Jan's path: from the newest first message to the active or newest child.
+    """Return the id of the message at the end of the path that Jan shows; None without messages.
 
-    Each list of children is used once, so that a loop of parents ends.
+    The path begins with the newest first message. Each further message is the child that is marked
+    as active, or else the newest child. Each list of children is used once, so that a loop of
+    parents ends.
     """
     children: defaultdict[str | None, list[str]] = defaultdict(list)  # oldest first
     for key in sorted(messages, key=lambda key: number_in(messages[key], "created_at")):
@@ -104,7 +107,10 @@ def _path_end(messages: Mapping[str, Record], parents: Parents) -> str | None:
 
 
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the tool calls, the content and the attached texts of a message."""
+    """Yield the tool calls, the content and the attached texts of a message.
+
+    Other attachments are counted as left out.
+    """
     metadata = record_in(message, "metadata")
     for call in metadata.get("tool_calls") or ():  # of versions of 2025
         function = call["tool"]["function"]

@@ -25,11 +25,12 @@ _PART_CLASSES: dict[str, type[Part]] = {
 
 
 def to_json(session: Session, _: WriteOptions | None = None) -> str:
-    """Return a whole session as JSON, in ASCII, which no terminal interprets.
+    """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
 
-    `messages` is the chosen path. `branches` holds the other messages; then each message has a
-    `place` in the order of writing. `branch_names` has the id of a branch's first message as key,
-    and `files` the digest of an attached file, its content being in Base64.
+    `messages` is the chosen path. If there are other messages, they are in `branches`, and each
+    message has a `place`, its number in the order in which they were written. `branch_names` has
+    names by the id of a branch's first message. `files` has the content of attached files in Base64
+    by digest.
     """
     places = write_order(session)
     data: dict[str, object] = {
@@ -47,9 +48,10 @@ def to_json(session: Session, _: WriteOptions | None = None) -> str:
 
 
 def from_json(data: Record) -> Session:
-    """Return the session of a decoded export.
+    """Return the session of an export that was decoded from JSON.
 
-    Raises `FileRefused` for an unknown version or a broken part.
+    Raises `FileRefused` for an export of another version, or for values that were changed after
+    the export.
     """
     if data["lmchat"] != FORMAT:
         raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
@@ -63,7 +65,7 @@ def from_json(data: Record) -> Session:
     path = _placed_messages(path_records, "Message")
     branches = _placed_messages(branch_records, "Message of a branch")
     tree: list[tuple[int, ChatMessage]] = []
-    if branches:
+    if branches:  # else the messages have no places, and the path is all there is
         tree = sorted([*path, *branches], key=lambda placed: placed[0])
     return Session(
         header=header,
@@ -75,6 +77,7 @@ def from_json(data: Record) -> Session:
 
 
 def _message_record(message: ChatMessage, places: Mapping[str, int]) -> dict[str, object]:
+    """Return the fields of a message, and its `place` if the session has branches."""
     record: dict[str, object] = asdict(message)
     if message.message_id in places:
         record["place"] = places[message.message_id]
@@ -82,7 +85,10 @@ def _message_record(message: ChatMessage, places: Mapping[str, int]) -> dict[str
 
 
 def _json_value(value: Any) -> Any:
-    """Return a time as text, and a struct as an object, perhaps with its `type`."""
+    """Return a time as text, and a struct as an object of its fields.
+
+    A struct whose class has a tag, such as a part of a message, gets it as `type`.
+    """
     if isinstance(value, datetime):
         return value.isoformat()
     tag = value.__struct_config__.tag
@@ -91,9 +97,10 @@ def _json_value(value: Any) -> Any:
 
 
 def _placed_messages(records: list[Any], name: str) -> list[tuple[int, ChatMessage]]:
-    """Return the messages of records, each with its place in the order of writing.
+    """Return the messages of records, each after its `place`, which is 0 without branches.
 
-    `name` is the word for a record in the reason of a refusal.
+    Raises `FileRefused` for a record that was changed; `name` is the word for a record in its
+    message.
     """
     placed: list[tuple[int, ChatMessage]] = []
     for number, record in enumerate(records, 1):
@@ -105,6 +112,9 @@ def _placed_messages(records: list[Any], name: str) -> list[tuple[int, ChatMessa
 
 
 def _struct_of(record: Record, struct_class: type[Any]) -> Any:
-    """Make a struct of the fields that a record has; `validated` converts their values."""
+    """Return a struct with those fields that a record has, with the types that they have in JSON.
+
+    `validated` converts them.
+    """
     names = [field.name for field in fields(struct_class) if field.name in record]
     return struct_class(**{name: record[name] for name in names})

@@ -1,4 +1,4 @@
-"""Values of a JSON list or of JSON Lines, one at a time; a broken one costs itself only."""
+"""Values of a JSON list or of JSON Lines, read one at a time; only broken values are left out."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _DAMAGED = "it is damaged"
 class JsonValues:
     """Reader of the values of a text.
 
-    Memory is used for one value only, which may have `limit` characters. After a broken value, the
-    reader looks for the next line or for the end of the object.
+    Memory is used for one value only, which may have `limit` characters. A value begins at the
+    offset in the text that is in memory. After a broken value, the reader looks for the next line
+    or for the end of the object.
     """
 
     def __init__(self, stream: TextIO, limit: int, *, has_lines: bool) -> None:
@@ -40,12 +41,17 @@ class JsonValues:
         self._offset = 0  # of the next value in `_text`
         self._line = 1  # number of the line at `_counted_end`
         self._counted_end = 0  # offset up to which lines are counted
-        self._line_end = -1  # offset of the line end after `_offset`, if it was searched since
+        self._line_end = -1  # offset of the line end after `_offset`; smaller: not searched yet
         self._value_count = 0  # broken ones included
         self._broken_count = 0
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the values, and what is left out as `Skipped`."""
+        """Yield each value of the stream, and a `Skipped` for each broken one.
+
+        If a value cannot be decoded, the text may be cut within it: then more is read. Otherwise it
+        is broken. If values are in lines, all from this one on are read by lines. If not, the next
+        value is behind the end of this object; without such an end, the rest is left out.
+        """
         while self._find_value():
             end = self._end_if_measured()
             try:
@@ -58,10 +64,10 @@ class JsonValues:
                     if _is_cut(error, self._text) and self._read_more():
                         continue  # decode it again, with more text
                     if self._has_own_line():
-                        yield from self._values_of_lines()
+                        yield from self._values_of_lines()  # up to the end of the stream
                         break
                     end = self._object_end()
-                if end is None:  # so the begin of the next value is not known either
+                if end is None:  # the beginning of the next value is not known either
                     megabytes = self._limit // (1024 * 1024)
                     reason = f"{_DAMAGED}, or a chat in it is larger than {megabytes} MB"
                     yield Skipped(where="the rest of the file", reason=reason)
@@ -88,10 +94,10 @@ class JsonValues:
         return True
 
     def _read_more(self) -> bool:
-        """Drop the text before the offset, and read on; return whether there was more text.
+        """Drop the text before the offset, read more, and return whether there was more text.
 
         At least as much is read as is left, so that a long value is decoded few times. Nothing is
-        read for a value that has as many characters as the limit.
+        read if the text from the offset on has reached the limit for a value.
         """
         self._count_lines()
         self._text = self._text[self._offset :]
@@ -144,10 +150,10 @@ class JsonValues:
             number += 1
 
     def _take_line(self) -> str:
-        """Return the next line with its line end, and move the offset behind it.
+        """Return the text from the offset to the end of its line, and move the offset behind it.
 
-        The last line may have no line end; after it, the line is empty. One that is longer than the
-        limit is cut.
+        The line end is included. Return an empty text at the end of the stream. A line that is
+        longer than the limit is cut.
         """
         line_end = self._text.find("\n", self._offset)
         while line_end < 0 and self._read_more():
@@ -158,19 +164,21 @@ class JsonValues:
         return line
 
     def _end_if_measured(self) -> int | None:
-        """Return the offset behind the next object after many broken ones; before that, None.
+        """Return the offset behind the object at the offset, if many values were broken before it.
 
-        When decoding fails, Python counts the lines of all text before the error, which takes long
-        for many errors. The text of a measured object is decoded alone.
+        Otherwise, and for values in lines, return None. When decoding fails, Python counts the
+        lines of all text before the error, which takes long for many errors. The text of a measured
+        object is decoded alone.
         """
         if self._broken_count < _MOST_UNMEASURED or self._has_own_line():
             return None
         return self._object_end()
 
     def _object_end(self) -> int | None:
-        """Return the offset behind an object, which may be broken; reads more text if needed.
+        """Return the offset behind the object at the offset, which may be broken.
 
-        Return None for a value that is no object, and for brackets that are not paired.
+        It is found by counting brackets; more text is read if needed. Return None for a value that
+        is no object, for brackets that are not paired, and for an object over the limit.
         """
         while self._text.startswith("{", self._offset) and not self._is_too_large:
             open_brackets: list[str] = []
@@ -189,7 +197,7 @@ class JsonValues:
         return None
 
     def _skip_broken(self, where: str) -> Iterator[Skipped]:
-        """Count a broken value, and yield it unless many are named already."""
+        """Count a broken value, and yield it as `Skipped` unless many have been yielded."""
         self._broken_count += 1
         if self._broken_count <= _MOST_NAMED:
             yield Skipped(where=where, reason=_DAMAGED)

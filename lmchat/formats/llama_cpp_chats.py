@@ -26,7 +26,10 @@ from lmchat.formats.text_files import TextFile
 
 
 def fits(value: Record) -> bool:
-    """Return whether a value is a record of chats; the line of the first session may be broken."""
+    """Return whether a value is a record of an export: a session, or a message of one.
+
+    A message is enough, since the line of the first session may be broken.
+    """
     kind = text_in(value, "type")
     has_message = bool(text_in(record_in(value, "message"), "convId"))
     return kind == "session" or (kind == "message" and has_message)
@@ -38,7 +41,10 @@ def fits_older(value: Record) -> bool:
 
 
 def read(records: list[Record], _: TextFile) -> Iterator[ForeignChat]:
-    """Read each chat of the records of a file."""
+    """Yield the chats of a file; `records` has a session before the messages of each chat.
+
+    Messages whose session is missing become a chat without a title.
+    """
     chats: list[tuple[Record, list[Record]]] = []  # record `session` and messages of each
     for record in records:
         if text_in(record, "type") == "session":
@@ -57,12 +63,15 @@ def read(records: list[Record], _: TextFile) -> Iterator[ForeignChat]:
 
 
 def read_older(value: Record, _: TextFile) -> Iterator[ForeignChat]:
-    """Read the chat of a value."""
+    """Yield the chat of a value of an older export."""
     yield _read_chat(record_in(value, "conv"), value["messages"])
 
 
 def _read_chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
-    """Read a chat, whose messages are a tree with an empty message as its root."""
+    """Return the chat of a record `session` and its messages.
+
+    The messages are a tree, whose root is an empty message.
+    """
     chat = ForeignChat(
         key=text_in(session, "id"),
         title=text_in(session, "name"),
@@ -87,7 +96,11 @@ def _read_chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
 
 
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the attached files, then the result of a tool, or thought, text and tool calls."""
+    """Yield the attached files of a message, then its content.
+
+    That is the result of a tool, or else thought, text and tool calls. Other files and broken tool
+    calls are counted as left out.
+    """
     for extra in message.get("extra") or ():
         name = text_in(extra, "name")
         text = extra.get("content")
@@ -114,12 +127,13 @@ def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _receipt(timings: Any) -> Receipt | None:
-    """Return the figures of an answer; None if it has no time."""
+    """Return the figures of an answer from its `timings`; None if they lack the time it took."""
     if not isinstance(timings, dict) or not timings.get("predicted_ms"):
         return None
     answer_ms = timings["predicted_ms"]
     answer_tokens = timings.get("predicted_n", 0)
     return Receipt(
+        # `cache_n` tokens of the prompt were in the cache of the server
         prompt_tokens=timings.get("prompt_n", 0) + timings.get("cache_n", 0),
         completion_tokens=answer_tokens,
         tokens_per_second=answer_tokens / answer_ms * 1000,

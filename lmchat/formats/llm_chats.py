@@ -64,7 +64,11 @@ class _TurnsMetadata(Struct, frozen=True, kw_only=True):
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
-    """Read each thread, then the conversations of older versions that it did not continue."""
+    """Yield a function for each thread, which reads it, then one for each older conversation.
+
+    Older versions of llm wrote conversations into the table `responses`. Those that are threads,
+    too, are left out.
+    """
     turns_metadata = _turns_metadata(database)
     for thread in database.rows("select * from threads order by id"):
         yield partial(_read_thread, database, thread, turns_metadata)
@@ -73,7 +77,10 @@ def read(database: ForeignDatabase) -> ChatReaders:
 
 
 def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
-    """Return the metadata of the prompts and answers of all turns, oldest turn first."""
+    """Return the metadata of the prompts and answers of all turns.
+
+    If several turns have the same message, those of the oldest turn are kept.
+    """
     turns_metadata = _TurnsMetadata()
     for turn in database.rows("select * from turns order by id"):
         with suppress(*BAD_VALUE_ERRORS):  # of a damaged turn; its messages are read without it
@@ -87,7 +94,7 @@ def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
 def _read_thread(
     database: ForeignDatabase, thread: Record, turns_metadata: _TurnsMetadata
 ) -> Iterator[ForeignChat]:
-    """Read the chat of a row of `threads`, whose messages are a tree."""
+    """Yield the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     chat = ForeignChat(key=thread_id, title=thread["name"], path_end=thread["tip_message_hash"])
     rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
@@ -106,6 +113,7 @@ def _read_thread(
             )
 
     times = (message.created_at for message in chat.messages.values())
+    # the row has the time of the thread, which is later for a fork that took messages over
     chat.created_at = next(filter(None, times), time_of(thread["datetime_utc"]))
     yield chat
 
@@ -134,7 +142,7 @@ def _message_parts(
 
 
 def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
-    """Return the text of a part.
+    """Return the text of a part; `payload` is its decoded JSON.
 
     A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
     stored once, in the table `fragments`.

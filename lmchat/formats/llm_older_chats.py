@@ -35,7 +35,10 @@ _ATTACHMENT = "select content from attachments where id = :id"
 
 
 def read_responses(database: ForeignDatabase) -> ChatReaders:
-    """Read each conversation, except those that version 0.36 has moved to its table `threads`."""
+    """Yield a function for each conversation, which reads it.
+
+    Those that version 0.36 has moved to its table `threads` are left out.
+    """
     reader = _ResponseReader(database)
     where = _NOT_CONTINUED if "threads" in database.tables else ""
     conversations = f"select * from conversations{where} order by id"  # noqa: S608 - a constant
@@ -44,7 +47,10 @@ def read_responses(database: ForeignDatabase) -> ChatReaders:
 
 
 def answer_metadata(row: Record) -> MessageMetadata:
-    """Return time, model and figures of an answer, of a row of `responses` or of `turns`."""
+    """Return time, model and figures of an answer from a row of `responses` or of `turns`.
+
+    The time is that of its end.
+    """
     begun = time_of(row["datetime_utc"])
     duration_ms = row["duration_ms"] or 0
     receipt = Receipt(
@@ -59,7 +65,7 @@ def answer_metadata(row: Record) -> MessageMetadata:
 
 
 class _ResponseReader:
-    """Reader of conversations; each response is read with its prompt and its tool calls."""
+    """Reader of conversations, which are rows of `responses` with their tool calls and files."""
 
     def __init__(self, database: ForeignDatabase) -> None:
         self._database = database
@@ -68,7 +74,7 @@ class _ResponseReader:
         self._results = database.rows_by("tool_results", "response_id")
 
     def read_conversation(self, row: Record) -> Iterator[ForeignChat]:
-        """Read the conversation of a row of `conversations`."""
+        """Yield the chat of a row of the table `conversations`."""
         chat = ForeignChat(key=row["id"], title=row["name"], model=row["model"])
         system = ""
         for response in self._responses(row["id"]):
@@ -77,9 +83,11 @@ class _ResponseReader:
         yield chat
 
     def _add_response(self, response: Record, chat: ForeignChat, system_before: str) -> str:
-        """Add a response and what was sent for it; return the system prompt from here on.
+        """Add the messages of a response, and return the system prompt from here on.
 
-        A system prompt that is the same as `system_before` is not added again.
+        These are, in this order: the system prompt, if it is another than `system_before`; results
+        of tools that the answer before has called; the prompt with its images; the answer with its
+        thought and tool calls. A response without a system prompt keeps `system_before`.
         """
         key = response["id"]
         system = self._prompt_text(response, "system", "\n\n") or system_before
@@ -107,15 +115,16 @@ class _ResponseReader:
         return system
 
     def _images(self, response_id: str, chat: ForeignChat) -> Iterator[FilePart]:
-        """Yield the images attached to a prompt, and count other files."""
+        """Yield the images attached to the prompt of a response, and count other files."""
         if "prompt_attachments" in self._database.tables:
             files = self._database.rows(_ATTACHED, id=response_id)
             yield from image_parts(self._database, files, chat)
 
     def _prompt_text(self, response: Record, kind: str, between: str) -> str:
-        """Return the prompt or system prompt of a response, after the text of its files.
+        """Return the prompt or system prompt of a response, with the text of its files before it.
 
-        `kind` is `prompt` or `system`. Each file is stored once, in the table `fragments`.
+        `kind` is `prompt` or `system`; the text `between` separates the texts. Each file is stored
+        once, in the table `fragments`.
         """
         texts: list[str] = []
         if f"{kind}_fragments" in self._database.tables:

@@ -26,7 +26,7 @@ _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
 
 
 def fits(value: Record) -> bool:
-    """Return whether a value is a conversation of LM Studio."""
+    """Return whether a value is a conversation of LM Studio: if any message has versions."""
     messages = value.get("messages")
     if not isinstance(messages, list):
         return False
@@ -35,9 +35,10 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read the conversation of a file; a message follows the selected version of the one before.
+    """Yield the chat of a conversation file.
 
-    The path ends with the last selected version.
+    Each message follows the selected version of the message before it. The path ends with the last
+    selected version. The name of the file identifies the chat, since it has no id.
     """
     created_at = value.get("createdAt")
     chat = ForeignChat(
@@ -55,7 +56,10 @@ def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
 
 
 def _add_versions(number: int, message: Record, file: TextFile, chat: ForeignChat) -> None:
-    """Add the versions of the message with this number, and move the path to the selected one."""
+    """Add the versions of a message, and let the path end with the selected one.
+
+    `number` is the index of the message in its conversation.
+    """
     parent = chat.path_end
     selected_index = message.get("currentlySelected", 0)
     for index, version in enumerate(message["versions"]):
@@ -70,7 +74,11 @@ def _add_versions(number: int, message: Record, file: TextFile, chat: ForeignCha
 
 
 def _message_parts(version: Record, file: TextFile, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a version, and count what is left out."""
+    """Yield the parts of a version, and count what is left out.
+
+    A version without steps is read like one step. Structural texts are marks around a thought, such
+    as `<think>`; they are left out.
+    """
     for step in version.get("steps", [version]):
         step_kind = text_in(step, "type")
         if "content" not in step and step_kind not in _WITHOUT_CONTENT:
@@ -85,7 +93,10 @@ def _message_parts(version: Record, file: TextFile, chat: ForeignChat) -> Iterat
 
 
 def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield a tool call, the result of one, or an image; count any other part as left out."""
+    """Yield a part that is no text: a tool call, the result of one, or an image.
+
+    Any other part is counted as left out.
+    """
     kind = text_in(part, "type")
     call_id = text_in(part, "toolCallRequestId") or str(part.get("callId", ""))
     if kind == "toolCallResult":
@@ -100,7 +111,10 @@ def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[For
 
 
 def _metadata(version: Record) -> MessageMetadata:
-    """Return the time of a version, and the model and figures of an answer, from its steps."""
+    """Return the time, the model and the figures of a version from its steps.
+
+    If several steps have them, those of the last one count. A prompt has no steps, and so none.
+    """
     created_at: datetime | None = None
     model = ""
     receipt: Receipt | None = None

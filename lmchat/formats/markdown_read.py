@@ -51,7 +51,10 @@ class _ReadEntry(Struct, frozen=True, kw_only=True):
 
 
 def from_markdown(text: str) -> Session:
-    """Read an export with its branches; raises `FileRefused` for another text or a broken one."""
+    """Return the session of a Markdown export, with its branches.
+
+    Raises `FileRefused` for a text that is no export, and for one that was cut off or changed.
+    """
     text = text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
@@ -85,7 +88,11 @@ def from_markdown(text: str) -> Session:
 
 
 def _session(header: SessionHeader, entries: list[_ReadEntry]) -> Session:
-    """Return the session of entries in the order of the file: the path, then the branches."""
+    """Return the session of entries, which are in the order of the file: first those of the path.
+
+    Its time of change is the newest time on the path, because the front matter has none. Without
+    branches, its `tree` is empty.
+    """
     path_entries = list(takewhile(lambda entry: not entry.is_in_branch, entries))
     path = MessagePath(entry.message for entry in path_entries)
     tree: list[_ReadEntry] = []
@@ -103,7 +110,10 @@ def _session(header: SessionHeader, entries: list[_ReadEntry]) -> Session:
 
 
 def _front_matter(text: str) -> Record:
-    """Return the values by name in the first lines of an export; raises `BAD_VALUE_ERRORS`."""
+    """Return the values in the first lines of an export, by name.
+
+    Raises one of `BAD_VALUE_ERRORS` for other lines, or for an export of another version.
+    """
     match = _FRONT_MATTER.match(text)
     if match is None:
         raise ValueError("no front matter")
@@ -115,9 +125,10 @@ def _front_matter(text: str) -> Record:
 
 
 def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
-    """Yield each marker with the text up to the next one.
+    """Yield each marker with the text after it, up to the next marker.
 
-    `marker_word` is escaped for a regular expression.
+    `marker_word` is the word at the beginning of all markers of this file, escaped for a regular
+    expression. Raises `FileRefused` for a marker that is no JSON object.
     """
     # A line like `<!-- 3f9a12bc {"part": "text"} -->`.
     matches = list(re.finditer(rf"^<!-- {marker_word} (\{{.*\}}) -->$", text, re.MULTILINE))
@@ -125,7 +136,7 @@ def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
     text_ends.append(len(text.removesuffix("\n")))
     line = 1
     counted_end = 0  # offset up to which lines are counted
-    for match, text_end in zip(matches, text_ends, strict=False):
+    for match, text_end in zip(matches, text_ends, strict=False):  # one end more without matches
         line += text.count("\n", counted_end, match.start())
         counted_end = match.start()
         with _refusing_changed_line(line):
@@ -135,9 +146,10 @@ def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
 
 
 def _entries(marked_texts: Iterable[MarkedText]) -> list[_ReadEntry]:
-    """Return the messages in the order of the file.
+    """Return the messages in the order of the file; raises `FileRefused` for a changed one.
 
-    The marker of a message has a role; those after it, up to the next message, are of its parts.
+    A marker with a role begins a message. The text after it has the heading and, below that, the
+    first text of the message. The markers that follow, up to the next role, are of its other parts.
     """
     messages: list[tuple[MarkedText, list[Part]]] = []
     for marked in marked_texts:
@@ -158,7 +170,11 @@ def _entries(marked_texts: Iterable[MarkedText]) -> list[_ReadEntry]:
 
 
 def _entry(marker: Record, parts: Iterable[Part], previous_id: str | None) -> _ReadEntry:
-    """Return a message; its parent is the one before it, unless its marker names another."""
+    """Return the entry of a message with these parts.
+
+    Its parent is the message with the id `previous_id`, unless its marker names one, as markers of
+    branches do.
+    """
     message = ChatMessage(
         message_id=marker["id"],
         role=marker["role"],
@@ -179,7 +195,10 @@ def _entry(marker: Record, parts: Iterable[Part], previous_id: str | None) -> _R
 
 
 def _parts_of(marker: Record, text: str) -> list[Part]:
-    """Return the part of a marker; a note, which repeats for people what markers hold, has none."""
+    """Return the part of a marker and the text after it, in a list.
+
+    The list is empty for a note, a text for people, which repeats what markers hold.
+    """
     kind = marker["part"]
     if kind == "file":
         return [FilePart(**{field.name: marker[field.name] for field in fields(FilePart)})]
@@ -199,7 +218,7 @@ def _parts_of(marker: Record, text: str) -> list[Part]:
 
 
 def _fenced_text(text: str) -> str:
-    """Return the text of a code block below a title."""
+    """Return the text in a code block; `text` is a title and this block."""
     lines = text.split("\n")
     # Before it are the title, an empty line and the opening fence; after it is the closing fence.
     return "\n".join(lines[3:-1])

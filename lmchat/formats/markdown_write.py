@@ -72,12 +72,12 @@ _ESCAPED_HEADING = re.compile(_HEADING_TEMPLATE % (r"\\", r"\\"), re.MULTILINE)
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return the path as Markdown, then the branches."""
+    """Return a session as Markdown: the front matter, the path, then each branch."""
     return "\n\n".join(_MarkdownWriter(session, options).blocks()) + "\n"
 
 
 def unescape(text: str) -> str:
-    """Remove the backslashes before lines that look like headings."""
+    """Return a text without the backslashes that the export has put into lines like headings."""
     return _ESCAPED_HEADING.sub(r"\1\2\3\4", text)
 
 
@@ -90,7 +90,7 @@ class _MarkdownWriter:
         self._marker_word = _unused_word(session)
 
     def blocks(self) -> Iterator[str]:
-        """Yield the front matter, the messages, and the headings of branches."""
+        """Yield the front matter, then each message after its marker, and headings of branches."""
         session = self._session
         places = write_order(session)
         path_ids = {message.message_id for message in session.messages}
@@ -112,7 +112,11 @@ class _MarkdownWriter:
             yield from self._body(entry)
 
     def _body(self, entry: MessageEntry) -> Iterator[str]:
-        """Yield what is below the heading of a message: its parts and its state."""
+        """Yield the blocks below the heading of a message: its parts in their order, and its state.
+
+        The call and result of a tool message are folded. Thoughts are left out unless they are
+        asked for.
+        """
         message = entry.message
         if is_tool_run(message):
             summary = escape(safe_line(tool_calls_text(message), limit=_SUMMARY_CHARS))
@@ -120,6 +124,7 @@ class _MarkdownWriter:
 
         for index, part in enumerate(message.parts):
             if isinstance(part, TextPart):
+                # a reader takes a text directly below the heading for the first part
                 needs_marker = index > 0 or is_tool_run(message)
                 yield from self._text(part.text, "text", needs_marker=needs_marker)
             elif isinstance(part, ReasoningPart):
@@ -138,9 +143,9 @@ class _MarkdownWriter:
     def _other_part(
         self, part: RefusalPart | FilePart | ToolCallPart | ToolResultPart, *, is_shown_call: bool
     ) -> Iterator[str]:
-        """Yield the blocks of a part that is neither text nor thought.
+        """Yield the marker and the blocks of a part that is neither text nor thought.
 
-        A call that is not shown has its arguments in the marker.
+        A call is shown if `is_shown_call`; otherwise its marker holds its arguments.
         """
         match part:
             case RefusalPart(text=text):
@@ -159,9 +164,10 @@ class _MarkdownWriter:
                 yield from self._fenced("Result", text, {"part": "tool_result"})
 
     def _text(self, text: str, part: str, *, needs_marker: bool = True) -> Iterator[str]:
-        """Yield the marker and the text of a part: `text` or `refusal`.
+        """Yield the marker and the text of a part; `part` is its kind, `text` or `refusal`.
 
-        A first text that was not changed needs no marker: it follows the heading.
+        The marker is left out if it is not needed and the text was not changed. A text is changed
+        by escaping, and by closing a code fence that it leaves open.
         """
         shown_text, changes = _escaped(safe_text(text))
         fence = unclosed_fence(shown_text)
@@ -176,17 +182,21 @@ class _MarkdownWriter:
     def _fenced(
         self, title: str, text: str, marker: Mapping[str, object], *, language: str = ""
     ) -> Iterator[str]:
-        """Yield the marker, and the text as a code block below a title."""
+        """Yield `marker` with the changes to the text, then the title and the text in a code block.
+
+        `language` is written after the opening fence.
+        """
         shown_text, changes = _escaped(safe_text(text))
         fence = fence_for(shown_text)
         yield self._marker_line({**marker, **changes})
         yield f"{title}\n\n{fence}{language}\n{shown_text}\n{fence}"
 
     def _note(self, text: str) -> str:
-        """Return a text for people, which repeats what markers hold, with its marker."""
+        """Return a text for people after its marker; a reader ignores both."""
         return f"{self._marker_line({'part': 'note'})}\n\n{text}"
 
     def _marker_line(self, marker: Mapping[str, object]) -> str:
+        """Return the comment line of a marker."""
         # JSON is in ASCII here, and without the characters that end a comment.
         text = json.dumps(marker).replace(">", r"\u003e").replace("--", r"-\u002d")
         return f"<!-- {self._marker_word} {text} -->"
@@ -214,7 +224,10 @@ def _front_matter(session: Session, marker_word: str) -> str:
 
 
 def _token_fields(session: Session) -> dict[str, object]:
-    """Return the sum of the tokens of all answers of the path, if any is known."""
+    """Return the fields with the sum of the tokens of all answers on the path.
+
+    There are none if no number of tokens is known.
+    """
     receipts = [message.receipt for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
     total = sum(receipt.completion_tokens or 0 for receipt in counted)
@@ -225,7 +238,7 @@ def _token_fields(session: Session) -> dict[str, object]:
 
 
 def _message_marker(message: ChatMessage) -> dict[str, object]:
-    """Return what the marker of a message holds beside its place in the tree."""
+    """Return the marker of a message, without the values about its place in the tree."""
     marker: dict[str, object] = {
         "role": str(message.role),
         "id": message.message_id,
@@ -241,7 +254,10 @@ def _message_marker(message: ChatMessage) -> dict[str, object]:
 
 
 def _escaped(text: str) -> tuple[str, dict[str, object]]:
-    """Return a text whose headings of turns are escaped, and what its marker says of that."""
+    """Return a text with a backslash in each line that looks like the heading of a turn.
+
+    Also return the fields for its marker: `escaped` if there was such a line, else none.
+    """
     escaped_text, count = _HEADING.subn(r"\1\3\\\2\4", text)
     return escaped_text, {"escaped": True} if count else {}
 
@@ -251,9 +267,10 @@ def _quoted(text: str) -> str:
 
 
 def _unused_word(session: Session) -> str:
-    """Return a word for the markers that no text of the session has in such a place.
+    """Return the first word of all markers: no text of the session begins a comment with it.
 
-    The same session has the same word, so that two exports of it can be compared.
+    It is a hash of the session's id, so that two exports of a session have the same word and can be
+    compared.
     """
     used: set[str] = set()
     for message in (*session.messages, *session.branches):

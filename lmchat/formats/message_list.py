@@ -30,15 +30,19 @@ class _Row(Struct, frozen=True, kw_only=True):
 
 
 def is_list(value: Any) -> bool:
-    """Return whether a value is a list with a message of a known role, or has one as `messages`."""
+    """Return whether a value is such a list, or an object with one in `messages`.
+
+    One message of a known role is enough.
+    """
     return any(text_in(record, "role") in _ROLES for record in _records(value))
 
 
 def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
-    """Yield what is left out of the messages, and the session.
+    """Yield a `Skipped` for each message that is left out in part or whole, then the session.
 
-    The list is emptied on the way, because decoded JSON takes much memory. The id of the session is
-    a hash of its messages, so that a list is imported once.
+    There is no session without a prompt or answer. The items of the list are set to None one after
+    the other, because decoded JSON takes much memory. The id of the session is a hash of its
+    messages, so that the same list is imported only once. `moment` is the time of the session.
     """
     title = text_in(value, "title")
     model = text_in(value, "model")
@@ -99,10 +103,11 @@ def _records(value: object) -> list[Any]:
 def _take_tool_run(
     parts: tuple[Part, ...], record: Record, open_calls: list[ToolCallPart]
 ) -> ToolRun:
-    """Return a result with its call, which is removed from the open ones.
+    """Return the result of a tool message with its call, and remove the call from `open_calls`.
 
-    The call is that with the id, without an id the first one with the name, without both the first
-    one. If there is none, it is a call without arguments.
+    If the message names the id of its call, that call is taken. Otherwise it is the first call of
+    the tool that the message names or, without a name, the first call. If there is no such call,
+    the result gets one without arguments.
     """
     call_id = text_in(record, "tool_call_id")
     name = text_in(record, "name") or text_in(record, "tool_name")
@@ -118,7 +123,7 @@ def _take_tool_run(
 
 
 def _read_row(record: Any) -> _Row:
-    """Return the role and parts of a record, and why something of it is left out."""
+    """Return the role and parts of a record, and the reason if it or a part of it is left out."""
     if not isinstance(record, dict):
         return _Row(omission="it is not an object")
     role = _ROLES.get(text_in(record, "role"))

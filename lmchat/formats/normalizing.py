@@ -29,8 +29,8 @@ _CAUSE = "The session was exported"  # cause of the end of an answer that was st
 def validated(value: _Value) -> _Value:
     """Return a message or header whose fields have their declared types.
 
-    Values as a file has them are converted: a text to a time, a name to a role. Raises `ValueError`
-    for those that cannot be.
+    Values as a file has them are converted: a text to a time, a name to a role. Times get a zone.
+    Raises `ValueError` for a value that cannot be converted.
     """
     try:
         converted = msgspec.convert(msgspec.to_builtins(value), type(value))
@@ -55,9 +55,11 @@ def refusing_changes(message: str) -> Iterator[None]:
 
 
 def normalized(session: Session, *, moment: datetime) -> Session:
-    """Return a session with own ids, parents before children and no running answer.
+    """Return a session as lmchat stores it.
 
-    Foreign ids are replaced by their hash, so the same file gives the same ids. Raises
+    Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
+    tree, parents are before their children. A running answer becomes an interrupted one. Long names
+    are cut. The time of the last change is at most `moment`, the current time. Raises
     `FileRefused` if ids are not unique or messages form a loop.
     """
     header = session.header
@@ -98,7 +100,7 @@ def normalized(session: Session, *, moment: datetime) -> Session:
 
 
 def own_id(file_id: str, session_id: str = "") -> str:
-    """Return an id of lmchat's form unchanged, any other id as a hash.
+    """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
 
     `session_id` goes into the hash of a message's id, since two chats may have the same ids.
     """
@@ -108,12 +110,15 @@ def own_id(file_id: str, session_id: str = "") -> str:
 
 
 def hash_id(text: str) -> str:
-    """Return a hash as an id; with another hash, files would be imported twice."""
+    """Return the hash of a text as an id.
+
+    It must stay the same in all versions: otherwise files would be imported twice.
+    """
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:ID_CHARS]
 
 
 def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Return a path in which each message follows the one before it."""
+    """Return the messages of a path, each with the message before it as its parent."""
     chained: list[ChatMessage] = []
     parent_id: str | None = None
     for message in path:

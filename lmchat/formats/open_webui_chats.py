@@ -1,4 +1,8 @@
-"""Import of Open WebUI's JSON exports and its database, checked with version 0.12.4."""
+"""Import of Open WebUI's JSON exports and its database, checked with version 0.12.4.
+
+A chat has messages by id in its JSON, in `history.messages`. The database has them also as rows of
+the table `chat_message`.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +52,20 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, _: TextFile) -> Iterator[ForeignChat]:
-    """Read the chat of a value: a row of the database with the chat in `chat`, or only that."""
+    """Yield the chat of a value of an export.
+
+    The value is an object with the columns of the database, whose field `chat` has the chat, or
+    only the object in that field.
+    """
     yield from _read_chat(value, _messages_by_id(value))
 
 
 def _read_chat(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignChat]:
-    """Read the chat of a value; one that Open WebUI marks as internal is left out."""
+    """Yield the chat of a value, with `messages` by their ids.
+
+    Yield nothing for a chat that Open WebUI marks as internal. A message that is no object is
+    counted as damaged.
+    """
     if record_in(value, "meta").get("internal"):
         return
     content = value.get("chat", value)
@@ -80,7 +92,7 @@ def _read_chat(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignCh
 
 
 def read_database(database: ForeignDatabase) -> ChatReaders:
-    """Read each chat, with its messages in its JSON and in the table `chat_message`."""
+    """Yield a function for each chat, which reads it with its rows of the table `chat_message`."""
     rows_of = database.rows_by("chat_message", "chat_id", "created_at, rowid")
     for row in database.rows(_CHATS):
         yield partial(_read_stored_chat, database, row["number"], rows_of(row["id"]))
@@ -89,9 +101,10 @@ def read_database(database: ForeignDatabase) -> ChatReaders:
 def _read_stored_chat(
     database: ForeignDatabase, number: int, message_rows: Iterator[Record]
 ) -> Iterator[ForeignChat]:
-    """Read the chat of the row with this number, oldest message first.
+    """Yield the chat of the row of the table `chat` with this number, its oldest message first.
 
-    Fields of a message in a row of its own replace those in the chat's JSON, which may be older.
+    The fields of a message in `message_rows` replace those in the chat's JSON, which may be older.
+    If the JSON is damaged, the messages of the rows are read, and a damaged record is counted.
     """
     (row,) = database.rows("select * from chat where rowid = :number", number=number)
     chat_json = json_of(row.get("chat"))
@@ -111,9 +124,9 @@ def _read_stored_chat(
 
 
 def _message_fields(row: Record) -> Record:
-    """Return the filled columns of a row of `chat_message` as the fields that JSON has for them.
+    """Return the columns of a row of `chat_message` under the names that fields have in JSON.
 
-    A damaged row has none.
+    Empty columns are left out, and all columns of a row that is damaged.
     """
     try:
         fields = {field: row[column] for column, field in _FIELDS_BY_COLUMN.items()}
@@ -124,7 +137,7 @@ def _message_fields(row: Record) -> Record:
 
 
 def _messages_by_id(value: Record) -> Any:
-    """Return the messages of a chat, which are an object in every valid export."""
+    """Return the messages of a chat: an object in every valid export, else None or anything."""
     return record_in(value.get("chat", value), "history").get("messages")
 
 

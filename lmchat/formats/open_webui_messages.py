@@ -1,6 +1,6 @@
-"""Messages of Open WebUI: today a list of items, in older chats a text with `<details>` in it.
+"""Content of messages of Open WebUI: today a list of items, in older chats a text.
 
-Such an element holds reasoning or a tool call:
+The text of an older answer has `<details>` elements, which hold reasoning or a tool call:
 
     <details type="reasoning" done="true">
     <summary>Thought for 2 seconds</summary>
@@ -39,7 +39,10 @@ class DetailsBlock(Struct, frozen=True, kw_only=True):
 
 
 def message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a message, and count what is left out."""
+    """Yield the images of a message, then its content.
+
+    That is the list `output` if it has one, else `content`. Other files are counted as left out.
+    """
     for file in message.get("files") or ():
         if image := chat.add_image(file.get("url"), text_in(file, "name")):
             yield image
@@ -58,7 +61,10 @@ def message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of items as the Responses API has them; count unknown ones."""
+    """Yield the parts of a list `output`, whose items are those of OpenAI's Responses API.
+
+    Items of unknown kinds are counted as left out.
+    """
     for item in items:
         match item["type"]:
             case "message":
@@ -74,7 +80,10 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 
 
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the `<details>` elements of a text as parts, and the texts between them."""
+    """Yield the `<details>` elements of a text as parts, and the texts between them as texts.
+
+    White space between a text and an element is left out.
+    """
     read_end = 0  # offset behind the last element
     for block in _details_blocks(text):
         text_before = text[read_end : block.begin].rstrip()
@@ -85,7 +94,7 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _details_blocks(text: str) -> Iterator[DetailsBlock]:
-    """Yield the `<details>` elements of a text, up to one that is not closed.
+    """Yield the `<details>` elements of a text that have a kind, up to one that is not closed.
 
     No part of the text is searched twice, so this takes linear time.
     """
@@ -93,7 +102,7 @@ def _details_blocks(text: str) -> Iterator[DetailsBlock]:
     while begin >= 0:
         kind_begin = begin + len(_BLOCK)
         kind, quote, _ = text[kind_begin : kind_begin + _KIND_CHARS].partition('"')
-        if not quote or not kind.replace("_", "").isalnum():
+        if not quote or not kind.replace("_", "").isalnum():  # it is text of the model
             begin = text.find(_BLOCK, kind_begin)
             continue
         head_end = text.find(">", kind_begin)
@@ -117,7 +126,10 @@ def _details_blocks(text: str) -> Iterator[DetailsBlock]:
 
 
 def _block_parts(block: DetailsBlock, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the thought of an element, or its tool call with the result; count other kinds."""
+    """Yield the thought of an element, or its tool call and then the result of that.
+
+    An element of another kind is counted as left out. The result is an attribute or the content.
+    """
     content = unescaped(block.content).strip()
     if block.kind == "reasoning":
         yield ReasoningPart(text="\n".join(map(_unquoted, content.split("\n"))))

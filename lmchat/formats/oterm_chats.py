@@ -20,16 +20,20 @@ from lmchat.formats.foreign_database import ForeignDatabase
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
-    """Read each chat; each of its messages follows the one before it."""
+    """Yield a function for each chat, which reads it with its messages."""
     messages_of = database.rows_by("message", "chat_id")
     for row in database.rows("select id, name, model, system from chat order by id"):
         yield partial(_read_chat, row, list(messages_of(row["id"])))
 
 
 def _read_chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
-    """Read the chat of a row of `chat`, with its rows of `message`."""
+    """Yield the chat of a row of the table `chat`, with its rows of the table `message`.
+
+    Each message follows the one before it.
+    """
     chat = ForeignChat(
-        key=f"{row['id']} {messages[0]['text'] if messages else ''}",  # each database counts from 1
+        # ids alone repeat, because each database counts from 1
+        key=f"{row['id']} {messages[0]['text'] if messages else ''}",
         title=row["name"],
         system=row["system"],
         model=row["model"],
@@ -44,7 +48,7 @@ def _read_chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
 
 
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the images, which are a JSON list of base64, and the text."""
+    """Yield the images of a message, which are a JSON list of texts in base64, and its text."""
     images = json_of(message.get("images") or "[]")
     yield from chat.add_images(images if isinstance(images, list) else [images])
     yield message["text"]

@@ -19,7 +19,7 @@ def fits(value: Record) -> bool:
 
 
 def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
-    """Read a chat; each of its messages follows the one before it."""
+    """Yield the chat of a file; each of its messages follows the one before it."""
     chat = ForeignChat(
         key=text_in(value, "id") or file.name,
         title=text_in(value, "name"),
@@ -35,7 +35,7 @@ def read(value: Record, file: TextFile) -> Iterator[ForeignChat]:
 
 
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a message, and count what is left out."""
+    """Yield images, thought and text of a message, and count its documents and tool calls."""
     yield from chat.add_images(message.get("images") or ())
     yield ReasoningPart(text=chat.read_text(message.get("thinking")))
     yield message.get("content", "")

@@ -1,4 +1,8 @@
-"""Import of a file in any format."""
+"""Import of a file in any format.
+
+`Reader` finds out the format of a file by its first bytes, by the tables of a database, or by the
+first values of a text. The formats of other programs are tried before those of lmchat.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,10 @@ class Reader:
         self._last_source = source  # the program whose format the last file has
 
     def file(self, path: Path) -> ReadItems:
-        """Yield the chats of a file one at a time; raises `FileRefused` or `OSError`."""
+        """Yield the chats of a file one at a time, and what is left out.
+
+        Raises `FileRefused` or `OSError`.
+        """
         head = _head_of(path)
         if head.startswith(_SQLITE_HEAD):
             yield from _refuse_empty(self._read_database(path))
@@ -80,13 +87,19 @@ class Reader:
             yield from _refuse_empty(self._read_text(PlainFile(path)))
 
     def data(self, data: bytes) -> ReadItems:
-        """Yield the chats of what was read from a pipe; raises `FileRefused`."""
+        """Return an iterator of the chats in the content of a pipe, and of what is left out.
+
+        Reading it raises `FileRefused`, also for a database, which has to be a file.
+        """
         if data.startswith(_ZIP_HEAD):
             return self._read_zip(BytesIO(data))
         return _refuse_empty(self._read_text(TextFile(data)))
 
     def _read_zip(self, file: Path | IO[bytes]) -> ReadItems:
-        """Yield the chats of the texts in a zip file; refuse one that has none."""
+        """Yield the chats of the text files in a zip file.
+
+        Raises `FileRefused` for a broken zip file, and `FormatUnknown` for one without chats.
+        """
         has_chats = False
         try:
             with ZipFile(file) as archive:
@@ -104,7 +117,10 @@ class Reader:
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
 
     def _read_member(self, member: ZipMember) -> ReadItems:
-        """Yield the chats of a member; a damaged one is skipped, one of another format ignored."""
+        """Yield the chats of a member of a zip file.
+
+        Yield a `Skipped` for a damaged member, and nothing for one of an unknown format.
+        """
         try:
             yield from _refuse_empty(self._read_text(member))
         except FormatUnknown:
@@ -126,7 +142,10 @@ class Reader:
         raise FormatUnknown(message, hint=_FORMATS_HINT)
 
     def _read_text(self, file: TextFile) -> ReadItems:
-        """Yield the chats of a text, in the first format that one of its first values fits."""
+        """Yield the chats of a text, in the first format that fits one of its first values.
+
+        If no format of another program fits, the text is read in one of lmchat.
+        """
         values = file.values()
         first_values = list(islice(values, _PEEKED_VALUES))
         records = [value for value in first_values if isinstance(value, dict)]
@@ -148,9 +167,10 @@ class Reader:
         yield from self._read_own_text(file, has_lines=has_lines)
 
     def _sessions(self, readers: Iterable[ChatReader | Skipped], source: str) -> ReadItems:
-        """Yield the sessions of the chats that are read; a damaged chat is skipped.
+        """Read chats, and yield their sessions and what is left out.
 
-        An error of the whole database is raised.
+        Yield a `Skipped` for a damaged chat. An error of the whole database is raised. `source` is
+        the program of the chats.
         """
         for number, read in enumerate(readers, 1):
             if isinstance(read, Skipped):
@@ -165,9 +185,10 @@ class Reader:
                 yield Skipped(where=f"chat {number}", reason=_DAMAGED)
 
     def _read_own_text(self, file: TextFile, *, has_lines: bool) -> ReadItems:
-        """Yield the session of a text in a format of lmchat, or of a list of messages.
+        """Yield the session of a text, which is an export of lmchat or a list of messages.
 
-        `has_lines` says that the text is a JSON object in each line; these are not decoded.
+        `has_lines` says that the text has several JSON objects, which no format fits. It is then
+        not decoded as one JSON value. Raises `FileRefused` or `FormatUnknown`.
         """
         text = _decoded(file.content()).lstrip()
         if not text:
@@ -186,9 +207,9 @@ class Reader:
                 yield item
 
     def _own_items(self, text: str, value: Any) -> ReadItems:
-        """Yield what a text holds; `value` is its decoded JSON, None for other texts.
+        """Return the session of a text and what is left out; `value` is its JSON, or None.
 
-        Raises `FormatUnknown`.
+        Raises `FormatUnknown` for a text in no known format, and `FileRefused` for a broken one.
         """
         if isinstance(value, dict) and "lmchat" in value:
             return _without_large_images(from_json(value))
@@ -210,7 +231,7 @@ class Reader:
 
 
 def companions() -> set[str]:
-    """Return the names of files that are not imported: they are read with the one beside them."""
+    """Return the names of files that are not imported alone, because chats beside them use them."""
     names: set[str] = set()
     for _source, file_format in _formats():
         if isinstance(file_format, RecordsFormat):
@@ -220,7 +241,10 @@ def companions() -> set[str]:
 
 @cache
 def _formats() -> list[tuple[str, AnyFormat]]:
-    """Return the formats of other programs with their sources; the first that fits is used."""
+    """Return the formats of other programs, each after the source of its program.
+
+    If several fit a file, the first one is used.
+    """
     formats: list[tuple[str, AnyFormat]] = []
     for row in IMPORT_FORMATS:
         module = import_module(f"lmchat.formats.{row.module}")
@@ -239,7 +263,7 @@ def _head_of(path: Path) -> bytes:
 def _readers_of_values(
     file_format: JsonFormat, file: TextFile, values: Iterable[Any]
 ) -> Iterator[ChatReader | Skipped]:
-    """Yield a reader for each value of a file; a broken value is `Skipped` already."""
+    """Yield a reader for each value, and unchanged each `Skipped`, which marks a broken value."""
     for value in values:
         if isinstance(value, Skipped):
             yield value
@@ -250,7 +274,10 @@ def _readers_of_values(
 def _readers_of_records(
     file_format: RecordsFormat, file: TextFile
 ) -> Iterator[ChatReader | Skipped]:
-    """Yield one reader for all records of a file, then each value that is no record."""
+    """Yield one reader for all objects of a file, then a `Skipped` for each other value.
+
+    The file is read from its beginning once more, and whole.
+    """
     values = list(TextFile(file.content(), file.name).values())
     records = [value for value in values if isinstance(value, dict)]
     yield partial(file_format.read, records, file)
@@ -262,7 +289,7 @@ def _readers_of_records(
 
 
 def _without_large_images(session: Session) -> ReadItems:
-    """Yield a session without images that are too large to be decoded, and their number."""
+    """Yield a session without images over the limits; before it, a `Skipped` with their number."""
     files: dict[str, bytes] = {}
     for digest, data in session.files.items():
         if not image_type(data):
@@ -278,10 +305,11 @@ def _without_large_images(session: Session) -> ReadItems:
 
 
 def _refuse_empty(items: ReadItems) -> ReadItems:
-    """Pass on the sessions that have messages, and what is skipped.
+    """Yield the sessions that have messages, and what is skipped; refuse a file without sessions.
 
-    After the last item, raises `FileRefused` or `FormatUnknown` if there was no such session. Of
-    what is skipped between two sessions, only some is named and the others are counted.
+    After the last item without such a session, raises `FileRefused` if something was skipped, else
+    `FormatUnknown`. Of what is skipped before one session, at most `MOST_NAMED` are yielded; the
+    others are counted at the end.
     """
     skipped: list[Skipped] = []
     has_messages = False

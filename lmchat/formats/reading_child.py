@@ -1,6 +1,8 @@
-"""Child process that reads files in any format, and the frames in which it sends what it has read.
+"""Child process that reads files in any format, and the frames that it sends to its parent.
 
-A session is sent as `SessionBegun`, its messages and files in groups, and `SessionEnded`.
+A frame is one message between the two processes. The parent sends a `ReadOrder` for each file. The
+answer has, for each session, `SessionBegun`, groups of messages, files, and `SessionEnded`. It ends
+with `Finished` or `Refused`.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def packed(frame: ReadFrame) -> bytes:
 
 
 def unpacked(data: bytes) -> ReadFrame:
-    """Undo `packed`."""
+    """Return the frame that `packed` has made these bytes of."""
     frame: ReadFrame
     if data.startswith(_AS_MESSAGE_PACK):
         packed_frame = memoryview(data)[len(_AS_MESSAGE_PACK) :]  # not a copy
@@ -118,7 +120,10 @@ def main() -> None:
 
 
 def _read_and_send(order_frame: bytes, send: Callable[[bytes], None]) -> None:
-    """Read the file of an order, and send each frame of it at once."""
+    """Read the file of an order, and send each frame as soon as it is made.
+
+    `order_frame` is a `ReadOrder` in MessagePack. Temporary files go into the folder of the order.
+    """
     order = msgspec.msgpack.decode(order_frame, type=ReadOrder)
     tempfile.tempdir = order.folder
     for frame in _file_frames(order):
@@ -155,7 +160,7 @@ def _file_frames(order: ReadOrder) -> Iterator[ReadFrame]:
 
 
 def _session_frames(session: Session) -> Iterator[ReadFrame]:
-    """Yield the frames of a session; those of its messages are small enough to decode quickly."""
+    """Yield the frames of a session, with its messages in groups that are decoded quickly."""
     yield SessionBegun(
         header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
     )
@@ -167,7 +172,11 @@ def _session_frames(session: Session) -> Iterator[ReadFrame]:
 
 
 def _batches(messages: Iterable[ChatMessage]) -> Iterator[tuple[ChatMessage, ...]]:
-    """Yield messages in groups for one frame each; a group ends with the one that exceeds it."""
+    """Yield messages in groups, one for each frame.
+
+    A group ends with the message with which its texts exceed `_FRAME_CHARS`. The last group may be
+    empty.
+    """
     batch: list[ChatMessage] = []
     chars = 0
     for message in messages:

@@ -63,14 +63,17 @@ class TextFile:
         return data
 
     def json_beside(self, name: str) -> Record:
-        """Return the JSON object of a file in the same folder; an empty one if it has none."""
+        """Return the JSON object in a file in the same folder.
+
+        Return an empty object if the file is missing, not readable, or has none.
+        """
         with suppress(OSError, KeyError, *BROKEN_ZIP):  # KeyError: no such member
             value = json_of(self.beside(name))
             return value if isinstance(value, dict) else {}
         return {}
 
     def values(self) -> Iterator[Any]:
-        """Yield the values of a JSON list or of JSON Lines one at a time.
+        """Yield the values of a JSON list or of JSON Lines from the beginning, one at a time.
 
         A broken value is a `Skipped`. Memory is used for one value only.
         """
@@ -93,7 +96,7 @@ class PlainFile(TextFile):
         return read_plain(self._path.with_name(name))
 
     def stored(self, name: str) -> bytes:
-        """Look for the file in the folder of the text, then in those named `user-files`.
+        """Look for the file in the folder of the text, then in folders `user-files` in those above.
 
         LM Studio has such a folder beside that of all chats, which may have folders in it.
         """
@@ -140,7 +143,7 @@ class ZipMember(TextFile):
 
 
 def _begins_with_name(file_name: str, name: str) -> bool:
-    """Return whether a file's name begins with a name, which may not be empty, as a whole word."""
+    """Return whether the name of a file begins with the word `name`; False if that is empty."""
     if not name or not file_name.startswith(name):
         return False
     next_character = file_name[len(name) : len(name) + 1]

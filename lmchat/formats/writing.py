@@ -75,7 +75,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
-    """Return a session in a format; raises `WrongUse` for an unknown one."""
+    """Return a session as text in the format `form`; raises `WrongUse` for an unknown format."""
     if form not in _WRITERS:
         message = f"Unknown format “{safe_line(form)}”."
         raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
@@ -95,7 +95,7 @@ def export_name(session: Session, *, form: str = "md") -> str:
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return the path and the branches as plain text."""
+    """Return a session as plain text: its title, the path, then each branch below a heading."""
     title = safe_line(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
     for entry in entries(session, options.zone):
@@ -107,9 +107,9 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
 
 
 def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | str]:
-    """Yield the messages of the path, then the heading and the messages of each branch.
+    """Yield an entry for each message of the path, then the heading and entries of each branch.
 
-    `zone` is the time zone of the times; None is local time.
+    A heading is a text. `zone` is the time zone of the times; None is local time.
     """
     # Ids of tool messages, and of the answers whose calls they show.
     ids_with_shown_calls: set[str | None] = set()
@@ -135,7 +135,7 @@ def is_tool_run(message: ChatMessage) -> bool:
 
 
 def write_order(session: Session) -> dict[str, int]:
-    """Return each message's number in the tree, by id; empty without branches.
+    """Return the number of each message in the tree by its id; empty without branches.
 
     An export has the path before the branches, so a reader needs these numbers for the order in
     which the messages were written.
@@ -148,7 +148,7 @@ def write_order(session: Session) -> dict[str, int]:
 def _message_entry(
     message: ChatMessage, zone: tzinfo | None, calls: tuple[ToolCallPart, ...]
 ) -> MessageEntry:
-    """Return the entry of a message with its texts; `calls` are those to show with it."""
+    """Return the entry of a message with its texts; `calls` are the tool calls to show with it."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)
@@ -174,9 +174,9 @@ def _message_entry(
 
 
 def _branch_heading(parent: ChatMessage | None, name: str) -> str:
-    """Return the heading of a branch, perhaps with a name, after the message above it.
+    """Return the heading of a branch, with its name, if any, and the text of the message above it.
 
-    A branch without a parent is another first message.
+    A branch without a parent begins with another first message.
     """
     quoted_name = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
     if parent is None:
