@@ -78,7 +78,7 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
     """
     flags = os.O_RDONLY | OPEN_FLAGS
     if not may_stream:
-        flags |= NO_WAIT
+        flags |= NO_WAIT  # a pipe is then opened at once, and refused below
     descriptor = os.open(path, flags)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -167,7 +167,7 @@ def ensure_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    except FileNotFoundError:
+    except FileNotFoundError:  # its parent is missing
         if folder.parent == folder:  # the root of a drive that does not exist
             raise
         ensure_folder(folder.parent)

@@ -87,7 +87,7 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,
     has too many pixels, or is larger than `MAX_IMAGE_BYTES` in the end.
     """
-    # only decoding would notice it, and without Pillow nothing is decoded
+    # a PNG that is cut off: without Pillow, nothing else would notice it
     if image_type(data) == "image/png" and _PNG_END not in data:
         raise _damaged(name)
     if not _has_pillow():
@@ -134,7 +134,7 @@ def check_imported_image(name: str, data: bytes) -> SizedImage:
             has_long_side = max(image.size) > LONGEST_SIDE
         if has_long_side or len(data) > MAX_IMAGE_BYTES:
             return fit_image(name, data)
-    # within the limits, or damaged
+    # the image is within the limits, or damaged
     return measure_image(name, data)
 
 
@@ -167,7 +167,7 @@ def _scaled_down(image: Any) -> SizedImage:
 def _refuse_too_many_bytes(
     name: str, data: bytes, *, hint: str = "Save a smaller copy of it."
 ) -> None:
-    """Raise `FileRefused` for a file that is too large to be sent."""
+    """Raise `FileRefused` for more than `MAX_IMAGE_BYTES`; `hint` is the next step to show."""
     if len(data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
 

@@ -107,7 +107,7 @@ def shell_word(name: str) -> str:
 
 
 def header_value(text: str) -> str:
-    """Return text as the value of an HTTP header, without blanks and line ends around it.
+    """Return text without blanks and line ends around it, as the value of an HTTP header.
 
     Raises `ValueError` for control characters and letters beyond ASCII. Its message does not
     quote the text, which may be an API key.

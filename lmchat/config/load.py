@@ -55,7 +55,10 @@ class Loaded(Secret, frozen=True, kw_only=True):
     """Address that is set in the same place as `api_key`, which is the file or the environment."""
 
     def require_valid(self) -> Loaded:
-        """Return itself; raises `ConfigError` with the first problem."""
+        """Return this value if it has no problems; else raise `ConfigError` with the first one.
+
+        The error also says how many more there are, and its details list all of them.
+        """
         if not self.problems:
             return self
         sentence = self.problems[0].sentence

@@ -155,9 +155,10 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
 
     if remembered.endpoint == candidate.server_id:
         last = find_model(remembered.model, models)
+        # an unloaded model is not loaded without a question
         if last is not None and last.state is not LoadState.NOT_LOADED:
             return last
-    for state in _PREFERRED_STATES:
+    for state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         for info in models:
             if info.state is state:
                 return info

@@ -105,7 +105,10 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
-    """Give each tool its name in requests: `SERVER__TOOL`, cut, and numbered if not unique."""
+    """Return the servers, with a `wire_name` for each tool: its name in requests.
+
+    It is `SERVER__TOOL`, cut to the allowed length, and has a number if it would not be unique.
+    """
     used_names: set[str] = set()
     named_servers: list[ToolServer] = []
     for server in servers:
@@ -180,7 +183,10 @@ def call_message(call: ToolCallPart) -> ChatMessage:
 
 
 def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
-    """Return a tool message whose call was stopped, with a note if its function may still run."""
+    """Return the message of a call that was stopped.
+
+    If its function may still run, a note about that takes the place of the result.
+    """
     parts = call.parts
     if may_still_run:
         parts = (*parts, ToolResultPart(text=MAY_STILL_RUN))

@@ -135,7 +135,10 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, finish_reason=reason)
 
     def end(self, state: AnswerState, now_s: float) -> Turn:
-        """Return the turn as it ended; a thought that was not finished ends with its last token."""
+        """Return the turn as it ended at `now_s`, in a final state.
+
+        A thought that was not finished ends with its last token.
+        """
         return replace(
             self,
             state=state,

@@ -269,7 +269,7 @@ def _is_demo_file(path: Path, demo: DemoModel) -> bool:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
-    except OSError:  # it does not exist
+    except OSError:  # it does not exist, or cannot be read
         return False
 
 

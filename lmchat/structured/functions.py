@@ -27,6 +27,7 @@ class FunctionTool:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        # an object that can be called has no `__name__` of its own
         name = str(getattr(function, "__name__", type(function).__name__))
         description = inspect.getdoc(function) or ""
         self._function = function
