@@ -1,4 +1,8 @@
-"""Content of attached files: stored once, by its hash, in a folder beside the database."""
+"""Files that are attached to messages, in a folder beside the database.
+
+The name of a stored file is its digest, the SHA-256 of its content, so each content is stored once.
+Messages name a digest in the column `call_id` of a part, drafts within their text.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ from lmchat.storage.row_values import loaded
 
 log = logging.getLogger(__name__)
 
-# A younger file is kept without a message that names it, as the message is written after the file.
+# A younger file stays although no message names it: the message is written after the file.
 _YOUNG_S = 60
 
 
 def save(folder: Path, data: bytes) -> str:
-    """Write a file unless there is one with its content; return its digest, which is its name.
+    """Write a file whose name is the digest of its content, and return the digest.
 
-    Raises `StoreUnavailable`.
+    A file that has this name and size already is not written again. Raises `StoreUnavailable`.
     """
     digest = sha256(data).hexdigest()
     path = folder / digest
@@ -41,16 +45,20 @@ def save(folder: Path, data: bytes) -> str:
 
 
 def read(folder: Path, digest: str) -> bytes:
-    """Return the content of a file; raises `StoreUnavailable` if it is missing or damaged."""
+    """Return the content of a file.
+
+    Raises `StoreUnavailable` if the file is missing, cannot be read, or does not fit its digest.
+    """
     try:
         data = read_plain(folder / digest, max_bytes=MAX_BYTES)
     except FileNotFoundError as error:
         raise _unreadable("is missing") from error
     except OSError as error:
         raise _unreadable(f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # an imported session may have any text as digest, as with a NUL
+    except ValueError as error:  # an imported session may name any text, such as one with a NUL
         raise _unreadable(f"cannot be read: {error}") from error
-    if sha256(data).hexdigest() != digest:  # or the digest of an import is a path to another file
+    # also for an imported session whose “digest” is the path of another file
+    if sha256(data).hexdigest() != digest:
         raise _unreadable("is damaged")
     return data
 
@@ -60,7 +68,10 @@ def _unreadable(reason: str) -> StoreUnavailable:
 
 
 def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
-    """Remove files, young ones too, unless a message or draft still names them."""
+    """Remove those of the given files that neither a message nor a draft names, young ones too.
+
+    A file that cannot be removed stays.
+    """
     if not digests:
         return
     is_named = _check_of_names(connection)
@@ -71,7 +82,7 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove the files that neither a message nor a draft names anymore, except young ones."""
+    """Remove all files that neither a message nor a draft names, except those younger than 60 s."""
     is_named = _check_of_names(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):

@@ -22,17 +22,24 @@ _DAY_S = 86_400.0
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
-    """Return whether the file is to be checked and copied: it has no copy of this day."""
+    """Return whether the file is to be checked and copied: it has no copy of this day yet.
+
+    False for a read-only file and for one that is larger than `_LARGEST_BYTES`.
+    """
     if connection.is_read_only or connection.path.stat().st_size > _LARGEST_BYTES:
         return False
     return not _copy_of_day(connection.path, moment).exists()
 
 
 def back_up(path: Path, moment: datetime) -> None:
-    """Copy the file; if that worked, remove copies beyond `_KEPT_COPIES` and `_KEPT_DAYS`."""
+    """Copy the file; if that worked, remove old copies.
+
+    The newest `_KEPT_COPIES` copies stay, without those older than `_KEPT_DAYS`. A failed copy is
+    logged, and the old ones stay.
+    """
     if not _try_to_copy(path, _copy_of_day(path, moment)):
         return
-    # names of copies end with their date, so they sort by it
+    # Names of copies differ only in the date at their end, so an older copy has a smaller name.
     oldest_name = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
     for index, copy in enumerate(daily_copies(path)):
         if index >= _KEPT_COPIES or copy.name < oldest_name:
@@ -40,9 +47,10 @@ def back_up(path: Path, moment: datetime) -> None:
 
 
 def renew_copies(path: Path, moment: datetime) -> None:
-    """Replace the daily copies by a new one, as they have the text of expired sessions.
+    """Replace all daily copies by one new copy: the old ones have the text of expired sessions.
 
-    They are kept where the file is damaged: they may be needed to repair it.
+    Does nothing without daily copies. The old copies also stay if the file is damaged, because they
+    may be needed to repair it, or if it cannot be copied.
     """
     if not daily_copies(path) or not is_intact(path):
         return
@@ -52,8 +60,8 @@ def renew_copies(path: Path, moment: datetime) -> None:
 
 
 def remove_copies(path: Path, *, but: Path | None = None) -> None:
-    """Remove the daily copies except `but`, and incomplete ones that a killed process left."""
-    path = path.resolve()
+    """Remove all daily copies except `but`, and incomplete copies that a killed process left."""
+    path = path.resolve()  # copies are beside the file, not beside a link to it
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         if copy != but:
             with suppress(OSError):  # another process has removed it, or the folder is read-only
@@ -61,14 +69,16 @@ def remove_copies(path: Path, *, but: Path | None = None) -> None:
 
 
 def remove_leftovers(path: Path, *, days: int) -> None:
-    """Remove incomplete copies and files of answers that were left by killed processes.
+    """Remove hidden files older than `days` that killed processes left beside the file.
 
-    Younger ones than `days` may be in use.
+    These are incomplete copies, and files of answers that did not get their final name. Younger
+    ones may be in use.
     """
     path = path.resolve()  # copies are beside the file, not beside a link to it
     hidden = f".{path.name}"
     beginnings = (f"{hidden}.backup-", f"{hidden}.format-", f"{hidden}-answer-")
-    with suppress(OSError):  # another process has just removed one
+    # An error means that another process has just removed one. The next start removes the others.
+    with suppress(OSError):
         for file in path.parent.iterdir():
             if file.name.startswith(beginnings):
                 age_s = time.time() - file.stat().st_mtime
@@ -77,7 +87,7 @@ def remove_leftovers(path: Path, *, days: int) -> None:
 
 
 def daily_copies(path: Path) -> list[Path]:
-    """Return the daily copies, newest first; none if one is removed at this moment."""
+    """Return the daily copies, newest first; an empty list if one is just being removed."""
     path = path.resolve()
     copies = path.parent.glob(f"{path.name}.backup-*")
     try:
@@ -87,7 +97,7 @@ def daily_copies(path: Path) -> list[Path]:
 
 
 def _try_to_copy(path: Path, copy: Path) -> bool:
-    """Copy the file; return whether that worked."""
+    """Copy the file; return whether that worked, and log a failure."""
     try:
         copy_database(path, copy)
     except (sqlite3.Error, OSError) as error:
@@ -97,6 +107,6 @@ def _try_to_copy(path: Path, copy: Path) -> bool:
 
 
 def _copy_of_day(path: Path, moment: datetime) -> Path:
-    """Return the path of the copy of a day, beside the file that a link leads to."""
+    """Return the path of the copy of a day; `path` may be a link to a file in another folder."""
     path = path.resolve()
     return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")

@@ -1,4 +1,8 @@
-"""Opening of `sessions.db`: its settings, its tables, and files that can only be read."""
+"""Opening of `sessions.db`.
+
+`connect` makes the settings of SQLite, creates missing tables, and opens a file that this user may
+only read. `connect_in_memory` creates the same tables without a file.
+"""
 
 from __future__ import annotations
 
@@ -61,14 +65,14 @@ class LostRowError(sqlite3.DatabaseError):
 
 
 class Connection(sqlite3.Connection):
-    """Connection to a database with the files of running answers beside it."""
+    """Connection to a database file; the files of running answers are beside that file."""
 
     path = Path()
     is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
     def arrived_pieces(self, message_id: str) -> list[Piece]:
-        """Return what has arrived of a running answer; nothing once it has ended."""
+        """Return the pieces in the file of a running answer; an empty list without such a file."""
         try:
             _, pieces = read_answer(answer_path(self.path, message_id))
         except OSError:  # its file was removed at its end, or cannot be read now
@@ -87,10 +91,11 @@ class MemoryConnection(Connection):
 
 
 def connect(path: Path) -> Connection:
-    """Open or create the file with all its tables.
+    """Open the file, or create it; then create missing tables and the search index.
 
-    A file that this user may only read is opened for reading. Raises `OSError` or `sqlite3.Error`
-    if it cannot be used, `StoreUnavailable` for a newer format.
+    A file that this user may read but not write is opened for reading, without any change. Raises
+    `OSError` or `sqlite3.Error` if the file cannot be used. Raises `StoreUnavailable` for a newer
+    format, or for a read-only file in an older one.
     """
     try:
         ensure_folder(path.parent)
@@ -115,7 +120,10 @@ def connect(path: Path) -> Connection:
 
 
 def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
-    """Return a database without a file; `pieces` has those of running answers by message id."""
+    """Return a connection to a new database in memory, with all tables and the search index.
+
+    `pieces` maps the id of each running answer to its pieces; the caller changes it later.
+    """
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=MemoryConnection)
     connection.pieces = pieces
     _set_up(connection)
@@ -127,24 +135,25 @@ def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether the file has the tables of this version and all its pages fit together.
+    """Return whether `connect` can open the file and SQLite finds no fault in its pages.
 
-    Reads the whole file.
+    Reads the whole file. Raises `OSError` and `StoreUnavailable` as `connect` does.
     """
     try:
         with closing(connect(path)) as connection:
+            # the check ends at the first fault
             return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
     except DATABASE_ERRORS:
         return False
 
 
 def _open(path: Path, mode: str) -> Connection:
-    """Open an existing file; `mode` is a parameter of SQLite's URI, as `mode=ro`."""
+    """Open an existing file; `mode` is a parameter of SQLite's URI, for example `mode=ro`."""
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{mode}",
         uri=True,
         timeout=BUSY_S,
-        isolation_level=None,
+        isolation_level=None,  # Python begins no transactions: `schema.transaction` does
         factory=Connection,
     )
     connection.path = path
@@ -153,7 +162,7 @@ def _open(path: Path, mode: str) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
-    """Make the settings that a file and a database in memory share."""
+    """Make the settings that are the same for a file and for a database in memory."""
     # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text
@@ -175,7 +184,11 @@ def _ensure_file(path: Path) -> None:
 
 
 def _ensure_tables(connection: Connection) -> None:
-    """Create the tables of a new file, or of one in an older format."""
+    """Create the tables of a new file; copy the rows of an older format into new tables.
+
+    In the second case, the connection gets a notice for the user. Does nothing for a file in this
+    format, and raises `StoreUnavailable` for a newer one.
+    """
     if version_of(connection) == VERSION:
         return
     with transaction(connection):
@@ -187,10 +200,11 @@ def _ensure_tables(connection: Connection) -> None:
 
 
 def _connect_to_read(path: Path) -> Connection:
-    """Open a read-only file.
+    """Open a file that this user may only read.
 
-    For write-ahead logging, SQLite writes beside the file even to read it. Where it cannot, the
-    file is opened as immutable, without the changes that are only in its log.
+    For write-ahead logging, SQLite writes beside the file even to read it. If that is not allowed,
+    the file is opened as immutable: changes that are only in the log are then not seen. Raises
+    `OSError`, `sqlite3.Error` or, for an older or newer format, `StoreUnavailable`.
     """
     for mode in ("mode=ro", "immutable=1"):
         connection = _open(path, mode)
@@ -199,6 +213,7 @@ def _connect_to_read(path: Path) -> Connection:
             _refuse_outdated(connection)
         except BaseException as error:
             connection.close()
+            # these two: SQLite may not write beside the file, so the next mode is tried
             if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 raise
         else:
@@ -207,7 +222,7 @@ def _connect_to_read(path: Path) -> Connection:
 
 
 def _refuse_outdated(connection: Connection) -> None:
-    """Raise `StoreUnavailable` for a read-only file in an older format."""
+    """Raise `StoreUnavailable` for a read-only file in an older format, or in a newer one."""
     if version_of(connection) < VERSION:
         raise StoreUnavailable(
             "The sessions are from an older lmchat and the file is read-only.",
@@ -216,10 +231,11 @@ def _refuse_outdated(connection: Connection) -> None:
 
 
 def _use_write_ahead_log(connection: Connection) -> None:
-    """Turn on write-ahead logging, or a journal where the file system cannot share memory.
+    """Turn on write-ahead logging; where the file system cannot share memory, a rollback journal.
 
     If another process has just started too, the file may be locked. SQLite does not wait for this
-    lock, so this function tries again for `BUSY_S`.
+    lock, so this function tries again for `BUSY_S`. Raises `sqlite3.OperationalError` after that,
+    and for other errors.
     """
     until_s = time.monotonic() + BUSY_S
     while True:

@@ -34,16 +34,19 @@ _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 class Credentials:
     """API keys of the file `credentials.toml`, by origin (`http://127.0.0.1:1337`).
 
-    The file also names the origins whose keys are in the keyring, which cannot list them. Their
-    key is empty here.
+    A keyring cannot list its keys, so the file also names the origins whose keys are in the
+    keyring. For such an origin, `_keys` has an empty key.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._keys: dict[str, str] = {}  # as in the file, and those that could not be written
+        self._keys: dict[str, str] = {}  # those of the file, and those that could not be written
 
     def load(self) -> str:
-        """Read the file; return a warning where it could not be used."""
+        """Read the keys; return a warning if the file could not be used, else an empty text.
+
+        A missing file is no failure: it means that there are no keys.
+        """
         try:
             self._keys = self._read()
         except StoreUnavailable as error:
@@ -55,7 +58,7 @@ class Credentials:
         return self._keys.get(origin) or None
 
     def origins(self) -> tuple[str, ...]:
-        """Return the origins that have a key, here or in the keyring."""
+        """Return the origins that have a key, in the file or in the keyring."""
         return tuple(self._keys)
 
     def in_keyring(self) -> tuple[str, ...]:
@@ -63,18 +66,20 @@ class Credentials:
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def set(self, origin: str, key: str) -> None:
-        """Store a key, or an empty one for a key in the keyring.
+        """Store the key of an origin; an empty key notes that the key is in the keyring.
 
-        Raises `StoreUnavailable` if the file cannot be written; the key is then in memory only.
+        Raises `StoreUnavailable` if the file cannot be read or written. The key is then in memory
+        only.
         """
         self._keys = {**self._keys, origin: key}
         # another process may have written since `load`: the file is read again
         self._write({**self._read(), origin: key})
 
     def _read(self) -> dict[str, str]:
-        """Return the keys in the file, after closing it to other users; none without a file.
+        """Return the keys in the file by origin; an empty dictionary if there is no file.
 
-        Raises `StoreUnavailable`.
+        If other users may access the file, their permissions are removed first. Entries that are no
+        valid key are left out. Raises `StoreUnavailable`.
         """
         name = self._path.name
         try:
@@ -105,7 +110,7 @@ class Credentials:
         return keys
 
     def _write(self, keys: dict[str, str]) -> None:
-        """Replace all keys, in the file and here; raises `StoreUnavailable`."""
+        """Replace all keys, in the file and in memory; raises `StoreUnavailable`."""
         entries: dict[str, dict[str, str | bool]] = {}
         for origin, key in keys.items():
             entries[origin] = {"key": key} if key else {"keyring": True}
@@ -123,16 +128,19 @@ class KeyringKeys:
     def __init__(
         self, find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
     ) -> None:
-        """Ask nothing yet; `find` returns the keyring, and waiting for it ends after `limit_s`."""
+        """Load nothing yet.
+
+        `find` returns the keyring. Each call of the keyring is abandoned after `limit_s`.
+        """
         self._find = find
         self._limit_s = limit_s
         self._keys: dict[str, str] = {}
 
     def load(self, origins: Iterable[str], *, is_separate: bool = False) -> bool:
-        """Load the keys of servers; return False if the keyring failed or did not answer in time.
+        """Load the keys of origins; return False if the keyring failed or did not answer in time.
 
-        Without a keyring, no key is loaded, which is no failure. With `is_separate` a separate
-        process asks, so that this one does not load 10 MB of libraries.
+        If there is no keyring, no key is loaded and True is returned. With `is_separate`, another
+        process asks the keyring, so that this process does not load 10 MB of libraries.
         """
         different_origins = list(dict.fromkeys(origins))
         if not different_origins:
@@ -148,11 +156,14 @@ class KeyringKeys:
         return True
 
     def get(self, origin: str) -> str | None:
-        """Return the loaded key of an origin, if any."""
+        """Return the loaded key of an origin; None if the origin has no key or was not loaded."""
         return self._keys.get(origin)
 
     def set(self, origin: str, key: str) -> bool:
-        """Store a key; return whether that worked."""
+        """Store a key in the keyring; return whether that worked.
+
+        False means that there is no keyring, or that it failed or did not answer in time.
+        """
         try:
             is_stored = run_within(self._limit_s, lambda: self._write(origin, key))
         except Exception as error:  # noqa: BLE001 - third-party; the caller uses the file then
@@ -168,7 +179,7 @@ class KeyringKeys:
     def _read_separately(self, origins: list[str]) -> dict[str, str]:
         """Return the keys that `main` of `system_keyring` prints in another process.
 
-        None without the library `keyring`.
+        Return an empty dictionary if the library `keyring` is not installed.
         """
         if find_spec("keyring") is None:
             return {}
@@ -181,7 +192,7 @@ class KeyringKeys:
         return keys
 
     def _write(self, origin: str, key: str) -> bool:
-        """Store a key; return whether there is a keyring, which then has the key."""
+        """Store a key; return whether there is a keyring that gives the same key back."""
         backend = self._find()
         if backend is None:
             return False

@@ -1,6 +1,7 @@
-"""Threads that run jobs on a database: on `sessions.db`, or on one in memory.
+"""Threads that run jobs on a database: `Database` on `sessions.db`, `MemoryDatabase` in memory.
 
-A job is a function of the connection. `@reading` and `@writing` run methods as jobs.
+A job is a function that gets the connection as its argument. The decorators `reading` and `writing`
+make jobs of methods, so that their callers await them.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 def reading(
     method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Run a method on the thread of its database; callers await it and omit the connection.
+    """Make a coroutine of a method, which then runs on the thread of `database`.
 
-    Its queries end if the caller is cancelled. What it writes is in transactions of its own.
+    Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
+    end. The method runs without a transaction, and begins one itself where it writes.
     """
 
     @wraps(method)
@@ -81,9 +83,9 @@ def reading(
 def writing(
     method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Run a method on the thread of its database, in a transaction; callers omit the connection.
+    """Make a coroutine of a method, which then runs on the thread of `database` in a transaction.
 
-    Cancelling the caller does not stop it.
+    Callers omit the argument `connection`. Cancelling the caller does not stop the method.
     """
 
     @wraps(method)
@@ -96,10 +98,10 @@ def writing(
 
 
 class Database:
-    """The thread of `sessions.db`.
+    """Thread that runs jobs on `sessions.db`, one after the other.
 
-    The first job opens the file, and so does the next one after a failure of the disk, or after
-    another process has replaced the file.
+    The first job opens the file. A job opens it again if the disk has failed during an earlier job,
+    or if another process has replaced the file.
     """
 
     def __init__(
@@ -111,8 +113,8 @@ class Database:
     ) -> None:
         """Open nothing yet.
 
-        `after_opening` is called with the connection to each opened file, and may change that.
-        `replace` sets a damaged file aside, and returns a connection to the new one.
+        `after_opening` is called with the connection each time the file is opened, and may change
+        the file. `replace` renames a damaged file, and returns a connection to a new one.
         """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
@@ -121,7 +123,7 @@ class Database:
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         self._opened_file: tuple[int, int] | None = None
-        """Device and inode of the opened file: it may be replaced later."""
+        """Device and inode of the opened file, to notice that another file has replaced it."""
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job without a transaction; its queries end if the caller is cancelled."""
@@ -151,13 +153,15 @@ class Database:
         return await self._thread.run(lambda: self._run(in_transaction))
 
     async def aclose(self) -> None:
-        """Wait for what is pending and close the connection."""
+        """Run the queued jobs, then close the connection."""
         await self._thread.aclose(self._disconnect)
 
     def _run(self, job: Callable[[Connection], T]) -> T:
-        """Run a job on the thread; every failure becomes `StoreUnavailable` with its reason.
+        """Run a job on the thread and return its result; raises `StoreUnavailable`.
 
-        Most failures close the connection, so that the next job opens the file again.
+        An error of the database or the system is raised as `StoreUnavailable`; other errors of the
+        job stay as they are. After such an error the connection is closed, so that the next job
+        opens the file again, except after `_TEMPORARY` errors and on a full disk.
         """
         try:
             return self._run_with_repairs(job)
@@ -169,7 +173,11 @@ class Database:
             raise explain(error, self.path) from error
 
     def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
-        """Run a job; if the file is damaged, repair it, then replace it, and try the job again."""
+        """Run a job and return its result, at most three times.
+
+        If the first run finds damage, the file is repaired. If the second run finds damage, the
+        file is replaced. Errors that are no damage are raised at once.
+        """
         for repair in (self._repair, self._replace_file):
             try:
                 return self._run_once(job)
@@ -180,7 +188,10 @@ class Database:
         return self._run_once(job)
 
     def _run_once(self, job: Callable[[Connection], T]) -> T:
-        """Run a job on the connection; open the file first if it is not open, or another one."""
+        """Run a job on the connection.
+
+        The file is opened first if it is not open, or if another file is at its path now.
+        """
         if self._connection is not None and self._opened_file != self._file_identity():
             log.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
@@ -191,7 +202,10 @@ class Database:
         return job(connection)
 
     def _use(self, connection: Connection) -> None:
-        """Run further jobs on a new connection, after the work that each opened file needs."""
+        """Use a new connection for this job and the next ones, and call `after_opening` with it.
+
+        A failure of `after_opening` is only logged, except an error of damage, which is raised.
+        """
         self._connection = connection
         self._opened_file = self._file_identity()
         if connection.notice:
@@ -218,7 +232,11 @@ class Database:
             self._connection = None
 
     def _repair(self, error: Exception) -> None:
-        """Rebuild the search index if that alone is damaged, else replace the whole file."""
+        """Rebuild the search index if the error is from it, else replace the file if necessary.
+
+        The file is also replaced if the index cannot be rebuilt. An intact file stays: another
+        process has put it in the place of the damaged one. The next job opens it.
+        """
         if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
             log.warning("the search index is damaged and made again")
             self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
@@ -227,32 +245,34 @@ class Database:
                 self._disconnect()
                 return
         self._disconnect()
-        # an intact one at the path means that another process has replaced the damaged one
         if not is_intact(self.path):
             self._replace_file(error)
 
     def _replace_file(self, error: Exception) -> None:
-        """Replace the damaged file, and run further jobs on the new one."""
+        """Replace the damaged file, and use the connection to the new one for the next jobs."""
         log.warning("the session file is replaced: %s", name_of(error) or type(error).__name__)
         self._disconnect()
         self._use(self._replace())
 
 
 class MemoryDatabase:
-    """The thread of a database without a file; no part of it is ever on the disk."""
+    """Thread that runs jobs on a database in memory; no part of it is ever on the disk."""
 
     def __init__(self, pieces: Mapping[str, list[Piece]]) -> None:
-        """Create no tables yet; `pieces` has those of running answers by their message ids."""
+        """Create no tables yet; `pieces` maps the id of each running answer to its pieces."""
         self._pieces = pieces
         self._thread = JobThread("lmchat-memory")
         self._connection: Connection | None = None
 
     async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job in a transaction: in memory, that costs nothing."""
+        """Run a job as `write` does: in memory, a transaction costs nothing."""
         return await self.write(job)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """Run a job in a transaction; the first one creates the tables."""
+        """Run a job in a transaction; the first job creates the tables.
+
+        Cancelling the caller does not stop it. Raises `StoreUnavailable`.
+        """
 
         def in_transaction() -> T:
             if self._connection is None:

@@ -20,14 +20,17 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _FILE_MODE = 0o600
 _TABLES = ("sessions", "messages", "parts", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
-# A last row with a larger number is damaged.
+# A row number above this one is damaged: no table has that many rows.
 _MOST_ROWS = 16 * 1024 * 1024
-# Rows that are tried where the number of the last one is damaged; that takes half a second.
+# Row numbers that are tried if the largest one is unknown; that takes half a second.
 _TRIED_ROWS = 128 * 1024
 
 
 def unused_name(path: Path, ending: str) -> Path:
-    """Return a path beside this one that is not used: `NAME.ENDING`, else `NAME.ENDING-2`, …."""
+    """Return the first of the paths `NAME.ENDING`, `NAME.ENDING-2`, … that does not exist.
+
+    It is in the folder of `path`, whose name is NAME.
+    """
     candidate = path.with_name(f"{path.name}.{ending}")
     number = 1
     while candidate.exists():
@@ -37,7 +40,11 @@ def unused_name(path: Path, ending: str) -> Path:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database that may be in use, all or nothing; raises `sqlite3.Error`, `OSError`."""
+    """Copy a database, which may be in use, to the path `copy`, and replace a file there.
+
+    The copy gets its name once it is complete. Raises `sqlite3.Error` or `OSError`; nothing is left
+    of an incomplete copy then.
+    """
     fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
     try:
@@ -55,9 +62,10 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def copy_readable_rows(sources: Sequence[Path], target: sqlite3.Connection) -> int:
-    """Add the rows of files that may be damaged; return the number of messages after that.
+    """Add the readable rows of files to `target`; return how many messages `target` has then.
 
-    This is a part of a transaction. A row that is in several files is taken from the first one.
+    The files may be damaged. A row that is in several of them is taken from the first. A table that
+    cannot be read is logged and left out. The caller begins and ends the transaction.
     """
     for table in _TABLES:
         for source in sources:
@@ -65,12 +73,16 @@ def copy_readable_rows(sources: Sequence[Path], target: sqlite3.Connection) -> i
                 _copy_table(table, source, target)
             except DATABASE_ERRORS as error:
                 log.warning("the table %s of %s cannot be read: %s", table, source.name, error)
-    target.execute("update messages set is_indexed = 0")
+    target.execute("update messages set is_indexed = 0")  # the index of `target` has none of them
     return int(target.execute("select count(*) from messages").fetchone()[0])
 
 
 def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
-    """Copy the readable rows that are missing in the target, with the columns that it knows."""
+    """Copy the readable rows of a table that `target` does not have yet.
+
+    Only columns that both tables have are copied. Parts are copied for those messages that have no
+    part in `target` yet.
+    """
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
         connection.text_factory = target.text_factory
         # without this setting, SQLite refuses a file that was cut short
@@ -80,7 +92,7 @@ def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
         if not columns:  # the schema of the table is lost
             return
 
-        complete_messages: set[object] = set()
+        complete_messages: set[object] = set()  # their numbers; stays empty for other tables
         if table == "parts":
             # Take the parts of a message from one file: an older copy may have others, from before
             # the message was written again.
@@ -98,9 +110,10 @@ def _column_names(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _insert_missing(target: sqlite3.Connection, table: str, values: dict[str, object]) -> None:
-    """Insert a row unless its key exists; a message whose session was lost gets a new session.
+    """Insert a row unless `target` has one with its key.
 
-    A part whose message was lost is left out.
+    A message whose session was lost gets a new session. A row that breaks another rule of the table
+    is left out, such as a part whose message was lost.
     """
     with suppress(sqlite3.IntegrityError):
         if table == "messages":
@@ -128,7 +141,7 @@ def _readable_rows(
 
 
 def _last_row_number(connection: sqlite3.Connection, table: str) -> int:
-    """Return the number of the last row, or of the last one to try where that is damaged."""
+    """Return the number of the last row; `_TRIED_ROWS` if that number is damaged."""
     try:
         largest = connection.execute(f"select max(rowid) from {table}").fetchone()[0]
     except DATABASE_ERRORS:  # the end of the table is damaged

@@ -1,4 +1,4 @@
-"""Files in the formats of development versions: kept as a copy; their rows get new tables."""
+"""Files in the formats of development versions: a copy is kept, and their tables are replaced."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def renew_tables(connection: sqlite3.Connection, path: Path, version: int) -> str:
-    """Copy the file, and replace its tables by those of this version with the same rows.
+    """Copy the file, then replace its tables by those of this version with the readable rows.
 
-    This is a part of a transaction. `version` is the format of the file. Return a sentence for the
-    user. Raises `sqlite3.Error` or `OSError` without room for the copy.
+    `version` is the present format of the file. Return a sentence for the user about the copy.
+    Raises `sqlite3.Error` or `OSError` if the file cannot be copied, as on a full disk. The caller
+    begins and ends the transaction.
     """
     copy = unused_name(path, f"format-{version}")
     copy_database(path, copy)

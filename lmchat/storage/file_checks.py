@@ -1,4 +1,7 @@
-"""The doctor's checks of folders, keys, the keyring and `sessions.db`; they change nothing."""
+"""The doctor's checks of folders, keys, the keyring and `sessions.db`; they change nothing.
+
+A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +59,11 @@ def mode_of(path: Path) -> int | None:
 
 
 def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
-    """Return a row for each unusable folder, or one about a usable one; then one about the keys.
+    """Return the rows about the folders, then the row about the file of the keys.
 
-    `mode` is that of the file of the keys before lmchat read it, which may have corrected it.
+    There is a row for each folder with a problem; without problems, one about the folder of the
+    settings. `mode` has the permissions that the file of the keys had before lmchat read it: reading
+    removes permissions of other users.
     """
     # With LMCHAT_HOME, all three are one folder, and so one key here: the last grade counts.
     fault_grades = {
@@ -74,7 +79,11 @@ def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
 
 
 def _check_folder(folder: Path, fault_grade: Grade) -> Finding:
-    """Return the row about a folder, with `fault_grade` if lmchat cannot use it."""
+    """Return the row about a folder, which may not exist yet.
+
+    Its grade is `fault_grade` if lmchat cannot use the folder, and a warning if other users may
+    write into it.
+    """
     facts = {"path": str(folder)}
     if not folder.is_absolute():
         cause = f"No home folder is known: files would go to {folder}."
@@ -97,7 +106,10 @@ def _check_folder(folder: Path, fault_grade: Grade) -> Finding:
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """Return a folder, or its nearest parent that exists: lmchat makes the missing ones there."""
+    """Return the folder if it exists, else its nearest parent that exists.
+
+    lmchat makes missing folders there.
+    """
     for candidate in (folder, *folder.parents):
         if candidate.exists():
             return candidate
@@ -105,7 +117,10 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def _check_credentials(file: Path, mode: int | None) -> Finding:
-    """Return the row about the file of the keys; `mode` is None where there is no such file."""
+    """Return the row about the file of the keys.
+
+    `mode` has its permissions, None if there is no such file.
+    """
     if mode is None:
         return _CREDENTIALS.ok("No API key is stored on the disk.", facts={"path": str(file)})
 
@@ -126,9 +141,10 @@ def _check_credentials(file: Path, mode: int | None) -> Finding:
 def keyring_findings(
     find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
 ) -> list[Finding]:
-    """Return the row about the keyring of the system; blocks for `limit_s` at most.
+    """Return a list of one row, which is about the keyring of the system.
 
-    `find` returns the backend of the keyring, None without one.
+    It is a warning if the keyring fails, or does not answer within `limit_s`. `find` returns the
+    backend of the keyring, or None if there is no keyring. Blocks for `limit_s` at most.
     """
     try:
         name = run_within(limit_s, lambda: _try_keyring(find()))
@@ -174,10 +190,11 @@ def store_findings(path: Path) -> list[Finding]:
 
 
 def whole_findings(path: Path) -> list[Finding]:
-    """Let SQLite read every page of the file, and return the row about its integrity.
+    """Let SQLite check every page of the file, and return a list with the row about its integrity.
 
-    Without content there is no row, nor for a failure that the row of `store_findings` has named.
-    Blocks as long as reading takes.
+    The list is empty for an empty file, and for a file that cannot be used for another reason than
+    damage, such as a missing file: the row of `store_findings` names that reason. Blocks as long as
+    reading the file takes.
     """
     started_s = time.monotonic()
     try:
@@ -208,13 +225,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     if not os.access(path, os.R_OK, effective_ids=can_use_effective_ids):
         raise system_error(errno.EACCES, path)
     is_writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    # even to read, SQLite writes files beside it, unless the file is immutable
     mode = "mode=rw" if is_writable else "immutable=1"
     uri = f"file:{quote(str(path.absolute()))}?{mode}"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
 
 
 def _check_sessions(path: Path) -> Finding:
-    """Return the row about `sessions.db`, which may be missing or no database."""
+    """Return the row about `sessions.db`.
+
+    A missing file is no problem. A file that is damaged, locked or no database is a fault.
+    """
     facts = {"path": str(path)}
     try:
         if not path.exists():
@@ -230,9 +251,11 @@ def _check_sessions(path: Path) -> Finding:
 
 
 def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
-    """Return the row about an opened `sessions.db`: its format, permissions and locks.
+    """Return the row about an opened `sessions.db`.
 
-    Raises `sqlite3.Error` for one that is damaged or locked.
+    It is a fault if the format is newer than this lmchat, or if the file or its folder cannot be
+    written. An older format is no problem. Raises `sqlite3.Error` for a file that is damaged or
+    locked.
     """
     version = int(connection.execute("pragma user_version").fetchone()[0])
     journal = str(connection.execute("pragma journal_mode").fetchone()[0])
@@ -270,7 +293,10 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
 
 
 def _failure(path: Path, error: Exception, subject: Subject) -> Finding:
-    """Return the row about a file that cannot be used, with the reason and the next step."""
+    """Return the row `subject` about a file that cannot be used, with the reason and next step.
+
+    For a damaged file, the next step is to copy it before lmchat renames it.
+    """
     explained = explain(error, path)
     step = _copy_step(path) if is_damage(error) else explained.hint
     return subject.graded(Grade.FAULT, explained.message, step, facts={"path": str(path)})
@@ -286,7 +312,10 @@ def _copy_step(path: Path) -> str:
 
 
 def _check_room(path: Path) -> Finding:
-    """Return the row about the free room on the disk of a file, which may not exist."""
+    """Return the row about the free room on the disk of a file, which may not exist yet.
+
+    It is a warning below `_LITTLE_ROOM_BYTES`, and a fault below `_NO_ROOM_BYTES`.
+    """
     folder = _nearest_existing(path.absolute().parent)
     free_bytes = shutil.disk_usage(folder).free
     facts = {"path": str(folder), "free_bytes": free_bytes}

@@ -1,4 +1,7 @@
-"""Errors of files: the reason and the next step by SQLite's or the system's name of an error."""
+"""Errors of files: their reasons and next steps, found by the name of an error.
+
+The name is that of SQLite (`SQLITE_BUSY`) or of the system (`EACCES`).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ _REASONS = {
     "EROFS": ("the disk is read-only", _PERMISSION),
     "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-"""Reason and next step by the beginning of SQLite's or the system's name of an error."""
+"""Reason and next step by the beginning of the name of an error; the first one that fits counts."""
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$"
 )
@@ -51,7 +54,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a failure of a file: its reason and the next step."""
     reason, hint = _reason_and_hint(error)
     details = f"{path}: {name_of(error) or error}"
-    # one of its folders is a file: the name alone would not show which
+    # then a part of the path is a file: the last name alone would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(f"{file} cannot be used: {reason}.", hint=hint, details=details)
 
@@ -62,7 +65,7 @@ def closed() -> StoreUnavailable:
 
 
 def name_of(error: BaseException) -> str:
-    """Return SQLite's name of an error, as `SQLITE_BUSY`; empty for other errors."""
+    """Return SQLite's name of an error, such as `SQLITE_BUSY`; empty for an error without one."""
     return str(getattr(error, "sqlite_errorname", None) or "")
 
 
@@ -77,7 +80,11 @@ def is_damage(error: Exception) -> bool:
 
 
 def _reason_and_hint(error: Exception) -> tuple[str, str]:
-    """Return the reason for an error and the next step."""
+    """Return the reason for an error and the next step.
+
+    They are `_DAMAGED` for damage, else those of `_REASONS` for the name of the error. An error with
+    an unknown name is explained by its own message.
+    """
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, "")
         default = (error.strerror or str(error), _PERMISSION)

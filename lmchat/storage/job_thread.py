@@ -1,4 +1,4 @@
-"""Thread of a store: no call of it runs on the event loop."""
+"""Thread on which a store runs its functions, so that the event loop never waits for the disk."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ class JobThread:
         self._has_ended = False
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Queue a function; raises `StoreUnavailable` after the end."""
+        """Queue a function and return the future of its result.
+
+        Cancelling the future drops the function if it has not begun. Raises `StoreUnavailable`
+        after `aclose`.
+        """
         if self._has_ended:
             raise closed()
         return asyncio.wrap_future(self._executor.submit(job))
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run a function to its end, also if the caller is cancelled."""
+        """Run a function and return its result; it is run to its end if the caller is cancelled."""
         return await asyncio.shield(self.submit(job))
 
     async def aclose(self, last_job: Callable[[], None]) -> None:
-        """Run queued functions and a last one, and end; a second call does nothing."""
+        """Run the queued functions, then `last_job`, and end the thread.
+
+        A second call does nothing.
+        """
         if not self._has_ended:
             future = self.submit(last_job)
             self._has_ended = True

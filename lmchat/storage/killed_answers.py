@@ -1,7 +1,7 @@
 """Recovery of answers and tool calls whose process was killed.
 
-Such an answer is a row in the state `streaming`, or a file beside the database without a row, or
-both. Another process may recover it at the same time.
+Such an answer has a row in the state `streaming`, or a file beside the database, or both. The file
+is not locked, as its process has ended. Another process may recover the answer at the same time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ _KILLED = "lmchat ended"  # reason of an interrupted answer
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
-    """Save the answers of killed processes as interrupted, with the text in their files."""
+    """Save the answers of killed processes as interrupted, with the text that had arrived.
+
+    First the rows whose answer no longer runs are ended. Then each file without a running process
+    is removed, after the answer in it was saved if it has no row. Does nothing on a connection that
+    can only read.
+    """
     if connection.is_read_only:
         return
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
@@ -38,7 +43,7 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
 
 
 def _modified_ns(path: Path) -> int:
-    """Return when a file was changed, 0 for one that another process has just removed."""
+    """Return the time of the last change of a file; 0 if another process has just removed it."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -46,9 +51,10 @@ def _modified_ns(path: Path) -> int:
 
 
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
-    """Mark the answer of a row as interrupted, with the text that has arrived.
+    """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    Does nothing if another process has done so since the row was found.
+    Does nothing for a damaged row, and if another process has ended the answer since the row was
+    found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
@@ -63,7 +69,10 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
-    """Save the answer in a file if it has no row, then remove the file."""
+    """Save the answer in a file if it has text and no row, then remove the file.
+
+    A file whose answer cannot be saved stays.
+    """
     # another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):
         head, pieces = read_answer(path)
