@@ -1,4 +1,7 @@
-"""Rows of sessions and messages as they are written; each function is a part of a transaction."""
+"""Writing of the rows of sessions and messages.
+
+Each function is a part of a transaction, which its caller begins and ends.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,10 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Write a new session.
+    """Write the row of a session.
 
-    An existing one leaves the trash and gets a title if it has none; else it keeps its values.
+    If the session has a row, it only leaves the trash, and gets the title of the header if it has
+    no title.
     """
     insert(
         connection,
@@ -39,28 +43,31 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write the row of a session that another process removed while this one used it."""
+    """Write a row without a title if the session has none.
+
+    Another process may have removed the session while this process used it.
+    """
     time = stored_time(moment)
     row = {"session_id": session_id, "created_at": time, "updated_at": time}
     insert(connection, "sessions", row, "on conflict do nothing")
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """Change columns of a session, given by name."""
+    """Set columns of the row of a session; `values` are by the name of the column."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:
-    """Return the key of the row of a message, None where there is no such message."""
+    """Return the number of a message, which is the key of its row; None if there is no such row."""
     query = "select number from messages where message_id = ?"
     row = connection.execute(query, (message_id,)).fetchone()
     return None if row is None else int(row[0])
 
 
 def put_message(connection: Connection, session_id: str, message: ChatMessage) -> None:
-    """Write a message with all its parts; earlier parts are replaced."""
+    """Write or update the row of a message, replace all its parts, and index them for searches."""
     number = _put_row(connection, session_id, message)
     unindex_message(connection, number)
     connection.execute("delete from parts where number = ?", (number,))
@@ -71,7 +78,10 @@ def put_message(connection: Connection, session_id: str, message: ChatMessage) -
 def begin_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer, or a tool call with all its parts, before it begins."""
+    """Write the row of an answer or a tool call that begins, and make it the leaf of the path.
+
+    A tool call is written with its parts, an answer has none yet.
+    """
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
@@ -83,16 +93,18 @@ def begin_answer(
 def end_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the end of an answer or a tool call.
+    """Write an answer or a tool call that has ended, and make its session the newest.
 
-    Its beginning, or its prompt, may be missing: they could not be written.
+    An answer also changes the model and the server of its session. If the message has no row yet
+    and its prompt has one, the message becomes the leaf of the path. Both may be missing, if they
+    could not be written.
     """
     is_new = number_of(connection, message.message_id) is None
     has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message)
-    # With a row, it is the leaf already. Without a prompt, the path would be this answer alone.
+    # A message with a row is the leaf already. Without a prompt, the path would be this answer alone.
     if is_new and has_prompt:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
@@ -105,9 +117,10 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a message the leaf of the chosen path, and its session the newest, out of the trash.
+    """Make a message the leaf of the chosen path of its session.
 
-    If another window has hidden its parent, all messages above it become visible again.
+    The session leaves the trash and becomes the newest. If another window has hidden the parent of
+    the message, all messages above it become visible again.
     """
     set_columns(connection, session_id, leaf_id=message.message_id, deleted_at=None)
     _make_newest(connection, session_id, moment)
@@ -118,26 +131,26 @@ def make_leaf(
         connection.execute(
             f"""{PATH_TO_ROOT} update messages set hidden_by = null
                 where number in (select number from path)""",
-            {"session": session_id, "leaf": message.message_id, "count": -1},
+            {"session": session_id, "leaf": message.message_id, "count": -1},  # -1: up to the root
         )
 
 
 def stored_after(moment: datetime, earlier: str | None) -> str:
-    """Return a moment as it is stored, made later than an earlier stored one.
+    """Return `moment` as it is stored, or 1 µs after the stored time `earlier` if that is later.
 
-    It is changed only if the clock was set back since the earlier one.
+    `earlier` is later only if the clock was set back. It is ignored if it is None or damaged.
     """
     if earlier is None:
         return stored_time(moment)
     try:
         just_after = datetime.fromisoformat(earlier) + timedelta(microseconds=1)
         return stored_time(max(moment, just_after))
-    except (ValueError, TypeError, OverflowError):  # the earlier one is damaged
+    except (ValueError, TypeError, OverflowError):  # `earlier` is damaged
         return stored_time(moment)
 
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
-    """Return the columns of the row of a message or session by name."""
+    """Return the columns of the row of a message or session, as they are stored, by name."""
     columns = asdict(value)
     for name in _NOT_COLUMNS:
         columns.pop(name, None)
@@ -145,7 +158,10 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
 
 
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
-    """Write or update the row of a message, without its parts, and return its number."""
+    """Write the row of a message, without its parts, and return its number.
+
+    If the message has a row, only the columns `_CHANGED_AT_END` of that row are changed.
+    """
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,
@@ -160,9 +176,10 @@ def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> i
 
 
 def _make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Put a session first in the list, also where the clock was set back by up to a day.
+    """Give a session a later time of change than all others, so that it is first in the list.
 
-    Sessions that were changed further in the future do not count: their time is wrong.
+    This works also if the clock was set back by up to a day. Sessions that seem to have changed
+    more than a day in the future do not count: their time is wrong.
     """
     latest = stored_time(moment + _CLOCK_SET_BACK)
     query = "select max(updated_at) from sessions where updated_at < ?"

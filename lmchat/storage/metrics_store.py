@@ -11,10 +11,10 @@ from lmchat.storage.database import Jobs, reading, writing
 
 
 class MetricsStore:
-    """Counters of all runs.
+    """Counters of all runs of lmchat.
 
-    Callers add the difference since their last call: writing sums would drop what another process
-    has added.
+    Callers add the difference since their last call. If they wrote sums, what another process has
+    added would be lost.
     """
 
     def __init__(self, database: Jobs) -> None:
@@ -26,7 +26,7 @@ class MetricsStore:
 
     @writing
     def add(self, connection: Connection, delta: Metrics) -> Metrics:
-        """Add a difference to the counters, and return their new sums."""
+        """Add the values of `delta` to the counters, and return the new sums."""
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",

@@ -1,8 +1,8 @@
 """Permanent deletion: of sessions, and of what has been in the trash for `TRASH_DAYS`.
 
-First the rows are deleted, in one transaction. `clean_up` then removes other places that have their
-text: answer files, attached files, old pages of the search index, and the write-ahead log. The
-caller removes the daily copies.
+First `purge_sessions` or `purge_expired` deletes rows and returns a record of them. With this
+record, `clean_up` removes their text from everywhere else: from answer files, attached files, old
+pages of the search index, and the write-ahead log. The caller removes the daily copies.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from lmchat.storage.schema import transaction
 from lmchat.storage.search_index import forget_old_words, unindex_message
 from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, first_text
 
-# If the clock is further ahead of the newest session, it may be wrong. Nothing expires then.
+# If the clock is more days ahead of the newest session, it may be wrong. Nothing expires then.
 _MOST_DAYS_SINCE_NEWEST = 60
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 """Digest of an attached file, by which the text of a draft names it."""
 
 
 class Purged(Struct, kw_only=True):
-    """Record of the deleted rows, which a purge fills, for `clean_up`."""
+    """Record of deleted rows; a purge fills it for `clean_up`."""
 
-    session_ids: set[str] = set()
+    session_ids: set[str] = set()  # of deleted sessions
     digests: set[str] = set()  # of files that were attached to deleted messages and drafts
     message_count: int = 0  # of messages in sessions that remain
 
     @property
     def is_empty(self) -> bool:
+        """Whether neither a session nor a message was deleted."""
         return not self.session_ids and not self.message_count
 
 
 def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged:
-    """Delete sessions with their messages and drafts."""
+    """Delete sessions with their messages and drafts; the caller begins the transaction."""
     purged = Purged()
     for session_id in session_ids:
         _purge_session(connection, session_id, purged)
@@ -55,7 +56,8 @@ def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged
 def purge_expired(connection: Connection, moment: datetime) -> Purged:
     """Delete sessions and messages that have been in the trash for `TRASH_DAYS`.
 
-    If the clock seems wrong, nothing is deleted before a later start.
+    Each of them is deleted in a transaction of its own. Nothing is deleted if the newest session was
+    changed more than `_MOST_DAYS_SINCE_NEWEST` before `moment`: the clock may be wrong.
     """
     purged = Purged()
     newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
@@ -81,9 +83,10 @@ def purge_expired(connection: Connection, moment: datetime) -> Purged:
 
 
 def clean_up(connection: Connection, purged: Purged, folder: Path) -> None:
-    """Remove text of the deleted rows from everything but the tables and the daily copies.
+    """Remove what is left of the text of deleted rows, except in the daily copies.
 
-    `folder` has the attached files.
+    This removes answer files of deleted sessions and attached files that are no longer named, and
+    empties the write-ahead log. `folder` has the attached files.
     """
     _remove_answer_files(connection.path, purged.session_ids)
     attached_files.remove(connection, folder, purged.digests)
@@ -93,7 +96,7 @@ def clean_up(connection: Connection, purged: Purged, folder: Path) -> None:
 
 
 def _purge_session(connection: Connection, session_id: str, purged: Purged) -> None:
-    """Delete a session with its messages and its draft, and note it in `purged`."""
+    """Delete a session with its messages and its draft; add it and its digests to `purged`."""
     query = "select number from messages where session_id = ?"
     numbers = [number for (number,) in connection.execute(query, (session_id,)).fetchall()]
     for number in numbers:
@@ -108,9 +111,10 @@ def _purge_session(connection: Connection, session_id: str, purged: Purged) -> N
 
 
 def _purge_branch(connection: Connection, session_id: str, message_id: str, purged: Purged) -> None:
-    """Delete a hidden message and all hidden ones below it, and note them in `purged`.
+    """Delete a message and those below it, as far as they are hidden; add them to `purged`.
 
-    If the title of the session was made of one of these prompts, it is made of another one.
+    If the title of the session was made of one of the deleted prompts, the title is made of the
+    first visible prompt instead.
     """
     query = f"{BELOW} select number from below where hidden_by is not null"
     rows = connection.execute(query, {"session": session_id, "message": message_id}).fetchall()
@@ -120,7 +124,7 @@ def _purge_branch(connection: Connection, session_id: str, message_id: str, purg
     gave_title = any(_gave_title(connection, number) for number in numbers)
 
     for number in numbers:
-        unindex_message(connection, number)
+        unindex_message(connection, number)  # first: it needs the parts, which are deleted, too
         connection.execute("delete from messages where number = ?", (number,))
     if gave_title:
         title = first_prompt_title(connection, session_id)
@@ -128,7 +132,7 @@ def _purge_branch(connection: Connection, session_id: str, message_id: str, purg
 
 
 def _gave_title(connection: Connection, number: int) -> bool:
-    """Return whether the session still has the title that was made of this prompt."""
+    """Return whether a message is a prompt whose title is still that of its session."""
     query = """select p.text, s.title from messages m
         join sessions s on s.session_id = m.session_id
         join parts p on p.number = m.number and p.kind = 'text'
@@ -138,7 +142,7 @@ def _gave_title(connection: Connection, number: int) -> bool:
 
 
 def _digests_of_messages(connection: Connection, numbers: Iterable[int]) -> set[str]:
-    """Return the digests of the files that are attached to messages, which is in `call_id`."""
+    """Return the digests of the files that are attached to the messages with these numbers."""
     query = "select call_id from parts where number = ? and kind = 'file'"
     digests: set[str] = set()
     for number in numbers:

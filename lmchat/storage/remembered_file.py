@@ -1,4 +1,7 @@
-"""`state.toml`, which remembers the last model, panels and theme; loading and saving block."""
+"""The file `state.toml`, in which lmchat remembers the last model, panels and theme.
+
+Loading and saving block.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def load(path: Path) -> tuple[Remembered, str]:
-    """Return what is remembered, and a warning if the file could not be used."""
+    """Return what is remembered, and a warning, which is empty if all went well.
+
+    Without a file, or with an unusable one, the first value has its defaults. A missing file is no
+    reason for a warning.
+    """
     try:
         content = read_plain(path)
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it

@@ -1,7 +1,7 @@
 """Replacement of a damaged `sessions.db`.
 
-The file is renamed. The new one gets what SQL can still read of it, and the rest from the newest
-copy.
+The damaged file is renamed. A new file gets the rows that can still be read, and the missing ones
+from the newest daily copy.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ log = logging.getLogger(__name__)
 
 
 def raise_if_damaged(connection: Connection) -> None:
-    """Raise an error of damage for a damaged file, so that it is replaced."""
+    """Raise `LostRowError` if the file is damaged; the `Database` that runs this then replaces it."""
     if not is_intact(connection.path):
         raise LostRowError("the pages of the file do not fit together")
 
 
 def replace_damaged(path: Path, moment: datetime) -> Connection:
-    """Rename a damaged file; return a new one with all readable rows and a notice about it."""
+    """Rename a damaged file; return a connection to a new file with the rows that can be read.
+
+    Rows that cannot be read come from the newest daily copy, if there is one. The connection has a
+    notice for the user. If copying the rows fails, the new file has none. Raises what `connect`
+    raises, and `OSError` if the file cannot be renamed.
+    """
     damaged = unused_name(path, f"damaged-{moment:%Y%m%d-%H%M%S}")
     for ending in ("", *COMPANIONS):
         with suppress(FileNotFoundError):  # SQLite has removed a companion

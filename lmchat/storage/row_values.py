@@ -1,4 +1,8 @@
-"""Conversion between rows of `sessions.db` and values; a damaged row is logged and left out."""
+"""Conversion between rows of `sessions.db` and values.
+
+A function that reads a damaged row logs that and returns None, so that its caller leaves the row
+out.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,10 @@ def stored(text: str) -> str | bytes:
 
 
 def loaded(value: object) -> str:
-    """Return a text that `stored` has made, with replacements for damaged bytes."""
+    """Return the text of a stored value: the opposite of `stored`.
+
+    Bytes that are damaged become replacement characters.
+    """
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -86,10 +93,12 @@ def encodable(text: str) -> str:
 
 
 def folded(value: object) -> str:
-    """Return a stored text to compare: `fold` it, and make one blank of all white space.
+    """Return a stored text in the form in which searches compare texts.
 
-    The result can be encoded in UTF-8.
+    `text.fold` removes capitals and accents. Each run of white space becomes one blank, and white
+    space at both ends is removed. The result can be encoded in UTF-8.
     """
+    # a NUL may end a text in functions of SQLite
     text = " ".join(fold(loaded(value)).replace("\0", " ").split())
     return text if text.isascii() else encodable(text)
 
@@ -99,12 +108,15 @@ _folded_name = lru_cache(maxsize=16 * 1024)(folded)
 
 
 def contains(name: object, folded_term: str) -> bool:
-    """Return whether a name contains a folded term: the SQL function of this name."""
+    """Return whether a stored name, once folded, contains a folded term.
+
+    This is the function `contains` of SQL queries.
+    """
     return folded_term in _folded_name(name)
 
 
 def stored_time(moment: datetime) -> str:
-    """Return a moment as text that sorts by time."""
+    """Return a moment as text in UTC; such texts sort by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -112,7 +124,11 @@ def stored_time(moment: datetime) -> str:
 
 
 def column(value: object) -> object:
-    """Return a value of a message or a session as it is stored."""
+    """Return the value of a field of a message or a session as its column stores it.
+
+    Texts and tags become text, moments text in UTC, receipts and failures JSON. Other values are
+    returned as they are.
+    """
     match value:
         case str():
             return stored(value)
@@ -129,27 +145,31 @@ def column(value: object) -> object:
 def insert(
     connection: sqlite3.Connection, table: str, values: Mapping[str, object], conflict: str = ""
 ) -> None:
-    """Insert a row, given by columns; `conflict` is an `on conflict` clause of SQL."""
+    """Insert a row into a table.
+
+    `values` are by the name of the column. `conflict` is an `on conflict` clause of SQL.
+    """
     placeholders = ", ".join("?" * len(values))
     statement = f"insert into {table} ({', '.join(values)}) values ({placeholders}) {conflict}"
     connection.execute(statement, tuple(values.values()))
 
 
 def header_from(row: Sequence[Any]) -> SessionHeader | None:
-    """Return the header in a row of `HEADER_COLUMNS`, None for a damaged row."""
+    """Return the header in a row of the columns `HEADER_COLUMNS`; None for a damaged row."""
     try:
         return SessionHeader(**_field_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
-        log.warning("a damaged row of a session was left out: %r", row[0])
+        log.warning("a damaged row of a session was left out: %r", row[0])  # the session id
         return None
 
 
 def message_from(
     row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """Return the message in a row, None for a damaged row.
+    """Return the message in a row, with `parts`; None for a damaged row.
 
-    The row begins with `MESSAGE_COLUMNS`; further columns are ignored.
+    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `version` is the
+    position of the message among its `versions`, from 1.
     """
     try:
         _number, *columns = row
@@ -161,9 +181,9 @@ def message_from(
 
 
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
-    """Return the values of fields by name; columns after the last name are ignored.
+    """Return the values in the columns of a row by the names of their fields.
 
-    Raises `ValueError` or `TypeError` for a damaged column.
+    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged column.
     """
     values: dict[str, Any] = {}
     for name, column_value in zip(names, columns, strict=False):
@@ -180,7 +200,7 @@ def _time(value: object) -> datetime:
 
 
 def _id(value: object) -> str:
-    """Return a stored id, which is never bytes; raises `TypeError` for a damaged one."""
+    """Return a stored id; raises `TypeError` for a damaged one, which is not text."""
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value
@@ -191,7 +211,7 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _from_json(kind: type[_T], text: str) -> _T | None:
-    """Return a value that is stored as JSON, None for a damaged one."""
+    """Return a value of type `kind` that is stored as JSON; None for a damaged one."""
     try:
         return convert(json.loads(text), kind)
     except (ValueError, TypeError, RecursionError, ValidationError):
@@ -218,7 +238,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
-    """Add the parts of a message."""
+    """Add rows for the parts of the message with this number."""
     for part in parts:
         insert(connection, "parts", {"number": number, **asdict(part_row(part))})
 
@@ -226,9 +246,10 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
 def read_parts(
     connection: sqlite3.Connection, where: str, values: Sequence[object]
 ) -> dict[int, list[Part]]:
-    """Return the parts that fit an SQL condition, by the number of their message.
+    """Return the stored parts that fulfil a condition, by the number of their message.
 
-    Running answers have none yet.
+    `where` is a condition of SQL with a question mark for each of `values`. Damaged parts are left
+    out. The parts of a running answer are in its file, so it has none here.
     """
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
@@ -259,7 +280,7 @@ def part_row(part: Part) -> PartRow:
 
 
 def _part(row: PartRow) -> Part | None:
-    """Return the part in a row, None for a damaged row or an unknown kind."""
+    """Return the part in a row; None for a damaged file or a part of an unknown kind."""
     if row.kind == "tool_call":
         return ToolCallPart(
             call_id=loaded(row.call_id), name=loaded(row.name), arguments=loaded(row.text)

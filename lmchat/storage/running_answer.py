@@ -1,9 +1,10 @@
-"""Files of running answers and tool calls; those of killed processes are recovered later.
+"""Files of running answers and tool calls; `killed_answers` recovers those of killed processes.
 
-`sessions.db-answer-ID` begins with a line of JSON about the answer. Each further line holds the
-pieces of one write. Such a line is little longer than its text, where SQLite would write whole
-pages. A line that was cut off by a kill is ignored. The process locks its file; after a kill, the
-file has no lock.
+The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
+further line holds the pieces of one write: pairs of a kind and a text, which together make the
+parts of the message. Such a line is little longer than its text, while SQLite would write whole
+pages. A line that was cut off by a kill is ignored. The process locks the file while the answer
+runs; after a kill, the file has no lock.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class FileHead(Struct, frozen=True, kw_only=True):
     role: Role
 
     def message(self, parts: Iterable[Part]) -> ChatMessage:
-        """Return the message with the parts that have arrived."""
+        """Return the message of this head, in the state `streaming` and with the given parts."""
         values = asdict(self)
         del values["session_id"]
         return ChatMessage(parts=tuple(parts), state=AnswerState.STREAMING, **values)
@@ -67,7 +68,11 @@ def answer_files(store: Path) -> list[Path]:
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
-    """Return the head of a file, None if it is damaged, and its pieces; raises `OSError`."""
+    """Return the head of a file and the pieces that count; raises `OSError`.
+
+    The head is None if its line is damaged. Damaged lines of pieces are left out, and so are all
+    pieces before the last `RESET`.
+    """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
     pieces: list[Piece] = []
@@ -79,7 +84,10 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
 
 
 def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return the pieces after the last `RESET`, or all of them without one."""
+    """Return the pieces after the last `RESET`; all of them if there is none.
+
+    `domain.turn.RESET` is the piece that says that the answer begins again.
+    """
     reset_kind, _ = RESET
     remaining: list[Piece] = []
     for kind, text in pieces:
@@ -91,7 +99,7 @@ def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _parsed(line: bytes, value_type: type[T]) -> T | None:
-    """Return the value in a line of JSON, None for a cut or damaged one."""
+    """Return the value in a line of JSON; None if the line is cut off or damaged."""
     try:
         return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
     except (ValueError, RecursionError, ValidationError):
@@ -99,9 +107,10 @@ def _parsed(line: bytes, value_type: type[T]) -> T | None:
 
 
 def is_running(path: Path) -> bool:
-    """Return whether the process of an answer still runs: whether its file is locked.
+    """Return whether the process of an answer still runs: whether it has locked the file.
 
-    A file that cannot be read now counts as locked, so that it is not removed.
+    False for a missing file, and on a file system without locks. True for a file that cannot be
+    read now, so that it is not removed.
     """
     try:
         read_answer(path)
@@ -124,7 +133,7 @@ def is_running(path: Path) -> bool:
 class RunningAnswers:
     """Files of the running answers of this process.
 
-    They are not synced to the disk: their last lines survive a kill, but not a power cut.
+    The files are not synced to the disk: their last lines survive a kill, but not a power cut.
     """
 
     def __init__(self, store: Path) -> None:
@@ -134,7 +143,10 @@ class RunningAnswers:
         self._files: dict[str, AnswerFile] = {}
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Create and lock the file of an answer or a tool call."""
+        """Create and lock the file of an answer or a tool call.
+
+        A tool call is written with its pieces. A failure is ignored: `add` tries again.
+        """
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
@@ -143,14 +155,17 @@ class RunningAnswers:
             await self._thread.run(partial(file.add, pieces))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
-        """Append pieces to the file of an answer, all or none; raises `StoreUnavailable`."""
+        """Append pieces to the file of an answer that `begin` has created.
+
+        Raises `StoreUnavailable` if they cannot be written; none of them counts then.
+        """
         try:
             await self._thread.run(partial(self._files[message_id].add, pieces))
         except OSError as error:
             raise explain(error, self._store) from error
 
     async def end(self, message_id: str) -> None:
-        """Remove the file of an answer that is in the tables now."""
+        """Close and remove the file of an answer, which is in the tables now."""
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._thread.run(file.remove)
@@ -178,9 +193,9 @@ class AnswerFile:
         self._descriptor: int | None = None
 
     def add(self, pieces: Sequence[Piece]) -> None:
-        """Append pieces, after the head if they are the first ones.
+        """Append pieces; the first call creates the file and writes its head before them.
 
-        Raises `OSError`; the next call then overwrites what was written of these.
+        Raises `OSError`. What this call has written then is cut off by the next one.
         """
         if self._descriptor is None:
             self._descriptor = self._create()
@@ -207,10 +222,10 @@ class AnswerFile:
             self._descriptor = None
 
     def _create(self) -> int:
-        """Create and lock the file; return its descriptor."""
+        """Create and lock the file, and return its descriptor; raises `OSError`."""
         ensure_folder(self._path.parent)
-        # Create it under another name: another process would take it for the file of a killed
-        # process before it is locked.
+        # The file gets its name once it is locked: another process would take it for the file of a
+        # killed process before. Windows cannot rename an open file.
         hidden = self._path.with_name(f".{self._path.name}")
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
         path.unlink(missing_ok=True)

@@ -101,9 +101,9 @@ _INDEX_TABLES = ("data", "idx", "content", "docsize", "config")
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit at the end of the block, or roll back on an error.
+    """Run the block in a transaction: commit at its end, or roll back and raise its error.
 
-    The file is locked from the beginning, so that no other process writes before the first change.
+    The file is locked for writing from the beginning, not only from the first change.
     """
     connection.execute("begin immediate")
     try:
@@ -125,7 +125,10 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the format of the file, 0 for a new one; raises `StoreUnavailable` for a newer one."""
+    """Return the format of the file, 0 for a new file.
+
+    Raises `StoreUnavailable` for a format that is newer than `VERSION`.
+    """
     version = int(connection.execute("pragma user_version").fetchone()[0])
     if version > VERSION:
         raise StoreUnavailable(
