@@ -62,8 +62,8 @@ def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
     """Return the rows about the folders, then the row about the file of the keys.
 
     There is a row for each folder with a problem; without problems, one about the folder of the
-    settings. `mode` has the permissions that the file of the keys had before lmchat read it: reading
-    removes permissions of other users.
+    settings. `mode` has the permissions of the file of the keys before lmchat read it: reading the
+    keys removes the permissions of other users.
     """
     # With LMCHAT_HOME, all three are one folder, and so one key here: the last grade counts.
     fault_grades = {

@@ -82,8 +82,8 @@ def is_damage(error: Exception) -> bool:
 def _reason_and_hint(error: Exception) -> tuple[str, str]:
     """Return the reason for an error and the next step.
 
-    They are `_DAMAGED` for damage, else those of `_REASONS` for the name of the error. An error with
-    an unknown name is explained by its own message.
+    They are `_DAMAGED` for damage, else those of `_REASONS` for the name of the error. An error
+    with another name is explained by its own message.
     """
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, "")

@@ -104,7 +104,7 @@ def end_answer(
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message)
-    # A message with a row is the leaf already. Without a prompt, the path would be this answer alone.
+    # A message with a row is the leaf already. Without a prompt, the path would be it alone.
     if is_new and has_prompt:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:

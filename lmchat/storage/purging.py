@@ -56,8 +56,8 @@ def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged
 def purge_expired(connection: Connection, moment: datetime) -> Purged:
     """Delete sessions and messages that have been in the trash for `TRASH_DAYS`.
 
-    Each of them is deleted in a transaction of its own. Nothing is deleted if the newest session was
-    changed more than `_MOST_DAYS_SINCE_NEWEST` before `moment`: the clock may be wrong.
+    Each of them is deleted in a transaction of its own. Nothing is deleted if the newest session
+    was changed more than `_MOST_DAYS_SINCE_NEWEST` before `moment`: the clock may be wrong.
     """
     purged = Purged()
     newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]

@@ -168,8 +168,8 @@ def message_from(
 ) -> ChatMessage | None:
     """Return the message in a row, with `parts`; None for a damaged row.
 
-    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `version` is the
-    position of the message among its `versions`, from 1.
+    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `versions` is
+    the number of versions of the message, and `version` its position among them, from 1.
     """
     try:
         _number, *columns = row
@@ -183,7 +183,7 @@ def message_from(
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
     """Return the values in the columns of a row by the names of their fields.
 
-    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged column.
+    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged one.
     """
     values: dict[str, Any] = {}
     for name, column_value in zip(names, columns, strict=False):

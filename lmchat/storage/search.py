@@ -1,7 +1,8 @@
 """Search in all sessions: hits with the words around them.
 
-The search index names texts that may hold the terms, and each of them is compared with the terms.
-Texts that are not indexed yet are all compared.
+`_Search` finds matches, which are texts that hold all terms: parts of messages and titles. The
+search index names texts that may hold the terms, and only these are compared with the terms; texts
+that are not indexed yet are all compared. `_hits` keeps one match for each message, as a hit.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from lmchat.text import fold
 log = logging.getLogger(__name__)
 
 _SORTED_HITS = 50
-"""Newest hits among which those whose words begin like the terms come first; others are by time."""
+"""Number of the newest matches that are sorted: those whose words begin like the terms come first.
+The matches after these are by time."""
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
-_FIRST_TITLES = 3  # that come before messages; the others come last
-_FIRST_TITLES_READ = 50  # to find these: some titles only repeat a prompt
+_FIRST_TITLES = 3  # number of titles that come before messages; the others come last
+_FIRST_TITLES_READ = 50  # among which these are looked for: some titles only repeat a prompt
 # text around a match in a hit
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
@@ -80,13 +82,16 @@ class _Match(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str]:
+        """Ids of session and message, of which a search has one hit; a title has no message id."""
         return self.columns["session_id"], self.columns["message_id"]
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
-    """Return at most `limit` hits, one a message, for what the user has typed.
+    """Return at most `limit` hits for `text`, which the user has typed; one for each message.
 
-    Running answers come first, then some titles, messages, and the other titles; each newest first.
+    Running answers come first, then `_FIRST_TITLES` titles, then messages, then the other titles.
+    Each group is sorted by time, newest first, but see `_SORTED_HITS` for messages. Without terms
+    and filters there are no hits. Raises `WrongUse` for a wrong filter.
     """
     text_without_filters, filters = parse_filters(text)
     terms = parse_terms(text_without_filters)
@@ -102,7 +107,10 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 
 
 def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit, ...]:
-    """Return at most `limit` hits; no more matches are looked for than these need."""
+    """Return at most `limit` hits, in the order that `search` describes, one for each key.
+
+    The matches are generators, so no more of them are looked for than these hits need.
+    """
     titles = matches.titles()
     first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
     all_matches = chain(
@@ -127,18 +135,18 @@ def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit
 class _Search:
     """Texts that match the terms and filters of a search.
 
-    Each method yields matches as its query finds them.
+    Each public method is a generator, which yields matches as its query finds them.
     """
 
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Filters) -> None:
         self._connection = connection
         self._terms = [folded(term) for term in terms]
-        # a term where no letter or digit is before it
+        # patterns for a term at the beginning of a word: no letter or digit is before it
         self._word_starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
         self._filters = filters
 
     def running_answers(self) -> Iterator[_Match]:
-        """Yield the running answers that match, also those of other processes."""
+        """Yield the matches in running answers, also those of other processes, newest first."""
         query = f"{_RUNNING} {self._filters.sql} order by m.number desc"
         for *row, number in self._connection.execute(query, self._filters.values).fetchall():
             match = self._match_running_answer(row, number)
@@ -146,7 +154,10 @@ class _Search:
                 yield match
 
     def _match_running_answer(self, row: Sequence[Any], number: int) -> _Match | None:
-        """Return the match of the first part of an answer that has one."""
+        """Return the match in the first part of an answer that has one; None if none matches.
+
+        `row` has the values of `_HIT_COLUMNS`; `number` is that of the message.
+        """
         message_id = row[_HIT_COLUMNS.index("message_id")]
         for part in arrived_parts(self._connection, number, message_id):
             stored = part_row(part)
@@ -157,9 +168,10 @@ class _Search:
         return None
 
     def titles(self) -> Iterator[_Match | None]:
-        """Yield the sessions whose title matches; none with filters, which are for messages.
+        """Yield the matches in titles, of the session that was changed last first.
 
-        None is yielded for a title that only repeats the first prompt, which is a hit itself.
+        A title that only repeats the first prompt yields None: that prompt is a hit itself. With
+        filters, which are for messages, nothing is yielded.
         """
         if self._filters.sql:
             return
@@ -172,7 +184,7 @@ class _Search:
                 yield None if is_prompt else match
 
     def messages(self) -> Iterator[_Match]:
-        """Yield the parts of messages that match, newest first.
+        """Yield the matches in parts of messages, newest first.
 
         Among the newest `_SORTED_HITS`, those with words that begin like the terms come first.
         """
@@ -183,9 +195,11 @@ class _Search:
         yield from matches
 
     def _messages_by_time(self) -> Iterator[_Match]:
-        """Yield the parts of messages that match, newest first, with the index if that helps.
+        """Yield the matches in parts of messages, newest first.
 
-        Parts that are not in the index come before the others.
+        If the index does not help, or few messages pass the filters, all parts are compared. Else
+        the parts of messages that are not indexed are compared first, then those that the index
+        names.
         """
         values = self._filters.values
         conditions = self._filters.sql
@@ -200,12 +214,12 @@ class _Search:
             return
         not_indexed = f"{_MESSAGES} and m.is_indexed = 0 {conditions} {_NEWEST_FIRST}"
         yield from self._compare(not_indexed, values)
-        if query_of_index:
+        if query_of_index:  # empty: no text in the index has all terms
             indexed = f"{_INDEXED} {conditions} order by trigrams.rowid desc"
             yield from self._compare(indexed, (query_of_index, *values))
 
     def _have_few_messages(self) -> bool:
-        """Return whether there are filters, and few messages pass them."""
+        """Return whether there are filters, and fewer than `_FEW_MESSAGES` messages pass them."""
         if not self._filters.sql:
             return False
         query = f"""select 1 from messages m {_IN_SESSION}
@@ -214,7 +228,10 @@ class _Search:
         return len(self._connection.execute(query, values).fetchall()) < _FEW_MESSAGES
 
     def _compare(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
-        """Yield the matches among the rows of a query, which begin with `_HIT_COLUMNS`."""
+        """Yield the matches among the rows of a query.
+
+        The rows have the columns `_HIT_COLUMNS`, then kind, text and name of a part.
+        """
         with closing(self._connection.execute(query, values)) as rows:
             for *row, kind, text, name in rows:
                 match = self._match(row, kind, searched_text(kind, text, name))
@@ -222,8 +239,9 @@ class _Search:
                     yield match
 
     def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
-        """Return a match if the text holds all terms, and a code block if one is asked for.
+        """Return a match if the text holds all terms, else None.
 
+        If a filter asks for a code block, the text must be of the kind `text` and have a fence.
         `row` has the values of `_HIT_COLUMNS`; `kind` is that of the part, or `title`.
         """
         if self._filters.needs_code:
@@ -242,7 +260,11 @@ class _Search:
 
 
 def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
-    """Return a hit with the text around the first term in it, None for a damaged row."""
+    """Return the hit for a match, with the text around the first place of a term.
+
+    Without terms, the hit shows the beginning of the text. Return None for a damaged row, whose
+    time cannot be read.
+    """
     columns = match.columns
     try:
         moment = datetime.fromisoformat(columns["created_at"])
@@ -274,9 +296,10 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
 
 
 def _span(text: str, term: str) -> tuple[int, int] | None:
-    """Return start and end of a term in a text, None without it.
+    """Return start and end of the first place of a term in a text; None if there is no place.
 
-    The term may have other capitals, accents and white space there: “cafe” is found in “Café”.
+    First the term is looked for with its own accents, then in the folded text. Capitals and white
+    space may always differ. So “cafe” is found in “Café”, but a “cafe” anywhere is preferred.
     """
     escaped_words = map(re.escape, term.split(" "))
     match = _find(text, r"\s+".join(escaped_words))
@@ -292,10 +315,10 @@ def _span(text: str, term: str) -> tuple[int, int] | None:
 
 
 def _folded_with_origins(text: str) -> tuple[str, list[int]]:
-    """Return a folded text with one blank for all white space, and where it comes from.
+    """Return a folded text with one blank for each run of white space, and a list of indices.
 
-    The list has for each of its characters the index of the original one. One character may be
-    folded into several: “ß” becomes “ss”.
+    The list has for each character of the folded text the index of its original in `text`. One
+    character may be folded into several: “ß” becomes “ss”.
     """
     folded_chars: list[str] = []
     origins: list[int] = []
@@ -309,10 +332,11 @@ def _folded_with_origins(text: str) -> tuple[str, list[int]]:
 
 
 def _find(text: str, pattern: str) -> re.Match[str] | None:
-    """Find a term at the beginning of a word, to the end of that word; else find it anywhere.
+    """Return the match of a term at the beginning of a word, else anywhere; None without one.
 
-    “run” is found as “running”, before the end of “overrun”. In scripts without blanks between
-    words, no more than the term is found.
+    `pattern` is the regular expression of the term. A match at the beginning of a word reaches to
+    the end of that word: “run” finds “running”, and is found in “overrun” only if no word begins
+    with it. In scripts without blanks between words, a match ends with the term.
     """
     letter = rf"[^\W{_UNSPACED}]"
     word = rf"(?<!\w){pattern}(?:(?<={letter}){letter}*)?"

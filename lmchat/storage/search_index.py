@@ -1,6 +1,6 @@
-"""Search index: trigrams of all texts, with thoughts, tool calls and results, and of file names.
+"""Search index: trigrams of all parts of messages, also of thoughts, tool calls and file names.
 
-A trigram is three characters in a row. The index tells which texts have a trigram.
+A trigram is three characters in a row. For a trigram, the index names the texts that have it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from lmchat.storage.schema import transaction
 _TRIGRAM_CHARS = 3
 # Follows each indexed text, so that its last two characters begin a trigram, too.
 _PADDING = "\n\n"
-# One transaction indexes at most so many messages, and stops after so many characters: it takes
-# about 10 ms.
+# Limits of one transaction of `index_batch`, which takes about 10 ms: its number of messages, and
+# the characters after which it stops.
 _BATCH_MESSAGES = 100
 _BATCH_CHARS = 64 * 1024
-# More trigrams of a term are not looked up: the texts that have these are compared anyway.
+# Only the first trigrams of a term are looked up: texts that have these are compared anyway.
 _MOST_TRIGRAMS = 50
-# Where more trigrams begin with a short term, comparing all texts is faster.
+# If more trigrams begin with a short term, comparing all texts is faster.
 _MOST_BEGINNINGS = 1000
 
 _PARTS = "select part_id, kind, text, name from parts where number = ?"
 
 
 def index_message(connection: Connection, number: int) -> None:
-    """Put the parts of a message into the index."""
+    """Put the parts of a message into the index, and mark the message as indexed."""
     rows = connection.execute(_PARTS, (number,)).fetchall()
     insertion = "insert into trigrams (rowid, text) values (?, ?)"
     connection.executemany(insertion, map(_index_row, rows))
@@ -35,9 +35,9 @@ def index_message(connection: Connection, number: int) -> None:
 
 
 def unindex_message(connection: Connection, number: int) -> None:
-    """Take the parts of a message out of the index, if they are in it.
+    """Take the parts of a message out of the index, if they are in it, and mark the message so.
 
-    Their rows must still exist: to delete a text, FTS5 needs that text.
+    The rows of its parts must still exist: to delete a text, FTS5 needs that text.
     """
     query = f"{_PARTS} and (select is_indexed from messages m where m.number = parts.number)"
     rows = connection.execute(query, (number,)).fetchall()
@@ -47,16 +47,20 @@ def unindex_message(connection: Connection, number: int) -> None:
 
 
 def forget_old_words(connection: Connection) -> None:
-    """Write the index again, without the words of texts that were taken out of it.
+    """Write the index again, without the trigrams of texts that were taken out of it.
 
-    Until then, FTS5 keeps those in the file. It takes about 1 s for 40 MB of text.
+    FTS5 keeps such trigrams in the file until then. This takes about 1 s for 40 MB of text.
     """
     with transaction(connection):
         connection.execute("insert into trigrams (trigrams) values ('optimize')")
 
 
 def index_batch(connection: Connection) -> bool:
-    """Index some of the messages that are not indexed; return whether there were any."""
+    """Index the first messages that are not indexed, up to the limits of a batch.
+
+    Running answers are left out: they are indexed at their end. Return False if all messages were
+    indexed before.
+    """
     not_indexed = connection.execute(
         """select number, (select sum(length(text)) from parts p where p.number = m.number)
             from messages m
@@ -73,7 +77,11 @@ def index_batch(connection: Connection) -> bool:
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
-    """Return the text of a stored part that a search compares: `text`, a name, or both."""
+    """Return what a search compares of a stored part.
+
+    That is the name of a file, the name and the arguments of a tool call, or the text of another
+    part.
+    """
     match kind:
         case "file":
             return loaded(name)
@@ -86,8 +94,10 @@ def searched_text(kind: str, text: object, name: object) -> str:
 def index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all folded terms.
 
-    It is empty if no text in the index can hold them, and None if the index does not help. For the
-    terms “plan” and “b”, it is `"pla" AND "lan"`.
+    For the terms “plan” and “b”, it is `"pla" AND "lan"`. Terms that are shorter than a trigram
+    count only if there are no longer ones: the query then has all trigrams that begin with one.
+    The query is empty if no text in the index can hold the terms. Return None if the index does not
+    help: without terms, or if too many trigrams begin with each short term.
     """
     # a table of this connection with all trigrams that are in the index
     connection.execute(
@@ -115,9 +125,9 @@ def _trigrams_of(term: str) -> list[str]:
 
 
 def _trigrams_with(connection: Connection, beginning: str) -> list[str]:
-    """Return the trigrams in the index that begin with one or two characters.
+    """Return the trigrams in the index that begin with `beginning`, one or two characters.
 
-    At most `_MOST_BEGINNINGS` and one more, which shows that there are too many.
+    There are at most `_MOST_BEGINNINGS` + 1; the last one shows that there are too many.
     """
     query = "select term from trigram_list where term >= ? and term < ? limit ?"
     last = f"{beginning}\U0010ffff"  # the last code point: after all trigrams with this beginning
@@ -126,12 +136,12 @@ def _trigrams_with(connection: Connection, beginning: str) -> list[str]:
 
 
 def _index_row(row: tuple[int, str, object, object]) -> tuple[int, str]:
-    """Return the row of the index for a row of `parts`."""
+    """Return number and text of the row of the index for a row of the query `_PARTS`."""
     part_id, kind, text, name = row
     return part_id, folded(searched_text(kind, text, name)) + _PADDING
 
 
 def _quoted(term: str) -> str:
-    """Return a term as a string of FTS5, in which no character has a meaning."""
+    """Return a term as a string in a query of FTS5, in which no character has a special meaning."""
     escaped = term.replace('"', '""')
     return f'"{escaped}"'

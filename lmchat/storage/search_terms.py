@@ -1,4 +1,7 @@
-"""What a person types into a search: words, phrases in quotes, and filters such as `role:you`."""
+"""Reading of a search that the user has typed: terms and filters.
+
+A term is a word, or a phrase in quotes. A filter is a name and a value, such as `role:you`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _ROLES = {
     **{str(role): role for role in Role},
 }
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
-"""How to write a filter, by its name; of the others, only those with a date can be wrong."""
+"""How to write a filter, by its name. The others that can be wrong are those with a date."""
 
 
 class Filters(Struct, frozen=True, kw_only=True):
@@ -40,7 +43,10 @@ class Filters(Struct, frozen=True, kw_only=True):
 
 
 def parse_terms(text: str) -> tuple[str, ...]:
-    """Return the terms of a search without filters: words, and phrases in quotes."""
+    """Return the different terms of a search whose filters were removed.
+
+    Terms that `folded` makes empty are left out, and so are those after the first `_MOST_TERMS`.
+    """
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
@@ -54,7 +60,10 @@ def parse_terms(text: str) -> tuple[str, ...]:
 
 
 def parse_filters(text: str) -> tuple[str, Filters]:
-    """Return a search without its filters, and the filters; raises `WrongUse`."""
+    """Return a search without its filters, and its first `_MOST_FILTERS` different filters.
+
+    Raises `WrongUse` for a filter with a wrong value.
+    """
     conditions: dict[tuple[str, str], None] = {}  # different ones, in their order
     needs_code = False
     for match in _FILTER.finditer(text):
@@ -81,7 +90,10 @@ def parse_filters(text: str) -> tuple[str, Filters]:
 
 
 def _condition(name: str, value: str) -> tuple[str, str] | None:
-    """Return a filter as a condition of SQL with its value; None for a wrong value."""
+    """Return a filter as a condition of SQL and the value of its question mark.
+
+    Return None for a wrong value. `name` is one of the names in `_FILTER`, in small letters.
+    """
     folded_value = folded(value[:_LONGEST_TERM])
     # Names are cast to bytes: SQLite cannot pass a text with damaged bytes to `contains`.
     match name:
@@ -105,7 +117,10 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
 
 
 def _day(value: str) -> str | None:
-    """Return a moment, or the beginning of a day here, as it is stored; None if it is wrong."""
+    """Return the moment in a text, or the beginning of the day, in the form of a stored time.
+
+    A text without a time zone is in the zone of this machine. Return None if it is no date.
+    """
     try:
         moment = datetime.fromisoformat(value)
         return stored_time(moment if moment.tzinfo else moment.astimezone())

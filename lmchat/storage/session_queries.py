@@ -1,4 +1,8 @@
-"""Queries of sessions and of the paths through their trees."""
+"""Queries of sessions, and of paths through the trees of their messages.
+
+A path begins at a root, a message without a parent, and ends at a leaf. The chosen path of a
+session is the one that is shown and sent.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,11 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
-    """Return a session with its chosen path, or with the last `count` messages of that."""
+    """Return a session with its chosen path, or with the last `count` messages of that path.
+
+    In the second case, `earlier_id` of the session is the id of the message before them. Raises
+    `SessionNotFound` or `SessionUnreadable`.
+    """
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
@@ -100,7 +108,7 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:
-    """Return the first column of the first row that a query finds for a session, or ''."""
+    """Return the text in the first row that a query finds for a session; empty without a row."""
     row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else loaded(row[0])
 
@@ -111,9 +119,10 @@ def first_text(connection: Connection, query: str, session_id: str) -> str:
 def end_of_path(
     connection: Connection, session_id: str, leaf_id: str, count: int
 ) -> tuple[MessagePath, str | None]:
-    """Return the last `count` messages of the path to a leaf, root first, without hidden ones.
+    """Return the last `count` messages of the path to a leaf, and the id of the one before them.
 
-    The id is that of the message before them, None at the root.
+    The messages are in the order from the root to the leaf. Hidden and damaged ones are left out,
+    so there may be fewer. The id is None if the messages begin at the root.
     """
     # one message more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
@@ -130,10 +139,14 @@ def end_of_path(
 
 
 def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
-    """Return all messages of the path to a leaf, which is read in batches from its end."""
+    """Return all messages of the path to a leaf; an empty path if the leaf is None.
+
+    The path is read in batches from its end.
+    """
     path = MessagePath()
-    while leaf_id is not None:
-        batch, leaf_id = end_of_path(connection, session_id, leaf_id, MESSAGES_PER_READ)
+    last_id = leaf_id  # of the last message of the next batch
+    while last_id is not None:
+        batch, last_id = end_of_path(connection, session_id, last_id, MESSAGES_PER_READ)
         path = path.after(batch)
     return path
 
@@ -151,7 +164,8 @@ def _messages(
 ) -> Iterator[ChatMessage]:
     """Yield the messages of rows of `_READ_PATH` or `_READ_TREE`; damaged rows are left out.
 
-    `parts` are those of the messages by number; running answers have theirs in a file.
+    `parts` maps the number of each message to its stored parts. The parts of a running answer are
+    read from its file instead.
     """
     for row in rows:
         number, message_id, *_, version, versions = row
@@ -165,7 +179,7 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return what has arrived of an answer whose row is in the state `streaming`."""
+    """Return the parts that have arrived of an answer whose row is in the state `streaming`."""
     parts = list(parts_of(connection.arrived_pieces(message_id)))
     if parts:
         return parts
@@ -177,16 +191,19 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
 
 
 def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the newest visible message at or below one: a leaf, as children come later."""
+    """Return the id of the newest visible message among a message and all below it.
+
+    That is a leaf, because children are newer than their parents. Return None if all are hidden.
+    """
     query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
     return first_id(connection, query, {"session": session_id, "message": message_id})
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the leaf of the path to show once a message is hidden.
+    """Return the id of the leaf of the path to show after a message was hidden.
 
-    That is the newest message below its siblings, else its parent. Where the message is a root, it
-    is the newest visible message of the session.
+    That is the newest visible message at or below the parent of the hidden one. If the hidden one
+    has no parent, it is the newest visible message of the session, None if there is none left.
     """
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
@@ -199,13 +216,16 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
 def first_id(
     connection: Connection, query: str, values: Sequence[object] | Mapping[str, object]
 ) -> str | None:
-    """Return the first id that a query finds."""
+    """Return the id in the first row that a query finds; None if it finds none."""
     row = connection.execute(query, values).fetchone()
     return None if row is None else str(row[0])
 
 
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
-    """Return the chosen leaf, or the newest message if that is hidden or lost."""
+    """Return the id of the chosen leaf of a session.
+
+    If the leaf is hidden or lost, return that of the newest visible message; None without one.
+    """
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

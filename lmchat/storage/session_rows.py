@@ -1,4 +1,4 @@
-"""All rows of one session, read from one database and written into another."""
+"""Copying of a session from one database into another, with all its rows."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class SessionRows(Struct, frozen=True, kw_only=True):
 
 
 def read_rows(connection: Connection, session_id: str) -> SessionRows:
-    """Return all rows of a session; raises `SessionNotFound`."""
-    header(connection, session_id)  # raises that error
+    """Return all rows of a session; raises `SessionNotFound` or `SessionUnreadable`."""
+    header(connection, session_id)  # raises these errors
     (session,) = _select(
         connection, _SESSION_COLUMNS, "from sessions where session_id = ?", session_id
     )
@@ -55,7 +55,11 @@ def read_rows(connection: Connection, session_id: str) -> SessionRows:
 
 
 def write_rows(connection: Connection, rows: SessionRows) -> None:
-    """Write a session that this database does not have; its messages get new numbers."""
+    """Write a session that this database does not have; its messages get new numbers.
+
+    A running answer is first written as it was, then replaced by its `ended_answer`. The caller
+    begins the transaction.
+    """
     insert(connection, "sessions", rows.session)
     for message_rows in rows.messages:
         insert(connection, "messages", message_rows.message)
@@ -68,7 +72,11 @@ def write_rows(connection: Connection, rows: SessionRows) -> None:
 
 
 def _message_rows(connection: Connection, columns: ColumnValues) -> MessageRows:
-    """Return the rows of a message, without the number that it has in this database."""
+    """Return the row of a message and the rows of its parts, without the number of the message.
+
+    `columns` is the row. The number is left out because the other database gives a new one. A
+    running answer also gets `ended_answer`, unless its row is damaged.
+    """
     number = columns["number"]
     ended_answer: ChatMessage | None = None
     if columns["state"] == AnswerState.STREAMING:
@@ -87,6 +95,10 @@ def _message_rows(connection: Connection, columns: ColumnValues) -> MessageRows:
 def _select(
     connection: Connection, columns: Sequence[str], source: str, value: object
 ) -> list[ColumnValues]:
-    """Return columns by name of the rows of a source: `from TABLE where COLUMN = ?`."""
+    """Return for each row of a source the values of its columns by name.
+
+    `source` is the end of a query, such as `from TABLE where COLUMN = ?`, and `value` is for its
+    question mark.
+    """
     rows = connection.execute(f"select {', '.join(columns)} {source}", (value,))
     return [dict(zip(columns, row, strict=True)) for row in rows]

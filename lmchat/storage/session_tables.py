@@ -62,7 +62,11 @@ class SessionTables:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
-        """Return all sessions but those in the trash, or only those in it; newest first."""
+        """Return the sessions that are not in the trash, or with `is_trash` those that are in it.
+
+        The first are pinned ones, then those that were changed last. Those in the trash are sorted
+        by the time of their deletion, newest first. Damaged sessions are left out.
+        """
         if is_trash:
             rows = "where deleted_at is not null order by deleted_at desc, rowid desc"
         else:
@@ -73,7 +77,11 @@ class SessionTables:
 
     @reading
     def find(self, connection: Connection, id_or_prefix: str) -> str:
-        """Return the only id that begins so, or that of the session changed last for `last`."""
+        """Return the only session id that begins with a text of at least 4 characters.
+
+        For the text `last`, return the id of the session that was changed last. Raises
+        `SessionNotFound` if no id or more than one fits.
+        """
         if id_or_prefix == "last":
             return _last_session_id(connection)
         if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
@@ -110,7 +118,11 @@ class SessionTables:
     def update_session(
         self, connection: Connection, session_id: str, changes: Mapping[str, object]
     ) -> SessionHeader:
-        """Change columns of a session; an empty title becomes that of the first prompt."""
+        """Set columns of a session to values by name, and return the new header.
+
+        An empty title is replaced by the title of the first prompt. Raises `SessionNotFound`, and
+        `WrongUse` for a column that is not in `_CHANGEABLE_COLUMNS`.
+        """
         header(connection, session_id)  # raises an error where there is no such session
         for name, value in changes.items():
             if name not in _CHANGEABLE_COLUMNS:
@@ -123,7 +135,11 @@ class SessionTables:
 
     @writing
     def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Copy the path to a message into a new session; a running answer ends in the copy."""
+        """Copy the path to a message into a new session, and return that session.
+
+        Each copied message gets a new id. A running answer is an interrupted one in the copy.
+        Raises `SessionNotFound`.
+        """
         _raise_if_missing(connection, session_id, message_id)
         path = whole_path(connection, session_id, message_id)
         moment = self._clock()
@@ -168,7 +184,7 @@ class SessionTables:
 
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
-        """Write a message as the new leaf of its session, which is created where it is missing."""
+        """Write a message as the new leaf of its session; a missing session is created."""
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
@@ -177,7 +193,10 @@ class SessionTables:
     def append_branch(
         self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages that follow each other, and choose the path that ends with them."""
+        """Write messages that follow each other, and return the session with the path to the last.
+
+        That path becomes the chosen one. A missing session is created.
+        """
         put_session(connection, session)
         for message in messages:
             put_message(connection, session.session_id, message)
@@ -194,9 +213,11 @@ class SessionTables:
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Hide a message and the visible ones below it, and return the path to show then.
+        """Hide a message and the visible ones below it; return the session with the path to show.
 
-        The hidden rows name this message in `hidden_by`, so that `restore_message` finds them.
+        The hidden rows name this message in `hidden_by`, so that `restore_message` finds them. If
+        the message was on the chosen path, `leaf_without` chooses another one. Raises
+        `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         path = chosen_path(connection, session_id).messages
@@ -220,7 +241,11 @@ class SessionTables:
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Show a deleted message and all that its deletion has hidden; choose the path to it."""
+        """Make a deleted message visible again, and the others that its deletion has hidden.
+
+        Return the session with the path to the newest message at or below it, which becomes the
+        chosen one. Raises `SessionNotFound`.
+        """
         _raise_if_missing(connection, session_id, message_id)
         connection.execute(
             "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
@@ -235,10 +260,11 @@ class SessionTables:
     def last_deleted_message(
         self, connection: Connection, session_id: str, *, since: datetime | None = None
     ) -> str | None:
-        """Return the message whose deletion can be undone next: the one deleted last.
+        """Return the id of the message that was deleted last, whose deletion can be undone next.
 
-        It may be visible itself, if another window has added a message below it. Its deletion then
-        still hides the other messages below it.
+        Deletions before `since` do not count. Return None if no deletion can be undone. The message
+        may be visible itself, if another window has added a message below it. Its deletion then
+        still hides other messages below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
@@ -256,7 +282,10 @@ class SessionTables:
 
     @writing
     def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Choose the path that ends with the newest leaf below a message."""
+        """Choose the path that ends with the newest message at or below a message; return it.
+
+        Raises `SessionNotFound`.
+        """
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)
@@ -281,7 +310,11 @@ class SessionTables:
 
     @reading
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
-        """Return at most `limit` earlier prompts, newest first, each once."""
+        """Return at most `limit` earlier prompts of all sessions, newest first, each once.
+
+        They are fewer if the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts repeat themselves
+        more often. Deleted prompts are left out.
+        """
         rows = connection.execute(
             """select p.text from messages m
                 cross join parts p on p.number = m.number and p.kind = 'text'
@@ -326,13 +359,16 @@ def _last_session_id(connection: Connection) -> str:
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    """Choose the path that ends with a leaf, and return the session with that path."""
+    """Choose the path that ends with a leaf, and return the session with that path.
+
+    For None, `chosen_path` falls back to the newest visible message.
+    """
     set_columns(connection, session_id, leaf_id=leaf_id)
     return chosen_path(connection, session_id)
 
 
 def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
-    """Raise `SessionNotFound` for a message that another process has removed."""
+    """Raise `SessionNotFound` if a session has no such message: another process has removed it."""
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         raise SessionNotFound(
