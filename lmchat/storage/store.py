@@ -1,11 +1,12 @@
 """SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
 
-A running answer is a row in the state `streaming` and a file beside the database: `begin_answer`
-makes both (without its prompt in the tables, the file alone), and `add_pieces` appends to the file.
-So is a tool call that waits for approval or runs; its row and its file hold the call from the
-beginning. `finish`, also of a stopped answer, writes the whole answer into the tables `messages`
-and `parts` and removes the file. After `kill -9`, the file remains without a lock: the next time
-the database or the session is opened, `recover_killed_answers` writes its text into the tables.
+A running answer has a row in the state `streaming` and a file beside the database. `begin_answer`
+makes both, or only the file if the prompt is not in the tables. `add_pieces` appends to the file. A
+tool call that waits for approval or runs is stored in the same way; its row and its file hold the
+call from the beginning. `finish`, also of a stopped answer, writes the whole answer into the tables
+`messages` and `parts` and removes the file. After `kill -9`, the file remains without a lock: the
+next time the database or a session is opened, `recover_killed_answers` writes its text into the
+tables.
 """
 
 from __future__ import annotations
@@ -72,14 +73,17 @@ class SqliteStore(SessionTables):
         return self.database.notice
 
     async def open(self) -> str:
-        """Open the file, which the first job of the database does; return the notice."""
+        """Open the file by a job that does nothing, as the first job opens it; return the notice.
+
+        The notice is empty unless a file was replaced. Raises `StoreUnavailable`.
+        """
         await self.database.read(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> str:
-        """Check and copy the file once a day, and complete the search index.
+        """Check and copy the file if that was not done today, and complete the search index.
 
-        Return the notice if this check has replaced a damaged file, else nothing.
+        Return the notice if this check has replaced a damaged file, else an empty text.
         """
         earlier_notice = self.notice
         if await self._is_check_due():
@@ -88,7 +92,11 @@ class SqliteStore(SessionTables):
         return "" if self.notice == earlier_notice else self.notice
 
     async def _check_and_back_up(self) -> None:
-        """Read all of the file, which takes long: tidy and copy an intact one, replace another."""
+        """Check all of the file, which takes long, then make the copy of this day.
+
+        In an intact file, attached files that no message names are removed. A damaged file is
+        replaced; then the new file is copied.
+        """
         path = self.database.path
         if await run_abandonable(lambda: is_intact(path)):
             await self._remove_unnamed_files()
@@ -98,7 +106,7 @@ class SqliteStore(SessionTables):
         await run_abandonable(lambda: backups.back_up(path, self._clock()))
 
     async def _complete_index(self) -> None:
-        """Index the messages that are not in the search index: those of a repaired file."""
+        """Index all messages that are not in the search index, such as those of a repaired file."""
         # Another process may lock the file. A search then compares these messages, which is slower.
         with suppress(StoreUnavailable):
             are_left = True
@@ -118,9 +126,10 @@ class SqliteStore(SessionTables):
         attached_files.remove_unnamed(connection, self._attachments_folder, self._clock())
 
     def _tidy(self, connection: Connection) -> None:
-        """Recover killed answers and empty the trash of a file that was just opened.
+        """Recover killed answers, delete what has expired, and remove old hidden files.
 
-        Each step is a transaction of its own: a failure of one keeps the effect of those before.
+        This is done each time the file was opened. A file that is opened for reading stays as it
+        is. Each step has transactions of its own: a failure keeps the effect of the steps before.
         """
         recover_killed_answers(connection, self._clock())
         if not connection.is_read_only:
@@ -128,7 +137,10 @@ class SqliteStore(SessionTables):
             backups.remove_leftovers(connection.path, days=TRASH_DAYS)
 
     def _empty_trash(self, connection: Connection) -> None:
-        """Delete what has been in the trash for `TRASH_DAYS`, also from the daily copies."""
+        """Delete what has been in the trash for `TRASH_DAYS`.
+
+        If anything was deleted, the daily copies are replaced, as they still have its text.
+        """
         moment = self._clock()
         purged = purging.purge_expired(connection, moment)
         if not purged.is_empty:
@@ -138,8 +150,8 @@ class SqliteStore(SessionTables):
     # Sessions
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
-        """Read a session after answers of killed processes were saved, which it may have."""
-        # On a full disk they cannot be saved; the session then shows the text of their files.
+        """Save answers of killed processes, as the session may have one, then read the session."""
+        # On a full disk the answers cannot be saved; the session then shows the text of their files.
         with suppress(StoreUnavailable):
             await self._recover_killed_answers()
         return await super().open_session(session_id, count=count)
@@ -164,9 +176,10 @@ class SqliteStore(SessionTables):
         await self.database.read(clean_up)
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a session; cancelling stops that in the thread of the database, too.
+        """Write a session; return None, or the header of a stored session that has the same id.
 
-        A session of a hundred thousand messages takes many seconds.
+        In the second case nothing is written. Cancelling this also stops the job in the thread of
+        the database: a session of a hundred thousand messages takes many seconds.
         """
         is_cancelled = threading.Event()
         try:
@@ -179,7 +192,7 @@ class SqliteStore(SessionTables):
     def _import(
         self, connection: Connection, session: Session, is_cancelled: threading.Event
     ) -> SessionHeader | None:
-        """Write a session, or return the header of the session that has its id already.
+        """Write a session and return None, or return the header of a session that has its id.
 
         Messages whose id another session uses get new ids. Raises `StoreUnavailable` after
         `is_cancelled` was set, so that the transaction is rolled back.
@@ -190,7 +203,7 @@ class SqliteStore(SessionTables):
             return header(connection, session_id)
 
         put_session(connection, session.header)
-        messages = session.tree or session.messages
+        messages = session.tree or session.messages  # a session without branches has no tree
         unused_ids = _unused_ids(connection, messages)
         for message in messages:
             if is_cancelled.is_set():
@@ -212,7 +225,7 @@ class SqliteStore(SessionTables):
 
     @reading
     def session_rows(self, connection: Connection, session_id: str) -> SessionRows:
-        """Return all of a session, for a copy of it in memory; raises `SessionNotFound`."""
+        """Return all rows of a session, to copy it into memory; raises `SessionNotFound`."""
         return read_rows(connection, session_id)
 
     # Running answers and attached files
@@ -220,7 +233,10 @@ class SqliteStore(SessionTables):
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Create the file of a running answer, and its row unless its prompt has none."""
+        """Create the file of a running answer; with `has_prompt`, also its row.
+
+        Without `has_prompt`, the prompt of the answer could not be written.
+        """
         await self._running_answers.begin(session_id, message)
         if has_prompt:
             await super().begin_answer(session_id, message)
@@ -243,7 +259,7 @@ class SqliteStore(SessionTables):
 
     @writing
     def add_ledger(self, connection: Connection, row: LedgerRow) -> None:
-        """Add the figures of a turn; one without a time ended now."""
+        """Add the figures of a turn to the ledger; a turn without `ended_at` ended now."""
         values = {name: column(value) for name, value in asdict(row).items()}
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
@@ -252,7 +268,10 @@ class SqliteStore(SessionTables):
     def ledger_rows(
         self, connection: Connection, *, since: datetime | None = None
     ) -> tuple[LedgerRow, ...]:
-        """Return the figures of turns that ended since a moment; damaged rows are left out."""
+        """Return the figures of turns that ended since a moment, oldest first.
+
+        For None, return those of all turns. Damaged rows are left out.
+        """
         earliest = "" if since is None else stored_time(since)
         query = f"select {_LEDGER_COLUMNS} from ledger where created_at >= ? order by ledger_id"
         ledger: list[LedgerRow] = []
@@ -265,7 +284,10 @@ class SqliteStore(SessionTables):
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return the median speed of each model in the newest turns, in tokens per second."""
+        """Return the median speeds of models in the newest turns, in tokens per second.
+
+        The keys are pairs of an endpoint and a model.
+        """
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
@@ -278,9 +300,9 @@ class SqliteStore(SessionTables):
 
 
 def _unused_ids(connection: Connection, messages: Iterable[ChatMessage]) -> dict[str | None, str]:
-    """Return by the id of each message an id that no stored message has.
+    """Return for the id of each message an id that no stored message has.
 
-    That is its own id, or a new one if a message of another session has that.
+    That is the same id, or a new one if a stored message of another session has the same.
     """
     unused_ids: dict[str | None, str] = {}
     for message in messages:

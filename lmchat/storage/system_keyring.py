@@ -1,8 +1,8 @@
-"""Keyring of this system, found without loading those of other systems.
+"""Keyring of this system, found without loading the backends for other systems.
 
-The library `keyring` loads all its backends to compare them, and the one for macOS starts a
-compiler on Linux to find its frameworks. As a program, this module prints keys as JSON for another
-process.
+A backend is a class of the library `keyring` for one kind of keyring. The library itself would load
+all its backends to compare them, and the one for macOS starts a compiler on Linux to find its
+frameworks. `main` prints keys as JSON, for a process that runs this module as a program.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Keyring(Protocol):
 
 
 def system_keyring() -> Keyring | None:
-    """Return the keyring that the user has chosen, else that of this system.
+    """Return the backend that the user has chosen, else the first of this system that works.
 
-    `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg` name a choice. Return None without the library
-    `keyring`, or if no keyring works.
+    The user chooses with `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg`. Return None if the library
+    `keyring` is not installed, if no backend works, or if it keeps keys badly or not at all.
     """
     try:
         core = import_module("keyring.core")
@@ -58,7 +58,7 @@ def system_keyring() -> Keyring | None:
 
 
 def _first_working(core: Any) -> Any:
-    """Return the first backend of this system that works, None without one.
+    """Return the first backend of this system that can be loaded; None if none can.
 
     `core` is the module `keyring.core`.
     """
@@ -71,7 +71,7 @@ def _first_working(core: Any) -> Any:
 
 
 def _names_of_backends() -> tuple[str, ...]:
-    """Return the names of the backends of this system, in the library's own order."""
+    """Return the names of the backends of this system, the one that is preferred here first."""
     if sys.platform in _BACKENDS:
         return _BACKENDS[sys.platform]
     is_kde = "KDE" in os.environ.get("XDG_CURRENT_DESKTOP", "").split(":")
@@ -81,7 +81,10 @@ def _names_of_backends() -> tuple[str, ...]:
 
 
 def keys_of(backend: Keyring | None, origins: list[str]) -> dict[str, str]:
-    """Return the keys of servers by origin, without origins that have none in the keyring."""
+    """Return the keys of origins by origin, without origins that have no key in the keyring.
+
+    For None, which means that there is no keyring, return an empty dictionary.
+    """
     if backend is None:
         return {}
     keys = {origin: backend.get_password(SERVICE, origin) for origin in origins}

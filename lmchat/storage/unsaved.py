@@ -1,8 +1,9 @@
 """Store of temporary chats: implements `services.ports.ChatStore`, which documents its methods.
 
-What it writes is in memory only: an SQLite database without a file, and dictionaries. Saved
-sessions are read from the disk; the first change of one copies it into memory, where it keeps its
-id. Only the ledger and the counters, which hold no text, are written to the disk.
+What `UnsavedStore` writes is in memory only: in an SQLite database without a file, and in
+dictionaries. Saved sessions are read from the disk. The first change of a saved session copies it
+into memory, where it keeps its id. Only the ledger and the counters, which hold no text, are
+written to the disk.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ class UnsavedStore:
         await self._saved.aclose()
 
     def _tables_of(self, session_id: str) -> SessionTables:
-        """Return the tables that have a session: those in memory if it was begun or changed."""
+        """Return the tables in memory if a session was begun or changed here, else the saved ones."""
         return self._memory if session_id in self._memory_ids else self._saved
 
     async def _begin_or_copy(self, session_id: str) -> SessionTables:
-        """Return the tables in memory, to add a message of a session there.
+        """Return the tables in memory, to which the caller adds a message of a session.
 
-        A session that was opened is a saved one, and is copied there first. Any other is new and
-        begins in memory, without reading the disk.
+        A session that was opened is a saved one or in memory already; a saved one is copied first.
+        Any other session is new and begins in memory, without reading the disk.
         """
         if session_id in self._opened_ids:
             await self._copy(session_id)
@@ -82,7 +83,10 @@ class UnsavedStore:
         return self._memory
 
     async def _copy(self, session_id: str) -> SessionTables:
-        """Copy a saved session into memory unless it is there; return the tables in memory."""
+        """Copy a saved session into memory, unless memory has it; return the tables in memory.
+
+        Raises `SessionNotFound`.
+        """
         async with self._copying:
             if session_id not in self._memory_ids:
                 rows = await self._saved.session_rows(session_id)
@@ -94,7 +98,7 @@ class UnsavedStore:
     # Sessions
 
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
-        """Return the sessions in memory and saved ones that are not copied, in one order."""
+        """Return the sessions in memory and the saved ones without a copy there, sorted together."""
         saved = await self._saved.list_sessions(is_trash=is_trash)
         in_memory = await self._memory.list_sessions(is_trash=is_trash)
         not_copied = [header for header in saved if header.session_id not in self._memory_ids]
@@ -102,7 +106,11 @@ class UnsavedStore:
         return tuple(sorted([*in_memory, *not_copied], key=order, reverse=True))
 
     async def find(self, id_or_prefix: str) -> str:
-        """Return the full id of a session in memory, else of a saved one."""
+        """Return the full id of a session in memory, else that of a saved session.
+
+        For the text `last`, return the id of the session that was changed last in either place.
+        Raises `SessionNotFound`.
+        """
         if id_or_prefix == "last":
             headers = await self.list_sessions()
             if headers:
@@ -122,7 +130,10 @@ class UnsavedStore:
         return await memory.update_session(session_id, changes)
 
     async def purge(self, *session_ids: str) -> None:
-        """Delete sessions that are in memory only; raises `WrongUse` for saved ones."""
+        """Delete sessions that are in memory only.
+
+        If one of them is a saved session, delete none and raise `WrongUse`.
+        """
         unsaved_ids = self._memory_ids - self._copied_ids
         if not unsaved_ids.issuperset(session_ids):
             raise WrongUse(
@@ -132,7 +143,7 @@ class UnsavedStore:
         await self._database.write(partial(purge_sessions, session_ids=session_ids))
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        """Copy the path to a message into a new session in memory."""
+        """Copy the path to a message into a new session in memory, and return that session."""
         memory = await self._copy(session_id)
         session = await memory.fork(session_id, message_id)
         self._memory_ids.add(session.header.session_id)
@@ -142,7 +153,11 @@ class UnsavedStore:
         raise WrongUse(_NO_IMPORT, hint=_WITHOUT_TEMPORARY)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Return hits in memory, then those in saved sessions that are not copied."""
+        """Return at most `limit` hits: those in memory, then those in saved sessions without a copy.
+
+        Saved sessions are searched again with twice the limit while copied ones take the places of
+        other hits.
+        """
         hits_in_memory = await self._memory.search(query, limit=limit)
         saved_limit = limit
         while True:
@@ -172,14 +187,17 @@ class UnsavedStore:
     async def append_branch(
         self, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages that follow each other into memory, and choose their path."""
+        """Write messages that follow each other into memory, and choose the path to the last one."""
         memory = await self._begin_or_copy(session.session_id)
         return await memory.append_branch(session, messages)
 
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Write the row of an answer; without its prompt, `finish` does so."""
+        """Write the row of an answer into memory.
+
+        Without `has_prompt`, do nothing: the row is written by `finish`.
+        """
         if has_prompt:
             memory = await self._begin_or_copy(session_id)
             await memory.begin_answer(session_id, message)
@@ -235,7 +253,7 @@ class UnsavedStore:
         return await self._saved.read_file(digest)
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        """Return the prompts of sessions in memory, then earlier ones of saved sessions."""
+        """Return at most `limit` different prompts: those in memory, then those of saved sessions."""
         in_memory = await self._memory.prompt_history(limit=limit)
         saved = await self._saved.prompt_history(limit=limit)
         different_prompts = dict.fromkeys((*in_memory, *saved))
@@ -268,10 +286,10 @@ class UnsavedStore:
 
 
 def _list_order(header: SessionHeader) -> tuple[bool, datetime]:
-    """Return the key by which the list is sorted, highest first."""
+    """Return the key by which the list is sorted, largest first: pinned sessions, then newest."""
     return header.is_pinned, header.updated_at
 
 
 def _trash_order(header: SessionHeader) -> datetime:
-    """Return the key by which the trash is sorted, latest first."""
+    """Return the key by which the trash is sorted, latest first: the time of the deletion."""
     return header.deleted_at or header.updated_at
