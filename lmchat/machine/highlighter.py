@@ -1,4 +1,7 @@
-"""Highlighter: colours of code from a child process, which is ended if a lexer is too slow."""
+"""Highlighter: colours of code from a child process, which is killed if a lexer is too slow.
+
+The child runs `lexer.py`. It gets one request at a time, and ends with this program.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,16 @@ _LIMIT_S = 2.0  # CPU time for any code, which usually takes a few milliseconds
 _LIMIT_S_PER_CHAR = 1e-5  # further CPU time for long code
 # The limit by the clock is longer: other programs, such as a model server, may need all cores.
 _WALL_FACTOR = 10.0
-# The child ends itself so much later than the parent would end it: the parent may have ended.
+# The child has this time more before it ends itself, in case the parent has ended.
 _CHILD_MORE_S = 1.0
-# A language whose lexer was too slow for so many codes stays plain.
+# A language whose lexer was too slow for this number of codes stays plain.
 _MOST_SLOW_CODES = 3
 
 
 class Highlighter:
     """Child process with the lexers; it starts with the first code and ends with this program.
 
-    Code that has ended it is never sent again, nor is what begins with such code.
+    Code for which the child was too slow is not sent again, nor is longer code that begins with it.
     """
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
@@ -43,9 +46,10 @@ class Highlighter:
         self._slow_codes: defaultdict[str, list[str]] = defaultdict(list)  # by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return for each character of a code its colour, as an index of `COLOUR_NAMES`.
+        """Return one byte for each character of a code: its colour, as an index of `COLOUR_NAMES`.
 
-        Return None where the code stays plain: its lexer is unknown, fails, or is too slow.
+        Return None if the code stays plain: its lexer is unknown, fails or is too slow, the child
+        cannot start, or this object was closed.
         """
         async with self._request_lock:
             if self._is_closed or self._stays_plain(language, code):
@@ -65,10 +69,10 @@ class Highlighter:
         state, _, colours = answer.partition(b"\n")
         if state.decode() == FAILED:
             _log.warning("no colours: the lexer for %s failed", language)
-        return colours if len(colours) == len(code) else None
+        return colours if len(colours) == len(code) else None  # it is empty without a lexer
 
     async def aclose(self) -> None:
-        """End the child, and a request that waits for it, which returns None."""
+        """Kill the child and wait for its end; a request that waits for the child returns None."""
         self._is_closed = True
         self._kill()
         async with self._request_lock:
@@ -81,7 +85,10 @@ class Highlighter:
         return self._child.pid if self._child is not None else None
 
     def _stays_plain(self, language: str, code: str) -> bool:
-        """Return whether a code has no language, or its lexer is known to be too slow for it."""
+        """Return whether a code has no language, or was too slow before.
+
+        It was if its language has `_MOST_SLOW_CODES`, or if it begins with a slow code.
+        """
         if not language:
             return True
         slow_codes = self._slow_codes.get(language, ())
@@ -90,7 +97,10 @@ class Highlighter:
         return any(code.startswith(slow_code) for slow_code in slow_codes)
 
     async def _ensure_child(self) -> ChildProcess | None:
-        """Return the child, which is started if none runs; None where it cannot start."""
+        """Return the child, which is started if none runs.
+
+        Return None if the child cannot start. After such a failure, no other start is tried.
+        """
         if self._child is not None or not self._can_start:
             return self._child
         await self._wait_for_killed()
@@ -108,7 +118,11 @@ class Highlighter:
         return self._child
 
     async def _exchange(self, child: ChildProcess, language: str, code: str) -> bytes:
-        """Send a request and return the answer; raises `TimeoutError` or `ChildEndedError`."""
+        """Send a request to the child and return its answer.
+
+        Raises `TimeoutError` after the limit by the clock. Raises `ChildEndedError` if the child
+        has ended, as it does after its limit of CPU time.
+        """
         cpu_s = self._limit_s + len(code) * _LIMIT_S_PER_CHAR
         wall_s = cpu_s * _WALL_FACTOR
         request = f"{cpu_s} {wall_s + _CHILD_MORE_S} {language}\n{code}"
@@ -130,7 +144,10 @@ class Highlighter:
             self._child = None
 
     async def _wait_for_killed(self) -> None:
-        """Wait for the end of killed children; a cancelled call leaves the others for the next."""
+        """Wait for the end of all killed children.
+
+        If this is cancelled, the next call waits for the children that are left.
+        """
         while self._killed:
             child = self._killed[-1]
             await child.end()

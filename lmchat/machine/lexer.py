@@ -1,8 +1,9 @@
 """Program of the child process that highlights code. It is run by path, without lmchat.
 
 Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
-Python's lock: only a process of its own can be stopped. A request is a line with limits and
-language, and the code; an answer is a line with its state, and the colours.
+Python's lock, so only a separate process can be stopped. Requests and answers are frames: a length
+and bytes. A request is a line with two limits and a language, then the code. An answer is a line
+with its state, then the colours.
 """
 
 from __future__ import annotations
@@ -84,17 +85,18 @@ def colours_of(language: str, code: str) -> tuple[str, bytes]:
     if lexer is None:
         return UNKNOWN, b""
     try:
-        # Lexers for consoles drop a last line without a line end, others add the line end. With
-        # one more, both return all of the code.
+        # Lexers for consoles drop a last line without a line end, others add the line end. After
+        # one more line end, both kinds return all of the code.
         return FOUND, _colours_of_tokens(lexer.get_tokens(code + "\n"), code)
     except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
         return FAILED, b""
 
 
 def _colours_of_tokens(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
-    """Return a byte for each character of a code, from tokens that begin with this code.
+    """Return a byte for each character of a code: the colour of the token that has it.
 
-    Raises `ValueError` if the texts of the tokens are not the code.
+    Each token is a type and a text. The texts together are the code, and may go on after its end.
+    Raises `ValueError` if they differ from the code or end before it.
     """
     colours = bytearray()
     for token_type, token_text in tokens:
@@ -110,7 +112,7 @@ def _colours_of_tokens(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
-    """Return the lexer of Pygments for a language, None for an unknown one."""
+    """Return the lexer of Pygments for a language; None for an unknown language."""
     from pygments.lexers import get_lexer_by_name  # noqa: PLC0415 - see above
 
     name = language.lower()
@@ -122,7 +124,7 @@ def _lexer(language: str) -> Any:
 
 @cache
 def _names_of_languages() -> frozenset[str]:
-    """Return the names of all languages that Pygments itself knows, in small letters."""
+    """Return the names of all languages that Pygments knows without plugins, in small letters."""
     from pygments.lexers import get_all_lexers  # noqa: PLC0415 - see above
 
     names: set[str] = set()
@@ -133,12 +135,15 @@ def _names_of_languages() -> frozenset[str]:
 
 @lru_cache(maxsize=256)
 def _colour_index(token_type: Any) -> int:
-    """Return the colour of a token type, such as `Token.Comment.Single`, as an index."""
+    """Return the colour of a token type, such as `Token.Comment.Single`.
+
+    It is an index of `COLOUR_NAMES`; 0 means no colour.
+    """
     type_name = str(token_type).removeprefix("Token.")
     for beginning, colour_name in _COLOURS:
         if type_name.startswith(beginning):
             return COLOUR_NAMES.index(colour_name)
-    return 0  # no colour
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Model servers of this machine: installation, start and listening ports.
 
-Everything that is not async blocks: call it in a thread.
+A server whose `lifetime` is `TIED` ends with lmchat; others keep running. Every function that is
+not async blocks: call it in a thread.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SIGNAL_BASE = 128  # exit code of a program that a signal ended, minus its numb
 
 
 class StartedProgram:
-    """A started server, which may have ended."""
+    """Server that lmchat has started, and that may have ended since."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path
@@ -41,52 +42,61 @@ class StartedProgram:
 
     @property
     def pid(self) -> int:
-        """Process, or the watchdog of a server that ends with lmchat."""
+        """Process id of the server, or of the watchdog of a server that ends with lmchat."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, 128 + N after signal N; None while it runs."""
+        """Exit code of the server, 128 + N if signal N has ended it; None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
         if self._process.stdin is not None:
             self._process.stdin.close()  # releases the pipe of a program that has ended
-        return code if code >= 0 else _SIGNAL_BASE - code
+        return code if code >= 0 else _SIGNAL_BASE - code  # Python returns -N after signal N
 
     async def last_line(self) -> str:
-        """Return the last line of its log that is not blank, or nothing."""
+        """Return the last line of the log that is not blank; empty if there is none."""
         return await asyncio.to_thread(_last_line, self.log_file)
 
     async def end(self) -> None:
-        """Ask it to end with its children; kill them if it has not ended in time."""
+        """Ask the server and its children to end; kill them if it has not ended after `END_S`.
+
+        The second step is not for a tied server: its watchdog kills it.
+        """
         self._end(is_forced=False)
         with suppress(subprocess.TimeoutExpired):  # it ignores the request
             await asyncio.to_thread(self._process.wait, END_S)
-        # a tied one has a watchdog, which kills it
         if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
             self._end(is_forced=True)
             await asyncio.to_thread(self._process.wait)
 
     def _end(self, *, is_forced: bool) -> None:
-        """Ask the program and its children to end, or kill them, unless it has ended."""
+        """Ask the server and its children to end, or kill them with `is_forced`.
+
+        Does nothing if the server has ended: another process may have its id by then.
+        """
         if self._process.poll() is None:
             end_program(self._process.pid, is_forced=is_forced)
 
 
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
-    """Return the products whose program or folder exists, in order of preference.
+    """Return the products whose program or folder exists, in the order of `Product`.
 
-    `home` is None where the home folder is unknown.
+    `home` is None if the home folder is unknown.
     """
     products = [_installed(product, environ, home) for product in Product]
     return tuple(product for product in products if product is not None)
 
 
 def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
-    """Return how to start a product, None where neither its program nor a folder of it exists."""
+    """Return how to start a product; None if neither its program nor a folder of it exists.
+
+    A program is looked for in `PATH` and, for LM Studio, in its own folders. If only a folder
+    exists, the result has words for the user and no command.
+    """
     traces = product.facts.traces
-    if traces is None:
+    if traces is None:  # it is not known how to find the product
         return None
     own_folders: list[Path] = []
     if home and product is Product.LM_STUDIO:
@@ -99,6 +109,7 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
         start = (program, *traces.start.split()) if traces.start else ()
         return Installed(product=product, program=program, start=start, start_words=words)
 
+    # without a home folder, only the absolute ones of these names lead to a folder
     folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
     # Path.is_dir would raise an error where a folder above may not be entered
     if any(map(os.path.isdir, folders)):
@@ -109,9 +120,9 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
 def start_program(
     start: ServerStart, *, log_file: Path, environ: Mapping[str, str]
 ) -> StartedProgram:
-    """Start a server in the background, with its output in a file; raises `LMChatError`.
+    """Start a server in the background, with its output in `log_file`; raises `LMChatError`.
 
-    A tied one runs under a watchdog, which ends it when this process ends.
+    A tied server runs under a watchdog, which ends the server when this process ends.
     """
     try:
         log = begin_log(log_file)
@@ -144,7 +155,10 @@ def start_program(
 
 
 def _last_line(path: Path) -> str:
-    """Return the last line at the end of a log that is not blank, or nothing."""
+    """Return the last line that is not blank in the last `_TAIL_BYTES` of a log.
+
+    Return an empty text if there is no such line, or if the log cannot be read.
+    """
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
@@ -158,12 +172,13 @@ def _last_line(path: Path) -> str:
 
 
 def free_port(first: int) -> int:
-    """Return a port on which a server can listen: the first free one from `first` on.
+    """Return the first of `_TRIED_PORTS` ports from `first` on at which a server can listen.
 
-    Return `first` if all that were tried are in use.
+    Only 127.0.0.1 is tried. Return `first` if all these ports are in use.
     """
     for port in range(first, first + _TRIED_PORTS):
         with socket.socket() as probe, suppress(OSError, OverflowError):  # in use, or above 65535
+            # a port counts as free while only closed connections of an earlier server are left
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
@@ -171,7 +186,10 @@ def free_port(first: int) -> int:
 
 
 def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
-    """Return the programs that listen on ports, by port, as far as this user may see them."""
+    """Return the programs that listen on the given TCP ports, by port.
+
+    Ports of programs that this user may not see are left out, and ports on which nothing listens.
+    """
     import psutil  # noqa: PLC0415 - 20 ms that only the doctor needs
 
     holders: dict[int, PortHolder] = {}

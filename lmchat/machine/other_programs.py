@@ -1,4 +1,7 @@
-"""Folders of other programs on this machine: their chats, and models of some. All of it blocks."""
+"""Folders in which other programs of this machine keep their chats, and some their models.
+
+Every function blocks.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ class ChatPlace(Struct, frozen=True, kw_only=True):
 
 
 def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
-    """Return the chats of other programs that exist, each once, also where links lead to them."""
+    """Return the places of chats of other programs that exist.
+
+    A place to which several paths lead, as by links, is returned once, for the first path.
+    """
     places_by_path: dict[Path, ChatPlace] = {}
     for place in _possible_places(environ, home):
         with suppress(OSError):  # a folder above it may not be entered
@@ -38,12 +44,12 @@ def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
 def lm_studio_folders(home: Path) -> list[Path]:
     """Return the possible folders of LM Studio, existing or not.
 
-    The first one is that to which the user has moved it, if any.
+    If the user has moved LM Studio's folder, the new one is the first.
     """
     folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
     with suppress(OSError):  # no file: it was not moved
         pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
-        if pointer and "\0" not in pointer:
+        if pointer and "\0" not in pointer:  # a path with a NUL would raise an error
             folders.insert(0, Path(pointer))
     return folders
 
@@ -51,7 +57,8 @@ def lm_studio_folders(home: Path) -> list[Path]:
 def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     """Return the folders in which Jan may keep its data, existing or not.
 
-    They depend on its version. Folders to which the user has moved it come first.
+    Different versions of Jan use different folders. Folders that a settings file of Jan names come
+    first: the user has moved the data there.
     """
     bases: list[Path] = []
     for folder in (*_data_folders(environ, home), *_settings_folders(environ, home)):
@@ -62,13 +69,16 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def _data_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep data on this system, that of Linux first."""
+    """Return the folders in which programs keep data: that of Linux, then that of this system.
+
+    Programs that do not know macOS or Windows use the folder of Linux there, too.
+    """
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     return [share, *_folders_of_system(environ, home)]
 
 
 def _settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep settings on this system."""
+    """Return the folders in which programs keep settings: that of Linux, then of this system."""
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     return [config, *_folders_of_system(environ, home)]
 
@@ -83,13 +93,13 @@ def _folders_of_system(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPlace]:
-    """Yield the files or folders with chats of each program, existing or not.
+    """Yield the files or folders in which each program may keep its chats, existing or not.
 
-    The folder that a variable of the program names comes first.
+    If a program has an environment variable for its folder, that folder comes first.
     """
     data = _data_folders(environ, home)
     settings = _settings_folders(environ, home)
-    share, *_ = data
+    share, *_ = data  # the folder of Linux
     open_web_ui: list[Path] = []
     for folder in _TOOL_FOLDERS:
         open_web_ui += share.glob(f"{folder}/{_OPEN_WEB_UI}")
@@ -117,7 +127,7 @@ def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPla
 
 
 def _data_folder_in_settings(settings: Path) -> str:
-    """Return the data folder that a settings file of Jan names; empty without one."""
+    """Return the data folder that a settings file of Jan names; empty if it names none."""
     try:
         folder = json.loads(read_plain(settings)).get("data_folder")
     except (OSError, ValueError, AttributeError, RecursionError):  # no file, or no object of JSON

@@ -151,7 +151,7 @@ class SqliteStore(SessionTables):
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
         """Save answers of killed processes, as the session may have one, then read the session."""
-        # On a full disk the answers cannot be saved; the session then shows the text of their files.
+        # On a full disk they cannot be saved: the session then shows the text in their files.
         with suppress(StoreUnavailable):
             await self._recover_killed_answers()
         return await super().open_session(session_id, count=count)

@@ -68,7 +68,7 @@ class UnsavedStore:
         await self._saved.aclose()
 
     def _tables_of(self, session_id: str) -> SessionTables:
-        """Return the tables in memory if a session was begun or changed here, else the saved ones."""
+        """Return the tables in memory if they have a session, else the saved tables."""
         return self._memory if session_id in self._memory_ids else self._saved
 
     async def _begin_or_copy(self, session_id: str) -> SessionTables:
@@ -98,7 +98,7 @@ class UnsavedStore:
     # Sessions
 
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
-        """Return the sessions in memory and the saved ones without a copy there, sorted together."""
+        """Return the sessions in memory and the saved ones that are not copied, sorted together."""
         saved = await self._saved.list_sessions(is_trash=is_trash)
         in_memory = await self._memory.list_sessions(is_trash=is_trash)
         not_copied = [header for header in saved if header.session_id not in self._memory_ids]
@@ -153,7 +153,7 @@ class UnsavedStore:
         raise WrongUse(_NO_IMPORT, hint=_WITHOUT_TEMPORARY)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Return at most `limit` hits: those in memory, then those in saved sessions without a copy.
+        """Return at most `limit` hits: those in memory, then those in saved, not copied sessions.
 
         Saved sessions are searched again with twice the limit while copied ones take the places of
         other hits.
@@ -187,7 +187,7 @@ class UnsavedStore:
     async def append_branch(
         self, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages that follow each other into memory, and choose the path to the last one."""
+        """Write messages that follow each other into memory; choose the path to the last one."""
         memory = await self._begin_or_copy(session.session_id)
         return await memory.append_branch(session, messages)
 
@@ -253,7 +253,7 @@ class UnsavedStore:
         return await self._saved.read_file(digest)
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        """Return at most `limit` different prompts: those in memory, then those of saved sessions."""
+        """Return at most `limit` different prompts: those in memory, then the saved ones."""
         in_memory = await self._memory.prompt_history(limit=limit)
         saved = await self._saved.prompt_history(limit=limit)
         different_prompts = dict.fromkeys((*in_memory, *saved))
