@@ -71,7 +71,7 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 def _data_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     """Return the folders in which programs keep data: that of Linux, then that of this system.
 
-    Programs that do not know macOS or Windows use the folder of Linux there, too.
+    Some programs use the folder of Linux on macOS and Windows, too.
     """
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     return [share, *_folders_of_system(environ, home)]

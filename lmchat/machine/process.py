@@ -1,8 +1,9 @@
-"""Every other process that lmchat starts: its start, its messages and its end.
+"""Start, messages and end of every process that lmchat starts.
 
-Programs in the background have a session of their own, so that they get no signal from Ctrl+C or a
-closed terminal. Work on untrusted data is done in a child process, which can be ended at any time.
-A thread could not be ended: a pattern or a decoder holds Python's lock until it is done.
+A program in the background has a session of its own, so that it gets no signal from Ctrl+C or a
+closed terminal. Work on untrusted data is done in a child process, which can be killed at any time.
+A thread could not be ended: a pattern or a decoder holds Python's lock until it is done. Parent and
+child exchange frames (the length of some bytes, then these bytes) or lines of JSON.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ def start_in_background(
     output: int = DEVNULL,
     has_input: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that may outlive this process; raises `OSError`.
+    """Start a program that may run longer than this process; raises `OSError`.
 
-    With `has_input`, its input is a pipe, which is closed when this process ends. `output` is a
-    file descriptor; without it, the output is dropped.
+    With `has_input`, its input is a pipe, which the system closes when this process ends; else it
+    has no input. `output` is a file descriptor for its output and errors, which are dropped without
+    it. `folder` is the folder in which it runs.
     """
     return subprocess.Popen(  # noqa: S603 - a list and no shell
         argv,
@@ -79,10 +81,11 @@ def run_blocking(
     data: bytes = b"",
     has_terminal: bool = False,
 ) -> bytes:
-    """Run a program to its end and return its output; `data` is its input.
+    """Run a program to its end and return its output; this blocks.
 
-    With `has_terminal`, it may use the terminal, as to ask for a password. Raises `OSError`, and
-    `subprocess.SubprocessError` for a failure or a timeout.
+    `data` is its input. With `has_terminal`, it may use the terminal, for example to ask for a
+    password. Raises `OSError` if it cannot start. Raises `subprocess.SubprocessError` for another
+    exit code than 0, and after `timeout_s`, when the program is killed.
     """
     done = subprocess.run(  # noqa: S603 - a list and no shell
         argv,
@@ -105,10 +108,12 @@ async def run_tool(
     data: bytes = b"",
     has_output: bool = True,
 ) -> bytes | None:
-    """Run a program of the user and return its output; None for a failure or a timeout.
+    """Run a program of the user and return its output, which is empty without `has_output`.
 
-    `data` is its input. Tools that set the clipboard need `has_output=False`: they stay in the
-    background with their output open, so that waiting for its end would take until the timeout.
+    Return None if it cannot start, has another exit code than 0, or runs longer than `timeout_s`,
+    when it is killed. `data` is its input. Tools that set the clipboard need `has_output=False`:
+    they stay in the background with their output open, so waiting for the end of the output would
+    take until the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -132,9 +137,10 @@ async def run_tool(
 async def run_in_terminal(
     argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
 ) -> int:
-    """Run a program that uses the terminal and return its exit code; raises `OSError`.
+    """Run a program that uses the terminal to its end, and return its exit code.
 
-    Its input is the terminal, or `data`. Cancelling kills the program.
+    Its input is `data`, or the terminal if that is None. Cancelling kills the program. Raises
+    `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -154,7 +160,7 @@ async def run_in_terminal(
 class ChildProcess:
     """Program in the background with a pipe for its input, and often one for its output.
 
-    Parent and child send each other frames (a size and bytes) or lines of JSON.
+    This process sends frames or lines of JSON through these pipes, and receives them.
     """
 
     def __init__(self, process: Process) -> None:
@@ -205,22 +211,28 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the number of a signal that ended it."""
+        """Exit code of the program, -N if signal N has ended it; None while it runs."""
         return self._process.returncode
 
     async def communicate(self, data: bytes) -> bytes:
-        """Send all of its input, wait for its end, and return all of its output."""
+        """Send `data` as all of the input, wait for the end of the program, and return its output.
+
+        The output is empty if it has no pipe.
+        """
         output, _ = await self._process.communicate(data)
         return output or b""
 
     async def send_frame(self, frame: bytes) -> None:
-        """Send a frame; if the child has ended, nothing happens until `receive_frame`."""
+        """Send a frame.
+
+        No error is raised if the child has ended: `receive_frame` raises one then.
+        """
         with suppress(ConnectionError):
             self._input.writelines((_LENGTH.pack(len(frame)), frame))
             await self._input.drain()
 
     async def receive_frame(self) -> bytes:
-        """Return the next frame; raises `ChildEndedError`."""
+        """Return the next frame of the child; raises `ChildEndedError` if the child has ended."""
         try:
             (length,) = _LENGTH.unpack(await self._output.readexactly(_LENGTH.size))
             return await self._output.readexactly(length)
@@ -232,7 +244,7 @@ class ChildProcess:
         self._input.write(msgspec.json.encode(message) + b"\n")
 
     async def receive_line(self, message_type: type[T]) -> T | None:
-        """Return the message in the next line, None at the end of the output.
+        """Return the message in the next line of the child; None at the end of its output.
 
         Raises `ValueError` for a line that is too long or not a message of this type.
         """
@@ -243,12 +255,15 @@ class ChildProcess:
         self._input.close()
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the program to end, but not what it has started."""
         with suppress(ProcessLookupError):  # it has ended
             self._process.terminate()
 
     def kill(self) -> None:
-        """Kill it, and what it has started."""
+        """Kill the program and what it has started; does nothing if the program has ended.
+
+        On Windows, only the program itself is killed.
+        """
         if self._process.returncode is not None:
             return
         if hasattr(os, "killpg"):
@@ -262,7 +277,7 @@ class ChildProcess:
         await self._process.wait()
 
     async def end(self) -> None:
-        """Kill it unless it has ended, and release its pipes."""
+        """Kill the program unless it has ended, wait for its end, and release its pipes."""
         self.kill()
         self._input.close()
         if self._process.stdout is not None:
@@ -277,10 +292,10 @@ class ChildProcess:
 
 
 def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-    """Answer the frames of the parent in this child process, until the parent ends.
+    """Call `answer` for each frame of the parent; this child process calls it and never returns.
 
-    `answer` gets a frame, and a function that sends a frame. The process ends with the parent even
-    while `answer` works.
+    `answer` gets the frame, and a function that sends a frame to the parent. The process ends when
+    the parent ends, even while `answer` works.
     """
     output = os.fdopen(os.dup(1), "wb")
     # what libraries print goes to stderr, so that it does not get between the frames

@@ -1,4 +1,8 @@
-"""Private temporary folders. The next lmchat removes those of a killed one. All of it blocks."""
+"""Private temporary folders.
+
+Each folder has a file that its owner keeps locked. `sweep_scratch_folders` removes folders whose
+file is not locked: their process was killed. Every function blocks.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 
 _PREFIX = "lmchat-"
 _LOCK = ".of-a-running-lmchat"
-"""Name of the file in each folder that its owner has locked; no other folder is ever removed."""
+"""Name of the file that the owner of a folder has locked. A folder without it is never swept."""
 _GUARD_PROGRAM = (
     "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 )
-"""Program that removes a folder at the end of its input, so when its parent has ended."""
-_GUARD_END_S = 2.0  # time for its end
+"""Program that waits until its parent has ended, when its input ends, then removes a folder."""
+_GUARD_END_S = 2.0  # time for the guard to end
 
 
 class ScratchFolders:
@@ -33,7 +37,8 @@ class ScratchFolders:
     """
 
     def __init__(self, *, has_guard: bool = False) -> None:
-        self._locks: dict[Path, int] = {}  # descriptor of the locked file by folder, or -1
+        # descriptor of the locked file by folder; -1 if the folder has no lock
+        self._locks: dict[Path, int] = {}
         self._has_guard = has_guard
         self._guards: dict[Path, subprocess.Popen[bytes]] = {}  # by folder
 
@@ -78,7 +83,7 @@ class ScratchFolders:
 
 
 def sweep_scratch_folders() -> None:
-    """Remove the folders of killed processes: those that no process has locked."""
+    """Remove the folders of killed processes: those whose file no process has locked."""
     with suppress(OSError), os.scandir(gettempdir()) as entries:  # no folder for temporary files
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -87,8 +92,13 @@ def sweep_scratch_folders() -> None:
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    """Remove a folder of ours whose lock no process has; leave all others alone."""
+    """Remove a folder that an lmchat of this user has made and no process uses.
+
+    That is a private folder of this user with a file `_LOCK` that can be locked now. Other folders
+    stay. Raises `OSError`.
+    """
     status = folder.lstat()
+    # Windows has no permissions of this kind; its temporary folder belongs to one user
     is_private = stat.S_IMODE(status.st_mode) == stat.S_IRWXU or os.name == "nt"
     is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     lock = folder / _LOCK
@@ -114,15 +124,17 @@ def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _create_lock(folder: Path) -> int:
-    """Create and lock the file that marks a folder as used; return its descriptor.
+    """Create and lock the file that marks a folder as used, and return its descriptor.
 
-    Return -1 on a file system without locks.
+    Return -1 if the file cannot be locked or renamed, as on a file system without locks. Raises
+    `OSError` if it cannot be created.
     """
     lock = folder / _LOCK
     # It gets its name once it is locked: another process would remove the folder before.
     fresh = lock.with_suffix(".new") if CAN_RENAME_OPEN_FILES else lock
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
     try:
+        # On Windows, where the file has its name already, another process may just try to lock it.
         if not try_lock(descriptor):
             raise BlockingIOError
         if fresh != lock:

@@ -1,7 +1,7 @@
-"""Owners of the ports of this machine, as the kernel's tables of sockets name them on Linux.
+"""Owners of the ports of this machine, as the tables of sockets in `/proc/net` name them on Linux.
 
-psutil finds the programs of other users for root only; these tables name the user of each socket to
-everybody.
+psutil finds the programs of other users for root only. These tables show the user id of each socket
+to every user.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class _Listener(Struct, frozen=True, kw_only=True):
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
     """Return the name of another user whose program listens on a local port, else an empty text.
 
-    It is empty for this user and root, on other systems than Linux, and for a port on which nothing
-    listens: only root can forward that to a container or another machine. `host` is `localhost` or
-    an IP address.
+    The text is empty for a program of this user or of root, and on other systems than Linux. It is
+    also empty if nothing listens on the port: only root can forward such a port to a container or
+    another machine. `host` is `localhost` or an IP address.
     """
     if sys.platform != "linux":
         return ""
+    # which of the two `localhost` means depends on the program that connects
     hosts = ("127.0.0.1", "::1") if host == "localhost" else (host,)
     for address in map(ip_address, hosts):
         for listener in _listeners_for(address, port, tables):
@@ -47,17 +48,19 @@ def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
 
 
 def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) -> list[_Listener]:
-    """Return the sockets that accept a connection to an address.
+    """Return the sockets that accept a connection to an address and a port.
 
-    Those that listen on the address itself come before those that listen on all addresses.
+    These are the sockets that listen on the address itself. If there are none, they are those that
+    listen on all addresses. Return an empty list if nothing listens.
     """
+    # `::ffff:127.0.0.1` is another form of 127.0.0.1
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     listeners = _all_listeners(tables / "tcp6")
     addresses: list[IPv4Address | IPv6Address]
     if isinstance(address, IPv6Address):
         addresses = [address, _ALL_6]
-    else:
+    else:  # IPv6 sockets accept connections to IPv4 addresses, too
         listeners += _all_listeners(tables / "tcp")
         addresses = [address, IPv6Address(f"::ffff:{address}"), _ALL_4, _ALL_6]
 
@@ -70,9 +73,10 @@ def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) 
 
 
 def _table_form(address: IPv4Address | IPv6Address, port: int) -> str:
-    """Return an address and a port as in the tables, which have each 4 bytes as one number.
+    """Return an address and a port in the form of the tables.
 
-    On most machines, 127.0.0.1 and 1234 are `0100007F:04D2`.
+    They have each 4 bytes of an address as one number in the byte order of the machine. On most
+    machines, 127.0.0.1 and port 1234 are `0100007F:04D2`.
     """
     packed = address.packed
     words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
@@ -81,7 +85,7 @@ def _table_form(address: IPv4Address | IPv6Address, port: int) -> str:
 
 
 def _all_listeners(table: Path) -> list[_Listener]:
-    """Return the listening sockets of a table; none where the system does not show it."""
+    """Return the listening sockets of a table; an empty list if the table cannot be read."""
     try:
         lines_below_heading = table.read_text().splitlines()[1:]
     except OSError:
@@ -95,7 +99,7 @@ def _all_listeners(table: Path) -> list[_Listener]:
 
 
 def _user_name(user_id: int) -> str:
-    """Return the name of a user, or the id of one without a name, as in a container."""
+    """Return the name of a user, or the id if the user has no name, as in a container."""
     import pwd  # noqa: PLC0415 - Windows has none
 
     try:

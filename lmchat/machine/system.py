@@ -1,4 +1,4 @@
-"""What differs from system to system: locks, signals and ends of programs."""
+"""Functions that differ from system to system: for locks, signals and ends of programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-CAN_RENAME_OPEN_FILES = fcntl is not None
-# Windows locks bytes, which no other process can then read. The lock of a file is that of one byte
-# far behind its content.
+CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
+# Windows locks bytes, which no other process can then read. So lmchat locks one byte far behind the
+# content of a file there.
 _LOCKED_BYTE = 1024 * 1024 * 1024
 
 ENDING_SIGNALS = tuple(
@@ -23,13 +23,14 @@ ENDING_SIGNALS = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
     if name in signal.Signals.__members__ and hasattr(signal, name)
 )
-"""Signals that ask a program to end."""
+"""Signals that ask a program to end, as far as this system has them."""
 
 
 def interrupt_at_end() -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
-    Return a list, to which the number of each such signal is added when it comes.
+    Return an empty list. When one of these signals comes, its number is added to the list, except
+    that of SIGINT, which Ctrl+C sends.
     """
     received: list[int] = []
 
@@ -44,11 +45,11 @@ def interrupt_at_end() -> list[int]:
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """Try to lock an open file without waiting; return whether it is locked now.
+    """Try to lock an open file without waiting; return False if another process has locked it.
 
-    With `is_shared`, other processes may have shared locks of it at the same time. The system
-    releases the lock when the process ends, however it ends. Raises `OSError` where the file system
-    has no locks.
+    With `is_shared`, other processes may have shared locks of the file at the same time; Windows
+    ignores this. The system releases the lock when the file is closed or the process ends. Raises
+    `OSError` on a file system without locks.
     """
     try:
         if fcntl is None:
@@ -72,9 +73,10 @@ def _lock_byte(descriptor: int) -> None:
 
 
 def end_program(pid: int, *, is_forced: bool = False) -> None:
-    """Ask a program and those that it has started to end; or kill them if `is_forced`.
+    """Ask a program and those that it has started to end; kill them if `is_forced`.
 
-    `pid` is that of a program with a session of its own. Windows only kills.
+    `pid` is the process id of a program with a session of its own. On Windows, they are killed in
+    both cases. Does nothing if the program has ended.
     """
     with suppress(ProcessLookupError, PermissionError):  # it has ended; second: macOS
         if hasattr(os, "killpg"):

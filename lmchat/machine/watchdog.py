@@ -1,9 +1,9 @@
 """Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
 `watched` returns the command line, which runs this file as a script, without importing lmchat. The
-watchdog's stdin is a pipe from the parent. It ends when the parent ends, on every system. Then, or
-on SIGTERM, the watchdog ends the command and its children. Its exit code is that of the command, as
-shells report it.
+stdin of the watchdog is a pipe from the parent, which is closed when the parent ends, on every
+system. Then, or on SIGTERM, the watchdog ends the command and its children. The exit code of the
+watchdog is that of the command, as shells report it.
 """
 
 from __future__ import annotations
@@ -44,25 +44,28 @@ def watched(
     stdin: str = NO_INPUT,
     grace_s: float = 0.0,
 ) -> list[str]:
-    """Return the command line that runs a command under the watchdog.
+    """Return the command line that runs the command `argv` under the watchdog.
 
-    `terminate_s` is the time to end after SIGTERM. `log_bytes` is the size at which the file of
-    its stderr is emptied; 0 means never. `stdin` is `NO_INPUT`, `ONE_LINE` or `ALL_INPUT`. With
-    the last, the command has `grace_s` to end after the end of its input, before SIGTERM.
+    `terminate_s` is the time that the command has to end after SIGTERM, before it is killed.
+    `log_bytes` is the size at which the file of its stderr is emptied; 0 means never. `stdin` is
+    `NO_INPUT`, `ONE_LINE` or `ALL_INPUT`. With `ALL_INPUT`, the command gets SIGTERM only `grace_s`
+    after the end of its input.
     """
     options = (str(terminate_s), str(log_bytes), stdin, str(grace_s))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
 def signal_of(exit_code: int) -> int:
-    """Return the number of the signal that ended a command with this exit code, or 0."""
+    """Return the number of the signal that ended a command with this exit code; 0 for no signal."""
     return max(0, exit_code - _SIGNAL_BASE)
 
 
 def main() -> int:
     """Run the command that the arguments of `watched` name, and return its exit code.
 
-    Threads forward the input, wait for the end of the parent, end the command, and limit the log.
+    A thread each forwards the input, waits for the end of the parent, ends the command, and limits
+    the log. When the command has ended, its children are ended too, if the command was to end or
+    has `ALL_INPUT`: that is a tool host or a tool server, whose children have no use without it.
     """
     terminate_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
@@ -93,6 +96,7 @@ def main() -> int:
     exit_code = command.wait()
     if is_ending.is_set() or stdin == ALL_INPUT:
         _end_children(command.pid)
+    # Python returns -N after signal N
     return exit_code if exit_code >= 0 else _SIGNAL_BASE - exit_code
 
 
@@ -103,7 +107,11 @@ def _start_thread(work: Callable[[], None]) -> None:
 def _read_until_parent_ends(
     is_ending: threading.Event, forward_to: queue.SimpleQueue[bytes] | None, grace_s: float
 ) -> None:
-    """Queue what the parent writes, or drop it; set `is_ending` when the parent has ended."""
+    """Read what the parent writes until the parent ends, then set `is_ending`.
+
+    With a queue `forward_to`, what was read and then `_END_OF_INPUT` are put into it, and
+    `is_ending` is set `grace_s` later. Without a queue, what was read is dropped.
+    """
     while data := os.read(0, _CHUNK_BYTES):
         if forward_to is not None:
             forward_to.put(data)
@@ -114,10 +122,10 @@ def _read_until_parent_ends(
 
 
 def _forward_input(sink: IO[bytes], unsent: queue.SimpleQueue[bytes]) -> None:
-    """Write queued input to the command, up to `_END_OF_INPUT`.
+    """Write queued input to the command until `_END_OF_INPUT`, then close the command's input.
 
-    This blocks while the command reads nothing, and so has a thread of its own: another one must
-    notice the end of the parent.
+    This blocks while the command reads nothing. So it has another thread than the function that
+    notices the end of the parent.
     """
     with suppress(OSError), sink:  # the command has ended
         while data := unsent.get():
@@ -134,7 +142,7 @@ def _end_command(group: int, is_ending: threading.Event, terminate_s: float) -> 
 
 
 def _end_children(group: int) -> None:
-    """Wait a little for the command's remaining children to end, then kill them.
+    """Wait up to `_CHILDREN_END_S` for the remaining children of the command, then kill them.
 
     They may hold a model in memory.
     """
@@ -145,9 +153,10 @@ def _end_children(group: int) -> None:
 
 
 def _send_signal(group: int, number: int) -> bool:
-    """Send a signal to a process group, 0 to ask only; return whether the group exists.
+    """Send a signal to a process group, and return whether the group exists.
 
-    On Windows, every signal kills the whole tree of processes.
+    The signal 0 has no effect on the group. On Windows, other signals kill the whole tree of
+    processes, and for 0 the result is False.
     """
     if not hasattr(os, "killpg"):  # Windows
         command = ("taskkill", "/F", "/T", "/PID", str(group))
@@ -163,9 +172,10 @@ def _send_signal(group: int, number: int) -> bool:
 
 
 def bound_log(log_bytes: int) -> None:
-    """Empty the file of stderr whenever it is longer than this; returns at once for 0.
+    """Empty the file of stderr each time it is larger than `log_bytes`, until the process ends.
 
-    It is open for appending, so that what is written next is at its start.
+    For 0, do nothing and return at once. The file is open for appending, so what is written next is
+    at its start.
     """
     while log_bytes:
         time.sleep(_LOG_POLL_S)

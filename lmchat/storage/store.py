@@ -203,7 +203,7 @@ class SqliteStore(SessionTables):
             return header(connection, session_id)
 
         put_session(connection, session.header)
-        messages = session.tree or session.messages  # a session without branches has no tree
+        messages = session.tree or session.messages  # without a tree, only the path is known
         unused_ids = _unused_ids(connection, messages)
         for message in messages:
             if is_cancelled.is_set():

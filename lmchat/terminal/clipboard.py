@@ -1,4 +1,8 @@
-"""Clipboard access by the first way that works."""
+"""Clipboard access by the first way that works.
+
+The ways are, in this order: the tools in `TOOLS` (programs of the desktop), tmux, the control
+sequence OSC 52, which asks the terminal, and a file.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +73,8 @@ TMUX = ClipboardTool(
     paste_command=("tmux", "show-buffer"),
     needed_variable="TMUX",
 )
-"""With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
-# For a text that is too long for the terminal around tmux: only tmux gets it.
+"""With `-w` (tmux 3.2), tmux also sets the clipboard of the terminal around it."""
+# For a text that is too long for the terminal around tmux: only the buffer of tmux gets it.
 _TMUX_ALONE = ("tmux", "load-buffer", "-")
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
 """Command for the features of the terminal around tmux.
@@ -113,7 +117,11 @@ class Clipboard:
         self._write = write
 
     async def copy(self, text: str) -> Copied:
-        """Copy a text by the first way that works; raises `FileRefused` if none does."""
+        """Copy a text by the first way that works, and return which one that was.
+
+        OSC 52 counts as working if there is a terminal that may know it and the text is not too
+        long for it. Raises `FileRefused` if not even the file can be written.
+        """
         safe = safe_text(text)
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
@@ -135,9 +143,10 @@ class Clipboard:
         return await self._save(safe, "No clipboard is available")
 
     async def _save(self, text: str, reason: str) -> Copied:
-        """Write a text to the file; raises `FileRefused`.
+        """Write a text to the file instead of the clipboard.
 
-        `reason` says why it is not in the clipboard.
+        `reason` says why it is not in the clipboard. Raises `FileRefused` in a temporary chat, which
+        has no file, or if the file cannot be written.
         """
         if self.file is None:
             words = f"{reason}, and a temporary chat is not written to a file."
@@ -153,7 +162,10 @@ class Clipboard:
         return Copied("file", f"{reason}; saved as {self.file}")
 
     async def copy_with(self, tool: ClipboardTool, text: str) -> bool:
-        """Set the clipboard with a tool; return whether that succeeded in time."""
+        """Set the clipboard with a tool; return whether that succeeded within `timeout_s`.
+
+        A text that is too long for the terminal around tmux only goes into the buffer of tmux.
+        """
         argv = tool.copy_command
         if tool is TMUX and _is_too_long(text):
             argv = _TMUX_ALONE
@@ -169,7 +181,10 @@ class Clipboard:
         return None if data is None else data.decode(errors="replace")
 
     async def paste(self) -> str:
-        """Return the text of the clipboard; raises `FileRefused` where no tool can read it."""
+        """Return the text of the clipboard from the first tool that can read it.
+
+        Raises `FileRefused` if no tool can.
+        """
         await self.update_environment()
         for tool in (*TOOLS, TMUX):
             if not tool.paste_command or not self.check_tool(tool).is_there:
@@ -183,16 +198,17 @@ class Clipboard:
         )
 
     async def update_environment(self) -> None:
-        """Update display and ssh to those of the terminal that is attached to tmux now.
+        """Update the variables of display and ssh to those of the terminal attached to tmux now.
 
-        lmchat may have started in tmux from another terminal, or from another machine.
+        lmchat may have been started in tmux from another terminal or another machine. Outside tmux,
+        the environment becomes that of lmchat's start. A display that was set then stays.
         """
         environ = dict(self._environ_at_start)
         self.environ = environ
         if not environ.get(TMUX.needed_variable):
             return
         output = await self.output_of(("tmux", "show-environment")) or ""
-        lines = output.splitlines()  # `NAME=value`, or `-NAME` for one that is not set
+        lines = output.splitlines()  # `NAME=value`, or `-NAME` for a variable that is not set
         variables = dict(line.split("=", 1) for line in lines if "=" in line)
         for name in _DISPLAYS:
             if variables.get(name):
@@ -210,7 +226,10 @@ class Clipboard:
         return [*tools, self.check_osc_52(), self.check_file()]
 
     def check_tool(self, tool: ClipboardTool) -> WayChecked:
-        """Return whether a tool can be used here, without running it."""
+        """Return whether a tool can be used here, as far as that shows without running it.
+
+        It cannot over ssh (except tmux), without its variable, or if it is not installed.
+        """
         reason = ""
         if tool is not TMUX and is_over_ssh(self.environ):
             reason = "skipped over ssh"  # it would set the clipboard of the wrong machine
@@ -223,7 +242,10 @@ class Clipboard:
         return WayChecked(way=tool.name, works=None, reason="installed, not tested")
 
     def check_osc_52(self) -> WayChecked:
-        """Return what is known of OSC 52 without sending it: that would overwrite the clipboard."""
+        """Return whether OSC 52 works, which is False or unknown.
+
+        It is not tried, as that would overwrite the clipboard.
+        """
         term = self.environ.get("TERM", "")
         if term in _TERMS_WITHOUT_CLIPBOARD:
             reason = "this terminal has no clipboard"
@@ -236,14 +258,17 @@ class Clipboard:
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def check_file(self) -> WayChecked:
-        """Return whether there is a file for what cannot be copied, without writing it."""
+        """Return whether there is a file for texts that cannot be copied, without writing to it."""
         if self.file is None:
             reason = "not in a temporary chat"
             return WayChecked(way="file", works=False, reason=reason, is_there=False)
         return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
     async def _words_for_tmux(self, text: str) -> str:
-        """Return the notification after tmux has got a text, which it may have passed on."""
+        """Return the notification for a text that was copied with tmux.
+
+        It depends on whether tmux has passed the text on to the terminal around it.
+        """
         features = await self.output_of(TMUX_FEATURES) or ""
         if "clipboard" in features and not _is_too_long(text):
             return "Copied (tmux, passed on to its terminal)"
@@ -251,20 +276,20 @@ class Clipboard:
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal belongs to another machine."""
+    """Return whether lmchat runs over ssh, so that the terminal belongs to another machine."""
     return any(environ.get(name) for name in _OVER_SSH)
 
 
 def osc_52(encoded: str, environ: Mapping[str, str]) -> str:
     """Return the sequence that sets a terminal's clipboard, in the form for a multiplexer.
 
-    `encoded` is the text in base64. GNU screen passes on only chunks of it. tmux before 3.2 obeys
-    the plain sequence only if configured, but passes on a wrapped one. Over ssh, only $TERM shows
-    a multiplexer: `screen.*` is GNU screen; `screen-256color` may be either, so both forms are
-    sent.
+    `encoded` is the text in base64. GNU screen passes on short sequences only, so it gets chunks.
+    tmux before 3.2 obeys the plain sequence only if configured, but passes on a wrapped one, so
+    tmux gets both. Over ssh, only $TERM shows a multiplexer: `screen.*` is GNU screen;
+    `screen-256color` may be GNU screen or tmux, so the chunks and the plain sequence are returned.
     """
     plain = f"\x1b]52;c;{encoded}\x07"
-    starts = range(0, max(len(encoded), 1), _SCREEN_CHUNK)
+    starts = range(0, max(len(encoded), 1), _SCREEN_CHUNK)  # an empty text is one empty chunk
     chunks = [encoded[start : start + _SCREEN_CHUNK] for start in starts]
     # each chunk between `ESC P` and `ESC \`, which screen removes
     for_screen = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(chunks) + "\x07\x1b\\"
@@ -281,7 +306,10 @@ def osc_52(encoded: str, environ: Mapping[str, str]) -> str:
 
 
 def _is_too_long(text: str) -> bool:
-    """Return whether a text is longer in base64, which has 4 characters for 3 bytes, than fits."""
+    """Return whether a text has more than `OSC_52_LIMIT` characters in base64.
+
+    Base64 has 4 characters for each 3 bytes, the last ones of which may be missing.
+    """
     size_bytes = len(text.encode(errors="replace"))
     encoded_chars = (size_bytes + 2) // 3 * 4
     return encoded_chars > OSC_52_LIMIT

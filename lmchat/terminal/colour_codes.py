@@ -1,7 +1,8 @@
-"""Colour codes of a frame, written only where they change.
+"""Reduction of the colour codes in a frame to those that change something.
 
-Textual resets all colours after each piece of text and sets them again before the next one. In a
-frame of a streaming answer, three bytes of four are colour codes.
+A frame is the text that Textual writes to the terminal for one repaint. Textual resets all colours
+after each piece of text and sets them again before the next one. In a frame of a streaming answer,
+three bytes of four are colour codes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-# A colour code, as `ESC [1;38;5;208m`; its numbers are the group.
+# A colour code, such as `ESC [1;38;5;208m`. Its numbers are the group.
 _CODE = re.compile(r"\x1b\[([\d;]*)m")
 # Moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`), which draw nothing.
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
@@ -24,14 +25,15 @@ _STRINGS = re.compile(r"\x1b[P_^X]")
 # First numbers of the settings in a code.
 _FOREGROUND = frozenset(map(str, (*range(30, 40), *range(90, 98))))
 _BACKGROUND = frozenset(map(str, (*range(40, 50), *range(100, 108))))
-_EXTENDED_PARTS = {"2": 5, "5": 3}  # numbers in `38;2;RED;GREEN;BLUE` and in `38;5;COLOUR`
+# Number of numbers in `38;2;RED;GREEN;BLUE` and in `38;5;COLOUR`, by their second number.
+_EXTENDED_PARTS = {"2": 5, "5": 3}
 _CACHE_SIZE = 8192  # pairs of a style and a code, and pairs of styles
 
 
 class CellStyle(Struct, frozen=True):
-    """Colours and attributes of text as the settings of a code, such as `31` or `38;5;208`.
+    """Colours and attributes of text, as settings of colour codes, such as `31` or `38;5;208`.
 
-    An empty one is the terminal's own.
+    An empty colour is the terminal's own.
     """
 
     foreground: str = ""
@@ -43,9 +45,9 @@ _PLAIN = CellStyle()
 
 
 def rows_of(text: str) -> list[str]:
-    """Return the rows of a frame and the moves of the cursor between them.
+    """Return the rows of a frame, with the moves of the cursor between them as further items.
 
-    Each begins without colours. A frame with an image is one row.
+    At the beginning of each item, no colours are set. A frame with an image is returned as one row.
     """
     if _STRINGS.search(text):
         return [text]
@@ -53,9 +55,11 @@ def rows_of(text: str) -> list[str]:
 
 
 def with_changed_colours(text: str) -> str:
-    """Return output that draws the same with fewer colour codes.
+    """Return output that draws the same as `text` with fewer colour codes.
 
-    Before it and after it, the terminal's own colours are set.
+    A code is written only before output that draws something, and only if the style has changed
+    since the last such output. The terminal's own colours must be set before the output, and are set
+    after it. Text with an image is returned as it is.
     """
     if _STRINGS.search(text):
         return text
@@ -74,7 +78,7 @@ def with_changed_colours(text: str) -> str:
 
 
 def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
-    """Return the output between two codes and the code after it; the last code is empty."""
+    """Yield each output between two codes with the code after it; the last code is empty."""
     outputs_and_codes = _CODE.split(text)  # alternately, from an output to an output
     outputs = outputs_and_codes[::2]
     codes = outputs_and_codes[1::2]
@@ -83,7 +87,10 @@ def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
 
 @lru_cache(_CACHE_SIZE)
 def _style_after(style: CellStyle, code: str) -> CellStyle:
-    """Return the style of text after a code; one without numbers resets it."""
+    """Return the style that text has after a code, if it had `style` before.
+
+    `code` has the numbers of the code. A code without numbers resets the style.
+    """
     for setting in _settings_of(code):
         number = setting.partition(";")[0]
         if number in ("", "0"):
@@ -98,7 +105,7 @@ def _style_after(style: CellStyle, code: str) -> CellStyle:
 
 
 def _settings_of(code: str) -> Iterator[str]:
-    """Yield the settings of a code: `1;38;5;208` sets `1` and `38;5;208`."""
+    """Yield the settings in the numbers of a code: `1;38;5;208` has `1` and `38;5;208`."""
     numbers = code.split(";")
     while numbers:
         size = 1
@@ -110,7 +117,7 @@ def _settings_of(code: str) -> Iterator[str]:
 
 @lru_cache(_CACHE_SIZE)
 def _code_between(before: CellStyle, after: CellStyle) -> str:
-    """Return the code that changes one style to another; empty if they are the same."""
+    """Return the code that changes the style `before` to `after`; empty if they are the same."""
     if before == after:
         return ""
     settings: list[str] = []

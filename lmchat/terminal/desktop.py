@@ -1,4 +1,4 @@
-"""Browser and viewer of the desktop, and notifications."""
+"""Browser and viewer of the desktop, and notifications by the terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _ONLY_OSC_777 = ("rxvt", "foot")
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Open a web page; return False if no browser outside this terminal could be started."""
+    """Open a web page in a browser outside this terminal.
+
+    Return False if no such browser could be started, or if the address is not that of a web page.
+    """
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, _browser_environment(environ))
@@ -49,9 +52,9 @@ async def open_file(
     scratch: ScratchFolders,
     environ: Mapping[str, str] = os.environ,
 ) -> bool:
-    """Write a file into a folder of `scratch`, and open it in the system's viewer.
+    """Write `data` to a file in a new folder of `scratch`, and open it in the system's viewer.
 
-    Return False if no viewer could be started.
+    Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
     """
 
     def write_copy() -> Path:
@@ -69,18 +72,18 @@ async def open_file(
 
 
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
-    """Return what makes the terminal notify the user, if anything.
+    """Return the output that makes the terminal notify the user; empty for the kind `none`.
 
-    `kind` is `bell`, `desktop` (the sequences OSC 9 or 777) or `none`. Unknown terminals get both
-    sequences, as most ignore one of them. Others would notify twice, so they get one. tmux passes
-    sequences on only if configured, so the bell is added.
+    For the kind `bell`, this is the bell. For `desktop`, it is one of the sequences OSC 9 and OSC
+    777 for a terminal that is known; an unknown one gets both, because most ignore one of them. In
+    tmux, the sequences are wrapped. tmux passes them on only if configured, so the bell is added.
     """
     if kind == "none":
         return ""
     if kind != "desktop":
         return BELL
 
-    words = safe_line(words, limit=_LONGEST_CHARS).replace(";", ",")
+    words = safe_line(words, limit=_LONGEST_CHARS).replace(";", ",")  # OSC 777 has fields with `;`
     osc_9 = f"\x1b]9;{words}\x07"
     osc_777 = f"\x1b]777;notify;{_TITLE};{words}\x07"
     if environ.get("TERM_PROGRAM") in _ONLY_OSC_9 or "KITTY_WINDOW_ID" in environ:
@@ -92,15 +95,16 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
 
     if "TMUX" not in environ:
         return text
-    doubled = text.replace("\x1b", "\x1b\x1b")
+    doubled = text.replace("\x1b", "\x1b\x1b")  # in a wrapped sequence, tmux wants ESC twice
     return f"\x1bPtmux;{doubled}\x1b\\{BELL}"
 
 
 def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for the standard library's search for a browser.
+    """Return the environment in which Python's `webbrowser` searches for a browser.
 
-    Without $TERM and with a filtered $BROWSER, it finds none that runs in this terminal. $PATH has
-    absolute folders only: no program of the current folder is started.
+    It has no $TERM, and its $BROWSER names no browser of `_TERMINAL_BROWSERS`: so the browser that
+    is found does not run in this terminal. Its $PATH has absolute folders only, so that no program
+    of the current folder is started.
     """
     environment = environment_for_others(environ)
     environment.pop("TERM", None)
@@ -123,7 +127,8 @@ def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _open(address: str, environment: Mapping[str, str]) -> bool:
     """Open an address with Python's `webbrowser`, in a process without the terminal.
 
-    Return False if that fails within `_TIME_TO_FAIL_S`.
+    Return False if that process fails within `_TIME_TO_FAIL_S`. Return True if it succeeds, or
+    still runs after that time.
     """
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)

@@ -22,10 +22,11 @@ _FILE_NAME = "prompt.md"
 async def edit_text(
     text: str, *, environ: Mapping[str, str] = os.environ, scratch: ScratchFolders | None = None
 ) -> str:
-    """Let the user edit a text, and return it; the caller has suspended the screen.
+    """Let the user edit a text in an editor, and return the edited text.
 
-    The event loop keeps running, so that an answer can arrive. Cancelling ends the editor. Raises
-    `LMChatError` if no editor could be run, it failed, or it left no text.
+    The caller has suspended the screen. The event loop keeps running, so that an answer can arrive.
+    Cancelling kills the editor. Raises `LMChatError` if no editor can be run, if it fails, or if it
+    leaves no file of UTF-8 text.
     """
     argv = editor_command(environ)
     scratch = scratch or ScratchFolders()
@@ -41,12 +42,15 @@ async def edit_text(
         edited = await asyncio.to_thread(_read, file)
     finally:
         await asyncio.to_thread(scratch.remove, folder)
-    # editors end the last line of a file, also if it had no end
+    # editors add a line end to the last line of a file, also if it had none
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of $VISUAL, $EDITOR or an installed editor; raises `WrongUse`."""
+    """Return the command in $VISUAL or $EDITOR, else the path of the first installed editor.
+
+    Raises `WrongUse` if there is none, or if the variable is no command.
+    """
     argv = _command(("VISUAL", "EDITOR"), _EDITORS, environ)
     if not argv:
         raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
@@ -54,7 +58,11 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
 
 async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
-    """Show a text in the pager; the caller has suspended the screen. Raises `WrongUse`."""
+    """Show a text in the pager of $PAGER, else in the first installed one.
+
+    The caller has suspended the screen. Raises `WrongUse` if there is no pager, or if it cannot be
+    run.
+    """
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
         hint = "Set $PAGER, for example: export PAGER=less"
@@ -65,9 +73,10 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
 def _command(
     variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the command in the first variable that is set, else the first installed program.
+    """Return the words of the command in the first of `variables` that is set.
 
-    The list is empty without either. Raises `WrongUse` for a variable that is no command.
+    If none is set, return the path of the first of the programs `installed` that exists. Return an
+    empty list if there is none. Raises `WrongUse` for a variable that is no command.
     """
     for name in variables:
         value = environ.get(name, "").strip()
@@ -102,7 +111,7 @@ async def _run(
 
 
 def _program_name(argv: Sequence[str]) -> str:
-    """Return the name of the program of a command, without its folder, for a message."""
+    """Return the name of the program of a command for a message, without its folder."""
     return safe_line(Path(argv[0]).name, limit=40)
 
 
@@ -118,7 +127,7 @@ def _write_text(text: str, scratch: ScratchFolders) -> Path:
 
 
 def _read(file: Path) -> str:
-    """Return the edited text; raises `FileRefused`."""
+    """Return the text of the edited file; raises `FileRefused` if it is gone or not UTF-8."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
