@@ -145,8 +145,8 @@ class Clipboard:
     async def _save(self, text: str, reason: str) -> Copied:
         """Write a text to the file instead of the clipboard.
 
-        `reason` says why it is not in the clipboard. Raises `FileRefused` in a temporary chat, which
-        has no file, or if the file cannot be written.
+        `reason` says why it is not in the clipboard. Raises `FileRefused` in a temporary chat,
+        which has no file, or if the file cannot be written.
         """
         if self.file is None:
             words = f"{reason}, and a temporary chat is not written to a file."
@@ -308,7 +308,7 @@ def osc_52(encoded: str, environ: Mapping[str, str]) -> str:
 def _is_too_long(text: str) -> bool:
     """Return whether a text has more than `OSC_52_LIMIT` characters in base64.
 
-    Base64 has 4 characters for each 3 bytes, the last ones of which may be missing.
+    Base64 has 4 characters for 3 bytes, also if fewer bytes are left at the end.
     """
     size_bytes = len(text.encode(errors="replace"))
     encoded_chars = (size_bytes + 2) // 3 * 4

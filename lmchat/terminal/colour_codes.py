@@ -58,8 +58,8 @@ def with_changed_colours(text: str) -> str:
     """Return output that draws the same as `text` with fewer colour codes.
 
     A code is written only before output that draws something, and only if the style has changed
-    since the last such output. The terminal's own colours must be set before the output, and are set
-    after it. Text with an image is returned as it is.
+    since the last such output. The terminal's own colours must be set before the output, and they
+    are set after it. Text with an image is returned as it is.
     """
     if _STRINGS.search(text):
         return text

@@ -14,9 +14,9 @@ from lmchat.machine.system import ENDING_SIGNALS
 logger = logging.getLogger(__name__)
 
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-"""Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
+"""Signals that Ctrl+C and Ctrl+\\ send to all programs of a terminal, also while an editor has it."""
 _HANG_UP = 1  # SIGHUP, which Windows does not have
-# Two bytes that the pipe has beside the numbers of signals.
+# Two bytes that are in the pipe beside the numbers of signals.
 _LENT = 254  # another program has the terminal from now on
 _RETURNED = 255  # lmchat has the terminal again
 
@@ -47,7 +47,10 @@ class SignalGuard:
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
-        """Start, from the main thread; a second call has no effect."""
+        """Start the thread, and handle all `ENDING_SIGNALS` from now on.
+
+        This must be called in the main thread. A second call has no effect.
+        """
         if self._pipe is not None:
             return
         self._pipe = os.pipe()
@@ -58,15 +61,15 @@ class SignalGuard:
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Note that another program has the terminal, or that lmchat has it again.
+        """Tell the thread that another program has the terminal, or that lmchat has it again.
 
-        While it is lent, signals from keys are meant for the other program. This is written into
-        the pipe, so that it stays in order with these signals.
+        While the terminal is lent, signals from keys are meant for the other program. The note goes
+        through the pipe, so that it stays in order with these signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 
     def hang_up(self) -> None:
-        """End the program as if its terminal had been closed."""
+        """End the program as if its terminal had been closed; no effect on Windows."""
         self._write(_HANG_UP)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -78,7 +81,10 @@ class SignalGuard:
             os.write(self._pipe[1], bytes([number]))
 
     def _wait(self) -> None:
-        """Read the pipe, and end the program at the first signal that is meant for it."""
+        """Read the pipe, and end the program at the first signal that is meant for it.
+
+        Other signals that Python handles are in the pipe, too, and are ignored.
+        """
         is_lent = False
         while self._pipe is not None:
             for number in os.read(self._pipe[0], 64):
@@ -90,7 +96,7 @@ class SignalGuard:
                     self._end(number)
 
     def _end(self, number: int) -> None:
-        """End the program, in order if it does so in time; does not return."""
+        """Ask the program to end in order, and end it hard after `timeout_s`; does not return."""
         self.ended_by = number
         logger.info("ending on %s", signal.Signals(number).name)
         try:

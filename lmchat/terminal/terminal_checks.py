@@ -1,4 +1,8 @@
-"""The doctor's checks of the terminal and the clipboard."""
+"""The doctor's checks of the terminal and the clipboard.
+
+A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step. A way
+is a way to the clipboard, as in `clipboard.py`.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +39,15 @@ _FAILED = "failed, or took too long"
 class KeyLimit(NamedTuple):
     """Keys that do not arrive as pressed."""
 
-    keys: str  # with the reason
-    instead: str  # what to do about it
+    keys: str  # the keys and the reason
+    instead: str  # what the user can do
 
 
 _OPTION = "Option types characters instead"
 _SHIFT_ENTER = KeyLimit("Shift+Enter: the terminal sends it as Enter", "Ctrl+J makes a new line")
 _PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press Ctrl+B twice, or use F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
-"""With kitty's keyboard protocol by default, and 256 colours."""
+"""Terminals with kitty's keyboard protocol by default, and at least 256 colours."""
 _ALL_COLOURS = 256 * 256 * 256
 _COLOURS_WORDS = {
     _ALL_COLOURS: "16 million colours",
@@ -107,7 +111,7 @@ _NAMES = (
 
 
 def terminal_name(environ: Mapping[str, str]) -> str:
-    """Return the terminal's name; empty if it is unknown."""
+    """Return the name of the terminal, judged by its variables; empty if it is unknown."""
     for variable, start, name in _NAMES:
         value = environ.get(variable, "")
         if value and value.startswith(start):
@@ -116,7 +120,10 @@ def terminal_name(environ: Mapping[str, str]) -> str:
 
 
 def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
-    """Return the keys that this terminal takes by default, or tmux or screen in between."""
+    """Return the keys that do not arrive as pressed by default in this terminal.
+
+    Keys that tmux or GNU screen takes are included if lmchat runs in one of them.
+    """
     name = terminal_name(environ)
     limits = list(_LIMITS.get(name, ()))
     if environ.get("TMUX"):
@@ -127,7 +134,10 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
 
 
 def terminal_findings(environ: Mapping[str, str], files: Sequence[int] = (0, 2)) -> list[Finding]:
-    """Return the rows about the terminal; `files` are the descriptors of stdin and stderr."""
+    """Return the rows about size, colours, locale and keys of the terminal.
+
+    `files` are the descriptors of stdin and stderr.
+    """
     return [
         _check_size(files),
         _check_colours(environ),
@@ -137,7 +147,11 @@ def terminal_findings(environ: Mapping[str, str], files: Sequence[int] = (0, 2))
 
 
 def _check_size(files: Sequence[int]) -> Finding:
-    """Return the row about the size of the terminal, or about the lack of one."""
+    """Return the row about the size of the terminal.
+
+    It is a warning for a small terminal. Its grade is `NOT_TRIED` if a file is no terminal. `files`
+    ends with stderr, on which the screen is drawn.
+    """
     subject = Subject(Group.TERMINAL, "terminal.size", "Size")
     columns = lines = 0
     with suppress(OSError):  # it is no terminal
@@ -156,7 +170,10 @@ def _check_size(files: Sequence[int]) -> Finding:
 
 
 def _check_colours(environ: Mapping[str, str]) -> Finding:
-    """Return the row about colours, which also names the terminal and what is in between."""
+    """Return the row about colours, which also names the terminal, tmux, GNU screen and ssh.
+
+    It is a warning if the terminal seems to have no colours.
+    """
     subject = Subject(Group.TERMINAL, "terminal.colours", "Colours")
     term = environ.get("TERM", "")
     name = terminal_name(environ)
@@ -187,7 +204,7 @@ def _check_colours(environ: Mapping[str, str]) -> Finding:
 
 
 def _number_of_colours(environ: Mapping[str, str]) -> int:
-    """Return how many colours the terminal draws, judged by its variables."""
+    """Return the number of colours of the terminal, judged by its variables."""
     term = environ.get("TERM", "")
     if environ.get("COLORTERM", "").lower() in _TRUE_COLOURS or "direct" in term:
         return _ALL_COLOURS
@@ -197,7 +214,7 @@ def _number_of_colours(environ: Mapping[str, str]) -> int:
 
 
 def _check_locale(environ: Mapping[str, str]) -> Finding:
-    """Return the row about the variables of the locale.
+    """Return the row about the variables of the locale, a warning if they do not name UTF-8.
 
     Python uses UTF-8 also in the C locale, but other programs may not.
     """
@@ -215,9 +232,10 @@ def _check_locale(environ: Mapping[str, str]) -> Finding:
 
 
 def _check_keys(environ: Mapping[str, str]) -> Finding:
-    """Return the row about keys that do not arrive as pressed.
+    """Return the row about keys that do not arrive as pressed, a warning if there are any.
 
-    Shift+Enter alone is no warning: most terminals send it as Enter.
+    The next step is that for the first of these keys. Shift+Enter alone is no warning: most
+    terminals send it as Enter.
     """
     limits = key_limits(environ)
     has_own_limits = any(limit is not _SHIFT_ENTER for limit in limits)
@@ -234,12 +252,15 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
 
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
-    """Return the row about the way that a copy would take; nothing is copied."""
+    """Return a list of one row about the way that a copy would take; nothing is copied."""
     return [_copying(clipboard.ways(), Grade.OK, _TRY_STEP)]
 
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
-    """Try each way, restore the clipboard, and return a row for the best and one for each way."""
+    """Try each way and restore the clipboard.
+
+    Return the row about the way that a copy takes, then a row for each way.
+    """
     ways = await try_ways(clipboard)
     grades = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
     step = "Copy an answer (/copy), then paste it into another window"
@@ -253,10 +274,10 @@ async def tried_findings(clipboard: Clipboard) -> list[Finding]:
 
 
 def _copying(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
-    """Return the row about the way that a copy takes: the first that works, or may work.
+    """Return the row about the best way: the first that works, else the first that may work.
 
-    `unknown_grade` is the grade if it is unknown whether that works; `step` is the next step in
-    both cases.
+    `unknown_grade` is its grade if it is unknown whether that way works. `step` is the next step,
+    unless the file is the best way or there is none: the user should then install a tool.
     """
     subject = Subject(Group.CLIPBOARD, "clipboard", "Copying")
     working = [way.way for way in ways if way.works]
@@ -277,9 +298,10 @@ def _copying(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Fin
 
 
 async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
-    """Try each way that leaves no trace, and restore the clipboard.
+    """Return all ways with the results of trying them; the clipboard is restored.
 
-    OSC 52 is not tried: terminals report neither their clipboard nor success.
+    OSC 52 is not tried, because terminals report neither their clipboard nor success. tmux is only
+    asked.
     """
     await clipboard.update_environment()
     ways: list[WayChecked] = []
@@ -295,7 +317,8 @@ async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
 async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, str]:
     """Copy a text with a tool, read it back, and restore the clipboard.
 
-    Return whether the tool works, None where that is unknown, and the reason.
+    Return whether the tool works (None if that is unknown) and the reason. A clipboard that could
+    not be restored is left alone, and the result is unknown.
     """
     if tool is TMUX:
         return await _check_tmux(clipboard)
@@ -321,14 +344,17 @@ async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | N
 
 
 async def _paste_with(clipboard: Clipboard, tool: ClipboardTool) -> str | None:
-    """Return the text of the clipboard, None if the tool cannot read it."""
+    """Return the text of the clipboard as a tool reads it; None if the tool cannot read it."""
     if not tool.paste_command:
         return None
     return await clipboard.output_of(tool.paste_command)
 
 
 async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str | None) -> bool:
-    """Return whether the clipboard holds plain text only, which was read as `text`."""
+    """Return whether the clipboard holds plain text only, so that writing `text` restores it.
+
+    `text` is what the tool has read of the clipboard, None if it could not read it.
+    """
     if "\ufffd" in (text or ""):  # it has bytes that are no UTF-8
         return False
     if not tool.types_command:
@@ -342,7 +368,8 @@ async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str 
 async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
     """Return whether tmux passes texts on to the terminal around it, and the reason.
 
-    It is asked, not tried: that could not be undone in the other terminal.
+    tmux is asked for its settings. No text is copied, because the clipboard of that terminal could
+    not be restored.
     """
     features = await clipboard.output_of(TMUX_FEATURES)
     if features is None:
@@ -362,9 +389,10 @@ async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
 
 
 def _try_file(clipboard: Clipboard) -> WayChecked:
-    """Return whether the file can be written, without changing it: another one is written beside.
+    """Return whether the file can be written, by writing another file beside it.
 
-    It counts as unknown if it can: a way before it should be used.
+    If it can, the result is that of `check_file`, which is unknown and not True: an earlier way that
+    may work is better.
     """
     if clipboard.file is None:
         return clipboard.check_file()

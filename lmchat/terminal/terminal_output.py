@@ -1,4 +1,4 @@
-"""Terminal output that can be closed at once; unread input of a terminal."""
+"""Output to a terminal, which can be ended at once, and functions for its unread input."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ _END_S = 0.3  # timeout for a terminal that takes no bytes
 
 
 class TerminalOutput:
-    """Writer to a terminal; it never raises an error, and draws nothing after `end`."""
+    """Writer to a terminal; it never raises `OSError`, and writes nothing after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
-        """Write to the file with this descriptor; `on_gone` is called when the terminal is gone."""
+        """Write nothing yet.
+
+        `fileno` is the descriptor of the terminal. `on_gone` is called when a write fails because
+        the terminal is gone.
+        """
         self._fileno = fileno
         self._on_gone = on_gone
         self._is_open = True
         self._writing = Lock()
 
     def begin(self) -> None:
-        """Allow writing, again after `end`."""
+        """Allow writing again after `end`."""
         self._is_open = True
 
     def write(self, text: str) -> None:
-        """Write all of a text, unless `end` is called; wait while the terminal takes nothing."""
+        """Write a text, and wait while the terminal takes nothing.
+
+        The rest of the text is dropped if `end` is called or the terminal is gone.
+        """
         data = text.encode(errors="replace")
         with self._writing:
             try:
@@ -44,9 +51,10 @@ class TerminalOutput:
                 self._on_gone()
 
     def end(self, last_text: str) -> None:
-        """Allow no more writing, and write a last text within a time limit.
+        """Allow no more writing, and write a last text; this ends within about 2 × `_END_S`.
 
-        It is written even if another thread is blocked in `write`.
+        The text is written even if another thread is still blocked in `write` after `_END_S`. What
+        the terminal does not take in time is dropped.
         """
         self._is_open = False
         is_acquired = self._writing.acquire(timeout=_END_S)
@@ -58,7 +66,10 @@ class TerminalOutput:
                 self._writing.release()
 
     def _write_some(self, data: bytes) -> int:
-        """Write as much as the terminal takes, and return the number of bytes."""
+        """Write as much of `data` as the terminal takes, and return the number of bytes.
+
+        If a terminal in non-blocking mode takes nothing, wait up to 1 s and return 0.
+        """
         try:
             return os.write(self._fileno, data)
         except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
@@ -88,7 +99,7 @@ def write_within(fileno: int, data: bytes, timeout_s: float) -> None:
 
 
 def _open_again(fileno: int) -> int:
-    """Return a new descriptor of a terminal that does not block, or the same if that fails."""
+    """Return a new descriptor of a terminal that does not block; `fileno` if that fails."""
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
     with suppress(OSError):  # its device does not exist, as in a container
         return os.open(os.ttyname(fileno), flags)
@@ -100,8 +111,8 @@ def _open_again(fileno: int) -> int:
 def has_shell() -> bool:
     """Return whether a shell with job control has started lmchat.
 
-    It can then stop lmchat and continue it later. The processes of such a shell are in groups other
-    than that of the session's leader, the shell.
+    Such a shell can stop lmchat and continue it later. It leads its session, and runs each command
+    in another process group than its own.
     """
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()

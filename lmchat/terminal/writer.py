@@ -1,4 +1,4 @@
-"""Thread that writes to the terminal, which must not block the event loop if it reads nothing."""
+"""Thread that writes to the terminal: a terminal that reads nothing must not block the event loop."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from time import monotonic
 
 from lmchat.terminal.terminal_output import TerminalOutput
 
-LATE_S = 0.02  # a terminal that has not read everything for longer is behind
-LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing
+LATE_S = 0.02  # a terminal is behind if it has not read everything for longer
+LAST_WRITES_S = 0.5  # time that `stop` gives a terminal that reads nothing
 
 
 class TerminalWriter(Thread):
     """Thread that writes queued texts to the terminal.
 
-    The queue has no limit: the app drops frames while `is_behind`. Textual's own thread has a queue
-    of 30, which blocks the event loop: https://github.com/Textualize/textual/pull/6693
+    The queue has no limit, because the app drops frames while `is_behind`. Textual's own thread has
+    a queue of 30 texts; a full one blocks the event loop:
+    https://github.com/Textualize/textual/pull/6693
     """
 
     def __init__(self, output: TerminalOutput) -> None:
         super().__init__(daemon=True, name="terminal-output")
         self._output = output
         self._texts: SimpleQueue[str | None] = SimpleQueue()
-        self._unwritten = 0  # texts that are queued or being written
-        self._busy_since_s = 0.0  # when that was last 0
-        self._counting = Lock()
+        self._unwritten = 0  # number of texts that are queued or being written
+        self._busy_since_s = 0.0  # time at which that number last rose from 0
+        self._counting = Lock()  # held while both are changed
 
     def write(self, text: str) -> None:
         """Queue a text, without waiting."""
@@ -41,7 +42,7 @@ class TerminalWriter(Thread):
         return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
 
     def run(self) -> None:
-        """Write the queued texts together, wait for more, and end after `stop`."""
+        """Write the queued texts, several at once if there are several, until `stop` is called."""
         is_over = False
         while not is_over:
             texts = [self._texts.get()]

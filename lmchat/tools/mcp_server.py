@@ -1,6 +1,7 @@
 """MCP server and its connection, inside the tool host.
 
-The MCP SDK takes 0.7 s to import, so it is imported for the first server only.
+The MCP SDK is the library that speaks the protocol. It takes 0.7 s to import, so it is imported
+only when the first server starts.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ A server may use the same codes for its own errors, with other messages.
 
 
 class McpServer:
-    """MCP server and its connection, which a task holds from its start to its end."""
+    """MCP server and its connection; one task runs the connection from its start to its end."""
 
     def __init__(self, settings: McpSettings, orders: Orders, send: SendReport) -> None:
         """Start nothing yet; `send` sends a report to the parent."""
@@ -62,9 +63,10 @@ class McpServer:
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it has not been started, and wait until it is ready or has failed.
 
-        With `restarts`, a server that has failed before is started again.
+        With `restarts`, a server that has failed or ended before is started again.
         """
         has_failed = self._settled.is_set() and self._client is None
+        # the task of a server that has ended may still be closing its connection
         if self._task is not None and restarts and has_failed:
             await asyncio.wait([self._task])
         if self._task is None or (restarts and self._task.done()):
@@ -73,7 +75,11 @@ class McpServer:
         await self._settled.wait()
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
-        """Call a tool; each error is a result. After a cancelled call, the server is probed."""
+        """Call a tool and return its result; each error is returned as a result, too.
+
+        The server is started first if it does not run. After a cancelled call, the tools are listed
+        again, to check whether the server still answers.
+        """
         await self.ensure_settled(restarts=True)
         client = self._client
         if client is None:
@@ -97,7 +103,10 @@ class McpServer:
         return f"The server {self._settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
-        """Run the server to its end, and report each of its states."""
+        """Run the server to its end, and report that it starts and, at the end, that it failed.
+
+        `_connect` reports that it is ready. The end of a server always counts as a failure.
+        """
         self._report(state=ServerState.STARTING, error="")
         try:
             await self._connect()
@@ -110,7 +119,10 @@ class McpServer:
         self._settled.set()
 
     def _describe_failure(self, error: BaseException) -> str:
-        """Return a sentence about an error that has ended the connection, with the next step."""
+        """Return sentences about an error that has ended the connection, with the next step if known.
+
+        Of a group of errors, the first one counts.
+        """
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         name = self._settings.name
@@ -129,9 +141,10 @@ class McpServer:
         return f"{sentence} See {self._log}." if self._log else sentence
 
     async def _connect(self) -> None:
-        """Run the connection from its start to its end; raises the errors of the SDK.
+        """Connect, list the tools, and list them again each time `_must_check` is set.
 
-        Connecting and each listing of the tools have a time limit of `START_S`.
+        Return when `call` has found that the server has ended. Raises the errors of the SDK, and
+        `TimeoutError` if connecting or listing the tools takes longer than `START_S`.
         """
         import anyio
 
@@ -141,7 +154,7 @@ class McpServer:
                 while True:
                     self._must_check.clear()
                     tools = await _tools_of(client, self._settings.name)
-                    limit.deadline = math.inf
+                    limit.deadline = math.inf  # no limit while the connection waits
                     self._client = client
                     self._report(state=ServerState.READY, tools=tools)
                     self._settled.set()
@@ -181,12 +194,15 @@ class McpServer:
         return client
 
     def _report(self, **changes: Any) -> None:
-        """Change fields of the state of the server, and send it to the parent."""
+        """Change fields of the state of the server, and send the state to the parent."""
         self._state = replace(self._state, **changes)
         self._send(ToolReport(server=self._state))
 
     async def _connect_over_http(self, stack: AsyncExitStack) -> Any:
-        """Return the SDK's transport for a server with an address; `stack` closes its client."""
+        """Return the SDK's transport for a server with an address.
+
+        Leaving `stack` closes the HTTP client of the transport.
+        """
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
@@ -227,8 +243,8 @@ class McpServer:
 def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
     """Return the path of the program of a command; raises `FileNotFoundError`.
 
-    A name without a folder is searched in the absolute folders of `PATH`; a path is relative to
-    `folder`. `environment` has the variables of the server's settings.
+    A name without a folder is searched in the absolute folders of `PATH`, and another one is
+    relative to `folder`. `environment` has the variables of the server's settings.
     """
     if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
         path = str(folder / command)
@@ -240,7 +256,7 @@ def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
 
 
 async def _accept_result(name: str, result: Any) -> None:
-    """Accept each result, in place of the SDK's check against the schema of the tool.
+    """Do nothing: this replaces the SDK's check of a result against the schema of its tool.
 
     lmchat shows results as text. A slow pattern in a schema would block the event loop, and with it
     all tools.
@@ -252,9 +268,9 @@ def _is_lost_connection(error: Exception) -> bool:
 
 
 async def _is_connected(client: Any) -> bool:
-    """Ask a server for its tools; return whether the connection still exists.
+    """Return whether the connection to a server still exists, by asking the server for its tools.
 
-    It does if the server answers with an error, or does not answer at all.
+    It also exists if the server answers with an error, or does not answer within `_PROBE_S`.
     """
     try:
         async with asyncio.timeout(_PROBE_S):
@@ -267,7 +283,10 @@ async def _is_connected(client: Any) -> bool:
 
 
 async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
-    """Read the tools of a server, page by page, up to `MAX_LISTED` and `_LISTED_BYTES`."""
+    """Return the tools of a server, which lists them page by page.
+
+    Tools after the first `MAX_LISTED`, and those beyond `_LISTED_BYTES`, are left out.
+    """
     tools: list[Tool] = []
     size_bytes = 0
     cursor = None  # of the next page
@@ -292,7 +311,10 @@ async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
 
 
 def _text_of(result: Any) -> str:
-    """Return the content of a result of the SDK as text, or its structured content as JSON."""
+    """Return the content of a result of the SDK as text, one block below the other.
+
+    A result with structured content only is returned as JSON.
+    """
     blocks = [block.model_dump(by_alias=True, mode="json") for block in result.content]
     if not blocks and result.structured_content is not None:
         return msgspec.json.encode(result.structured_content).decode()

@@ -15,20 +15,21 @@ _LONG_PART_CHARS = 16  # a part of a path that is as long may be a token
 
 
 def secrets_of(servers: Sequence[McpSettings]) -> tuple[str, ...]:
-    """Return the secrets in the settings of all servers, the longest first.
+    """Return the possible secrets in the settings of all servers, the longest first.
 
-    That order matters where one is a part of another.
+    With this order, `without_secrets` cuts out a secret before another one that is a part of it. If
+    a value has several words, such as “Bearer TOKEN”, its last word is a secret, too.
     """
     secrets: set[str] = set()
     for server in servers:
         for value in _possible_secrets(server):
             _, _, last_word = value.rpartition(" ")
-            secrets.update((value, last_word))  # "Bearer TOKEN" and "TOKEN"
+            secrets.update((value, last_word))
     return tuple(sorted(secrets, key=len, reverse=True))
 
 
 def without_secrets(text: str, secrets: Sequence[str]) -> str:
-    """Cut secrets out of a text: a server or a library may repeat them in an error."""
+    """Return a text with all secrets cut out: a server or a library may repeat them in errors."""
     for secret in secrets:
         text = without_secret(text, secret)
     return text
@@ -36,7 +37,8 @@ def without_secrets(text: str, secrets: Sequence[str]) -> str:
 
 def _possible_secrets(server: McpSettings) -> Iterator[str]:
     """Yield what may be secret in headers, variables, arguments and the address of a server."""
-    yield from (server.headers_env or {}).values()  # here these are the values of the headers
+    # the parent has replaced the names of variables in `headers_env` by their values
+    yield from (server.headers_env or {}).values()
     for name, value in (server.env or {}).items():
         if _SECRET_NAME.search(name):
             yield value
@@ -45,9 +47,9 @@ def _possible_secrets(server: McpSettings) -> Iterator[str]:
 
 
 def _secrets_in_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
-    """Yield what follows a name like `token`: `--token=SECRET`, `token:SECRET`, `--token SECRET`.
+    """Yield the values in arguments that follow a name such as `token`, and those in addresses.
 
-    Also yield secrets in arguments that are addresses.
+    The forms are `--token=SECRET`, `token:SECRET` and `--token SECRET`.
     """
     previous = ""
     for argument in arguments:
@@ -63,7 +65,10 @@ def _secrets_in_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
 
 
 def _secrets_in_address(text: str) -> Iterator[str]:
-    """Yield the password, the values of the query, and long parts of the path of a URL."""
+    """Yield the password, the values of the query, and long parts of the path of a URL.
+
+    Yield nothing if the text is no URL.
+    """
     if "://" not in text:
         return
     with suppress(ValueError):  # not a valid URL
