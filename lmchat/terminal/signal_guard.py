@@ -14,7 +14,7 @@ from lmchat.machine.system import ENDING_SIGNALS
 logger = logging.getLogger(__name__)
 
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-"""Signals that Ctrl+C and Ctrl+\\ send to all programs of a terminal, also while an editor has it."""
+"""Signals of Ctrl+C and Ctrl+\\, which all programs of a terminal get, also beside an editor."""
 _HANG_UP = 1  # SIGHUP, which Windows does not have
 # Two bytes that are in the pipe beside the numbers of signals.
 _LENT = 254  # another program has the terminal from now on

@@ -391,8 +391,8 @@ async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
 def _try_file(clipboard: Clipboard) -> WayChecked:
     """Return whether the file can be written, by writing another file beside it.
 
-    If it can, the result is that of `check_file`, which is unknown and not True: an earlier way that
-    may work is better.
+    If it can, the result is that of `check_file`, which is unknown and not True: an earlier way
+    that may work is better.
     """
     if clipboard.file is None:
         return clipboard.check_file()

@@ -1,4 +1,4 @@
-"""Thread that writes to the terminal: a terminal that reads nothing must not block the event loop."""
+"""Thread that writes to the terminal, so that a slow terminal does not block the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Server of the functions of `tools.py`, inside the tool host."""
+"""Server of the functions of a file, usually `tools.py`, inside the tool host.
+
+The file is executed as a module. Its public functions are the tools of the server.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from lmchat.tools.tool_host import START_S, SendReport, ToolReport
 
 
 class FunctionServer:
-    """Server of the functions of a file, which is executed once, and again after a failure."""
+    """Server of the functions of a file, which is executed once, or again if that gave no tool."""
 
     def __init__(self, path: Path, send: SendReport) -> None:
-        """Begin to execute the file."""
+        """Begin to execute the file; `send` sends a report to the parent."""
         self._path = path
         self._send = send
         self._tools: dict[str, FunctionTool] = {}  # by name
@@ -33,14 +36,18 @@ class FunctionServer:
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Wait until the file has been executed or has failed.
 
-        With `restarts`, a file that has failed before is executed again first.
+        With `restarts`, the file is executed again first if it was executed without giving a tool.
         """
         if restarts and self._loading.done() and not self._tools:
             self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
         await asyncio.wait([self._loading])
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        """Call a function; each of its errors is a result."""
+        """Call a function and return its result.
+
+        An error is returned as a result, too: that of the function, or that of the file if it has
+        no such function.
+        """
         await self.ensure_settled(restarts=True)
         if name not in self._tools:
             text = self._error or f"{self._path.name} has no function {name}."
@@ -54,7 +61,7 @@ class FunctionServer:
             return ToolResult(text=self._describe_error(error), is_error=True)
 
     async def _load(self) -> None:
-        """Execute the file, collect its functions, and report them or the error."""
+        """Execute the file, collect its functions, and report the state, the tools and the error."""
         state = ServerState.FAILED
         self._error = ""
         try:
@@ -71,7 +78,11 @@ class FunctionServer:
         self._send(ToolReport(server=server))
 
     def _collect_tools(self, module: ModuleType) -> None:
-        """Make tools of the functions; `_error` gets those that cannot be tools, with reasons."""
+        """Put the public functions of a module into `_tools`.
+
+        Functions that cannot be tools are named in `_error`, with the reasons; it is empty if there
+        are none.
+        """
         errors: list[str] = []
         for name, value in vars(module).items():
             if not _is_public_function(module, name, value):
@@ -84,7 +95,10 @@ class FunctionServer:
         self._error = " ".join(errors)
 
     def _describe_error(self, error: BaseException) -> str:
-        """Return a sentence about an error, with the last line of the file that led to it."""
+        """Return a sentence about an error, with the line of the file that has led to it.
+
+        That is the last line of the file in the traceback, or the line of an error of syntax.
+        """
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(self._path)]
         reason = str(error)
@@ -97,9 +111,9 @@ class FunctionServer:
 
 
 def _is_public_function(module: ModuleType, name: str, value: object) -> bool:
-    """Return whether a name of a module is that of a public function defined in it.
+    """Return whether a value of a module is a public function that is defined there by this name.
 
-    Imported functions are none, nor is a second name of a function.
+    An imported function is not, and neither is a second name of a function.
     """
     if not isinstance(value, FunctionType) or name.startswith("_"):
         return False
@@ -107,7 +121,7 @@ def _is_public_function(module: ModuleType, name: str, value: object) -> bool:
 
 
 def _execute(path: Path) -> ModuleType:
-    """Run a file as a module, and return it; it may import modules beside it."""
+    """Run a file as a module and return the module, which may import modules of its own folder."""
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = module  # dataclasses look there

@@ -1,7 +1,7 @@
 """Program of the tool host: MCP servers and the functions of `tools.py`, in a child process.
 
-Speaks lines of JSON with its parent over stdin and stdout; all other output goes to stderr, the
-log. The end of stdin ends it and its servers.
+It reads lines of JSON from its parent on stdin, and writes such lines on stdout. All other output
+goes to stderr, which is the log. At the end of stdin, the program ends its servers and itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOG_BYTES = 1_000_000  # size at which the log is emptied
 
 
 def main() -> None:
-    """Run until stdin ends."""
+    """Follow the orders of the parent until stdin ends, then end this process."""
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     # Functions and the programs that they start get an empty stdin, and print into the log. They
@@ -45,14 +45,15 @@ def main() -> None:
 
 
 async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Read orders from `source` and follow them until it ends; reports go to `sink`.
+    """Read orders from `source` until it ends, and follow them; reports go to `sink`.
 
-    `asyncio.run` then cancels all tasks, which ends the servers.
+    When this returns, `asyncio.run` cancels all tasks, which ends the servers.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes] = asyncio.Queue()
 
     def read_lines() -> None:
+        """Queue the lines of `source`, and an empty one at its end."""
         with suppress(RuntimeError):  # the loop has ended
             for line in source:
                 loop.call_soon_threadsafe(lines.put_nowait, line)
@@ -74,7 +75,10 @@ class _Host:
     """Servers of this process, and the tasks that work on orders."""
 
     def __init__(self, orders: Orders, secrets: tuple[str, ...], sink: BinaryIO) -> None:
-        """Start no MCP server yet; `secrets` are cut out of all errors."""
+        """Start no MCP server yet, but begin to execute the file of functions.
+
+        `secrets` are cut out of all errors. Reports are written to `sink`.
+        """
         self._secrets = secrets
         self._sink = sink
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the number of the order
@@ -85,7 +89,10 @@ class _Host:
             self._servers[FUNCTIONS] = FunctionServer(Path(orders.functions), self._send)
 
     def follow(self, order: Order) -> None:
-        """Begin to work on an order, or cancel the work on it."""
+        """Begin to work on an order, or cancel the work on an earlier one.
+
+        Nothing happens if the earlier order has been done.
+        """
         number = order.number
         if order.is_cancelled:
             if number in self._tasks:
@@ -96,7 +103,10 @@ class _Host:
         task.add_done_callback(lambda _: self._tasks.pop(number))
 
     async def _run_and_report(self, order: Order) -> None:
-        """Work on an order and send the result, cut and without secrets."""
+        """Work on an order and send its result.
+
+        A long result is cut by `cut_result`, and secrets are cut out of an error.
+        """
         result = await self._run(order)
         text = result.text
         if result.is_error:  # an error may quote the settings of its server
@@ -106,7 +116,10 @@ class _Host:
         self._send(ToolReport(number=order.number, result=replace(result, text=text)))
 
     async def _run(self, order: Order) -> ToolResult:
-        """Call a tool and return its result; or start all servers, which has an empty result."""
+        """Call the tool that an order names and return its result.
+
+        If the order names no server, start all servers and return an empty result.
+        """
         if order.server:
             return await self._servers[order.server].call(order.tool, order.arguments)
         servers = self._servers.values()
@@ -115,7 +128,7 @@ class _Host:
         return ToolResult(text="")
 
     def _send(self, report: ToolReport) -> None:
-        """Send a report to the parent, without secrets in the error of a server."""
+        """Send a report to the parent, with secrets cut out of the error of a server."""
         if report.server is not None and report.server.error:
             error = without_secrets(report.server.error, self._secrets)
             report = replace(report, server=replace(report.server, error=error))
@@ -124,7 +137,7 @@ class _Host:
 
 
 class _Log(io.TextIOWrapper):
-    """Text file for stderr, the log, which cuts out secrets of the settings."""
+    """Text file that writes to stderr, the log, and cuts secrets out of what it writes."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         # it stays open until the process ends

@@ -119,7 +119,7 @@ class McpServer:
         self._settled.set()
 
     def _describe_failure(self, error: BaseException) -> str:
-        """Return sentences about an error that has ended the connection, with the next step if known.
+        """Return a sentence about an error that has ended the connection, and the next step if any.
 
         Of a group of errors, the first one counts.
         """

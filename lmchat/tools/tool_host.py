@@ -1,4 +1,8 @@
-"""Parent's side of the tool host: the child process, its restarts, and calls with a time limit."""
+"""Parent's side of the tool host: the child process, its restarts, and calls with a time limit.
+
+The tool host is a child process that runs all MCP servers and the functions of a file. The parent
+sends `Orders` first, then an `Order` for each call; the child answers with `ToolReport`s.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,8 @@ _LINE_BYTES = 16 * 1024 * 1024  # longest message from the child
 class Orders(Struct, frozen=True, kw_only=True):
     """First message of the parent: what the child may run."""
 
-    servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
+    # In `headers_env`, the parent has replaced the names of variables by their values.
+    servers: tuple[McpSettings, ...] = ()
     functions: str = ""  # path of the file of functions, if there is one
     folder: str = ""  # in which the servers start, unless they have a folder of their own
     log: str = ""  # path of the log, which errors name; empty without a log
@@ -54,7 +59,8 @@ class Orders(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     """Further message of the parent: call a tool, start all servers, or cancel an earlier order.
 
-    Without a server, all servers are started, also failed ones if `restarts`.
+    With `server` and `tool`, it is a call. With `is_cancelled`, it cancels the earlier order of the
+    same number. Else it starts all servers, with `restarts` also those that have failed.
     """
 
     number: int
@@ -66,7 +72,10 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class ToolReport(Struct, frozen=True, kw_only=True):
-    """Message of the child: the result of an order, or the new state of a server."""
+    """Message of the child: the result of an order, or the new state of a server.
+
+    Starting all servers has an empty result.
+    """
 
     number: int = 0  # of the order
     result: ToolResult | None = None
@@ -92,8 +101,9 @@ class McpHost:
     ) -> None:
         """Start nothing yet.
 
-        `functions` is the file of functions, which may be missing. Without `keeps_log`, what tools
-        print is dropped. `check_address` raises `LMChatError` for an address that is not allowed.
+        `functions` is the path of the file of functions, which may be missing. `folder` is that in
+        which servers start. Without `keeps_log`, what tools print is dropped. `check_address`
+        raises `LMChatError` for an address that is not allowed.
         """
         self._settings = tuple(server for server in servers if server.enabled)
         self._functions = functions
@@ -105,7 +115,7 @@ class McpHost:
         self._starting = asyncio.Lock()  # held while the child starts or ends
         self._child: ChildProcess | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._server_names: list[str] = []  # of the child
+        self._server_names: list[str] = []  # what the child may run, with `FUNCTIONS`
         self._order_numbers = count(1)
         self._results: dict[int, asyncio.Future[ToolResult]] = {}  # awaited ones, by order number
         self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
@@ -115,9 +125,10 @@ class McpHost:
         return with_wire_names(self._reported.values())
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers, failed ones only if `again`, and return them with their tools.
+        """Start all servers that do not run, and return all with their states and tools.
 
-        A child that does not answer is ended: something in it blocks all tools.
+        Servers that have failed before are started only if `again`. A child that does not answer is
+        ended, and its servers count as failed: something in it blocks all tools.
         """
         child = await self._ensure_child()
         if child is None:
@@ -134,7 +145,11 @@ class McpHost:
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
     ) -> ToolResult:
-        """Call a tool, and return its result or an error as a result."""
+        """Call a tool and return its result, within `timeout_s`.
+
+        An error is returned as a result: that of the tool, a timeout, or that of a server that the
+        child may not run.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 child = await self._ensure_child()
@@ -150,7 +165,10 @@ class McpHost:
         return ToolResult(text=self._reported[tool.server].error, is_error=True)
 
     async def aclose(self) -> None:
-        """End the child, which ends its servers; the next order starts it again."""
+        """End the child and wait for its end; the child ends its servers.
+
+        Does nothing without a child. The next order starts another child.
+        """
         async with self._starting:
             if self._child is None or self._reader is None:
                 return
@@ -161,7 +179,11 @@ class McpHost:
                 await self._reader
 
     async def _ensure_child(self) -> ChildProcess | None:
-        """Return the child, which is started if it does not run; None where nothing can run."""
+        """Return the child, which is started if it does not run.
+
+        Return None if no server may run and there is no file of functions, or if the child cannot
+        start, which marks all servers as failed.
+        """
         async with self._starting:
             if self._child is not None:
                 return self._child
@@ -207,7 +229,10 @@ class McpHost:
         return os.open(os.devnull, os.O_RDWR | OPEN_FLAGS)
 
     def _prepare_orders(self) -> Orders:
-        """Return what may run, and mark the other servers as failed."""
+        """Return the first message for the child: what it may run.
+
+        Servers whose address or headers are not allowed are left out and marked as failed.
+        """
         servers: list[McpSettings] = []
         for server in self._settings:
             try:
@@ -224,10 +249,10 @@ class McpHost:
         )
 
     def _header_values(self, server: McpSettings) -> dict[str, str]:
-        """Return the values of a server's headers by name, from variables of the environment.
+        """Return the values of the headers of a server, from variables of the environment.
 
-        Raises `LMChatError` where a value is missing or invalid, or would go to a program of
-        another user.
+        They are by the name of the header. Raises `LMChatError` if a value is missing or invalid, or
+        if it would go to a program of another user.
         """
         headers: dict[str, str] = {}
         for header, variable in (server.headers_env or {}).items():
@@ -244,12 +269,16 @@ class McpHost:
         return headers
 
     def _mark_failed(self, name: str, reason: str) -> None:
-        """Mark a server as failed; it keeps its tools, since a call of them starts it again."""
+        """Mark a server as failed; it keeps its tools, as a call of one of them starts it again."""
         server = self._reported.get(name, ToolServer(name=name))
         self._reported[name] = replace(server, state=ServerState.FAILED, error=reason)
 
     async def _send_order(self, child: ChildProcess, **order: Any) -> ToolResult:
-        """Send an order, given by its fields, and wait for its result; cancelling cancels it."""
+        """Send an order with these fields to the child, and wait for its result.
+
+        Return an error as the result if the fields are no valid JSON. If this call is cancelled,
+        the order is cancelled in the child, too.
+        """
         result: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
         number = next(self._order_numbers)
         try:
@@ -259,18 +288,21 @@ class McpHost:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
         except asyncio.CancelledError:
-            if self._child is child:
+            if self._child is child:  # else the child has ended, and the order with it
                 child.send_line(Order(number=number, is_cancelled=True))
             raise
         finally:
             self._results.pop(number, None)
 
     async def _read_reports(self, child: ChildProcess) -> None:
-        """Read what the child reports until it ends; all that is awaited then fails."""
+        """Read the reports of the child until it ends.
+
+        Then mark its servers as failed, and give all calls that wait an error as their result.
+        """
         with suppress(ValueError):  # a line that is too long or no report: a library printed it
             while (report := await child.receive_line(ToolReport)) is not None:
                 self._take_report(report)
-        # This ends the watchdog, which ends the child and programs that functions have started.
+        # This asks the watchdog, which ends the child and programs that functions have started.
         child.terminate()
         await child.wait()
         self._child = None
@@ -292,8 +324,9 @@ class McpHost:
 
 
 def _refuse_port_of_other_user(server: McpSettings) -> None:
-    """Raise `LMChatError` where the headers of a server would go to a program of another user."""
+    """Raise `LMChatError` if the headers of a server would go to a program of another user."""
     endpoint = Endpoint.parse(server.url)
+    # only programs of this machine are checked; with https, the certificate shows who answers
     if not endpoint.is_loopback or endpoint.scheme != "http":
         return
     owner = foreign_owner(endpoint.host, endpoint.port)
