@@ -61,7 +61,7 @@ class FunctionServer:
             return ToolResult(text=self._describe_error(error), is_error=True)
 
     async def _load(self) -> None:
-        """Execute the file, collect its functions, and report the state, the tools and the error."""
+        """Execute the file, collect its functions, and report state, tools and error."""
         state = ServerState.FAILED
         self._error = ""
         try:

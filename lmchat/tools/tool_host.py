@@ -251,8 +251,8 @@ class McpHost:
     def _header_values(self, server: McpSettings) -> dict[str, str]:
         """Return the values of the headers of a server, from variables of the environment.
 
-        They are by the name of the header. Raises `LMChatError` if a value is missing or invalid, or
-        if it would go to a program of another user.
+        They are by the name of the header. Raises `LMChatError` if a value is missing or invalid,
+        or if it would go to a program of another user.
         """
         headers: dict[str, str] = {}
         for header, variable in (server.headers_env or {}).items():
