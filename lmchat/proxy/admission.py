@@ -1,4 +1,7 @@
-"""Checks before a request is sent: valid values, allowed hosts, size, requests per minute."""
+"""Checks before a request is sent: valid values, allowed hosts, size, requests per minute.
+
+`Admission` runs the checks in this order. It owns an `AllowList`, a `Limiter` and the counters.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +47,31 @@ _log = logging.getLogger(__name__)
 
 
 class AllowList:
-    """Allowed hosts and ports; compares parsed values, never strings of addresses."""
+    """Hosts, with or without a port, that requests may go to in addition to this machine.
+
+    Addresses are parsed before they are compared, so another spelling cannot pass the check.
+    """
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
         self._hosts = set(map(_host_and_port, hosts))
 
     def allow(self, host: str) -> None:
-        """Add "host" (any port) or "host:port"; raises `EndpointNotAllowed` if it is neither."""
+        """Add a host: "host" allows all its ports, "host:port" one.
+
+        Raises:
+            EndpointNotAllowed: the text is neither.
+        """
         self._hosts.add(_host_and_port(host))
 
     def check(self, endpoint: Endpoint) -> None:
-        """Raise `EndpointNotAllowed`, or `RequestInvalid` for a provider without https."""
-        # An endpoint may have been made without `parse`: its URL must then mean the same address.
+        """Return if requests may go to an endpoint: it is on this machine, or its host is listed.
+
+        Raises:
+            EndpointNotAllowed: neither is the case, or its fields are not a plain address.
+            RequestInvalid: it is a provider on the internet, addressed by http.
+        """
+        # An endpoint may have been made without `parse`, for example with "evil.example/" as its
+        # host. Its URL must be parsed to the same fields, or requests would go to another host.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
 
@@ -83,16 +99,17 @@ class AllowList:
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
-    """Read "host" or "host:port"; the port is None if it is left out.
+    """Return the host and the port of "host" or "host:port"; the port is None if it is left out.
 
     Raises:
-        EndpointNotAllowed: it is neither.
+        EndpointNotAllowed: the text is neither.
     """
     host = text.strip().lower()
     is_bare_ipv6 = not host.startswith("[") and host.count(":") > 1  # it has no port
     if is_bare_ipv6:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
+    # `parse` gives an address without a path the path /v1; the text must have no path at all.
     if endpoint.path != "/v1" or "/" in host:
         may_have_password = "@" in text
         quoted = "that" if may_have_password else f'"{text}"'
@@ -100,13 +117,15 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
             f"Endpoint not allowed: {quoted} is not a host or host:port.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
-    behind_ipv6 = host.rpartition("]")[2]  # all of it if the host is not in brackets
+    # `endpoint.port` also has the default port, so the port that was written is read here. An IPv6
+    # address is left out, because it contains colons; without brackets, nothing is left out.
+    behind_ipv6 = host.rpartition("]")[2]
     port = behind_ipv6.partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
 
 def _canonical(host: str) -> str:
-    """Return an IP address in its shortest form, a name as it is."""
+    """Return the shortest form of an IP address; return any other host unchanged."""
     try:
         return ip_address(host).compressed
     except ValueError:
@@ -121,22 +140,27 @@ class Purpose(StrEnum):
 
 
 class Limiter:
-    """Limits of requests per minute, one for each purpose, counted in moving windows."""
+    """Limits of requests per minute, one for each purpose.
+
+    Counted are the requests of the last 60 seconds, not those of a minute of the clock.
+    """
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limits = {Purpose.CHAT: requests_per_minute, Purpose.PROBE: PROBES_PER_MINUTE}
         self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
     def take(self, purpose: Purpose, product: Product = Product.LM_STUDIO) -> None:
-        """Count a request that is about to be sent, or raise `TooManyRequests`.
+        """Count a request that is about to be sent.
 
-        `product` is named in the message.
+        Raises:
+            TooManyRequests: the limit of its purpose is reached; the message names `product`.
         """
         times = self._recent(purpose)
         limit = self._limits[purpose]
         if len(times) < limit:
             times.append(time.monotonic())
             return
+        # Until the oldest request is older than the window. At least 1, as "in 0 s" would be wrong.
         wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
             f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
@@ -145,12 +169,15 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
-        """Return how many chat requests are left in this minute."""
+        """Return the limit of chat requests per minute, and how many may be sent now."""
         limit = self._limits[Purpose.CHAT]
         return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
 
     def _recent(self, purpose: Purpose) -> deque[float]:
-        """Drop the times before the window; return those in it, oldest first."""
+        """Return the times of the counted requests of a purpose, oldest first.
+
+        Times before the window of 60 s are removed. `take` appends to the returned deque.
+        """
         times = self._times[purpose]
         while times and times[0] <= time.monotonic() - _WINDOW_S:
             times.popleft()
@@ -160,7 +187,7 @@ class Limiter:
 def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
     """Raise `RequestInvalid` for the first wrong part of a request.
 
-    `is_listed` is whether the server lists the model, which may then have any name.
+    `is_listed` is whether the server lists the model. Then its name is not checked: it may be any.
     """
     if not is_listed:
         _check_model(request.model, request.product)
@@ -171,9 +198,10 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
 def check_size(
     body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
 ) -> None:
-    """Raise `BodyTooLarge` if a body without its files is larger than `limit_mb`.
+    """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
 
-    `attached_bytes` is the size of the files in it, which have limits of their own.
+    `attached_bytes` is the size of the attached files before they are encoded. They do not count,
+    because they have their own limits. The message names the longest of `messages`.
     """
     size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
@@ -190,7 +218,7 @@ def check_size(
 
 
 def _check_model(model: object, product: Product) -> None:
-    """Raise `RequestInvalid` if no model is named, or if the name is no line of text."""
+    """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name."""
     if model == "":
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
     if not _is_model_name(model):
@@ -198,15 +226,16 @@ def _check_model(model: object, product: Product) -> None:
 
 
 def _is_model_name(model: object) -> bool:
+    """Whether a value is one line of text, not blank, of at most `MAX_MODEL_CHARS` characters."""
     if not isinstance(model, str) or not model.strip():
         return False
     return len(model) <= MAX_MODEL_CHARS and not _CONTROL_CHAR.search(model)
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:
-    """Raise `RequestInvalid` if there is no message, or one without content.
+    """Raise `RequestInvalid` if there is no message, or one without text and files.
 
-    A last answer may have reasoning only, which the model then continues.
+    Only an answer that is the last message may have reasoning alone: the model continues it.
     """
     if not messages:
         raise RequestInvalid("Invalid messages array: at least one message is needed.")
@@ -219,7 +248,7 @@ def _check_messages(messages: Sequence[ChatMessage]) -> None:
 
 
 def _check_sampling(sampling: Sampling) -> None:
-    """Raise `RequestInvalid` for the first option whose value is not allowed."""
+    """Raise `RequestInvalid` for the first option whose value is not allowed; None is "not set"."""
     for name, (low, high) in _RANGES.items():
         value = getattr(sampling, name)
         if value is None:
@@ -233,7 +262,10 @@ def _check_sampling(sampling: Sampling) -> None:
 
 
 def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
-    """Raise `RequestInvalid` if a value is set and is no whole number of at least `least`."""
+    """Raise `RequestInvalid` for an option that is not a whole number, or is below `least`.
+
+    None as its value means that the option is not set; None as `least` means no lower limit.
+    """
     if value is None:
         return
     if not _is_whole(value):
@@ -243,7 +275,8 @@ def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
-    if not isinstance(value, int) or isinstance(value, bool):
+    """Whether a value is a whole number that servers can read, that is, of 64 bits."""
+    if not isinstance(value, int) or isinstance(value, bool):  # Python's True is an `int`
         return False
     return abs(value) <= _MAX_WHOLE
 
@@ -251,7 +284,8 @@ def _is_whole(value: object) -> TypeGuard[int]:
 class Admission:
     """All checks before a request is sent, and the counters of requests.
 
-    Each step is logged: validate, allow-list, size, limiter. No content is.
+    The log says for each check (validate, allow-list, size, limiter) whether a request passed it.
+    It never says what a request contains.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -261,12 +295,15 @@ class Admission:
         self.metrics = Metrics()
 
     def count(self, **counts: float) -> None:
-        """Add numbers to the metrics; each argument has the name of one."""
+        """Add to counters of `metrics`: a keyword names a counter, its value is added to it."""
         sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
         self.metrics = replace(self.metrics, **sums)
 
     def check(self, endpoint: Endpoint) -> None:
-        """Check the address alone: for requests without content, or answers from the cache."""
+        """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
+
+        It is for requests without messages, and before a list of models is read from the cache.
+        """
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
 
@@ -283,13 +320,13 @@ class Admission:
         is_listed: bool,
         purpose: Purpose = Purpose.CHAT,
     ) -> int:
-        """Check a request with all steps, count it, and return the size of its body in bytes.
+        """Run all checks on a request, count it for its limit, and return the bytes of its body.
 
-        `encode` returns the body. `is_listed` is whether the server lists the model, which may then
-        have any name.
+        `encode` returns the body. `is_listed` is whether the server lists the model, whose name is
+        then not checked. If a chat request is refused, the counter `refused_requests` is raised.
 
         Raises:
-            LMChatError: a step refuses the request.
+            LMChatError: a check refuses the request; the checks after it do not run.
         """
         try:
             with _logged_step(purpose, "validate"):
@@ -311,7 +348,10 @@ class Admission:
 
 @contextmanager
 def _logged_step(purpose: Purpose, name: str) -> Iterator[None]:
-    """Log whether the block, a step of this name, refuses the request."""
+    """Run the block as the check of this name; log whether the request passed it.
+
+    An `LMChatError` of the block means that it refused the request; it is raised again.
+    """
     try:
         yield
     except LMChatError as error:
