@@ -1,4 +1,7 @@
-"""Clients for programs: a model server in few calls, without a screen and without files."""
+"""Clients for programs: a model server in few calls, without a screen and without files.
+
+`Client` is for asyncio. `SyncClient` runs a `Client` in a thread and waits for its results.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,11 @@ Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return a prompt or a list of messages as `ChatMessage`s, or raise `RequestInvalid`."""
+    """Return a list of messages as `ChatMessage`s; a prompt becomes one message of the user.
+
+    Raises:
+        RequestInvalid: it is neither, the list is empty, or an entry of it is not a message.
+    """
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
@@ -51,7 +58,10 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: object, position: int) -> ChatMessage:
-    """Return an entry of a list of messages as a `ChatMessage`; `position` counts from 1."""
+    """Return an entry of a list of messages as a `ChatMessage`.
+
+    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
+    """
     match entry:
         case ChatMessage():
             return entry
@@ -183,9 +193,10 @@ class Client:
         await self.aclose()
 
     async def health(self) -> Candidate:
-        """Check the server.
+        """Check the server, or find one, and return its state.
 
-        A server that does not answer is not an error: `next_step` says what to do.
+        A server that does not answer is not an error: `next_step` says what to do. If no server
+        can be used, one that answers is returned, or else the first address that was tried.
         """
         candidates = await self._candidates()
         chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
@@ -195,7 +206,7 @@ class Client:
         return servers[0] if servers else candidates[0]
 
     async def detect(self) -> tuple[Candidate, ...]:
-        """Check all usual addresses at the same time; the best server comes first."""
+        """Check the given address and all usual ones at the same time; the best comes first."""
         return await self._proxy.detect(
             expected=(self._given_endpoint,) if self._given_endpoint else ()
         )
@@ -203,7 +214,8 @@ class Client:
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
 
-        The list is cached for ten minutes, `is_refresh=True` asks the server again.
+        The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
+        does not answer, the last list is returned, however old it is.
         """
         endpoint = await self._find_endpoint()
         model_list = await self._proxy.models(endpoint, is_refresh=is_refresh)
@@ -265,8 +277,9 @@ class Client:
         """Return a JSON value that matches a JSON schema; without a schema, a JSON object.
 
         lmchat uses the strictest method that the server accepts, and checks the answer. If the
-        value does not match, lmchat asks once more, then raises `AnswerUnfit`. `name` is a name for
-        the value.
+        value does not match, lmchat asks once more, then raises `AnswerUnfit`. It does not ask
+        again after a refusal or an answer cut short. `name` is the name that the server gets for
+        the schema.
         """
         from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - slow
 
@@ -285,11 +298,12 @@ class Client:
                     is_refusal=bool(answer.refusal),
                 )
             except AnswerUnfit as error:
+                # Only one more answer is asked for; an empty prompt means that it would not help.
                 retry_prompt = "" if first_misfit else wanted.retry_prompt()
                 if not retry_prompt:
                     raise
                 first_misfit = error.message
-                if answer.text.strip():
+                if answer.text.strip():  # a message without text would be refused
                     sent = (*sent, answer.message)
                 sent = (*sent, text_message(Role.USER, retry_prompt))
             else:
@@ -328,7 +342,11 @@ class Client:
         await self._proxy.aclose()
 
     async def _whole_answer(self, request: ChatRequest, model: str) -> Answer:
-        """Send a request and return its answer; `model` is the name that the caller gave."""
+        """Send a request and return its answer when it is complete.
+
+        `model` is the name that the caller gave, by which the target is kept in `_targets`; the
+        receipt needs the context window of this target.
+        """
         target = self._targets.get(model or self._model)
         context = target.model.context if target and target.model else None
         whole = WholeAnswer(request.model)
@@ -349,9 +367,14 @@ class Client:
     async def _answer_with_tools(
         self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
     ) -> Answer:
-        """Send a request, run the calls of its answer and send the results, until it has no call.
+        """Return the first answer without a tool call; `functions` are the tools that are offered.
 
-        `steps` of the returned answer are the results of all calls.
+        The calls of each answer before it are run at the same time. Then the answer and the results
+        of its calls are added to the request, which is sent again. `steps` of the returned answer
+        are these results, oldest first.
+
+        Raises:
+            LMChatError: the results were sent `max_steps` times, and the model still calls tools.
         """
         from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - slow
 
@@ -365,7 +388,7 @@ class Client:
             calls = answer.tool_calls
             if not calls:
                 return replace(answer, steps=tuple(steps))
-            # A call of a tool that is not offered has an error as its result.
+            # `get` returns None for a tool that is not offered; the result is then an error.
             running = [run_call(call_message(call), runs.get(call.name)) for call in calls]
             results = await asyncio.gather(*running)
             steps += results
@@ -378,7 +401,11 @@ class Client:
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of an answer; if the server is away, search one for the next request."""
+        """Yield the events of an answer.
+
+        If the server does not answer, forget the server and models that were found, and raise
+        `ServerUnavailable`. The next request then finds them again.
+        """
         try:
             async with aclosing(self._proxy.stream(request)) as events:
                 async for event in events:
@@ -391,7 +418,10 @@ class Client:
     async def _new_request(
         self, messages: Messages, model: str, options: Options, output: WantedOutput | None = None
     ) -> ChatRequest:
-        """Return a request for these messages; finds server and model if they are not known."""
+        """Return a request with these messages to the server and model that `_target` returns.
+
+        An empty `model` means the model of the client; without an `output`, any text is wanted.
+        """
         sent = messages_of(messages)
         target = await self._target(model or self._model)
         return ChatRequest(
@@ -404,14 +434,19 @@ class Client:
         )
 
     async def _target(self, model: str) -> Target:
-        """Return the server and model for a name, which is empty for any model; found once."""
-        async with self._target_lock:
+        """Return the server and model for the name of a model; an empty name means any model.
+
+        They are found with the first call for this name, and kept for later calls.
+        """
+        async with self._target_lock:  # requests at the same time share one search
             if model not in self._targets:
                 self._targets[model] = await self._find_target(model)
             return self._targets[model]
 
     async def _find_target(self, model: str) -> Target:
-        """Choose server and model; if the server loads a model, wait until it is loaded.
+        """Choose the server and the model of this name; an empty name means any model.
+
+        If the server is loading the model, wait until that has ended. The server is kept.
 
         Raises:
             LMChatError: no server has a model that can be used.
@@ -430,14 +465,23 @@ class Client:
         return choice.target
 
     async def _candidates(self) -> tuple[Candidate, ...]:
-        """Probe the server that was given or found; without one, all usual addresses."""
+        """Probe the server that was given, or found before; return its candidate alone.
+
+        If there is neither, probe all usual addresses and return a candidate for each.
+        """
         endpoint = self._given_endpoint or self._chosen_endpoint
         if endpoint is None:
             return await self.detect()
         return (await self._proxy.check(endpoint),)
 
     async def _find_endpoint(self) -> Endpoint:
-        """Return the server that was given or found; else search one, or raise an error."""
+        """Return the address of the server that was given, or found before.
+
+        If there is neither, probe all usual addresses, and keep the best server that can be used.
+
+        Raises:
+            LMChatError: no server can be used.
+        """
         endpoint = self._given_endpoint or self._chosen_endpoint
         if endpoint is not None:
             return endpoint
@@ -449,14 +493,20 @@ class Client:
         return chosen.endpoint
 
     async def _model_info(self, name: str) -> ModelInfo:
-        """Ask the server for its models and return this one, or raise `RequestInvalid`."""
+        """Ask the server for its models and return the one of this name.
+
+        Raises `RequestInvalid` if there is none.
+        """
         for model in await self.models(is_refresh=True):
             if model.model_id == name:
                 return model
         raise RequestInvalid(f"The server has no model {name!r}.", kind="model_missing")
 
     def _key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key for the given server; without one, for servers on this machine."""
+        """Return the key of the caller if it may be sent to an endpoint, otherwise None.
+
+        If a server was given, the key is for its origin alone, otherwise for this machine.
+        """
         may_have_key = endpoint.is_loopback
         if self._given_endpoint is not None:
             may_have_key = endpoint.origin == self._given_endpoint.origin
@@ -470,7 +520,7 @@ P = ParamSpec("P")  # parameters of a method, without `self`
 def _blocking(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[SyncClient, P], T]:
-    """Return a method of `SyncClient` that runs one of `Client` and waits for its result."""
+    """Return a method of `SyncClient` that runs `method` of its `Client` and waits for it."""
 
     @wraps(method)
     def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -520,7 +570,7 @@ class SyncClient:
         events: SimpleQueue[StreamEvent | None] = SimpleQueue()
 
         async def fill_queue() -> None:
-            """Put the events into the queue; None when the connection is closed."""
+            """Put each event into the queue, and None after the stream is closed."""
             try:
                 stream = self._client.stream(messages, model=model, **options)
                 async with aclosing(stream) as incoming:
@@ -534,10 +584,10 @@ class SyncClient:
         try:
             while (event := events.get()) is not None:
                 yield event
-            self._wait_for(running)
+            self._wait_for(running)  # raises the error with which the stream has ended, if any
         finally:
             running.cancel()
-            while event is not None:  # the loop was left early: wait for the None
+            while event is not None:  # the caller has left early: wait until the stream is closed
                 event = events.get()
 
     def metrics(self) -> Metrics:
@@ -568,7 +618,10 @@ class SyncClient:
         await self._client.aclose()
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Start a coroutine in the thread of the loop; raises `WrongUse` after `close`."""
+        """Start the coroutine that `work` returns in the thread of the loop; return its future.
+
+        Raises `WrongUse` after `close`, or if it is called in that thread.
+        """
         self._refuse_own_thread()
         with self._start_lock:
             if self._loop.is_closed():
@@ -576,15 +629,22 @@ class SyncClient:
             return asyncio.run_coroutine_threadsafe(work(), self._loop)
 
     def _wait_for(self, running: Future[T]) -> T:
-        """Return the result of a coroutine that was started; an interrupted wait cancels it."""
+        """Wait for a coroutine that was started; return its result, or raise its error.
+
+        Raises `WrongUse` if `close` has cancelled the coroutine. If the wait is interrupted, for
+        example by Ctrl+C, the coroutine is cancelled.
+        """
         try:
             return running.result()
         except CancelledError:
             raise WrongUse(_CLOSED) from None
         finally:
-            running.cancel()
+            running.cancel()  # changes nothing if the coroutine has ended
 
     def _refuse_own_thread(self) -> None:
-        """Raise `WrongUse` in the thread of the loop, which would wait for itself for ever."""
+        """Raise `WrongUse` in the thread of the loop, which would wait for itself for ever.
+
+        `on_progress` is called in that thread, and may try to use the client.
+        """
         if threading.current_thread() is self._thread:
             raise WrongUse("This client cannot be used from its own `on_progress`.")

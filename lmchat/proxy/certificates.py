@@ -19,14 +19,16 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Return a TLS context with the certificates by which servers are verified; reads files.
+    """Return a TLS context with the certificates by which servers are verified. Reads files.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual certificates, those of `ca_file` are added.
+    The usual certificates are those of certifi and of the operating system. The variables
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them; those of `ca_file` are added in either case.
 
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
     file_variable, folder_variable = VARIABLES
+    # An empty variable counts as not set.
     file = os.environ.get(file_variable) or None
     folder = os.environ.get(folder_variable) or None
     if file or folder:
@@ -39,6 +41,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     if ca_file:
         with _errors_name_setting("ca_file", ca_file):
             content = read_plain(expanded_path(ca_file), max_bytes=MAX_BYTES)
+            # PEM is ASCII; only comments between the certificates may have other characters.
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     if file or ca_file:
         # The file may name the certificate of one server, or an authority that breaks RFC 5280.
@@ -49,7 +52,10 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
 
 @contextmanager
 def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
-    """Raise `ServerUnavailable` with the setting and its path if the block cannot load a file."""
+    """Raise `ServerUnavailable` if the block cannot load the certificates at `path`.
+
+    The message names the setting, or the variable, that holds this path.
+    """
     try:
         yield
     except (ssl.SSLError, ValueError) as error:

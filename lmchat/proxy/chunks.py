@@ -1,4 +1,9 @@
-"""Chunks of one answer (the JSON objects of its stream) as events, in all shapes of servers."""
+"""Reading of the chunks of one answer, which are the JSON objects of its stream.
+
+`ChunkReader` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
+name of the model, progress, token counts. Each server has its own fields for these. `pieces` of an
+event counts the chunks from which its text comes.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +61,8 @@ class ChunkReader:
         """Create a reader.
 
         `refuse` returns the exception for an error that the server sent inside the stream. `post`
-        takes the events. `splitter` finds `<think>` tags in the text; without it, they stay there.
+        takes the events. `splitter` separates thought from answer where `<think>` tags mark it in
+        the text; None: tags are left in the text of the answer.
         """
         self.has_done = False  # whether `[DONE]` came, or a whole reply was read
         self.has_token = False  # whether any text, thought or tool call came
@@ -66,20 +72,21 @@ class ChunkReader:
         self._splitter = splitter
         self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._has_model_name = False
+        self._has_model_name = False  # whether a `ModelNamed` was posted
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
-        self._frame: Frame | None = None  # of the chunk that was last read alone
-        self._bad_in_a_row = 0
-        self._char_count = 0
-        self._post_count = 0
+        self._frame: Frame | None = None  # of the chunk that `read_run` last read alone
+        self._bad_in_a_row = 0  # events that were not JSON, since the last that was
+        self._char_count = 0  # of text, thought and tool calls so far
+        self._post_count = 0  # events that were posted
 
     def read_run(self, payloads: Sequence[bytes]) -> None:
-        """Read SSE events that have data alone; adjacent texts become one.
+        """Read the data of several SSE events without names; nothing is read after `[DONE]`.
 
-        A long run is read in bulk if its chunks have the last frame, that is, differ in their text
-        alone. If not, the first chunk gives the frame for the others, which are tried again in two
-        halves.
+        Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk if all of them have the
+        frame of the chunk that was last read alone: their texts are then joined to one. If they do
+        not have it, the first chunk is read alone and gives the new frame, and the others are read
+        in two halves, in the same way.
         """
         if self.has_done:
             return
@@ -99,10 +106,10 @@ class ChunkReader:
         self.read_run(payloads[middle:])
 
     def read(self, data: bytes, name: str = "") -> None:
-        """Read one SSE event; nothing is read after `[DONE]`.
+        """Read one SSE event; after `[DONE]`, return without reading it.
 
-        `data` is a chunk as JSON, or `[DONE]`; `name` is the name of the event, such as `error`. An
-        event that posts nothing else is posted as a sign of life.
+        `data` is a chunk as JSON, `[DONE]`, or empty; `name` is the name of the event, such as
+        `error`. If reading a chunk posts no event, a `LifeSign` is posted.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -120,7 +127,11 @@ class ChunkReader:
             self._post(LifeSign())
 
     def read_object(self, value: object) -> None:
-        """Read a decoded chunk, or a whole reply."""
+        """Read a decoded chunk of a stream, or the decoded reply of a server that does not stream.
+
+        Posts an event for each fact that it contains, and keeps its finish reason. Of several
+        choices, only the first is read.
+        """
         chunk = dict_or_empty(value)
         model = str_or_empty(chunk.get("model"))
         if model and not self._has_model_name:
@@ -129,6 +140,7 @@ class ChunkReader:
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
         self._usage.take_usage(chunk.get("usage"))
+        # llama.cpp sends `timings`, LM Studio sends `stats`.
         timings = chunk.get("timings") or chunk.get("stats")
         if report := self._usage.take_timings(timings):
             self._post(report)
@@ -136,11 +148,12 @@ class ChunkReader:
         choices = dicts_in(chunk.get("choices"))
         if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
             choice = choices[0]
+            # A chunk has a `delta`, a whole reply a `message`.
             self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
             self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
 
     def close(self) -> None:
-        """Post the text that was held back, and the last usage."""
+        """End the answer: post the text that the splitter holds back, and the last usage."""
         if self._splitter is not None:
             self._post_split(self._splitter.close())
             self._post_tagged_thoughts(is_closed=not self._splitter.is_open)
@@ -148,13 +161,14 @@ class ChunkReader:
             self._post(report)
 
     def conclude(self, network_error: str = "") -> StreamFinished:
-        """Return the end of a complete answer.
+        """Return the last event of a complete answer, or raise the error for any other.
 
+        An answer is complete if the server sent a finish reason, or `[DONE]` behind a token.
         `network_error` says how the connection broke, and is empty if it did not.
 
         Raises:
-            StreamInterrupted: the answer is not complete.
-            ServerRejected: no answer came.
+            StreamInterrupted: the connection broke, or the answer has begun and is not complete.
+            ServerRejected: the stream ended without a token.
         """
         has_end = bool(self.finish_reason) or (self.has_done and self.has_token)
         if has_end and not network_error:
@@ -187,16 +201,20 @@ class ChunkReader:
         )
 
     def _add_framed_texts(self, frame: Frame, texts: list[str]) -> None:
-        """Add the texts of chunks that have this frame."""
+        """Post the joined texts of chunks that have this frame; a text may be empty."""
         self._bad_in_a_row = 0
-        pieces = len(texts) - texts.count("")
+        pieces = len(texts) - texts.count("")  # as if read alone: an empty text is not a piece
         if frame.is_thought:
             self._add_thought("".join(texts), pieces)
         else:
             self._add_content("".join(texts), pieces)
 
     def _read_payload(self, data: bytes, name: str) -> None:
-        """Decode and read a chunk; skip one that is not JSON, unless there are several in a row."""
+        """Decode a chunk and read it.
+
+        A chunk that is not JSON is skipped, but the third in a row raises `MalformedStreamError`.
+        An event with the name `error`, and a chunk that is an error, raise `ServerRejected`.
+        """
         try:
             value = decode(data)
         except NotJsonError:
@@ -212,7 +230,10 @@ class ChunkReader:
         self.read_object(value)
 
     def _read_delta(self, delta: dict[str, Any]) -> None:
-        """Read what a chunk adds to the answer: thought, text, refusal, fragments of tool calls."""
+        """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
+
+        `delta` may also be the message of a whole reply.
+        """
         self._add_thought(_thought_in(delta))
         content = delta.get("content")
         parts = content if isinstance(content, list) else [content]
@@ -228,7 +249,10 @@ class ChunkReader:
             self._post_token(call)
 
     def _read_part(self, part: object) -> None:
-        """Read a part of the content: a text, or an object with a text or a thought (Mistral)."""
+        """Post a part of the content: a text, or an object with a text or a thought (Mistral).
+
+        Any other part is ignored.
+        """
         fields = dict_or_empty(part)
         if fields.get("type") == "thinking":
             self._add_thought(_joined_texts(fields.get("thinking")))
@@ -236,7 +260,11 @@ class ChunkReader:
             self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
 
     def _add_thought(self, thought: str, pieces: int = 1) -> None:
-        """Post thought from a field of its own; `pieces` is how many chunks it came in."""
+        """Post a thought that a field marks as such, not tags; an empty one is ignored.
+
+        With the first one, the splitter is told that such fields exist, and the text that it held
+        back is posted. `pieces` is how many chunks the thought came in.
+        """
         if not thought:
             return
         self._count_chars(len(thought))
@@ -246,9 +274,10 @@ class ChunkReader:
         self._post_text(thought, pieces, is_thought=True)
 
     def _add_content(self, content: str, pieces: int = 1) -> None:
-        """Post text of the answer, in which tags may enclose thought.
+        """Post content, in which tags may enclose thought; an empty one is ignored.
 
-        If the splitter holds all text back so far, post a sign of life that counts as a token.
+        As long as the splitter has held back all content of the answer, post a `LifeSign` that
+        counts as a token. `pieces` is how many chunks the content came in.
         """
         if not content:
             return
@@ -261,10 +290,11 @@ class ChunkReader:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
-        """Post what the splitter returned for a text; `pieces` is how many chunks it came in.
+        """Post the texts and corrections that the splitter returned.
 
-        If fields hold thought, that from between tags is kept until the answer begins: it may
-        repeat the fields.
+        Once thought has come in fields, thought from between tags is kept and not posted, until
+        text of the answer follows or the answer ends: it may repeat the fields. `pieces` is how
+        many chunks the split text came in; all but the first posted text count as one piece each.
         """
         for part in split:
             if isinstance(part, Rethought):
@@ -280,12 +310,15 @@ class ChunkReader:
             pieces = 1
 
     def _post_tagged_thoughts(self, *, is_closed: bool = True) -> None:
-        """Post the thought of tags, unless fields had it before (R-17; `deepseek-legacy`).
+        """Post the thought that was kept from between tags, and forget it.
 
-        Without a closing tag it is no thought, but an answer about `<think>`.
+        It is not posted if it repeats the thought from fields (R-17; llama.cpp's reasoning format
+        `deepseek-legacy`). `is_closed` is whether a closing tag came: without it, the text is an
+        answer about `<think>`, and is posted as such with its opening tag.
         """
         tagged = "".join(self._tagged_thoughts)
         self._tagged_thoughts.clear()
+        # An empty text also returns here: every text starts with it.
         if "".join(self._field_thoughts).strip().startswith(tagged.strip()):
             return
         if is_closed:
@@ -294,28 +327,34 @@ class ChunkReader:
             self._post_text(f"{_OPEN_TAG}{tagged}", is_thought=False)
 
     def _post_text(self, text: str, pieces: int = 1, *, is_thought: bool) -> None:
+        """Post a text as thought or as answer; an empty one is ignored."""
         if not text:
             return
         delta_type = ReasoningDelta if is_thought else TextDelta
         self._post_token(delta_type(text=text, pieces=pieces))
 
     def _post_token(self, event: StreamEvent) -> None:
+        """Post an event that is a part of the answer, and note that one has come."""
         self.has_token = True
         self._post(event)
 
     def _post(self, event: StreamEvent) -> None:
+        """Post any event, and count it: `read` has to know whether a chunk posted one."""
         self._post_count += 1
         self._post_event(event)
 
     def _count_chars(self, char_count: int) -> None:
-        """Count characters of the answer, or raise `MalformedStreamError` if it has no end."""
+        """Count characters; raise `MalformedStreamError` if the answer exceeds its limit."""
         self._char_count += char_count
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MiB")
 
 
 def _thought_in(delta: dict[str, Any]) -> str:
-    """Return the thought of a chunk; some servers repeat it in the fields tried later."""
+    """Return the thought in the first field of a delta that has one, or an empty text.
+
+    Only one field is read, because some servers send the same thought in several.
+    """
     for name in ("reasoning_content", "reasoning"):
         if thought := str_or_empty(delta.get(name)):
             return thought
@@ -323,7 +362,11 @@ def _thought_in(delta: dict[str, Any]) -> str:
 
 
 def _call_fragments(delta: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the fragments of tool calls, also of the one call of the older form."""
+    """Return the fragments of tool calls in a delta.
+
+    If there is only the older field `function_call`, which holds one call without a number, it is
+    returned as the fragment of call 0.
+    """
     older = dict_or_empty(delta.get("function_call"))
     if older and not delta.get("tool_calls"):
         return [{"index": 0, "function": older}]
@@ -331,7 +374,10 @@ def _call_fragments(delta: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _joined_texts(parts: object) -> str:
-    """Return a text, or the joined texts of a list of objects with a field `text`."""
+    """Return a text unchanged; of a list of objects, join the texts in their field `text`.
+
+    Any other value becomes an empty text.
+    """
     if isinstance(parts, str):
         return parts
     return "".join(str_or_empty(part.get("text")) for part in dicts_in(parts))
@@ -350,11 +396,15 @@ class ServerUsage:
         self._last_report_s = time.monotonic()
 
     def take_usage(self, usage: object) -> None:
-        """Keep the usage of a chunk, if it has one."""
+        """Keep the usage of a chunk in place of the last one; ignore an empty or missing one."""
         self._usage = dict_or_empty(usage) or self._usage
 
     def take_timings(self, timings: object) -> UsageReported | None:
-        """Take the timings of a chunk; return a report if one is due."""
+        """Keep the timings of a chunk in place of the last ones.
+
+        Returns a report if the last one is at least `USAGE_EVERY_S` old, otherwise None; also None,
+        and nothing is kept, if the chunk has no timings.
+        """
         if not isinstance(timings, dict):
             return None
         self._timings = timings
@@ -365,7 +415,11 @@ class ServerUsage:
         return self.report()
 
     def report(self) -> UsageReported | None:
-        """Return the latest counts and speeds; None if the server has reported none."""
+        """Return the latest counts and speeds; None if the server has reported none.
+
+        Where `usage` and `timings` both have a count of the prompt or the answer, that of `usage`
+        is taken; cached tokens are taken from `timings` first.
+        """
         usage = self._usage
         timings = self._timings
         if not usage and not timings:
@@ -381,7 +435,7 @@ class ServerUsage:
         completion = count_or_none(usage.get("completion_tokens"))
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
-        speed = positive_or_none(timings.get("predicted_per_second"))
+        speed = positive_or_none(timings.get("predicted_per_second"))  # LM Studio has another name
         return UsageReported(
             prompt_tokens=prompt,
             completion_tokens=completion,
@@ -392,9 +446,10 @@ class ServerUsage:
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:
-    """Return how far the server has read the prompt; None if a chunk does not say it.
+    """Return how far the server has read the prompt; None if `progress` is not an object.
 
-    `fraction` leaves out the tokens that came from the server's cache.
+    `progress` is the field `prompt_progress` of a chunk. `fraction`, 0 to 1, is that of the tokens
+    which do not come from the server's cache; it is 1 if all come from there.
     """
     if not isinstance(progress, dict):
         return None
