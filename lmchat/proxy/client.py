@@ -1,4 +1,8 @@
-"""Client of model servers; everything that is sent anywhere is sent from here."""
+"""Client of model servers; everything that lmchat sends to them is sent from here.
+
+`ProxyClient` checks a request by its `Admission`, lets its `Prober` find and ask servers, and runs
+a chat request as an `Exchange`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProxyClient:
-    """The `ServerClient` over HTTP: checks requests, sends them and reads their answers."""
+    """The `ServerClient` (`services/ports.py`) over HTTP."""
 
     def __init__(  # noqa: PLR0913 - all but one are named
         self,
@@ -97,13 +101,16 @@ class ProxyClient:
         self._request_locks: dict[tuple[str, int], asyncio.Lock] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
-        """Let `detect` also probe the addresses that variables of the environment name."""
+        """Let `detect` also probe these addresses, which variables of the environment name."""
         self._environment_endpoints = hinted
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe all usual addresses and `expected` ones at once; best candidate first."""
+        """Probe all usual addresses and the `expected` ones at once.
+
+        Returns the candidates to show, best first. The models of usable servers are cached.
+        """
         self._admission.take_probe()
         await self._read_cache()
         hinted_endpoints = set(self._environment_endpoints.values())
@@ -115,7 +122,7 @@ class ProxyClient:
         return tuple(candidates)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Probe one address; `key` is sent in place of the key that is known for it."""
+        """Probe one address and cache its models; None as `key` means the key known for it."""
         self._admission.check(endpoint)
         self._admission.take_probe()
         await self._read_cache()
@@ -125,10 +132,11 @@ class ProxyClient:
         return await self.check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server.
+        """Return the models of one server.
 
-        A fresh list of the cache is returned unless `is_refresh`; a stale one only if the server
-        does not answer.
+        Unless `is_refresh`, a fresh list of the cache is returned. Otherwise the server is asked.
+        If it does not answer, the stale list of the cache is returned; without one, the
+        `ServerUnavailable` is raised.
         """
         self._admission.check(endpoint)
         await self._read_cache()
@@ -161,6 +169,8 @@ class ProxyClient:
     ) -> None:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
+        The cached list of its server is then outdated, because the state of the model has changed.
+
         `context` is the size of the window in tokens. `keep_loaded_s` is how long the unused model
         stays in memory; None: as the settings say. `on_progress` takes a fraction from 0 to 1.
         """
@@ -180,9 +190,10 @@ class ProxyClient:
         self._cache.mark_outdated(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens that the server counts in the prompt of a request.
+        """Return the number of tokens that the server counts in the prompt of a request.
 
-        None if it cannot count, is busy, would have to load the model first, or takes too long.
+        None if the server cannot count, is busy, would have to load the model first, or takes
+        longer than `COUNT_S`. Raises `LMChatError` for a request that may not be sent.
         """
         server = server_of(request.product)
         model = self._writer.model(request)
@@ -206,8 +217,9 @@ class ProxyClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
 
-        The request runs in a task of its own (R-28), which ends with this generator. Its events
-        arrive in a queue; None in the queue means that the task has ended.
+        The request runs in a separate task (R-28), which is cancelled if this generator is closed.
+        Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
+        its error is raised then.
         """
         await self._recheck_if_maybe_asleep(request)
         exchange = self._admit(request)
@@ -216,7 +228,7 @@ class ProxyClient:
         try:
             async for event in exchange.joined_events():
                 yield event
-            yield await task
+            yield await task  # the `StreamFinished`, or the error of the task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -237,7 +249,10 @@ class ProxyClient:
         await self._connections.aclose()
 
     async def _read_cache(self) -> None:
-        """Read the file of the cache once; the prober expects its products at their addresses."""
+        """Read the file of the cache with the first call; later calls change nothing.
+
+        The prober then expects, at each address of the file, the product that was there.
+        """
         has_new_lists = await self._cache.read_once()
         if not has_new_lists:
             return
@@ -245,27 +260,36 @@ class ProxyClient:
             self._prober.expect(model.endpoint, model.product)
 
     async def _cache_models(self, candidate: Candidate) -> Candidate:
-        """Put the models of a usable server into the cache; return it with completed models."""
+        """Put the models of a usable server into the cache.
+
+        Returns the candidate with the models as the cache has completed them. A candidate that is
+        not usable is returned unchanged, and nothing is cached.
+        """
         if not candidate.verdict.is_usable:
             return candidate
         models = await self._cache.put(candidate.endpoint, candidate.models)
         return replace(candidate, models=models)
 
     def _api_for_action(self, model: ModelInfo) -> ServerApi:
-        """Check that a request to the model's server is allowed now, and return its API."""
+        """Check that a request to a model's server is allowed, count it, and return the API."""
         self._admission.check(model.endpoint)
         self._admission.take_probe(model.product)
         return self._prober.new_api(model.endpoint, model.product)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
-        """Whether another chat request runs at a near server; no other server is ever busy."""
+        """Whether a chat request runs at the server of an endpoint.
+
+        Always False for a server that is not near: requests to it do not wait for each other.
+        """
         lock = self._request_locks.get(endpoint.canonical)
         return lock is not None and lock.locked()
 
     async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
-        """Check the server again if it may have put the model to sleep since the last check.
+        """Check the server if it may have put the model of a request to sleep since the last check.
 
-        If it has, the events of the answer say that the model is loaded first.
+        The check corrects the state of the model in the cache, so the events of the answer can say
+        that the model is loaded first. Nothing is checked while the server is busy, or if the model
+        was not in memory anyway. If the check fails, the request is sent all the same.
         """
         endpoint = request.endpoint
         model = self._writer.model(request)
@@ -310,7 +334,11 @@ class ProxyClient:
         return exchange
 
     async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
-        """Run an exchange; if the server is near, after the one that runs there (R-25)."""
+        """Run an exchange and return the last event of its answer.
+
+        Exchanges with one near server run one after the other (R-25). While an exchange waits, its
+        events say that it is queued.
+        """
         endpoint = exchange.request.endpoint
         if not endpoint.is_near:
             return await self._run_counted(exchange)
@@ -321,7 +349,11 @@ class ProxyClient:
             return await self._run_counted(exchange)
 
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
-        """Run an exchange, count its result, and keep what was learnt of server and model."""
+        """Run an exchange, count its result in the metrics, and return its last event.
+
+        After a success, keep the dialect that the server accepted, and that the model is loaded.
+        An unexpected error becomes an `LMChatError`, which names only its type.
+        """
         self._admission.count(total_requests=1)
         started_s = time.perf_counter()
         try:
@@ -348,7 +380,10 @@ class ProxyClient:
         return finished
 
     def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
-        """Return a context that posts the progress of loading if the model is not loaded yet."""
+        """Return a context in which the progress of loading is posted as events of the exchange.
+
+        If the model is in memory, the context does nothing.
+        """
         if not exchange.is_model_unloaded:
             return nullcontext()
         request = exchange.request
@@ -357,7 +392,7 @@ class ProxyClient:
         return background_task(exchange.server.follow_loading(api, request.model, report))
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
-        """Return the timeouts that are set for an address, or else the general ones."""
+        """Return the timeouts that the settings have for an origin, or else the general ones."""
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue

@@ -1,4 +1,8 @@
-"""HTTP clients, one for each origin, and whole replies over them."""
+"""HTTP clients, one for each origin, and the replies that they read as a whole.
+
+`Connections` makes the clients and sends requests. A `RequestTrace` sees which connection a request
+uses.
+"""
 
 from __future__ import annotations
 
@@ -109,12 +113,14 @@ class Connections:
         self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint, *, is_checked: bool = False) -> httpx.AsyncClient:
-        """Return the client of an endpoint's origin, or raise `WrongUse` after `aclose`.
+        """Return the client for the origin of an endpoint, which is made with the first call.
 
-        `is_checked` chooses the one whose connections are checked for the owner of the port.
+        With `is_checked`, return the client for requests with a key: `_check_owner` was called for
+        all its connections. After `aclose`, raise `WrongUse`.
         """
         if self._is_closed:
             raise WrongUse("This client is closed.")
+        # The transport of tests needs no certificates.
         needs_tls = endpoint.scheme == "https" and self._transport is None
         if needs_tls and self._tls_context is None:
             self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
@@ -124,7 +130,11 @@ class Connections:
         return self._clients[client_key]
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """Return a new client, or raise `ServerUnavailable` for a wrong proxy variable."""
+        """Return a new client for an endpoint.
+
+        Raises:
+            ServerUnavailable: a proxy that the environment names cannot be used.
+        """
         verify = self._empty_tls_context
         if endpoint.scheme == "https" and self._tls_context is not None:
             verify = self._tls_context
@@ -150,7 +160,10 @@ class Connections:
             ) from None
 
     def _paced_transport(self, endpoint: Endpoint, limits: httpx.Limits) -> PacedTransport | None:
-        """Return a transport that reads less often; None if httpx has to use its own."""
+        """Return a transport that reads less often; None to let httpx use its usual one.
+
+        None if no limit of reads is set, or for connections that may need a proxy or TLS.
+        """
         is_direct = endpoint.is_local and endpoint.scheme == "http"  # it needs no proxy, no TLS
         if self._reads_per_second is None or not is_direct:
             return None
@@ -166,9 +179,9 @@ class Connections:
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
         body: bytes | None = None,
     ) -> Reply:
-        """Send a request and read the whole reply, or raise `ServerUnavailable`.
+        """Send a request and return the whole reply, or raise `ServerUnavailable`.
 
-        At most `MAX_REPLY_BYTES` are read; a longer body is cut.
+        A body of more than `MAX_REPLY_BYTES` is cut behind the chunk that exceeds this limit.
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
@@ -191,7 +204,11 @@ class Connections:
     ) -> httpx.Response:
         """Send a request and return the response, whose body is not read yet.
 
-        If another user holds the port, it is sent without its key; `trace.key_withheld` says why.
+        A request with a key over http to this machine is sent over a checked connection. If another
+        user holds the port there, it is sent without the key; `trace.key_withheld` says why.
+
+        Raises:
+            ServerUnavailable: the connection failed, or was closed before the response began.
         """
         can_be_foreign = endpoint.is_loopback and endpoint.scheme == "http"
         if not can_be_foreign or "Authorization" not in request.headers:
@@ -208,8 +225,11 @@ class Connections:
         return await self._send(endpoint, request, trace)
 
     async def _check_owner(self, stream: httpcore.AsyncNetworkStream) -> None:
-        """If another user holds the port, close the connection and raise `ForeignPortError`."""
-        host, port, *_ = stream.get_extra_info("server_addr")
+        """Check who holds the port at the other end of a new connection to this machine.
+
+        If it is another user, close the connection and raise `ForeignPortError`.
+        """
+        host, port, *_ = stream.get_extra_info("server_addr")  # IPv6 has two more fields
         owner = await asyncio.to_thread(self._owner_of, host, port)
         if owner:
             await stream.aclose()
@@ -224,7 +244,11 @@ class Connections:
         *,
         is_checked: bool = False,
     ) -> httpx.Response:
-        """Send a request; if a connection that was used before turns out closed, send it again."""
+        """Send a request and return the response, whose body is not read yet.
+
+        The server may have closed an idle connection that is used again. If it turns out to be
+        closed, send the request a second time; any other failure raises `ServerUnavailable`.
+        """
         client = await self.client(endpoint, is_checked=is_checked)
         request.extensions["trace"] = trace.on_event
         try:
@@ -250,14 +274,20 @@ class RequestTrace:
     """State of the connection of one request, from the trace events of httpcore."""
 
     def __init__(self) -> None:
-        self.is_reused = True  # whether it was used before: the server may have closed it (R-33)
-        self.is_connecting = False
+        # Whether the connection was used before, so the server may have closed it (R-33).
+        # True until an event of connecting shows that it is new.
+        self.is_reused = True
+        self.is_connecting = False  # whether the connection is being made, with its TLS
         self.key_withheld = ""  # why the key was not sent
         self.check_connection: CheckConnection | None = None
         """Called with a new connection before anything is sent over it; may raise."""
 
     async def on_event(self, name: str, info: Mapping[str, Any]) -> None:
-        """Note an event such as `connection.connect_tcp.started`."""
+        """Take an event of httpcore, such as `connection.connect_tcp.started`.
+
+        A new TCP connection is checked by `check_connection`, whose errors are raised. Events of
+        connecting and of TLS change `is_reused` and `is_connecting`; others change nothing.
+        """
         if name == "connection.connect_tcp.complete" and self.check_connection is not None:
             await self.check_connection(info["return_value"])
         is_new_connection = name.startswith(("connection.connect", "connection.start_tls"))
@@ -267,7 +297,10 @@ class RequestTrace:
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
-    """Return the headers of a request; without a key there is no Authorization header (R-10)."""
+    """Return the headers of a request; without a key there is no Authorization header (R-10).
+
+    Raises `RequestInvalid` for a key with characters that a header cannot have.
+    """
     headers = {"Accept": "application/json"}
     if has_body:
         headers["Content-Type"] = "application/json"
@@ -287,9 +320,10 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 async def read_up_to(
     response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
 ) -> bytes:
-    """Read a body up to a limit or a time, close the response, and return what has arrived.
+    """Read a body, close the response, and return what has arrived.
 
-    The result may exceed `limit_bytes` by the last chunk.
+    Reading ends with the body, with the chunk that exceeds `limit_bytes`, or after `timeout_s`
+    (None: no limit). So the result may be longer than `limit_bytes`, or only a part of the body.
     """
     content = bytearray()
     try:
@@ -306,7 +340,7 @@ async def read_up_to(
 
 
 def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
-    """Return how long connecting may take; `configured_s` is the setting of the user."""
+    """Return how many seconds connecting may take; None as `configured_s` means "not set"."""
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S

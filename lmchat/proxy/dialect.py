@@ -1,4 +1,8 @@
-"""Forms of a request that a server accepts, as they are learnt from its refusals (R-13)."""
+"""Forms of a request that a server accepts, as they are learnt from its refusals (R-13).
+
+A `Dialect` is one form. Two methods of it read a refusal and return the form to try next:
+`after_refusal` for single fields, `after_json_refusal` for the way in which JSON is asked for.
+"""
 
 from __future__ import annotations
 
@@ -82,10 +86,15 @@ class Dialect(Struct, frozen=True, kw_only=True):
         extra_fields: Mapping[str, Any] | None = None,
         thought_fields: Sequence[str] = (),
     ) -> Dialect | None:
-        """Return the form to try after a refusal; None if it names no field that can be changed.
+        """Return the form to try after a refusal; None if no other form would help.
 
-        `has_limit` is whether the request limited the answer. `extra_fields` are the fields that
-        may be left out, `thought_fields` those of messages that may have held thoughts.
+        Only a bad request (status 400 or 422) is about fields. The first of these that its text
+        names is changed: `stream_options` is left out; the limit of the answer gets its other name;
+        extra fields are left out; thoughts are left out of messages.
+
+        `has_limit` is whether the request limited the length of the answer. `extra_fields` are the
+        fields of the request that may be left out, with their values. `thought_fields` are the
+        names of fields in which messages of the request may hold thoughts.
         """
         if error.status not in _FIELD_STATUSES or error.kind != "bad_request":
             return None
@@ -94,20 +103,23 @@ class Dialect(Struct, frozen=True, kw_only=True):
         if self.has_stream_options and names_stream_options:
             return replace(self, has_stream_options=False)
 
+        # A refusal of the limit's value, such as "max_tokens is too large", is no reason to rename.
         is_limit_named = has_limit and re.search(rf"\b{self.limit_field}\b", refusal_text)
         if is_limit_named and _UNWANTED.search(refusal_text):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
         refused = _refused_fields(extra_fields or {}, refusal_text)
-        if refused - self.dropped:
+        if refused - self.dropped:  # a field that was left out already did not cause this refusal
             return replace(self, dropped=self.dropped | refused)
         if self.has_thoughts and any(_is_named(name, refusal_text) for name in thought_fields):
             return replace(self, has_thoughts=False)
         return None
 
     def after_json_refusal(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
-        """Return the form to try if the server refused how JSON was asked for, else None.
+        """Return the form to try after a refusal of the way in which JSON was asked for.
 
-        A refusal of the mode rules it out for all requests, one of the schema only for this one.
+        Returns None if the refusal is about anything else, or if JSON was asked for in words, which
+        is the last way. If the server does not know the mode, it is left out of all later requests;
+        if it refuses the schema, the mode is left out for this request alone.
         """
         mode = self.json_mode(output)
         refusal_text = _refusal_text(error)
@@ -120,11 +132,16 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
     def json_mode(self, output: WantedOutput) -> JsonMode:
-        """Return the strictest mode that is not refused and can ask for this output."""
+        """Return the first mode that can ask for this output and was not refused.
+
+        Any output can be asked for in words; for plain text, this mode means that nothing is asked.
+        """
         modes: tuple[JsonMode, ...] = ()
         if isinstance(output, AnyObject):
+            # Both modes ask for the same; `json_object` is the simpler one.
             modes = (JsonMode.OBJECT, JsonMode.SCHEMA)
         elif isinstance(output, FittingValue):
+            # `json_object` would forbid a value that is a list or a number.
             is_object = output.schema.get("type") == "object" or "properties" in output.schema
             modes = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
         for mode in modes:
@@ -134,17 +151,17 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 
 def _refusal_text(error: ServerRejected) -> str:
-    """Return all that a refusal says, to search it for names of fields."""
+    """Return message, details and named field of a refusal as one text, to be searched."""
     return f"{error.message} {error.details} {error.param}"
 
 
 def _refused_fields(fields: Mapping[str, Any], refusal_text: str) -> set[tuple[str, str]]:
-    """Return the fields that a refusal names, with their values as text."""
+    """Return those of `fields` that a refusal names, as pairs of name and value as text."""
     return {(name, str(value)) for name, value in fields.items() if _is_named(name, refusal_text)}
 
 
 def _is_named(field: str, refusal_text: str) -> bool:
-    """Whether a refusal names a field, or speaks of it in other words."""
+    """Whether a refusal names a field, or uses one of the words of `_OTHER_NAMES` for it."""
     pattern = field
     if field in _OTHER_NAMES:
         pattern = f"{field}|{_OTHER_NAMES[field]}"

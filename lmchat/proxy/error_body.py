@@ -37,7 +37,11 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
-    """Read the body of a refusal; the key that was sent is cut out of it."""
+    """Return the facts of a refusal from its body.
+
+    Of a web page, only `is_html` is set. Of a body that is not JSON, the beginning is the message.
+    If the message repeats `key`, the key that was sent, it is cut out.
+    """
     if "html" in content_type.lower() or _HTML.match(body[:512]):
         return ErrorBody(is_html=True)
     try:
@@ -48,13 +52,16 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
 
 
 def read_value(value: object, *, key: str = "") -> ErrorBody:
-    """Read a decoded error; the key that was sent is cut out of it."""
-    if isinstance(value, list) and value:
+    """Return the facts of a decoded error; `key`, the key that was sent, is cut out of its message.
+
+    Fields that the error does not have are empty.
+    """
+    if isinstance(value, list) and value:  # Gemini wraps its error in a list
         value = value[0]
     outer = dict_or_empty(value)
     # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
     inner = _first_field(outer, "error", "message", "error_message", "detail")
-    facts = dict_or_empty(inner) or outer
+    facts = dict_or_empty(inner) or outer  # `inner` may be a text: {"error": "not found"}
     invalid_message, invalid_param = _validation_error(inner)
 
     message = _first_text(value, inner, _message_in(facts), invalid_message)
@@ -72,7 +79,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
 
 
 def is_error(value: object) -> bool:
-    """Tell whether a reply is an error, whatever its status is (R-1, R-26)."""
+    """Tell whether a decoded reply or chunk is an error, whatever the status is (R-1, R-26)."""
     if not isinstance(value, dict):
         return False
     if value.get("error") or value.get("error_message") or value.get("object") == "error":
@@ -87,7 +94,7 @@ def clean(message: str) -> str:
 
 
 def _first_field(fields: dict[str, Any], *names: str) -> object:
-    """Return the value of the first of these fields that is there and not empty, or None."""
+    """Return the value of the first of these fields whose value is not empty, or None."""
     for name in names:
         if fields.get(name):
             return fields[name]
@@ -103,15 +110,20 @@ def _first_text(*values: object) -> str:
 
 
 def _message_in(facts: Mapping[str, Any]) -> str:
-    """Return the message of an error object, which may be one level deeper."""
+    """Return the message of an error object, or an empty text.
+
+    It is the field `message` or `error`, or the `message` of an object in one of these fields.
+    """
     message = facts.get("message") or facts.get("error")
     return str_or_empty(message) or str_or_empty(dict_or_empty(message).get("message"))
 
 
 def _validation_error(inner: object) -> tuple[str, str]:
-    """Return message and field of FastAPI's first validation error, or empty texts.
+    """Return the message and the field of FastAPI's first validation error, or two empty texts.
 
-    It looks like this: `{"detail": [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]}`.
+    It looks like this: `{"detail": [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]}`,
+    which gives "Input should be valid (body.top_p)" and "top_p". `inner` may be the list, an object
+    with the list as its `detail`, or an object with either of these as its `message`.
     """
     for holder in (inner, dict_or_empty(inner).get("message")):
         errors = dicts_in(holder) or dicts_in(dict_or_empty(holder).get("detail"))
@@ -131,7 +143,7 @@ def _validation_error(inner: object) -> tuple[str, str]:
 
 
 def _as_safe_text(value: object) -> str:
-    """Return a text or number of an error as safe text; empty for any other value."""
+    """Return a text or a number of an error as safe text; any other value becomes an empty one."""
     number = number_or_none(value)
     if number is None:
         return clean(str_or_empty(value))

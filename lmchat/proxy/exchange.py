@@ -1,4 +1,8 @@
-"""One chat request on its way: retries, adaptation to the server, and the answer."""
+"""One chat request on its way: retries, adaptation to the server, and the answer.
+
+`Exchange.run` repeats the request after temporary failures. `_send_adapted` repeats it in another
+form after a refusal. `_send_once` sends it and reads the answer.
+"""
 
 from __future__ import annotations
 
@@ -68,22 +72,22 @@ class Exchange(Struct, kw_only=True):
     is_model_unloaded: bool  # whether the request will make the server load its model first
     keys: KeySource
     on_retry: Callable[[], None]  # called before each further attempt
-    events: EventQueue = field(default_factory=asyncio.Queue)
-    _key: str = ""  # the key that is sent
+    events: EventQueue = field(default_factory=asyncio.Queue)  # what `post` puts in
+    _key: str = ""  # the API key that is sent; empty: none
     _has_token: bool = False  # whether any text has arrived; then the request is not repeated
-    _tried_dialects: set[Dialect] = field(default_factory=set)
-    _trace: RequestTrace = field(default_factory=RequestTrace)
+    _tried_dialects: set[Dialect] = field(default_factory=set)  # those that were refused
+    _trace: RequestTrace = field(default_factory=RequestTrace)  # of the last request
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
 
     def joined_events(self) -> AsyncIterator[StreamEvent]:
-        """Yield the events; texts that have arrived together are one event."""
+        """Yield the posted events until None; neighbouring texts that wait together are joined."""
         return joined_events(self.events)
 
     @property
     def _facts(self) -> RequestFacts:
-        """What a message about a refusal needs to know of the request."""
+        """Facts of the request that the message about a refusal of it names."""
         request = self.request
         return RequestFacts(
             product=request.product,
@@ -93,7 +97,10 @@ class Exchange(Struct, kw_only=True):
         )
 
     async def run(self) -> StreamFinished:
-        """Send the request and read the answer; after temporary failures, wait and send it again.
+        """Send the request, read the answer, and return its last event.
+
+        After a temporary failure, wait and try again, at most as often as the settings and the plan
+        for this failure allow. Then the last failure is raised.
 
         Raises:
             ServerUnavailable: the server does not answer.
@@ -125,13 +132,20 @@ class Exchange(Struct, kw_only=True):
             await asyncio.sleep(wait_s)
 
     def _retry_plan(self, error: LMChatError) -> RetryPlan | None:
-        """Return how to try again; None if another attempt is not worth it."""
+        """Return how to try again after a failure.
+
+        None if a part of the answer has been posted, or if the failure is not temporary.
+        """
         if self._has_token:
             return None
         return plan_for(error, self.request.endpoint, self.server.product)
 
     async def _send_adapted(self) -> StreamFinished:
-        """Send the request; if it is refused and can be changed, change it and send it again."""
+        """Send the request, read the answer, and return its last event.
+
+        After a refusal that `_handle_refusal` can remedy, send it again; raise any other refusal.
+        `ServerUnavailable` gets the hint of the product.
+        """
         check_health = self._ask_health if self.server.health_path else None
         loading = Loading(check_health, self.timeouts, self.post)
         try:
@@ -146,9 +160,10 @@ class Exchange(Struct, kw_only=True):
             raise
 
     async def _handle_refusal(self, error: ServerRejected, loading: Loading) -> bool:
-        """Wait until the model is loaded, find the key, or change the refused part of the request.
+        """Remedy a refusal; return whether the request should be sent again.
 
-        Returns whether the request should be sent again.
+        If the model is loading, wait. Otherwise try in this order: find the API key, ask for JSON
+        in another way, leave out or rename refused fields.
         """
         if error.kind == "loading":
             await loading.wait()
@@ -160,9 +175,10 @@ class Exchange(Struct, kw_only=True):
         return self._drop_refused_fields(error)
 
     async def _find_key(self, error: ServerRejected) -> bool:
-        """Find the key for a server that listed its models without one; return whether it is found.
+        """Find the key for a server that has refused a request without one.
 
-        If none is found, the hint of the error says why a key that is set is not sent.
+        Returns whether there is a key to send now. False if the refusal has another reason, or if a
+        key was sent. If a key is set but may not be sent, the hint of the error says why.
         """
         if error.kind != "auth" or self._key:
             return False
@@ -175,7 +191,10 @@ class Exchange(Struct, kw_only=True):
         return bool(self._key)
 
     def _change_json_mode(self, error: ServerRejected) -> bool:
-        """Ask for JSON in another way if the server refused this one; return whether it did."""
+        """Change the dialect to another way of asking for JSON if the refusal is about this way.
+
+        Returns whether the dialect was changed. A change is posted as a note.
+        """
         output = self.request.output
         dialect = self.dialect.after_json_refusal(error, output)
         if dialect is None:
@@ -187,9 +206,11 @@ class Exchange(Struct, kw_only=True):
         return True
 
     def _drop_refused_fields(self, error: ServerRejected) -> bool:
-        """Leave out or rename the fields that the server refused.
+        """Change the dialect so that the refused fields are left out or renamed.
 
-        Returns False if it refused something else, or if this form was tried before.
+        Returns whether it was changed. False if the refusal is about something else, or if the new
+        dialect was refused before. Each field that is left out, and lost thoughts, are posted as a
+        note; a renamed limit and `stream_options` are not, because the user did not set them so.
         """
         self._tried_dialects.add(self.dialect)
         dialect = self.dialect.after_refusal(
@@ -213,29 +234,38 @@ class Exchange(Struct, kw_only=True):
         return True
 
     async def _ask_health(self) -> Reply:
-        """GET the health path of the product, over a connection of its own."""
+        """GET the health path of the product, over another connection than that of the request."""
         endpoint = self.request.endpoint
         url = f"{endpoint.root_url}{self.server.health_path}"
         timeout = httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
         return await self.connections.ask(endpoint, "GET", url, key=self._key, timeout=timeout)
 
     async def _is_alive(self) -> bool:
-        """Whether the server answers other requests; True if that cannot be checked."""
-        if self._trace.is_connecting:
+        """Whether the server, or at least its machine, answers while the request waits.
+
+        True if that cannot be checked.
+        """
+        if self._trace.is_connecting:  # the request itself gets no connection
             return False
         endpoint = self.request.endpoint
         if not self.server.health_path:
+            # On this machine, connecting succeeds even if the server hangs, so it tells nothing.
             if endpoint.is_loopback or not can_check_alive(endpoint):
                 return True
             return await is_machine_alive(endpoint)
         try:
             await self._ask_health()
         except LMChatError as error:
+            # Any other error comes from a program that has answered.
             return error.kind not in ("offline", "timeout")
         return True
 
     async def _send_once(self, loading: Loading) -> StreamFinished:
-        """Send the request once and read its answer; `loading` knows if the model still loads."""
+        """Send the request once, read its answer, and return the last event.
+
+        `loading` knows whether the model still loads; then this is posted. While the answer is
+        awaited and read, limits of silence apply. Raises the error of a refusal.
+        """
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
         self.post(RequestSent())
@@ -249,14 +279,17 @@ class Exchange(Struct, kw_only=True):
             request = self._new_http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
             if self._trace.key_withheld:
-                self._key = ""
+                self._key = ""  # not sent in further attempts, and not named as rejected
             try:
                 return await self._read_answer(response, idle_timeout)
             finally:
                 await response.aclose()
 
     def _new_http_request(self, client: httpx.AsyncClient) -> httpx.Request:
-        """Return the request in the current dialect and with the current key."""
+        """Return the request in the current dialect and with the current key.
+
+        Its answer has no time limit for a read: `IdleTimeout` watches it.
+        """
         endpoint = self.request.endpoint
         headers = request_headers(self._key, has_body=True)
         headers["Accept"] = "text/event-stream, application/json"
@@ -276,9 +309,10 @@ class Exchange(Struct, kw_only=True):
         response: httpx.Response,
         idle_timeout: IdleTimeout,
     ) -> StreamFinished:
-        """Read the answer, or raise the error of a refusal.
+        """Read the answer and return its last event, or raise the error of a refusal.
 
-        The dialect keeps whether the chat template opens a thought, for the next answer.
+        Also after an error, the dialect keeps whether the chat template opens a thought: the next
+        answer of this model will then begin within a thought. A continued answer does not tell it.
         """
         if not response.is_success:
             raise await self._read_refusal(response)
@@ -309,10 +343,10 @@ class Exchange(Struct, kw_only=True):
         return bool(messages) and messages[-1].role is Role.ASSISTANT
 
     async def _read_refusal(self, response: httpx.Response) -> ServerRejected:
-        """Read the body of a refusal and return its error.
+        """Read the body of a refusal and return its error (it is not raised here).
 
-        A redirect to another host is an error of its own: following it would send the key there
-        (R-9).
+        A redirect to another origin has a special error: lmchat does not follow it, because that
+        would send the key there (R-9).
         """
         endpoint = self.request.endpoint
         with errors_as_unavailable(endpoint):
@@ -329,7 +363,10 @@ class Exchange(Struct, kw_only=True):
 
 
 def _other_origin(url: httpx.URL, response: httpx.Response) -> httpx.URL | None:
-    """Return the target of a redirect that leads to another origin; None for other responses."""
+    """Return the target of a redirect that leads to another origin than that of `url`.
+
+    None for any other response, and if the target is not a valid address.
+    """
     if not response.has_redirect_location:
         return None
     try:

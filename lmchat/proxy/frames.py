@@ -1,7 +1,7 @@
-"""Bulk reading of chunks that differ in their text alone.
+"""Reading of many chunks at once, if they differ in their text alone.
 
-From one chunk to the next most servers repeat all but the text. Decoded one by one in Python,
-chunks of large reads would take more than three times the CPU time of reading them.
+Most servers repeat all bytes of a chunk but its text in the next chunk. A `Frame` is these repeated
+bytes. Cutting the texts out of the frame takes less than a third of the time of decoding chunks.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Frame(Struct, frozen=True):
     is_thought: bool
 
     def texts(self, payloads: Sequence[bytes]) -> list[str] | None:
-        """Return the texts of chunks; None if not all of them have this frame.
+        """Return the text of each chunk; None if not all of the chunks have this frame.
 
-        The texts are cut out, and decoded together as one JSON list, in which a line break
-        separates them. A text that might not end where it was cut makes the result None.
+        The texts are cut out as encoded in JSON, and decoded together as one JSON list. Also None
+        if a text might not end where it was cut, or cannot be decoded.
         """
         start, end = len(self.before), -len(self.after)
         encoded_texts = [payload[start:end] for payload in payloads]
@@ -47,9 +47,11 @@ class Frame(Struct, frozen=True):
         if rebuilt != b"".join(payloads):
             return None
 
-        joined = b"\n".join(encoded_texts)  # JSON has no line break inside a text
+        # A line break separates the texts until they are checked: encoded texts contain none.
+        joined = b"\n".join(encoded_texts)
         has_bare_quote = b'"' in joined.replace(b'\\"', b"")  # it would end the text
-        has_escaped_backslash = b"\\\\" in joined  # it may stand before a quote that ends the text
+        # Behind an escaped backslash, `\"` is a bare quote that was not counted as one.
+        has_escaped_backslash = b"\\\\" in joined
         if has_escaped_backslash or has_bare_quote:
             return None
         try:
@@ -60,13 +62,17 @@ class Frame(Struct, frozen=True):
 
 
 def frame_of(payload: bytes) -> Frame | None:
-    """Return the frame of a chunk; None unless it adds one text or thought and nothing else."""
+    """Return the frame of a chunk.
+
+    None if the payload is not JSON, if it adds anything else than one text or thought, or if the
+    place of this text in its bytes is not certain.
+    """
     try:
         chunk = decode(payload)
     except NotJsonError:
         return None
     choices = dicts_in(dict_or_empty(chunk).get("choices"))
-    if not choices or choices[0].get("index"):
+    if not choices or choices[0].get("index"):  # above 0: a parallel answer, which is not read
         return None
     delta = dict_or_empty(choices[0].get("delta"))
     field = _only_text_field(delta)
@@ -74,6 +80,7 @@ def frame_of(payload: bytes) -> Frame | None:
     if not chunk_text:
         return None
 
+    # The place is not found if the server encodes the text in another way, as with `\u00e9`.
     before, _, after = payload.partition(encode(chunk_text))
     # The same bytes may occur elsewhere in the chunk. So put another text in their place: what is
     # decoded must then be the chunk with this text. (`delta` is a part of `chunk`.)
@@ -88,7 +95,10 @@ def frame_of(payload: bytes) -> Frame | None:
 
 
 def _only_text_field(delta: dict[str, Any]) -> str:
-    """Return the field of a delta that has text; empty unless it is the only one with content."""
+    """Return the name of the one field of a delta that has a text or thought.
+
+    Empty if no field or several fields have one, or if the delta adds anything else.
+    """
     text_fields = [name for name in _TEXT_FIELDS if delta.get(name)]
     has_other_content = any(delta.get(name) for name in _OTHER_FIELDS)
     if len(text_fields) != 1 or has_other_content:

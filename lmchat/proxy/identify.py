@@ -1,4 +1,8 @@
-"""Recognition of the product that answers at an address (R-4, R-5)."""
+"""Recognition of the product that answers at an address (R-4, R-5).
+
+A reply proves a product if it can come from no other. A list of models may only make a product
+likely; then the reply to a further request confirms it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ UNKNOWN = server_of(Product.OPENAI_COMPATIBLE)
 
 
 def server_at(endpoint: Endpoint) -> Server:
-    """Return the product that an address belongs to: by its host, else by its port."""
+    """Return the product to which the host of an address belongs, else its port, else `UNKNOWN`."""
     for server in SERVERS:
         if endpoint.host in server.hosts:
             return server
@@ -24,11 +28,12 @@ def server_at(endpoint: Endpoint) -> Server:
 
 
 async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
-    """Return the product that answers, and whether that is proven.
+    """Return the product that answers, and whether a reply has proven or confirmed it.
 
-    `expected` is the product to which the port belongs. At most three requests are sent: the
-    opening path of the expected product, the list of models, and the path that confirms a product
-    that the list makes likely.
+    At most three requests are sent: the opening path of the product that is expected at this
+    address, the list of models, and the path that confirms a product. This product is one that the
+    list makes likely, or else the expected one. Without proof, a server with a list of models is
+    `UNKNOWN`, and any other is the expected one: it may have refused the requests.
     """
     if expected.opening_path:
         opening = await api.get(expected.opening_path)
@@ -42,6 +47,7 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
         return proven, True
 
     suspect = _suspected_by(models_reply) or expected
+    # The opening path was asked above; its reply has confirmed nothing.
     can_confirm = suspect.confirm_path not in ("", expected.opening_path)
     if can_confirm and api.requests_left > 0:
         confirmation = await api.get(suspect.confirm_path)
@@ -57,7 +63,7 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
 def is_other_server(reply: Reply, known: Server) -> bool:
     """Tell whether a reply shows another product than the known one.
 
-    A reply that proves no product is foreign only if the known product signs all of its replies.
+    A reply that proves no product shows this only if the known product signs all its replies.
     """
     proven = _proven_by(reply)
     if proven is None:
@@ -66,7 +72,7 @@ def is_other_server(reply: Reply, known: Server) -> bool:
 
 
 def _proven_by(reply: Reply) -> Server | None:
-    """Return the product that a reply can only come from, if there is one."""
+    """Return the only product from which a reply can come; None if several could send it."""
     for server in SERVERS:
         if server.is_proven_by(reply):
             return server
@@ -74,7 +80,10 @@ def _proven_by(reply: Reply) -> Server | None:
 
 
 def _suspected_by(models_reply: Reply) -> Server | None:
-    """Return a product that the list of models makes likely, and that a request can confirm."""
+    """Return the first product that the list of models makes likely and a request can confirm.
+
+    None if there is no such product.
+    """
     for server in SERVERS:
         if server.confirm_path and server.is_suspected_by(models_reply):
             return server

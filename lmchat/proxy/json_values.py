@@ -19,7 +19,11 @@ class NotJsonError(ValueError):
 
 
 def decode(data: bytes) -> Any:
-    """Decode JSON; a lone surrogate becomes U+FFFD, `NaN` becomes None. Raises `NotJsonError`."""
+    """Return the value of JSON bytes, or raise `NotJsonError`.
+
+    Some faults are tolerated: wrong UTF-8 and lone surrogates become U+FFFD, `NaN` and infinite
+    numbers become None.
+    """
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -27,58 +31,64 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Encode as JSON; the texts in it must have passed `without_surrogates`."""
+    """Return a value as JSON; its texts must have no lone surrogates (`without_surrogates`)."""
     return msgspec.json.encode(value)
 
 
 def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
+    """Return a text with U+FFFD in place of lone surrogates, which UTF-8 cannot encode."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def utf8_safe(value: Any) -> Any:
-    """Return a JSON value whose texts are `without_surrogates`."""
+    """Return a JSON value with all its texts and names `without_surrogates`."""
     return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
 def dict_or_empty(value: object) -> dict[str, Any]:
-    """Return a JSON object; an empty one for any other value."""
+    """Return a JSON object unchanged; return an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def dicts_in(value: object) -> list[dict[str, Any]]:
-    """Return the JSON objects in a list; none for a value that is no list."""
+    """Return the JSON objects in a list, without its other entries; [] for any other value."""
     if not isinstance(value, list):
         return []
     return [entry for entry in value if isinstance(entry, dict)]
 
 
 def str_or_empty(value: object) -> str:
-    """Return a string; an empty one for any other value."""
+    """Return a string unchanged; return an empty one for any other value."""
     return value if isinstance(value, str) else ""
 
 
 def count_or_none(value: object) -> int | None:
-    """Return a number from 0 up as a whole one; None for any other value."""
+    """Return a number of at least 0 without its decimals; None for any other value.
+
+    Numbers from 2**53 up are refused, too.
+    """
     count = number_or_none(value)
     return None if count is None or count < 0 else int(count)
 
 
 def number_or_none(value: object) -> float | None:
-    """Return a number below 2**53; None for a larger one or any other value."""
+    """Return a number between -2**53 and 2**53 as a float; None for any other value.
+
+    True and False are not numbers here, although Python's `bool` is an `int`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
 def positive_or_none(value: object) -> float | None:
-    """Return a number above 0; None for any other value."""
+    """Return a number above 0 and below 2**53 as a float; None for any other value."""
     amount = number_or_none(value)
     return None if amount is None or amount <= 0 else amount
 
 
 def _decode_loosely(data: bytes) -> Any:
-    """Decode JSON that the strict decoder refused: wrong UTF-8, lone surrogates, `NaN`."""
+    """Decode JSON that the strict decoder refused, as `decode` describes."""
     try:
         return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:
