@@ -33,7 +33,7 @@ class _CachedList(Struct, frozen=True, kw_only=True):
 
 
 class ModelCache:
-    """The last list of each server, which is fresh for some time and stale afterwards."""
+    """The last list of models of each server, which is fresh for some time and stale afterwards."""
 
     def __init__(
         self,
@@ -45,8 +45,9 @@ class ModelCache:
     ) -> None:
         """Create an empty cache.
 
-        A list is fresh for `ttl_s` seconds. Without a `file`, nothing is written; models of servers
-        that are not `is_lasting` never are. `clock` returns the seconds since 1970.
+        A list is fresh for `ttl_s` seconds. Without a `file`, nothing is read and written. Lists of
+        servers for which `is_lasting` returns False are never written. `clock` returns the seconds
+        since 1970.
         """
         self._ttl_s = ttl_s
         self._file = file
@@ -54,12 +55,16 @@ class ModelCache:
         self._clock = clock
         self._has_read = file is None
         self._lists: dict[Endpoint, _CachedList] = {}
-        self._outdated: set[Endpoint] = set()  # servers that have loaded or unloaded since
+        # Servers that have loaded or unloaded a model since their list was fetched.
+        self._outdated: set[Endpoint] = set()
         self._last_write_s = 0.0
         self._lock = asyncio.Lock()
 
     async def read_once(self) -> bool:
-        """Read the file with the first call; return whether this call has read it."""
+        """Read the file with the first call; return whether this call has read it.
+
+        Lists that were put before stay as they are. Without a file, nothing is read.
+        """
         async with self._lock:
             if self._has_read or self._file is None:
                 return False
@@ -82,12 +87,15 @@ class ModelCache:
         return None if cached is None else replace(self._as_list([cached]), is_stale=True)
 
     def is_older_than(self, endpoint: Endpoint, age_s: float) -> bool:
-        """Whether the list of a server is missing or older than `age_s`."""
+        """Whether the list of a server is missing, or older than `age_s` seconds.
+
+        A list from the future counts as older: the clock was set back, so its age is not known.
+        """
         cached = self._lists.get(endpoint.literal)
         return cached is None or not 0 <= self._age_s(cached) <= age_s
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        """Return a model of a server's list, however old; None if it is not listed."""
+        """Return a model from the list of a server, however old; None if it is not listed."""
         cached = self._lists.get(endpoint.literal)
         models = cached.models if cached else ()
         for model in models:
@@ -96,7 +104,10 @@ class ModelCache:
         return None
 
     def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
-        """Note that a model has answered, so it is in memory."""
+        """Change the state of a listed model to loaded, because it has answered.
+
+        Nothing changes if the server has no list, or its list does not have the model.
+        """
         cached = self._lists.get(endpoint.literal)
         if cached is None:
             return
@@ -111,13 +122,14 @@ class ModelCache:
         return self._as_list(self._lists.values())
 
     def mark_outdated(self, endpoint: Endpoint) -> None:
-        """Let the list of a server count as not fresh, until a new one is put."""
+        """Let `fresh_list` ignore the list of a server until a new one is put."""
         self._outdated.add(endpoint.literal)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
-        """Keep a new list, completed by facts of the last one, and return it.
+        """Keep a new list of the models of a server, and return these models.
 
-        It is written to the file if it has changed, otherwise once in `WRITE_EVERY_S`.
+        Facts that the new list leaves empty are taken from the last list of the server. All lists
+        are written to the file if this one has changed, otherwise at most once in `WRITE_EVERY_S`.
         """
         before = self._lists.get(endpoint.literal)
         if before is not None:
@@ -135,7 +147,7 @@ class ModelCache:
         return models
 
     async def _write_file(self, file: Path) -> None:
-        """Write the lists of all lasting servers in a thread."""
+        """Write the lists of all servers that are `is_lasting` to the file, in a thread."""
         self._last_write_s = self._clock()
         lists = [cached for cached in self._lists.values() if self._is_lasting(cached.endpoint)]
         data = msgspec.json.encode(lists)
@@ -146,9 +158,9 @@ class ModelCache:
         return self._clock() - cached.fetched_s
 
     def _as_list(self, lists: Iterable[_CachedList]) -> ModelList:
-        """Join lists of servers; the age is that of the oldest."""
+        """Return the models of several lists as one; its age is that of the oldest list."""
         models: list[ModelInfo] = []
-        age_s = 0.0
+        age_s = 0.0  # also if a list is from the future, because the clock was set back
         for cached in lists:
             models += cached.models
             age_s = max(age_s, self._age_s(cached))
@@ -156,7 +168,11 @@ class ModelCache:
 
 
 def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
-    """Return a model whose empty lasting fields are filled from an earlier list."""
+    """Return a model whose empty `_LASTING` fields are filled from `earlier`.
+
+    `earlier` is the model of this name in the last list. If there was none, or if it was of another
+    product, the new model is returned unchanged.
+    """
     if earlier is None or earlier.product is not new.product:
         return new
     missing = [name for name in _LASTING if not getattr(new, name)]
@@ -164,12 +180,15 @@ def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
 
 
 def _undated(models: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Return models without their dates, to compare: llama.cpp puts the time of its reply there."""
+    """Return models without `created`, in which llama.cpp writes the time of each reply.
+
+    Without it, two lists can be compared.
+    """
     return [replace(model, created=None) for model in models]
 
 
 def _read(file: Path) -> list[_CachedList]:
-    """Read the lists from a file; none if it is missing or damaged."""
+    """Return the lists in a file; an empty list if it is missing, or damaged (which is logged)."""
     try:
         return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:
@@ -181,6 +200,7 @@ def _read(file: Path) -> list[_CachedList]:
 
 
 def _write(file: Path, data: bytes) -> None:
+    """Write the file; a failure is only logged, because the next start can do without it."""
     try:
         write_atomically(file, data, follows_link=False)
     except OSError as error:

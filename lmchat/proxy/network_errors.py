@@ -42,15 +42,23 @@ def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
 
 
 def error_words(error: BaseException) -> str:
-    """Return type and message of an error, without bytes that h11 quotes: they may hold the key."""
+    """Return type and message of an error, up to the bytes that h11 quotes in it.
+
+    These bytes may contain the API key.
+    """
     message = str(error)
     for beginning in _QUOTE_BEGINNINGS:
         message = message.partition(beginning)[0]
-    return f"{type(error).__name__}: {message}".rstrip(" :({")  # what stood before a quotation
+    # Without the signs that came before a quotation, or without ": " if there is no message.
+    return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
-    """Return the `ServerUnavailable` for an error of the network."""
+    """Return the `ServerUnavailable` for an error of the network.
+
+    It says whether connecting took too long, a reply took too long, connecting failed, or the
+    connection broke.
+    """
     details = error_words(error)
     if isinstance(error, httpx.ConnectTimeout):
         return NothingAnswers(
@@ -66,6 +74,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
             hint="Check whether the server is busy or hangs.",
             details=details,
         )
+    # Errors that are not of httpx, such as `OSError`, come from making the connection.
     if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
         return _not_connected(error, endpoint, details)
     https = "; if it uses https, write https:// in its address" if endpoint.scheme == "http" else ""
@@ -78,7 +87,10 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> ServerUnavailable:
-    """Return the error for a connection that failed: by TLS, a proxy, the name or the server."""
+    """Return the error for a connection that could not be made.
+
+    The reason is TLS, a proxy, or a name that cannot be resolved; otherwise nothing answers.
+    """
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -94,7 +106,7 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what caused it, and the errors of the groups among them."""
+    """Yield an error, the errors that caused it, and the members of error groups among these."""
     yield error
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:
@@ -127,7 +139,7 @@ _CERTIFICATE_FAULTS = {
 
 
 def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
-    """Return the error for a certificate that is refused, or for a port without https."""
+    """Return the error for a refused certificate; any other error means a port without TLS."""
     address = endpoint.netloc
     if isinstance(error, ssl.SSLCertVerificationError):
         other_fault = (f"is not trusted: {error.verify_message}", _TRUST_IT)
@@ -145,7 +157,7 @@ def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name a proxy, with their values.
+    """Return the environment variables that name a proxy, with their values.
 
     If a variable is set in both spellings, the lower-case one counts.
     """
@@ -160,7 +172,10 @@ def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def host_and_port(value: str) -> str:
-    """Return host and port of a proxy's address, never its password; empty if it has no host."""
+    """Return host and port of a proxy's address, never its password.
+
+    Empty if the address has no host, or if a part of a password may have been read as the host.
+    """
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname or "", parts.port
@@ -175,7 +190,10 @@ def host_and_port(value: str) -> str:
 
 
 def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | None:
-    """Return the error if requests to an address go through a proxy; None if they do not."""
+    """Return the error of a proxy that does not answer, if requests to an address go through one.
+
+    None if the environment names no proxy for the scheme of the address, or excepts its host.
+    """
     if proxy_bypass(endpoint.host):
         return None
     for name, value in proxies_of(os.environ).items():

@@ -95,7 +95,11 @@ class PacedStream(httpcore.AsyncNetworkStream):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> bytes:
-        """Read as soon as the time of the next read has come."""
+        """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds.
+
+        Behind the first reads of a response, wait first until `_gap_s` has passed since the last
+        read. If the last read was full, do not wait: more has probably arrived.
+        """
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()
         if self._read_count > _UNPACED_READS and pause_s > 0:
@@ -110,7 +114,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> None:
-        """Write a request, whose response begins with unpaced reads."""
+        """Write a part of a request; the reads of its response are counted from 0."""
         self._read_count = 0
         await self._inner.write(buffer, timeout)
 
@@ -141,7 +145,7 @@ class _PacedBackend(httpcore.AnyIOBackend):
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """Raise the error of httpx that has the same name as one of httpcore."""
+    """Raise an error of httpcore as the error of httpx that has the same name."""
     try:
         yield
     except _ERRORS as error:

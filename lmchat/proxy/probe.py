@@ -1,4 +1,8 @@
-"""One probe of an address: which product answers, in what state, with which models."""
+"""One probe of an address: which product answers, in what state, with which models.
+
+`run_probe` sends the requests by a `ServerApi` and turns what it finds, or the error, into a
+`Candidate`: an address with its verdict and the next step for the user.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +41,18 @@ class Probe(Struct, frozen=True, kw_only=True):
     """An address to probe, and what to expect there."""
 
     endpoint: Endpoint
-    server: Server
+    server: Server  # the product that is expected there
     is_own: bool = False  # whether the user named the address
-    is_scan: bool = False  # whether it is part of a scan, in which all have to answer soon
-    is_spare: bool = False  # whether it is another port of a product than the first
-    is_old_port: bool = False  # whether it is the default port of older versions
+    is_scan: bool = False  # whether the probe is part of a scan, in which all have to answer soon
+    is_spare: bool = False  # whether it is a further port that the product may use
+    is_old_port: bool = False  # whether it is the default port of older versions of the product
 
 
 async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = None) -> Candidate:
-    """Probe a server; its errors become the verdict. `known_server` skips the identification."""
+    """Probe a server and return its candidate; errors of the server become the verdict.
+
+    If `known_server` is given, it is not found out which product answers.
+    """
     error: LMChatError | None = None
     verdict = Verdict.NO_MODEL
     models: tuple[ModelInfo, ...] = ()
@@ -61,7 +68,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
     server = server_of(api.facts.product)
     is_unproven = not api.is_identified and not probe.endpoint.is_loopback
     if error and verdict.is_server and is_unproven:
-        server = UNKNOWN  # on another machine, the port does not tell the product
+        server = UNKNOWN  # on another machine, the port alone does not tell the product
     has_models = any(model.can_chat for model in models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
@@ -83,10 +90,11 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
 async def read_models(
     api: ServerApi, expected: Server, known_server: Server | None
 ) -> tuple[ModelInfo, ...]:
-    """Identify the product and return its models; `known_server` skips the identification.
+    """Find out which product answers, and return its models.
 
-    Sets the product of `api`, and whether it is identified. If the requests are used up, one more
-    is sent for the list.
+    If `known_server` is given, this product is taken as identified. Sets the product of `api`, and
+    whether it is identified. If the list of models needs more requests than are left, it is asked
+    for once more with one further request.
     """
     server = known_server
     api.is_identified = True
@@ -103,7 +111,10 @@ async def read_models(
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
-    """Return the verdict about a server with these models: whether one of them can answer."""
+    """Return the verdict about a server by the states of those models that can chat.
+
+    READY if one can answer, else LOADING if one is being loaded, else NO_MODEL.
+    """
     states = {model.state for model in models if model.can_chat}
     if states & _READY_STATES:
         return Verdict.READY
@@ -111,7 +122,7 @@ def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
 
 
 def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
-    """Return a candidate for an address that was not read, with this verdict."""
+    """Return a candidate with this verdict for an address whose probe brought no result."""
     return Candidate(
         endpoint=probe.endpoint,
         product=probe.server.product,
@@ -124,7 +135,10 @@ def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
 def next_step(
     verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True
 ) -> str:
-    """Return what the user should do after a verdict; empty if nothing has to be done."""
+    """Return what the user should do after a verdict; empty if nothing has to be done.
+
+    `has_models` is whether the server lists models that can chat.
+    """
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
         Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
@@ -137,7 +151,7 @@ def next_step(
         Verdict.REFUSED: server.start_hint,
         Verdict.TIMED_OUT: "Check which program uses port {port}",
     }
-    if server.hosts:
+    if server.hosts:  # a provider on the internet: no program of the user has that port
         steps[Verdict.TIMED_OUT] = server.start_hint
     return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
 
@@ -145,7 +159,7 @@ def next_step(
 def _step_after(
     error: LMChatError | None, probe: Probe, verdict: Verdict, server: Server, *, has_models: bool
 ) -> str:
-    """Return what the user should do, from the error if it says more than the verdict."""
+    """Return what the user should do: the step of the error, or else the step of the verdict."""
     if error is not None:
         step = _step_of_error(error, probe, verdict)
         if step:
@@ -160,7 +174,10 @@ def _step_after(
 
 
 def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
-    """Return what the user should do after this error; empty if the verdict tells it as well."""
+    """Return what the user should do after this error; empty if the step of the verdict will do.
+
+    Steps are shown without a full stop, and hints of errors end with one.
+    """
     if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
         return error.hint
     is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
@@ -178,7 +195,7 @@ def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
 
 
 def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
-    """Return what to do if another program answers at the address that the user named."""
+    """Return what to do if no model server answers at the address that the user named."""
     is_redirect = isinstance(error, ServerRejected) and error.status in _REDIRECTS
     if error.kind == "auth" or is_redirect:
         return error.hint.removesuffix(".")
@@ -189,7 +206,11 @@ def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
 
 
 def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
-    """Return the verdict for an error; some mean that no model server answers at this address."""
+    """Return the verdict for an error.
+
+    If the product is not identified, a web login, or a refusal that a model server would not send,
+    means that another program answers.
+    """
     if error.kind == "auth":
         if (
             not api.is_identified
@@ -204,7 +225,7 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
 
 
 def _is_other_login(reply: Reply) -> bool:
-    """Whether a refusal asks for something else than an API key: a web login or a password."""
+    """Whether a reply asks for a web login or a password, and so not for an API key."""
     return _is_page(reply) or _asks_for_password(reply)
 
 
@@ -219,7 +240,11 @@ def _asks_for_password(reply: Reply) -> bool:
 
 
 def _foreign_answer(api: ServerApi) -> str:
-    """Return in a few words what answered in place of a model server; empty if not known."""
+    """Return in a few words what answered in place of a model server.
+
+    It is read from the last reply that was refused; empty if there was none, or if it succeeded
+    and is not a web page.
+    """
     reply = api.refused_reply
     if reply is None:
         return ""

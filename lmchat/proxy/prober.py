@@ -1,4 +1,7 @@
-"""Probes of single addresses, with the keys and the products that are known for them."""
+"""Probes of single addresses, with the keys and the products that are known for them.
+
+`Prober` remembers for each address which product has answered there. A `KeySource` knows the keys.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ _MANY_REQUESTS = 1000
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 SCAN_READ_S = 1.8
 GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
-_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`
+_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
 _NO_KEY = ""
 
 
 class KeySource(Struct, frozen=True, kw_only=True):
-    """Source of API keys."""
+    """Source of API keys; a keyring is asked only when a server needs a key."""
 
     key_for: Callable[[Endpoint], str | None]
     """Returns the key that may be sent to an address, from what was read so far."""
@@ -47,21 +50,27 @@ class KeySource(Struct, frozen=True, kw_only=True):
     """Asks a keyring, which may block; `key_for` then returns the key that was found."""
 
     def key(self, endpoint: Endpoint) -> str | None:
-        """Return the key of an address; all names of this machine share one."""
+        """Return the key of an address, or None; all names of this machine share a key."""
         for alias in _aliases(endpoint):
             if key := self.key_for(alias):
                 return key
         return None
 
     async def key_after_refusal(self, endpoint: Endpoint) -> str | None:
-        """Return the key of a server that refused to answer without one; may ask a keyring."""
+        """Return the key of a server that refused to answer without one, or None.
+
+        If no key is known so far, a keyring is asked first, if there is one.
+        """
         if self.look_up is not None and not self.key(endpoint):
             for alias in _aliases(endpoint):
                 await run_abandonable(partial(self.look_up, alias))
         return self.key(endpoint)
 
     def withheld_reason(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to an address, and the next step."""
+        """Return why a key that is set is not sent to an address, and the next step.
+
+        Empty if no key is held back.
+        """
         for alias in _aliases(endpoint):
             if reason := self.why_withheld(alias):
                 return reason
@@ -69,7 +78,7 @@ class KeySource(Struct, frozen=True, kw_only=True):
 
 
 def _aliases(endpoint: Endpoint) -> list[Endpoint]:
-    """Return an address; if it is of this machine, also with the other names of this machine."""
+    """Return an address and, if it is on this machine, the same with each name of this machine."""
     aliases = [endpoint]
     if endpoint.is_loopback:
         aliases += [replace(endpoint, host=host) for host in ("localhost", *_LITERALS)]
@@ -77,7 +86,10 @@ def _aliases(endpoint: Endpoint) -> list[Endpoint]:
 
 
 def _is_other_product(api: ServerApi, known_server: Server) -> bool:
-    """Whether the first reply shows another product; at the host of a provider there is none."""
+    """Whether the first reply to a probe shows another product than the known one.
+
+    False if there was no reply, or at the host of a provider, where no other product answers.
+    """
     if known_server.hosts or api.first_reply is None:
         return False
     return is_other_server(api.first_reply, known_server)
@@ -92,7 +104,7 @@ class _AddressRecord(Struct, kw_only=True):
 
 
 class Prober:
-    """Prober of addresses; remembers their products and which paths these do not have."""
+    """Prober of addresses; remembers for each its product and which paths that does not have."""
 
     def __init__(
         self,
@@ -112,7 +124,7 @@ class Prober:
     async def scan(
         self, expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]
     ) -> tuple[Candidate, ...]:
-        """Probe all usual addresses at once; best candidate first.
+        """Probe all usual addresses at once; return the candidates to show, best first.
 
         `expected` are the user's own addresses, `hinted` those of the environment.
         """
@@ -120,7 +132,10 @@ class Prober:
         return await probe_all(probes, self._probe_if_allowed)
 
     async def _probe_if_allowed(self, probe: Probe) -> Candidate:
-        """Probe an address, or return a candidate that says why no request may be sent to it."""
+        """Probe an address and return its candidate.
+
+        If no request may be sent to it, nothing is sent, and the candidate says why.
+        """
         try:
             self._check_allowed(probe.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
@@ -132,10 +147,12 @@ class Prober:
         return await self.probe_one(probe)
 
     async def probe_one(self, probe: Probe, *, key: str | None = None) -> Candidate:
-        """Probe an address, and find out why nothing answers there.
+        """Probe an address, and return the best candidate for its port.
 
-        A server of this machine may listen at 127.0.0.1 or ::1 only. So if `localhost` or a usual
-        port refuses the connection, both are tried (R-6).
+        A server of this machine may listen at 127.0.0.1 or ::1 only. So if `localhost`, or a usual
+        port in a scan, refuses the connection, both are tried (R-6). If nothing answers there
+        either, it is checked whether the program runs with its server off. None as `key` means the
+        key that is known for the address.
         """
         endpoint = probe.endpoint
         candidate = await self._probe(probe, key)
@@ -146,7 +163,10 @@ class Prober:
         return await self._check_if_off(candidate, probe.server)
 
     async def _probe_literals(self, probe: Probe, key: str | None) -> Candidate | None:
-        """Probe the port at 127.0.0.1 and ::1; None if both refuse the connection."""
+        """Probe the port at 127.0.0.1, then at ::1, but not at the address of `probe` again.
+
+        Returns the first candidate that does not refuse the connection, or None.
+        """
         for host in _LITERALS:
             literal = replace(probe.endpoint, host=host)
             if literal != probe.endpoint:
@@ -156,7 +176,7 @@ class Prober:
         return None
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Probe one address with as few requests as possible."""
+        """Probe one address outside of a scan; None as `key` means the key that is known for it."""
         has_known_port = any(endpoint.port in server.ports for server in SERVERS)
         # An address that no scan would probe is one that the user has named.
         is_own = not (endpoint.is_loopback and has_known_port)
@@ -164,7 +184,14 @@ class Prober:
         return await self.probe_one(probe, key=key)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-        """Return the models of a server; raises `ServerUnavailable` or `ServerRejected`."""
+        """Ask a server for all its models and return them.
+
+        The product is identified first, unless it has answered at this address before.
+
+        Raises:
+            ServerUnavailable: the server does not answer.
+            ServerRejected: the server refuses the request.
+        """
         server = self._expected_server(endpoint)
         api = self.new_api(
             endpoint,
@@ -184,7 +211,10 @@ class Prober:
                 self._note_answer(endpoint, api.facts.product)
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
-        """Note which product is expected at an address, unless one is known."""
+        """Note which product is expected at an address.
+
+        Nothing changes if a product was noted there before, or if `product` is not a known one.
+        """
         record = self._record_of(endpoint)
         if record.product is None and product is not Product.OPENAI_COMPATIBLE:
             record.product = product
@@ -204,8 +234,9 @@ class Prober:
     ) -> ServerApi:
         """Return a new API of an address, which remembers no replies.
 
-        `read_s` is the timeout of a reply; None: without end, as loading may take minutes. `key`
-        replaces the one that is known. `requests` is how many it may send.
+        `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may take
+        minutes. `key` is the key to send, which may be empty; None: the one that is known for the
+        address. `requests` is how many requests the API may send.
         """
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         if read_s is not None:
@@ -222,11 +253,15 @@ class Prober:
         )
 
     def _record_of(self, endpoint: Endpoint) -> _AddressRecord:
-        """Return the record of an address, which is made with the first call."""
+        """Return the record of an address; the first call for an address makes an empty one."""
         return self._records.setdefault(endpoint, _AddressRecord())
 
     def _expected_server(self, endpoint: Endpoint) -> Server:
-        """Return the product that answered at an address before, else the usual one of its port."""
+        """Return the product to expect at an address.
+
+        It is that of the host of a provider, else the one noted for the address, else that of the
+        port.
+        """
         server = server_at(endpoint)
         product = self._record_of(endpoint).product
         return server_of(product) if product and not server.hosts else server
@@ -238,10 +273,11 @@ class Prober:
         record.is_proven = True
 
     async def _probe(self, probe: Probe, key: str | None) -> Candidate:
-        """Probe an address under one name, again with its key if the server asks for one.
+        """Probe one address, without other names of this machine, and note what answers.
 
-        A product that has answered before is only asked for its state; if another one answers now,
-        the probe starts again with the identification.
+        Outside of a scan, a product that has answered before is only asked for what may change. If
+        another product answers now, the address is probed from the beginning, with identification.
+        If the server needs a key that was not sent, the probe continues with the key.
         """
         endpoint = probe.endpoint
         record = self._record_of(endpoint)
@@ -252,7 +288,7 @@ class Prober:
         candidate = await run_probe(api, probe, known_server)
 
         if api.is_quick and _is_other_product(api, probe.server):
-            record.is_proven = False
+            record.is_proven = False  # so the second call is not a quick one, and ends
             return await self._probe(probe, key)
 
         if candidate.verdict is Verdict.NEEDS_KEY:
@@ -265,7 +301,11 @@ class Prober:
         return self._with_withheld_key(candidate, api.key_withheld)
 
     def _with_withheld_key(self, candidate: Candidate, reason: str) -> Candidate:
-        """Add why a key was not sent: `reason`, or that of the settings if the key is needed."""
+        """Return a candidate that says why its key was not sent; `reason` may be empty.
+
+        If the server needs a key, the settings may give the reason, and the reason becomes the next
+        step.
+        """
         if candidate.verdict is not Verdict.NEEDS_KEY:
             return replace(candidate, key_withheld=reason)
         reason = reason or self.keys.withheld_reason(candidate.endpoint)
@@ -273,7 +313,11 @@ class Prober:
         return replace(candidate, key_withheld=reason, next_step=step)
 
     def _new_api_for(self, probe: Probe, key: str | None) -> ServerApi:
-        """Return a new API with the timeout, the number of requests and the key for a probe."""
+        """Return a new API for a probe.
+
+        In a scan, it has fewer requests, a short timeout on this machine, and no key for addresses
+        that the user has not named. `key` is as for `new_api`.
+        """
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
         requests = SCAN_REQUESTS + 1  # the last for the models in memory of an Ollama at any port
@@ -289,16 +333,17 @@ class Prober:
     async def _probe_with_key(
         self, api: ServerApi, probe: Probe, candidate: Candidate, *, has_key: bool
     ) -> Candidate:
-        """Continue a probe with the key of the server, and the requests that are left (R-2).
+        """Continue a probe, whose server needs a key, with the key and the requests left (R-2).
 
-        Without a key to send, return `candidate`, the result so far. `has_key` is whether the probe
-        was already sent with a key of its own.
+        If there is no key to send, return `candidate`, the result so far. `has_key` is whether the
+        caller has given the key for this probe; then no other one is looked for.
         """
         if not (has_key or api.facts.key or api.key_withheld):
             key = await self.keys.key_after_refusal(probe.endpoint)
             api.facts = replace(api.facts, key=key or "")
         if not api.facts.key:
             return candidate
+        # At least one request; what was refused is asked again, and other replies are kept.
         api.requests_left = max(api.requests_left, 1)
         api.first_reply = None
         api.refused_reply = None
@@ -310,9 +355,11 @@ class Prober:
         return await run_probe(api, probe, known_server)
 
     async def _check_if_off(self, candidate: Candidate, server: Server) -> Candidate:
-        """Ask the program's own ports if its server's port refuses the connection (R-3).
+        """Find out whether a program runs whose server is off (R-3).
 
-        If the program answers, return the verdict that it runs with its server off.
+        Only if the port of the server on this machine refuses the connection, the ports of the
+        program itself are asked. If one answers, return the candidate with the verdict SERVER_OFF,
+        in all other cases unchanged. Only LM Studio has such ports.
         """
         is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
         if not server.off_hint or not is_refused:
@@ -325,7 +372,7 @@ class Prober:
         return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
 
     async def _is_program_at(self, port: int, server: Server) -> bool:
-        """Whether the program of a product answers its greeting at a port of this machine."""
+        """Whether the program of a product replies to its opening path at a port of this machine."""
         api = self.new_api(
             loopback(port), server.product, read_s=GREETING_S, key=_NO_KEY, requests=1
         )

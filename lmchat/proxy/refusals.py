@@ -1,4 +1,8 @@
-"""Refusals of servers as errors: from status and body to kind, sentence and next step (R-24)."""
+"""Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
+
+`refusal` and `refusal_in_stream` read the body, find the first row of `RULES` that fits, and fill
+its words with facts of the refusal and of the request (`RequestFacts`).
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ class Rule(Struct, frozen=True):
     has_product_hint: bool = False  # whether `refusal_hints` of a product replaces the hint
 
     def fits(self, status: int, searched_line: str) -> bool:
+        """Whether this row is about a status, and its pattern is found in the searched line."""
         has_status = not self.statuses or status in self.statuses
         return has_status and re.search(self.pattern, searched_line) is not None
 
@@ -224,7 +229,11 @@ _UNIT_SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
-    """Return the seconds to wait, or None if the server named none (R-32)."""
+    """Return the seconds to wait, or None if the server names none that can be read (R-32).
+
+    They come from `headers`, with names in lower case, or from the error (`facts`). A date is
+    turned into the seconds until then; for a date in the past, they are 0.
+    """
     if match := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
         return float(match[1]) / 1000
     delay_or_date = headers.get("retry-after", "") or _retry_delay(facts)
@@ -236,12 +245,12 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
+        date = date.replace(tzinfo=UTC)  # HTTP dates are in GMT, with or without saying so
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _retry_delay(facts: Mapping[str, Any]) -> str:
-    """Return the delay that Gemini names in the details of an error, such as "12s"."""
+    """Return the delay that Gemini names in the details of an error, such as "12s", or ""."""
     for detail in dicts_in(facts.get("details")):
         if delay := str_or_empty(dict_or_empty(detail).get("retryDelay")):
             return delay
@@ -249,7 +258,10 @@ def _retry_delay(facts: Mapping[str, Any]) -> str:
 
 
 def wait_words(seconds: float) -> str:
-    """Write a time to wait, rounded up to seconds, in its two largest units: 1 h 5 min."""
+    """Return a time to wait in words, rounded up to seconds: 45 s, 2 min 0 s, 1 h 5 min.
+
+    From the largest unit that is not 0, at most two units are named.
+    """
     left_s = math.ceil(seconds)
     parts: list[str] = []
     for unit, unit_s in _UNIT_SECONDS.items():
@@ -299,7 +311,10 @@ def not_an_llm(reason: str, details: str = "") -> ServerRejected:
 
 
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
-    """Return the error for an error object inside a stream; it has no `status`."""
+    """Return the error for an error object inside a stream; `status` of the returned error is None.
+
+    Rules use a code of the object that looks like a status, such as 503.
+    """
     error_body = read_value(value, key=facts.key)
     code = error_body.code
     is_status = code.isdecimal() and len(code) == _STATUS_DIGITS
@@ -328,6 +343,7 @@ def _rejection(
     error = ServerRejected(
         without_secret(message, facts.key),
         kind=rule.kind,
+        # None tells that the refusal came inside a stream, whatever the code of its object is.
         status=None if is_in_stream else status or None,
         hint=_hint(rule, fields, facts, wait_s),
         details=without_secret(details, facts.key),
@@ -340,7 +356,11 @@ def _rejection(
 
 
 def _message(rule: Rule, fields: dict[str, str], body: ErrorBody, *, is_in_stream: bool) -> str:
-    """Return the message of a rule, with what is known of this refusal."""
+    """Return the message of a rule with the values of its fields.
+
+    For some kinds, it is changed: the counted tokens of a context overflow replace it, the refused
+    field of a bad request is added, and a server error in a stream says that streaming failed.
+    """
     message = rule.message.format(**fields)
     if rule.kind == "context_overflow":
         needed, room = _token_counts(body)
@@ -354,7 +374,11 @@ def _message(rule: Rule, fields: dict[str, str], body: ErrorBody, *, is_in_strea
 
 
 def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float | None) -> str:
-    """Return the next step: to wait as long as the server asks, or the hint of the rule."""
+    """Return the next step: to wait as long as the server asks, or the hint of the rule.
+
+    A wait is named only for temporary failures, and only from 1 s up. If no key was sent, the hint
+    to check the key becomes the hint that the server needs one.
+    """
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
         return f"Wait {wait_words(wait_s)}, as the server asks, then try again."
     hint = rule.hint_for(facts.product)
@@ -386,7 +410,7 @@ def _searched_line(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
 def _message_fields(
     status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
 ) -> dict[str, str]:
-    """Return the values of the fields in messages and hints of rules, such as `{said}`."""
+    """Return the values by name of the fields in messages and hints of rules, such as `{said}`."""
     said = f"says: {body.message}" if body.message else f"answered {status_words(status)}."
     location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
@@ -399,14 +423,20 @@ def _message_fields(
 
 
 def _token_counts(body: ErrorBody) -> tuple[int | None, int | None]:
-    """Return the tokens that a prompt needs, and those of the context window; None if not named."""
+    """Return how many tokens the prompt needs, and how many the context window has.
+
+    Each is None if the refusal does not name it.
+    """
     needed = _token_count(body, "n_prompt_tokens", _NEEDED_TOKENS)
     room = _token_count(body, "n_ctx", _CONTEXT_TOKENS)
     return needed, room
 
 
 def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int | None:
-    """Return a number of tokens from a field of the error, else from its message; None for 0."""
+    """Return a number of tokens from a field of the error, or else from its message.
+
+    None if there is no such number, or if it is 0.
+    """
     count = count_or_none(body.facts.get(field))
     if count is None:
         match = pattern.search(body.message.lower())
@@ -415,7 +445,10 @@ def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int |
 
 
 def shown_address(location: str) -> str:
-    """Return an address that a server names, without password and query, which may be secret."""
+    """Return an address that a server names, without password, query and fragment.
+
+    These may be secret. Empty if it is not an address.
+    """
     try:
         parts = urlsplit(location)
     except ValueError:
@@ -425,7 +458,7 @@ def shown_address(location: str) -> str:
 
 
 def status_words(status: int) -> str:
-    """Return a status with its name: 502 Bad Gateway; "with status 799" if it has none."""
+    """Return a status with its name, such as "502 Bad Gateway"; without one, "with status 799"."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -1,4 +1,7 @@
-"""Body of a chat request: common fields, those of the product, without what it refused."""
+"""Body of a chat request: the common fields and those of the product, in a dialect of the server.
+
+`body_of` puts the body together. A `MessageEncoder` writes its field `messages`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,8 @@ def body_of(
 ) -> dict[str, Any]:
     """Return the body of a request; options that are not set are left out.
 
-    `extra_fields` are the fields of the product and those of tools, without regard to `dialect`.
+    `extra_fields` are all fields of the product and those of tools. The fields that `dialect` says
+    were refused are left out here, and so are thoughts if it says that they were.
     """
     mode = dialect.json_mode(request.output)
     sent_fields = {
@@ -55,6 +59,7 @@ def body_of(
     }
     has_tools = "tools" in sent_fields
     if not has_tools:
+        # Servers refuse `tool_choice` without `tools`, which may just have been left out.
         sent_fields.pop("tool_choice", None)
     encoder = MessageEncoder(
         files=request.files,
@@ -79,7 +84,7 @@ def body_of(
 
 
 def tool_fields(request: ChatRequest) -> dict[str, Any]:
-    """Return the fields that offer the tools of a request; none without tools."""
+    """Return the fields that offer the tools of a request; no fields if it has no tools."""
     if not request.tools:
         return {}
     fields: dict[str, Any] = {"tools": [utf8_safe(tool_in_request(tool)) for tool in request.tools]}
@@ -89,7 +94,7 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 
 def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
-    """Return a note: why the server refused the last mode, and how JSON is asked for now."""
+    """Return a note: why the server refused the last mode, and that `mode` is used now."""
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
@@ -108,7 +113,10 @@ def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
 
 
 def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
-    """Return the field that asks for JSON; none for text, or if the prompt asks for it."""
+    """Return the field that asks for JSON.
+
+    No field is returned if text is wanted, or if JSON is asked for in words.
+    """
     if isinstance(output, AnyText) or mode is JsonMode.WORDS:
         return {}
     if mode is JsonMode.OBJECT:
@@ -124,9 +132,12 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
 def _with_output_instruction(
     messages: tuple[ChatMessage, ...], output: WantedOutput, mode: JsonMode
 ) -> tuple[ChatMessage, ...]:
-    """Return the messages with a system prompt that says what JSON to answer with.
+    """Return the messages with an instruction in the system prompt what JSON to answer with.
 
-    It is needed in addition to `json_object`: OpenAI refuses that unless a message mentions JSON.
+    It is added to the system prompt of the messages, or becomes one. If no instruction is needed,
+    the messages are returned unchanged.
+
+    It is also needed with the mode `json_object`: OpenAI refuses that unless a message names JSON.
     """
     system_prompt = _output_instruction(output, mode)
     if not system_prompt:
@@ -138,7 +149,10 @@ def _with_output_instruction(
 
 
 def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
-    """Return what the system prompt says of the output; empty if the request says it by a field."""
+    """Return what the system prompt has to say of the output.
+
+    Empty if text is wanted, or if the request has the schema in a field.
+    """
     if isinstance(output, AnyObject):
         return f"Answer with one JSON object, {_NOTHING_ELSE}"
     if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
@@ -150,8 +164,9 @@ def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
-    A tool call is sent with its result, or not at all. If the request offers no tools, results are
-    sent as text of an answer: chat templates of models without tools refuse the role `tool`.
+    A tool call is sent with its result, or not at all. If the request offers no tools, calls are
+    not sent, and results are sent as text of an answer: chat templates of models without tools
+    refuse the role `tool`.
     """
 
     files: Mapping[str, bytes]  # contents by digest
@@ -160,7 +175,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     thought_fields: Sequence[str]  # fields of a message that hold its thought
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-        """Return the value of the field `messages`."""
+        """Return the value of the field `messages`, oldest message first."""
         encoded: list[dict[str, Any]] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)
         for index, message in enumerate(messages):
@@ -178,10 +193,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         return encoded
 
     def _add_text(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
-        """Add a message with its text and files to `encoded`.
+        """Add a message with its text and files to the list `encoded`.
 
-        If the request offers no tools, it is joined with an answer before it: templates refuse two
-        answers in a row.
+        A result (only without tools, see above) is added as an answer. If the request offers no
+        tools, an answer is joined with the answer before it: templates refuse two in a row.
         """
         role = message.role
         content: Any = without_surrogates(message.text)
@@ -199,13 +214,21 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             encoded.append({"role": role.value, "content": content})
 
     def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
-        """Add a thought to a message, behind that of an answer with which it was joined."""
+        """Add a thought to an encoded message, in each of `thought_fields`.
+
+        If the message was joined with an earlier answer, the thought follows that of this answer.
+        """
         for name in self.thought_fields:
             earlier = encoded_message.get(name, "")
             encoded_message[name] = _joined_paragraphs(earlier, without_surrogates(thought))
 
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
-        """Return the content of a message with files: parts if it has images, otherwise a text."""
+        """Return the content of a message with files.
+
+        Without images, it is a text: the text files, then the text of the message. With images, it
+        is a list of parts: the images, then this text if there is any. An image without data is
+        not sent, but named in the text.
+        """
         texts: list[str] = []
         images: list[dict[str, Any]] = []
         for part in message.files:
@@ -221,7 +244,11 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
 
 def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
-    """Return the calls of an answer that have a result among the messages right behind it."""
+    """Return the calls of an answer that have a result right behind it.
+
+    `following` are the messages behind the answer. Its results are those up to the first message
+    that is not a result.
+    """
     answered_ids: set[str] = set()
     for result in following:
         if result.role is not Role.TOOL:
@@ -231,7 +258,7 @@ def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> l
 
 
 def _tool_result(message: ChatMessage) -> dict[str, Any]:
-    """Return the message of a result, which names its call."""
+    """Return the encoded message of a result, which names its call by its id."""
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,
@@ -240,9 +267,10 @@ def _tool_result(message: ChatMessage) -> dict[str, Any]:
 
 
 def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
-    """Return a call as it is sent back; arguments that are no JSON object become an empty one.
+    """Return a call as it is sent back to the model.
 
-    Chat templates fail on others.
+    Arguments that are not a JSON object, or are an empty one, become `{}`: chat templates fail on
+    anything but an object.
     """
     arguments = without_surrogates(call.arguments) if parse_arguments(call.arguments) else "{}"
     return {
@@ -258,7 +286,10 @@ def _image(part: FilePart, data: bytes) -> dict[str, Any]:
 
 
 def _file_as_text(part: FilePart, data: bytes | None) -> str:
-    """Return a text file in a code block; for an image or a missing file, a short note."""
+    """Return a text file with its name, in a code block.
+
+    For a file without data, and for an image, return a short note in brackets.
+    """
     name = safe_line(part.name)
     if data is None:
         return f"[file {name} is missing]"

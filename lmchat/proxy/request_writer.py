@@ -1,4 +1,7 @@
-"""Writer of chat requests, with what is known of each model and its server."""
+"""Writer of chat requests, with what is known of each model and its server.
+
+What is known are the facts of the cached list of models, and the dialect that was accepted last.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,11 @@ class RequestWriter:
     def __init__(self, cache: ModelCache) -> None:
         self._cache = cache
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}  # by address and model
-        self._posted_notes: set[tuple[Endpoint, str, str]] = set()  # with address and model
+        # Address, model and text of each note that was returned before.
+        self._posted_notes: set[tuple[Endpoint, str, str]] = set()
 
     def model(self, request: ChatRequest) -> ModelInfo | None:
-        """Return the model of a request, as its server last listed it; None if it did not."""
+        """Return the model of a request as its server last listed it; None if it is not listed."""
         return self._cache.model(request.endpoint, request.model)
 
     def dialect(self, request: ChatRequest) -> Dialect:
@@ -39,24 +43,24 @@ class RequestWriter:
         return learnt or server_of(request.product).dialect
 
     def keep_dialect(self, request: ChatRequest, dialect: Dialect) -> None:
-        """Keep the dialect in which a request succeeded, for the next one to this model.
+        """Keep the dialect in which a request succeeded for the next request to its model.
 
-        JSON modes that do not fit the schema of this request are left out.
+        The JSON modes that did not fit the schema of this request may be tried again.
         """
         dialect = replace(dialect, unfit_modes=frozenset())
         self._dialects[request.endpoint, request.model] = dialect
 
     def extra_fields(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the fields that only the product has, and those of tools."""
+        """Return the fields that the product adds to a request, and those that offer tools."""
         fields = server_of(request.product).request_fields(request.sampling, self.model(request))
         return fields | tool_fields(request)
 
     def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
-        """Return which thoughts of earlier answers the model gets back."""
+        """Return which thoughts of earlier answers are sent back to the model of a request."""
         return sent_thoughts_of(request.product, self.model(request))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the body of a request, as it is sent first."""
+        """Return the body of a request for its first attempt, in the dialect accepted last."""
         extra_fields = self.extra_fields(request)
         return body_of(request, extra_fields, self.dialect(request), self.sent_thoughts(request))
 
@@ -64,12 +68,15 @@ class RequestWriter:
         return encode(self.body(request))
 
     def prompt_body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the fields of a body that the model's prompt is made of, to count its tokens."""
+        """Return only the fields of a body on which the prompt depends, to count its tokens."""
         body = self.body(request)
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
 
     def take_new_notes(self, request: ChatRequest) -> list[str]:
-        """Return why options of the request are not sent; each note only once for a model."""
+        """Return a note for each option of the request that is not sent, with the reason.
+
+        A note that was returned before for this model is left out.
+        """
         new_notes: list[str] = []
         for note in server_of(request.product).unsent_notes(request.sampling, self.model(request)):
             model_note = (request.endpoint, request.model, note)

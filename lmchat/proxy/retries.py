@@ -1,4 +1,7 @@
-"""Retries of a request that failed before its first token."""
+"""Rules for the retries of a request that failed before its first token.
+
+`plan_for` returns a `RetryPlan`, or None if the request should not be repeated.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
     wait_s: float | None = None  # wait before each further attempt; None: a growing one
 
     def wait_after(self, attempt: int, limits: LimitSettings) -> float:
-        """Return the seconds to wait after this attempt, which are counted from 1."""
+        """Return the seconds to wait after an attempt; the first attempt is number 1.
+
+        Without a fixed wait, it doubles with each attempt up to a limit, and varies at random.
+        """
         if self.wait_s is not None:
             return self.wait_s
         backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
@@ -42,7 +48,7 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token.
 
-    None if the failure is not temporary, or if a repetition could do harm.
+    None if the failure is not temporary, or if the server may still work on the first request.
     """
     if isinstance(error, ServerRejected):
         return _plan_for_rejection(error, endpoint, product)
@@ -51,15 +57,19 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryP
         return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_refused else None
     if is_refused:
         return RetryPlan()
-    # A timeout of the connection is tried once more only: the system has already tried several
-    # times. A timeout of the reply is not: the server may still work on the first request.
+    # `NothingAnswers` is a timeout of connecting: try once more only, because the system has
+    # already tried several times. All else, such as a timeout of the reply, is not repeated.
     return RetryPlan(attempts=2) if isinstance(error, NothingAnswers) else None
 
 
 def _plan_for_rejection(
     error: ServerRejected, endpoint: Endpoint, product: Product
 ) -> RetryPlan | None:
-    """Return how to repeat a request that the server refused; None if that does not help."""
+    """Return how to repeat a request that the server refused.
+
+    None if kind or status of the refusal is not temporary, or if the server asks for a wait longer
+    than `MAX_WAIT_S`. What counts as temporary depends on whether a gateway or provider answers.
+    """
     wait_s = error.retry_after_s
     may_be_temporary = error.kind in _TEMPORARY | _MAYBE_TEMPORARY
     if not may_be_temporary or (wait_s or 0) > MAX_WAIT_S:

@@ -1,4 +1,7 @@
-"""Probes of all usual addresses at once."""
+"""Scan: probes of all usual addresses at once.
+
+`usual_probes` says what to probe, `probe_all` runs the probes and chooses the candidates to show.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ ProbeOne = Callable[[Probe], Awaitable[Candidate]]
 
 
 def usual_probes(expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]) -> list[Probe]:
-    """Return what to probe: own endpoints first, then the ports of the products in their order.
+    """Return what to probe: `expected` addresses first, then the ports of the products in order.
 
-    `hinted` are addresses from the environment. Blocks: reads where products keep their last port.
+    `expected` are the user's own addresses, `hinted` those of the environment. An address occurs
+    once. Blocks: reads files in which products keep their last port.
     """
     probes = [
         Probe(endpoint=endpoint, server=server_at(endpoint), is_own=True, is_scan=True)
@@ -43,15 +47,17 @@ def usual_probes(expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint
 
 
 def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
-    """Return where a product may answer, without repetitions, the likeliest address first.
+    """Return the addresses where a product may answer, without repetitions, the likeliest first.
 
-    `hinted` is the address that the environment names for it.
+    They are its ports on this machine, also the one that it used last, and `hinted`, the address
+    that the environment names for the product. One on another machine comes last.
     """
     endpoints = [loopback(port) for port in server.ports]
     last_port = server.last_port()
     if last_port is not None:
         endpoints.insert(0, loopback(last_port))
     if hinted is not None and hinted.is_loopback:
+        # With one of the usual ports, only the host counts, and is tried with all of these ports:
         if hinted.port in server.ports:  # the variable may name a host without a port
             endpoints = [replace(endpoint, host=hinted.host) for endpoint in endpoints]
         endpoints.insert(0, hinted)
@@ -61,7 +67,11 @@ def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
 
 
 def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]:
-    """Yield the probes of a product; all but the first are spare, or of older versions."""
+    """Yield the probes of a product at these addresses.
+
+    On this machine, all but the first are marked as spare, or as the port of older versions.
+    """
+    # Only if the first address has the usual port, the old port is an alternative to it.
     is_usual = bool(server.ports) and endpoints[0].port == server.ports[0]
     for index, endpoint in enumerate(endpoints):
         is_old_port = is_usual and endpoint.port == server.old_port
@@ -76,10 +86,11 @@ def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]
 
 
 async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candidate, ...]:
-    """Run all probes at once, and return the candidates to show, best first.
+    """Run all probes at once with `probe_one`, and return the candidates to show, best first.
 
     The scan ends when all probes have ended, after `SOFT_S` if a server is usable and the user's
-    own addresses have answered, and after `HARD_S` in any case.
+    own addresses have answered, and after `HARD_S` in any case. A probe that has not ended by then
+    is cancelled; its verdict is TIMED_OUT.
     """
     tasks = {probe: asyncio.create_task(_probe_safely(probe_one, probe)) for probe in probes}
     try:
@@ -102,7 +113,10 @@ async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candi
 
 
 def _sort_key(candidate: Candidate) -> int:
-    """Return the position of the verdict, best first; addresses without a server come last."""
+    """Return the position of a candidate's verdict in `Verdict`, whose order is best first.
+
+    Verdicts that mean that there is no server share the last position.
+    """
     verdicts = list(Verdict)
     if candidate.verdict in _NO_SERVER:
         return len(verdicts)
@@ -110,7 +124,10 @@ def _sort_key(candidate: Candidate) -> int:
 
 
 async def _probe_safely(probe_one: ProbeOne, probe: Probe) -> Candidate:
-    """Run a probe; an error that it does not expect is logged and becomes a verdict."""
+    """Run a probe and return its candidate.
+
+    An error that the probe did not expect is logged and becomes the verdict SERVER_ERROR.
+    """
     try:
         return await probe_one(probe)
     except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
@@ -148,14 +165,17 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
 
 
 def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:
-    """Whether the product does not use this port, which is not its usual one."""
+    """Whether a probe of a spare or old port has shown that the product does not use it.
+
+    False for any other port.
+    """
     if probe.is_old_port:
         return candidate.verdict is Verdict.REFUSED
     return probe.is_spare and candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
 
 
 def _with_other_port(candidate: Candidate, port: int) -> Candidate:
-    """Add to a candidate that nothing answers at another port either."""
+    """Return a candidate that says that nothing answers at another port either."""
     detail = candidate.detail
     if detail:
         detail = f"Nothing answers at {candidate.endpoint.netloc} or at port {port}."
