@@ -372,7 +372,7 @@ class Prober:
         return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
 
     async def _is_program_at(self, port: int, server: Server) -> bool:
-        """Whether the program of a product replies to its opening path at a port of this machine."""
+        """Whether the program of a product answers its opening path at a port of this machine."""
         api = self.new_api(
             loopback(port), server.product, read_s=GREETING_S, key=_NO_KEY, requests=1
         )

@@ -57,8 +57,9 @@ def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
     if last_port is not None:
         endpoints.insert(0, loopback(last_port))
     if hinted is not None and hinted.is_loopback:
-        # With one of the usual ports, only the host counts, and is tried with all of these ports:
-        if hinted.port in server.ports:  # the variable may name a host without a port
+        # The variable may name a host alone, to which the usual port was added. So the other ports
+        # are tried at this host, too.
+        if hinted.port in server.ports:
             endpoints = [replace(endpoint, host=hinted.host) for endpoint in endpoints]
         endpoints.insert(0, hinted)
     elif hinted is not None:

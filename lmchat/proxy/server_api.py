@@ -1,4 +1,8 @@
-"""The HTTP API of one server, asked with a limited number of requests."""
+"""The HTTP API of one server, asked with a limited number of requests.
+
+A `ServerApi` serves one probe or one action. What is known of a server for longer is in its
+`ServerMemory`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ class ServerMemory(Struct, kw_only=True):
 
 
 class ServerApi(Struct, kw_only=True):
-    """API of one server for one probe or action; remembers its replies to GET."""
+    """API of one server for one probe or action; remembers the replies to its GET requests."""
 
     endpoint: Endpoint
     connections: Connections
@@ -49,13 +53,13 @@ class ServerApi(Struct, kw_only=True):
     requests_left: int
     is_quick: bool = False  # whether to ask only for what changes, as in a health check
     is_identified: bool = False  # whether the product is known, and not only expected
-    first_reply: Reply | None = None  # its time is the latency
+    first_reply: Reply | None = None  # its time is shown as the latency of the server
     refused_reply: Reply | None = None  # the last reply that `require_good` refused
     key_withheld: str = ""  # why the key was not sent
     replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
 
     async def get(self, path: str) -> Reply:
-        """GET a path (see `url`); a second call for it returns the same reply.
+        """GET a path (see `url`) and return the reply; a second call returns the same reply.
 
         Raises:
             ServerUnavailable: nothing answers.
@@ -67,21 +71,21 @@ class ServerApi(Struct, kw_only=True):
         return self.replies[url]
 
     async def post(self, path: str, value: object) -> Reply:
-        """POST a JSON value to a path; raises the same errors as `get`."""
+        """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
         return await self._send("POST", self.url(path), encode(value))
 
     def require_good(self, reply: Reply) -> Reply:
-        """Return the reply, or raise `ServerRejected` if its status or body is an error."""
+        """Return a reply that `is_good`; keep any other as refused, and raise `ServerRejected`."""
         if not reply.is_good:
             self.refused_reply = reply
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
         return reply
 
     async def get_optional(self, path: str) -> Reply | None:
-        """GET a path that not all versions have.
+        """GET a path that not all versions of a product have, and return the reply.
 
-        Returns None if this server does not have it (which is remembered), or if no request is
-        left. A refusal is returned as it is.
+        Returns None if this server does not have the path (which is remembered), or if no request
+        is left. A reply that refuses the request is returned like any other.
         """
         if path in self.memory.missing_paths:
             return None
@@ -92,16 +96,20 @@ class ServerApi(Struct, kw_only=True):
         return None if self._note_if_missing(path, reply) else reply
 
     async def post_optional(self, path: str, value: object) -> Reply | None:
-        """POST to a path that not all versions have; None if this server does not have it."""
+        """POST to a path that not all versions of a product have, and return the reply.
+
+        Returns None if this server does not have the path, which is remembered.
+        """
         if path in self.memory.missing_paths:
             return None
         reply = await self.post(path, value)
         return None if self._note_if_missing(path, reply) else reply
 
     async def get_extra(self, path: str) -> Reply | None:
-        """GET facts that are of use but not needed; None for any failure.
+        """GET facts that are of use but not needed; return the reply if it `is_good`.
 
-        Raises `ServerUnavailable` only if the connection is refused.
+        Returns None after any failure but one: if the connection is refused, the server has ended
+        during the probe, and `ServerUnavailable` is raised.
         """
         try:
             reply = await self.get_optional(path)
@@ -114,9 +122,10 @@ class ServerApi(Struct, kw_only=True):
         return reply
 
     async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the JSON objects of an event stream; it ends after any failure.
+        """Yield the JSON objects of an event stream, without counting it as a request.
 
-        Close it with `aclosing`.
+        The generator ends with the stream, after any failure, and if the reply is not an event
+        stream. Use it with `aclosing`, which closes the connection.
         """
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.facts.key) | {"Accept": "text/event-stream"}
@@ -133,20 +142,27 @@ class ServerApi(Struct, kw_only=True):
                         yield value
 
     def url(self, path: str) -> str:
-        """Return the URL of a path: `/v1/…` is below the base of the API, others below the root."""
+        """Return the URL of a path of the server.
+
+        A path in `/v1/` is put behind the address of the OpenAI-like API, which may end in another
+        version; any other path is put behind the address without `/v1`.
+        """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.root_url + path
 
     def _note_if_missing(self, path: str, reply: Reply) -> bool:
-        """Remember a path that the server does not have; return whether the reply says so."""
+        """Return whether a reply says that the server does not have a path; if so, remember it."""
         is_missing = reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED
         if is_missing:
             self.memory.missing_paths.add(path)
         return is_missing
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
-        """Send one of the requests that are left, or raise `NoRequestsLeftError`."""
+        """Send a request and return the reply; raise `NoRequestsLeftError` if none is left.
+
+        The first reply is kept. If the key was not sent, the reason is kept, too.
+        """
         if self.requests_left < 1:
             raise NoRequestsLeftError
         self.requests_left -= 1
@@ -161,7 +177,10 @@ class ServerApi(Struct, kw_only=True):
 
 
 def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
-    """Return the JSON objects that events hold; data that is no JSON is left out."""
+    """Return the JSON values in the data of events; data that is not JSON is left out.
+
+    A value that is not an object becomes an empty one.
+    """
     values: list[dict[str, Any]] = []
     for event in events:
         for data in event.data:
@@ -172,7 +191,10 @@ def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a coroutine while the block runs, then cancel it; its errors are dropped."""
+    """Run a coroutine while the block runs, then cancel it and wait for its end.
+
+    Errors of the coroutine are ignored.
+    """
     task = asyncio.create_task(work, name="background")
     try:
         yield
@@ -182,7 +204,7 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 def throttled(report: OnProgress) -> OnProgress:
-    """Return a function that calls `report` only if the whole percentage has changed."""
+    """Return a function that calls `report`, but only if the fraction in whole percent changed."""
     last_percent = -1
 
     def report_if_changed(fraction: float) -> None:

@@ -22,10 +22,10 @@ class MalformedStreamError(Exception):
 
 
 class SseEvent(Struct, frozen=True):
-    """One event, a comment, or a run of events.
+    """One event, a comment, or a run of events that arrived together.
 
-    Nearly all events of a stream have nothing but one line of data. Those that arrive together are
-    returned as one run.
+    A run has only events with one line of data and no name, as nearly all events of a stream are.
+    To read them as one saves time.
     """
 
     data: list[bytes]  # data of each event of the run; empty for a comment
@@ -36,16 +36,20 @@ class SseReader:
     """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
 
     def __init__(self) -> None:
-        self._is_first_line = True
+        self._is_first_line = True  # it may begin with a byte order mark
         self._skips_lf = False  # whether the last chunk ended in CR, whose LF may follow
-        self._partial_line = bytearray()
+        self._partial_line = bytearray()  # the end of the bytes so far, without a line end
         # The event that is not complete yet:
-        self._data: list[bytes] = []
+        self._data: list[bytes] = []  # one entry for each line of data
         self._data_bytes = 0
         self._name = b""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take more bytes and return the complete events, or raise `MalformedStreamError`."""
+        """Take the next bytes of the stream; return the events that are complete now.
+
+        Raises:
+            MalformedStreamError: a line or an event is too long.
+        """
         if self._skips_lf and chunk:
             # The line was ended by its CR alone: waiting for an LF would delay every event.
             self._skips_lf = False
@@ -69,9 +73,10 @@ class SseReader:
         return events
 
     def close(self) -> list[SseEvent]:
-        """End the stream, and return its last event if only the blank line behind it is missing.
+        """End the stream; return its last event if only the blank line behind it is missing.
 
-        Its data must then be JSON or `[DONE]` (R-38).
+        Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). A comment
+        in the last line is returned, too.
         """
         events: list[SseEvent] = []
         if self._partial_line:
@@ -82,7 +87,10 @@ class SseReader:
         return events
 
     def _read_lines(self, text: bytes, events: list[SseEvent]) -> None:
-        """Add the events that end in a text to `events`; keep what is behind its last line."""
+        """Read the lines of a text, and add the events that are complete then to `events`.
+
+        What follows the last line end is kept in `_partial_line`.
+        """
         *lines, partial_line = text.split(b"\n")
         for line in lines:
             self._read_line(line, events)
@@ -91,7 +99,11 @@ class SseReader:
             raise MalformedStreamError("a line is longer than 8 MiB")
 
     def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
-        """Read one field, such as `data: {}`; a blank line ends the event."""
+        """Read one line: a field such as `data: {}`, a comment, or the blank line after an event.
+
+        The comment, or the event that the blank line ends, is added to `events`. Fields other than
+        `data` and `event` are ignored.
+        """
         if self._is_first_line:
             self._is_first_line = False
             line = line.removeprefix(_BOM)
@@ -103,7 +115,7 @@ class SseReader:
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
-            self._data_bytes += len(value) + 1
+            self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MiB")
         elif not field:  # a comment
@@ -112,7 +124,7 @@ class SseReader:
             self._name = value
 
     def _end_event(self, events: list[SseEvent]) -> None:
-        """Add the current event to `events` if it has data, and begin another one."""
+        """Add the current event to `events` if it has data; then begin an empty one."""
         if self._data:
             name = self._name.decode("utf-8", "replace")
             events.append(SseEvent([b"\n".join(self._data)], name))
@@ -122,11 +134,12 @@ class SseReader:
 
 
 def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
-    """Split a run of events, each with one line of data and a blank line.
+    """Split a run of events, each with one line of data and a blank line, from a text.
 
-    Returns the data of each event, and the text behind them. If any event has more than one line,
-    no event is split off.
+    Returns the data of each event, and the text behind them. If the text begins with anything else,
+    or if one of the events has more than one line, returns no data and the whole text.
     """
+    # The position behind the last complete event; 1 if there is no blank line (-1 + 2).
     end = text.rfind(_BLANK_LINE) + len(_BLANK_LINE)
     if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
         return [], text
@@ -139,8 +152,11 @@ def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _end_of_event(text: bytes) -> int:
-    """Return the position behind the event that a text begins in; its length if it has no end."""
-    if text.startswith(b"\n"):
+    """Return the position behind the event within which a text begins.
+
+    If the text does not contain the end of this event, return its length.
+    """
+    if text.startswith(b"\n"):  # the blank line: the line before it has ended in the last chunk
         return 1
     blank_line = text.find(_BLANK_LINE)
     return len(text) if blank_line < 0 else blank_line + len(_BLANK_LINE)

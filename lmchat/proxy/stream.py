@@ -1,4 +1,8 @@
-"""One streamed answer: bytes of the response to events in a queue."""
+"""One streamed answer: from the bytes of a response to events in a queue.
+
+`AnswerReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkReader`,
+which puts the events of the answer into the queue.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ _BEFORE_STREAM = b"\xef\xbb\xbf\r\n "
 
 
 class AnswerReader:
-    """Reader of one response; its events go into a queue."""
+    """Reader of one response, whose events it puts into a queue."""
 
     def __init__(
         self,
@@ -53,10 +57,16 @@ class AnswerReader:
         return self._chunks.has_token
 
     def _refused(self, value: object) -> ServerRejected:
+        """Return the exception for an error object of the stream."""
         return refusal_in_stream(value, self._facts)
 
     async def read(self) -> StreamFinished:
-        """Read to the end; raises `LMChatError` if the answer is not complete."""
+        """Read the response to its end and return the last event of the answer.
+
+        Raises:
+            StreamInterrupted: the answer is not complete, or the stream is malformed.
+            ServerRejected: the server sent an error, or no answer.
+        """
         content_type = self._response.headers.get("content-type", "").lower()
         try:
             if content_type.startswith("text/event-stream"):
@@ -73,7 +83,10 @@ class AnswerReader:
         return self._chunks.conclude(network_error)
 
     async def _read_stream(self) -> str:
-        """Read a stream; return how the connection broke, or an empty text if it did not."""
+        """Read a stream to its end, or to `[DONE]`.
+
+        Returns how the connection broke, or an empty text if it did not.
+        """
         try:
             body = self._response.aiter_bytes()
             async for data in body:
@@ -92,7 +105,7 @@ class AnswerReader:
         return ""
 
     def _read_events(self, events: Sequence[SseEvent]) -> None:
-        """Read events as chunks; a comment is posted as a sign of life."""
+        """Pass the data of events to the reader of chunks; post a `LifeSign` for a comment."""
         for event in events:
             if not event.data:
                 self._events.put_nowait(LifeSign())
@@ -102,10 +115,11 @@ class AnswerReader:
                 self._chunks.read_run(event.data)
 
     async def _read_whole(self) -> str:
-        """Read a reply whose content type is not that of a stream (R-23).
+        """Read a reply whose content type is not that of an event stream (R-23).
 
-        It may be a whole answer, a stream with a wrong type, or an error. Returns how the
-        connection broke, or an empty text if it did not.
+        It may be a whole answer in JSON, a stream with a wrong type, or anything else, for which
+        `ServerRejected` is raised. Returns how the connection broke, or an empty text if it did
+        not.
         """
         try:
             body = await read_up_to(self._response, MAX_WHOLE_BYTES)
@@ -123,11 +137,15 @@ class AnswerReader:
         if is_error(value) or not dict_or_empty(value).get("choices"):
             raise self._no_answer_error(value, body)
         self._chunks.read_object(value)
-        self._chunks.has_done = True
+        self._chunks.has_done = True  # a whole answer is complete without `[DONE]`
         return ""
 
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
-        """Return the error for a reply without an answer; `value` is its decoded body, if JSON."""
+        """Return the error for a reply without an answer.
+
+        `value` is the decoded body, None if it is not JSON. An error of the server, and a web page,
+        give the error for a refusal; anything else is said not to be a model's answer.
+        """
         status = self._response.status_code
         rejected = refusal(status, self._response.headers, body, self._facts)
         if is_error(value) or rejected.kind == "not_an_llm":
@@ -136,7 +154,11 @@ class AnswerReader:
 
 
 async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
-    """Yield events until None; texts that have arrived together are one event."""
+    """Yield the events of a queue until None; neighbouring texts that wait together are joined.
+
+    The events are marked as done only when the caller asks for more, so `join` of the queue waits
+    for the caller.
+    """
     while True:
         arrived = [await events.get()]
         while not events.empty():
@@ -150,7 +172,7 @@ async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
 
 
 def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
-    """Return events in their order, with neighbouring deltas of the same kind as one."""
+    """Return events in their order, with neighbouring events of text, or of thought, as one."""
     joined: list[StreamEvent | None] = []
     last: StreamEvent | None = None
     for event in events:
@@ -168,7 +190,10 @@ def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:
-    """Read and drop what is left of a body: only then can its connection be used again."""
+    """Read and drop the rest of a body: only then can its connection be used again.
+
+    After `DRAIN_S`, or a failure of the network, the rest is left unread.
+    """
     with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(DRAIN_S):
             async for _ in body:
