@@ -1,4 +1,8 @@
-"""Separation of thought and answer in one text, as `<think>…</think>` marks it (R-17)."""
+"""Separation of thought and answer in one text, as `<think>…</think>` marks it (R-17).
+
+`ThinkSplitter` reads the text in a `_State`. Its methods whose names begin with `_read` take the
+text that is not read yet, add pieces to a list, and return what is still to be read.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,12 @@ SplitPiece = tuple[bool, str]
 
 
 class _State(Enum):
-    """Place in the text."""
+    """Place in the text up to which it is read."""
 
     START = auto()  # only white space so far
     THOUGHT = auto()  # inside the tags
     AFTER = auto()  # behind the closing tag; only white space since
-    UNSURE = auto()  # without an opening tag: it is thought if a closing tag follows
+    UNSURE = auto()  # in text without an opening tag: it is thought if a closing tag follows
     ANSWER = auto()
 
 
@@ -42,13 +46,14 @@ class ThinkSplitter:
     """
 
     def __init__(self, *, starts_in_thought: bool = False) -> None:
-        self.starts_in_thought = starts_in_thought  # the guess for the next answer of this model
+        # Whether the next answer of this model will probably begin within a thought.
+        self.starts_in_thought = starts_in_thought
         self._is_guess_thought = starts_in_thought  # whether unsure text is returned as thought
         self._state = _State.START
         self._held = ""  # text that is not returned yet, because a tag may begin or end in it
-        self._unsure: list[str] = []
-        self._mention_count = 0
-        self._has_thought_fields = False
+        self._unsure: list[str] = []  # unsure text that is returned already
+        self._mention_count = 0  # closing tags so far that are only mentioned
+        self._has_thought_fields = False  # whether the server sends thought in other fields
         self._has_ended = False
 
     @property
@@ -57,7 +62,11 @@ class ThinkSplitter:
         return self._state is _State.THOUGHT
 
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
-        """Take the next part of the text; return it in pieces, with corrections of earlier ones."""
+        """Take the next part of the text; return the pieces that are certain enough to show.
+
+        A `Rethought` among them corrects all pieces that were returned before it. Text that may
+        belong to a tag is held back until more text has come.
+        """
         if self._state is _State.ANSWER:
             return [(False, text)] if text else []
         pieces: list[SplitPiece | Rethought] = []
@@ -68,9 +77,11 @@ class ThinkSplitter:
         return pieces
 
     def note_thought_fields(self) -> list[SplitPiece | Rethought]:
-        """Note that thought comes in fields of its own; return unsure text as answer.
+        """Note that the server sends thought in other fields than this text.
 
-        From now on, a closing tag without an opening one is only a mention.
+        So unsure text is answer: return the part of it that was held back, and a `Rethought` if the
+        unsure text was returned as thought. In other states, return nothing. From now on, a closing
+        tag without an opening one is only a mention.
         """
         pieces: list[SplitPiece | Rethought] = []
         if self._state is _State.UNSURE:
@@ -82,7 +93,10 @@ class ThinkSplitter:
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
-        """End the text; return what was held back."""
+        """End the text; return what was held back, but not white space behind a closing tag.
+
+        Text that is still unsure is answer: a `Rethought` follows if it was returned as thought.
+        """
         self._has_ended = True
         pieces: list[SplitPiece | Rethought] = []
         if self._state is _State.UNSURE:
@@ -97,9 +111,9 @@ class ThinkSplitter:
         return pieces
 
     def _read(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the current state, which may change; return what is left to read.
+        """Read text in the current state, which may change; return the part that is not read yet.
 
-        This method and those below add what they have read to `pieces`, or hold it back.
+        This method and those below add what they have read to `pieces`, or keep it in `_held`.
         """
         match self._state:
             case _State.START | _State.AFTER:
@@ -113,7 +127,12 @@ class ThinkSplitter:
                 return ""
 
     def _read_white_space(self, text: str) -> str:
-        """Find out what follows white space: a thought, or other text; return it unread."""
+        """Read white space, and find out what follows: an opening tag or other text.
+
+        Behind an opening tag, the state becomes THOUGHT. If the text may still become one, it is
+        held back. Any other text is left to be read: as answer behind a closing tag or if thought
+        comes in other fields, otherwise as unsure text. At the start, it keeps its white space.
+        """
         stripped = text.lstrip()
         if stripped.startswith(_OPEN):
             self._state = _State.THOUGHT
@@ -129,7 +148,10 @@ class ThinkSplitter:
         return text
 
     def _read_thought(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text inside the tags, up to the closing one."""
+        """Read text inside the tags as thought; return the text behind the closing tag.
+
+        Without a closing tag, all is read; an end that may begin such a tag is held back.
+        """
         thought, tag, behind = text.partition(_CLOSE)
         if tag:
             self._state = _State.AFTER
@@ -142,7 +164,11 @@ class ThinkSplitter:
         return behind
 
     def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text of which it is not known whether it is thought, up to the first tag."""
+        """Read text of which it is not known whether it is thought, up to the first tag.
+
+        An opening tag makes all of it answer. `_read_lone_close` decides about a closing tag. The
+        beginning of a tag at the end of the text is held back, unless the text has ended.
+        """
         tag = _TAG.search(text) if "<" in text else None
         if tag is None:
             self._add_unsure(text, pieces)
@@ -167,7 +193,14 @@ class ThinkSplitter:
     def _read_lone_close(
         self, before: str, behind: str, pieces: list[SplitPiece | Rethought]
     ) -> str:
-        """Read a closing tag without an opening one, and the unsure text before it."""
+        """Read the unsure text before a closing tag without an opening one, and the tag.
+
+        Returns the text behind the tag, which is still to be read. If the tag ends a thought, all
+        unsure text was thought, and a `Rethought` says so if it was returned as answer. If the tag
+        is only mentioned, it is unsure text, too. If more text is needed to decide, the tag and the
+        text behind it are held back.
+        """
+        # White space alone before the tag is no thought: it is dropped if the tag ends a thought.
         is_blank_so_far = not self._unsure and not before.strip()
         if not is_blank_so_far:
             self._add_unsure(before, pieces)
@@ -185,17 +218,21 @@ class ThinkSplitter:
 
         self._add_unsure(before + _CLOSE, pieces)
         self._mention_count += 1
-        if self._mention_count >= _MAX_MENTIONS:  # each one costs a look at all text before it
+        if self._mention_count >= _MAX_MENTIONS:  # for each, all text before it is searched
             self._begin_answer(pieces)
         return behind
 
     def _add_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> None:
+        """Add unsure text to `pieces` as what it probably is, and keep it in `_unsure`."""
         if text:
             self._unsure.append(text)
             pieces.append((self._is_guess_thought, text))
 
     def _begin_answer(self, pieces: list[SplitPiece | Rethought]) -> None:
-        """Decide that all unsure text is answer; correct it if it was returned as thought."""
+        """Decide that all unsure text is answer, and so is all text from now on.
+
+        If the unsure text was returned as thought, a `Rethought` is added to `pieces`.
+        """
         if self._is_guess_thought and self._unsure:
             self.starts_in_thought = False
             pieces.append(Rethought(is_thought=False))
@@ -203,7 +240,7 @@ class ThinkSplitter:
 
 
 def _length_of_begun_tag(text: str) -> int:
-    """Return how many characters at the end of a text may begin a closing tag."""
+    """Return how many characters at the end of a text are the beginning of a closing tag."""
     for length in range(len(_CLOSE) - 1, 0, -1):
         if text.endswith(_CLOSE[:length]):
             return length
@@ -211,11 +248,12 @@ def _length_of_begun_tag(text: str) -> int:
 
 
 def _ends_thought(before: str, behind: str, *, has_ended: bool) -> bool | None:
-    """Whether a closing tag without an opening one ends a thought, or is only mentioned.
+    """Whether a closing tag without an opening one ends a thought; otherwise it is only mentioned.
 
-    Returns None if more of the text behind it is needed. It is a mention in code. Otherwise it ends
-    a thought if nothing follows in its line and no blank is before it, or if it begins a line and
-    the text right behind it may begin an answer.
+    `before` and `behind` are the texts on both sides of the tag. Returns None if only blanks are
+    behind it and more text may follow. In code, the tag is a mention. At the end of a line, it ends
+    a thought unless a blank is before it. With more text behind it in its line, it ends a thought
+    only at the beginning of the line, and if this text may begin an answer.
     """
     after_blanks = behind.lstrip(" \t\r")
     may_follow = not has_ended and len(behind) < _MAX_HELD

@@ -1,4 +1,8 @@
-"""Limits of silence: during an answer, before it, and while a model loads."""
+"""Limits of silence: during an answer, before it, and while a model loads.
+
+`IdleTimeout` watches one request and its answer. `Loading` waits between requests that a server
+refuses because its model loads.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,10 @@ CheckHealth = Callable[[], Awaitable[Reply]]
 
 
 class IdleTimeout:
-    """Limits of silence of one answer.
+    """Limits of silence of one answer; a second task checks them with each tick of the clock.
 
-    Before the first byte there is no limit: a model may load and read a long prompt for minutes.
+    Before the first byte, only the limit for the first token counts, if it is set, and the server
+    must answer other requests: a model may load and read a long prompt for minutes.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class IdleTimeout:
         is_alive: IsAlive | None = None,
         loading_begun_s: float | None = None,
     ) -> None:
-        """Create it; `watching` starts the clock checks.
+        """Create it; `watching` starts the checks.
 
         `post` takes the events. `is_alive` asks the server over a second connection.
         `loading_begun_s` is the time of the event loop at which the model began to load, if it did
@@ -60,21 +65,21 @@ class IdleTimeout:
         # Times of the event loop:
         self._begun_s = self._loop.time()
         self._awaits_token_since_s = self._begun_s if loading_begun_s is None else loading_begun_s
-        self._last_data_s: float | None = None
-        self._next_probe_s = 0.0
+        self._last_data_s: float | None = None  # None before the first byte
+        self._next_probe_s = 0.0  # before this time, `is_alive` is not called again
         self._last_alive_s = self._begun_s  # when the server last answered `is_alive`
-        self._has_token = False
+        self._has_token = False  # whether any text has arrived
         self._is_gone = False  # whether the server left the last `is_alive` unanswered
         self._error: LMChatError | None = None
 
     def note_data(self, *, has_token: bool) -> None:
-        """Note that bytes have arrived; `has_token` is whether any text has arrived so far."""
+        """Note that bytes have arrived now; `has_token` is whether any text has arrived so far."""
         self._last_data_s = self._loop.time()
         self._has_token = has_token
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Self]:
-        """Report stalls, and end the block with an error after too long a silence."""
+        """Post stalls while the block runs; end it with an error after too long a silence."""
         try:
             async with self._timeout, background_task(self._watch()):
                 yield self
@@ -84,7 +89,11 @@ class IdleTimeout:
             raise self._error from None
 
     async def _watch(self) -> None:
-        """Check the clock and the server with each tick; end the watched block after an error."""
+        """Check the clock and the server with each tick, until one of them gives an error.
+
+        Then end the watched block, which raises this error. A tick that is much too late means that
+        this process was suspended: then the limits are extended, and nothing is checked.
+        """
         tick_s = self._tick_s()
         while self._error is None:
             planned_s = self._loop.time() + tick_s
@@ -111,9 +120,9 @@ class IdleTimeout:
         return min(TICK_S, *half_limits_s)
 
     def _extend_limits(self, suspended_s: float) -> None:
-        """Do not count the time in which this process was suspended as silence of the server.
+        """Do not count the seconds in which this process was suspended as silence of the server.
 
-        Bytes may have arrived in it that are not read yet.
+        Bytes that are not read yet may have arrived then, so the silence begins again now.
         """
         self._awaits_token_since_s += suspended_s
         if self._last_data_s is not None:
@@ -121,12 +130,16 @@ class IdleTimeout:
 
     @property
     def _silent_s(self) -> float:
-        """Seconds since the last data; before any came, since the request."""
+        """Seconds since the last bytes; before the first ones, since this object was made."""
         last_s = self._begun_s if self._last_data_s is None else self._last_data_s
         return self._loop.time() - last_s
 
     def _check_clock(self) -> LMChatError | None:
-        """Return the error of a limit that is reached, else post a stall if there is one."""
+        """Return the error of a limit that is reached, or None.
+
+        Before the first byte, only the limit for the first token is checked. Later, if no limit is
+        reached but the server has been silent for `stalled_after_s`, a stall is posted.
+        """
         limits = self._timeouts
         waited_s = self._loop.time() - self._awaits_token_since_s
         if not self._has_token and _is_over(limits.first_token_s, waited_s):
@@ -140,10 +153,11 @@ class IdleTimeout:
         return None
 
     async def _probe(self, is_alive: IsAlive) -> LMChatError | None:
-        """Ask the server for a sign of life after some silence.
+        """Ask the server for a sign of life, if it is silent and was not asked just before.
 
-        Returns the error if it has not answered for `give_up_after_s`; before, each probe without
-        an answer is posted as a stall.
+        Each time it does not answer, a stall is posted, and the error is returned if it has not
+        answered for `give_up_after_s`. In all other cases, None is returned. When it answers again,
+        a `LifeSign` is posted.
         """
         now_s = self._loop.time()
         if self._silent_s < PROBE_AFTER_S or now_s < self._next_probe_s:
@@ -160,11 +174,15 @@ class IdleTimeout:
 
         self._is_gone = True
         self._post(StreamStalled(silent_s=self._silent_s))
+        # The server was last alive when it sent bytes or answered `is_alive`, whichever was later.
         gone_s = min(self._silent_s, self._loop.time() - self._last_alive_s)
         return self._give_up_error() if _is_over(self._timeouts.give_up_after_s, gone_s) else None
 
     def _give_up_error(self) -> LMChatError:
-        """Return the error for a server that is silent for too long, before or in its answer."""
+        """Return the error for a server that is silent for too long.
+
+        Before the first byte it is `ServerUnavailable`, afterwards `StreamInterrupted`.
+        """
         give_up_s = self._timeouts.give_up_after_s
         if self._last_data_s is None:
             return ServerUnavailable(
@@ -184,7 +202,7 @@ def _is_over(limit_s: float, elapsed_s: float) -> bool:
 
 
 async def _answers_in_time(is_alive: IsAlive) -> bool:
-    """Ask the server for a sign of life; no reply within `PROBE_S` counts as none."""
+    """Ask the server for a sign of life; return False if none comes within `PROBE_S`."""
     try:
         async with asyncio.timeout(PROBE_S):
             return await is_alive()
@@ -207,7 +225,10 @@ def can_check_alive(endpoint: Endpoint) -> bool:
 
 
 async def is_machine_alive(endpoint: Endpoint) -> bool:
-    """Connect without a request (R-29); return whether the machine answers."""
+    """Connect to a server without a request (R-29); return whether its machine answers.
+
+    The server itself may hang all the same.
+    """
     try:
         _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except ConnectionRefusedError:
@@ -219,7 +240,7 @@ async def is_machine_alive(endpoint: Endpoint) -> bool:
 
 
 class Loading:
-    """Wait until the server has loaded one model; refusals until then are no failed attempts."""
+    """Waiting for a server that loads a model, between the requests that it refuses until then."""
 
     def __init__(
         self,
@@ -246,10 +267,15 @@ class Loading:
         return self.begun_s is not None and self._check_health is None
 
     async def wait(self) -> None:
-        """Return as soon as the request should be sent again, or raise `ServerUnavailable`.
+        """Wait until the request should be sent again.
 
-        Call it after each refusal because the model loads. A second refusal means that the health
-        check does not see the loading, so the pause before the next request is longer.
+        It is called after each refusal because the model loads. It pauses, and then checks the
+        health, if the server has such a path, until this does not say any more that the model
+        loads. A second refusal means that the health check does not see the loading, so the pause
+        before the next request is longer. It is also longer without a health check.
+
+        Raises:
+            ServerUnavailable: loading takes too long, or the server does not answer any more.
         """
         pause_s = REQUEST_PAUSE_S
         if self.begun_s is None:
@@ -263,9 +289,10 @@ class Loading:
             await self._pause(POLL_S, self.begun_s)
 
     async def _poll_health(self, check_health: CheckHealth) -> bool:
-        """Check the health once and post the result; return whether the model still loads.
+        """Check the health once; return whether the model still loads.
 
-        A check that times out counts as loading. If the server does not know the path, it is not
+        A check that times out counts as loading, and is posted as a stall. A status that says
+        neither "loading" nor "loaded" means that the server does not have the path; then it is not
         asked again.
         """
         asked_s = self._loop.time()
@@ -284,9 +311,10 @@ class Loading:
         return reply.status == _LOADING
 
     async def _pause(self, pause_s: float, begun_s: float) -> None:
-        """Sleep, or raise `ServerUnavailable` if loading has taken too long.
+        """Sleep for `pause_s` seconds, or raise `ServerUnavailable` if loading takes too long.
 
-        `begun_s` is when the model began to load.
+        It takes too long if the limit for the first token has passed since `begun_s`, when the
+        model began to load, or if the server has not said for some time that the model loads.
         """
         limits = self._timeouts
         loading_s = self._loop.time() - begun_s

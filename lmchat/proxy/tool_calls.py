@@ -11,14 +11,14 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty, encode, str_o
 
 
 class _Call(Struct):
-    """What has arrived of one call."""
+    """Id and name of one call, as far as they have arrived; its arguments are not kept."""
 
     call_id: str = ""
     name: str = ""
 
 
 class ToolCalls:
-    """Tool calls of one answer; gives each a number, which counts from 0."""
+    """Tool calls of one answer; each gets a number from 0, in the order in which they begin."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []  # by number
@@ -26,16 +26,16 @@ class ToolCalls:
         self._number_by_id: dict[tuple[int | None, str], int] = {}  # by the server's index and id
 
     def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
-        """Add a fragment to its call; return an event with what is new of the call.
+        """Find the call of a fragment, and return an event with what the fragment adds to it.
 
-        Id and name are in the event that brings them first. `fragment` is an element of the field
-        `tool_calls` of a chunk.
+        `fragment` is an element of the field `tool_calls` of a chunk. Its id and name are only in
+        the event if the call had none before.
         """
         call_id = str_or_empty(fragment.get("id"))
         function = dict_or_empty(fragment.get("function"))
         name = str_or_empty(function.get("name"))
         arguments = function.get("arguments")
-        if isinstance(arguments, dict | list):
+        if isinstance(arguments, dict | list):  # some servers do not encode them as a text
             arguments = encode(arguments).decode()
 
         number = self._find_or_add_call(count_or_none(fragment.get("index")), call_id, name)
@@ -51,9 +51,10 @@ class ToolCalls:
         return event
 
     def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
-        """Return the number of the call that a fragment belongs to; begin a call if it is new.
+        """Return the number of the call that a fragment belongs to.
 
-        It may differ from the server's index: some servers repeat 0, others send none.
+        If the fragment begins a call, this call is added. The number may differ from the server's
+        index: some servers send 0 for each call, others send no index.
         """
         number = self._number_by_id.get((index, call_id))
         if number is not None:
@@ -75,9 +76,10 @@ class ToolCalls:
         return number
 
     def _is_next_call(self, number: int, call_id: str, name: str) -> bool:
-        """Whether a fragment with a used index begins another call.
+        """Whether a fragment begins another call than `number`, which has the same index.
 
-        A second id alone does not: some servers make one up for each fragment.
+        It does if it has a name and a different id. A different id alone is no proof: some servers
+        make one up for each fragment.
         """
         has_other_id = self._calls[number].call_id not in ("", call_id)
         return bool(call_id and name) and has_other_id

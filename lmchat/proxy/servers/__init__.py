@@ -1,4 +1,6 @@
-"""The products as servers; a new one is a module here and a row of `lmchat.domain.product.FACTS`.
+"""One `Server` for each product; its class knows how this product differs from others.
+
+A new product is a module here and a row of `lmchat.domain.product.FACTS`.
 
 Optional: a variable of the environment that holds its address (`cli/server_variables.py`).
 """
@@ -14,12 +16,13 @@ from lmchat.proxy.servers.base import Server
 
 
 def _subclasses(base: type[Server]) -> Iterator[type[Server]]:
-    """Yield all classes below a class."""
+    """Yield the subclasses of a class, and the subclasses of these."""
     for subclass in base.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)
 
 
+# Importing a module makes its classes known to `Server.__subclasses__`.
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
@@ -34,5 +37,5 @@ SERVERS: tuple[Server, ...] = tuple(_BY_PRODUCT[product] for product in Product)
 
 
 def server_of(product: Product) -> Server:
-    """Return the server class of a product, as its one instance."""
+    """Return the one `Server` object of a product."""
     return _BY_PRODUCT[product]

@@ -1,4 +1,8 @@
-"""Base of the products: how to recognise one, ask it, load its models, and help with it."""
+"""Base of the products: how to recognise one, ask it, load its models, and help with it.
+
+The attributes and methods of `Server` describe a plain server; products override them. A hint is a
+next step for the user, without a full stop.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,10 @@ class Server:
     count_field: ClassVar[str] = "count"
 
     def last_port(self) -> int | None:
-        """Return the port that it used last on this machine, if it keeps that. Blocks."""
+        """Return the port that the product used last on this machine, from a file of the product.
+
+        None if there is no such file.
+        """
         return None
 
     def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
@@ -70,7 +77,7 @@ class Server:
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Ask the server for its models."""
+        """Ask the server for its models and return them; may raise `LMChatError`."""
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
@@ -85,7 +92,10 @@ class Server:
         )
 
     async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
-        """Ask for the OpenAI-like list of models; return its rows that have a name."""
+        """Ask for the OpenAI-like list of models; return the rows that have a name.
+
+        Raises `ServerRejected` if the server refuses, or answers with anything but a list.
+        """
         reply = api.require_good(await api.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
@@ -93,7 +103,10 @@ class Server:
         return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the fields of a chat request that only this product has."""
+        """Return the fields of a chat request whose names or support depend on the product.
+
+        An option that the product does not support is left out; see `unsent_notes`.
+        """
         fields: dict[str, Any] = {}
         if self.seed_field and sampling.seed is not None:
             fields[self.seed_field] = sampling.seed
@@ -107,7 +120,10 @@ class Server:
         effort: str,
         model: ModelInfo | None,  # noqa: ARG002 - see above
     ) -> bool:
-        """Whether a request may name this effort; the server may still refuse it."""
+        """Whether a request to a model may name this effort; the server may still refuse it.
+
+        `model` is None if the server has not listed it.
+        """
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
@@ -118,7 +134,7 @@ class Server:
         return fields
 
     def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
-        """Return a sentence for each option that `request_fields` leaves out."""
+        """Return a note of full sentences for each option that `request_fields` leaves out."""
         notes: list[str] = []
         effort = sampling.reasoning_effort
         if effort and not self.takes_effort(effort, model):
@@ -137,14 +153,17 @@ class Server:
         return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
-        """Return the tokens of a prompt with its template; None if this version cannot."""
+        """Return how many tokens a prompt has with the model's template.
+
+        None if this version of the server cannot count, or its reply has no number.
+        """
         reply = await api.post_optional(self.count_path, body)
         if reply is None:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
 
     def check_load(self, options: LoadOptions) -> None:
-        """Check the options of loading a model.
+        """Return if a model can be loaded with these options.
 
         Raises:
             RequestInvalid: a value is not valid.
@@ -170,10 +189,10 @@ class Server:
         options: LoadOptions,
         on_progress: OnProgress,  # noqa: ARG002 - see above
     ) -> None:
-        """Load a model and return when it is loaded, or raise `ServerRejected`.
+        """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
-        If a window is set, a model in memory is unloaded first: some products would load it a
-        second time, beside the first.
+        If `options` set the context window, and the model is in memory, it is unloaded first: some
+        products would load it a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
             raise self._cannot("load")
@@ -185,29 +204,32 @@ class Server:
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress of a model that is being loaded, until it is loaded."""
+        """Report the progress of a model that is being loaded, until it is loaded.
+
+        Here, return at once: only some products tell the progress.
+        """
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model, or raise `ServerRejected`."""
+        """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
         if not self.unload_path:
             raise self._cannot("unload")
         body = {"model": model.model_id}
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
     def start_sentence(self) -> str:
-        """Return how to start it, as a sentence."""
+        """Return `start_hint` as a sentence; a hint with a small first letter is a command."""
         is_command = self.start_hint[0].islower()
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
     def add_hint(self, error: ServerUnavailable) -> None:
-        """Set the next step of an error if no program answers: how to start the product."""
+        """If the error says that the connection was refused, let its hint say how to start it."""
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = self.start_sentence()
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
-        """Raise `ServerRejected` unless the server did it; `verb` is `load` or `unload`.
+        """Return if the reply says that the server has done what `verb` says: load or unload.
 
-        An unknown path means that the product cannot load or unload models.
+        Otherwise raise `ServerRejected`; an unknown path means that the product cannot do it.
         """
         try:
             api.require_good(reply)
@@ -223,7 +245,7 @@ class Server:
         return "This server" if is_unknown else self.product.value
 
     def _cannot(self, verb: str) -> ServerRejected:
-        """Return the error for a product that cannot `load` or `unload` models."""
+        """Return the error for a product that cannot do what `verb` says: load or unload."""
         return ServerRejected(
             f"{self._name} cannot {verb} models on request.",
             kind="unsupported",
@@ -234,7 +256,10 @@ class Server:
 def capabilities(
     *, tools: object = False, vision: object = False, reasoning: object = False
 ) -> tuple[str, ...]:
-    """Return the names of the abilities of a model; each argument counts if it is true."""
+    """Return the names of those abilities of a model whose argument is true.
+
+    An argument may be any value of a server: a list, a text and a number count if not empty or 0.
+    """
     abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
     return tuple(name for name, is_able in abilities.items() if is_able)
 
@@ -256,7 +281,10 @@ _SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
 
 
 def params_text(count: object) -> str:
-    """Write a number of parameters as people do: 135M, 8B, 1.7B; nothing if it is not known."""
+    """Return a number of parameters as people write it: 135M, 8B, 1.7B.
+
+    Empty if it is not a number, or is below a million.
+    """
     params = number_or_none(count)
     if params is None or params < _MILLION:
         return ""

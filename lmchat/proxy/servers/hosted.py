@@ -64,7 +64,10 @@ class Mistral(Hosted):
     dialect = Dialect(has_stream_options=False)
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return a model with its window and abilities."""
+        """Return the model of a row, also with its context window and abilities.
+
+        A model that cannot chat counts as one for embeddings.
+        """
         abilities = dict_or_empty(row.get("capabilities"))
         return replace(
             super().model_from_row(api, row),
@@ -88,7 +91,11 @@ class OpenRouter(Hosted):
     key_hint = "Create an API key at openrouter.ai/settings/keys"
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return a model with window and abilities; one that makes no text cannot chat."""
+        """Return the model of a row, also with its context window and abilities.
+
+        A model that makes no text, for example only images, counts as one for embeddings, so it is
+        not offered for chats.
+        """
         architecture = dict_or_empty(row.get("architecture"))
         inputs = architecture.get("input_modalities")
         outputs = architecture.get("output_modalities")
@@ -107,12 +114,16 @@ class OpenRouter(Hosted):
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the model can reason; for others the server drops the effort without an error."""
+        """Whether the model can reason, as far as the list says, and the effort is a known one.
+
+        For other models, the server drops the effort without an error.
+        """
         known = model.capabilities if model is not None else ()
         can_reason = "reasoning" in known or not known
         return can_reason and super().takes_effort(effort, model)
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
         return {"reasoning": {"effort": effort}}
 
     def _effort_note(

@@ -35,21 +35,21 @@ class Jan(Server):
     host_hint = "Local API Server, Trusted Hosts: add {host}"
 
     def is_proven_by(self, reply: Reply) -> bool:
-        """Whether it is the plain-text error with which Jan asks for the key (R-4)."""
+        """Whether a reply is the plain-text error with which Jan asks for the key (R-4)."""
         return reply.status == 401 and reply.body.strip() == _UNAUTHORISED  # noqa: PLR2004 - HTTP
 
     def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether each model was created in second 1, which Jan writes for all."""
+        """Whether each row of the list has 1 as its `created`, which Jan writes for all models."""
         listed = dicts_in(reply.object.get("data"))
         return bool(listed) and all(row.get("created") == 1 for row in listed)
 
     def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether it is Jan's OpenAPI document, which needs no key."""
+        """Whether a reply is Jan's OpenAPI document, which needs no key."""
         info = dict_or_empty(reply.object.get("info"))
         return str_or_empty(info.get("title")).startswith("Jan API Server")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the running models, and of a newer Jan also the stopped ones."""
+        """Return the running models; a newer Jan has another list, from which the others come."""
         running = await super().models(api)
         reply = await api.get_extra("/v1/models/available")
         if reply is None:

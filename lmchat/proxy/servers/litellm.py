@@ -32,11 +32,15 @@ class LiteLlm(Server):
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
 
     def is_proven_by(self, reply: Reply) -> bool:
-        """Whether it has a header of LiteLLM, as some of its replies do."""
+        """Whether a reply has a header of LiteLLM, as some of its replies do."""
         return any(name.startswith("x-litellm-") for name in reply.headers)
 
     def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether it is LiteLLM's list, or its error for a missing or wrong key."""
+        """Whether a reply is LiteLLM's list, or its error for a missing or wrong key.
+
+        LiteLLM looks up a key that it does not know in its database. Without a database, the error
+        has the type `no_db_connection`.
+        """
         listed = dicts_in(reply.object.get("data"))
         is_its_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         is_server_error = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
@@ -45,11 +49,14 @@ class LiteLlm(Server):
         return is_its_list or lacks_key or has_wrong_key
 
     def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether it is the health of LiteLLM, which needs no key."""
+        """Whether a reply is the health of LiteLLM, which needs no key."""
         return bool(reply.value == "I'm alive!")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the list, with facts of each model if the key may ask for them."""
+        """Return the models of the list, with facts of each if the key may ask for them.
+
+        A quick check does not ask for them.
+        """
         models = await super().models(api)
         reply = None if api.is_quick else await api.get_extra("/model/info")
         if reply is None:
@@ -62,7 +69,7 @@ class LiteLlm(Server):
 
 
 def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
-    """Return a model with what the `model_info` of `/model/info` says about it."""
+    """Return a model with the facts in `info`, its `model_info` from `/model/info`."""
     return replace(
         model,
         is_embedding=info.get("mode") == "embedding",

@@ -1,4 +1,8 @@
-"""llama.cpp's server, with one model or as a router over several."""
+"""llama.cpp's server, with one model or as a router.
+
+A router is a llama.cpp server in front of several models, each of which runs in its own process.
+Only a router can load and unload models.
+"""
 
 from __future__ import annotations
 
@@ -61,14 +65,18 @@ class LlamaCpp(Server):
     empty_hint = "llama-server -m MODEL.gguf"
 
     def is_proven_by(self, reply: Reply) -> bool:
-        """Whether llama.cpp signed it; wrappers pass its signature on with chat replies only."""
+        """Whether the header `server` of a reply names llama.cpp.
+
+        Programs that run llama.cpp inside pass this header on with replies to chat requests only.
+        """
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the list, with the facts of `/props` if a single model is served.
+        """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
-        A quick check asks for them only if the server can put its model to sleep: the list does not
-        say whether it has.
+        The list does not say whether the server has put its model to sleep, but `/props` does. So
+        a quick check asks for `/props` only if the server can do that, and reads nothing else
+        there.
         """
         models = await super().models(api)
         has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
@@ -76,12 +84,13 @@ class LlamaCpp(Server):
         if not has_one_loaded or not needs_props:
             return models
         props = await api.get_extra(_PROPS)
+        # The facts of a router's `/props` are not those of its model.
         if props is None or props.object.get("role") == "router":
             return models
 
         model = models[0]
         is_sleeping = props.object.get("is_sleeping")
-        if is_sleeping is not None:
+        if is_sleeping is not None:  # older versions cannot put a model to sleep
             api.memory.tells_sleep = True
         if is_sleeping is True:
             model = replace(model, state=LoadState.ASLEEP)
@@ -90,7 +99,11 @@ class LlamaCpp(Server):
         return (_with_props(model, props),)
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return a model; only a router writes its state and command line into the row."""
+        """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
+
+        Only a router writes state and command line of the model into the row; a server with one
+        model lists it as soon as it is loaded.
+        """
         meta = dict_or_empty(row.get("meta"))
         status = dict_or_empty(row.get("status"))
         architecture = dict_or_empty(row.get("architecture"))
@@ -116,9 +129,9 @@ class LlamaCpp(Server):
         )
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the usual fields, and those that ask for progress and timings (R-14).
+        """Return the usual fields, and those that ask for the progress and the timings (R-14).
 
-        With progress, a cancelled request also stops at once.
+        If a request asks for the progress, the server also stops at once when it is cancelled.
         """
         fields = super().request_fields(sampling, model)
         return {**fields, "return_progress": True, "timings_per_token": True}
@@ -130,10 +143,10 @@ class LlamaCpp(Server):
         options: LoadOptions,  # noqa: ARG002 - it takes none
         on_progress: OnProgress,
     ) -> None:
-        """Load or wake a model.
+        """Load a model, or wake it if it is asleep, and return when that is done.
 
-        A router answers the request to load at once, so the model is polled until it is loaded.
-        Cancelling stops the loading, unless another program had begun it.
+        A router answers the request to load at once, so the state of the model is polled until it
+        is loaded. Cancelling stops the loading, unless another program had begun it.
         """
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
@@ -142,6 +155,7 @@ class LlamaCpp(Server):
 
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             reply = await api.post(_LOAD, {"model": model.model_id})
+            # The error says that the model is already loading, or loaded.
             is_our_load = "already" not in str(reply.object.get("error", ""))
             if is_our_load:
                 self.require_done(api, reply, "load")
@@ -153,13 +167,18 @@ class LlamaCpp(Server):
                 raise
 
     async def _stop_loading(self, api: ServerApi, model: ModelInfo) -> None:
-        """Ask the router to unload a model that still loads; errors do not matter."""
+        """Ask the router to unload a model that still loads; any error is ignored."""
         with suppress(TimeoutError, LMChatError):
             async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
                 await api.post(_UNLOAD, {"model": model.model_id})
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
-        """Poll a model until its process runs; raise `ServerRejected` if loading fails."""
+        """Poll the state of a model until it is loaded or asleep.
+
+        Raises `ServerRejected` if the status says that loading has failed, if the model is not
+        listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
+        before its loading begins.
+        """
         unloaded_polls = 0
         status: dict[str, Any] = {}
         async for status in self._statuses(api, model):
@@ -178,7 +197,11 @@ class LlamaCpp(Server):
         )
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress that the router's event stream tells, until the model is loaded."""
+        """Report the progress that the router's event stream tells, until the model is loaded.
+
+        Events of other models, and events without a progress, are ignored. Also returns if the
+        stream ends.
+        """
         async with aclosing(api.events("/models/sse")) as events:
             async for event in events:
                 if event.get("model") != model_id:
@@ -191,7 +214,15 @@ class LlamaCpp(Server):
                     on_progress(fraction)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model; only a router can, and it answers before that is done."""
+        """Unload a model, and return when its process has ended.
+
+        Only a router can unload, and it answers before that is done, so the state is polled. A
+        model that does not run counts as unloaded.
+
+        Raises:
+            ServerRejected: the server refuses the request.
+            ServerUnavailable: the model is still loaded after `UNLOAD_S`.
+        """
         reply = await api.post(_UNLOAD, {"model": model.model_id})
         if "not running" not in str(reply.object.get("error", "")):
             self.require_done(api, reply, "unload")
@@ -210,9 +241,13 @@ class LlamaCpp(Server):
     async def _statuses(
         self, api: ServerApi, model: ModelInfo
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Poll the list; yield the model's `status` each time, as long as it is listed."""
+        """Ask for the list every `LOADING_POLL_S`, and yield the `status` of the model in it.
+
+        Ends when the model is not listed any more.
+        """
         while True:
-            fresh_api = replace(api, requests_left=1, replies={})  # it repeats no earlier reply
+            # An API returns the same reply for the same path, so each poll needs a new one.
+            fresh_api = replace(api, requests_left=1, replies={})
             rows = await self.read_rows(fresh_api)
             statuses = [row.get("status") for row in rows if row.get("id") == model.model_id]
             if not statuses:
@@ -222,7 +257,7 @@ class LlamaCpp(Server):
 
 
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
-    """Return a model with the facts that only `/props` has."""
+    """Return a model with the facts of `/props`; those that the list gave are kept."""
     template = dict_or_empty(props.object.get("chat_template_caps"))
     vision = dict_or_empty(props.object.get("modalities")).get("vision")
     settings = dict_or_empty(props.object.get("default_generation_settings"))
@@ -238,9 +273,10 @@ def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
 
 
 def _loaded_fraction(progress: dict[str, Any]) -> float | None:
-    """Return how much of all stages is done, 0 to 1; None if `progress` does not say it.
+    """Return the part of all stages of loading that is done, 0 to 1.
 
-    Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75.
+    Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75. None if
+    `progress` has no list of stages, or no number as its value.
     """
     stages = progress.get("stages")
     current_stage = progress.get("current")
@@ -253,12 +289,13 @@ def _loaded_fraction(progress: dict[str, Any]) -> float | None:
 
 
 def _command_line_number(status: dict[str, Any], option: str) -> int | None:
-    """Return the number behind an option such as `--ctx-size` in a model's command line.
+    """Return the number behind an option such as `--ctx-size` in the command line of a model.
 
-    None if the option is not set, or is 0, which means the model's own value.
+    `status` holds the command line in `args`. None if the option is not set, is not a number, or is
+    0, which means the default of the model.
     """
     arguments = status.get("args")
-    if not isinstance(arguments, list) or option not in arguments[:-1]:
+    if not isinstance(arguments, list) or option not in arguments[:-1]:  # a value must follow
         return None
     value = str_or_empty(arguments[arguments.index(option) + 1])
     if _DIGITS.fullmatch(value) is None:
@@ -267,7 +304,11 @@ def _command_line_number(status: dict[str, Any], option: str) -> int | None:
 
 
 class BuiltIn(LlamaCpp):
-    """llama.cpp's server as a child of lmchat."""
+    """llama.cpp's server as a child process of lmchat.
+
+    lmchat knows its address from the start, so its replies need not prove the product: they prove
+    `LlamaCpp`.
+    """
 
     product = Product.BUILT_IN
     ports = ()

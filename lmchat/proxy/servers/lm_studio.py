@@ -55,25 +55,33 @@ class LmStudio(Server):
     empty_hint = "Discover tab: download a model, then load it"
 
     def last_port(self) -> int | None:
+        """Return the port of the server in the newest settings of LM Studio; None without one."""
         for port in _ports_in_files("http-server-config.json"):
             return port
         return None
 
     def is_proven_by(self, reply: Reply) -> bool:
-        """Whether it is the error of LM Studio for an unknown path or a missing token."""
+        """Whether a reply is the error of LM Studio for an unknown path or a missing token.
+
+        The error is a text, or an object with a message.
+        """
         error = reply.object.get("error")
         message = str_or_empty(error) + str_or_empty(dict_or_empty(error).get("message"))
         return "Unexpected endpoint or method." in message or "LM Studio API token" in message
 
     def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether a program made with Express answers, as LM Studio is."""
+        """Whether a reply comes from a program made with Express, as LM Studio is."""
         return reply.headers.get("x-powered-by", "") == "Express"
 
     def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether a reply is the greeting, or an error that proves LM Studio."""
         return reply.object.get("lmstudio") is True or self.is_proven_by(reply)
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the newest list that this version has; a refusal of one is final."""
+        """Return the models of the newest of three lists that this version has.
+
+        Only a list that the server does not have leads to the next one; a refusal is raised.
+        """
         newest = await api.get_optional(_MODELS_V1)
         if newest is not None:
             listed = dicts_in(api.require_good(newest).object.get("models"))
@@ -85,18 +93,19 @@ class LmStudio(Server):
         return await super().models(api)
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the usual fields, and how long the unused model stays in memory."""
+        """Return the usual fields, and for how many seconds the unused model stays in memory."""
         fields = super().request_fields(sampling, model)
         if sampling.keep_loaded_s is not None:
             fields["ttl"] = sampling.keep_loaded_s
         return fields
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the server names the effort for this model; it calls `none` `off`."""
+        """Whether the server lists the effort for this model; it lists the effort `none` as `off`."""
         efforts = model.efforts if model is not None else ()
         return effort in efforts or (effort == "none" and "off" in efforts)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent; LM Studio lists the efforts of each model."""
         if model is None or not model.efforts:
             return (
                 "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
@@ -104,7 +113,11 @@ class LmStudio(Server):
         return super()._effort_note(effort, model)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload all instances of a model: each has a name of its own."""
+        """Unload all instances of a model, each of which has another name.
+
+        The names are read from the list of models. If the model has no instance there, the request
+        names the model, so the server says why it cannot be unloaded.
+        """
         reply = await api.get(_MODELS_V1)
         self.require_done(api, reply, "unload")
         names: list[str] = []
@@ -120,7 +133,10 @@ class LmStudio(Server):
 
 
 def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-    """Return the model that a row of `/api/v1/models` describes."""
+    """Return the model that a row of `/api/v1/models` describes.
+
+    Of several instances in memory, the first gives the loaded context window.
+    """
     instances = dicts_in(row.get("loaded_instances"))
     abilities = dict_or_empty(row.get("capabilities"))
     options = dict_or_empty(abilities.get("reasoning")).get("allowed_options")
@@ -171,20 +187,27 @@ def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
 
 
 APP_PORTS = (41343, 52993, 16141, 39414, 22931)
-"""Ports of the program itself, also while its server is off."""
+"""Ports at which the program itself may answer, also while its server is off."""
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
 
 
 def app_ports() -> tuple[int, ...]:
-    """Return the ports at which the program itself may answer, the likeliest first."""
+    """Return the ports at which the program itself may answer, the likeliest first.
+
+    That is the port in LM Studio's file, if there is one, and then the usual ones.
+    """
     for port in _ports_in_files("http-server.json"):
         return (port, *APP_PORTS)
     return APP_PORTS
 
 
 def _ports_in_files(name: str) -> Iterator[int]:
-    """Yield the ports in LM Studio's files of this name, one a folder; the first is in use."""
+    """Yield the port in each of LM Studio's files of this name; the first is that in use.
+
+    Each folder of LM Studio may have such a file. A file that cannot be read, has no valid port, or
+    notes an error, is left out.
+    """
     try:
         home = Path.home()
     except RuntimeError:  # it is not known

@@ -36,17 +36,24 @@ class Ollama(Server):
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether a model has the owner that Ollama writes for all."""
+        """Whether a model of the list is owned by "library", which Ollama writes for all models."""
         return any(row.get("owned_by") == "library" for row in dicts_in(reply.object.get("data")))
 
     def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether it holds a version and nothing else; others have `/api/version` with more."""
+        """Whether a reply has a version and nothing else.
+
+        Other products also have the path `/api/version`, but reply with more fields.
+        """
         has_version_alone = set(reply.object) == {"version"}
         has_text = bool(str_or_empty(reply.object.get("version")))
         return reply.is_good and has_version_alone and has_text
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models; three kinds of requests tell list, memory and details."""
+        """Return the models of the list `/api/tags`, or of the OpenAI-like list if there is none.
+
+        `/api/ps` tells which models are in memory, and `/api/show` the details of each model. What
+        was shown of a model before is not asked for again, until it is removed from the list.
+        """
         tags = await api.get_optional("/api/tags")
         if tags is None:
             return await super().models(api)
@@ -65,13 +72,17 @@ class Ollama(Server):
             if model.model_id in contexts:
                 context = contexts[model.model_id]
                 model = replace(model, state=LoadState.LOADED, context_loaded=context)
+            # Without a reply of `/api/ps`, the state of all models stays unknown.
             elif running is not None:
                 model = replace(model, state=LoadState.NOT_LOADED)
             models.append(model)
         return tuple(models)
 
     def _model_from_tag(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return the model of a row of `/api/tags`, with what `/api/show` said of it before."""
+        """Return the model of a row of `/api/tags`, with what `/api/show` said of it, if anything.
+
+        If nothing tells its abilities, a model of the family BERT counts as one for embeddings.
+        """
         details = dict_or_empty(row.get("details"))
         shown = api.memory.model_facts.get(_digest(row), {})
         abilities = {*_strings_in(row.get("capabilities")), *shown.get("capabilities", ())}
@@ -103,7 +114,8 @@ class Ollama(Server):
     ) -> None:
         """Load a model by a request without a prompt.
 
-        No window is set: the next chat request names none, so Ollama would load the model again.
+        No context window is set: chat requests name none, so Ollama would load the model again with
+        its default window for the next one.
         """
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
         if options.keep_loaded_s is not None:
@@ -117,9 +129,9 @@ class Ollama(Server):
 
 
 def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
-    """Return the context windows of the models in memory, by their names.
+    """Return the names of the models in memory, each with its context window (None: not known).
 
-    `running` is the reply of `/api/ps`, None if there was none.
+    `running` is the reply of `/api/ps`; without it, nothing is returned.
     """
     contexts: dict[str, int | None] = {}
     if running is None:
@@ -132,10 +144,11 @@ def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
 async def _read_details(
     api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
 ) -> None:
-    """Ask for the details of models that are not known yet, as long as requests are left.
+    """Ask for the details of models, and keep them in `api.memory`, as long as requests are left.
 
-    `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. These come first;
-    a health check asks for no others.
+    `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. Only models whose
+    details are not known are asked for: first those in memory, then the others, but these not in a
+    quick check.
     """
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
     pending = [row for row in unknown if row["name"] in loaded]
@@ -149,7 +162,11 @@ async def _read_details(
 
 
 async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
-    """Ask for the details of one model, and keep them in the memory of its server."""
+    """Ask for the details of one model, and keep them in `api.memory` by its digest.
+
+    If the server refuses, empty details are kept, so it is not asked again. If it does not answer,
+    nothing is kept.
+    """
     try:
         reply = await api.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
@@ -170,7 +187,7 @@ def _digest(row: dict[str, Any]) -> str:
 
 
 def _strings_in(value: object) -> list[str]:
-    """Return the strings in a list; none for a value that is no list."""
+    """Return the strings in a list, without its other entries; [] for any other value."""
     if not isinstance(value, list):
         return []
     return [entry for entry in value if isinstance(entry, str)]

@@ -32,10 +32,11 @@ class Vllm(Server):
     owner = "vllm"  # value of `owned_by` in its list of models
 
     def is_proven_by(self, reply: Reply) -> bool:
-        """Whether it is a list of models that the product owns."""
+        """Whether a reply is a list with a model whose `owned_by` is the name of the product."""
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row, also with the context window that it is loaded with."""
         context = count_or_none(row.get("max_model_len"))
         model = super().model_from_row(api, row)
         return replace(model, context_loaded=context, context_max=context)
@@ -54,7 +55,10 @@ class SgLang(Vllm):
     owner = "sglang"
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the list, with the abilities that `/model_info` names."""
+        """Return the models of the list, with the abilities that `/model_info` names.
+
+        A quick check does not ask for them.
+        """
         models = await super().models(api)
         reply = None if api.is_quick else await api.get_extra("/model_info")
         if reply is None:
