@@ -55,7 +55,7 @@ class LmStudio(Server):
     empty_hint = "Discover tab: download a model, then load it"
 
     def last_port(self) -> int | None:
-        """Return the port of the server in the newest settings of LM Studio; None without one."""
+        """Return the port in LM Studio's settings of its server; None if they cannot be read."""
         for port in _ports_in_files("http-server-config.json"):
             return port
         return None
@@ -100,7 +100,7 @@ class LmStudio(Server):
         return fields
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the server lists the effort for this model; it lists the effort `none` as `off`."""
+        """Whether the server lists the effort for this model; it writes `none` as `off`."""
         efforts = model.efforts if model is not None else ()
         return effort in efforts or (effort == "none" and "off" in efforts)
 
