@@ -271,8 +271,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
     """Return which thoughts a request to a model gives back.
 
-    It is none if the product has no field for them, all if the model keeps them, else those since
-    the last prompt. `model` is None if it is not known.
+    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
+    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
     """
     if not product.facts.thought_fields:
         return SentThoughts.NONE

@@ -47,6 +47,7 @@ def why_not_started(
 ) -> EngineUnavailable:
     """Return the error that says why a child never became ready.
 
+    The first cause that is found counts: the import, the system or memory, the port, the model file.
     `model` is None for a test of the engine without a model. `report` is None if the child ended
     without one. `exit_code` is None if it still runs, and negative if a signal ended it. `log` is
     the end of the log.
@@ -65,7 +66,10 @@ def why_not_started(
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return the error that says why a child ended that was ready; see `why_not_started`."""
+    """Return the error that says why a child ended that was ready.
+
+    It is about the system or memory, else about a crash without a known reason.
+    """
     system_or_memory = _system_or_memory_error(model, exit_code, log)
     return system_or_memory if system_or_memory is not None else _crashed(exit_code, log)
 

@@ -121,7 +121,7 @@ def _values_in_prose(text: str) -> list[Any]:
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
     """Return whether JSON is invalid only because the text ends within it.
 
-    The place of the error is where the decoder could not go on. For JSON that is cut, the rest of
+    The place of the error is where the decoder had to stop. For JSON that is cut, the rest of
     the text is empty there, or the beginning of a value.
     """
     if "Unterminated string" in error.msg:
