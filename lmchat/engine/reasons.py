@@ -47,7 +47,7 @@ def why_not_started(
 ) -> EngineUnavailable:
     """Return the error that says why a child never became ready.
 
-    The first cause that is found counts: the import, the system or memory, the port, the model file.
+    The first cause that is found counts: import, system or memory, port, model file.
     `model` is None for a test of the engine without a model. `report` is None if the child ended
     without one. `exit_code` is None if it still runs, and negative if a signal ended it. `log` is
     the end of the log.
