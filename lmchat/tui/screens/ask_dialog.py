@@ -26,13 +26,13 @@ _PATH_CELLS = 200  # width to which a path is cut
 _IGNORES_KEYS_S = 0.5  # from the opening of a question: these keys were meant for the prompt
 
 Attempt = Callable[[Any], Awaitable[Any]]
-"""Tries what was typed; returns the result, or as text why it failed."""
+"""Tries what was typed. Returns the result of the dialog; but a text says why it failed."""
 
 
 class AskDialog(Dialog[Any]):
-    """Question for a text; returns it, and shows under the input why a text is rejected.
+    """Question for a text; returns the text, or with an attempt the result of the attempt.
 
-    With an attempt, it tries what was typed, and returns the result of the attempt.
+    If the text is rejected or the attempt fails, words under the input say why.
     """
 
     EMPTY: ClassVar[str] = "Type something, or press Esc."
@@ -77,7 +77,7 @@ class AskDialog(Dialog[Any]):
         return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:
-        """Add keys that were typed before the input had the focus."""
+        """Insert a letter into the input that was typed before the input had the focus."""
         if event.is_printable and event.character:
             event.stop()
             self.query_one(Input).insert_text_at_cursor(event.character)
@@ -99,7 +99,7 @@ class AskDialog(Dialog[Any]):
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Leave with the text, or show why it is rejected."""
+        """Accept the typed text, without blanks around it, or show why it is rejected."""
         event.stop()
         typed = event.value.strip()
         if problem := self._problem_of(typed):
@@ -114,7 +114,10 @@ class AskDialog(Dialog[Any]):
         return "" if typed else self.EMPTY
 
     def accept(self, typed: Any) -> None:
-        """Leave with what was typed, or with the result of the attempt."""
+        """Leave with what was typed, or begin the attempt in a worker.
+
+        If the attempt succeeds, leave with its result; otherwise show why it has failed.
+        """
         attempt = self._attempt
         if attempt is None:
             self.dismiss(typed)

@@ -1,4 +1,8 @@
-"""Dialogs: a raised panel over the dimmed chat, with title, content and keys."""
+"""Dialogs: a raised panel over the dimmed chat, with title, content and keys.
+
+`Dialog` is the base class; `ListDialog` adds a list, and a filter if a subclass wants one. A hint
+is a key and a word for what it does.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,10 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     @property
     def can_show(self) -> bool:
-        """Whether the top-level widgets exist; a dialog that is left removes them one by one."""
+        """Whether the dialog is open and has widgets, so that their content can be changed.
+
+        A dialog that is left removes its widgets one by one.
+        """
         return self.is_attached and bool(self.children) and self in self.app.screen_stack
 
     @property
@@ -61,7 +68,10 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         return self.is_mounted and self.can_show
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave, as soon as the dialog is mounted and on top: Textual closes what is on top."""
+        """Leave with a result: at once if the dialog is mounted and on top, else when it is.
+
+        Textual always closes the screen that is on top.
+        """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
         self._late_result = (result,)
@@ -72,7 +82,8 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
             self.call_later(self._leave, *self._late_result)
 
     def _leave(self, result: ResultT | None) -> None:
-        self.dismiss(result)  # its awaitable is dropped: a screen must not await its own end
+        """Leave, as `dismiss` does, but return nothing: Textual would await what is returned."""
+        self.dismiss(result)  # a screen must not await its own end
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -101,12 +112,18 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         title.show([styled(self.heading, STRONG)], styled(dot.join(fitting), MUTED))
 
     def fit(self, widget: Widget, wanted_rows: int) -> None:
-        """Resize a widget to the rows it wants, limited by the room that the others leave."""
+        """Resize a widget to the rows it wants, or to the room that other widgets leave.
+
+        On a tall screen, some rows around the dialog stay free.
+        """
         around = _AROUND if self.size.height >= _TALL else 0
         fit_height(widget, wanted_rows, self.size.height - around)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow only `leave` while widgets are missing: keys of the chat can arrive late."""
+        """Return False for all actions but `leave` while widgets are missing.
+
+        Keys that were meant for the chat can arrive before the dialog is complete.
+        """
         if not (self.can_act or action == "leave"):
             return False
         return super().check_action(action, parameters)
@@ -142,7 +159,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.call_after_refresh(self.use_room)
 
     def use_room(self) -> None:
-        """Draw again, for a new size or because the rows have changed."""
+        """Give the list its height again and draw its rows, if all widgets exist."""
         if self.can_act:
             self.fit_list()
             self.draw()
@@ -185,9 +202,10 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
     ) -> None:
-        """Show other rows, or without any the words `nothing`, and figures about them in the title.
+        """Show other rows, let the list grow to them, and show figures about them in the title.
 
-        `choose` is the key of the row to choose.
+        Without rows, show the words `nothing`. `choose` is the key of the row to choose; None keeps
+        the choice.
         """
         rows = rows or wrapped_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
@@ -195,17 +213,24 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.show_title(*figures)
 
     def fit_list(self, wanted_rows: int = 0) -> None:
-        """Let the list grow to some rows; leave out blank rows of the dialog if it has no room."""
+        """Let the list grow to `wanted_rows`, if it is smaller, as far as the screen has room.
+
+        If it has no room beside all other rows of the dialog, the blank ones of these are left out.
+        """
         self._list_height = max(self._list_height, wanted_rows)
         is_tight = self._list_height + _ROWS_BESIDE_LIST > self.size.height
         if is_tight != self.has_class("-tight"):
             self.set_class(is_tight, "-tight")
+            # again when the blank rows have come or gone: the room is another then
             self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 
 
 def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
-    """Resize a widget to the rows it wants, so that it and its siblings fit into `room` rows."""
+    """Resize a widget to the rows it wants, but so that it fits into `room` rows with its siblings.
+
+    It gets at least one row. Nothing is set if the height stays the same.
+    """
     height = max(min(wanted_rows, free_height(widget, room)), 1)
     old_height = widget.styles.inline.height  # not that of the stylesheet, which may be `1fr`
     if old_height is None or old_height.value != height:
@@ -213,7 +238,10 @@ def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
 
 
 def free_height(widget: Widget, room: int) -> int:
-    """Return how many of `room` rows the siblings of a widget leave to it."""
+    """Return how many of `room` rows the visible siblings of a widget leave to it.
+
+    Margins and the border of the container count as used.
+    """
     box = widget.parent
     if not isinstance(box, Widget):
         return room
@@ -253,6 +281,7 @@ class FetchDialog(Dialog[None]):
         self._draw()
 
     def _draw(self) -> None:
+        """Draw the bar and the figures, once there are any and the widgets exist."""
         progress = self._progress
         if not self.can_act or progress is None:
             return

@@ -1,4 +1,8 @@
-"""Screen of the doctor: each check with verdict, cause and next step."""
+"""Screen of the doctor: each check with verdict, cause and next step.
+
+A check has one or more findings. A finding has a grade (ok, warning, fault, …), a cause, and maybe
+a next step; it belongs to a group, which has a heading. On a wide screen, names have a column.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,11 @@ class DoctorScreen(ListDialog[None]):
         self.show_rows(rows, f"{done} of {len(checks)} checked" if pending else summary(findings))
 
     def _finding_rows(self, finding: Finding, width: int, column: int) -> Iterator[ListRow]:
-        """Yield the rows of a finding, with the words beside the name, or below it."""
+        """Yield the rows of a finding: sign, name and grade in the first one, and its words.
+
+        `column` is the width of the column of names, beside which the words are; if it is 0, they
+        are below the name.
+        """
         style = _STYLES.get(finding.grade, MUTED)
         sign = (f"{self._icon_of(finding.grade)} ", style)
         name = safe_line(finding.name)
@@ -114,19 +122,22 @@ class DoctorScreen(ListDialog[None]):
             yield _line(((" " * indent, ""), *parts))
 
     def _lines(self, finding: Finding, room: int) -> list[StyledTexts]:
-        """Return the lines of the cause, and of the next step if there is one, for a width."""
+        """Return the lines of the cause, then of the next steps, wrapped at `room` cells.
+
+        The first line of a next step begins with `NEXT` in its own style.
+        """
         style = MUTED if finding.grade in _QUIET else ""
         cause, *steps = texts_of(finding, self._examination.home)
         lines: list[StyledTexts] = [((line, style),) for line in _wrapped(cause, room)]
         for step in steps:
             first, *rest = _wrapped(step, room)
-            words = first.removeprefix(NEXT.rstrip()).lstrip()
+            words = first.removeprefix(NEXT.rstrip()).lstrip()  # wrapping may strip blanks of NEXT
             lines.append(((NEXT, MUTED), (words, "")))
             lines += [((line, ""),) for line in rest]
         return lines
 
     def _pending_row(self, check: Check, column: int) -> ListRow:
-        """Return the row of a check that has not ended."""
+        """Return the row of a check that has not ended; `column` is as in `_finding_rows`."""
         icons = icons_for(self)
         name = set_cell_size(check.name, column) if column else check.name
         checking = (f"checking {icons.cut}", MUTED)
@@ -139,7 +150,7 @@ class DoctorScreen(ListDialog[None]):
 
 
 def _width_of_names(names: Sequence[str]) -> int:
-    """Return the width of the column of names, in cells."""
+    """Return the width in cells of the longest name, at most `_MOST_NAME`."""
     widths = [cell_len(safe_line(name)) for name in names]
     return min(max(widths, default=0), _MOST_NAME)
 
@@ -150,4 +161,5 @@ def _wrapped(text: str, room: int) -> list[str]:
 
 
 def _line(parts: StyledTexts, right: StyledTexts = ()) -> ListRow:
+    """Return a row that cannot be chosen, and has no bar at its left."""
     return ListRow((parts,), right, is_heading=True)

@@ -24,7 +24,10 @@ class ExportRequest(Struct, frozen=True, kw_only=True):
 
 
 def parse_export(words: str) -> ExportRequest:
-    """Parse the argument of `/export`: options at its start and end, and a name between them."""
+    """Parse the argument of `/export`: a file's name, which may be empty, with options around it.
+
+    An option is removed from the start or the end of the text while there is one.
+    """
     name = words.strip()
     options = set[str]()
     while match := re.search(_OPTION, name):
@@ -38,7 +41,7 @@ def parse_export(words: str) -> ExportRequest:
 
 
 class ExportDialog(AskDialog):
-    """Question for the file and the contents; the attempt writes an `ExportRequest`."""
+    """Question for the file and the contents of an export; its attempt gets an `ExportRequest`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "toggle_reasoning", priority=True),
@@ -67,7 +70,7 @@ class ExportDialog(AskDialog):
         self.show_problem("")
 
     def show_problem(self, words: str) -> None:
-        """Show why the name is rejected, or else what the file will contain."""
+        """Show why the name is rejected; without words, what the file will contain."""
         if words:
             super().show_problem(words)
             return

@@ -55,7 +55,7 @@ _WIDE = 70  # columns from which a row has both the key and the slash command
 
 
 class HelpScreen(ListDialog[None]):
-    """List of commands that can be read and filtered."""
+    """List of keys and commands that can be read and filtered."""
 
     HEADING = "Keys and commands"
     HINTS = (("↑ ↓", "scroll"),)
@@ -84,7 +84,7 @@ class HelpScreen(ListDialog[None]):
         self.show_rows(rows, nothing=f"No command has “{filtered}”. Backspace shows all.")
 
     def _groups(self) -> Iterator[tuple[str, Sequence[HelpEntry]]]:
-        """Yield headings and their entries."""
+        """Yield the headings of the help in order, each with its entries."""
         yield "The prompt", _PROMPT
         yield "Reading", _READING
         for scope in Scope:
@@ -96,6 +96,7 @@ class HelpScreen(ListDialog[None]):
         yield "The mouse in the chat", _MOUSE
 
     def _entry(self, command: Command) -> HelpEntry:
+        """Return the entry of a command; the same one for all nine recent models."""
         if command.command_id.startswith("model_"):
             return HelpEntry("Alt+1 … Alt+9", "Switch to a recent model by its number")
         keys = written(keys_of(command, self._keys))
@@ -103,12 +104,16 @@ class HelpScreen(ListDialog[None]):
 
 
 def _has_words(entry: HelpEntry, words: Sequence[str]) -> bool:
+    """Return whether each word, in small letters, is somewhere in an entry."""
     text = " ".join(entry).casefold()
     return all(word in text for word in words)
 
 
 def _row(entry: HelpEntry, *, width: int) -> ListRow:
-    """Return the row of an entry for a width in cells; the slash command is at the right."""
+    """Return the row of an entry: keys, what they do, and on a wide screen the slash command.
+
+    A command without keys has its slash command in their place. `width` is in cells.
+    """
     is_wide = width >= _WIDE
     first = entry.keys or entry.slash
     key_width = _KEY_WIDTH if is_wide else _NARROW_KEY_WIDTH

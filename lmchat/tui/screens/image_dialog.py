@@ -28,10 +28,11 @@ _CELL_RATIO = 2  # height of a cell by its width
 
 
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
-    """Return an image of Pillow, and prepare the terminal to show images; raises `FileRefused`.
+    """Return the image in a file as one of Pillow, and prepare the terminal to show images.
 
-    The import of the library for them asks the terminal what it can draw. During that, lmchat does
-    not read the terminal: keys of the user would be taken for its answer.
+    The library that shows images asks the terminal at its import what it can draw. During that,
+    lmchat does not read the terminal: keys of the user would be taken for the answer. Raises
+    `FileRefused` if the library is missing, or the image cannot be decoded.
     """
     try:
         image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)
@@ -48,13 +49,17 @@ async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
 
 
 def _decoded(name: str, data: bytes) -> Any:
+    """Return an image of Pillow, made smaller if one side is longer than `_SHOWN_PIXELS`."""
     with open_image(name, data) as image:
         image.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
         return image.convert("RGBA")
 
 
 class ImageDialog(Dialog[bool | None]):
-    """An image; returns True for the next one. Posts `OpenFile`."""
+    """Dialog with an image; returns True if the user wants the next one, None on Esc.
+
+    It posts `OpenFile` to open the image in the system's viewer.
+    """
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -83,7 +88,10 @@ class ImageDialog(Dialog[bool | None]):
         self.call_after_refresh(self._fit)
 
     def _fit(self) -> None:
-        """Make the image as large as there is room, in its proportions; never enlarge it."""
+        """Show the figures of the image, and make it as large as there is room for.
+
+        It keeps its proportions, and has at most one column for each of its pixels.
+        """
         if not self.can_act:
             return
         part = self._part

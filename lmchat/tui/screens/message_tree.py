@@ -1,4 +1,8 @@
-"""Tree of all branches of a session, by name or first words."""
+"""Tree of all branches of a session, by name or first words.
+
+A branch is a run of messages up to a fork; its id is that of its first message. The rows are in the
+order of the tree: the branches that begin at the end of a branch follow it, one level deeper.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,11 @@ class MessageTree(ListDialog[str | None]):
         self._content = TreeContent()
 
     def show(self, content: TreeContent) -> None:
-        """Show a tree; choose the end of the shown path at first, later the same branch."""
+        """Show the branches of a session.
+
+        At first, the end of the path is chosen that the chat shows; later the branch that was
+        chosen before, or its parent if it is gone.
+        """
         is_first = self._branches is None
         old_choice = self._chosen_branch()
         self._content = content
@@ -73,7 +81,7 @@ class MessageTree(ListDialog[str | None]):
         self.call_after_refresh(self.draw, choice.branch_id if choice else None)
 
     def _end_of_path(self) -> Branch | None:
-        """Return the last branch of the path that the chat shows."""
+        """Return the last branch of the path that the chat shows; None in an empty session."""
         path_ids = self._content.path_ids
         on_path = [branch for branch in self._branches or () if branch.branch_id in path_ids]
         return on_path[-1] if on_path else None
@@ -83,7 +91,10 @@ class MessageTree(ListDialog[str | None]):
         return self._branches[index] if self._branches and index is not None else None
 
     def _nearest_to(self, old_choice: Branch | None) -> Branch | None:
-        """Return the branch that now has the first message of an old one, else of its parent."""
+        """Return the branch with the first message of an old branch, else with its parent message.
+
+        Branches may be joined or removed since. Return None if none has either message.
+        """
         if old_choice is None:
             return None
         head = old_choice.messages[0]
@@ -115,13 +126,16 @@ class MessageTree(ListDialog[str | None]):
             self.dismiss(self.chosen_id)
 
     def action_act(self, act: Literal["name", "delete", "undo"]) -> None:
-        """Ask the app for what a key means; only `undo` needs no branch."""
+        """Post the request to name or delete the chosen branch, or to undo the last deletion.
+
+        Without a chosen branch, only `undo` is posted.
+        """
         branch_id = self.chosen_id
         if branch_id or act == "undo":
             self.post_message(ChangeBranch(act, branch_id, self.name_of(branch_id)))
 
     def action_to_parent(self) -> None:
-        """Choose the branch that the chosen one begins at: the next one above that is less deep."""
+        """Choose the parent of the chosen branch: the next one above it that is less deep."""
         index = self._chosen_index()
         if index is None or self._branches is None:
             return
@@ -132,7 +146,10 @@ class MessageTree(ListDialog[str | None]):
                 return
 
     def action_to_child(self) -> None:
-        """Choose a branch that begins at the end of the chosen one: the shown, else the first."""
+        """Choose a child of the chosen branch: the one on the path of the chat, else the first.
+
+        Do nothing if the branch has none.
+        """
         index = self._chosen_index()
         if index is None or self._branches is None:
             return
@@ -150,7 +167,7 @@ class MessageTree(ListDialog[str | None]):
 
 
 def _count_ends(listed: Sequence[Branch]) -> int:
-    """Return how many branches have no other one below them, in the order of the tree."""
+    """Return how many branches have no children; `listed` is in the order of the tree."""
     count = 0
     for index, branch in enumerate(listed):
         is_last = index + 1 == len(listed)
@@ -160,7 +177,11 @@ def _count_ends(listed: Sequence[Branch]) -> int:
 
 
 def branch_row(branch: Branch, content: TreeContent, icons: Icons) -> ListRow:
-    """Return the row of a branch: name, first words, author and length."""
+    """Return the row of a branch: its name, its first words, and at the right author and length.
+
+    Without a name, the first words replace it. Without words, it is the state of the first message.
+    The row is marked if the branch is on the path of the chat.
+    """
     opening = branch.opening
     author = safe_line(opening.model, limit=20) or str(opening.role)
     if opening.role is Role.USER:

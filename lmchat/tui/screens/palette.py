@@ -58,6 +58,10 @@ class Palette(ListDialog[Command | None]):
         self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)
 
     def _row(self, entry: PaletteEntry, found: FuzzyMatch) -> ListRow:
+        """Return the row of a command: its title, and its key and slash command at the right.
+
+        On a narrow screen, only the first of these two is shown.
+        """
         title = highlighted(entry.title, found.offsets, NAME)
         keys = written(keys_of(entry.command, self._keys))
         ways = [way for way in (keys, entry.command.slash) if way]
@@ -72,7 +76,10 @@ class Palette(ListDialog[Command | None]):
 
 
 def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
-    """Match the title, else the slash command, which is not highlighted."""
+    """Return how the typed text matches the title of an entry, else its slash command, else None.
+
+    Of a match with the slash command, no characters are highlighted.
+    """
     found = fuzzy_match(typed, entry.title)
     if found is not None:
         return found
@@ -83,7 +90,8 @@ def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
 def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
     """Return the commands that can be run now, those on a focused message first.
 
-    `chat` is None if another screen covers the chat: then no command on messages is offered.
+    Without a focused message, some commands on the last answer come last. `chat` is None if
+    another screen covers the chat: then no commands on messages, presets and profiles are offered.
     """
     log = chat.widgets.log if chat is not None and chat.widgets.has_log_focus else None
     has_focus = log is not None and log.focused_message is not None
@@ -93,11 +101,13 @@ def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
     others += [PaletteEntry(command, command.title) for command in _configured(chat)]
     if not has_focus:
         return [*others, *_message_entries(chat, "Last answer", excluded=_ALSO_IN_CHAT)]
+    # `copy` means the last answer; here the command on the message copies
     others = [entry for entry in others if entry.command.command_id != "copy"]
     return [*_message_entries(chat, "This message"), *others]
 
 
 def _entries_of(scope: Scope) -> list[PaletteEntry]:
+    """Return the commands of a scope that the palette lists, with their titles."""
     commands = [command for command in COMMANDS if command.scope is scope]
     return [PaletteEntry(command, command.title) for command in commands if command.is_offered]
 
@@ -105,7 +115,7 @@ def _entries_of(scope: Scope) -> list[PaletteEntry]:
 def _message_entries(
     chat: ChatScreen, message: str, *, excluded: Sequence[str] = ()
 ) -> Iterator[PaletteEntry]:
-    """Yield the commands that can do something with the focused message, or the last answer.
+    """Yield the commands that can do something with the focused message, else the last answer.
 
     Args:
         chat: The chat screen.

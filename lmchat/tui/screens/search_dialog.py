@@ -1,4 +1,8 @@
-"""Search over all sessions: hits with their context, newest first."""
+"""Search over all sessions: hits with their context, newest first.
+
+A hit is a place in a message, or a title. Each one has two rows: its session, and the words around
+it. Near the end of the list, more hits are searched.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,10 @@ class SearchDialog(ListDialog[SearchChoice | None]):
             self.filter(self._query)
 
     def _search(self, query: str, limit: int = _FIRST_LIMIT) -> None:
-        """Search in a worker; this cancels the search for what was typed before."""
+        """Search for at most `limit` hits in a worker, and show them, or why the search failed.
+
+        An earlier search that has not ended is cancelled.
+        """
 
         async def search() -> None:
             began_s = time.monotonic()
@@ -111,6 +118,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self.draw()
 
     def show_problem(self, words: str, style: str = "$error") -> None:
+        """Show in place of hits why a search has failed."""
         if not self.can_show:
             return
         self._hits = {}
@@ -142,14 +150,17 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self._leave_with_hit(is_export_wanted=True)
 
     def _leave_with_hit(self, *, is_export_wanted: bool) -> None:
-        """Return the chosen hit, if there are any."""
+        """Leave with the chosen hit; do nothing if there is none."""
         hit = self._hits.get(self.list.key)
         if hit is not None:
             self.dismiss(SearchChoice(hit=hit, is_export_wanted=is_export_wanted))
 
     @on(RowList.EndNear)
     def fetch_more(self) -> None:
-        """Search again for more hits, if there may be any, near the end of the list."""
+        """Search again for `_MORE` times as many hits; do nothing if all are shown.
+
+        The list posts `EndNear` when its last rows are about to come into view.
+        """
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
             self._is_cut = False  # until the new hits are shown: else each key would search again
@@ -157,7 +168,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
 
 
 def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
-    """Return `3 hits in 2 sessions`; `20+ hits` if there may be more."""
+    """Return `3 hits in 2 sessions`, or `20+ hits in …` if there may be more; "" without hits."""
     if not hits:
         return ""
     count = formatting.counted(len(hits), "hit")
@@ -168,7 +179,10 @@ def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
-    """Return two rows: session, author and time of a hit, and the words around it."""
+    """Return two rows for a hit: session with tags, author and time; the words around the match.
+
+    `width` is in cells; `now` is the local time with which the date is compared.
+    """
     title: list[StyledTexts] = [((f" {hit.title}", STRONG),)]
     if hit.tags:
         tags = " ".join(f"#{tag}" for tag in hit.tags)
@@ -184,7 +198,10 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
 
 
 def _author(hit: SearchHit) -> str:
-    """Return who wrote the words; empty for a title, or for the result of a tool."""
+    """Return who wrote the words of a hit: "you", the model, or if it is not known the role.
+
+    Return an empty text for a title, and for a message of a tool of which the row names the kind.
+    """
     is_result = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
     if hit.kind == "title" or is_result:
         return ""
@@ -194,9 +211,11 @@ def _author(hit: SearchHit) -> str:
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
-    """Return a match with the words around it, for a width in cells.
+    """Return the match of a hit with the words around it, for a width in cells.
 
-    The words before it are cut at their start, so that the match is in view.
+    If there is not enough room, the words before the match are cut at their start, so that the
+    match is in view. The words after it keep at least a third of the room; their end is not cut
+    here.
     """
     before, match, after = map(_spaced, (hit.before, hit.match, hit.after))
     room = width - cell_len(match)
@@ -213,7 +232,10 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
 
 
 def when(moment: datetime, now: datetime) -> str:
-    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or a date with the year."""
+    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or for other years `3 November 2025`.
+
+    `moment` is compared with `now` in the time zone of `now`.
+    """
     local = moment.astimezone(now.tzinfo)
     days = (now.date() - local.date()).days
     if days in (0, 1):
@@ -223,7 +245,10 @@ def when(moment: datetime, now: datetime) -> str:
 
 
 def nothing_found(typed: str) -> str:
-    """Return `No hits for “WORDS”.`, and a search that may have some."""
+    """Return `No hits for “WORDS”.`, and what to change in the typed search.
+
+    That is fewer words, if there are several, and to leave out the last filter, if there is one.
+    """
     filters = _FILTER.findall(typed)
     words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
     sentences = [f"No hits for “{words}”." if words else "No hits."]
@@ -235,7 +260,7 @@ def nothing_found(typed: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Return safe text on one line; of its outer white space, one blank on each side stays."""
+    """Return safe text on one line; white space at its start and end becomes one blank each."""
     head = " " if text[:1].isspace() else ""
     tail = " " if text[-1:].isspace() and text.strip() else ""
     return f"{head}{safe_line(text)}{tail}"

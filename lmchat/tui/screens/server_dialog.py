@@ -43,12 +43,16 @@ def _problem_of(typed: str) -> str:
 
 
 class AllowDialog(ConfirmDialog):
-    """Dialog that returns True if a host beyond this machine may be used in this run."""
+    """Dialog that returns True if another machine may be used in this run, and None if not."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_line")]
 
     def __init__(self, endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> None:
-        """Create the dialog; `allowed` are the hosts that the configuration already allows."""
+        """Create the dialog for the host of an endpoint.
+
+        `allowed` are the hosts that the configuration allows already: the line for config.toml that
+        the dialog shows has them, too.
+        """
         hosts = dict.fromkeys((*allowed, endpoint.netloc))
         listed = ", ".join(f'"{host}"' for host in hosts)
         self._line = f"allowed_hosts = [{listed}]"
@@ -75,7 +79,7 @@ class KeyDialog(AskDialog):
     def __init__(
         self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
     ) -> None:
-        """Create the dialog; `problem` says why the last key was not accepted."""
+        """Create the dialog; `problem` says why the key so far cannot be used, if there is one."""
         where = styled(product.facts.where_key_is)
         super().__init__(
             f"{product.subject} needs an API key",

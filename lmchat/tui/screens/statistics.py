@@ -34,7 +34,7 @@ async def statistics_text(workspace: Workspace) -> str:
 
 
 def _run_text(metrics: Metrics, budget: Budget | None) -> str:
-    """Return the counters of requests, one a line."""
+    """Return the counters of this run's requests, one a line."""
     list_requests = metrics.cache_hits + metrics.cache_misses
     return _lines(
         ("requests", str(metrics.total_requests)),
@@ -50,7 +50,7 @@ def _run_text(metrics: Metrics, budget: Budget | None) -> str:
 
 
 def _models_text(models: Sequence[ModelFigures]) -> str:
-    """Return one paragraph of figures per model; empty if no model has answered."""
+    """Return a heading and one paragraph of figures per model; empty if no model has answered."""
     if not models:
         return ""
     paragraphs = "\n\n".join(map(_model_text, models))
@@ -58,6 +58,7 @@ def _models_text(models: Sequence[ModelFigures]) -> str:
 
 
 def _model_text(figures: ModelFigures) -> str:
+    """Return a model with its product and address, and below it its figures, one a line."""
     rows = _lines(
         ("answers", f"{figures.turns}, {figures.complete} ok"),
         ("first token", _spread_text(figures.ttft_ms, _first_token)),
@@ -70,7 +71,7 @@ def _model_text(figures: ModelFigures) -> str:
 
 
 def _spread_text(spread: Spread | None, format_value: Callable[[float], str]) -> str:
-    """Return the median and the 95th percentile of a figure."""
+    """Return the median and the 95th percentile of a figure as text; `–` if it is not known."""
     if spread is None:
         return formatting.UNKNOWN
     return f"{format_value(spread.p50)}, {format_value(spread.p95)}"

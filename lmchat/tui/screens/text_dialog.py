@@ -47,7 +47,7 @@ class TextDialog(Dialog[None]):
 
 
 class LinksDialog(ListDialog[str | None]):
-    """Links by address with their words; returns the address to open."""
+    """List of links with their words and addresses; returns the address to open, None on Esc."""
 
     AUTO_FOCUS = ""
     HEADING = "Links"
@@ -65,7 +65,7 @@ class LinksDialog(ListDialog[str | None]):
         for address, words in self._links.items():
             shown = cut_middle(address, room, ellipsis)
             name = safe_line(words, limit=200)
-            if name and name != safe_line(address):
+            if name and name != safe_line(address):  # else one row says it all
                 rows.append(text_row(name, key=address))
                 rows.append(text_row(shown, MUTED, key=address))
             else:

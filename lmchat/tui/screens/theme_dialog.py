@@ -1,4 +1,4 @@
-"""List of themes; the chosen one is shown live."""
+"""Dialog with the themes: the one under the cursor is shown at once, on the whole screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from lmchat.tui.widgets.row_list import ListRow, RowList, text_row
 
 
 class ThemeDialog(ListDialog[str | None]):
-    """Shows each theme while the cursor is on it; returns the name of the chosen one."""
+    """List of themes, each shown while the cursor is on it; returns the name of the taken one.
+
+    Esc uses the old theme again, and returns None.
+    """
 
     AUTO_FOCUS = ""
     HEADING = "Themes"
@@ -58,6 +61,7 @@ class ThemeDialog(ListDialog[str | None]):
 
 
 def _row(theme: Theme) -> ListRow:
+    """Return the row of a theme; at its right is its kind, after a warning of low contrast."""
     words = "dark " if theme.dark else "light "
     if theme.ansi:
         words = "16 colours "

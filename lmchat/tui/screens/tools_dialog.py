@@ -1,4 +1,7 @@
-"""Tool servers and their tools: state, approval, and a switch for the shown session."""
+"""Dialog with the tool servers and their tools: state, approval, and a switch for each.
+
+The switches are those of the shown session.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _DRAW_EVERY_S = 0.5  # while tool servers start
 
 
 def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
-    """Return the list of the tools, or how to configure some."""
+    """Return the dialog with the tools, or if none are configured, a text that says how to do it.
+
+    If the model in use cannot call tools, a note above the tools says so.
+    """
     toolbox = open_sessions.next_turn.toolbox
     target = open_sessions.next_turn.target
     if toolbox is None:
@@ -39,7 +45,10 @@ def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]
 
 
 class ToolsDialog(ListDialog[None]):
-    """Each server and tool can be switched off and on; servers are started to be listed."""
+    """List of tool servers and tools, each of which can be switched off and on.
+
+    Opening it starts the servers, since only they know their tools.
+    """
 
     AUTO_FOCUS = ""
     HEADING = "Tools"
@@ -68,7 +77,7 @@ class ToolsDialog(ListDialog[None]):
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:
-        """Return the name of a server with its state, and its error below."""
+        """Return the row of a server with its state, and below it the rows of its error, if any."""
         head = text_row(
             safe_line(server.name, limit=60),
             right="off" if is_off else server.state.value,
@@ -82,7 +91,10 @@ class ToolsDialog(ListDialog[None]):
         return [head, *indented]
 
     def _tool_row(self, tool: Tool, *, is_off: bool) -> ListRow:
-        """Return a row of a tool; it cannot be chosen where its server is switched off."""
+        """Return the row of a tool: name, description, and at the right its approval or "off".
+
+        With `is_off`, its whole server is switched off, and the row cannot be chosen.
+        """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)
         state = self._toolbox.approval(self._session_id, tool).value

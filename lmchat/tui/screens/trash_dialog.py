@@ -68,13 +68,16 @@ class TrashDialog(ListDialog[None]):
             self._ask("Delete this session permanently?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
-        """Ask whether to delete all listed sessions; others that come into the trash stay."""
+        """Ask whether to delete all listed sessions, not others that come into the trash later."""
         if self._headers:
             words = formatting.counted(len(self._headers), "session")
             self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
 
     def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:
-        """Ask before sessions, which `what` describes, are deleted permanently."""
+        """Ask whether to delete sessions permanently; post the request if the user says yes.
+
+        `what` names or counts them in the question.
+        """
 
         def use_answer(is_confirmed: bool | None) -> None:
             if is_confirmed:
@@ -90,7 +93,11 @@ def _title(header: SessionHeader) -> str:
 
 
 def kept_until(header: SessionHeader, now: datetime) -> str:
-    """Return how long a session stays in the trash: `kept until 3 November`."""
+    """Return how long a session stays in the trash: `kept until 3 November`.
+
+    The year is added if it is not that of `now`. After the end, the session is deleted at the next
+    start. Return an empty text for a session that is not in the trash.
+    """
     if header.deleted_at is None:
         return ""
     end = (header.deleted_at + timedelta(days=TRASH_DAYS)).astimezone(now.tzinfo)

@@ -28,7 +28,7 @@ _UPDATE_S = 1.0  # between two updates of a version that is still streaming
 
 
 class VersionPane(Vertical):
-    """One version: heading, figures and text."""
+    """One version of a message: heading, figures, and its text in a log."""
 
     def __init__(self, highlighter: Highlighter) -> None:
         super().__init__()
@@ -40,7 +40,11 @@ class VersionPane(Vertical):
         yield ChatLog(highlighter=self._highlighter)
 
     def show(self, message: ChatMessage, number: int, count: int, *, is_new: bool) -> None:
-        """Show a version from its start; unless it `is_new`, update it and keep the position."""
+        """Show a version, which is number `number` of `count`.
+
+        If it `is_new` in this pane, show its text from the start. Otherwise update the text that is
+        shown, and keep the position.
+        """
         dot = f" {icons_for(self).dot} "
         model = f"{dot}{safe_line(message.model, limit=80)}" if message.model else ""
         heading = content(((f"Version {number} of {count}", STRONG), (model, MUTED)))
@@ -81,15 +85,17 @@ class VersionsDialog(Dialog[str | None]):
         conversation: Conversation,
         highlighter: Highlighter,
     ) -> None:
-        """Show one of at least two versions on the left, and the version before it on the right.
+        """Show two versions, of which there must be at least two.
 
-        The conversation has the text of a version that is still streaming.
+        On the left is the version with the id `message_id`; on the right the version before it, or
+        for the first version the second. The conversation has the text of a version that is still
+        streaming.
         """
         super().__init__()
         self._conversation = conversation
         self._versions = list(map(conversation.current, versions))
         left = [version.message_id for version in versions].index(message_id)
-        right = left - 1 if left else 1
+        right = left - 1 if left else 1  # the first version has none before it
         self._sides = [left, right]  # the indexes of the versions on the left and on the right
         self._highlighter = highlighter
 
@@ -117,7 +123,7 @@ class VersionsDialog(Dialog[str | None]):
         self._show_choice()
 
     def _update_streaming(self) -> None:
-        """Show the text that has arrived of a version that is still streaming."""
+        """Read the versions from the conversation again, and update the panes that have changed."""
         old_versions = self._versions
         self._versions = list(map(self._conversation.current, old_versions))
         changed = [
@@ -155,7 +161,10 @@ class VersionsDialog(Dialog[str | None]):
             self.app.copy_to_clipboard(event.text)
 
     def action_change(self, step: int) -> None:
-        """Show the next or previous version on the right, but skip the one on the left."""
+        """Show on the right the version `step` places after the one that is there, in a ring.
+
+        The version on the left is skipped. With only two versions, nothing changes.
+        """
         left, right = self._sides
         count = len(self._versions)
         index = (right + step) % count
@@ -175,7 +184,11 @@ class VersionsDialog(Dialog[str | None]):
 
 
 def _figures(message: ChatMessage) -> list[str]:
-    """Return figures of an answer, after its state if it is not complete; the time of a prompt."""
+    """Return the figures of an answer; of another message, the time.
+
+    Before the figures comes the state of an incomplete answer, or the ending in the receipt of
+    a complete one, if it has one.
+    """
     if message.role is not Role.ASSISTANT:
         return [f"{message.created_at.astimezone():%H:%M}"]
     figures = []
@@ -190,5 +203,8 @@ def _figures(message: ChatMessage) -> list[str]:
 
 
 def _without_figures(message: ChatMessage) -> ChatMessage:
-    """Return a version for a log that shows only its text; model and figures are above the log."""
+    """Return a copy of a version of which the log shows only the text.
+
+    State, model and figures are above the log.
+    """
     return replace(message, state=AnswerState.COMPLETE, receipt=None, model="", versions=1)

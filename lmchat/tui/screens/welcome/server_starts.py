@@ -1,4 +1,8 @@
-"""Facts about this machine for the welcome page, and the servers that it starts."""
+"""Facts about this machine for the welcome page, and the servers that the page starts.
+
+The facts are model files, installed programs and the built-in engine. They are read in workers, and
+the page is drawn again when one is known.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,8 @@ class StartDialog(ConfirmDialog):
 class ServerStarts:
     """Model files and programs of this machine, and the servers that were started from the page.
 
-    The starts run in workers of the app, so that a server is watched after the page was closed.
+    Facts are read in workers of the page. The starts run in workers of the app, so that a server is
+    still watched after the page was closed.
     """
 
     class Learned(Post):
@@ -65,10 +70,10 @@ class ServerStarts:
         self._catalogue = workspace.catalogue
         self._late_engine = workspace.engine
         self._launcher = workspace.make_launcher() if workspace.make_launcher else None
-        self.has_read_disk = self._late_engine is None
+        self.has_read_disk = self._late_engine is None  # without an engine, no files are needed
 
     def _learn(self, **facts: object) -> None:
-        """Change some fields of `machine`, and let the page draw them."""
+        """Change some fields of `machine`, and post `Learned`, with which the page draws them."""
         self.machine = replace(self.machine, **facts)
         self._page.post_message(self.Learned())
 
@@ -78,6 +83,7 @@ class ServerStarts:
             begin_work(self._page, self._read_disk, "disk")
 
     async def _read_disk(self) -> None:
+        """Read offer and files; a second search does not use what the first one has found."""
         if self._late_engine is not None:
             engine = await self._late_engine.ready()
             await self._read_files(engine, is_refresh=self.has_read_disk)
@@ -85,7 +91,10 @@ class ServerStarts:
         self._page.post_message(self.Learned())
 
     async def _read_files(self, engine: Engine, *, is_refresh: bool) -> None:
-        """Read which demo model the engine offers, and the model files of this disk."""
+        """Read which demo model the engine offers, and then the model files of this disk.
+
+        An engine that must be installed first offers none. An error is kept as `problem`.
+        """
         try:
             if self._launcher is None or not self._launcher.engine_command:
                 self._learn(offer=await engine.offer())
@@ -94,9 +103,10 @@ class ServerStarts:
             self.problem = error.message_with_hint
 
     def read_programs(self, candidates: Sequence[Candidate]) -> None:
-        """Find in a worker which servers are installed and running.
+        """Find in a worker which servers are installed on this machine.
 
-        If a server that was started from the page is among the candidates and answers, use it.
+        First, if a server that was started from the page is usable by now, as one of the candidates
+        says, use it.
         """
         launcher = self._launcher
         if launcher is None or not self._page.is_attached:
@@ -108,6 +118,7 @@ class ServerStarts:
         begin_work(self._page, partial(self._read_programs, launcher), "programs")
 
     async def _read_programs(self, launcher: ServerLauncher) -> None:
+        """Search for installed servers, and take over what the launcher knows then."""
         await launcher.find_installed()
         self._learn(
             installed=launcher.installed,
@@ -116,15 +127,15 @@ class ServerStarts:
         )
 
     def tick(self) -> None:
-        """Check at once, if servers that were started from the page are running.
+        """Search at once if servers that were started from the page are running.
 
-        The page calls this once a second.
+        The page calls this once a second, so that such a server is used as soon as it answers.
         """
         if self._launcher is not None and self._launcher.running:
             self._connect.check_now()
 
     def begin(self, work: Work) -> None:
-        """Run a worker that asks and starts; it outlives the page."""
+        """Run work that asks the user and starts a server, in a worker that outlives the page."""
         begin_work(self._page.app, work, "start", is_only=False)
 
     async def _ask(self, dialog: Screen[Any]) -> Any:
@@ -136,14 +147,18 @@ class ServerStarts:
             self._connect.start_engine(file.name)
 
     async def start_with_file(self, row: ServerRow) -> None:
-        """Start the server of a row with a model file that the user chooses."""
+        """Start the server of a row with a model file that the user chooses, after `start` asks."""
         file = await self._ask(FilePicker(self.machine.files, verb="show the command"))
         if file and self._launcher:
             start = await self._launcher.prepare_with_file(row.candidate, row.program, file.path)
             await self.start(start)
 
     async def start(self, start: ServerStart) -> None:
-        """Show the command; if the user agrees, run it and watch the server until it ends."""
+        """Show the command of a start; if the user agrees, run it and watch the server.
+
+        This takes until the server ends. If it fails to start or ends with an error, show why;
+        otherwise search again.
+        """
         launcher = self._launcher
         if launcher is None or not await self._ask(StartDialog(start)):
             return

@@ -1,4 +1,7 @@
-"""Rows of the welcome page: ways to a server, and the servers that were probed."""
+"""Rows of the welcome page: ways to a server, and the servers that were probed.
+
+The servers are a table, one row for each. Where a table has no room, each server has two rows.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +58,9 @@ _KEY = 9  # ` Enter ` and the digit
 class Way(Struct, frozen=True):
     """A way to a server that the page offers."""
 
-    key: str
-    title: str
-    words: str
+    key: str  # by which the page knows what was chosen
+    title: str  # first row
+    words: str  # second row
 
 
 class ServerLine(Struct, frozen=True, kw_only=True):
@@ -69,16 +72,16 @@ class ServerLine(Struct, frozen=True, kw_only=True):
     name: SafeText
     ports: str
     has_port_in_name: bool
-    result: str
+    result: str  # of the probe
     seen: str  # what answered instead of a model server
     next_step: SafeText
-    is_here: bool
+    is_here: bool  # whether the product is installed on this machine, or may be
 
 
 def welcome_rows(
     machine: MachineState, servers: Sequence[ServerRow], width: int, icons: Icons
 ) -> list[ListRow]:
-    """Return the rows for a width: the ways, and a table or two rows a server."""
+    """Return all rows of the page for a width in cells: first the ways, then the servers."""
     rows: list[ListRow] = []
     for way in _ways(machine):
         rows.append(text_row(f" {way.title}", key=way.key))
@@ -93,7 +96,12 @@ def welcome_rows(
 
 
 def _ways(machine: MachineState) -> Iterator[Way]:
-    """Yield what can be done, the built-in engine first where it is installed."""
+    """Yield the ways to a server.
+
+    If the built-in engine is installed, its ways come first: the model used last, the demo model,
+    and model files of this disk. An address can always be typed. If the engine is not installed,
+    the command that installs it comes last.
+    """
     own_files = [file for file in machine.files if not file.is_demo]
     if machine.offer is not None and not machine.engine_command:
         if machine.last_model in [file.name for file in machine.files]:
@@ -111,13 +119,14 @@ def _ways(machine: MachineState) -> Iterator[Way]:
 
 
 def _file_words(files: Sequence[ModelFile]) -> str:
-    """Return how many model files there are, and the names of the first."""
+    """Return how many model files there are, the names of the first, and how many others."""
     words = f"{len(files)} found: {', '.join(map(_file_name, files[:_NAMED_FILES]))}"
     others = len(files) - _NAMED_FILES
     return f"{words}, and {others} more" if others > 0 else words
 
 
 def _file_name(file: ModelFile) -> str:
+    """Return the name of a model file, its quantization if the name lacks it, and its size."""
     words = [safe_line(file.name, limit=_NAME_CHARS)]
     if file.quantization not in file.name:
         words.append(safe_line(file.quantization, limit=10))
@@ -125,6 +134,7 @@ def _file_name(file: ModelFile) -> str:
 
 
 def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
+    """Return words for the demo model: whether it is on this disk, or what a download takes."""
     name = safe_line(offer.name, limit=_NAME_CHARS)
     if has_demo:
         return f"{name}, a demo model, is on this disk."
@@ -133,7 +143,11 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
 
 
 def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
-    """Return the texts of a server; the result of its probe is split into two of them."""
+    """Return the texts of a server.
+
+    The result of its probe, such as "not an LLM: nginx", is split at the colon: the second part,
+    what answered instead of a model server, becomes `seen`.
+    """
     candidate = server.candidate
     style = _STYLES.get(candidate.verdict, MUTED)
     if server.action is RowAction.WAIT:
@@ -155,23 +169,29 @@ def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
 
 
 def _name(candidate: Candidate) -> str:
-    """Return the product, or the address where the user named it or it is another machine."""
+    """Return the name of a server: its product, but its address in two cases.
+
+    These are an address that the user named, and one of another machine. An unknown product at an
+    address where no server answers is called "Recent".
+    """
     is_named = candidate.is_own and candidate.product is not Product.BUILT_IN
     if is_named or not candidate.endpoint.is_loopback:
         return candidate.endpoint.netloc
     if candidate.product is Product.OPENAI_COMPATIBLE and not candidate.verdict.is_server:
-        return "Recent"  # no other address without a product is probed unasked
+        return "Recent"  # used before: no other address of an unknown product is probed unasked
     return candidate.product.value
 
 
 def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons) -> list[ListRow]:
-    """Return a table, or nothing where it has no room.
+    """Return the servers as a table below a head and a rule; empty if the width is too small.
 
-    What answered instead of a model server is a row of its own, so that no column gets too wide.
+    What answered instead of a model server is a row of its own below the server, so that no column
+    gets too wide.
     """
     longest_name = max(cell_len(line.name) for line in lines)
     name_width = min(max(_LEAST_NAME, longest_name + 2), _MOST_NAME)
     # two ports need more room than one: they may begin in the column of the names
+    # `- 2`: a name is cut to leave two blank cells behind it
     longest_pair = max(min(cell_len(line.name), name_width - 2) + len(line.ports) for line in lines)
     port_width = max(_LEAST_PORT, longest_pair + 1 - name_width)
     result_width = max(_LEAST_RESULT, *(len(line.result) + 3 for line in lines))
@@ -199,13 +219,13 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
 
 
 def _step_width(line: ServerLine) -> int:
-    """Return the cells of the next step and of the key that takes it."""
+    """Return the cells that the next step needs, at most `_MOST_STEP`, with those of its key."""
     key_width = _KEY if line.key is not None else 0
     return min(cell_len(line.next_step), _MOST_STEP) + key_width
 
 
 def _pairs(lines: Sequence[ServerLine]) -> Iterator[ListRow]:
-    """Yield two rows a server: its name with the result, and the next step."""
+    """Yield the rows of each server: name and result, and below them the next step, if any."""
     for line in lines:
         name: StyledTexts = ((f" {line.sign} ", line.style), (f"{line.name} ", NAME))
         port = "" if line.has_port_in_name else line.ports
@@ -216,7 +236,11 @@ def _pairs(lines: Sequence[ServerLine]) -> Iterator[ListRow]:
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Add the key that takes a row at its right, where it is the first row of its kind."""
+    """Return the rows with the key that takes a row written at its right.
+
+    Only the first row with each key of the list gets one: a digit up to 9, or `Enter` while it is
+    chosen.
+    """
     written: list[ListRow] = []
     numbers: dict[Hashable, int] = {}
     for row in rows:

@@ -1,4 +1,8 @@
-"""The welcome page: what the search for a server found, and what the user can do about it."""
+"""The welcome page: what the search for a server found, and what the user can do about it.
+
+Sentences come first, then rows with servers and other ways to one, then a status line with the
+times of the searches. The first rows wait a moment for the disk to be read.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +93,7 @@ class WelcomeScreen(Screen[None]):
 
     @property
     def can_show(self) -> bool:
-        """Whether all widgets exist, nested ones included."""
+        """Whether the page is open and all its widgets exist, nested ones included."""
         is_there = self.is_mounted and self.is_attached and bool(self.children)
         return is_there and self in self.app.screen_stack
 
@@ -113,7 +117,7 @@ class WelcomeScreen(Screen[None]):
         self.set_timer(_DISK_WAIT_S, self.end_wait)
 
     def on_screen_resume(self) -> None:
-        if self.is_leaving:
+        if self.is_leaving:  # the dialog above, which was not to be lost, is closed now
             self.call_later(self.leave)
 
     def on_resize(self) -> None:
@@ -125,13 +129,17 @@ class WelcomeScreen(Screen[None]):
         self.draw()
 
     def tick(self) -> None:
+        """Update the times in the status line, and look after started servers, once a second."""
         self._show_status()
         self.starts.tick()
 
     def show(
         self, candidates: Sequence[Candidate], searched_s_ago: float, next_search_s: float
     ) -> None:
-        """Show what the last search found, and in how many seconds the next one begins."""
+        """Show what the last search found, and use a started server that answers by now.
+
+        `searched_s_ago` is the time since that search, `next_search_s` the time until the next one.
+        """
         now_s = self._clock()
         self._candidates = candidates
         self._searched_at_s = now_s - searched_s_ago
@@ -141,6 +149,7 @@ class WelcomeScreen(Screen[None]):
             self.starts.read_programs(candidates)
 
     def show_problem(self, words: str) -> None:
+        """Show why the start of a server failed."""
         self.starts.problem = words
         self.draw()
 
@@ -148,7 +157,11 @@ class WelcomeScreen(Screen[None]):
 
     @on(ServerStarts.Learned)
     def draw(self) -> None:
-        """Draw the sentences, then the rows, which get the room that is left."""
+        """Draw the sentences, then the rows, which get the room that is left.
+
+        Draw nothing while the disk is being read for the first time, and the wait for it is not
+        over. If a sentence has changed, the rows are drawn again when its height is known.
+        """
         self._servers = server_rows(self._candidates, self.starts.machine)
         is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
@@ -161,7 +174,11 @@ class WelcomeScreen(Screen[None]):
         self._draw_rows()
 
     def _headline_and_advice(self) -> tuple[str, str]:
-        """Return the sentences above the rows: what was found, and what the user can do."""
+        """Return the sentences above the rows: what was found, and what the user can do.
+
+        If a message waits for a server, this is said before the advice; on a small screen, which
+        has no advice, it replaces the headline.
+        """
         servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
         headline = headline_of(servers)
         advice = advice_of(servers)
@@ -184,11 +201,14 @@ class WelcomeScreen(Screen[None]):
         self._problem.update(styled(f"! {problem}", "$error"))
 
     def _draw_rows(self) -> None:
-        """Draw the rows, without blank ones where there is no room for all."""
+        """Draw the rows, without blank ones if there is no room for all, and the status line.
+
+        Until the user moves the choice, the best row is chosen.
+        """
         width = self._rows.text_width
         if not self.can_show or not width:
             return
-        room = self.size.height - 1
+        room = self.size.height - 1  # the last row of the screen has the keys
         rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
         if len(rows) > free_height(self._rows, room):
             rows = [row for row in rows if row.pieces]
@@ -201,18 +221,26 @@ class WelcomeScreen(Screen[None]):
             self.call_after_refresh(self._rows.settle)
 
     def _best_row(self, rows: Sequence[ListRow]) -> Hashable:
-        """Return the server that one step on this page makes usable, else the first row."""
+        """Return the key of the server that one step on this page makes usable.
+
+        Without such a server, return the key of the first row that can be chosen, or None.
+        """
         server = first_step(self._servers)
         if server is not None:
             return server.candidate.endpoint
         return next((row.key for row in rows if row.key is not None), None)
 
     def _show_status(self) -> None:
+        """Show in the status line when the searches are, and the key that searches at once."""
         pieces = [styled(piece, MUTED) for piece in self._status_pieces()]
         self._status.show(pieces, content((("F5", STRONG), (" now ", MUTED))))
 
     def _status_pieces(self) -> tuple[str, ...]:
-        """Return when the last search was, and when the next one begins."""
+        """Return when the last search was, and when the next one begins, as pieces of a line.
+
+        Before the end of the first search, return one word. On a wide screen, the number of
+        addresses is added.
+        """
         if self._searched_at_s is None:
             return ("Checking",)
         now_s = self._clock()
@@ -229,14 +257,17 @@ class WelcomeScreen(Screen[None]):
     # Keys
 
     def on_key(self, event: events.Key) -> None:
-        """Move on to the prompt of the chat with a letter that is no key here."""
+        """Go to the chat and type a letter there, if it is no key of this page.
+
+        While the page is leaving, all keys go there. `/`, which begins a command, is always typed.
+        """
         is_key_here = event.key in self.active_bindings and event.key != "slash"
         is_text = event.is_printable and not is_key_here
         if is_text or self.is_leaving:
             self._connect.leave_page(event)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Take one word for an address, and more for a prompt."""
+        """Ask about a pasted word as an address; take a text of several words to the prompt."""
         if len(event.text.split()) > 1:
             self._connect.leave_page(event)
         else:
@@ -252,6 +283,7 @@ class WelcomeScreen(Screen[None]):
         self._rows.page(direction)
 
     def action_take_number(self, number: int) -> None:
+        """Choose and take the row with a digit, if there is one and no dialog is open."""
         keys = self._rows.keys
         if self.is_active and number <= len(keys):
             self._rows.choose(keys[number - 1])
@@ -285,13 +317,17 @@ class WelcomeScreen(Screen[None]):
                 self.starts.begin(self.starts.start_engine)
             case "install":
                 self.app.copy_to_clipboard(machine.engine_command)
-            case endpoint:
+            case endpoint:  # the keys of the servers are their addresses
                 for server in self._servers:
                     if server.candidate.endpoint == endpoint:
                         self._take_server(server)
 
     def _take_server(self, server: ServerRow) -> None:
-        """Use or start a server, or ask what it lacks; if nothing can be done, check again."""
+        """Do the next step for a server that was chosen.
+
+        If its host must be allowed first, ask about its address. Otherwise use it, start it, or
+        start it with a model file; if none of these is its action, search at once.
+        """
         if server.candidate.can_be_allowed:
             self.ask_address(server.candidate.endpoint.url)
         elif server.action is RowAction.CHOOSE:
@@ -304,11 +340,16 @@ class WelcomeScreen(Screen[None]):
             self._connect.check_now()
 
     def ask_address(self, typed: str = "") -> None:
+        """Ask for an address, with a text in the input at first; use the server that answers."""
         dialog = AddressDialog(self._connect.questions.try_address, typed)
         self.app.push_screen(dialog, self._connect.take_candidate)
 
     def leave(self) -> bool:
-        """Close as soon as no dialog holds what was typed; return whether none does."""
+        """Close the page, and return True; if a dialog is above it, close when that is left.
+
+        In that case return False: what is typed there must not be lost. Only `StartDialog`, which
+        holds no text, is closed at once.
+        """
         self.is_leaving = True
         if isinstance(self.app.screen, StartDialog):
             self.app.screen.dismiss(None)
