@@ -1,4 +1,9 @@
-"""Text positions that survive re-layout."""
+"""Text positions that survive re-layout.
+
+`relocate` finds the row of an anchor again, and `find_again` its character. The unwrapped text of a
+block has a line end only where the next line does not continue a wrapped one. Solid characters are
+those that are not blank.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,10 @@ class Anchor(Struct):
 
 
 def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
-    """Return an anchor for a row of the log, which is to be shown on a row of the screen."""
+    """Return an anchor for a row of the log, which is to be shown on a row of the screen.
+
+    Where the place is in no block, or in one that is not laid out, the anchor has only its numbers.
+    """
     entry = document.entries[place.message]
     is_in_block = 0 <= place.block < len(entry.blocks)
     block = entry.blocks[place.block] if is_in_block else None
@@ -51,7 +59,7 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
         return Anchor(*place, screen_row)
     blank_rows = entry.heights[place.block] - len(block.lines)
     row = place.row - blank_rows
-    solid_before = _solid_before_lines(block)[max(row, 0)]
+    solid_before = _solid_before_lines(block)[max(row, 0)]  # the blank row above has row -1
     return _anchor_in_block(
         entry,
         place.message,
@@ -63,7 +71,7 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
 
 
 def anchor_in_text(document: Document, index: int, number: int, chars_before: int) -> Anchor:
-    """Return an anchor for a character of a block that is laid out."""
+    """Return an anchor for a place in the unwrapped text of a block that is laid out."""
     entry = document.entries[index]
     before = unwrapped_text(entry.blocks[number])[: max(chars_before, 0)]
     return _anchor_in_block(
@@ -77,10 +85,13 @@ def anchor_in_text(document: Document, index: int, number: int, chars_before: in
 
 
 def _anchor_in_block(entry: Entry, index: int, number: int, **fields: int) -> Anchor:
-    """Return an anchor with these `fields`, and with what identifies its block."""
+    """Return an anchor with these `fields`, and with what finds its block again.
+
+    The block must be laid out.
+    """
     block = entry.blocks[number]
     fold_number = number
-    while fold_number > 0 and entry.blocks[fold_number].is_thought:
+    while fold_number > 0 and entry.blocks[fold_number].is_thought:  # up to the row above reasoning
         fold_number -= 1
     return Anchor(
         index,
@@ -95,7 +106,11 @@ def _anchor_in_block(entry: Entry, index: int, number: int, **fields: int) -> An
 
 
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
-    """Return where a character is now; None where its block is gone or shows another text."""
+    """Return an anchor for the same character as the log is now.
+
+    An anchor without a block, as the end of a message, is returned as it is. Return None if its
+    block is gone or shows another text. The block is laid out.
+    """
     if anchor.block is None:
         return anchor
     document.build(anchor.index)
@@ -121,7 +136,8 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
-    The block is laid out, and the anchor is updated to the block that now holds its text.
+    Without a block, the numbers of the anchor are returned. Otherwise its block is laid out, and
+    the anchor is updated to the block that now holds its text.
     """
     old_block = anchor.block
     index = anchor.index
@@ -145,6 +161,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         # the same source may show more or less text: a table may become a list of values
         solid_before = solid_before * solid_total // anchor.solid_total
     row = _row_of(solid_before_lines, solid_before, anchor.row)
+    # otherwise the anchor keeps its place: rounding must not add up over several widths
     if number != anchor.number or not has_same_source:
         anchor.number = number
         anchor.row = row
@@ -156,7 +173,11 @@ def relocate(document: Document, anchor: Anchor) -> Place:
 
 
 def _find_block(entry: Entry, number: int, old_block: Block) -> int | None:
-    """Return the number that a block has now, given its old one; None where it is gone."""
+    """Return the number of the block that `old_block` is now; None if it is gone.
+
+    That is the same object, or else one with the same source and kind, the nearest to its old
+    number. Otherwise it is the block at the old number, if that is the old one with more text.
+    """
     blocks = entry.blocks
     if number < len(blocks) and blocks[number] is old_block:
         return number
@@ -191,11 +212,12 @@ def _has_grown(block: Block, old_block: Block) -> bool:
 def _find_in_pieces(
     document: Document, index: int, number: int, solid_before: int, *, is_row: bool = False
 ) -> tuple[int, int]:
-    """Return the block that now holds a position, and the non-blank characters of it before that.
+    """Return the block that now holds a position, and the solid characters of it before that.
 
-    The open end of an answer is cut into several blocks while it grows; block `number` is the
-    first of them. A character at a border belongs to the block before it; with `is_row`, the
-    position is a row, which belongs to the block after the border.
+    `solid_before` counts from the start of block `number`. The open end of an answer is cut into
+    several blocks while it grows, of which `number` is the first: the position may be in a later
+    one. A character at a border belongs to the block before it; with `is_row`, the position is a
+    row, which belongs to the block after the border.
     """
     blocks = document.entries[index].blocks
     while True:
@@ -210,9 +232,10 @@ def _find_in_pieces(
 
 
 def _chars_before(text: str, solid_before: int, blanks_before: int) -> int | None:
-    """Return the length of the beginning of a text that has so many non-blank characters.
+    """Return the length of the beginning of a text that has `solid_before` solid characters.
 
-    Up to `blanks_before` blanks after them are included. None: the text has fewer characters.
+    Blanks after them are included, at most `blanks_before`. Return None if the text has fewer solid
+    characters.
     """
     if not solid_before:
         end_of_solid = 0
@@ -227,7 +250,11 @@ def _chars_before(text: str, solid_before: int, blanks_before: int) -> int | Non
 
 
 def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
-    """Return the number of the block that is where a removed block was."""
+    """Return the number of the block that is now where a removed block was.
+
+    A row of the log is replaced by the block with its number, and reasoning by the row that it is
+    folded into. Other blocks are replaced by the one that has the source at their place.
+    """
     last = len(entry.blocks) - 1
     number = min(anchor.number, last)
     if not old_block.source:
@@ -244,14 +271,16 @@ def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
 
 
 def _solid_before_lines(block: Block) -> list[int]:
-    """Return how many non-blank characters are before each line of a block, and in all of it."""
+    """Return the number of solid characters before each line of a block, and last in all lines."""
     return list(accumulate((count_solid(line.text) for line in block.lines or ()), initial=0))
 
 
 def _row_of(solid_before_lines: Sequence[int], solid_before: int, old_row: int) -> int:
-    """Return the line of a block on which a position is.
+    """Return the index of the line of a block on which a position is.
 
-    Several lines may begin at the position, as blank ones do: then `old_row` if it is among them.
+    That is the last line that begins at the position or before it. Several lines may begin at the
+    position, as blank ones do: then it is `old_row`, if that is one of them. One on the blank
+    row above a block (`old_row` is -1) stays there.
     """
     line_count = len(solid_before_lines)
     if old_row < 0 or not line_count:
@@ -263,7 +292,7 @@ def _row_of(solid_before_lines: Sequence[int], solid_before: int, old_row: int) 
 
 
 def count_solid(text: str) -> int:
-    """Return the number of non-blank characters."""
+    """Return the number of characters that are not blank."""
     return sum(map(len, text.split()))
 
 
@@ -273,6 +302,6 @@ def unwrapped_text(block: Block) -> str:
 
 
 def row_starts(block: Block) -> list[int]:
-    """Return where each line of a block begins in its unwrapped text, and where that ends."""
+    """Return where each line of a block begins in its unwrapped text, and last where that ends."""
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

@@ -1,4 +1,8 @@
-"""Blocks: the pieces that a message is laid out in."""
+"""Blocks: the paragraphs, lists, fences and log rows of a message, each laid out separately.
+
+A long block is cut into several blocks, its pieces. `Line` is one row of a block on the screen.
+`Heights` adds up the heights of the blocks of a message, or of the messages of the log.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +61,9 @@ class Kind(StrEnum):
 
 
 class Code(Struct):
-    """A fence that is cut into several blocks, its pieces."""
+    """A code fence, which may be cut into several blocks: its pieces."""
 
-    pieces: list[str] = field(default_factory=list)  # their texts
+    pieces: list[str] = field(default_factory=list)  # the source of each piece
     inner: tuple[int, ...] = ()  # indexes of the pieces that begin in the middle of a line
     is_whole: bool = False  # whether the fence has ended
     is_requested: bool = False  # whether its colours as a whole were requested
@@ -99,9 +103,13 @@ class Block(Struct, gc=False):
         return int(self.is_first and not self.is_attached)
 
     def estimate(self, width: int) -> int:
-        """Return the number of lines at a width; exact once it was laid out."""
+        """Return the number of lines: exact if it was laid out on this page, else an estimate.
+
+        The estimate counts the lines of the source, and one more for each `width` characters.
+        """
         if self.height is not None:
             return self.height
+        # line ends around the source are not shown
         return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
 
     def forget(self) -> None:
@@ -111,14 +119,15 @@ class Block(Struct, gc=False):
 
 
 def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
-    """Return a block whose lines are made by the log itself."""
+    """Return a block of the log itself; `make` returns its lines on a given page."""
     return Block(Kind.MADE, is_attached=is_attached, make=make)
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
 
-    A longer line is cut into several blocks, which say that they continue it.
+    All blocks but the first have `is_first` False. A line of more than `PIECE_CHARS` characters is
+    cut: each of its blocks but the last has `continues_line`. An empty text is one empty block.
     """
     lines: list[str] = []
     size = 0
@@ -143,14 +152,21 @@ def plain_blocks(text: str) -> Iterator[Block]:
 
 
 def _end_of_piece(line: str, start: int) -> int:
-    """Return where to cut a long line: after a blank, or between two characters."""
+    """Return where the piece of a long line ends that begins at `start`, both in characters.
+
+    It ends after the last blank in the second half of `PIECE_CHARS` characters, or else at the last
+    place that splits no drawn character.
+    """
     end = start + PIECE_CHARS
     blank = line.rfind(" ", end - PIECE_CHARS // 2, end)
     return blank + 1 if blank >= 0 else safe_cut(line, end)
 
 
 def safe_cut(text: str, place: int) -> int:
-    """Return the last place up to `place` where a cut splits no drawn character."""
+    """Return the last place, at most `place`, at which a cut splits no drawn character.
+
+    After `MOST_CLUSTER` characters the search ends, and the place that it reached is returned.
+    """
     first = place - MOST_CLUSTER
     while place > first and splits_character(text, place):
         place -= 1
@@ -158,11 +174,15 @@ def safe_cut(text: str, place: int) -> int:
 
 
 def splits_character(text: str, place: int) -> bool:
-    """Return whether a cut at a place splits a drawn character, or a backslash from the next."""
+    """Return whether a cut before `text[place]` splits a drawn character, or ends with a backslash.
+
+    A backslash may escape the character after it.
+    """
     if text[place - 1] in (_JOINER, "\\"):
         return True
     char = text[place]
-    if char == _JOINER or unicodedata.category(char)[0] == "M":
+    is_combining = unicodedata.category(char)[0] == "M"  # an accent or a variation selector
+    if char == _JOINER or is_combining:
         return True
     return _SKIN_TONES[0] <= char <= _SKIN_TONES[1]
 
@@ -177,7 +197,8 @@ class Heights:
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._values = list(values)
-        self._tops = array("q", (0,))  # the sums known so far, from the first one on
+        # the sums that are known: at each index, that of the heights before it
+        self._tops = array("q", (0,))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -188,13 +209,13 @@ class Heights:
     def __setitem__(self, index: int, height: int) -> None:
         if self._values[index] != height:
             self._values[index] = height
-            del self._tops[index + 1 :]
+            del self._tops[index + 1 :]  # the sum before this height is still true
 
     def append(self, height: int) -> None:
         self._values.append(height)
 
     def truncate(self, count: int) -> None:
-        """Keep only the first heights."""
+        """Keep only the first `count` heights."""
         del self._values[count:]
         del self._tops[count + 1 :]
 
@@ -213,7 +234,8 @@ class Heights:
     def find(self, y: int) -> tuple[int, int]:
         """Return the index of the element that covers row `y`, and the row within it.
 
-        After the end, that is the last element, with a row beyond its height.
+        After the end, that is the last element, with a row beyond its height; above the beginning,
+        it is the first one with a height, and the row is negative.
         """
         index = len(self._values) - 1
         if y < self.total:

@@ -20,12 +20,12 @@ class RunningCalls:
     """States of the calls of the running turn, and the time from which a card takes keys."""
 
     def __init__(self, viewport: Viewport, on_change: Callable[[int], None]) -> None:
-        """Create it; `on_change` is called with the index of a message whose state is another."""
+        """Create it; `on_change` is called with the index of a message after its state changed."""
         self.card_id = ""  # the tool message that asks
         self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
         self._viewport = viewport
         self._on_change = on_change
-        self._began_s = 0.0  # time at which the calls began to run
+        self._began_s = 0.0  # monotonic time from which `running …` is counted
 
     @property
     def has_focus(self) -> bool:
@@ -41,12 +41,14 @@ class RunningCalls:
         *,
         is_on_top: bool,
     ) -> None:
-        """Show the states of calls without a result: asking, waiting, or running for some time.
+        """Set the states of the calls that have no result, at the monotonic time `now_s`.
 
-        They run once the user has decided about all of them. `asked` is the one that asks now. Its
-        card takes keys when it has been visible for a while, with the log `is_on_top` of dialogs.
+        `asked` is the call about which the user decides now: it gets the state `ASKS`, and the
+        others wait. Without it, the user has decided about all calls, and they run. `ready_s`
+        becomes the time from which the card of `asked` takes keys: `REST_S` after it is seen.
+        While it is off the screen, or the log is not `is_on_top` of dialogs, it takes no keys.
         """
-        if not calls or asked is not None:
+        if not calls or asked is not None:  # no call runs now
             self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
         waiting = "waiting" if asked else f"running {formatting.elapsed(now_s - self._began_s)}"
@@ -58,10 +60,11 @@ class RunningCalls:
             self.card_id = card_id
             self.ready_s = inf
         is_visible = is_on_top and self._is_visible(card_id)
+        # a time that is set already is earlier, and stays
         self.ready_s = min(self.ready_s, monotonic() + REST_S) if is_visible else inf
 
     def _set_state(self, message_id: str, state: str) -> None:
-        """Set the state of a call in the log, if it is another one."""
+        """Set the state of a call and report its index, if it is in the log in another state."""
         entries = self._viewport.document.entries
         index = entries.index_of(message_id)
         if index is not None and entries[index].call_state != state:

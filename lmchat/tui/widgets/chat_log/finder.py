@@ -1,4 +1,8 @@
-"""Find in a session: go from one hit to the next."""
+"""Find in a session: go from one hit to the next.
+
+A hit is selected, that is, made the current one, before it is shown: its message is unfolded and
+its block is laid out for that. `nth` is the index of a hit among those of its message.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _LAST = 1 << 40  # more than the number of any hit of a message
 
 
 class Standing(NamedTuple):
-    """The number of the current hit, 0 for none, and the number of hits so far."""
+    """The number of the current hit among all hits, 0 for none, and the number of all so far."""
 
     place: int
     hits: int
@@ -32,10 +36,10 @@ class Mark(Struct, frozen=True):
 
 
 class CurrentHit(Struct, frozen=True):
-    """The hit that was gone to."""
+    """The hit that is current."""
 
     index: int  # message
-    nth: int  # its number in the message
+    nth: int  # its index in the message; hits in folded text come first
     hit: Hit
 
     @property
@@ -46,11 +50,11 @@ class CurrentHit(Struct, frozen=True):
 class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
-    An open answer is counted when it ends, or when it is searched again.
+    The hits of an answer that streams are counted when a search begins, and again when it ends.
     """
 
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
-        """Create it; `on_change` is called when the marks or the counts may be others."""
+        """Create it; `on_change` is called when the marks or the counts may have changed."""
         self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the find bar
         self.searches = 0  # number of searches so far
         self._viewport = viewport
@@ -58,7 +62,7 @@ class Finder:
         self._on_change = on_change
         self._words: tuple[str, ...] = ()
         self._is_for_all_sessions = True  # whether another session is searched for the words too
-        self._has_moved_view = False  # whether typing has moved the view from what was read
+        self._has_remembered_view = False  # whether the position before typing is remembered
         self._waits_for_first_hit = False  # whether the first hit is shown as soon as it is counted
         self._unfolded: int | None = None  # the message that was unfolded for a hit
         self._start = Place(0, -1, 0)  # row from which on the first hit is searched
@@ -91,14 +95,17 @@ class Finder:
 
     @property
     def standing(self) -> Standing:
-        """Which hit is shown, of how many."""
+        """The number of the current hit, and how many hits there are."""
         counts = self._hits.counts
         current = self._current
         place = sum(counts[: current.index]) + current.nth + 1 if current else 0
         return Standing(place, sum(counts))
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
-        """Yield the parts of hits in a line of the block at a place; `row` is the line's index."""
+        """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
+
+        Nothing is marked in rows of the log itself, and in blocks that are not laid out.
+        """
         if not self.is_active or not block.source or block.lines is None:
             return
         current = self._current
@@ -111,7 +118,7 @@ class Finder:
     # Searching
 
     def find(self, *words: str) -> int:
-        """Mark all hits; return how many were found so far."""
+        """Begin a search for words, without moving the view; return how many hits it has so far."""
         self._search(words)
         self._on_change()
         return self.standing.hits
@@ -119,13 +126,13 @@ class Finder:
     def seek(self, query: str) -> None:
         """Mark all hits of what is typed, and show the first one at or below the top of the screen.
 
-        Each change of the query begins where the log was before the first one. Without a hit, that
-        position is shown.
+        Each change of the query searches from where the log was before the first letter was typed.
+        Without a hit, that position is shown.
         """
-        if not self._has_moved_view:
-            self._has_moved_view = True
+        if not self._has_remembered_view:
+            self._has_remembered_view = True
             self._viewport.remember("find")
-        elif self._current is not None:
+        elif self._current is not None:  # the query before has moved the view to this hit
             with self._viewport.anchored():
                 self._fold_again()
             self._viewport.return_to("find")
@@ -135,9 +142,10 @@ class Finder:
         self._on_change()
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
-        """Mark words, and show the first in the text of a message, else in its reasoning.
+        """Search words, and show the first hit in a message: in its text, else in its reasoning.
 
-        They are not searched in the next session.
+        These words are not searched again in the next session. If the message is not in the log,
+        do nothing.
         """
         index = self._document.entries.index_of(message_id)
         if index is None:
@@ -152,37 +160,41 @@ class Finder:
         self._show_current()
 
     def clear(self) -> None:
-        """Stop finding; the view stays where it is."""
+        """End the search; the view stays where it is."""
         self._reset()
         self._on_change()
 
     def restart(self) -> None:
-        """Search the messages of another session, unless the words were only for the last one."""
+        """Search the messages of another session, unless the words were only for the last one.
+
+        The session has been loaded into the document already.
+        """
         words = self._words if self._is_for_all_sessions else ()
         self._reset()
         if words:
             self._search(words)
 
     def _reset(self) -> None:
-        """Forget the search."""
+        """Forget the search; nothing is folded, and the view stays where it is."""
         self._current = None
-        self._has_moved_view = False
+        self._has_remembered_view = False
         self._waits_for_first_hit = False
         self._unfolded = None
         self._words = ()
         self._hits = Hits(self._document)
 
     def _search(self, words: Sequence[str], first: Place | None = None) -> None:
-        """Begin a search, from a row or the top of the screen on.
+        """Begin a search for words; the first hit is searched from row `first` on.
 
-        The first messages are searched at once; the others are left to `count_rest`.
+        Without `first`, that is the top of the screen. Some messages are counted at once; the
+        others are left to `count_rest`. No hit is current yet.
         """
         if first is None:
             is_empty = not len(self._document)
             first = Place(0, -1, 0) if is_empty else self._document.locate(self._viewport.top)
         self.searches += 1
         self._words = tuple(words)
-        if any(words):
+        if any(words):  # an emptied query is not searched again by `n`
             self.last_words = self._words
         self._is_for_all_sessions = True
         self._waits_for_first_hit = False
@@ -191,7 +203,7 @@ class Finder:
         self._count_all()
 
     def _show_first_hit(self) -> None:
-        """Show the first hit if that is still to be done and there is a hit."""
+        """Show the first hit once, if `seek` waits for it and a hit was counted."""
         if self._waits_for_first_hit and self.standing.hits:
             self._waits_for_first_hit = False
             self._go_to_next(1)
@@ -199,23 +211,29 @@ class Finder:
     # Counting
 
     def _count_all(self) -> None:
-        """Begin to count the hits of all messages."""
+        """Begin to count the hits of all messages, from the one where the search begins."""
         self._hits = Hits(self._document, self._words, self._start.message)
         self._hits.count_slice()
 
     async def count_rest(self) -> None:
-        """Count the messages that were not counted yet, between keys and frames."""
+        """Count the messages that were not counted yet, between keys and frames.
+
+        The first hit is shown as soon as it is counted, if `seek` waits for it.
+        """
         while self.is_counting:
             self._hits.count_slice()
             self._show_first_hit()
             if self.is_complete:
                 with self._viewport.anchored():
-                    self._update_current()
+                    self._update_current()  # its message was counted by source; now as it is shown
                 self._on_change()
             await asyncio.sleep(0)
 
     def recount(self, index: int) -> None:
-        """Count the hits of a new or changed message; the current hit stays."""
+        """Count the hits of a new or changed message; the current hit is found again in it.
+
+        An answer that streams is counted when it ends.
+        """
         if not self.is_active or self._document.entries[index].is_streaming:
             return
         self._hits.count(index)
@@ -223,7 +241,10 @@ class Finder:
             self._update_current()
 
     def shift_messages(self, count: int) -> None:
-        """Add `count` to all indexes, and search the messages that were put before all others."""
+        """Adapt to `count` messages that were put before all others.
+
+        All indexes are shifted, and all messages are counted again.
+        """
         if not self.is_active:
             return
         start = self._start
@@ -239,17 +260,21 @@ class Finder:
 
     def step(self, step: int) -> Standing:
         """Show the next hit (`step` 1) or the previous one (-1); return which one it is."""
-        self._has_moved_view = False
+        self._has_remembered_view = False  # the next query begins where this hit is
         self._go_to_next(step)
         return self.standing
 
     def _go_to_next(self, step: int) -> None:
+        """Select the next hit (`step` 1) or the previous one (-1), and bring it into view."""
         with self._viewport.anchored():  # blocks are unfolded, folded and laid out on the way
             self._select_next(step)
         self._show_current()
 
     def _show_current(self) -> None:
-        """Bring the current hit into view."""
+        """Bring the current hit into view if there is one, and report the change.
+
+        A hit that is in view already does not move.
+        """
         current = self._current
         if current is not None:
             viewport = self._viewport
@@ -262,7 +287,11 @@ class Finder:
         self._on_change()
 
     def _select_next(self, step: int) -> None:
-        """Make the next or previous hit the current one; after the last comes the first."""
+        """Select the next hit (`step` 1) or the previous one (-1); after the last comes the first.
+
+        Without a current hit, search from the row where the search began. Without any hit, no hit
+        is current afterwards.
+        """
         counts = self._hits.counts
         if not counts:
             return
@@ -283,9 +312,13 @@ class Finder:
         self._current = None
 
     def _count_above_start(self) -> int:
-        """Return how many hits of the first searched message are above the row where it begins."""
+        """Return how many hits of the message where the search begins are above its first row.
+
+        That row and its message are `_start`. Hits in folded text come first and count as above the
+        row, except where it is in the first block and no shown hit is above it.
+        """
         index, number, row = self._start
-        if number < 0 or not self._hits.counts[index]:
+        if number < 0 or not self._hits.counts[index]:  # it begins above the text of the message
             return 0
         shown = self._hits.shown_hits(index)
         above = [hit for hit in shown if (hit.number, hit.last_row) < (number, row)]
@@ -294,10 +327,12 @@ class Finder:
         return self._hits.count_folded(index) + len(above)
 
     def _select_hit(self, index: int, nth: int, step: int) -> bool:
-        """Make the n-th hit of a message the current one; return False if it has no such hit.
+        """Select the n-th hit of a message; return False if the message has no such hit.
 
-        What hides it is unfolded, and its block is laid out. The source of a block may promise more
-        hits than it shows then: the next hit in the direction of `step` is taken.
+        A message whose n-th hit is in folded text is unfolded, and the block of a hit is laid out.
+        That block may then show fewer hits than its source promised: all are counted again, until
+        the n-th one is in a block that is laid out. With `step` -1, a too large `nth` is the last.
+        `counts` is set to the hits that were found. What was unfolded for another hit is folded.
         """
         while True:
             shown = self._hits.shown_hits(index)
@@ -314,7 +349,7 @@ class Finder:
                 continue
             hit = shown[nth - folded_count]
             block = self._document.entries[index].blocks[hit.number]
-            if block.lines is not None or self._document.layout is None:
+            if block.lines is not None or self._document.layout is None:  # no page: not shown yet
                 break
             self._document.lay_out_block(index, hit.number)
             if step < 0:  # the hits before it keep their numbers; those in its block may be fewer
@@ -325,7 +360,7 @@ class Finder:
         return True
 
     def _update_current(self) -> None:
-        """Find the current hit again in its message, which has changed."""
+        """Select the current hit again in its message, which has changed, or else no hit."""
         current = self._current
         if current is not None and not self._select_hit(current.index, current.nth, 1):
             self._current = None

@@ -1,4 +1,8 @@
-"""Highlighting: the way of code to the highlighter, and of its colours to the screen."""
+"""Highlighting: sends code to the highlighter, and shows the colours that come back.
+
+Two kinds of code wait: blocks, which request their colours when they are laid out (`Colours`), and
+complete fences of several blocks, which are highlighted as one text (`Document.unhighlighted`).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,11 @@ class Highlighting:
         return has_code and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits: of each block, then of whole fences."""
+        """Get the colours of all code that waits: of each block, then of whole fences.
+
+        After each answer, `show_frame` is called at once; while an answer of the model streams,
+        up to `STREAM_WAIT_S` later, so that its next frame may show the colours too.
+        """
         highlighter = self._highlighter
         while highlighter is not None and self.is_needed:
             blocks = await self._next_colours(highlighter)
@@ -47,7 +55,10 @@ class Highlighting:
                 self._timer = asyncio.get_running_loop().call_later(wait_s, self._show_frame)
 
     async def _next_colours(self, highlighter: Highlighter) -> list[Block]:
-        """Get the colours of the next code; return the blocks that look different now."""
+        """Get the colours of the newest waiting block, or else of a whole fence.
+
+        Return the blocks that must be laid out again with them; a fence without colours has none.
+        """
         request = self.colours.newest_request
         if request is not None:
             return self.colours.put(request, await highlighter.colours(*request))
@@ -56,7 +67,7 @@ class Highlighting:
         return self._document.set_colours(code, colours) if colours is not None else []
 
     def drain(self) -> list[Block]:
-        """Return the blocks that look different now, and cancel the frame that would show them."""
+        """Return the blocks whose colours arrived since the last call; cancel their frame."""
         blocks = self._changed
         self._changed = []
         if self._timer is not None:
@@ -65,7 +76,7 @@ class Highlighting:
         return blocks
 
     def reset(self) -> None:
-        """Forget the code of another session; its colours stay known."""
+        """Forget the code of the session that was shown before; its colours stay in the cache."""
         self.drain()
         self.colours.drop_requests()
         self.is_streaming = False

@@ -1,4 +1,7 @@
-"""Hits of a search: how many each message has, and on which rows they are shown."""
+"""Hits of a search: how many each message has, and on which rows they are shown.
+
+A hit that is wrapped, or in a cell of a table, is on several rows: it has a `HitSpan` on each.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Hit(Struct, frozen=True):
     """A hit in the text that a message shows."""
 
     number: int  # block
-    first_row: int  # row in the block, whose blank row above it is counted
+    first_row: int  # row in the block; a blank row above the block is row 0
     last_row: int
     nth_in_block: int  # index of the hit in its block
 
@@ -43,8 +46,8 @@ class Fragment(Struct, frozen=True):
 
     row: int  # index of the line in its block
     start: int  # characters of the row before it
-    words: str  # without blanks around it
-    tail: str  # blanks between it and the next fragment
+    words: str  # the text; in a table, without the padding of its cell
+    tail: str  # in a table, what is between it and the next fragment of its cell
 
 
 class CachedHits(Struct, frozen=True):
@@ -59,12 +62,16 @@ class Hits:
     """Hits of one search in all messages of a document.
 
     At first, hits of a message are counted in its source without the markup, which is fast. In
-    blocks that are laid out, the hits are those in the shown text. What the log adds (receipts,
-    states, cards) is not searched.
+    blocks that are laid out, the hits are those in the shown text. `Finder` sets the count of a
+    message to these when it goes to one of them. What the log adds (receipts, states, cards) is not
+    searched.
     """
 
     def __init__(self, document: Document, words: Iterable[str] = (), first: int = 0) -> None:
-        """Create it; messages are counted from index `first` to the last one, then those before."""
+        """Create it; messages are counted from index `first` to the last one, then those before.
+
+        Without words, it is not active, and counts nothing.
+        """
         self._document = document
         self._query = Query(words)
         self.counts: list[int] = []  # hits of each message; 0 until it was counted
@@ -81,7 +88,10 @@ class Hits:
     # Counting
 
     def count_slice(self) -> None:
-        """Count the next messages, about `SLICE` characters."""
+        """Count the hits of the next messages, until about `SLICE` characters were searched.
+
+        If no message is left, set `is_complete`.
+        """
         if not self.is_active:
             return
         chars_left = SLICE
@@ -92,7 +102,10 @@ class Hits:
         self.is_complete = True
 
     def count(self, index: int) -> int:
-        """Count the hits of a message; return how many characters were searched."""
+        """Set `counts[index]` to the hits in all texts of a message, shown or not.
+
+        Return how many characters were searched.
+        """
         added = len(self._document) - len(self.counts)  # messages since the search began
         self.counts += [0] * added
         texts, is_plain = self._document.entries.texts(index)
@@ -103,7 +116,11 @@ class Hits:
         return sum(self._query.count(text, is_plain=is_plain) for text in texts)
 
     def count_folded(self, index: int) -> int:
-        """Return the number of hits in the text that a message hides because it is folded."""
+        """Return the number of hits in the text that a message hides because it is folded.
+
+        That text is the reasoning of an answer, the arguments and the result of a call, the files
+        in a prompt, or a system prompt. A notice hides nothing, nor does a message as source.
+        """
         entry = self._document.entries[index]
         message = entry.message
         if message is None or not entry.is_folded or entry.is_source:
@@ -124,9 +141,14 @@ class Hits:
     # Rows
 
     def shown_hits(self, index: int) -> list[Hit]:
-        """Return all hits in what a message shows."""
+        """Return all hits in the blocks of a message, in order.
+
+        The message is cut into blocks if it was not. Of a block that is not laid out, the hits in
+        its source are returned; their rows have no meaning.
+        """
         hits: list[Hit] = []
-        for number in range(self._document.build(index)):
+        block_count = self._document.build(index)
+        for number in range(block_count):
             entry = self._document.entries[index]
             block = entry.blocks[number]
             blank_rows = entry.heights[number] - len(block.lines or ())
@@ -142,10 +164,10 @@ class Hits:
         return hits
 
     def hits_by_row(self, block: Block) -> list[RowHits]:
-        """Return a list of hits for each line of a block; a hit that is wrapped is in both lines.
+        """Return a list of spans for each line of a block; a wrapped hit has a span on each line.
 
         Of a block that is not laid out, the hits in its source are returned as those of one line,
-        without places.
+        at place 0. What the log adds has no source, and the list is empty.
         """
         if not block.source:
             return []
@@ -163,7 +185,7 @@ class Hits:
 
 
 def _hits_in_lines(query: Query, lines: Sequence[Line]) -> list[RowHits]:
-    """Return the hits on each line; a hit may begin on one line and end on another."""
+    """Return the spans of hits on each line; a hit that is wrapped has one on each of its lines."""
     rows: list[RowHits] = [[] for _ in lines]
     nth_in_block = 0
     for fragments in unwrapped_lines(lines):
@@ -185,7 +207,8 @@ def unwrapped_lines(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
     """Yield each unwrapped line of text and each cell of a table, as the fragments on its rows."""
     first = 0
     while first < len(lines):
-        last = first  # the last row of the same line of text, or of the same row of a table
+        last = first  # the last line of the same wrapped text, or of the same row of a table
+        # only lines that another line of the same row of a table follows have `tails`
         while (lines[last].is_wrapped or lines[last].tails) and last + 1 < len(lines):
             last += 1
         for column in range(len(lines[first].cells) or 1):
@@ -194,7 +217,7 @@ def unwrapped_lines(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
 
 
 def _fragment(line: Line, row: int, column: int) -> Fragment:
-    """Return the text of a line; in a table, that of a cell without its padding."""
+    """Return the text of a line; in a table, that of its cell in a column, without padding."""
     if not line.cells:
         return Fragment(row, 0, line.text, "")
     start, end = line.cells[column]

@@ -1,4 +1,7 @@
-"""Matching of words whatever their case and however their accents are written."""
+"""Matching of words whatever their case and however their accents are written.
+
+`folded` brings texts into one form. A needle is a folded word that is searched.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def folded(text: str) -> str:
 class Query:
     """A search for any of some words.
 
-    `count` estimates the hits in a source, and `spans` finds them in a shown text.
+    `count` estimates the hits in a source, which is fast; `spans` finds them in a shown text.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -53,14 +56,18 @@ class Query:
     def _prefilter_pattern(self, needle: str) -> str:
         """Return a pattern of a needle that also matches with markup between its letters.
 
-        Blanks are matched as a part of that markup: with a blank between two such gaps, a run of
-        blanks would take quadratic time.
+        It may match where no hit is: it only excludes texts. Blanks are matched as a part of the
+        markup: with a blank between two such gaps, a run of blanks would take quadratic time.
         """
         gap = f"(?:{_TARGET}|[\\s{re.escape(self._hidden_marks)}])*"
         return gap.join(map(re.escape, needle.replace(" ", "")))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
-        """Return how many hits a Markdown source, or plain text, is likely to show."""
+        """Return how many hits a Markdown source is likely to show.
+
+        Code in fences is searched as it is, other text without its markup. With `is_plain`, the
+        source is plain text, which is searched as it is.
+        """
         text = folded(source)
         # excludes most texts at once; only entities, as `&auml;`, hide letters from the pattern
         may_match = "&" in text or self._prefilter.search(text)
@@ -69,12 +76,15 @@ class Query:
         if is_plain:
             return self._count_needles(self._with_one_blank(text))
 
+        # a needle with a backtick is searched in the text as a whole
         parts = [text] if self._has_ticks else text.split(_FENCE)
         outside_fences = parts[::2]
         fences = []
-        for part in parts[1::2]:
+        for part in parts[1::2]:  # what is between two fence marks
             language, line_end, code_lines = part.partition("\n")
+            # in one line, it is code with three backticks, and has no language
             fences.append(code_lines if line_end else language)
+        # no hit crosses the "\0" between two parts
         prose = self._with_one_blank("\0".join(outside_fences))
         code = self._with_one_blank("\0".join(fences))
         return self._count_needles(self._without_markup(prose)) + self._count_needles(code)
@@ -83,13 +93,19 @@ class Query:
         return sum(map(text.count, self.needles))
 
     def _with_one_blank(self, text: str) -> str:
-        """Return text with single blanks, except `_LINE_END`; as it is if no needle has a blank."""
+        """Return text with one blank for each run of blanks, and `_LINE_END` for each line end.
+
+        Blanks at both ends are removed. If no needle has a blank, return the text as it is.
+        """
         if not self._has_blank:
             return text
         return " ".join(text.replace("\n", _LINE_END).split())
 
     def _without_markup(self, text: str) -> str:
-        """Remove markup that is not shown from folded Markdown."""
+        """Return folded Markdown as it is likely shown.
+
+        Targets of links and `_hidden_marks` are removed, and entities become their characters.
+        """
         if "](" in text and not self._has_targets:
             pattern = _CODE_OR_TARGET if "`" in text else _TARGET
             text = re.sub(pattern, _kept_of_markup, text)
@@ -98,7 +114,10 @@ class Query:
         return self._with_one_blank(unescaped(text)) if "&" in text else text
 
     def spans(self, text: str) -> Iterator[Range]:
-        """Yield the hits in a text as it is shown; none begins or ends within a character."""
+        """Yield the range of each hit in a text as it is shown.
+
+        No hit begins or ends within a drawn character: of `é`, the letter `e` is no hit.
+        """
         if not self.needles:
             return
         if text.isascii():
@@ -110,13 +129,13 @@ class Query:
             first, last = match.span()
             if first in places and last in places:
                 yield places[first], places[last]
-            else:
+            else:  # it splits a character: continue with the next letter
                 last = first + 1
             match = self._pattern.search(letters, last)
 
 
 def _needles(words: Iterable[str]) -> list[str]:
-    """Return the folded words, the longest first, without those that others contain.
+    """Return the folded words, the longest first, without those that a longer one contains.
 
     Hits of a word within another word would be counted twice.
     """
@@ -129,7 +148,7 @@ def _needles(words: Iterable[str]) -> list[str]:
 
 
 def _shown_pattern(needle: str) -> str:
-    """Return a pattern in which a blank matches any run of blanks."""
+    """Return the pattern of a needle in shown text, where a blank matches any run of blanks."""
     pattern = r"\s+".join(map(re.escape, needle.split(" ")))
     if not needle.startswith(" "):
         return pattern
@@ -138,13 +157,19 @@ def _shown_pattern(needle: str) -> str:
 
 
 def _kept_of_markup(match: re.Match[str]) -> str:
-    """Return what is shown of a match of `_CODE_OR_TARGET`: code, or the end of a link's words."""
-    code = match[1] if match.lastindex else None
+    """Return what replaces a match of `_CODE_OR_TARGET` or `_TARGET`.
+
+    Code stays as it is. Of the target of a link, the bracket after the link's words stays.
+    """
+    code = match[1] if match.lastindex else None  # only `_CODE_OR_TARGET` has a group: code
     return "]" if code is None else code
 
 
 def _with_places(text: str) -> tuple[str, dict[int, int]]:
-    """Return folded text, and for the place after each folded character the place in `text`."""
+    """Return folded text, and the place in `text` for each of its places between two characters.
+
+    The keys of the dictionary are places in the folded text, the values are those in `text`.
+    """
     bounds = [*(start for start, _ in graphemes(text)), len(text)]
     letters = [folded(text[start:end]) for start, end in pairwise(bounds)]
     places = {0: 0}

@@ -1,4 +1,8 @@
-"""The selection: from one position to another, by characters, words, paragraphs or messages."""
+"""The selection: from one position to another, by characters, words, paragraphs or messages.
+
+The ends of a range are two anchors. A selection has the ends of what was pressed first, its origin,
+and of what is under the pointer now, its head.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,11 @@ class Selected(Struct):
         return max(self.origin[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return which characters of a block are selected, up to `END` if its end is selected."""
+        """Return the first selected character of a block, and the one after the last.
+
+        The latter is `END` if the selection continues below the block. Return None if nothing of
+        the block is selected. Characters are those of its unwrapped text.
+        """
         block = (index, number)
         start = (self.start.index, self.start.number)
         end = (self.end.index, self.end.number)
@@ -82,7 +90,7 @@ class Selected(Struct):
         return (first, last) if first < last else None
 
     def find_again(self, document: Document) -> Selected | None:
-        """Return the same selection in a changed log; None where an end is gone."""
+        """Return the same selection as the log is now; None if the text at an end of it is gone."""
         origin = _find_ends_again(document, self.origin)
         head = _find_ends_again(document, self.head)
         if origin is None or head is None:
@@ -97,7 +105,7 @@ class Selected(Struct):
 
 
 def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
-    """Return where a range is in a changed log; None where an end of it is gone."""
+    """Return the ends of a range as the log is now; None if the text at one of them is gone."""
     begin = find_again(document, ends[0])
     end = find_again(document, ends[1])
     if begin is None or end is None:
@@ -106,7 +114,7 @@ def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
 
 
 class Selection:
-    """The selection by mouse or keys; it stays with its words, whatever changes."""
+    """The selection by mouse or keys, which keeps its text when the log changes."""
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
@@ -119,13 +127,13 @@ class Selection:
         self._last_press = _NO_PRESS
 
     def drop(self) -> None:
-        """Select nothing."""
+        """Select nothing; a drag and the arrow keys no longer extend anything."""
         self.selected = None
         self.pressed = None
         self.is_extending = False
 
     def find_again(self) -> Selected | None:
-        """Update the selection to the present layout, and return it; None if its text is gone."""
+        """Find the selection in the log as it is now, and return it; None if its text is gone."""
         if self.selected is not None:
             self.selected = self.selected.find_again(self._document)
         return self.selected
@@ -137,9 +145,10 @@ class Selection:
                 selected.shift_messages(count)
 
     def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
-        """Begin a selection at cell `x` and row `y` of the screen, or extend the present one.
+        """Begin a selection at cell `x` and row `y` of the screen, at a time in seconds.
 
-        The second press on a cell selects the word, the third one the paragraph.
+        The second press on a cell selects the word, the third one the paragraph. With `is_extended`
+        (Shift is held), the present selection is extended to that cell instead, if there is one.
         """
         last = self._last_press
         is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_extended
@@ -151,27 +160,35 @@ class Selection:
         ends = self._ends_under(x, y, unit)
         previous = self.selected
         self.drop()
-        self.was_dragged = is_extended and previous is not None
+        self.was_dragged = is_extended and previous is not None  # its click focuses no message
         if previous is not None and is_extended:
             self.pressed = Selected(previous.origin, ends, previous.unit)
         else:
             self.pressed = Selected(ends, ends, unit)
+        # a single press selects nothing until the pointer moves
         if self.was_dragged or unit is not Unit.CHARACTER:
             self.selected = self.pressed
 
     def drag(self, x: int, y: int) -> None:
-        """Extend what was pressed to cell `x` and row `y` of the screen."""
+        """Extend what was pressed to cell `x` and row `y` of the screen.
+
+        Do nothing if no button is held, or if the text that was pressed is gone.
+        """
         self.pointer = (x, y)
         if self.pressed is not None:
             self.pressed = self.pressed.find_again(self._document)
         if self.pressed is not None:
             self.was_dragged = True
-            self._last_press = _NO_PRESS
+            self._last_press = _NO_PRESS  # the next press is not the second one on its cell
             self.pressed.head = self._ends_under(x, y, self.pressed.unit)
             self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        """Return the character, word or paragraph under the pointer; below the text, the end."""
+        """Return the ends of the character, word or paragraph under the pointer.
+
+        A pointer above or below the log counts as on its first or last row; below the text, it
+        counts as at the end of the text.
+        """
         document = self._document
         viewport = self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
@@ -180,7 +197,10 @@ class Selection:
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:
-        """Select the focused message for the arrow keys to extend; the second time, stop."""
+        """Select the focused message, for the arrow keys to extend; the second time, drop that.
+
+        Without a focused message, do nothing.
+        """
         cursor = self._viewport.cursor
         if self.is_extending:
             self.drop()
@@ -190,7 +210,10 @@ class Selection:
             self.selected = Selected(ends, ends, Unit.MESSAGE)
 
     def extend(self, step: int) -> None:
-        """Extend a selection of messages by some messages, or begin it at the focused message."""
+        """Extend a selection of messages by `step` messages, or begin it at the focused message.
+
+        The focus moves to the last message of the extension.
+        """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
             first = self.selected.origin[0].index
@@ -205,12 +228,14 @@ def message_ends(index: int) -> Ends:
 
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
-    """Return what a press on a cell selects: its character, word or paragraph.
+    """Return the ends of what a press on a cell selects: its character, word or paragraph.
 
-    Cells are counted from the one after the bar.
+    Cells are counted from the one after the bar. The block at the place is laid out. On the blank
+    row above it, both ends are its beginning.
     """
     index = place.message
-    number = min(max(place.block, 0), document.build(index) - 1)
+    block_count = document.build(index)
+    number = min(max(place.block, 0), block_count - 1)
     block = document.laid_out_block(index, number)
     lines = block.lines or []
     blank_rows = document.entries[index].heights[number] - len(lines)
@@ -219,7 +244,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 
-    row = min(row, len(lines) - 1)
+    row = min(row, len(lines) - 1)  # below the estimated height, there may be fewer lines
     row_start = row_starts(block)[row]
     first, last = _character_at_cell(lines[row], cell)
     first += row_start
@@ -237,8 +262,11 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
 
 
 def _character_at_cell(line: Line, cell: int) -> Range:
-    """Return the character of a cell; beside the text, an empty range at its end."""
-    lead = ""
+    """Return the range of the character at a cell, in the text of a line.
+
+    Left of the text, that is an empty range at its beginning, right of it one at its end.
+    """
+    lead = ""  # text of the segments up to the one in which the text of the line begins
     for segment in line.segments:
         lead += segment.text
         if len(lead) >= line.start:
@@ -254,14 +282,17 @@ def _character_at_cell(line: Line, cell: int) -> Range:
 
 
 def paragraph(text: str, place: int) -> Range:
-    """Return the line around a place in an unwrapped text."""
+    """Return the range of the line around a place in an unwrapped text, without its line end."""
     begin = text.rfind("\n", 0, place) + 1
     end = text.find("\n", place)
     return begin, len(text) if end < 0 else end
 
 
 def word(text: str, place: int, paragraph_range: Range) -> Range:
-    """Return the word, the blanks, or the single character at a place in a paragraph."""
+    """Return the range of the word, the blanks, or the character at a place in a paragraph.
+
+    At the end of the paragraph, it is empty.
+    """
     first, last = paragraph_range
     for match in re.compile(_WORD).finditer(_with_one_mark(text), first, last):
         if match.start() <= place < match.end():
@@ -280,5 +311,5 @@ def _with_one_mark(text: str) -> str:
 
 
 def characters(text: str) -> Iterator[Range]:
-    """Yield the graphemes of a text."""
+    """Yield the range of each grapheme of a text."""
     return pairwise([*(start for start, _ in graphemes(text)), len(text)])
