@@ -1,7 +1,9 @@
 """Messages of a log: their blocks, heights and rows.
 
 Throughout the log, `index` is the number of a message, and `number` that of a block in a message.
-Rows of the log are counted from its top; `y` is one of them.
+Rows of the log are counted from its top; `y` is one of them. A message gets an `Entry` when it is
+looked at. The entry is built, that is, cut into blocks, when it comes near the screen, and each
+block is laid out when it does.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ class Place(NamedTuple):
     """A row of the log, by the numbers of its message and its block."""
 
     message: int
-    block: int  # -1 for the blank row above the message
-    row: int  # row in the block; the blank row above the block is one of them
+    block: int  # -1 for the blank row above the message, and where it is not cut into blocks
+    row: int  # row in the block, or in the message if `block` is -1; blank rows above are counted
 
 
 class Entries:
-    """The messages of a log. An `Entry` is made for those that are looked at, and for new ones."""
+    """The messages of a log, each as an `Entry` or, before it was looked at, as it is saved."""
 
     def __init__(self, messages: Iterable[ChatMessage] = ()) -> None:
         self._items: list[ChatMessage | Entry] = list(messages)
@@ -38,7 +40,7 @@ class Entries:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Entry:
-        """Return the entry of a message, which is made now unless it is made already."""
+        """Return the entry of a message; it is made now unless there is one."""
         item = self._items[index]
         if isinstance(item, Entry):
             return item
@@ -53,15 +55,15 @@ class Entries:
         self._items.append(entry)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> list[int]:
-        """Put messages before all others; return which of the made entries look different now."""
+        """Put messages before all others.
+
+        Return the indexes of the made entries whose `new_model` has changed.
+        """
         self._items[:0] = earlier
         return self.update_new_models()
 
     def update_new_models(self) -> list[int]:
-        """Set for each made entry whether its model differs from the one before.
-
-        Return the indexes of those where that has changed.
-        """
+        """Set `new_model` of each made entry; return the indexes of those where it has changed."""
         changed = []
         for index, entry in self.made_entries():
             if entry.message is None:
@@ -82,7 +84,10 @@ class Entries:
         return ""
 
     def _has_tool_messages(self, index: int) -> bool:
-        """Return whether the tool calls of an answer were run: then messages follow it."""
+        """Return whether a message of a tool or an answer follows an answer with tool calls.
+
+        Then the calls were run. For other messages, return False.
+        """
         message = self.message(index)
         if message is None or message.role is not Role.ASSISTANT or not message.tool_calls:
             return False
@@ -103,7 +108,10 @@ class Entries:
         return item.message if isinstance(item, Entry) else item
 
     def forget(self, index: int) -> None:
-        """Drop the blocks of an entry; keep only its message, unless it is unfolded or the like."""
+        """Drop the blocks of an entry, and the entry too if its message is all that must be kept.
+
+        A notice stays an entry, and so does an entry that `is_changed`.
+        """
         entry = self[index]
         entry.unbuild()
         if entry.message is not None and not entry.is_changed:
@@ -113,6 +121,7 @@ class Entries:
         """Return all texts of a message, and whether they are plain text rather than Markdown.
 
         Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
+        Of an answer that streams, the texts are those so far. A notice has none.
         """
         entry = self.made_entry(index)
         message = self.message(index)
@@ -132,12 +141,15 @@ class Entries:
         return texts, is_plain
 
     def source(self, index: int) -> str:
-        """Return the text of a message, without reasoning and calls."""
+        """Return the text of a message as it was written, without reasoning and calls."""
         item = self._items[index]
         return item.source if isinstance(item, Entry) else item.text
 
     def message_from(self, index: int, step: int) -> int | None:
-        """Return the first message from an index on, in steps of 1 or -1, that has words."""
+        """Return the index of the first message that can be focused: no notice, and not blank.
+
+        Messages are tried from `index` on in steps of 1 or -1. None: there is no such message.
+        """
         while 0 <= index < len(self):
             if self.message(index) is not None and not self[index].is_blank:
                 return index
@@ -180,7 +192,7 @@ class Document:
         return self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
-        """Hold other messages."""
+        """Replace all messages by others, of which no row is laid out."""
         self.entries = Entries(messages)
         self.unhighlighted.clear()
         self._partly_parsed.clear()
@@ -202,14 +214,17 @@ class Document:
         return index
 
     def set_page(self, page: Page) -> None:
-        """Drop all lines, which are laid out again for another page when they are needed."""
+        """Take another page: drop all lines, and estimate all heights.
+
+        Lines are laid out again when they are needed.
+        """
         self.layout = Layout(page)
         for _, entry in self.entries.made_entries():
             entry.forget()
         self._estimate()
 
     def _estimate(self) -> None:
-        """Estimate the heights of all messages; measure those that are cut into blocks."""
+        """Estimate the heights of all messages, block by block where they are built."""
         heights = []
         for index in range(len(self)):
             height = likely_height(self.entries.source(index), self.width)
@@ -229,7 +244,10 @@ class Document:
         return 0 if is_tool_call else 1
 
     def locate(self, y: int) -> Place:
-        """Return the message and the block that a row of the log belongs to."""
+        """Return the message, the block and the row in it that row `y` of the log belongs to.
+
+        The block is -1 on the blank row above a message, and in messages without blocks.
+        """
         index, row = self.heights.find(y)
         entry = self.entries.made_entry(index)
         gap = self.gap_above(index)
@@ -247,7 +265,10 @@ class Document:
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
-        """Yield up to `count` rows from `y` on; None for blank ones and those not laid out."""
+        """Yield up to `count` rows from `y` on, each with its line.
+
+        The line is None for blank rows, and where nothing is laid out.
+        """
         if not self.entries or y >= self.total:
             return
         index, number, first_row = self.locate(y)  # the row in the first block
@@ -274,7 +295,7 @@ class Document:
     # Blocks and their heights
 
     def build(self, index: int) -> int:
-        """Cut a message into blocks unless that is done; return how many there are."""
+        """Cut a message into blocks unless that is done; return the number of its blocks."""
         entry = self.entries[index]
         if not entry.blocks:
             self._build_entry(entry)
@@ -293,7 +314,7 @@ class Document:
 
     @property
     def unparsed(self) -> int | None:
-        """The newest message of which a part is not parsed yet."""
+        """The index of the newest message of which a part is not parsed yet; None without one."""
         self._partly_parsed = [
             entry for entry in self._partly_parsed if entry.is_behind and entry.blocks
         ]
@@ -308,7 +329,8 @@ class Document:
         """Cut a message, which has changed, into blocks again.
 
         Return the number of the first block that changed, and whether a new link definition changed
-        those above it.
+        those above it. A message that was not cut into blocks yet is not cut now: return 0 and
+        False.
         """
         entry = self.entries[index]
         first = 0
@@ -333,6 +355,7 @@ class Document:
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
+        # None where nothing is to be compared: then the whole block looks different
         old_lines = old_blocks[first].lines if first < len(old_blocks) else None
         if old_lines is None or not entry.blocks or self.layout is None:
             return Place(index, first, 0)
@@ -346,7 +369,7 @@ class Document:
         return Place(index, first, blank_rows + same_count)
 
     def _measure(self, index: int) -> None:
-        """Set the height of a message, and those of its blocks that have none."""
+        """Set the height of a message, and estimate those of its blocks that have none."""
         entry = self.entries[index]
         if not entry.blocks:
             self.heights[index] = likely_height(entry.source, self.width) + self.gap_above(index)
@@ -357,7 +380,10 @@ class Document:
         self.heights[index] = entry.heights.total + self.gap_above(index)
 
     def lay_out_block(self, index: int, number: int) -> int:
-        """Lay a block out unless that is done; return its height with the blank row above it."""
+        """Lay a block out unless that is done; return its height with the blank row above it.
+
+        Without a page, nothing is laid out, and the height is an estimate.
+        """
         entry = self.entries[index]
         block = entry.blocks[number]
         if block.lines is None and self.layout is not None:
@@ -370,12 +396,16 @@ class Document:
         return entry.heights[number]
 
     def laid_out_block(self, index: int, number: int) -> Block:
-        """Return a block with its lines."""
+        """Lay a block out unless that is done; return the block."""
         self.lay_out_block(index, number)
         return self.entries[index].blocks[number]
 
     def lay_out_around(self, place: Place, rows_above: int, rows_below: int) -> None:
-        """Lay out this number of rows above and below a place."""
+        """Lay out the block of a place, and at least these numbers of rows above and below it.
+
+        The message of the place is cut into blocks; a place above its blocks counts as in the first
+        of them.
+        """
         number = min(max(place.block, 0), self.build(place.message) - 1)
         height = self.lay_out_block(place.message, number)
         self.lay_out_from(place.message, number, 1, rows_below + place.row)
@@ -384,8 +414,8 @@ class Document:
     def lay_out_from(self, index: int, number: int | None, step: int, rows: int) -> None:
         """Lay out blocks until they fill a number of rows, downwards (`step` 1) or upwards (-1).
 
-        They begin with block `number` of message `index`; None is its first block, and upwards its
-        last one.
+        The first of them is block `number` of message `index`. None is the first block of that
+        message, or upwards its last one.
         """
         while 0 <= index < len(self.entries):
             count = self.build(index)
@@ -402,7 +432,8 @@ class Document:
     def drop_distant_lines(self, top: int, bottom: int) -> None:
         """Once too many lines are laid out, keep only those of blocks between two rows of the log.
 
-        Messages outside are reduced to what they were before they were looked at.
+        Entries of messages without such blocks are dropped too, unless they hold more than their
+        message (`Entries.forget`) or stream.
         """
         if self._laid_out_lines <= self.kept_lines:
             return
@@ -421,7 +452,10 @@ class Document:
                 self.entries.forget(index)
 
     def _drop_linked_lines(self, entry: Entry) -> bool:
-        """Drop the lines that a new link definition may change; return whether there was one."""
+        """Drop the lines that a new link definition may change; return whether there is a new one.
+
+        These are the lines of all blocks with a `[`.
+        """
         if len(entry.references) == entry.known_links:
             return False
         entry.known_links = len(entry.references)
@@ -433,9 +467,10 @@ class Document:
     # Colours of code
 
     def _request_colours(self, block: Block) -> None:
-        """Request the colours of the fence of a block as a whole, if it is complete.
+        """Request the colours of the fence that a block is a piece of, once the fence is complete.
 
-        A fence of one block gets its colours when it is laid out.
+        They are requested only once. A fence of one block requests its colours when it is laid out,
+        and a fence without a language has none.
         """
         code = block.code
         if code is None or code.is_requested or not code.is_whole:
@@ -445,7 +480,7 @@ class Document:
             self.unhighlighted.append((code, block.info))
 
     def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
-        """Take the colours of a fence; return its blocks."""
+        """Set the colours of a fence, one text of bytes for each piece; return its blocks."""
         code.colours = colours
         blocks: list[Block] = []
         for _, entry in self.entries.made_entries():
@@ -453,9 +488,10 @@ class Document:
         return blocks
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
-        """Drop the lines of blocks that look different now; return the first of their rows.
+        """Drop the lines of blocks that look different now, so that they are laid out again.
 
-        Blocks without lines, and those that have left the log, are ignored.
+        Return the place of the first such block, or None if nothing was dropped. Blocks without
+        lines, and those that have left the log, are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
         first_place: Place | None = None
