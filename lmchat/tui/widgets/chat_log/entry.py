@@ -1,4 +1,8 @@
-"""One message of the log as blocks, while it may still grow."""
+"""One message of the log as blocks, while it may still grow.
+
+An entry has the message as it is saved. An answer also has parts (text, reasoning, refusal, call),
+to which deltas add streamed text. A row is a block that the log itself writes, as a state.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,7 @@ class Inflow:
         self._costs_s = (0.0, 0.0)  # of the last two frames
 
     def drain(self) -> list[Delta]:
-        """Return the text that waits, and cancel the frame."""
+        """Return the deltas that wait, and cancel the timer of the next frame."""
         deltas = self.pending
         self.pending = []
         if self.timer is not None:
@@ -80,10 +84,10 @@ class Inflow:
         return deltas
 
     def pause_s(self) -> float:
-        """Return the time until the next frame.
+        """Return the seconds until the next frame may begin.
 
-        It grows with the cost of the cheaper of the last two frames: a single expensive one, as
-        one that starts a lexer, must not delay the next.
+        The pause grows with the cost of the cheaper of the last two frames: a single expensive one,
+        as one that starts a lexer, must not delay the next.
         """
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), 0.0)
@@ -96,7 +100,7 @@ class Inflow:
 
 
 class LivePart(Struct):
-    """A part of a message, parsed as far as it was shown."""
+    """A part of a message with its blocks; new text is parsed when the blocks are needed."""
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
@@ -119,15 +123,20 @@ class LivePart(Struct):
         return bool(self._unparsed)
 
     def update_blocks(self, until_s: float = inf) -> list[Block]:
-        """Parse new text until a CPU time of this thread; return all blocks."""
+        """Parse text that was added, as far as there is time; return all blocks of the part.
+
+        At least one piece is parsed. Parsing ends at the CPU time `until_s` of this thread.
+        """
         text = "".join(self.chunks[self._taken_chunks :])
         if text:
             self.chunks[self._taken_chunks :] = [text]  # one chunk for hundreds of tokens
             self._taken_chunks = len(self.chunks)
+            # the arguments of a call are shown as code
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")
             self._unparsed += text
+        # without new text, the end of the part may have become known: its open blocks are closed
         if self._unparsed or self._is_final != self.is_ended:
             self.parse(until_s)
         return self.tail.closed + self.tail.open
@@ -148,7 +157,7 @@ class LivePart(Struct):
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
-    """Return the parts of a message as they are shown; nothing is parsed yet.
+    """Return the parts of a message as they are shown, without its files; nothing is parsed yet.
 
     Neighbouring texts of one kind become one part. While the message streams, more text may come
     for its last part and for all calls.
@@ -173,14 +182,14 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 
 def _call_blocks(message: ChatMessage) -> Iterator[Block]:
-    """Yield what a call unfolds to: arguments and result as code, never as Markdown."""
+    """Yield the blocks below the row of an unfolded call: arguments and result as code."""
     for text in call_texts(message):
         yield remark_block(text.heading)
         yield from _code_blocks(text.text, text.language)
 
 
 def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
-    """Return the card that asks whether a tool may run."""
+    """Return the card that asks whether a tool may run; unfolded, it has all arguments."""
     if is_folded:
         return [question_block(message)]
     pieces: list[Block] = []
@@ -190,7 +199,7 @@ def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
 
 
 def _code_blocks(text: str, language: str) -> list[Block]:
-    """Return a text as the pieces of a fence."""
+    """Return the blocks of a text that is shown as code."""
     tail = MarkdownTail()
     tail.open_code(language)
     tail.feed(text, is_final=True)
@@ -230,20 +239,26 @@ class Entry(Struct):
 
     @property
     def is_changed(self) -> bool:
-        """Whether more must be kept of it than its message: it streams, is unfolded, or so on."""
+        """Whether it differs from an entry that is made from its message.
+
+        It streams, is unfolded, is shown as source, or has messages left out above it.
+        """
         is_opened = self.is_source or not self.is_folded
         return self.is_streaming or is_opened or bool(self.left_out)
 
     @property
     def is_blank(self) -> bool:
-        """Whether it has nothing to read: an answer without a word, whose calls follow."""
+        """Whether it has nothing to read: an answer without words, whose calls follow.
+
+        One with several versions is not blank: its row switches between them.
+        """
         if self.message is None or not self.has_tool_messages or self.message.versions > 1:
             return False
         return not (self.source + self.message.reasoning).strip()
 
     @property
     def references(self) -> References:
-        """Link definitions in its text so far."""
+        """Link definitions in the last of its text parts; empty without one."""
         for part in reversed(self.parts):
             if part.kind is TextPart:
                 return part.tail.references
@@ -251,6 +266,7 @@ class Entry(Struct):
 
     def forget(self) -> None:
         """Drop all lines and heights, which do not fit to another page."""
+        # those of the parts too: not all of their blocks are in `blocks` while it is folded
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
@@ -258,7 +274,7 @@ class Entry(Struct):
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
-        """Drop all parts and blocks, which are made again when they are needed."""
+        """Drop all parts and blocks; `build` makes them again from the message."""
         self.parts = []
         self.blocks = []
         self._row_cache.clear()
@@ -274,7 +290,7 @@ class Entry(Struct):
         self._parse_until_s = thread_time() + most_s
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
-        if not self.blocks:  # the document needs one
+        if not self.blocks:  # the document needs one; it shows nothing if calls follow
             empty = made_block(lambda _: [])
             self.blocks = [empty if self.has_tool_messages else rule_block("")]
         first = _first_change(old_blocks, self.blocks)
@@ -282,9 +298,9 @@ class Entry(Struct):
         return first
 
     def parse(self, most_s: float) -> bool:
-        """Parse more of the text for about `most_s`; return False if all of it is parsed.
+        """Parse more of the first part that is not parsed completely, for about `most_s` seconds.
 
-        `build` puts the new blocks into the list.
+        Return False if all parts are parsed. `build` puts the new blocks into the list.
         """
         until_s = thread_time() + most_s
         for part in self.parts:
@@ -294,7 +310,11 @@ class Entry(Struct):
         return False
 
     def feed(self, delta: Delta) -> None:
-        """Add streamed text to the part that it continues."""
+        """Add streamed text to the last part, or to a new part if it is of another kind.
+
+        A piece of a call is added to the part of that call, wherever it is. An answer that is
+        continued first gets the parts of its message.
+        """
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
@@ -308,7 +328,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _call_part(self, index: int) -> LivePart:
-        """Return the part of a call by its index in the answer; add it with its first text."""
+        """Return the part of a call by its index in the answer; add one if there is none yet."""
         for part in self.parts:
             if part.kind is ToolCallPart and part.index == index:
                 return part
@@ -325,7 +345,8 @@ class Entry(Struct):
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Take the parts of another form of the message.
 
-        Parts with the same text keep their blocks. A text may become reasoning, or the reverse.
+        Parts with the same text keep their blocks, also where a text becomes reasoning or the
+        reverse: then its blocks are laid out again. Unless the entry streams, all parts are ended.
         """
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
@@ -347,7 +368,7 @@ class Entry(Struct):
                 part.is_ended = True
 
     def finish(self, message: ChatMessage) -> None:
-        """Take the final form of the message."""
+        """Take the final form of the message, which no longer streams or runs."""
         self.is_streaming = False
         self.message = message
         self.turn = None
@@ -356,7 +377,8 @@ class Entry(Struct):
             self.set_parts(message.parts)
 
     def set_figures(self, turn: Turn | None, now_s: float) -> None:
-        """Take the figures of the running turn, as they were at a monotonic time."""
+        """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
+        # the wait before a retry counts from when its figures first came
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s
         self.turn = turn
@@ -364,13 +386,16 @@ class Entry(Struct):
         self._row_cache.pop(_STATE_KEY, None)
 
     def _cached_row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
-        """Return a row of the log; with the same key, which tells what it says, the same block."""
+        """Return the block of a row of the log: the same one as long as `key` is the same.
+
+        The key says what the row shows. If it is new, `make` returns the block.
+        """
         if key not in self._row_cache:
             self._row_cache[key] = make()
         return self._row_cache[key]
 
     def _rows_above(self) -> list[Block]:
-        """Return rules that say what changes with this message."""
+        """Return the rules above a message, which say what changes with it."""
         rows = []
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
@@ -381,7 +406,7 @@ class Entry(Struct):
         return rows
 
     def _body_blocks(self) -> list[Block]:
-        """Return the blocks of the message itself, by its role."""
+        """Return the blocks of the message without the rows around it, by its role."""
         message = self.message
         if message is None:
             return [rule_block(self.note)]
@@ -403,7 +428,11 @@ class Entry(Struct):
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
-        """Return the blocks of an answer; the end of one that streams shows a cursor."""
+        """Return the blocks of an answer; as source, those of its plain text only.
+
+        Text that was not parsed for lack of time is replaced by the row `…`. The last block of a
+        text that streams shows a cursor.
+        """
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
@@ -421,7 +450,10 @@ class Entry(Struct):
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
-        """Return the blocks of a part of an answer, most kinds below a row with their name."""
+        """Return the blocks of a part, below a row with their name unless the part is text.
+
+        Folded reasoning is only its row. Calls whose messages follow have no blocks here.
+        """
         if part.kind is ReasoningPart:
             words = self._thought_label()
             row = partial(thought_block, words, is_folded=self.is_folded)
@@ -443,13 +475,19 @@ class Entry(Struct):
         return self._parse_part(part)
 
     def _parse_part(self, part: LivePart) -> list[Block]:
-        """Parse new text of a part as long as there is time; return all of its blocks."""
+        """Parse new text of a part as long as there is time; return all of its blocks.
+
+        If some text is left, set `is_behind`.
+        """
         blocks = part.update_blocks(self._parse_until_s)
         self.is_behind = self.is_behind or part.is_behind
         return blocks
 
     def _rows_below(self) -> list[Block]:
-        """Return what an answer ends with: its state, its receipt, or the card of a failure."""
+        """Return the rows that an answer ends with: its state, its receipt, or a card of failure.
+
+        Other messages have no such rows.
+        """
         if self.is_streaming:
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
@@ -458,13 +496,16 @@ class Entry(Struct):
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
-            return []  # the last answer of the turn has the receipt
+            return []  # the last answer of the turn has the receipt; versions need a row to switch
         if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
 
     def _thought_label(self) -> str:
-        """Return what the row above reasoning says: `Thinking… 3 s`, or `Thought for 12 s`."""
+        """Return the words above reasoning: `Thinking… 3 s`, then `Thought for 12 s`.
+
+        Where the time is not known, they are without it.
+        """
         if not self.is_streaming:
             receipt = self.message.receipt if self.message else None
             reasoning_ms = receipt.reasoning_ms if receipt else None
@@ -483,7 +524,10 @@ def _thought_for(thought_s: float | None) -> str:
 
 
 def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
-    """Return the number of the first block that is another object in the new list."""
+    """Return the number of the first block that is another object in the new list.
+
+    If there is none in the shorter list, return the length of that list.
+    """
     for number, (old_block, new_block) in enumerate(zip(old, new, strict=False)):
         if old_block is not new_block:
             return number
@@ -496,5 +540,5 @@ def is_streaming_answer(message: ChatMessage) -> bool:
 
 
 def likely_height(text: str, width: int) -> int:
-    """Return the estimated height of a message."""
+    """Return the estimated rows of a message: those of its text, and about two of the log."""
     return 3 + text.count("\n") + len(text) // width

@@ -47,11 +47,11 @@ class Viewport:
         self.reset()
 
     def reset(self) -> None:
-        """Follow the end of other messages."""
+        """Follow the end after the messages were replaced; forget the focus and all positions."""
         self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
         self._last_seen: Anchor | None = None  # the last row that has been on the screen
-        self._remembered: dict[str, Anchor | None] = {}  # positions by a name; None: the end
+        self._remembered: dict[str, Anchor | None] = {}  # positions by name; None: the end
         self._unfolded: Entry | None = None  # the message that was unfolded off the screen
         self.lay_out()
 
@@ -59,13 +59,19 @@ class Viewport:
 
     @contextmanager
     def anchored(self) -> Iterator[None]:
-        """Change the document or lay out blocks; what is read keeps its row on the screen."""
+        """Context for changing the document or laying out blocks.
+
+        Afterwards `lay_out` computes `top`, so that what is read keeps its row on the screen.
+        """
         self._update_anchor()
         yield
         self.lay_out()
 
     def _update_anchor(self) -> None:
-        """Anchor the first row of the screen, unless the anchor leads to that row already."""
+        """Anchor the first row of the screen, unless the anchor leads to that row already.
+
+        Nothing is anchored while the end is followed, and without messages or a page.
+        """
         document = self.document
         anchor = self._anchor
         if anchor is None or not len(document) or document.layout is None:
@@ -74,7 +80,10 @@ class Viewport:
             self._anchor = self._anchor_at_top()
 
     def lay_out(self) -> None:
-        """Lay out the screen and a screenful around it, and compute `top` from the anchor."""
+        """Lay out the screen and a screenful around it, and compute `top` from the anchor.
+
+        Without messages or a page, `top` is 0.
+        """
         document = self.document
         height = self.height
         anchor = self._anchor
@@ -101,9 +110,10 @@ class Viewport:
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out the log for another page.
+        """Lay out the log for another page, at a number of rows of the screen.
 
-        Where there were no new lines below the screen, there are none afterwards.
+        If there were no new lines below the screen, there are none afterwards: all rows count as
+        seen.
         """
         self.height = height
         has_new = self.update_new_lines() > 0
@@ -136,7 +146,10 @@ class Viewport:
     # Messages
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        """Put messages before all others; what is read keeps its row on the screen."""
+        """Put messages before all others; what is read keeps its row on the screen.
+
+        The focus and all positions keep their messages.
+        """
         count = len(earlier)
         with self.anchored():
             if self.cursor is not None:
@@ -165,14 +178,14 @@ class Viewport:
     # Scrolling
 
     def _move(self, anchor: Anchor | None) -> None:
-        """Lay out from an anchor; None follows the end."""
+        """Change the anchor and lay out; None follows the end."""
         if self._anchor is None and anchor is not None:
             self._see_up_to(self._text_end)  # lines that are added from now on are new
         self._anchor = anchor
         self.lay_out()
 
     def scroll_to_row(self, y: int) -> None:
-        """Bring a row to the top of the screen; at the end, follow it."""
+        """Bring row `y` of the log to the top of the screen, or follow the end if `y` is there."""
         is_end = y >= self.last_top
         self._move(None if is_end else anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
@@ -187,7 +200,10 @@ class Viewport:
         self._move(self._anchor_at_top())
 
     def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
-        """Bring a place to a row of the screen; at the end of the log, follow the end."""
+        """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
+
+        A place after the blocks of its message, or after the rows of its block, is the last one.
+        """
         index, number, row = place
         if number >= 0:
             number = min(number, self.document.build(index) - 1)
@@ -197,11 +213,14 @@ class Viewport:
             self._move(None)
 
     def _show_anchor(self, anchor: Anchor) -> None:
-        """Bring an anchored position back to its row of the screen."""
+        """Bring an anchored position to the row of the screen that the anchor says."""
         self.scroll_to_place(relocate(self.document, anchor), anchor.screen_row)
 
     def scroll_to_message(self, index: int) -> None:
-        """Scroll a message into view, by as little as possible."""
+        """Scroll a message into view, by as little as possible.
+
+        If it is higher than the screen, or begins above it, its beginning is at the top.
+        """
         document = self.document
         with self.anchored():
             document.lay_out_from(index, 0, 1, self.height)
@@ -214,11 +233,14 @@ class Viewport:
             self.scroll_to_row(top + rows - self.height)
 
     def remember(self, name: str) -> None:
-        """Remember the position under a name, for `return_to`."""
+        """Remember the position for `return_to`, which finds it by the same name."""
         self._remembered[name] = None if self.is_following else self._anchor_at_top()
 
     def return_to(self, name: str) -> None:
-        """Go back to the position that was remembered under a name; without one, to the end."""
+        """Go back to the position that was remembered by this name.
+
+        If the end was followed then, or nothing was remembered, follow the end.
+        """
         anchor = self._remembered.get(name)
         if anchor is None:
             self.scroll_to_end()
@@ -228,7 +250,10 @@ class Viewport:
     # New lines below the screen
 
     def update_new_lines(self) -> int:
-        """Note which lines are on the screen; return how many below it have never been there."""
+        """Note which rows are on the screen; return how many below it have never been there.
+
+        While the end is followed, all rows count as seen, and nothing is noted.
+        """
         if self.is_following or not len(self.document):
             self._last_seen = None
             return 0
@@ -241,19 +266,23 @@ class Viewport:
 
     def _see_up_to(self, end: int) -> Anchor:
         """Set the last seen row to the one before row `end` of the log; return its anchor."""
+        # without rows, it is the row above the first one
         place = self.document.locate(end - 1) if end > 0 else Place(0, -1, -1)
         self._last_seen = anchor_at(self.document, place)
         return self._last_seen
 
     def _lay_out_unseen(self) -> None:
-        """Lay out the rows below the last seen one, so that new lines are counted exactly."""
+        """Lay out up to `COUNTED_ROWS` below the last seen row, to count the new ones exactly."""
         if self._last_seen is not None:
             index, number, _ = relocate(self.document, self._last_seen)
             self.document.lay_out_from(index, max(number, 0), 1, COUNTED_ROWS)
 
     @property
     def _text_end(self) -> int:
-        """The row of the log after its last text, without the state under the last answer."""
+        """The row of the log after its last text, without the state under the last answer.
+
+        The state is the last block, if that is a low one that the log has made.
+        """
         total = self.document.total
         last_entry = self.document.entries[-1]
         is_answer = last_entry.message is not None and last_entry.message.role is Role.ASSISTANT
@@ -266,7 +295,11 @@ class Viewport:
     # Focus
 
     def set_cursor(self, index: int) -> None:
-        """Focus a message; the end is followed only while the last one has the focus."""
+        """Focus a message.
+
+        The end is no longer followed if another message comes after it; at the end of the log, the
+        end is followed if it is the last one.
+        """
         self.cursor = index
         is_last = self.document.entries.message_from(index + 1, 1) is None
         if self.is_following and not is_last:
@@ -280,11 +313,12 @@ class Viewport:
             self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
-        """Move the focus to the next message (`step` 1) or the previous one (-1).
+        """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        Without `had_focus`, the log gets the focus with this step: it goes to the last message in
-        view, and no row moves; the next step up then scrolls to where that message begins. Return
-        False where there is no message: below the last one.
+        Up from a message that begins above the screen, its beginning is shown first. Without
+        `had_focus`, the log gets the focus with this step, which must be upwards: the last message
+        in view is focused, and does not move if it begins above the screen. Return False if the
+        focus stays, as no message is there; below the last one, the end is followed if it is shown.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
@@ -309,9 +343,10 @@ class Viewport:
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by a number of messages, at most to the first or last one, and show it.
+        """Move the focus by `step` messages, at most to the first or last one, and show it.
 
-        Return the index of the focused message.
+        A message that cannot be focused is replaced by the next one in this direction, or else in
+        the other. Return the index of the focused message; None if no message had the focus.
         """
         if self.cursor is None:
             return None
@@ -334,7 +369,7 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _last_in_view(self) -> int | None:
-        """Return the index of the last message on the screen."""
+        """Return the index of the last message on the screen that can be focused, or above it."""
         entries = self.document.entries
         if self.is_following:
             return entries.message_from(len(entries) - 1, -1)
@@ -348,7 +383,10 @@ class Viewport:
         return top + self.document.gap_above(index) < self.top < end
 
     def _keep_cursor_in_view(self) -> None:
-        """Focus the nearest message on the screen: keys must not act on what is not seen."""
+        """Focus the nearest message on the screen if the focused one has left it.
+
+        Keys must not act on what is not seen. Without the focus on the log, nothing changes.
+        """
         document = self.document
         if self.cursor is None or not len(document) or not self._is_focused():
             return
@@ -368,10 +406,11 @@ class Viewport:
     # Folding
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Change how the focused message is shown; its first row keeps its place on the screen.
+        """Fold or unfold the focused message, or show it as source or no longer.
 
-        Reasoning that is unfolded off the screen is brought into view; when it is folded again, the
-        position before that is shown.
+        Its first row on the screen stays there. Reasoning that is unfolded off the screen is
+        brought into view; when it is folded again, the position before that is shown. While the end
+        of an answer that streams is followed, it stays followed.
         """
         index = self.cursor
         if index is None:
@@ -398,20 +437,23 @@ class Viewport:
             self._show_anchor(anchor)
 
     def _flip(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Change how a message is shown, without laying it out."""
+        """Set an attribute of a message to its opposite, and build its blocks again."""
         entry = self.document.entries[index]
         setattr(entry, attribute, not getattr(entry, attribute))
         self.document.rebuild(index)
 
     def _anchor_of(self, index: int) -> Anchor:
-        """Return an anchor for the first row of a message that is on the screen."""
+        """Return an anchor for the first row of the screen if a message begins above it.
+
+        If the message begins on the screen or below, return an anchor for its first row.
+        """
         screen_row = self.document.heights.top(index) - self.top
         if screen_row < 0:
             return self._anchor_at_top()
         return anchor_at(self.document, Place(index, -1, 0), screen_row)
 
     def _lay_out_fold_rows(self, index: int) -> list[Place]:
-        """Lay out and return the rows that reasoning and files of a message fold into.
+        """Lay out the rows that reasoning and files of a message fold into; return their places.
 
         They are rows of the log itself, without a source. A system prompt has none.
         """
@@ -426,9 +468,9 @@ class Viewport:
         return places
 
     def _is_fold_in_view(self, index: int) -> bool:
-        """Return whether a fold row or its unfolded reasoning is in view, or there is no such row.
+        """Return whether a fold row or the unfolded reasoning of a message is on the screen.
 
-        The message is laid out for that.
+        Also return True if the message has no fold row. Its fold rows are laid out.
         """
         with self.anchored():
             places = self._lay_out_fold_rows(index)
@@ -451,13 +493,17 @@ class Viewport:
         return f"{message.message_id} {number} {row}" if message is not None else ""
 
     def go_to_bookmark(self, text: str) -> bool:
-        """Bring a saved `bookmark` to the top of the screen; return whether its message exists."""
+        """Bring a saved `bookmark` to the top of the screen.
+
+        Return False if the text is no bookmark, or its message is not in the log.
+        """
         bookmark = parse_bookmark(text)
         if bookmark is None:
             return False
         index = self.document.entries.index_of(bookmark.message_id)
         if index is None:
             return False
+        # an edited file may have lower numbers
         self.scroll_to_place(Place(index, max(bookmark.number, -1), max(bookmark.row, 0)))
         return True
 
@@ -471,7 +517,7 @@ class Bookmark(NamedTuple):
 
 
 def parse_bookmark(text: str) -> Bookmark | None:
-    """Return the bookmark that a text holds, as `MESSAGE_ID BLOCK ROW`; None for anything else."""
+    """Return the bookmark in a text `MESSAGE_ID BLOCK ROW`; None if it is anything else."""
     message_id, *numbers = text.split(" ")
     are_numbers = all(number.removeprefix("-").isdecimal() for number in numbers)
     if not message_id or len(numbers) != 2 or not are_numbers:  # noqa: PLR2004 - block and row
