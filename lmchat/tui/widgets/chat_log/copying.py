@@ -33,7 +33,8 @@ _BLANKS_AT_LINE_END = r"[ \t]+\n"
 def copied(document: Document, selected: Selected) -> str:
     """Return the selected text, with a blank line between messages.
 
-    Rows that the log adds are copied only if nothing else is selected.
+    Of a message that is selected whole, that is its source; of others, see `_selected_part`. Rows
+    that the log adds are copied only if nothing else is selected.
     """
     if is_annotation_alone(document, selected):
         rows = []
@@ -45,7 +46,8 @@ def copied(document: Document, selected: Selected) -> str:
     end = selected.end
     texts = []
     for index in range(start.index, min(end.index, len(document) - 1) + 1):
-        if start.order <= (index, -1, 0) and end.order >= (index, END, 0):
+        is_whole = start.order <= (index, -1, 0) and end.order >= (index, END, 0)
+        if is_whole:
             texts.append(_message_text(document, index))
         else:
             texts.append(_selected_part(document, index, selected))
@@ -53,7 +55,11 @@ def copied(document: Document, selected: Selected) -> str:
 
 
 def _message_text(document: Document, index: int) -> str:
-    """Return the source of a message, with its reasoning if that is shown."""
+    """Return the text of a message that is selected whole, as it was written.
+
+    Of an answer, unfolded reasoning and calls are copied too. A call is `NAME(ARGUMENTS)`, or its
+    arguments and its result if it is unfolded.
+    """
     entry = document.entries.made_entry(index)
     message = document.entries.message(index)
     if message is not None and message.role is Role.TOOL:
@@ -71,7 +77,10 @@ def _message_text(document: Document, index: int) -> str:
 
 
 def _answer_texts(entry: Entry) -> list[str]:
-    """Return reasoning that is unfolded, the text, and the arguments of calls that were not run."""
+    """Return unfolded reasoning, the text, and the arguments of calls that were not run.
+
+    As source, or if the answer was not cut into blocks and so was not seen, return only the text.
+    """
     if entry.is_source or not entry.blocks:
         return [entry.source]
     texts = []
@@ -84,7 +93,11 @@ def _answer_texts(entry: Entry) -> list[str]:
 
 
 def is_annotation_alone(document: Document, selected: Selected) -> bool:
-    """Return whether only rows that the log adds are selected, as a receipt."""
+    """Return whether only rows that the log adds are selected, as a receipt.
+
+    Then the rows are in one message or in two neighbouring ones.
+    """
+    # with more, a whole message is between them, and it need not be cut into blocks here
     if selected.end.index - selected.start.index > 1:
         return False
     return not any(block.source for block, _ in _selected_blocks(document, selected))
@@ -100,10 +113,11 @@ def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[B
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:
-    """Return what is selected of a message: the source of whole blocks, else shown text.
+    """Return what is selected of a message.
 
-    The pieces of a fence or a table are copied together. Code that is selected alone is copied
-    without its fence.
+    Of a block that is selected whole, that is its source, otherwise its shown text. The pieces of a
+    fence or a table count as one block. Code that is selected alone is copied without its fence. A
+    selection by words copies shown text. If all blocks are whole, return the text of the message.
     """
     count = document.build(index)
     blocks = document.entries[index].blocks
@@ -114,7 +128,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         if span is not None:
             chosen[number] = span
     whole: set[int] = set()
-    if selected.unit is not Unit.WORD:  # a selection by words copies shown text
+    if selected.unit is not Unit.WORD:
         whole = _whole_blocks(document, index, chosen)
     if numbers and len(whole) == len(numbers):
         return _message_text(document, index)
@@ -130,6 +144,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         else:
             group_text = _shown_text(document, index, chosen_numbers, chosen)
         first = chosen_numbers[0]
+        # block 0 has none above it, but then `text` is empty and the block above is not used
         text = _append_block(text, group_text, blocks[first - 1], blocks[first])
     return text.strip("\n")
 
@@ -149,11 +164,15 @@ def _shown_text(
 
 
 def _is_code(block: Block) -> bool:
+    """Return whether a block is shown as it is written: code, plain text, a row of the log."""
     return block.kind is not Kind.MARKDOWN and block.kind is not Kind.TABLE
 
 
 def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -> set[int]:
-    """Return the numbers of the blocks whose ranges cover all of them but blanks."""
+    """Return the numbers of those chosen blocks in which only blanks are not selected.
+
+    `chosen` has the selected range of each block by its number.
+    """
     whole = set()
     for number, (first, last) in chosen.items():
         if (first, last) == (0, END):
@@ -166,7 +185,11 @@ def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -
 
 
 def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
-    """Return the numbers of blocks in groups: the pieces of one fence, table or text together."""
+    """Return the numbers of blocks in groups: the pieces of one fence, table or text together.
+
+    A block continues the group before it if it has more rows of a table, or if it is shown as
+    written and has no blank row above it.
+    """
     groups: list[list[int]] = []
     for number in numbers:
         block = blocks[number]
@@ -181,7 +204,7 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
 
 
 def _source_of(group: Sequence[Block]) -> str:
-    """Return the Markdown of the pieces of one block."""
+    """Return the source of a group of pieces; a fence gets its opening and its end again."""
     code = _join_pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
         fence = fence_for(code)
@@ -200,7 +223,11 @@ def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:
 
 
 def _append_block(text: str, block_text: str, previous: Block, block: Block) -> str:
-    """Return `text`, which ends with the block `previous`, and the text of the next block."""
+    """Return `text`, which ends with the block `previous`, and the text of the next block.
+
+    Within a line, nothing is put between them; before the first piece of a block, a blank line, or
+    a line end if the block is attached; elsewhere a line end, unless `text` ends with a blank.
+    """
     if not text or previous.continues_line:
         return text + block_text
     if block.is_first:
@@ -212,7 +239,10 @@ def _append_block(text: str, block_text: str, previous: Block, block: Block) -> 
 
 
 def _shown_block_text(document: Document, index: int, number: int, span: Range) -> str:
-    """Return a part of a block as it is shown, without padding; code has its tabs again."""
+    """Return the selected part of a block as it is shown, without padding.
+
+    Rows of a table have tabs between their cells, and code has the tabs of its source.
+    """
     block = document.laid_out_block(index, number)
     if any(line.cells for line in block.lines or ()):
         return "\n".join(_row_texts(block, span))
@@ -225,7 +255,10 @@ def _shown_block_text(document: Document, index: int, number: int, span: Range) 
 
 
 def _row_texts(block: Block, span: Range) -> Iterator[str]:
-    """Yield the selected rows of a table, with tabs between the cells."""
+    """Yield the selected part of each row of a table, with tabs between the cells.
+
+    Rows of which only blanks are selected are left out.
+    """
     for line, row_start in zip(block.lines or (), row_starts(block), strict=False):
         start = max(span[0] - row_start, 0)
         end = max(span[1] - row_start, 0)
@@ -242,11 +275,12 @@ def _row_texts(block: Block, span: Range) -> Iterator[str]:
 def _with_tabs(source: str, text: str, span: Range) -> str:
     """Return the source of a part of code, whose `text` on the screen has blanks for tabs.
 
-    `span` is the part, by characters of `text`.
+    `span` is the range of the part in `text`.
     """
     source_lines = source.split("\n")
     shown_lines = text.removesuffix("\n").split("\n")
-    heading_lines = len(shown_lines) - len(source_lines)  # without a source, as above a tool call
+    # rows above the code that are not in its source, as the row of a tool call
+    heading_lines = len(shown_lines) - len(source_lines)
     selected_lines = []
     line_start = 0
     for row, shown_line in enumerate(shown_lines):
@@ -263,7 +297,7 @@ def _with_tabs(source: str, text: str, span: Range) -> str:
 
 
 def _place_in_source(source: str, column: int) -> int:
-    """Return the place in a line with tabs that is shown at a column."""
+    """Return the place in a line with tabs that is shown at a column, or the end of the line."""
     if "\t" not in source:
         return column
     current_column = 0
@@ -276,9 +310,10 @@ def _place_in_source(source: str, column: int) -> int:
 
 
 def code_number(document: Document, place: Place) -> int:
-    """Return the index, among the code blocks of a message, of the one whose head is at a place.
+    """Return the index of the code block whose head is at a place, among those of its message.
 
-    Code in reasoning is not counted. Only heads of code have a `hint`.
+    Code in reasoning is not counted. Only heads of code have a `hint`. The blocks down to the place
+    are laid out.
     """
     index, last, row = place
     entry = document.entries[index]
@@ -296,21 +331,25 @@ def code_number(document: Document, place: Place) -> int:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return a failure as text for a report."""
+    """Return the message, hint, details and id of a failure, each on a line, for a report."""
     failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
     lines = [failure.message, failure.hint, failure.details, failure_id]
     return "\n".join(line for line in lines if line)
 
 
 class CopySequence:
-    """What a copy key takes: pressed again for the same message, it takes the next thing."""
+    """The thing that a copy key takes; pressed again for the same message, it takes the next."""
 
     def __init__(self) -> None:
-        self._last_key = ""  # names the kind of thing and the message
-        self._last_choice = 0
+        self._last_key = ""  # the kind of thing and the id of the message
+        self._last_choice = 0  # index of the thing that was taken last
 
     def next_text(self, message: ChatMessage, source: str) -> str:
-        """Return the details of a failure, the next time the text; without a failure, the text."""
+        """Return the details of a failure, the next time the text.
+
+        Without a failure, return the text; without text, always the failure. `source` is the text
+        of the message so far.
+        """
         choices = [source] if message.text else []
         if message.failure is not None and message.state is not AnswerState.COMPLETE:
             choices.insert(0, failure_text(message.failure))
@@ -321,7 +360,10 @@ class CopySequence:
     async def next_code(
         self, message: ChatMessage, source: str, number: int | None = None
     ) -> tuple[str, str]:
-        """Return a block of code, by number or the next one, and a note as `Block 2 of 3`."""
+        """Return a block of code, by index or the next one, and a note as `Block 2 of 3`.
+
+        With one block, the note is empty; without code, both are.
+        """
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 
         if len(source) > _MOST_PARSED_CHARS:
@@ -339,7 +381,10 @@ class CopySequence:
         return blocks[choice], note
 
     def _advance(self, key: str, count: int) -> int:
-        """Move to the next of `count` things, or to the first one for another key; return it."""
+        """Return the index of the next of `count` things, after the last one that of the first.
+
+        For another key than the last time, that is 0.
+        """
         is_again = key == self._last_key
         self._last_key = key
         self._last_choice = (self._last_choice + 1) % count if is_again else 0

@@ -36,7 +36,7 @@ _NULL = Style.null()
 
 
 class Look(Struct, frozen=True):
-    """State that a painted row depends on beside its line."""
+    """What a painted row depends on beside its line; it is painted again with another `Look`."""
 
     width: int
     left: int  # cells to the left of the page
@@ -57,7 +57,7 @@ class Painter:
         self._look = Look(0, 0, (), Color(0, 0, 0))
 
     def fit(self, log: Widget, *, today: date | None, colours: Colours, is_saved: bool) -> bool:
-        """Make the page for the width and theme of the log; return whether it has changed."""
+        """Make the page for the width and theme of the log; return whether it is another one."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
@@ -87,18 +87,21 @@ class Painter:
         return x - self.left - 1
 
     def look_of(self, log: Widget) -> Look:
-        """Return the look of the log now; rows that were painted with another one are outdated."""
+        """Return the look that rows of the log must have now."""
         filters = tuple(log.get_line_filters())
         return Look(log.size.width, self.left, filters, log.background_colors[1])
 
     def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
-        """Return some rows of the screen from `y` on; with `has_focus`, a message is marked."""
+        """Return `count` rows of the screen from row `y` on, as strips of its whole width.
+
+        With `has_focus`, the focused message has a bar. Below the end, rows are blank.
+        """
         page = self.page
         viewport = self._viewport
         if page is None:
             return [Strip.blank(look.width)] * count
         if look != self._look:
-            self._look = look  # rows that were painted with another object are painted again
+            self._look = look  # a strip keeps the object that it was painted with, to be compared
         look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))
@@ -120,7 +123,7 @@ class Painter:
         return strips + [blank] * (count - len(strips))
 
     def _finish(self, strip: Strip) -> Strip:
-        """Apply the colour filters of the app, as that of `NO_COLOR`."""
+        """Return a strip with the colour filters of the app applied, as that of `NO_COLOR`."""
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
@@ -133,7 +136,10 @@ class Painter:
         return self._finish(strip.adjust_cell_length(self._look.width, base))
 
     def _paint(self, page: Page, line: Line, *, is_focused: bool) -> Strip:
-        """Return a line with its bar and the margins, without hits and selection."""
+        """Return a line with its bar and the margins, but without marks.
+
+        In the focused message, the bar has the colour of the focus, and a hint replaces the text.
+        """
         base = page.styles["base"]
         ground = page.styles[line.tint]
         bar = "focus" if is_focused else line.bar
@@ -146,7 +152,7 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a painted line with its hits and the selection marked."""
+        """Return a painted line with its hits and the selection marked; without text, it has none."""
         if not line.text:
             return strip
         entry = self._viewport.document.entries[place.message]
@@ -168,7 +174,10 @@ class Painter:
     def _selected_range(
         self, selected: Selected, place: Place, block: Block, row: int
     ) -> Range | None:
-        """Return which characters of line `row` of a block are selected and would be copied."""
+        """Return which characters of line `row` of a block are selected and would be copied.
+
+        Return None if there are none: rows of the log are copied only if nothing else is selected.
+        """
         span = selected.span(place.message, place.block)
         if span is None:
             return None
@@ -184,7 +193,7 @@ class Painter:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Return a row with a style added to the characters from `start` to `end`."""
+    """Return a row with a style added to the characters from `start` up to `end`."""
     segments = []
     position = 0
     for text, text_style, _ in strip:

@@ -12,19 +12,28 @@ _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
 
 
 def rows_region(log: ScrollView, y: int, count: int) -> Region:
-    """Return rows without the column of the scrollbar, which costs as much to paint as they do."""
+    """Return the region of `count` rows from row `y` of the screen on, without the scrollbar.
+
+    The column of the scrollbar costs as much to paint as the rows.
+    """
     return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
 
 
 class Thumb:
-    """The thumb of a scrollbar; painting the bar takes half as long as painting the text."""
+    """The thumb of a scrollbar, which is painted only when it looks different.
+
+    Painting the bar takes half as long as painting the text.
+    """
 
     def __init__(self, log: ScrollView) -> None:
         self._log = log
         self._painted = (0, 0)  # its first row and its size, in steps
 
     def move(self, *, is_growing: bool) -> None:
-        """Show the scroll position; while text arrives, in whole rows only."""
+        """Show the scroll position; while text arrives, paint the thumb in whole rows only.
+
+        Without anything to scroll, do nothing.
+        """
         height = self._log.container_size.height
         total = self._log.virtual_size.height
         if not 0 < height < total:
@@ -35,7 +44,7 @@ class Thumb:
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self._log.scroll_y)
 
-        size = max(height * height / total, 1)
+        size = max(height * height / total, 1)  # in rows, as the start
         start = (height - size) * self._log.scroll_y / (total - height)
         steps = 1 if is_growing else _STEPS_PER_ROW
         thumb = (int(start * steps), ceil(size * steps))
