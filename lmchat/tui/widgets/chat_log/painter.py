@@ -152,7 +152,7 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a painted line with its hits and the selection marked; without text, it has none."""
+        """Return a painted line with its hits and the selection marked; without text, as it is."""
         if not line.text:
             return strip
         entry = self._viewport.document.entries[place.message]

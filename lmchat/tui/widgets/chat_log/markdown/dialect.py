@@ -1,9 +1,10 @@
 """Markdown rules beyond the parser's: mathematics, addresses, tables, emphasis of models.
 
-A rule is a function that takes what begins at the parser's position, or returns False. With
-`silent`, it only returns whether it would take it. Block rules get the first line, and the line
-after the last one that they may take; `bMarks`, `tShift` and `eMarks` say where a line begins, how
-far it is indented, and where it ends.
+A rule is a function that takes what begins at the parser's position, or returns False. It adds
+tokens, and moves the position behind what it took. With `silent`, it adds nothing, and only returns
+whether it would take it. Block rules get the first line, and the line after the last one that they
+may take; `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where
+it ends.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; 
 
 
 def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table; the last cell of a row keeps the text that the parser would drop.
+    """Take a table, and give its rows other cells than the parser: no text is dropped.
 
-    One with too many columns is left to be a paragraph.
+    The parser drops what follows the last column; here it belongs to the last cell. A table with
+    more than `MOST_COLUMNS` columns is left to be a paragraph.
     """
     old_count = len(state.tokens)
     dashes_line = min(first + 1, last - 1)  # its bars tell the number of columns
@@ -69,13 +71,13 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
             row_begin = state.bMarks[line] + state.tShift[line]
             row_text = state.src[row_begin : state.eMarks[line]]
             cells = iter(_row_cells(row_text, columns))
-        elif token.type == "inline":
+        elif token.type == "inline":  # the text of a cell
             token.content = next(cells, "")
     return True
 
 
 def _row_cells(text: str, columns: int) -> list[str]:
-    """Return the cells of a row, at most `columns`; what is too much belongs to the last one.
+    """Return the cells of a row, at most `columns`; those that are too many belong to the last one.
 
     In a row with too many cells, a bar within code does not divide cells, unless there are too few
     cells then.
@@ -121,7 +123,8 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
 def _merge_end_rules(parser: MarkdownIt) -> None:
     """Let one rule, instead of eight, find out whether a line ends the block above it.
 
-    For most lines, their first sign tells that.
+    The parser asks the rules of a chain for that. Each chain gets a single rule, which asks the
+    others only if the first sign of the line may begin a block.
     """
     block = parser.block.ruler
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
@@ -134,10 +137,14 @@ def _merge_end_rules(parser: MarkdownIt) -> None:
 def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
-    """Return whether a line begins a block by any of some rules; it takes nothing."""
+    """Return whether a line begins a block by any of some rules.
+
+    It takes no lines: when it is asked to (not `silent`), return False.
+    """
     if not silent:
         return False
     may_begin = _first_sign(state, line) in _BEGINNINGS
+    # the head of a table may begin with any sign, and the line of dashes below it tells
     may_be_head = not may_begin and line + 1 < last and _first_sign(state, line + 1) in _DASHES
     if not may_begin and not may_be_head:
         return False
@@ -145,7 +152,7 @@ def _ends_block(
 
 
 def _first_sign(state: StateBlock, line: int) -> str:
-    """Return the first sign of a line, or a blank."""
+    """Return the first sign of a line after its indent, or a blank if the line is empty."""
     begin = state.bMarks[line] + state.tShift[line]
     return state.src[begin] if begin < state.eMarks[line] else " "
 
@@ -160,7 +167,10 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 
 
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or a blank line."""
+    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, and what follows up to its end.
+
+    A blank line ends it too, and a line that is indented less than the block around it.
+    """
     if state.is_code_block(first):
         return False
     begin = state.bMarks[first] + state.tShift[first]
@@ -184,7 +194,7 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
 
 
 def _closing_of_display(opening: re.Match[str]) -> str:
-    """Return what ends the mathematics that a match of `_MATH_BEGINS` begins."""
+    """Return the text that ends the mathematics that a match of `_MATH_BEGINS` begins."""
     dollars, bracket, environment = opening.groups()
     if dollars:
         return "$$"
@@ -205,7 +215,7 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a link definition as a token of its own, but no footnote."""
+    """Take a link definition, also as a token, so that it is shown; but no footnote `[^1]:`."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
@@ -215,7 +225,7 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
 
 
 def math_rule(state: StateInline, silent: bool) -> bool:
-    """Take mathematics as they are."""
+    """Take mathematics as one token, whose signs mean no Markdown."""
     start = state.pos
     source = state.src
     if source[start] not in "$\\":
@@ -230,7 +240,10 @@ def math_rule(state: StateInline, silent: bool) -> bool:
 
 
 def address_rule(state: StateInline, silent: bool) -> bool:
-    """Take `https://…` as a link, without what ends the sentence around it."""
+    """Take `://…` as a link, with the scheme before it, which is in the pending text already.
+
+    What ends the sentence around an address is not taken. Within a link, take nothing.
+    """
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
@@ -253,7 +266,10 @@ def address_rule(state: StateInline, silent: bool) -> bool:
 
 
 def dunder_rule(state: StateInline, silent: bool) -> bool:
-    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis."""
+    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis.
+
+    After a name and a dot, nothing needs to follow.
+    """
     start = state.pos
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
     pattern = re.compile(_DUNDER_MEMBER if is_member else _DUNDER)
@@ -277,9 +293,13 @@ def image_rule(state: StateInline, silent: bool) -> bool:
 
 
 def _may_have_target(state: StateInline) -> bool:
-    """Return whether the end of a link follows: else the parser searches it for each bracket."""
+    """Return whether the end of a link follows the position.
+
+    Without this, the parser would search it for each bracket. The place of the last end is cached.
+    """
     last = state.cache.get(_LAST_END)
     if last is None:
+        # with definitions, `[words]` is a link too
         end = "]" if state.env.get("references") else "]("
         last = state.src.rfind(end)
         state.cache[_LAST_END] = last
@@ -287,7 +307,10 @@ def _may_have_target(state: StateInline) -> bool:
 
 
 def emphasis_rule(state: StateInline, silent: bool) -> bool:
-    """Take `*` and `_` as the parser does, except between operands and beside ideographs."""
+    """Take `*` and `_` as the parser does, except for asterisks between two other signs.
+
+    These are judged by `_can_open_and_close`. With `silent`, take nothing, as the parser's rule.
+    """
     start = state.pos
     marker = state.src[start]
     if silent or marker not in "_*":
@@ -318,8 +341,9 @@ def _can_open_and_close(
 ) -> tuple[bool, bool]:
     """Return whether some asterisks can open emphasis, and whether they can close it.
 
-    `around` is the sign before them and the sign after them. `can_open` and `can_close` are what
-    the parser finds, which knows neither operands nor ideographs.
+    `around` is the sign before them and the sign after them. Between operands, and after stops,
+    asterisks only close emphasis that is open. Beside an ideograph, they can do both. Elsewhere,
+    `can_open` and `can_close` are returned, which the parser found.
     """
     before = around[0]
     after = around[1]
@@ -333,7 +357,7 @@ def _can_open_and_close(
 
 
 def _is_open(state: StateInline, length: int) -> bool:
-    """Return whether emphasis of this many asterisks is open."""
+    """Return whether emphasis of this many asterisks is open, by the last `_MOST_DELIMITERS`."""
     depth = 0
     for delimiter in state.delimiters[-_MOST_DELIMITERS:]:
         if delimiter.marker != _ASTERISK or delimiter.length != length:

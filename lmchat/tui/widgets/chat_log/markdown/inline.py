@@ -1,4 +1,7 @@
-"""Links and half-written text: where addresses end and lead, and what a last line lacks."""
+"""Text inside blocks: where addresses and mathematics end, and where links lead.
+
+Also completes half-written text: `completed` adds the marks that the open end of an answer lacks.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ _OPENING = {")": "(", "]": "["}  # by the bracket that closes
 def rest_of_address(text: str) -> str:
     """Return the part of an address that follows `://`, given the text behind that.
 
-    It ends before stops, marks and unpaired brackets at its end, which belong to the sentence.
-    Return an empty text if that is no address.
+    Stops, quotes and unpaired brackets at the end of the address belong to the sentence around it,
+    and are left out. Return an empty text if the rest does not begin as a host does.
     """
     match = re.match(_ADDRESS_CHARS, text)
     address = match[0] if match else ""
-    for _ in range(_MOST_END_RUNS):
+    for _ in range(_MOST_END_RUNS):  # stops and brackets may alternate
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
         # 0 for a sign that is no closing bracket: it is compared with itself
@@ -45,12 +48,12 @@ def rest_of_address(text: str) -> str:
 
 
 def can_be_opened(address: str) -> bool:
-    """Return whether an address is that of a page on the web."""
+    """Return whether an address is one of http or https, with a host."""
     return address.lower().startswith(OPENABLE) and bool(host_of(address))
 
 
 def host_of(address: str) -> str:
-    """Return the host that an address names, or an empty text."""
+    """Return the host that an address names, or an empty text if it names none."""
     from urllib.parse import urlsplit
 
     try:
@@ -60,9 +63,11 @@ def host_of(address: str) -> str:
 
 
 def names_target(address: str, words: str) -> bool:
-    """Return whether the words of a link do not mislead: a host in them must be its target's.
+    """Return whether the words of a link do not mislead about where it leads.
 
-    Long words are not searched, and count as misleading.
+    They are the address, or each host that they name is that of the address; they may name none.
+    Other words for an address that cannot be opened, and words of more than `_MOST_WORDS`
+    characters, count as misleading.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True
@@ -71,7 +76,7 @@ def names_target(address: str, words: str) -> bool:
     host = host_of(address)
     plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
     visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")  # as U+200B
-    if "://" in visible:
+    if "://" in visible:  # the words are another address
         return host_of(visible) == host
     named_hosts = [match[0].lower() for match in re.finditer(_HOST_LIKE, visible)]
     target_host = host.removeprefix("www.")
@@ -79,7 +84,7 @@ def names_target(address: str, words: str) -> bool:
 
 
 def page_host(address: str) -> str:
-    """Return the host of a page in the letters of the network (IDNA)."""
+    """Return the host of a page in the letters of the network (IDNA), or else as it is written."""
     host = host_of(address)
     if host.isascii():
         return host
@@ -95,20 +100,21 @@ _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
-    """Return the place after the mathematics that begin at `start`; 0 if none begin there.
+    """Return the place after the mathematics that begin at `start`, or 0 if there are none.
 
-    They must end before `stop`.
+    Mathematics in brackets must end before `stop`, by default the end of the source.
     """
     closing = BRACKETS.get(source[start : start + 2])
     if closing is not None:
         last = min(start + _MOST_MATH_CHARS, len(source) if stop is None else stop)
         place = source.find(closing, start + 3, last)  # with at least one character between
-        is_link = closing == "\\]" and source.startswith("(", place + 2)
+        is_link = closing == "\\]" and source.startswith("(", place + 2)  # `\[words\](address)`
         return 0 if place < 0 or is_link else place + 2
 
     if start and source[start - 1].isalnum():  # as in `US$5`
         return 0
     match = re.compile(_DOLLARS).match(source, start)
+    # two dollars with a link between them are signs of money
     is_link_between = match is not None and "](" in match[0]
     return 0 if match is None or is_link_between else match.end()
 
@@ -137,8 +143,8 @@ _MOST_OPEN_CHARS = 300
 def completed(source: str, *, is_table: bool = False) -> str:
     """Return the source of an open block with the marks that its end lacks.
 
-    So a half-written block looks as it will look when it is complete. With `is_table`, the source
-    is that of rows that continue a table.
+    So a half-written block looks as it will look when it is complete. A last line of marks only is
+    removed. With `is_table`, the source is that of rows that continue a table.
     """
     before, line_end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
@@ -162,9 +168,11 @@ def _is_row(line: str) -> bool:
 
 
 def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
-    """Return the last line of a table as a whole row, or as the line of dashes below its head.
+    """Return the last line of a table as it is to be shown.
 
-    `before` is the source above it. A head gets a line of dashes: without it, it is no table.
+    `before` is the source above it. A row gets the marks that its last cell lacks. A head also gets
+    a line of dashes: without it, the parser sees no table. A begun line of dashes is completed. A
+    row with too many columns is returned as it is, and an empty head is hidden.
     """
     lines_before, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
@@ -172,7 +180,7 @@ def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
     two_above = lines_before.rpartition("\n")[2]
     is_head = not continues_table and not _is_row(above)
     is_below_head = not continues_table and _is_row(above) and not _is_row(two_above)
-    if is_below_head:
+    if is_below_head:  # it should be the line of dashes
         if not re.match(_DASHES, last):
             return last
         return _dashes(above, _cells(last), len(_cells(above)))
@@ -188,6 +196,7 @@ def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
 
 
 def _cells(row: str) -> list[str]:
+    """Return the texts between the bars of a row."""
     return [cell.strip() for cell in row.strip().strip("|").split("|")]
 
 
@@ -195,6 +204,7 @@ def _dashes(head: str, given: list[str], count: int) -> str:
     """Return the line of dashes below a head, for `count` columns.
 
     `given` are the cells of that line that are written so far, as `:--`: they align the columns.
+    The line is indented as the head is.
     """
     marks = [*given, *["---"] * count][:count]
     indent = " " * (len(head) - len(head.lstrip(" ")))
@@ -202,7 +212,7 @@ def _dashes(head: str, given: list[str], count: int) -> str:
 
 
 class OpenMark(Struct, frozen=True):
-    """A mark of emphasis that has begun."""
+    """A mark of emphasis that has begun; `start` is its place in the line."""
 
     mark: str
     start: int
@@ -211,7 +221,7 @@ class OpenMark(Struct, frozen=True):
 def _completed_line(text: str) -> str:
     """Return a line in which code, links and emphasis that have begun also end.
 
-    Half a mark at its end is removed.
+    A mark at its end whose words have not arrived is removed. Open mathematics is escaped.
     """
     opened: list[OpenMark] = []
     place = 0
@@ -230,14 +240,14 @@ def _completed_line(text: str) -> str:
             text, place = _with_math_kept(text, start, mark)
         elif mark[-1] == "[":
             words = _words_of_half_link(text[start:])
-            if words is not None:
-                text = text[:start] + words  # a link once its address is complete
+            if words is not None:  # until its address is complete, a link is shown as its words
+                text = text[:start] + words
                 break
         elif mark[0] in "*_~":
             is_emphasis = _update_open_marks(opened, text, start, mark)
             if not is_emphasis and place == len(text):
                 text = text[:start]  # half a mark, or one whose words have not arrived
-    for begun in reversed(opened):
+    for begun in reversed(opened):  # the innermost first
         content_start = begun.start + len(begun.mark)
         if len(text) - begun.start <= _MOST_OPEN_CHARS and text[content_start:].strip():
             text = text.rstrip() + begun.mark
@@ -245,7 +255,10 @@ def _completed_line(text: str) -> str:
 
 
 def _with_code_ended(text: str, start: int, mark: str) -> str:
-    """Return text in which the code after `mark`, one or more backticks at `start`, also ends."""
+    """Return text in which the code after `mark`, one or more backticks at `start`, also ends.
+
+    A mark without code behind it is removed. Code of more than `_MOST_OPEN_CHARS` stays as it is.
+    """
     if len(text) - start > _MOST_OPEN_CHARS:
         return text
     code = text[start + len(mark) :].rstrip("`")
@@ -253,16 +266,17 @@ def _with_code_ended(text: str, start: int, mark: str) -> str:
 
 
 def _words_of_half_link(text: str) -> str | None:
-    """Return the words of a half-written link; None for other text."""
+    """Return the words of a half-written link `[words](…`; None for other text."""
     link = re.match(_HALF_LINK, text)
     return link[1] if link and re.match(_HALF_TARGET, link[2]) else None
 
 
 def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
-    """Return text in which the signs of open mathematics are escaped, and where to continue.
+    """Return text with the signs of open mathematics escaped, and the place at which to continue.
 
-    So they are shown as they are written. A single `$` may be a sign of money: then only
-    backslashes are escaped, and other marks keep their meaning.
+    So they are shown as they are written. Mathematics that has an end, and a long text, which is
+    likely none, stay as they are. A single `$` may be a sign of money: then only backslashes are
+    escaped, and other marks keep their meaning.
     """
     end = end_of_math(text, start)
     open_math = text[start:]
@@ -279,9 +293,9 @@ def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
 
 
 def _update_open_marks(opened: list[OpenMark], text: str, start: int, mark: str) -> bool:
-    """Add a mark that begins emphasis to `opened`, or remove what it ends.
+    """Add a mark that begins emphasis to `opened`, or remove the one that it ends.
 
-    Return False for a mark that does neither, as between blanks.
+    Return False for a mark that does neither, as between blanks. A single `~` is no mark.
     """
     end = start + len(mark)
     before = text[start - 1 : start]

@@ -1,4 +1,7 @@
-"""The Markdown parser, imported with the first message that needs it."""
+"""The Markdown parser, imported with the first message that needs it.
+
+One parser cuts a text into blocks, the other one parses the text inside of a block.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +57,17 @@ def _inline_parser() -> Any:
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the block structure; link definitions are tokens, and are added to `references`."""
+    """Return the blocks of a text as tokens, which are nested by `level`.
+
+    Link definitions are tokens too, and are added to `references`. Text inside of blocks is not
+    parsed: it is the content of tokens of the type `inline`.
+    """
     tokens: list[Token] = _block_parser().parse(text, {"references": references})
     return tokens
 
 
 def parse_inline(text: str, references: References) -> list[Token]:
-    """Return the structure of the text inside a block: words, emphasis, links, code."""
+    """Return the text inside a block as tokens: words, emphasis, links, code."""
     tokens: list[Token] = []
     parser = _inline_parser()
     parser.inline.parse(text, parser, {"references": references}, tokens)
@@ -68,13 +75,13 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the line after it."""
+    """Return the first line of a block and the line after its last one."""
     start, end = token.map or (0, 0)
     return start, end
 
 
 def last_leaf(tokens: list[Token]) -> str:
-    """Return the type of the innermost block at the end; empty without a block."""
+    """Return the type of the innermost block at the end; empty if there is no block."""
     for token in reversed(tokens):
         if token.map and token.type not in _NO_BLOCKS:
             return token.type
@@ -82,9 +89,9 @@ def last_leaf(tokens: list[Token]) -> str:
 
 
 def closing(tokens: list[Token], position: int) -> int:
-    """Return the index of the token that closes the one at `position`, or `position`.
+    """Return the index of the token that closes the one at `position`.
 
-    Tokens that open nothing are closed by themselves.
+    A token that opens nothing has none: then return `position`.
     """
     opening = tokens[position]
     if opening.nesting != 1:
@@ -95,7 +102,7 @@ def closing(tokens: list[Token], position: int) -> int:
 
 
 def code_blocks(text: str) -> list[str]:
-    """Return the code of all fences, in order."""
+    """Return the code of all fences and indented code blocks, in order."""
     tokens = parse_blocks(text, {})
     return [token.content for token in tokens if token.type in ("fence", "code_block")]
 
@@ -103,7 +110,7 @@ def code_blocks(text: str) -> list[str]:
 def links(text: str) -> dict[str, str]:
     """Return the words of all links and pictures by their address, in order.
 
-    Of several links with one address, the first words are returned.
+    Of several links with one address, the first words that are not empty are returned.
     """
     references: References = {}
     words_of: dict[str, str] = {}
@@ -115,7 +122,10 @@ def links(text: str) -> dict[str, str]:
 
 
 def _targets_and_words(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    """Yield the address and the words of each link and picture."""
+    """Yield the address and the words of each link and picture.
+
+    A picture within a link is another one, and its words are a part of the link's words.
+    """
     target = ""
     words = ""
     for token in tokens:
