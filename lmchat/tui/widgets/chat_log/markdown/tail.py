@@ -1,4 +1,9 @@
-"""Cut a growing Markdown text into blocks that never change again and a short open tail."""
+"""Cut a growing Markdown text into blocks that never change again and a short open tail.
+
+The complete lines of the tail are parsed, and all blocks but the last are closed. Of a long list,
+quote, table or fence at the end, the pieces that cannot change are closed. A piece continues the
+one before it: `_head` is what must be put before its text for the parser.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +55,8 @@ _DEFINITION = r" {0,3}\[[^\]]*\]:"
 def cut_place(text: str) -> tuple[int, bool]:
     """Return where to cut a long paragraph, and whether a letter is after the cut.
 
-    The last place outside of emphasis, code and links is taken; if there is none, the last place.
+    The last place outside of emphasis, code and links is taken, or else the last place of all.
+    Places before a letter are preferred: what follows begins no other kind of block.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
@@ -64,7 +70,10 @@ def cut_place(text: str) -> tuple[int, bool]:
 
 
 def _last_breaks(pattern: str, text: str) -> list[int]:
-    """Return where matches of a pattern end in the second half of a piece, the last first."""
+    """Return where matches of a pattern end in the second half of a piece, the last one first.
+
+    Only `_MOST_PLACES` are returned, and none that splits a drawn character.
+    """
     ends = (match.end() for match in re.compile(pattern).finditer(text, PIECE_CHARS // 2))
     places = [end for end in ends if end <= PIECE_CHARS and not splits_character(text, end)]
     return places[::-1][:_MOST_PLACES]
@@ -87,7 +96,10 @@ class OpenFence(Struct):
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
-        """Feed complete lines; return how many were taken, and whether the fence ended."""
+        """Take complete lines up to the end of the fence.
+
+        Return how many were taken, and whether the fence ended.
+        """
         for number, line in enumerate(lines):
             if not self._continues_line and self.opening.is_closed_by(line):
                 self.end()
@@ -96,7 +108,7 @@ class OpenFence(Struct):
         return len(lines), False
 
     def end(self) -> None:
-        """Close the last piece: the fence is complete."""
+        """Close the last piece; the fence is complete. An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close()
         self.code.is_whole = True
@@ -107,9 +119,10 @@ class OpenFence(Struct):
         self._close(continues_line=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
-        """Return what may still change, given the line that is not complete.
+        """Return the piece that may still change, with the line that is not complete.
 
-        That line is hidden as long as it may become the end of the fence.
+        That line is hidden as long as it may become the end of the fence. Return no block if
+        there is nothing to show below the pieces that are closed.
         """
         has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
         may_end = has_only_marks and not self._continues_line
@@ -118,7 +131,7 @@ class OpenFence(Struct):
 
     @property
     def _continues_line(self) -> bool:
-        """Whether the next text continues a line of the piece before."""
+        """Whether the next text continues the last line of the piece that was closed last."""
         return self.is_mid_line and not self._lines
 
     def _feed_line(self, line: str) -> None:
@@ -141,13 +154,14 @@ class OpenFence(Struct):
         self.is_mid_line = continues_line
 
     def _block(self, lines: list[str]) -> Block:
+        """Return lines as a piece; one that begins in the middle of a line has a head."""
         head = GLUE if self.is_mid_line else ""
         return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first, head=head)
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
         depth = 0 if self._continues_line else len(self.opening.indent)
-        if "\t" in line[:depth]:
+        if "\t" in line[:depth]:  # a tab may be indent and code at once
             line = line[:depth].expandtabs(4) + line[depth:]
         return line[min(depth, len(line) - len(line.lstrip(" "))) :]
 
@@ -160,18 +174,25 @@ class CompleteLines(Struct):
     has_text_after_blank: bool  # whether the line that is not complete follows a blank one
 
     def may_be_head(self, line: int) -> bool:
-        """Return whether a line would be the head of a table if a line of dashes followed it."""
+        """Return whether a line may be the head of a table, if a line of dashes follows it.
+
+        Only the last complete line may: the line after it has not come yet.
+        """
         return "|" in self.lines[line] and line == len(self.lines) - 1
 
     def is_over(self, token: Token) -> bool:
-        """Return whether the last block has ended, as a blank line and text follow it."""
+        """Return whether the last block, which begins with a token, has ended.
+
+        A blank line and text follow it, and it is of a kind that a blank line ends.
+        """
         return self.has_text_after_blank and token.type in _END_AT_BLANK_LINE
 
 
 class MarkdownTail(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
-    The text that is not closed, its tail, is parsed again with each change.
+    The text that is not closed, its tail, is parsed again when a line of it is complete. Whether a
+    long tail must be cut is looked at whenever it has grown by some thousand characters.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -190,15 +211,16 @@ class MarkdownTail(Struct):
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
 
-        The cuts must not depend on how a text was split when it arrived: a tail is looked at each
-        time it has a certain length, even if more came at once.
+        With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
+        on how a text was split when it arrived: a tail is looked at each time it has a certain
+        length, even if more came at once.
         """
         text = self._take_normal(text, is_final=is_final)
         end_of_text = text or self._tail
         if is_final and end_of_text and not end_of_text.endswith("\n"):
             text += "\n"
         while text:
-            size = max(self._chars_to_next_look, 1)
+            size = max(self._chars_to_next_look, 1)  # at least one, or the loop would not end
             piece = text[:size]
             text = text[size:]
             is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
@@ -217,7 +239,10 @@ class MarkdownTail(Struct):
             self._tail = ""
 
     def open_code(self, language: str) -> None:
-        """Take all text that follows for code."""
+        """Show all text that follows as code, without an end.
+
+        No line ends a fence of this mark, as no text should hold the character `GLUE`.
+        """
         self._fence = OpenFence(Fence("", GLUE, language), self.closed, is_first=False)
 
     def _take_normal(self, text: str, *, is_final: bool) -> str:
@@ -247,7 +272,7 @@ class MarkdownTail(Struct):
                 may_close_more = self._close_blocks()
 
     def _close_blocks(self) -> bool:
-        """Close all blocks but the last, which more lines may still change.
+        """Close all blocks that end in the complete lines, and what is certain of the last one.
 
         Return whether more may be closed now.
         """
@@ -261,6 +286,7 @@ class MarkdownTail(Struct):
         closed_lines = self._close_top_blocks(complete_lines, head_lines)
         if closed_lines > head_lines:
             self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
+            # the lines of a fence that has begun, or the text below a table
             return self._fence is not None or (bool(self._table_start) and has_text_after_blank)
         if not self._head and not text.strip():  # of several blank lines only one is kept
             self._drop_start(sum(map(len, lines[:-1])), "")
@@ -300,7 +326,10 @@ class MarkdownTail(Struct):
         return closed_lines
 
     def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
-        """Close a fence, given the lines after its first one; return False if none ends it."""
+        """Close a fence that ends in these lines, which follow its first one.
+
+        Return False if none of them ends it: then nothing is closed.
+        """
         closed: list[Block] = []
         _, has_ended = OpenFence(opening, closed).feed([line.removesuffix("\n") for line in lines])
         if has_ended:
@@ -310,9 +339,10 @@ class MarkdownTail(Struct):
         return has_ended
 
     def _close_certain_part(self, token: Token, complete: CompleteLines, closed_lines: int) -> int:
-        """Close all items or rows of the last block but the last; return how many lines are closed.
+        """Close all items or rows of the last block but the last one, which may still grow.
 
-        `closed_lines` is how many are closed already.
+        `closed_lines` is how many lines are closed already. Return how many are closed now. What
+        follows continues the list, table or quote.
         """
         lines = complete.lines
         start = span(token)[0]
@@ -329,9 +359,11 @@ class MarkdownTail(Struct):
         return cuts[-1]
 
     def _cut_lines(self, token: Token, complete: CompleteLines, closed_lines: int) -> list[int]:
-        """Return the indexes of lines at which a block may be cut, from its begin to its end.
+        """Return the indexes of the lines at which a block may be cut.
 
-        `closed_lines` lines are closed already.
+        The first one is `closed_lines`, how many lines are closed already; the last one is the end
+        of the block. Between them are the items of a list, the rows of a table below its first
+        ones, or lines in long paragraphs of a quote. Other blocks are not cut.
         """
         start, end = span(token)
         cut_candidates: Iterable[int] = ()
@@ -346,9 +378,10 @@ class MarkdownTail(Struct):
         return [closed_lines, *(line for line in cut_candidates if line > closed_lines), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
-        """Close the pieces between the lines `cuts` of a block.
+        """Close the pieces of a block, which begins with a token, between the lines `cuts`.
 
-        Return the number of the item that follows, in an ordered list.
+        Return the number of the item that follows if the block is an ordered list, else None. Rows
+        below the first ones of a table become blocks of the kind `TABLE`.
         """
         table_start = self._table_start
         if token.type == "table_open" and not table_start:
@@ -359,7 +392,8 @@ class MarkdownTail(Struct):
 
         for index, (begin, end) in enumerate(pairwise(cuts)):
             block = Block(Kind.MARKDOWN, "".join(lines[begin:end]), number=number)
-            if table_start and (self._table_start or index):
+            continues_table = bool(self._table_start or index)
+            if table_start and continues_table:
                 block.kind = Kind.TABLE
                 block.info = table_start
             if index:
@@ -372,16 +406,23 @@ class MarkdownTail(Struct):
         return number
 
     def _close_first(self, block: Block, token: Token) -> None:
-        """Close the first piece of a block, which may continue a line of a closed one."""
+        """Close the first piece of a block, which may continue the last line of a closed one.
+
+        The head that was put before it for the parser is removed from its source.
+        """
         if not self._table_start:
             block.source = block.source[len(self._head) :]
         self._add_closed(block)
+        # a source that looked like a list may be something else, as its token says
         may_be_attached = token.type.endswith("_list_open") or token.type == "definition"
         if not may_be_attached and not block.head:
             block.is_attached = False
 
     def _close_fence_lines(self, fence: OpenFence) -> bool:
-        """Feed the complete lines of the tail to the open fence; return whether it has ended."""
+        """Feed the complete lines of the tail to the open fence; return whether it has ended.
+
+        Only the text that the fence did not take stays in the tail.
+        """
         *lines, last_line = self._tail.split("\n")
         taken, has_ended = fence.feed(lines)
         self._tail = "\n".join([*lines[taken:], last_line])
@@ -393,7 +434,7 @@ class MarkdownTail(Struct):
         return has_ended
 
     def _open_blocks(self) -> list[Block]:
-        """Return the tail as a block, or the open piece of a fence."""
+        """Return the tail as a block, or the open piece of a fence; nothing for blanks."""
         if self._fence:
             return self._fence.open_blocks(self._tail)
         source = self._tail[len(self._head) :]
@@ -405,7 +446,7 @@ class MarkdownTail(Struct):
         ]
 
     def _drop_start(self, chars: int, head: str) -> None:
-        """Drop characters from the beginning of the tail, and put `head` before what remains."""
+        """Drop the first `chars` characters of the tail, and put `head` before what remains."""
         self._tail = head + self._tail[chars:]
         self._head = head
         self._uncut_chars = 0
@@ -424,13 +465,16 @@ class MarkdownTail(Struct):
         self._type_above = ""
 
     def _add_closed(self, block: Block) -> None:
-        """Close a block, unless it continues a line and has nothing to show."""
+        """Close a block, unless it only continues a line and has nothing to show."""
         self._join_to_block_above(block)
         if block.source.strip("\n") or not block.head:
             self.closed.append(block)
 
     def _join_to_block_above(self, block: Block) -> Block:
-        """Set how a block is joined to the one above it; return it."""
+        """Set how a block is joined to the one above it; return the block.
+
+        It may be the first one of its text, have no blank row above it, and have a head.
+        """
         block.is_first = self._is_first
         if self._table_start or not self._head:
             block.is_attached = self._is_attached(block.source)
@@ -439,9 +483,10 @@ class MarkdownTail(Struct):
         return block
 
     def _is_attached(self, source: str) -> bool:
-        """Return whether a block has no blank row above it.
+        """Return whether a block has no blank row above it, although it continues nothing.
 
-        So are lists directly below a paragraph or a list, and definitions below a definition.
+        This is so for a list directly below a paragraph or a list, and for a link definition
+        directly below another one.
         """
         if self._type_above in ABOVE_LISTS:
             return re.match(_LIST, source) is not None
@@ -450,8 +495,9 @@ class MarkdownTail(Struct):
     def _cut_giant(self) -> None:
         """Close the beginning of a tail that is too long, or note that it need not be cut yet.
 
-        It is cut within its last paragraph or line; lists and quotes are kept whole as long as
-        they are not longer than `_MOST_CHARS`.
+        It is cut within its last paragraph or line. What ends with a list or a quote is kept whole
+        as long as it is not longer than `_MOST_CHARS`. A fence is cut anywhere, and blanks without
+        text are dropped.
         """
         if self._fence is not None:
             self._fence.cut(self._tail[:PIECE_CHARS])
@@ -463,15 +509,16 @@ class MarkdownTail(Struct):
 
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1] if top else None
-        begin = max(self._begin_of_last(last), len(self._head))
+        begin = max(self._begin_of_last(last), len(self._head))  # the head is closed already
         is_kept_whole = last is not None and last.type in _KEPT_WHOLE
         if is_kept_whole and len(self._tail) <= _MOST_CHARS:
             self._uncut_chars = len(self._tail)
         elif len(self._tail) - begin > PIECE_CHARS:
             self._cut_last(last, begin)
         else:
-            self._uncut_chars = begin
+            self._uncut_chars = begin  # it is looked at again when the last part is too long
             if not self._table_start and begin - len(self._head) > _MOST_CHARS:
+                # many short lines above the last one, as of HTML or of a long item
                 source = self._tail[len(self._head) : begin]
                 self._add_closed(Block(Kind.MARKDOWN, source, number=self._number))
                 self._drop_start(begin, "")
@@ -486,7 +533,10 @@ class MarkdownTail(Struct):
         return sum(len(line) + 1 for line in lines[:count])
 
     def _cut_last(self, last: Token | None, begin: int) -> None:
-        """Close the beginning of the last paragraph or line, which starts at place `begin`."""
+        """Close the beginning of the last paragraph or line, which starts at place `begin`.
+
+        Rows of a table above it are closed, too: the long row becomes a paragraph.
+        """
         if self._table_start:
             rows = self._tail[len(self._head) : begin]
             if rows:
@@ -498,6 +548,7 @@ class MarkdownTail(Struct):
 
         place, is_before_letter = cut_place(self._tail[begin:])
         head = "" if is_before_letter else GLUE
+        # what follows in a heading must be parsed as a heading too
         if last is not None and last.type == "heading_open" and last.markup.startswith("#"):
             head = f"{last.markup} {GLUE}"
         source = self._tail[len(self._head) : begin + place]
@@ -510,7 +561,7 @@ class MarkdownTail(Struct):
 
 
 def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
-    """Return the first lines of the items of a list, except its first one."""
+    """Return the first lines of the items of a list between two lines, except its first item."""
     items = [
         span(token)[0] for token in tokens if token.type == "list_item_open" and token.level == 1
     ]
@@ -518,7 +569,7 @@ def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
 
 
 def _cuts_of_paragraphs(tokens: list[Token], start: int, end: int) -> list[int]:
-    """Return the lines at which long paragraphs of a quote are cut."""
+    """Return the lines at which long paragraphs of a quote between two lines are cut."""
     lines: list[int] = []
     for token in tokens:
         if token.type == "paragraph_open" and token.level == 1:
@@ -533,5 +584,5 @@ def _is_blank(line: str) -> bool:
 
 
 def _start_of_table(lines: list[str]) -> str:
-    """Return head and first rows of a table, which determine its widths."""
+    """Return the head and the first rows of a table; they determine the widths of all its rows."""
     return "".join(lines[: HEAD_LINES + TABLE_ROWS])
