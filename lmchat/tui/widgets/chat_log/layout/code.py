@@ -1,4 +1,4 @@
-"""Fenced code: its tint, its colours, its long lines."""
+"""Lines of code in fences: their tint, their colours, and long lines broken into rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NULL = Style.null()
 async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> list[bytes] | None:
     """Return the colours of each piece of a fence, which is highlighted as one text.
 
-    None: the fence is too long, or the highlighter has no colours for it.
+    Return None if the fence is too long, or if the highlighter has no colours for it.
     """
     if sum(map(len, code.pieces)) > MOST_WHOLE_CHARS:
         return None
@@ -51,8 +51,8 @@ async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> 
 def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
     """Yield pieces of code of one colour, each after the name of its colour.
 
-    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind
-    its end has no colour.
+    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind its end has no
+    colour: its name is empty. Empty code is one empty piece.
     """
     for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):  # equal bytes
         colour = run[1][0]
@@ -71,17 +71,18 @@ def code_lines(
     is_first: bool = True,
     is_inner: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a piece of code; those that are too long are broken.
+    """Yield the lines of a code or of a piece of it; those that are too long are broken.
 
     `prefixes` are those of the first line and of the following ones. `colours` are those of a fence
     that was highlighted as a whole; without them, the page has them or requests them. With
-    `is_first`, a row with the language is above; with `is_inner`, the piece begins within a line.
+    `is_first`, a row with the language is above. With `is_inner`, the piece begins in the middle of
+    a line, and its first line is shown as the rest of a broken one.
     """
     prefix, next_prefix = prefixes
     if is_first:
         yield head_line(page, safe_line(info, limit=_INFO_CHARS) or "code", prefix)
         prefix = next_prefix
-        if not code:
+        if not code:  # a fence that has just begun, or an empty one
             return
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
@@ -102,7 +103,10 @@ def code_lines(
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
-    """Return the lines of a piece of a fence that is a block of its own."""
+    """Return the lines of a block that is a piece of a fence.
+
+    Its colours are those of the whole fence if they are known.
+    """
     colours = None
     if block.code is not None and block.code.colours:
         colours = block.code.colours[block.piece]
@@ -123,13 +127,16 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
 
 
 def language_of(info: str) -> str:
-    """Return the language in the info of a fence: `python:main.py`, `{.python .numbered}`."""
+    """Return the language in the info of a fence, as `python` in `python:main.py` or `{.python}`.
+
+    Return an empty text if it names none.
+    """
     match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return match[1] if match else ""
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
-    """Return the row above code; its `hint` also shows the key that copies the code.
+    """Return the row above code; unless `has_key` is False, its `hint` has the key that copies it.
 
     The hint replaces the row while the message has the focus.
     """
@@ -149,7 +156,7 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
-    """Return a row of code; with an `indent`, it continues a line and has the sign for that."""
+    """Return a row of code. With an `indent`, it continues a line, and has the sign for that."""
     sign = page.icons.cut[0] if indent else " "
     pad = [*_pad(page, sign), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
@@ -159,14 +166,17 @@ def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent:
 
 
 def _pad(page: Page, sign: str = " ") -> list[Span]:
-    """Return the two cells between the edge of the block and its code."""
+    """Return the two cells before the code in a row; the second one shows `sign`.
+
+    Where the page has no tints, the first one is a rule, which tells code from text.
+    """
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
     return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
 def _styled_lines(page: Page, runs: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
-    """Yield the lines of code, given as the name of a colour and the text in it."""
+    """Yield the spans of each line of code, given runs of a colour's name and the text in it."""
     spans: list[Span] = []
     for colour, text in runs:
         style = page.styles[colour] if colour else _NULL

@@ -1,4 +1,7 @@
-"""Colours of code: those that are known, and the code that waits for them."""
+"""Colours of code: those that are known, and the code that waits for them.
+
+Colours are bytes, one for each character of a code, as the highlighter returns them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ CodeRequest = tuple[str, str]  # language, and code without terminal commands
 
 
 class Colours:
-    """Colours of code, a byte for each character. Code is shown plain until its colours arrive.
+    """Colours of code. Code is shown plain until its colours arrive.
 
     Code that grows keeps the colours of its beginning.
     """
@@ -21,14 +24,14 @@ class Colours:
         self._cached_chars = 0  # characters of code in the cache
         # the last code of each language, with its colours
         self._newest: dict[str, tuple[str, bytes]] = {}
-        self._waiting: dict[
-            CodeRequest, list[Block]
-        ] = {}  # blocks to lay out again, the newest request last
+        # blocks to lay out again when the colours arrive, the newest request last
+        self._waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
-        """Return the colours of a code; request them if they are not known.
+        """Return the colours of a code, as far as they are known; if they are not, request them.
 
-        Until they arrive, code that has grown has those of its beginning, and other code has none.
+        Until they arrive, code that continues the last code of its language has the colours of it;
+        other code has none. Code without a language never has any.
         """
         if not (language and code):
             return b""
@@ -42,15 +45,19 @@ class Colours:
 
     @property
     def newest_request(self) -> CodeRequest | None:
-        """The newest code that waits for its colours."""
+        """The newest code that waits for its colours; None if no code waits."""
         return next(reversed(self._waiting), None)
 
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
-        """Take the colours of a code, None if it has none; return the blocks that waited."""
+        """Take the colours of a code, or None if the highlighter has none for it.
+
+        Return the blocks that waited for them. The least recently used colours are forgotten when
+        there are too many.
+        """
         language, code = request
         if colours:
             beginning, _ = self._newest.get(language, ("", b""))
-            if code.startswith(beginning):  # the code has grown: its beginning is not shown again
+            if code.startswith(beginning):  # likely the same code, which has grown
                 self._forget((language, beginning))
             self._newest[language] = code, colours
         self._forget(request)
@@ -65,7 +72,10 @@ class Colours:
         self._waiting.clear()
 
     def _request(self, request: CodeRequest) -> None:
-        """Add a request, instead of one for the beginning of the same code."""
+        """Request colours for the block that is laid out, and forget a request that it replaces.
+
+        That is the newest one, if it is for the beginning of the same code.
+        """
         language, code = request
         blocks = self._waiting.pop(request, [])
         last = self.newest_request

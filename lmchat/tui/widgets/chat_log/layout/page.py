@@ -1,4 +1,7 @@
-"""The page that lines are written on: its width, its styles, its icons."""
+"""The page that lines are written on, and the wrapping of text into lines.
+
+A span is text in one style. Widths and rooms are in cells, places in a text in characters.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +61,8 @@ _ATOM = (
 def wrap_points(text: str, width: int) -> list[int]:
     """Return the places in a text at which the second and each further line of it begins.
 
-    Only a word that is wider than a line is cut. Blanks at which a line ends stay at its end, even
-    where there is no room for them.
+    A line ends between two words; only a word that is wider than a line is cut. Blanks at which a
+    line ends stay at its end, even where there is no room for them.
     """
     if len(text) <= width and text.isascii():
         return []
@@ -84,9 +87,10 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
-    """Return where to cut a text into lines of some cells, wherever its blanks are.
+    """Return where to cut a text into lines of `width` cells, wherever its blanks are.
 
-    All lines but the first have `rest_width` cells, if that is given.
+    With `rest_width`, all lines but the first have that many cells. No drawn character is split:
+    one that is wider than a line has a line alone.
     """
     points: list[int] = []
     used = 0  # cells of the current line
@@ -112,10 +116,11 @@ class Page(Struct):
 
     @property
     def text_width(self) -> int:
+        # one cell for the bar, and one empty cell on each side of the text
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
-        """Return the sum of some styles; later ones come first where they differ."""
+        """Return the sum of the styles with these names; where they differ, the last one counts."""
         total = Style.null()
         for name in names:
             total += self.styles[name]
@@ -132,8 +137,8 @@ class Page(Struct):
     ) -> Line:
         """Return a line as wide as the page, which shows the prefix and the spans.
 
-        `text` is what a selection copies of it. `lead` and `tint` are the styles of the ground
-        below the prefix and below the spans.
+        `text` is what a selection copies of it. `lead` and `tint` name the styles of the ground
+        below the prefix and below the spans. Spans that do not fit are cut.
         """
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]
@@ -141,7 +146,7 @@ class Page(Struct):
         start = 1 + sum(len(part) for part, _ in prefix)
 
         ground = self.styles[tint]
-        room = self.width - 2 - width_of(prefix)
+        room = self.width - 2 - width_of(prefix)  # without the bar and the empty cell beside it
         for words, style in spans:
             size = cell_len(words)
             shown = words
@@ -163,7 +168,10 @@ class Page(Struct):
         next_prefix: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
-        """Yield the lines of a paragraph; all but the first begin with `next_prefix`."""
+        """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
+
+        The first line begins with `prefix`, the others with `next_prefix`.
+        """
         text = "".join(words for words, _ in spans)
         width = max(self.text_width - width_of(next_prefix), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
@@ -184,10 +192,10 @@ class Page(Struct):
     ) -> Line:
         """Return a row with pieces at the left and a text at the right.
 
-        Without room, pieces are dropped from the end. The last `kept` pieces are dropped only
-        after those before them; the first piece is never dropped, but cut.
+        Without room, pieces are dropped from the end, the last `kept` ones only after those before
+        them. The first piece is never dropped, but cut. Empty pieces take no part in this.
         """
-        room = self.text_width - width_of(right) - (2 if right else 0)
+        room = self.text_width - width_of(right) - (2 if right else 0)  # with two cells between
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
             has_other_piece = len(pieces) > kept + 1
@@ -199,10 +207,10 @@ class Page(Struct):
         return self.line(spans, text=text, tint=tint, lead=tint)
 
     def rule(self, words: str, style: str = "muted") -> Line:
-        """Return a thin rule across the page with words in it."""
+        """Return a thin rule across the page with words in it, cut if they are too long."""
         sign = self.icons.rule
         faint = self.styles["faint"]
-        room = max(self.text_width - 4, 1)
+        room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
         if cell_len(words) > room:
             shown = set_cell_size(words, max(room - len(self.icons.cut), 0))
             words = shown.rstrip() + self.icons.cut
@@ -211,7 +219,10 @@ class Page(Struct):
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
+        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis.
+
+        Where spans that are too long have room for one cell at most, nothing is returned.
+        """
         room = width - width_of(spans)
         if room < 0:
             if width <= 1:
@@ -226,7 +237,10 @@ class Page(Struct):
         return [(" " * before, null), *spans, (" " * (room - before), null)]
 
     def _cut(self, spans: list[Span], width: int) -> list[Span]:
-        """Return the spans that fit into a width with an ellipsis behind them."""
+        """Return the beginning of spans that fits into a width, with an ellipsis behind it.
+
+        The spans must be longer than the width.
+        """
         cut_spans: list[Span] = []
         room = width - len(self.icons.cut)
         for text, style in spans:
@@ -246,14 +260,14 @@ def wrapped_lines(text: str, width: int) -> list[str]:
 
 
 def width_of(spans: Iterable[Span]) -> int:
-    """Return the cells that spans take."""
+    """Return the number of cells that spans take."""
     return sum(cell_len(text) for text, _ in spans)
 
 
 def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
-    """Yield the spans between each two neighbouring bounds, which count their characters.
+    """Yield the spans between each two neighbouring bounds, which are places in their text.
 
-    Where the spans are too short, blanks are added.
+    A span across a bound is split. Where the spans are shorter than the bounds say, blanks follow.
     """
     unread = iter(spans)
     text, style = next(unread, ("", Style.null()))

@@ -1,4 +1,7 @@
-"""Tables: columns that fit, or a row for each value where they do not."""
+"""Tables: columns that fit, or a line for each value where no columns fit.
+
+A cell is a list of spans, and may have several lines. The first row of a table is its head.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,22 @@ class Columns(Struct):
 
 
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
-    """Return columns that fit into `room` cells; without widths if that is not possible.
+    """Return columns that fit into `room` cells, or columns without widths if none fit.
 
-    The widest columns are shrunk first, as far as their words allow. Columns of single words get
-    spare cells in a table that continues, as later rows may have longer ones.
+    The widest columns are shrunk first, as far as their words allow. In a table that continues in
+    other blocks, columns of single words get spare cells, as later rows may have longer ones.
     """
     columns = list(zip(*rows, strict=False))
     full = [max(map(_cell_width, column)) or 1 for column in columns]
     least = [_least_width(column, width) for column, width in zip(columns, full, strict=True)]
     spare = [0] * len(columns)
-    if len(rows) > TABLE_ROWS:
+    if len(rows) > TABLE_ROWS:  # with the head: later rows are in blocks of their own
         spare = [_SPARE_CELLS if _has_single_words(column) else 0 for column in columns]
     full_and_spare = list(map(add, full, spare))
     least_and_spare = list(map(add, least, spare))
 
-    # the widths that must fit, from the best to the worst, and the widest and least widths then
+    # In an attempt, the first widths must fit into the space. Then the columns get the second ones,
+    # shrunk as far as needed, but never below the third ones. The best attempt is first.
     attempts = (
         (full_and_spare, full_and_spare, least_and_spare),
         (full, full, least),
@@ -67,7 +71,10 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
 
 
 def _least_width(column: Sequence[Cell], width: int) -> int:
-    """Return the cells to which a column of some width can be shrunk, given its longest word."""
+    """Return the least cells to which a column can be shrunk: room for its longest word.
+
+    `width` is the width that the column needs. Words of more than `_LONGEST_WORD` cells are cut.
+    """
     words = chain.from_iterable(_cell_text(cell).split() for cell in column)
     longest = max(map(cell_len, words), default=0)
     return min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest)))
@@ -83,7 +90,10 @@ def _has_lines(column: Sequence[Cell]) -> bool:
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
-    """Return widths that fit into a space: cell by cell, the widest column is shrunk."""
+    """Return widths that fit into a space: the widest column is shrunk, again and again.
+
+    `wanted` are the widths without shrinking, `least` those below which no column is shrunk.
+    """
     widths = [max(min(width, space), low) for width, low in zip(wanted, least, strict=True)]
     while sum(widths) > space:
         shrinkable = [column for column, low in enumerate(least) if widths[column] > low]
@@ -101,7 +111,7 @@ def _cell_text(cell: Cell) -> str:
 
 
 def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
-    """Return the lines that spans hold."""
+    """Return the spans of each line; spans with the text `BREAK` divide the lines."""
     lines: list[list[Span]] = [[]]
     for span in spans:
         if span[0] == BREAK:
@@ -127,7 +137,10 @@ def table_lines(
 def continued_lines(
     page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix
 ) -> Iterator[Line]:
-    """Yield the lines of rows that continue a table; the head in `rows` is not shown."""
+    """Yield the lines of rows that continue a table in another block.
+
+    `rows` begins with the head, which is not shown again, but may name the values in a list.
+    """
     if not columns.widths or columns.has_blank_rows:
         yield page.line([], prefix=prefix)
     if columns.widths:
@@ -137,7 +150,7 @@ def continued_lines(
 
 
 def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
-    """Yield the lines of rows without the head."""
+    """Yield the lines of rows below the head, with blank rows between them if cells are wrapped."""
     for number, row in enumerate(rows):
         if number and columns.has_blank_rows:
             yield page.line([], prefix=prefix)
@@ -160,7 +173,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
 
 
 def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -> Line:
-    """Return one line of a row, given the line of each cell."""
+    """Return one line of a row, given the part of each cell that is on it."""
     gap_text, gap_style = _gap(page, columns.gap)
     spans: list[Span] = []
     cell_places: list[tuple[int, int]] = []  # start and end in the text of the line
@@ -180,14 +193,14 @@ def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -
 
 
 def _gap(page: Page, width: int) -> Span:
-    """Return the gap between two columns: blanks, or a line where there is one cell for it."""
+    """Return the gap between two columns: blanks, or a vertical line if it is one cell wide."""
     if width == 1:
         return page.icons.column, page.styles["faint"]
     return " " * width, _NULL
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield a table as a list: each cell in a line `HEAD: VALUE`, a blank row between two rows."""
+    """Yield a table as a list: each value in a line `HEAD: VALUE`, a blank row between two rows."""
     prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
@@ -203,9 +216,10 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
 
 
 def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
-    """Yield the lines of a cell, each with the blanks between it and the next one.
+    """Yield the lines of a cell, each with what is between it and the next one.
 
-    After a line that ends in the source too, that is `NO_WORDS`.
+    That is the blanks at which the line is wrapped. After a line that ends in the source too, it is
+    `NO_WORDS`, so that no hit crosses it.
     """
     for source_line in split_lines(cell):
         text = _cell_text(source_line)
