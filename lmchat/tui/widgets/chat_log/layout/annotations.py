@@ -1,4 +1,9 @@
-"""The rows that the log itself writes: receipts, states, cards, rules, folds."""
+"""The rows that the log itself writes: receipts, states, cards, rules, folds.
+
+Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
+Words of servers and users pass through `safe_line`. A receipt has the figures of an answer that has
+ended.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +46,16 @@ _SMALL_CHARS = 2_000  # indented JSON of this length is shown however much it ha
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
-    """Return a thin rule with words in it."""
+    """Return a block with a thin rule and words in it."""
     text = safe_line(words, limit=_ROW_CHARS)
     return made_block(lambda page: [page.rule(text, style)])
 
 
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
-    """Return a prompt on a tint; a folded file is only its name.
+    """Return the blocks of a prompt and its files, on a tint.
 
-    The first block also shows the time and the version: it is the one that gets the `message`.
+    A file in its text is its name, with its text below unless it `is_folded`. The first block also
+    shows time and version: only that one gets the `message`.
     """
     blocks: list[Block] = []
     for part in message.files:
@@ -68,7 +74,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
             blocks.append(made_block(row, is_attached=bool(blocks)))
             if not is_folded:
                 blocks += _typed_blocks(piece.text)
-        elif timed_message is not None:
+        elif timed_message is not None:  # the first block, even if it is empty: it has the time
             blocks += _typed_blocks(piece, timed_message)
         elif piece.strip():
             blocks += _typed_blocks(piece.strip("\n"))
@@ -76,7 +82,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
 
 
 def _typed_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
-    """Return plain text on a tint; with a `message`, its first row shows time and version."""
+    """Return plain text as blocks on a tint; with a `message`, the first shows time and version."""
     blocks = list(plain_blocks(harmless(text)))
     for block in blocks:
         timed_message = message if block.is_first else None
@@ -94,10 +100,11 @@ def _file_lines(
     action: str,
     page: Page,
 ) -> list[Line]:
-    """Return the row of a file; `action` is the message command that a click on it runs."""
+    """Return the row of a file; `action` is the message command that a click on the row runs."""
     left = [
         [*_fold_sign(page, is_folded=is_folded), (safe_line(name, limit=_LONG_NAME_CHARS), _NULL)]
     ]
+    # the only `×` is that between width and height of a picture
     left += [_after_dot(page, detail.replace("×", page.icons.down)) for detail in details]
     row = page.row(left, _version_and_time(page, message), tint="panel")
     row.bar = "faint"
@@ -106,7 +113,10 @@ def _file_lines(
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the wrapped lines of a prompt, with time and version of a `message` at the right."""
+    """Return the wrapped lines of a prompt; at the right of the first, time and version.
+
+    Without a `message`, there is no time. All lines leave room for it.
+    """
     right = _version_and_time(page, message)
     room = max(_TIME_CELLS, width_of(right) + 2)
     lines: list[Line] = []
@@ -122,13 +132,14 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 
 
 def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
+    """Return the version of a message, if there are several, and its time; nothing without one."""
     if message is None:
         return []
     return [*_version_spans(page, message), _time_span(page, message.created_at)]
 
 
 def _time_span(page: Page, moment: datetime) -> Span:
-    """Return a time, with its date unless that is today's."""
+    """Return a time of day, with the date if that is another, or only the date of another year."""
     local = moment.astimezone()
     words = f"{local:%H:%M}"
     if page.today is not None and local.date() != page.today:
@@ -140,7 +151,10 @@ def _time_span(page: Page, moment: datetime) -> Span:
 def _version_spans(
     page: Page, message: ChatMessage, before: str = "", after: str = "  "
 ) -> list[Span]:
-    """Return `< 1/2 >` between two texts, for a click; nothing if there is only one version."""
+    """Return `< 1/2 >` between the texts `before` and `after`; a click shows the next version.
+
+    Return nothing if there is only one version.
+    """
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
@@ -160,17 +174,18 @@ def _after_dot(page: Page, words: str, style: str = "muted") -> list[Span]:
 
 
 def _fold_sign(page: Page, *, is_folded: bool) -> list[Span]:
+    """Return the sign before words that a click folds or unfolds."""
     sign = page.icons.folded if is_folded else page.icons.unfolded
     return [(f"{sign} ", page.styles["muted"])]
 
 
 def remark_block(words: str, style: str = "muted") -> Block:
-    """Return a row with a few words of the log."""
+    """Return a block with a row of a few words of the log."""
     return made_block(lambda page: [page.row([[(words, page.styles[style])]])])
 
 
 def thought_block(words: str, *, is_folded: bool) -> Block:
-    """Return the row that reasoning is folded into."""
+    """Return the block with the row that reasoning is folded into."""
 
     def make(page: Page) -> list[Line]:
         shown = (words.replace("…", page.icons.cut), page.styles["muted"])
@@ -182,7 +197,7 @@ def thought_block(words: str, *, is_folded: bool) -> Block:
 
 
 def tool_block(name: str) -> Block:
-    """Return the row above the arguments of a call that an answer asks for and that was not run."""
+    """Return the block with the row above the arguments of a call that was not run."""
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
@@ -190,7 +205,7 @@ def tool_block(name: str) -> Block:
 
 
 class CallText(Struct, frozen=True):
-    """Arguments or result of a call."""
+    """Arguments or result of a call, and the words above them."""
 
     heading: str
     text: str
@@ -198,7 +213,10 @@ class CallText(Struct, frozen=True):
 
 
 def call_texts(message: ChatMessage) -> list[CallText]:
-    """Return the arguments and the result of a call, without empty ones; JSON is indented."""
+    """Return the arguments and the result of a call, without those that are empty.
+
+    JSON is indented; other text, and JSON that would grow too much, is returned as it is.
+    """
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
@@ -211,7 +229,10 @@ def call_texts(message: ChatMessage) -> list[CallText]:
 
 
 def _indented_json(text: str) -> str:
-    """Return a JSON object or list, indented; empty for other text, and if it grows too much."""
+    """Return a JSON object or list indented.
+
+    Return an empty text for anything else, and where the text is too long or grows too much.
+    """
     if len(text) > _MOST_INDENTED_CHARS:
         return ""
     chars_left = max(len(text) * _MOST_GROWTH, _SMALL_CHARS)
@@ -233,7 +254,8 @@ def _indented_json(text: str) -> str:
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
     """Return the row of a call: fold sign, name, arguments and state; its keys at the right.
 
-    `state` is that of a call of the running turn; empty for other calls.
+    `state` says what a call of the running turn does; it is empty for other calls. Name and
+    arguments are cut to leave room for the state.
     """
     keys: list[Span] = []
     is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
@@ -246,7 +268,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     state_spans = _call_state_spans(page, message, state)
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
-    state_room = min(width_of(state_spans), page.text_width * 2 // 5)  # the call has the rest
+    state_room = min(width_of(state_spans), page.text_width * 2 // 5)  # at most two fifths
     room = page.text_width - width_of(right) - state_room - _CALL_GAP_CELLS
     call = page.fit(call, min(width_of(call), max(room, _LEAST_CELLS)))
     left = [*_fold_sign(page, is_folded=is_folded), *call, ("  ", _NULL), *state_spans]
@@ -256,9 +278,13 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
-    """Return the state of a call: what it does, or time and size of its result, or why it ended."""
+    """Return the state of a call.
+
+    That is what a call that runs does, the time and the size of a result, or why there is none.
+    """
     match message.state:
         case AnswerState.STREAMING:
+            # without a state, it is no call of this lmchat
             return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
@@ -276,12 +302,16 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
 
 
 def question_block(message: ChatMessage) -> Block:
-    """Return the folded card that asks whether a tool may run."""
+    """Return the block of the folded card that asks whether a tool may run."""
     return made_block(partial(_question_lines, message))
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
-    """Return the unfolded card; `pieces` are the arguments of the call as blocks of code."""
+    """Return the blocks of the unfolded card; `pieces` are the arguments as blocks of code.
+
+    Each of these blocks is made by the log, but keeps the source of its piece: it can be searched
+    and copied.
+    """
     blocks = [made_block(partial(_question_head, message))]
     for piece in pieces:
         block = made_block(partial(_question_code, piece), is_attached=True)
@@ -295,9 +325,13 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the folded card: the first rows of the arguments, and how many more there are."""
+    """Return the lines of the folded card: head, first rows of the arguments, and keys.
+
+    If rows are hidden, a row says how many. Of long arguments, only a part is laid out to be
+    counted, and the number ends with `+`.
+    """
     rows: list[Line] = []
-    is_cut = False  # whether there are rows that are not laid out to be counted
+    is_cut = False  # whether some text is not laid out and counted
     for text in call_texts(message):
         lines = text.text[:_COUNTED_CHARS].split("\n", _COUNTED_LINES)
         beginning = "\n".join(lines[:_COUNTED_LINES])
@@ -319,18 +353,21 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 
 def _question_head(message: ChatMessage, page: Page) -> list[Line]:
+    """Return the first row of a card: which tool wants to run."""
     words = [("! ", page.styles["warning"]), _tool_name(message, page), (" wants to run", _NULL)]
     return _put_on_card([page.row([words], tint="panel")], page)
 
 
 def _question_code(piece: Block, page: Page) -> list[Line]:
+    """Return the lines of a block of code on a card."""
     return _put_on_card(piece_lines(page, piece, ()), page)
 
 
 def _question_keys(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the row that asks: how to focus the card, or the keys that decide if it has the focus.
+    """Return the last row of a card, which asks the user.
 
-    The name of the tool is repeated: above long arguments, its head is off the screen.
+    It shows how to focus the card, or with the focus, the keys that decide. The name of the tool is
+    repeated: with long arguments, the first row is off the screen.
     """
     keys = [_key_spans(page, key, words + "   ", key) for key, words in CHOICES.items()]
     room = page.text_width - sum(map(width_of, keys))
@@ -347,7 +384,7 @@ def _tool_name(message: ChatMessage, page: Page) -> Span:
 
 
 def _put_on_card(rows: list[Line], page: Page) -> list[Line]:
-    """Change the colours of rows to those of a card; return them."""
+    """Change rows to those of a card, with its tint and bar; return them."""
     for row in rows:
         row.segments[0] = Segment(" ", page.styles["panel"])  # in code, this cell has no tint
         row.tint = "panel"
@@ -356,7 +393,10 @@ def _put_on_card(rows: list[Line], page: Page) -> list[Line]:
 
 
 def _fitted_name(page: Page, name: Span, room: int) -> list[Span]:
-    """Return `NAME? ` in at most `room` cells; nothing if there is too little room for it."""
+    """Return `NAME? ` in at most `room` cells, or nothing if that is too little.
+
+    A name that is too long is cut.
+    """
     if room < _LEAST_NAME_CELLS:
         return []
     question_mark: Span = ("? ", _NULL)
@@ -365,7 +405,11 @@ def _fitted_name(page: Page, name: Span, room: int) -> list[Span]:
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
-    """Return the row under a running answer: its state and figures at a monotonic time."""
+    """Return the block with the row under a running answer: its state and figures at `now_s`.
+
+    `now_s` is a time of the monotonic clock. A retry begins in `retry_in_s` seconds. Without a
+    turn, the answer waits to be sent.
+    """
 
     def make(page: Page) -> list[Line]:
         left: list[list[Span]] = [[(Stage.WAITING.value, _NULL)]]
@@ -377,7 +421,7 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
 
 
 def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
-    """Return the state of a turn in pieces, which are dropped from the end on a narrow page."""
+    """Return the state of a turn in pieces, of which the last are dropped on a narrow page."""
     warning = page.styles["warning"]
     clock = ("  " + formatting.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match turn.stage:
@@ -397,7 +441,7 @@ def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> lis
 
 
 def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
-    """Return rate and tokens so far; nothing before the first token."""
+    """Return the rate, if it is known, and the tokens so far; nothing before the first token."""
     if turn.first_token_s is None:
         return []
     figures = [formatting.tokens(turn.tokens) + formatting.GAP + "tok"]
@@ -407,7 +451,11 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
-    """Return the receipt or the state of an answer that has ended, and the card of a failure."""
+    """Return the blocks below an answer that has ended: receipt or state, and card of a failure.
+
+    A failed answer has only the card, unless it has no failure that is known. A complete answer
+    without figures and model, as an imported one, has none.
+    """
     blocks = []
     failure = message.failure
     if message.state in (AnswerState.COMPLETE, AnswerState.STREAMING):
@@ -421,9 +469,10 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 
 
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return model and figures of a complete answer; of one that was cut, also how to continue.
+    """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
-    Without room for figures and key in one row, they are on two.
+    If the answer was cut and has text, the key that continues it is at the right; without room for
+    that in one row, what is unusual and the key are on a second one.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -438,13 +487,13 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     right = [*keys, ("  ", page.styles["muted"]), *versions] if versions else keys
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
-    # the second row begins without the dot that divides its words from the figures
+    # the second row begins without the dot before its words; a cut answer has unusual words
     first_end = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
     return [page.row(left, versions), page.row([first_end, *ends[1:]], keys)]
 
 
 def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
-    """Return what is unusual about an answer, in pieces that stay when there is little room."""
+    """Return what is unusual about an answer, in pieces, which stay when there is little room."""
     receipt = message.receipt or Receipt()
     ends = []
     if receipt.steps:
@@ -461,7 +510,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
 
 
 def receipt_figures(receipt: Receipt) -> list[str]:
-    """Return the known figures of a receipt."""
+    """Return the figures of a receipt that are known, as words."""
     figures = []
     if receipt.ttft_ms is not None:
         figures.append(f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}")
@@ -480,7 +529,10 @@ def _token_words(receipt: Receipt) -> str:
 
 
 def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the row of a stopped, interrupted or failed answer, and how to go on with it."""
+    """Return the row of a stopped, interrupted or failed answer, with the keys that continue it.
+
+    A failed answer can only be generated again.
+    """
     state: Span = (message.state.value, _NULL)
     if message.state is not AnswerState.STOPPED:
         state = (f"{page.icons.down} {message.state.value}", page.styles["error"])
@@ -499,7 +551,10 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    """Return the card of a failure: title, next step, keys, and the error's id if there is room."""
+    """Return the lines of the card of a failure: title, next step and keys.
+
+    The id of the error is shown if there is room for it.
+    """
     rows = _failure_title(message, failure, page)
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
@@ -524,7 +579,10 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
 
 
 def _failure_title(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    """Return the message of a failure, with the time at which the answer ended."""
+    """Return the wrapped message of a failure, with the time at which the answer ended.
+
+    Without a message, the title is the failure's kind.
+    """
     elapsed_ms = message.receipt.elapsed_ms if message.receipt else 0
     right = [_time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))]
     kind = safe_line(failure.kind, limit=_NAME_CHARS)

@@ -1,4 +1,9 @@
-"""Lay a block out as lines of a page."""
+"""Lay a block out as lines of a page.
+
+`_Writer` turns the text inside a block into spans, `Layout` a block into lines. A prefix is what a
+line begins with, as the marks of quotes and items around its block: one for the first line of a
+block, one for the following ones.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +67,9 @@ _MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_ope
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
-    """Return the spans of the Markdown inside a block, without terminal commands.
+    """Return the spans of the Markdown inside a block, as safe text.
 
-    A text with too many signs of markup is returned as it is written.
+    A text with more than `_MOST_SIGNS` signs of markup is shown as it is written.
     """
     if _SIGNS.isdisjoint(text) and "://" not in text:
         return [(on_one_line(text), style)] if text else []
@@ -74,15 +79,15 @@ def inline_spans(page: Page, text: str, references: References, style: Style) ->
 
 
 def _plain_spans(text: str, style: Style) -> list[Span]:
-    """Return the lines of a text as they are written."""
+    """Return the spans of a text as it is written, with a `BREAK` between its lines."""
     spans: list[Span] = []
     for line in text.split("\n"):
         spans += [(on_one_line(line), style), (BREAK, _NULL)]
-    return spans[:-1]
+    return spans[:-1]  # without the `BREAK` after the last line
 
 
 def addressed(text: str, style: Style) -> list[Span]:
-    """Return text with the addresses in it as links."""
+    """Return the spans of a text in a style, in which each address is a link."""
     parts = re.split(_ADDRESS, text)
     return [(part, style + _link_meta(part)) for part in parts if part]
 
@@ -115,13 +120,14 @@ class _Writer:
         return self.spans
 
     def _add_code(self, text: str) -> None:
-        # without tints, its backticks are shown, to tell it from other words
+        # without tints, code is shown with backticks, to tell it from other words
         mark = "" if self.page.has_tints else "`"
         self._add(mark, self._style("muted"))
         self._add(text, self._style("code"))
         self._add(mark, self._style("muted"))
 
     def _style(self, name: str) -> Style:
+        """Return the style of the open tokens with a style of the page, if it has this name."""
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
@@ -133,7 +139,7 @@ class _Writer:
                 self.spans.append((on_one_line(line), style))
 
     def _open(self, token: Token) -> None:
-        """Begin emphasis or a link."""
+        """Begin emphasis or a link: what follows has its style."""
         style = self._style(token.type.removesuffix("_open"))
         if token.type == "link_open":
             self._target = str(token.attrs.get("href", ""))
@@ -142,7 +148,11 @@ class _Writer:
         self._stack.append(style)
 
     def _close(self, token: Token) -> None:
-        """End emphasis or a link; an address that the words of a link hide is shown after them."""
+        """End emphasis or a link.
+
+        If the words of a link hide where it leads, its address follows them; a link without words
+        is shown as its address.
+        """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = "".join(text for text, _ in self.spans[self._link_start :]).strip()
@@ -154,7 +164,11 @@ class _Writer:
             self._target = ""
 
     def _add_image(self, token: Token) -> None:
-        """Add the words of an image as a link; an address that cannot be opened is shown too."""
+        """Add the words of an image as a link to it, or to where the link around it leads.
+
+        An image without words is shown by its address. An address that cannot be opened follows
+        the words.
+        """
         source = str(token.attrs.get("src", ""))
         self._add("image: ", self._style("muted"))
         words = token.content or self._shortened(source) or "unnamed"
@@ -163,15 +177,18 @@ class _Writer:
             self._add(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link_style(self, target: str) -> Style:
+        """Return the style of a link; one that cannot be opened looks like the text around it."""
         return self._style("link" if can_be_opened(target) else "") + _link_meta(target)
 
     def _shortened(self, target: str) -> str:
+        """Return an address, cut to `_MOST_SHOWN` characters with an ellipsis."""
         if len(target) <= _MOST_SHOWN:
             return target
         return target[:_MOST_SHOWN] + self.page.icons.cut
 
 
 def _is_break(token: Token) -> bool:
+    """Return whether a token ends a line: also a single line end in the source, and `<br>`."""
     if token.type in ("softbreak", "hardbreak"):
         return True
     return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
@@ -180,7 +197,8 @@ def _is_break(token: Token) -> bool:
 def _completed_source(source: str, kind: str) -> str:
     """Return the source of an open block with the marks that its end lacks.
 
-    `kind` is the type of its innermost block at the end.
+    `kind` is the type of its innermost block at the end: fences lack other marks than paragraphs,
+    and in other code, marks are text.
     """
     if kind in _MARKUP_BLOCKS:
         return completed(source)
@@ -191,9 +209,10 @@ def _completed_source(source: str, kind: str) -> str:
 
 @lru_cache(maxsize=256)
 def _link_meta(target: str) -> Style:
-    """Return a style that only carries where a link leads, if it can be opened.
+    """Return a style without a look, by which a click finds where a link leads.
 
-    It is no link to the terminal (OSC 8): that would open it without asking.
+    It is empty if the link cannot be opened. It is no link to the terminal (OSC 8): the terminal
+    would open that without asking.
     """
     return Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
@@ -210,7 +229,8 @@ class Layout:
         self._next_number: int | None = None  # number of the first item of its next list
 
     def lines(self, block: Block, references: References) -> list[Line]:
-        """Return the lines of one block."""
+        """Return the lines of a block by its kind; those of a `MADE` block come from its `make`."""
+        # colours that are requested on the way are for this block
         self.page.colours.block = block
         if block.make is not None:
             return block.make(self.page)
@@ -235,7 +255,10 @@ class Layout:
         return lines
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
-        """Return the lines of a block of Markdown; an open one shows the cursor at its end."""
+        """Return the lines of a block of Markdown; an open one shows the cursor at its end.
+
+        If its last line continues in the next block, that line counts as wrapped.
+        """
         self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
         lines = list(self._level_lines(self._tokens(block), (prefix, prefix), style))
@@ -250,10 +273,11 @@ class Layout:
         return lines
 
     def _tokens(self, block: Block) -> list[Token]:
-        """Return the structure of a block; an open one is parsed as if its marks were complete."""
+        """Return the tokens of a block; an open one is parsed as if its marks were complete."""
         text = block.head + block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
+            # which marks are missing depends on the last block, so it is parsed twice
             source = _completed_source(block.source, last_leaf(tokens))
             if source != block.source:
                 text = block.head + source
@@ -262,7 +286,10 @@ class Layout:
         return tokens
 
     def _put_cursor(self, line: Line) -> None:
-        """Paint the first cell after the text as a cursor, if there is room, but not in tables."""
+        """Paint the first cell after the text as a cursor.
+
+        A line without text or room has no cursor, nor has one of a table, or on a tint, as code.
+        """
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free and not line.cells:
@@ -287,7 +314,11 @@ class Layout:
             above = token
 
     def _is_attached(self, above: Token, token: Token) -> bool:
-        """Return whether there is no blank row between two blocks."""
+        """Return whether there is no blank row between two blocks that follow each other.
+
+        This is so for a list directly below a paragraph or a list, and for a link definition
+        directly below another one.
+        """
         is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
         are_definitions = above.type == token.type == "definition"
         return (is_list or are_definitions) and not self._is_below_blank(token)
@@ -300,12 +331,15 @@ class Layout:
     def _block_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        """Yield the lines of a block by its type; `inner` are the tokens within it."""
+        """Return the lines of a block by its type; `inner` are the tokens within it.
+
+        Types that the page has no form for, as HTML, are shown as source.
+        """
         lines: Iterator[Line]
         match token.type:
             case "paragraph_open":
                 lines = self._text_lines(inner[0], prefixes, style)
-            case "heading_open":
+            case "heading_open":  # h3 to h6 look the same
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
                 lines = self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
             case "fence":
@@ -335,9 +369,10 @@ class Layout:
             yield self.page.line([], prefix=prefixes[0])
 
     def _nested_prefixes(self, prefixes: Prefixes, mark: Span, next_mark: Span) -> Prefixes:
-        """Return prefixes with a mark for the first line, and one for the lines below it.
+        """Return prefixes with `mark` added for the first line, and `next_mark` for the others.
 
-        Without room for text, they begin again at the left edge.
+        If too little room for text would be left, return only the marks: the lines begin at the
+        left edge again.
         """
         prefix, next_prefix = prefixes
         if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
@@ -351,7 +386,10 @@ class Layout:
         yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield the lines of a block that is shown as source, as mathematics or HTML."""
+        """Yield the lines of a block that is shown as source, as mathematics or HTML.
+
+        Mathematics are indented.
+        """
         style = self.page.styles["muted"]
         if token.type == "math_block":
             style = self.page.styles["builtin"]
@@ -366,7 +404,11 @@ class Layout:
     def _list_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        """Yield the lines of all items of a list; `inner` are the tokens within it."""
+        """Yield the lines of all items of a list; `inner` are the tokens within it.
+
+        Items have their number, or the box of a task, or else a dot. Blank lines between items in
+        the source are blank rows.
+        """
         prefix, next_prefix = prefixes
         number = self._take_first_number(token)
         position = 0
@@ -393,15 +435,18 @@ class Layout:
     def _take_first_number(self, token: Token) -> int:
         """Return the number of the first item of a list.
 
-        A block may continue a list: its first list then begins with the number that it says. That
-        number is used up.
+        The first list of a block may continue one from the block before: then that is the number
+        that the block has, and the lists after it begin as their source says.
         """
         number = self._next_number
         self._next_number = None
         return int(token.attrs.get("start", 1)) if number is None else number
 
     def _indent(self, token: Token, item: Token) -> int:
-        """Return the blanks before an item of an outermost list, which models mean as nesting."""
+        """Return how many blanks are before an item of a list that is in no other block.
+
+        The parser takes items of different indents for one list; models mean them as nested.
+        """
         line = self._source[item.map[0]] if item.map and not token.level else ""
         return len(line) - len(line.lstrip(" "))
 
@@ -427,12 +472,16 @@ class Layout:
             prefix = next_prefix
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
+        """Return the spans of the text of a paragraph, a heading or a cell."""
         return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
 
     # Tables
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
-        """Return the rows of a table with their cells, and the alignment of each column."""
+        """Return the rows of a table with their cells, and the alignment of each column.
+
+        An alignment is `left`, `center` or `right`, or empty.
+        """
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:
@@ -441,17 +490,22 @@ class Layout:
             elif token.type == "th_open":
                 aligns.append(str(token.attrs.get("style", "")).removeprefix("text-align:"))
             elif token.type == "inline":
-                style = self.page.style("strong", "muted") if len(rows) == 1 else _NULL
+                is_head = len(rows) == 1
+                style = self.page.style("strong", "muted") if is_head else _NULL
                 rows[-1].append(self._spans(token, style))
         return rows, aligns
 
     def _table_lines(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
+        """Return the lines of a table, in columns that fit into the page."""
         rows, aligns = self._cells(tokens)
         columns = fit_columns(rows, aligns, self.page.text_width - width_of(prefixes[1]))
         return table_lines(self.page, rows, columns, prefixes)
 
     def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
-        """Yield the rows that continue a table, in the columns of its head."""
+        """Return the lines of rows that continue a table, in the columns of its first rows.
+
+        `block.info` is the source of these first rows. The columns are kept for the next blocks.
+        """
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
         if key not in self._columns_of_head:
@@ -460,6 +514,7 @@ class Layout:
         source = block.source
         if block.has_cursor:
             source = completed(source, is_table=True)
+        # the parser takes rows for a table only with a head above them
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))
