@@ -37,10 +37,7 @@ class PatchedApp(App[None]):
         self._key_order = KeyOrder(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
-        """Set the theme before the app runs.
-
-        Assigning `theme` parses all styles, which the app does again when it runs: 20 ms.
-        """
+        """Set the theme before the app runs. Assigning `theme` would parse all styles twice."""
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
         self.set_class(self.current_theme.dark, "-dark-mode", update=False)
@@ -70,7 +67,7 @@ class PatchedApp(App[None]):
             await super().on_event(event)
 
     async def _deliver_key(self, event: Typed) -> Widget | None:
-        """Deliver a key or paste; return the widget that got it, if no binding took it."""
+        """Deliver a key or paste; return its widget, or None if a binding took it or it is late."""
         if self._is_late(event):
             return None
         receiver = self.focused or self.screen
@@ -78,7 +75,7 @@ class PatchedApp(App[None]):
         return receiver if event.is_forwarded else None
 
     def _is_late(self, event: events.Event) -> bool:
-        """Return whether the app has ended, or the widget that is clicked was removed."""
+        """Return whether the app has ended, or the widget under a pressed mouse button is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
         if event.is_forwarded or not isinstance(event, events.MouseDown):
@@ -90,10 +87,10 @@ class PatchedApp(App[None]):
         return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        """Drop frames while the terminal is behind; else it would show old ones for seconds."""
+        """Write a frame, or drop it while the terminal is behind: it would come seconds late."""
         if not (isinstance(renderable, CompositorUpdate) and self.is_terminal_behind):
             super()._display(screen, renderable)
-        elif not self._has_dropped_frame:
+        elif not self._has_dropped_frame:  # the first one; `_catch_up` then paints for all of them
             self._has_dropped_frame = True
             self.set_timer(CATCH_UP_S, self._catch_up)
 
@@ -116,7 +113,7 @@ class PatchedApp(App[None]):
         self._close_messages_no_wait()
 
     def _print_error_renderables(self) -> None:
-        self._exit_renderables.clear()
+        self._exit_renderables.clear()  # Textual would print its tracebacks
 
 
 class _CroppedCompositor(Compositor):
@@ -129,10 +126,11 @@ class _CroppedCompositor(Compositor):
     def _get_renders(
         self, crop: Region | None = None
     ) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield region, rows and strips of each visible widget with rows in `crop`."""
         if crop is None:
             yield from super()._get_renders(crop)
             return
-        in_front: list[Region] = []
+        in_front: list[Region] = []  # of the widgets so far: the front ones come first
         for widget, (region, clip) in self.visible_widgets.items():
             visible = region.intersection(clip)
             changed = visible.intersection(crop)
@@ -159,11 +157,11 @@ class PatchedScreen(Screen[None]):
         super()._compositor_refresh()
         top = self.app.screen
         if self is not top:
-            self._repaint_required = False
+            self._repaint_required = False  # Textual has set it again for the next frame
             self._exchange_repaint_regions()
             if top._repaint_required:
                 top._repaint_required = False
-                top.post_message(messages.Update(top))
+                top.post_message(messages.Update(top))  # paints only its widgets that wait
 
 
 def _stop_style_leak() -> None:
@@ -176,4 +174,5 @@ def _stop_style_leak() -> None:
 
 @lru_cache(1024)
 def _backgrounds(base: Color, ground: Color) -> tuple[Style, Style]:
+    """Return the styles inside and outside of a border, as `get_inner_outer` does."""
     return Style(background=base + ground), Style(background=base)

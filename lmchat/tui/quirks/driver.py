@@ -1,4 +1,4 @@
-"""Driver that restores the terminal on every exit and is not blocked if it stops reading."""
+"""Driver that restores the terminal on every exit, and never waits for one that does not read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ except ImportError:  # Windows, where Textual's own driver stays in use
     LinuxDriver = Driver  # type: ignore[misc,assignment]
 
 logger = logging.getLogger(__name__)
-
 SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
@@ -77,11 +76,11 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Lend the terminal; after an exception, `App.suspend` does not take it back.
+    """Context in which another program has the terminal; an exception in it is raised at its end.
 
-    https://github.com/Textualize/textual/issues/6692
+    `App.suspend` takes nothing back after one: https://github.com/Textualize/textual/issues/6692
     """
-    if app._driver is None or not app._driver.can_suspend:
+    if app._driver is None or not app._driver.can_suspend:  # there is no terminal to lend
         yield
         return
     fault: BaseException | None = None
@@ -100,6 +99,7 @@ def remember_copied(app: App[Any], text: str) -> None:
 
 
 def _as_written(text: str) -> str:
+    """Return text with the colours that the terminal has, and with the cursor where rich counts."""
     return with_sure_widths(with_changed_colours(text))
 
 
@@ -129,7 +129,7 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            written = _cached_row if len(rows) > 1 else _as_written
+            written = _cached_row if len(rows) > 1 else _as_written  # one row is no frame
             self._writer.write("".join(map(written, rows)))
 
     @property
@@ -152,7 +152,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Read the size on the event loop; of two nested signal handlers the older posts last."""
+        """Post the size, read on the event loop: of nested signal handlers, the first ends last."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)
@@ -172,7 +172,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:
-        """Restore the terminal at once, from any thread; only the first call acts."""
+        """Restore the terminal at once, from any thread, if the app has it."""
         if self._release_terminal():
             self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
@@ -182,7 +182,7 @@ class TerminalDriver(LinuxDriver):
     def disable_input(self) -> None:
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
-            os.write(self._stop_reading[1], b"x")
+            os.write(self._stop_reading[1], b"x")  # ends `run_input_thread`
         super().disable_input()
 
     def close(self) -> None:
@@ -197,8 +197,8 @@ class TerminalDriver(LinuxDriver):
             self._stop_reading = None
 
     def run_input_thread(self) -> None:
-        """Read until stopped or hung up."""
-        if self._stop_reading is None:
+        """Read keys and post them until a byte in `_stop_reading` or a hang-up ends the thread."""
+        if self._stop_reading is None:  # the app was never started, or is closed
             return
         stream = KeyStream(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
@@ -221,7 +221,7 @@ class TerminalDriver(LinuxDriver):
                 self._post_messages(stream.feed(decode(data)))
 
     def _post_messages(self, messages: Iterator[Message]) -> None:
-        """Post messages; keys wait until widgets are mounted, else they are lost."""
+        """Post messages; keys wait until widgets are mounted, as they would be lost before."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
                 self._early_keys.append(message)
@@ -238,7 +238,7 @@ class TerminalDriver(LinuxDriver):
         return b""
 
     def _release_terminal(self) -> bool:
-        """Note that the terminal is given back; return whether the caller must restore it."""
+        """Note that the terminal is given back; return whether the app had it until now."""
         with self._release_lock:
             owned_terminal = self._owns_terminal
             self._owns_terminal = False

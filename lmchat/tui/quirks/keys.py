@@ -114,11 +114,11 @@ class KeyStream(XTermParser):
                 yield from self._sequence_events(held)
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the events of one read."""
+        """Yield the events of one read; what may begin a sequence is held back until the next."""
         if not data:
-            yield from super().feed("")
+            yield from super().feed("")  # the end of the input
             return
-        # a late ESC may belong to this read, which waited in the kernel, but only before a sequence
+        # this read may only have waited in the kernel: an old ESC still begins what continues it
         if self._held_back.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
             yield from self.tick()
         text = self._held_back + data
@@ -152,7 +152,7 @@ class KeyStream(XTermParser):
         return ""
 
     def _skip_reply(self, text: str) -> Generator[Message, None, str]:
-        """Drop a reply, except the background; return the text after it."""
+        """Drop a reply of the terminal, or report the background in it; return what follows."""
         if len(text) >= BULK_OF_REPLY:
             self._held_until_s = self._clock() + SEQUENCE_DELAY_S
         end = _REPLY_END.search(text)
@@ -173,7 +173,7 @@ class KeyStream(XTermParser):
         return following[2:] if following.startswith("\x1b\\") else following.removeprefix("\x07")
 
     def _hold(self, held: str) -> None:
-        """Hold back the beginning of a sequence; a lone ESC for a shorter time."""
+        """Hold the beginning of a sequence, for less time if it may be Esc or Alt with a key."""
         delay_s = SEQUENCE_DELAY_S if held.strip("\x1b]P_^X") else self._escape_delay_s
         self._held_back = held
         self._held_until_s = self._clock() + delay_s
@@ -194,7 +194,7 @@ class KeyStream(XTermParser):
         return following
 
     def _typed_or_pasted(self, run: str) -> Iterator[Message]:
-        """Yield keys, or a paste of more than anyone types at once."""
+        """Yield keys, or a paste for text of several lines or of more than people type at once."""
         is_text = bool(_TYPED.match(run))
         is_lines = "\r" in run[:-1] and not run.isspace()
         is_burst = len(run) >= BULK or self._clock() < self._burst_until_s
@@ -205,14 +205,14 @@ class KeyStream(XTermParser):
             yield from super().feed(run)
 
     def _sequence_events(self, sequence: str) -> Iterator[Message]:
-        """Yield the events of a complete sequence."""
+        """Yield the events of a complete sequence; an unknown control sequence gives none."""
         if plain := _shifted_letter(sequence):
             yield from super().feed(plain)
             return
         yield from super().feed(_usual_form(sequence))
-        if self._timeout_time is None:
+        if self._timeout_time is None:  # Textual's parser waits for nothing: it knows the sequence
             return
-        self._timeout_time = 0
+        self._timeout_time = 0  # it takes the sequence for text at once
         unknown = list(super().tick())
         if not _CONTROL.match(sequence):  # a reply of the terminal is no text
             yield from unknown
@@ -232,7 +232,7 @@ def _paste(text: str) -> events.Paste:
 
 
 def _shifted_letter(sequence: str) -> str:
-    """Return the letter of Shift alone under modifyOtherKeys, else nothing."""
+    """Return the letter that Shift and a key give under modifyOtherKeys; empty for other keys."""
     match = _OTHER_KEY.match(sequence)
     if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:
         return ""

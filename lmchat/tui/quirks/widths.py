@@ -35,11 +35,12 @@ _CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
 
 
 def with_sure_widths(text: str) -> str:
-    """Set the cursor after each character of unsure width; blanks below it erase old ones."""
+    """Return text with the cursor set after each unsure character; blanks erase what was there."""
     return text if _has_sure_width(text) else _unsure_runs().sub(_with_cursor_set, text)
 
 
 def _has_sure_width(text: str) -> bool:
+    """Return whether all characters are in ranges: then an odd number of borders is up to each."""
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 
@@ -71,7 +72,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 
 
 def _with_cursor_behind(group: str) -> str:
-    """Return text with the cursor set behind it, drawn over blanks."""
+    """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"

@@ -144,14 +144,14 @@ class Selection:
             if selected is not None:
                 selected.shift_messages(count)
 
-    def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
+    def press(self, x: int, y: int, time_s: float, *, is_shift_held: bool) -> None:
         """Begin a selection at cell `x` and row `y` of the screen, at a time in seconds.
 
-        The second press on a cell selects the word, the third one the paragraph. With `is_extended`
-        (Shift is held), the present selection is extended to that cell instead, if there is one.
+        The second press on a cell selects the word, the third one the paragraph. With Shift held,
+        the present selection is extended to that cell instead, if there is one.
         """
         last = self._last_press
-        is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_extended
+        is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_shift_held
         # after one press two, then three, then one again
         unit = Unit(last.presses % Unit.PARAGRAPH + 1) if is_again else Unit.CHARACTER
         self._last_press = Press((x, y), time_s, unit.value)
@@ -160,8 +160,8 @@ class Selection:
         ends = self._ends_under(x, y, unit)
         previous = self.selected
         self.drop()
-        self.was_dragged = is_extended and previous is not None  # its click focuses no message
-        if previous is not None and is_extended:
+        self.was_dragged = is_shift_held and previous is not None  # its click focuses no message
+        if previous is not None and is_shift_held:
             self.pressed = Selected(previous.origin, ends, previous.unit)
         else:
             self.pressed = Selected(ends, ends, unit)

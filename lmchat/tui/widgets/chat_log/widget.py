@@ -1,4 +1,4 @@
-"""The chat log: the widget for the messages of a session as rows, with its keys and mouse."""
+"""The chat log: the widget that shows the messages of a session as rows, with keys and mouse."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ChatLog(ScrollView, can_focus=True):
             return isinstance(message, ChatLog.HitsCounted)
 
     class SelectionChanged(Post):
-        """Something was selected, or the selection was dropped."""
+        """Something was selected, or nothing is selected any longer."""
 
     class NewLines(Post):
         """The number of unseen lines below the screen changed, or the end was left or reached."""
@@ -129,11 +129,11 @@ class ChatLog(ScrollView, can_focus=True):
     def settle(self, changed: Place | None = None) -> None:
         """Bring the screen up to date after a change; the only place that knows the order.
 
-        `changed` is the first row that may look different; what only moves needs none.
+        `changed` is the first row that may look different; if rows only moved, it is not needed.
         """
-        if self.painter.page is None and len(self.document):
+        if self.painter.page is None and len(self.document):  # the first messages
             self._fit_page()
-        self._settled_size = self.outer_size
+        self._settled_size = self.outer_size  # `watch_scroll_y` compares it
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
@@ -163,9 +163,9 @@ class ChatLog(ScrollView, can_focus=True):
         """Copy size and position of the viewport to Textual, and repaint what changed."""
         total = self.document.total
         top = self.viewport.top
-        self._is_settling = True
+        self._is_settling = True  # `watch_scroll_y` must not take it for scrolling by the user
         self.virtual_size = Size(1, total) if total else Size(0, 0)
-        if top != round(self.scroll_y):
+        if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             first = self.document.position(changed)
@@ -174,22 +174,19 @@ class ChatLog(ScrollView, can_focus=True):
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
     def _post_changes(self) -> None:
-        """Post what has changed since the last time."""
+        """Post messages about what differs from what was posted last."""
         new_lines = self.viewport.update_new_lines()
         lines = (new_lines, self.viewport.is_at_end)
         if lines != self._posted_lines:
             self._posted_lines = lines
             self.post_message(self.NewLines(new_lines))
-
         if self.viewport.cursor != self._posted_cursor:
             self._posted_cursor = self.viewport.cursor
             self.post_message(self.FocusMoved())
-
         has_selection = self.selection.selected is not None
         if has_selection != self._posted_selection:
             self._posted_selection = has_selection
             self.post_message(self.SelectionChanged())
-
         finder = self.finder
         hits = (finder.searches, *finder.standing, finder.is_complete)
         if hits != self._posted_hits:
@@ -197,6 +194,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.post_message(self.HitsCounted(*hits[1:]))
 
     def _repaint(self) -> None:
+        """Bring the screen up to date, and paint all of its rows again."""
         self.settle()
         self.refresh()
 
@@ -211,8 +209,8 @@ class ChatLog(ScrollView, can_focus=True):
         fit_scrollbar(self)
 
     def _fit_page(self) -> None:
-        """Lay out again if width or styles changed."""
-        if not self.outer_size.width:
+        """Make the page; if it is another one, as for another width or theme, lay out again."""
+        if not self.outer_size.width:  # not on the screen yet
             return
         is_other = self.painter.fit(
             self, today=self.today(), colours=self.highlighting.colours, is_saved=self.is_saved
@@ -232,10 +230,10 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows; there is no border or opacity that would need Textual's own."""
+        """Return rows of the screen; there is no border or opacity that would need Textual's."""
         look = self.painter.look_of(self)
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
-        is_whole_width = not crop.x and crop.right >= self.size.width
+        is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
     # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
@@ -243,7 +241,7 @@ class ChatLog(ScrollView, can_focus=True):
     # `scroll_end`. While a selection is extended, the keys extend it.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow the user's scrolling."""
+        """Follow the user's scrolling; ignore what `settle` copies, and scrolls by a resize."""
         y = round(new_value)
         if round(old_value) != y:
             self.refresh(rows_region(self, 0, self.size.height))
@@ -256,13 +254,13 @@ class ChatLog(ScrollView, can_focus=True):
             self.settle()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
-        """Scroll at once: an animation would miss a target whose height changes on the way."""
+        """Scroll at once, as animations miss moving targets; at the end, follow the end."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top and self.viewport.is_at_end:
             self.scroll_end()
 
     def on_mouse_scroll_down(self) -> None:
-        """Follow the end again where it is on the screen already."""
+        """Follow the end if it is on the screen: the wheel changes no position there."""
         if self.viewport.is_at_end:
             self.scroll_end()
 
@@ -271,7 +269,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def scroll_home(self, **options: Any) -> None:
-        """Go to the first message, or as soon as it is loaded."""
+        """Go to the first loaded message; `fill` goes to the first of all as soon as it comes."""
         self._wants_top = not self.has_all_messages
         super().scroll_home(**options)
 
@@ -317,8 +315,9 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def fill(self, messages: MessagePath) -> None:
-        """Take the whole path whose end is shown; what is on the screen keeps its row."""
+        """Add the messages before those shown, given the whole path; what is read keeps its row."""
         first = self.document.entries.message(0) if len(self.document) else None
+        # the first message that is shown already; None if it is not on this path
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is not None and not self.has_all_messages:
             wants_top = self._wants_top and not self.viewport.top
@@ -356,7 +355,7 @@ class ChatLog(ScrollView, can_focus=True):
         return index
 
     async def apply(self, event: StreamEvent) -> None:
-        """Take an event; its text is shown with the next frame."""
+        """Take an event; if it is text of a running answer, show it with the next frame."""
         if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.pending.append(event)
@@ -366,7 +365,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.inflow.timer = loop.call_later(pause_s, self._show_frame)
 
     def flush(self) -> None:
-        """Show the text and the colours that have arrived."""
+        """Show the text, the figures and the colours that have arrived."""
         deltas = self.inflow.drain()
         recoloured = self.highlighting.drain()
         self.highlighting.is_streaming = self._streaming is not None
@@ -384,7 +383,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle(min(changed, default=None))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
-        """Show the figures of the running turn below its answer, at a monotonic time."""
+        """Show the figures of the running turn below its answer, as they are at `now_s`."""
         if self._streaming is None:
             return
         self.document.entries[self._streaming].set_figures(turn, now_s)
@@ -392,7 +391,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the answer that streams with its text in other parts."""
+        """Show the answer that streams with its text in other parts, as text that was reasoning."""
         self.flush()
         index = self._streaming
         if index is None:
@@ -406,7 +405,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._rebuild([index])
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
-        """Show the final form of the answer that streams; messages of its tools may follow."""
+        """Show the final form of the answer that streams, or add it if the log does not have it."""
         self.flush()
         index = self._streaming
         self._streaming = None
@@ -416,13 +415,13 @@ class ChatLog(ScrollView, can_focus=True):
             self.append(message)
 
     def replace(self, message: ChatMessage, index: int | None = None) -> bool:
-        """Show another form of a message, by index or id; return whether it is in the log."""
+        """Take another form of a message, by index or id; return whether it is in the log."""
         entries = self.document.entries
         if index is None:
             index = entries.index_of(message.message_id)
         if index is None:
             return False
-        if index == self._streaming:
+        if index == self._streaming:  # its parts are newer than those of the message
             entries[index].message = message
         else:
             entries[index].finish(message)
@@ -430,7 +429,7 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message how many before it the next request leaves out; 0 removes it."""
+        """Say above a message how many before it the next request leaves out; 0 says nothing."""
         entries = self.document.entries
         new_index = entries.index_of(before_id) if before_id and count else None
         counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
@@ -442,7 +441,7 @@ class ChatLog(ScrollView, can_focus=True):
                 self._rebuild([index])
 
     def _rebuild(self, indexes: Sequence[int]) -> None:
-        """Show changes of some messages."""
+        """Show changes of some messages, which are built and searched again."""
         with self.viewport.anchored():
             for index in indexes:
                 self.document.rebuild(index)
@@ -504,7 +503,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.refresh()
 
     def go_to_bookmark(self, text: str) -> bool:
-        """Bring a saved position to the top of the screen; return whether its message exists."""
+        """Bring a saved position to the top; return False without its message."""
         has_message = self.viewport.go_to_bookmark(text)
         self._repaint()
         return has_message
@@ -514,7 +513,7 @@ class ChatLog(ScrollView, can_focus=True):
     @property
     def selected_text(self) -> str:
         """The selection as it would be copied; empty without one."""
-        with self.viewport.anchored():
+        with self.viewport.anchored():  # the selected blocks are laid out
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
 
@@ -538,9 +537,9 @@ class ChatLog(ScrollView, can_focus=True):
         has_rows = bool(self.document.total) and self.painter.page is not None
         if event.button != _LEFT_BUTTON or not has_rows:
             return
-        self.on_mouse_up()  # the button may have been released outside the terminal
+        self.on_mouse_up()  # the button before may have been released outside the terminal
         cell = self.painter.cell_after_bar(event.x)
-        self.selection.press(cell, event.y, event.time, is_extended=event.shift)
+        self.selection.press(cell, event.y, event.time, is_shift_held=event.shift)
         self.capture_mouse()
         self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
         self._repaint()
@@ -578,7 +577,7 @@ class ChatLog(ScrollView, can_focus=True):
         return not is_drag and super().check_message_enabled(message)
 
     def action_select(self, step: int) -> None:
-        """Extend the selection by some messages; 0 selects the focused message, or stops that."""
+        """Extend the selection by `step` messages; 0 selects the focused message, or drops it."""
         if step:
             self.selection.extend(step)
         else:
@@ -586,7 +585,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_key(self, event: events.Key) -> None:
-        """Type a printable key into the prompt unless it is a message key."""
+        """Decide about a tool call, or type a printable key that is no message key."""
         focused = self.screen.focused
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
@@ -598,7 +597,7 @@ class ChatLog(ScrollView, can_focus=True):
                 self.on_paste(event)
         elif event.is_printable:
             is_bound = event.key == "space" or event.key in self.screen.active_bindings
-            if event.key == "slash" or not is_bound:
+            if event.key == "slash" or not is_bound:  # `/` begins a command in the prompt
                 self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
@@ -607,6 +606,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.post_message(self.Decided(CHOICES[key]))
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
+        """Give a paste or a typed key to the prompt, and focus the prompt."""
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
@@ -646,19 +646,19 @@ class ChatLog(ScrollView, can_focus=True):
                 self.post_message(self.ActionWanted(name, message))
 
     def _fold_or_show_source(self, name: str, index: int, message: ChatMessage) -> None:
-        """Run `fold` or `source` on the focused message; without a use, the screen says why."""
+        """Run `fold` or `source`; if it would do nothing for the message, the screen says why."""
         is_streaming = self.document.entries[index].is_streaming  # its message is not up to date
         if not is_streaming and unavailable_reason(name, message, is_busy=False):
             self.post_message(self.ActionWanted(name, message))
         elif name == "source":
             self.toggle("is_source")
         else:
-            if message.files:
+            if message.files:  # shown by the screen; files within the text are unfolded here
                 self.post_message(self.ActionWanted("files", message))
             self.toggle("is_folded")
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Change how the focused message is shown."""
+        """Fold or unfold the focused message, or show it as source or no longer."""
         self.viewport.toggle(attribute)
         if self.viewport.cursor is not None:
             with self.viewport.anchored():
@@ -666,13 +666,13 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        """Copy a code block of a message, by its number in it or the next one."""
+        """Copy a code block of a message, by its index in it or the next one."""
         source = self.document.entries[index].source
         text, note = await self._copy_sequence.next_code(message, source, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
-        """Focus the message under the pointer; run the action or open the link there."""
+        """Focus the message under the pointer; run the command or open the link there."""
         if self.painter.page is None:
             return
         row = next(self.document.rows(self.viewport.top + event.y, 1), None)
