@@ -118,7 +118,7 @@ class KeyStream(XTermParser):
         if not data:
             yield from super().feed("")  # the end of the input
             return
-        # this read may only have waited in the kernel: an old ESC still begins what continues it
+        # an old ESC is a key, unless this read continues it: the read may have waited in the kernel
         if self._held_back.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
             yield from self.tick()
         text = self._held_back + data

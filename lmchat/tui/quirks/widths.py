@@ -40,7 +40,7 @@ def with_sure_widths(text: str) -> str:
 
 
 def _has_sure_width(text: str) -> bool:
-    """Return whether all characters are in ranges: then an odd number of borders is up to each."""
+    """Return whether all characters are in sure ranges: each has an odd number of borders below."""
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 

@@ -328,7 +328,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _call_part(self, index: int) -> LivePart:
-        """Return the part of a call by its index in the answer; add one if there is none yet."""
+        """Return the part of a call by its index in the answer; add a part for a new call."""
         for part in self.parts:
             if part.kind is ToolCallPart and part.index == index:
                 return part
@@ -526,7 +526,7 @@ def _thought_for(thought_s: float | None) -> str:
 def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
     """Return the number of the first block that is another object in the new list.
 
-    If there is none in the shorter list, return the length of that list.
+    If the shorter list has no such block, return its length.
     """
     for number, (old_block, new_block) in enumerate(zip(old, new, strict=False)):
         if old_block is not new_block:

@@ -312,10 +312,10 @@ class Finder:
         self._current = None
 
     def _count_above_start(self) -> int:
-        """Return how many hits of the message where the search begins are above its first row.
+        """Return how many hits of a message are above the row `_start`, which is in that message.
 
-        That row and its message are `_start`. Hits in folded text come first and count as above the
-        row, except where it is in the first block and no shown hit is above it.
+        The search began at that row. Hits in folded text come first and count as above the row,
+        except where the row is in the first block and no shown hit is above it.
         """
         index, number, row = self._start
         if number < 0 or not self._hits.counts[index]:  # it begins above the text of the message

@@ -297,8 +297,8 @@ class Viewport:
     def set_cursor(self, index: int) -> None:
         """Focus a message.
 
-        The end is no longer followed if another message comes after it; at the end of the log, the
-        end is followed if it is the last one.
+        If other messages come after it, the end is no longer followed. If it is the last one and
+        the end is on the screen, the end is followed.
         """
         self.cursor = index
         is_last = self.document.entries.message_from(index + 1, 1) is None

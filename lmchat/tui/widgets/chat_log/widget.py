@@ -391,7 +391,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the answer that streams with its text in other parts, as text that was reasoning."""
+        """Show the answer that streams with its text in other parts, as some becomes reasoning."""
         self.flush()
         index = self._streaming
         if index is None:
@@ -456,7 +456,7 @@ class ChatLog(ScrollView, can_focus=True):
         return None if cursor is None else self.document.entries[cursor].message
 
     def focus_message(self, step: int) -> bool:
-        """Focus the next message (`step` 1) or the previous one (-1); False where there is none."""
+        """Focus the next message (`step` 1) or the previous one (-1); return False without one."""
         had_focus = self.screen.focused is self  # `has_focus` changes only with the next message
         # from the prompt, up focuses the tool call that asks, or the last message in view
         if step < 0 and not had_focus and self.show_message(self.calls.card_id):

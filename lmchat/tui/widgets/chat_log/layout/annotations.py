@@ -280,7 +280,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
     """Return the state of a call.
 
-    That is what a call that runs does, the time and the size of a result, or why there is none.
+    That is what a call that runs does, the time and size of a result, or why it has no result.
     """
     match message.state:
         case AnswerState.STREAMING:
