@@ -91,6 +91,7 @@ def frame_of(payload: bytes) -> Frame | None:
         return None
     if not is_place_of_text:
         return None
+    # `encode` has put quotation marks around the text; they belong to the frame.
     return Frame(before + b'"', b'"' + after, is_thought=field != "content")
 
 

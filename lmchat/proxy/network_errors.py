@@ -194,7 +194,7 @@ def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | No
 
     None if the environment names no proxy for the scheme of the address, or excepts its host.
     """
-    if proxy_bypass(endpoint.host):
+    if proxy_bypass(endpoint.host):  # excepted by NO_PROXY or by the system
         return None
     for name, value in proxies_of(os.environ).items():
         if name.lower() in (f"{endpoint.scheme}_proxy", "all_proxy"):

@@ -28,7 +28,7 @@ _VERDICTS = {
     "not_an_llm": Verdict.NOT_AN_LLM,
     "offline": Verdict.REFUSED,
     "timeout": Verdict.TIMED_OUT,
-    "dropped": Verdict.NOT_AN_LLM,
+    "dropped": Verdict.NOT_AN_LLM,  # a program that does not speak HTTP closes the connection
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""

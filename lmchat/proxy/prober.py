@@ -31,12 +31,12 @@ from lmchat.threads import run_abandonable
 
 SCAN_REQUESTS = 3  # most requests to one port in one scan
 LIST_REQUESTS = 40  # most requests for a list of models that the user asks for
-_MANY_REQUESTS = 1000
+_MANY_REQUESTS = 1000  # for an action, which needs no limit
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 SCAN_READ_S = 1.8
 GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
 _LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
-_NO_KEY = ""
+_NO_KEY = ""  # send none; None would mean the key that is known for the address
 
 
 class KeySource(Struct, frozen=True, kw_only=True):

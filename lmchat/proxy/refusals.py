@@ -266,6 +266,7 @@ def wait_words(seconds: float) -> str:
     parts: list[str] = []
     for unit, unit_s in _UNIT_SECONDS.items():
         count, left_s = divmod(left_s, unit_s)
+        # A unit with 0 is left out only before the first one that is named.
         if count or parts or unit == "s":
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
@@ -366,6 +367,7 @@ def _message(rule: Rule, fields: dict[str, str], body: ErrorBody, *, is_in_strea
         needed, room = _token_counts(body)
         if needed and room:
             return f"The session needs {needed} tokens; the context window has {room}."
+    # An empty `param` is a part of any message, so nothing is added then.
     if rule.kind == "bad_request" and body.param.lower() not in message.lower():
         return f"{message} ({body.param})"
     if rule.kind == "server_error" and is_in_stream:

@@ -125,6 +125,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
         named_schema: dict[str, Any] = {"name": "object", "schema": {"type": "object"}}
     else:
         name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
+        # A name in another script has nothing left.
         named_schema = {"name": name or "answer", "schema": utf8_safe(output.schema)}
     return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
 
@@ -295,7 +296,7 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
         return f"[file {name} is missing]"
     if part.is_image:  # its content is left out
         return f"[image {name}]"
-    text = data.decode("utf-8-sig", "replace")
+    text = data.decode("utf-8-sig", "replace")  # without a byte order mark
     fence = fence_for(text)
     return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
 

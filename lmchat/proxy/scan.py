@@ -172,6 +172,7 @@ def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:
     """
     if probe.is_old_port:
         return candidate.verdict is Verdict.REFUSED
+    # That the program runs with its server off is said at its usual port.
     return probe.is_spare and candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
 
 

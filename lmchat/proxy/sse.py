@@ -141,6 +141,7 @@ def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
     """
     # The position behind the last complete event; 1 if there is no blank line (-1 + 2).
     end = text.rfind(_BLANK_LINE) + len(_BLANK_LINE)
+    # A longer text is read line by line instead, where the length of each line is checked.
     if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
         return [], text
     without_ends = text[len(_DATA) : end - len(_BLANK_LINE)]

@@ -255,7 +255,7 @@ def _ends_thought(before: str, behind: str, *, has_ended: bool) -> bool | None:
     a thought unless a blank is before it. With more text behind it in its line, it ends a thought
     only at the beginning of the line, and if this text may begin an answer.
     """
-    after_blanks = behind.lstrip(" \t\r")
+    after_blanks = behind.lstrip(" \t\r")  # a line may end with CR LF
     may_follow = not has_ended and len(behind) < _MAX_HELD
     if not after_blanks and may_follow:
         return None
@@ -266,5 +266,6 @@ def _ends_thought(before: str, behind: str, *, has_ended: bool) -> bool | None:
         return False
     is_end_of_line = not after_blanks or after_blanks[0] == "\n"
     if is_end_of_line:
+        # A blank before the tag is that of a sentence, such as "then it writes </think>".
         return not line_before or not line_before[-1].isspace()
     return not line_before and behind[0] not in _MENTION_ENDS

@@ -61,7 +61,7 @@ class IdleTimeout:
         self._post = post
         self._is_alive = is_alive
         self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(None)
+        self._timeout = asyncio.timeout(None)  # without end, until `_watch` lets it end at once
         # Times of the event loop:
         self._begun_s = self._loop.time()
         self._awaits_token_since_s = self._begun_s if loading_begun_s is None else loading_begun_s

@@ -56,7 +56,7 @@ class ToolCalls:
         If the fragment begins a call, this call is added. The number may differ from the server's
         index: some servers send 0 for each call, others send no index.
         """
-        number = self._number_by_id.get((index, call_id))
+        number = self._number_by_id.get((index, call_id))  # never found by an empty id
         if number is not None:
             return number
 

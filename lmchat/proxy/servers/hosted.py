@@ -119,7 +119,7 @@ class OpenRouter(Hosted):
         For other models, the server drops the effort without an error.
         """
         known = model.capabilities if model is not None else ()
-        can_reason = "reasoning" in known or not known
+        can_reason = "reasoning" in known or not known  # without any, the list does not tell it
         return can_reason and super().takes_effort(effort, model)
 
     def effort_fields(self, effort: str) -> dict[str, Any]:

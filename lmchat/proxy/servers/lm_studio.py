@@ -181,7 +181,7 @@ def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         capabilities=capabilities(
             tools=has_word(row.get("capabilities"), "tool_use"), vision=kind == "vlm"
         ),
-        is_blind=kind == "llm",
+        is_blind=kind == "llm",  # a model that reads images is a "vlm"
         owned_by=str_or_empty(row.get("publisher")),
     )
 

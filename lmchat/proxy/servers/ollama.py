@@ -177,6 +177,7 @@ async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
     api.memory.model_facts[_digest(row)] = {
         "capabilities": _strings_in(shown.get("capabilities")),
         "family": family,
+        # In a GGUF file, the names of such facts begin with the architecture.
         "context_length": count_or_none(info.get(f"{family}.context_length")),
     }
 
