@@ -71,7 +71,7 @@ def main() -> int:
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
     is_ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
-    has_input = stdin == ALL_INPUT or bool(line)
+    has_input = stdin == ALL_INPUT or bool(line)  # the line is empty if the parent has ended
     command_input = subprocess.PIPE if has_input else subprocess.DEVNULL
     try:
         # the user has agreed to the command

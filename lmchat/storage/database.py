@@ -39,7 +39,7 @@ _TEMPORARY = (
 )
 """Beginnings of the names of errors after which the connection can still be used."""
 _FULL_DISK = "SQLITE_IOERR"
-"""FTS5's name for a full disk; other errors of the disk have longer names."""
+"""FTS5's name for a full disk. Only the whole name counts: other errors have longer names."""
 
 
 class Jobs(Protocol):

@@ -29,6 +29,7 @@ def load(path: Path) -> tuple[Remembered, str]:
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
 
         data = tomllib.loads(content.decode())
+        # the file has a table for each recent model, `Remembered` a pair
         data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
         allowed_tools = data.get("allowed_tools")
         if isinstance(allowed_tools, list):  # an older lmchat wrote the names alone

@@ -1,4 +1,8 @@
-"""Tables and search index of `sessions.db`."""
+"""Tables and search index of `sessions.db`, and transactions.
+
+The table `messages` has a row for each message, `parts` one for each of its parts: text, thoughts,
+tool calls and files. `trigrams` is the search index, whose row ids are those of `parts`.
+"""
 
 from __future__ import annotations
 

@@ -273,6 +273,7 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
         return None
 
     text = match.text
+    # a term may have no place here: the match was found in a text without NULs and lone surrogates
     possible_spans = [_span(text, term) for term in terms]
     spans = [span for span in possible_spans if span is not None]
     start, end = min(spans, default=(0, 0))  # a search without terms shows the beginning

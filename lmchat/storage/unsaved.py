@@ -203,10 +203,12 @@ class UnsavedStore:
             await memory.begin_answer(session_id, message)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
+        """Keep the pieces of a running answer, without those before the last `RESET`."""
         earlier_pieces = self._pieces.get(message_id, [])
         self._pieces[message_id] = pieces_after_reset([*earlier_pieces, *pieces])
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
+        """Write an ended answer into memory, then drop its pieces."""
         memory = await self._begin_or_copy(session_id)
         await memory.finish(session_id, message)
         self._pieces.pop(message.message_id, None)

@@ -68,6 +68,7 @@ def with_changed_colours(text: str) -> str:
     text_style = _PLAIN  # set by the codes in `text`
     for output, code in _outputs_and_codes(text):
         if output:
+            # `is not` is faster, and equal styles get an empty code below
             if terminal_style is not text_style and not _DRAWS_NOTHING.fullmatch(output):
                 written.append(_code_between(terminal_style, text_style))
                 terminal_style = text_style

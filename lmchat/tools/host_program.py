@@ -147,4 +147,4 @@ class _Log(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         super().write(without_secrets(text, self._secrets))
-        return len(text)
+        return len(text)  # callers expect the length of what they have passed

@@ -94,7 +94,7 @@ class McpServer:
             if not has_ended:
                 return ToolResult(text=str(error), is_error=True)
             self._client = None
-            self._must_check.set()
+            self._must_check.set()  # the task then closes the connection and ends
             return ToolResult(text=self._ended_sentence, is_error=True)
         return ToolResult(text=_text_of(result), is_error=result.is_error)
 
