@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Flush stdout; if that fails because its pipe is closed, connect stdout to the null device.
+    """Flush stdout; if that fails, as at a closed pipe, send what is left to the null device.
 
-    Python flushes stdout once more when it exits, and would complain about the closed pipe.
+    Python flushes stdout once more when it exits, and would report the same failure.
     """
     try:
         if sys.stdout is not None:  # it is None in a process that was started without stdout

@@ -1,4 +1,7 @@
-"""What `lmchat ask` prints at the end of an answer, as text or as JSON."""
+"""What `lmchat ask` prints at the end of an answer, as text or as JSON.
+
+An extract is the part of the answer that `--code` or `--schema` asks for; see `extract.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ from lmchat.errors import LMChatError
 
 
 class AnswerReport:
-    """Printer of the end of an answer; a `TurnPrinter` has printed its text while it arrived."""
+    """Printer of the end of an answer.
+
+    The `TurnPrinter` has printed the text of the answer while it arrived, unless the output is one
+    JSON document or an extract.
+    """
 
     def __init__(
         self, output: Output, printer: TurnPrinter, extract: Extract | None = None
@@ -22,16 +29,19 @@ class AnswerReport:
         self._extract = extract
 
     def print(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
-        """Print what of the answer is not printed yet; the caller prints the error.
+        """Print what follows the text of an answer, in the form that the output has.
 
-        `session_id` is that of the saved session, None if the answer is not saved.
+        `session_id` is that of the saved session, None if the answer is not saved. `error` is why
+        the answer is incomplete or has no extract, None if nothing is wrong. The caller prints it.
         """
         if self._output.is_json_lines:
-            # the last line of an answer that failed is the error
+            # Any other answer with an error gets no last lines: the caller prints the error as
+            # the last line.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif self._output.is_json:
-            # for an answer that failed at once, the document is the error
+            # An answer that failed before any text, and without tool calls that ran, gets no
+            # document: the caller prints the error as the document.
             has_content = answer.state is not AnswerState.FAILED or self._printer.steps
             if has_content:
                 self._print_document(answer, session_id, error)
@@ -39,7 +49,10 @@ class AnswerReport:
             self._print_text_end(answer, error)
 
     def _print_text_end(self, answer: ChatMessage, error: LMChatError | None) -> None:
-        """Print what was extracted of the answer, and notes on what its text does not show."""
+        """End the line of the answer, print its extract, and note what its text does not show.
+
+        There are no notes on an answer with an error, since the error says what is wrong.
+        """
         self._printer.end()
         if self._extract is not None:
             self._extract.print(self._output)
@@ -48,13 +61,16 @@ class AnswerReport:
 
     @property
     def _extracted_json(self) -> dict[str, Any]:
-        """The extracted code or value, under its name; empty without `--code` and `--schema`."""
+        """The extract, as the value of the field `code` or `value`; an empty dict without one."""
         return {} if self._extract is None else {self._extract.name: self._extract.value}
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
-        """Print the JSON lines that end a stream: tool calls, a refusal, and `done`."""
+        """Print the JSON lines that end a stream: tool calls, a refusal, and `done`.
+
+        The line `done` has the session id of a saved answer, and the extract if one is wanted.
+        """
         is_stopped = answer.state is AnswerState.STOPPED
-        if not is_stopped:
+        if not is_stopped:  # the calls of a stopped answer may be incomplete
             for call in _calls_json(answer):
                 self._output.print_json({"tool_call": call})
         if answer.refusal:
@@ -71,7 +87,11 @@ class AnswerReport:
     def _print_document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> None:
-        """Print the document of `--json`: answer, tool calls that ran, extract and error."""
+        """Print the document of `--json`.
+
+        It has the answer, the tool calls that ran in this turn as `steps`, the extract if one is
+        wanted, and the error, if there is one, as `detail`.
+        """
         document = answer_json(answer, session_id, self._printer.sent_tokens)
         document["steps"] = self._printer.steps
         document |= self._extracted_json
@@ -81,9 +101,10 @@ class AnswerReport:
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return an answer as `--json` prints it.
+    """Return the fields of an answer that `--json` prints; times are in milliseconds.
 
-    `sent_tokens` is the estimated length of the prompt, for servers that report no tokens.
+    `session_id` is that of the saved session, None if the answer is not saved. `sent_tokens` is
+    the estimated number of tokens that were sent, for servers that do not report it.
     """
     receipt = answer.receipt or Receipt()
     prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
@@ -113,6 +134,7 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
 
 
 def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
+    """Return the JSON form of the tool calls in an answer, whether they ran or not."""
     return [
         {"id": call.call_id, "name": call.name, "arguments": call.arguments}
         for call in answer.tool_calls

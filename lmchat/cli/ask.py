@@ -31,7 +31,11 @@ _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask ag
 
 
 async def ask(context: Context) -> int:
-    """Send the prompt and print the answer; exit as its error says if it is not complete."""
+    """Send the prompt of the command line, print the answer, and return the exit code.
+
+    It is 0, or the exit code of the error if the answer is incomplete, has no code or value that
+    was asked for, or could not be saved. Errors before the prompt is sent are raised.
+    """
     options = context.options
     extract = await extract_of(options)
     if options.tools and not context.has_tools:
@@ -64,7 +68,11 @@ async def ask(context: Context) -> int:
 
 
 def _is_saved(options: ParsedOptions) -> bool:
-    """Return whether prompt and answer are saved: by default those of a continued session."""
+    """Return whether prompt and answer are saved.
+
+    `--temporary` saves nothing; otherwise `--save` and `--no-save` decide. Without all three, they
+    are saved if the command continues a session with `-r`.
+    """
     if options.temporary:
         return False
     if options.save is not None:
@@ -73,7 +81,11 @@ def _is_saved(options: ParsedOptions) -> bool:
 
 
 async def _open_sessions(runtime: Runtime, options: ParsedOptions) -> OpenSessions:
-    """Return the open sessions, which are one: a new one, or the one to continue."""
+    """Return the open sessions, of which one is shown: a new one, or the one that `-r` names.
+
+    `--system` changes the system prompt of a session that is continued; a new session has it from
+    the settings. Raises `LMChatError` if `-r` names no session.
+    """
     sessions = OpenSessions(
         chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store
     )
@@ -86,9 +98,10 @@ async def _open_sessions(runtime: Runtime, options: ParsedOptions) -> OpenSessio
 
 
 class _Question:
-    """The turn of one prompt, a second turn if the answer does not match the schema, and the end.
+    """One prompt and its answer: runs the turn and prints the answer and its end.
 
-    A misfit is the error that says why an answer does not match.
+    A misfit is the error that says why a complete answer has no code block, or no value that
+    matches the schema. After a misfit of the schema, a second turn asks the model again.
     """
 
     def __init__(
@@ -103,9 +116,10 @@ class _Question:
         self._printer = TurnPrinter(self._output, prints_text=extract is None)
 
     async def ask(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
-        """Print the answer; return the error to print, if it is not complete.
+        """Send the prompt and print the answer; return the error to print, None without one.
 
-        A signal cancels this: then the part that has arrived is printed.
+        The error is that of `_print_end`. A signal cancels this method: it then prints the end of
+        the part that has arrived, and raises `CancelledError`.
         """
         try:
             misfit = await self._run_turn(prompt, files)
@@ -114,7 +128,7 @@ class _Question:
                 misfit = await self._run_turn(self._extract.retry_prompt)
         except asyncio.CancelledError:
             has_begun = self._conversation.turn is not None
-            if has_begun:
+            if has_begun:  # otherwise there is no answer whose end could be printed
                 if self._extract:
                     self._extract.read_stopped(self._answer)
                 self._print_end(None)
@@ -122,7 +136,11 @@ class _Question:
         return self._print_end(misfit)
 
     async def _run_turn(self, prompt: str, files: Sequence[Attachment] = ()) -> LMChatError | None:
-        """Send a prompt, print the answer while it arrives, and return its misfit."""
+        """Send a prompt, print the answer while it arrives, and return its misfit.
+
+        The user is asked about tool calls that need approval. None is returned for an answer that
+        fits, for one that is incomplete, and without `--code` and `--schema`.
+        """
         settings = self._sessions.next_turn.settings()
         if self._extract is not None:
             settings = replace(settings, output=self._extract.output)
@@ -136,15 +154,16 @@ class _Question:
         return await self._extract.read(self._conversation.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:
-        """Print why the model is asked for a second answer."""
+        """Print why the model is asked for a second answer: on stderr, and as a JSON line."""
         if self._output.is_json_lines:
             self._output.print_json({"repair": misfit.message})
         self._output.note(f"lmchat: {misfit.message} Asking again.")
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
-        """Print the end of the answer; return the error to print: the first that there is.
+        """Print the end of the answer and return the error that the caller prints.
 
-        These are the error of the answer, its misfit, and the error of saving it.
+        That is the error of the answer, else its misfit, else the error of saving it, else None.
+        A note says how to continue a session that this command has saved as a new one.
         """
         save_error = self._sessions.save_queue.warning if self._is_saved else None
         session_id = None
@@ -159,6 +178,7 @@ class _Question:
         AnswerReport(self._output, self._printer, self._extract).print(answer, session_id, error)
 
         is_new = self._context.options.resume is None
+        # JSON has the session id already, and so has the hint of an interrupted answer's error
         has_hint = self._output.is_json or answer.state is AnswerState.INTERRUPTED
         if session_id and is_new and not has_hint:
             words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
@@ -167,26 +187,31 @@ class _Question:
 
     @property
     def _answer(self) -> ChatMessage:
-        """The last answer, as a stopped one if the turn ended during its tool calls."""
+        """The last message that is no tool call.
+
+        If tool calls follow it, the turn ended before the model got their results: then its state
+        is given as stopped.
+        """
         messages = self._conversation.messages
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
         is_last = answer is messages[-1]
         return answer if is_last else replace(answer, state=AnswerState.STOPPED)
 
     def _error_of(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
-        """Return why an answer is incomplete; its hint is for the command line.
+        """Return the error that says why an answer is incomplete; None for a complete one.
 
         `session_id` is that of the saved session, None if the answer is not saved.
         """
         if answer.state is AnswerState.COMPLETE:
             return None
         failure = answer.failure
-        if failure is None:
+        if failure is None:  # the user or a signal stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         hint = failure.hint
-        if failure.kind == "interrupted":
+        if failure.kind == "interrupted":  # its own hint names keys of the screen
             hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         error = LMChatError(failure.message, hint=hint, kind=failure.kind)
+        # the message in the session does not keep the exit code
         if self._conversation.error is not None:
             error.exit_code = self._conversation.error.exit_code
         return error

@@ -26,17 +26,20 @@ _MAX_CHARS_PER_CELL = 4  # of an argument; the others are cut off before its cel
 
 
 def call_question(call: ToolCallPart, columns: int) -> str:
-    """Return the lines of the question: the name of the tool, its arguments, and the choices.
+    """Return the question as one text: the name of the tool, its arguments, and the choices.
 
-    `columns` is the width of the terminal.
+    Each argument has at most an equal share of the lines. Arguments that are not shown are counted
+    on a line of their own. `columns` is the width of the terminal.
     """
     safe_name = _limit_marks(safe_line(call.name, limit=_MAX_NAME_CELLS))
     name, _ = split_at_cell(safe_name, _MAX_NAME_CELLS)
+    # None is impossible here: a call whose arguments are no JSON object is refused without asking
     arguments = parse_arguments(call.arguments) or {}
     ending = "" if arguments else ", without arguments"
     lines = [f"{name} wants to run{ending}:"]
 
-    width = max(columns, _MIN_COLUMNS) - len(_INDENT) - 1  # the last column stays free
+    # the last column stays free: some terminals begin a new line after a character in it
+    width = max(columns, _MIN_COLUMNS) - len(_INDENT) - 1
     shown_arguments = list(arguments.items())[:_MAX_ARGUMENTS]
     for key, value in shown_arguments:
         lines += _argument_lines(key, value, width, _MAX_LINES // len(shown_arguments))
@@ -47,11 +50,13 @@ def call_question(call: ToolCallPart, columns: int) -> str:
 
 
 def _argument_lines(key: str, value: object, width: int, max_lines: int) -> Iterator[str]:
-    """Yield the first lines of an argument, each of at most `width` cells.
+    """Yield at most `max_lines` indented lines with `KEY = VALUE`, the value as JSON.
 
-    If it has more, the last line says how many characters are not shown.
+    Each line has at most `width` cells after its indentation. If the text is longer, one more line
+    says how many of its characters are not shown.
     """
     is_plain_key = key.isascii() and key.isidentifier()
+    # in quotes, a key such as "a = 1, b" cannot look like a key and its value
     shown_key = key if is_plain_key else json.dumps(key, ensure_ascii=False)
     text = f"{shown_key} = {json.dumps(value, ensure_ascii=False)}"
     max_chars = max_lines * width * _MAX_CHARS_PER_CELL
@@ -67,7 +72,7 @@ def _argument_lines(key: str, value: object, width: int, max_lines: int) -> Iter
 
 
 def _limit_marks(text: str) -> str:
-    """Return a text without the third and further combining marks (accents) on a letter."""
+    """Return a text in which each letter keeps at most `_MAX_MARKS` combining marks (accents)."""
     if text.isascii():
         return text
     chars: list[str] = []

@@ -20,9 +20,10 @@ from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
-    """Run the screen until the user quits; return the exit code.
+    """Run the chat screen until the user quits, and return its exit code.
 
-    Then save the sessions, and end what the screen has started.
+    At its end, save the sessions, remove the temporary folders, and end the tool servers and the
+    model servers that the screen has started. Raises the error that ended the screen, if any.
     """
 
     @cache
@@ -78,7 +79,10 @@ async def _stop_tool_servers(workspace: Workspace) -> None:
 
 
 def _note_unsaved(context: Context, open_sessions: OpenSessions) -> None:
-    """Name the sessions that could not be saved: the screen with its warning is closed."""
+    """Print the titles of the sessions that could not be saved, and why, on stderr.
+
+    Do nothing if all are saved. The screen has shown a warning, but it is closed by now.
+    """
     titles = ", ".join(f"“{header.title}”" for header in open_sessions.unsaved())
     if not titles:
         return

@@ -1,6 +1,7 @@
 """Assembly of the services of the chat screen.
 
-What is slow to import is made after the first paint.
+Store, client and engine import httpx and SQLite, which takes longer than the first paint. So they
+are made later: in a thread, when one of them is first used.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _import_wiring() -> ModuleType:
 
 
 def late_store(context: Context) -> Lazy[Any]:
-    """Return the store, which is made in a thread when it is first used."""
+    """Return a `Lazy` that makes the store in a thread when something first waits for it."""
     return Lazy(lambda: _import_wiring().make_store(context))
 
 
@@ -54,11 +55,12 @@ def make_workspace(
     write: Write,
     scratch: ScratchFolders,
 ) -> Workspace:
-    """Build the workspace without touching the network or opening the store.
+    """Build the workspace of the chat screen; read a few small files, and use no network.
 
-    `write` sends control sequences to the terminal; files for the editor go into `scratch`.
+    `lazy_store` makes the store when it is first used. `write` sends control sequences to the
+    terminal. Files for other programs, such as the editor, go into the folders of `scratch`.
     """
-    if context.local_model:  # the name of a file, which no other server knows
+    if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
     options = context.options
     remembered, warning = remembered_file.load(context.paths.remembered_file)
@@ -104,10 +106,10 @@ def _make_backend(
     remembered: Remembered,
     notices: list[str],
 ) -> Backend:
-    """Return the backend of all servers.
+    """Return the backend of all servers, which makes its client with the first request.
 
-    It makes its client, in a thread, with the first request; warnings about API keys are then
-    added to `notices`.
+    The client is made in a thread. That also removes the leftovers of killed processes, loads the
+    API keys, and adds warnings about the keys to the list `notices`.
     """
 
     def make_client() -> ServerClient:

@@ -45,7 +45,11 @@ class Subcommand(NamedTuple):
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
 
     def shown_examples(self, prog: str) -> str:
-        """Return the examples, one a line; `prog` is how the command is typed."""
+        """Return the examples, one a line.
+
+        A command without examples gets one: `prog`, which is how the command is typed, and a sample
+        of each argument that `_SAMPLES` knows.
+        """
         if self.examples:
             return self.examples
         metavars = [argument.keywords.get("metavar") for argument in self.arguments]
@@ -69,7 +73,9 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
     """Return an argument that is written as in a help text.
 
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
-    switch, unless its keywords say otherwise. The keywords are those of `add_argument`.
+    switch. An option without a name for its value, such as `--format`, is a switch only if it has
+    no keywords. The keywords are those of `add_argument`. Values are `decoded`, except names of
+    files and values whose keywords have a `type`.
     """
     *names, last_word = spelling.split()
     is_metavar = last_word.isupper()
@@ -97,9 +103,12 @@ def decoded(word: str) -> str:
 
 
 def positive_number(word: str) -> int:
-    """Return a whole number of at least 1, as a `type` of argparse; raises `ValueError`."""
+    """Return the whole number that a word has, as a `type` of argparse.
+
+    Raises `ValueError` if the word has none, or one that is less than 1 or more than 64 bits hold.
+    """
     number = int(word)
-    if not 0 < number <= sys.maxsize:
+    if not 0 < number <= sys.maxsize:  # SQLite takes no larger number
         raise ValueError
     return number
 
@@ -108,7 +117,10 @@ positive_number.__name__ = "number"  # argparse prints it: "invalid number value
 
 
 def _program_name(word: str) -> str:
-    """Return the name of a program as `PROGRAMS` has it: `LM-Studio` becomes `lmstudio`."""
+    """Return a word in small letters and digits only, as the names in `PROGRAMS` are.
+
+    `LM-Studio` becomes `lmstudio`. Whether there is such a program, argparse checks.
+    """
     letters = filter(str.isalnum, decoded(word).lower())
     return "".join(letters)
 

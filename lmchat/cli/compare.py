@@ -51,7 +51,11 @@ class _Comparison(Struct, frozen=True, kw_only=True):
 
 
 async def compare(context: Context) -> int:
-    """Print the answers and figures of all models; exit 1 if one of them failed."""
+    """Print the answers and figures of all models; return 1 if one of them failed, else 0.
+
+    Raises `WrongUse` before any model is asked, if fewer than two are named, if no server has one
+    of them, or if one cannot chat.
+    """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:
         hint = 'Example: lmchat compare -m A -m B "PROMPT".'
@@ -84,9 +88,10 @@ async def compare(context: Context) -> int:
 async def _measure(
     context: Context, runtime: Runtime, model: ModelInfo, prompt: str
 ) -> _Comparison:
-    """Load a model, ask it as often as `--runs` says, and return its medians.
+    """Load a model, ask it as often as `--runs` says, and return the medians of its figures.
 
-    Only the first answer is printed. The first error ends the runs.
+    Only the first answer is printed, and a note if loading or the first answer failed. The first
+    error ends the runs; its model, with the runs so far, is returned as a failed one.
     """
     output = context.output
     runs: list[_Run] = []
@@ -119,9 +124,10 @@ async def _measure(
 
 
 async def _load(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
-    """Load a model unless it is loaded; return the seconds this took, None if it was not needed.
+    """Load a model that its server reports as not loaded, and return the seconds that this took.
 
-    None also if the server cannot load it on request: then it does so with the first prompt.
+    Return None if the model is in another state or its state is unknown. Return None, too, if the
+    server cannot load a model on request: it then loads the model with the first prompt.
     """
     if model.state is not LoadState.NOT_LOADED:
         return None
@@ -138,7 +144,10 @@ async def _load(runtime: Runtime, model: ModelInfo, output: Output) -> float | N
 async def _ask_once(
     runtime: Runtime, model: ModelInfo, prompt: str, printer: TurnPrinter | None
 ) -> _Run:
-    """Ask a model once; if there is a printer, it prints the answer while it arrives."""
+    """Ask a model once and return its answer with the figures, and with the error that ended it.
+
+    If there is a printer, it prints the answer while it arrives.
+    """
     chat = runtime.settings.chat
     messages = [text_message(Role.USER, prompt)]
     if chat.system_prompt:
@@ -152,7 +161,8 @@ async def _ask_once(
     )
 
     def show(event: StreamEvent) -> None:
-        # no notes on loading: it has ended before, unless the server does it with the first prompt
+        # Loading is not noted: `_load` has loaded the model, or the server loads it now and the
+        # time until the first token shows that.
         if printer is not None and not isinstance(event, ModelLoading):
             printer.show(event)
 
@@ -170,7 +180,10 @@ async def _ask_once(
 
 
 def _median(figures: Sequence[float | None]) -> float | None:
-    """Return the median of the figures that are known, None if none is."""
+    """Return the median of the known figures, with one digit after the point.
+
+    `figures` has None for each run that did not measure the figure. If no run did, return None.
+    """
     known_figures = [figure for figure in figures if figure is not None]
     return rounded(median(known_figures)) if known_figures else None
 
@@ -194,5 +207,5 @@ def _table(comparisons: Sequence[_Comparison]) -> list[str]:
 
 
 def _figure(value: float | None, template: str, factor: float = 1.0) -> str:
-    """Return a value, multiplied by the factor, in the template; empty without a value."""
+    """Return the template filled with the value times the factor; an empty text for None."""
     return "" if value is None else template.format(value * factor)

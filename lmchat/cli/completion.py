@@ -15,7 +15,7 @@ Names come from servers: of one such as `$(reboot)`, bash would run a part.
 
 
 def completion(context: Context) -> int:
-    """Print the completion script of a shell."""
+    """Print the completion script of the shell that the command names; return exit code 0."""
     import shtab
 
     # The script reads the names of models from the file with the cached lists, so that neither a

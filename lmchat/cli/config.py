@@ -29,7 +29,7 @@ _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
 def path(context: Context) -> int:
-    """Print where the configuration is; as JSON, where all files are."""
+    """Print the path of the configuration file; as JSON, the paths of all files of lmchat."""
     paths = context.paths
     files = {
         "config": context.config_file,
@@ -43,7 +43,10 @@ def path(context: Context) -> int:
 
 
 def show(context: Context) -> int:
-    """Print every value and where it comes from; API keys and passwords are masked."""
+    """Print the value of every setting and where it comes from, one setting a line.
+
+    What may hold an API key or a password is masked.
+    """
     file_origin = f"file ({context.config_file.name})"
     entries = [*_section_entries(context), *_table_entries(context.settings, file_origin)]
     values = {entry.key: {"value": entry.value, "origin": entry.origin} for entry in entries}
@@ -57,7 +60,10 @@ def show(context: Context) -> int:
 
 
 def init(context: Context) -> int:
-    """Write the example of a configuration file, which only its owner can read."""
+    """Write a commented configuration file, which only its owner can read, and print its path.
+
+    An existing file is overwritten only with `--force`; otherwise an error is raised.
+    """
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
@@ -65,7 +71,7 @@ def init(context: Context) -> int:
 
 
 def check(context: Context) -> int:
-    """Print every problem with its line; exit 2 if there is one."""
+    """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
     problems = [*context.problems, *_unusable_values(loaded), *_theme_problems(context)]
     document = {
@@ -99,7 +105,7 @@ class _CheckedValue(Struct, frozen=True, kw_only=True):
 
 
 def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each address, host and certificate file that cannot be used."""
+    """Yield a problem for each address, host and certificate file that is set but unusable."""
     for checked in _checked_values(loaded.settings):
         try:
             if checked.value:
@@ -109,7 +115,10 @@ def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
 
 
 def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
-    """Yield the addresses, hosts and certificate file with their checks; some are empty."""
+    """Yield the addresses, hosts and the certificate file of the settings, each with its check.
+
+    The value of a setting that is not set is empty.
+    """
     from lmchat.proxy.admission import AllowList
     from lmchat.proxy.certificates import new_tls_context
 
@@ -127,12 +136,16 @@ def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
 
 
 def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Problem:
-    """Return the problem of an unusable value, without the value, which may hold a password."""
+    """Return the problem about a value that failed its check with `error`.
+
+    The problem does not quote the value, which may hold a password. It has the line of the value
+    if the value comes from the file, and the name of the variable or option otherwise.
+    """
     # of "Endpoint not allowed: the port is wrong.", only "the port is wrong"
     reason = error.message.partition(": ")[2].rstrip(".")
     if key_path[0] == "allowed_hosts":
         reason = 'write "host" or "host:port"'
-    elif error.hint:
+    elif error.hint:  # the hint continues the sentence, so it begins with a small letter
         reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
 
     source = loaded.origins.get(str(key_path[0]), "file")
@@ -144,7 +157,10 @@ def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Proble
 
 
 def _theme_problems(context: Context) -> Iterator[Problem]:
-    """Yield a problem if the configured theme does not exist; it names a similar one or all."""
+    """Yield a problem if a theme is configured and does not exist.
+
+    The problem suggests the theme with the most similar name; if none is similar, it lists all.
+    """
     loaded = context.loaded
     name = loaded.settings.ui.theme
     if not name:
@@ -185,7 +201,10 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 def _section_entries(context: Context) -> list[_Entry]:
-    """Return an entry for each setting with a fixed name, set or not."""
+    """Return an entry for each setting whose name is fixed, also for those with their default.
+
+    The other settings are in tables that the user names, such as `[profiles.fast]`.
+    """
     settings = context.settings
     origins = context.loaded.origins
     entries: list[_Entry] = []
@@ -200,7 +219,11 @@ def _section_entries(context: Context) -> list[_Entry]:
 
 
 def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
-    """Return an entry for each table that the user named or numbered, as `[profiles.fast]`."""
+    """Return an entry for each key binding, tool approval, and table of the configuration file.
+
+    The tables are `[[mcp]]` and `[[endpoints]]`, which get their numbers, and `[profiles.NAME]` and
+    `[prompts.NAME]`. `file_origin` is the origin of all these entries.
+    """
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
     for name, approval in settings.tools.approval.items():
         tables[f"tools.approval.{name}"] = approval
@@ -216,7 +239,10 @@ def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
 
 
 def _changed_fields(struct: Struct) -> dict[str, object]:
-    """Return the fields whose values differ from their defaults, by name."""
+    """Return the values of a struct that differ from their defaults, by field.
+
+    A field whose value is a struct is always included, as a dict of the same kind.
+    """
     values: dict[str, object] = {}
     for field in fields(struct):
         value = getattr(struct, field.name)
@@ -228,9 +254,10 @@ def _changed_fields(struct: Struct) -> dict[str, object]:
 
 
 def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
-    """Return an entry of `[[endpoints]]` without what may hold an API key or a password.
+    """Return the changed fields of an entry of `[[endpoints]]`, with the secret ones masked.
 
-    These are the key, the command that prints it, and an address that is wrong.
+    Masked are the API key, the command that prints it, and an address that cannot be parsed, as it
+    may be `ada:PASSWORD@host`.
     """
     values = _changed_fields(endpoint)
     for name in ("api_key", "api_key_cmd"):
@@ -242,9 +269,10 @@ def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
 
 
 def _masked_server(server: McpSettings) -> dict[str, object]:
-    """Return an entry of `[[mcp]]` without what may hold an API key.
+    """Return the changed fields of an entry of `[[mcp]]`, with those masked that may hold secrets.
 
-    These are its arguments, values of environment variables, and the path of its address.
+    Masked are each argument, the values of environment variables, an unusual path of the address,
+    and a whole address that cannot be parsed.
     """
     values = _changed_fields(server)
     if server.env:
@@ -257,9 +285,9 @@ def _masked_server(server: McpSettings) -> dict[str, object]:
 
 
 def _mask_unusual_path(url: str) -> str:
-    """Return an address with its path masked, as some services put a token there.
+    """Return an address; its path and query are masked unless the path is usual for MCP servers.
 
-    The usual paths of MCP servers stay.
+    Some services put a token into the path.
     """
     parts = urlsplit(url)
     is_usual = parts.path.rstrip("/") in _USUAL_PATHS
@@ -267,9 +295,10 @@ def _mask_unusual_path(url: str) -> str:
 
 
 def _mask_wrong_address(key: str, value: object) -> object:
-    """Return the value of a setting; wrong addresses are masked, as one may be ada:PASSWORD@host.
+    """Return the value of the setting `key` with wrong addresses in it masked.
 
-    This concerns the settings `endpoint` and `allowed_hosts`.
+    A wrong address may be `ada:PASSWORD@host`. Only `endpoint` and `allowed_hosts` hold addresses;
+    the values of all other settings are returned as they are.
     """
     if key == "endpoint" and value and not is_address(str(value)):
         return _MASK
