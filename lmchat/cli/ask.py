@@ -208,7 +208,7 @@ class _Question:
         if failure is None:  # the user or a signal stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         hint = failure.hint
-        if failure.kind == "interrupted":  # its own hint names keys of the screen
+        if failure.kind == "interrupted":  # its own hint is for the screen
             hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         error = LMChatError(failure.message, hint=hint, kind=failure.kind)
         # the message in the session does not keep the exit code

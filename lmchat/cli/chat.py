@@ -73,6 +73,8 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
 
 async def _stop_tool_servers(workspace: Workspace) -> None:
+    """Stop the tool servers; do nothing if no tools are configured."""
+    """Stop the tool servers; do nothing if no tools are configured."""
     toolbox = workspace.open_sessions.next_turn.toolbox
     if toolbox is not None:
         await toolbox.host.aclose()

@@ -285,7 +285,7 @@ def _masked_server(server: McpSettings) -> dict[str, object]:
 
 
 def _mask_unusual_path(url: str) -> str:
-    """Return an address; its path and query are masked unless the path is usual for MCP servers.
+    """Return an address with its path masked, unless the path is one that MCP servers usually have.
 
     Some services put a token into the path.
     """

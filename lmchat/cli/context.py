@@ -41,7 +41,10 @@ class Context:
 
     @cached_property
     def loaded(self) -> Loaded:
-        """The configuration with its problems, from flags, environment and file."""
+        """The configuration with its problems, from options, environment and file.
+
+        A missing file is a problem only if `--config` names it.
+        """
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
         return load(self.config_file, self.environ, flags, is_required=is_required)
@@ -58,7 +61,10 @@ class Context:
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:
-        """Environment of the programs that lmchat runs for the user: without lmchat's API keys."""
+        """The environment variables that programs started by lmchat get.
+
+        Left out are lmchat's own API keys and those of the configured servers and tool servers.
+        """
         settings = self.loaded.settings
         key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
         for server in settings.mcp:
@@ -69,9 +75,10 @@ class Context:
 
     @property
     def local_model(self) -> str:
-        """Model for the built-in engine; empty if there is no `--model` or a server has it.
+        """The value of `--model` if it is for the built-in engine, else an empty text.
 
-        The engine gets the name of a GGUF file that exists, and with `--local` every name.
+        With `--local`, every value is for the engine. Without it, only the path of a GGUF file that
+        exists is; every other value is the name of a server's model.
         """
         model = self.options.model or ""
         is_file = model.lower().endswith(".gguf") and expanded_path(model).is_file()
@@ -79,25 +86,29 @@ class Context:
 
     @property
     def is_local(self) -> bool:
-        """Whether the built-in engine answers."""
+        """Whether the built-in engine answers: because of `--local`, or of a GGUF file in `-m`."""
         return self.options.local or bool(self.local_model)
 
     @property
     def copied_file(self) -> Path | None:
-        """File for copied texts where no clipboard works; a temporary chat has none."""
+        """File that gets copied texts where no clipboard works; None for a temporary chat."""
         return None if self.options.temporary else self.paths.state_dir / "copied.txt"
 
     @property
     def has_tools(self) -> bool:
-        """Whether a tool server is configured, or `tools.py` exists."""
+        """Whether a tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)
         return is_configured or self.paths.tools_file.is_file()
 
     def start_log(self) -> None:
-        """Write the log from now on; raises `ConfigError` for an unknown level."""
+        """Write log records to the log file from now on.
+
+        The level is that of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`. Raises
+        `ConfigError` if the variable has an unknown level.
+        """
         level_of_environment = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
         level = self.options.log_level or level_of_environment or "warning"
-        if level not in LEVELS:
+        if level not in LEVELS:  # it comes from the variable: the parser has checked the option
             reason = f"must be one of {', '.join(LEVELS)}, not {level!r}"
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: {reason}.",
@@ -106,7 +117,7 @@ class Context:
         start_log(self.paths.log_file, level)
 
     def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error and return its id."""
+        """Log an unexpected error under a new random id, and return the id."""
         error_id = os.urandom(4).hex()
         logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
         return error_id

@@ -22,15 +22,15 @@ async def counters_saved(
     *,
     every_s: float = _SAVE_EVERY_S,
 ) -> AsyncIterator[None]:
-    """Save what was counted while the block runs, every few seconds and at its end.
+    """Save the counters while the block runs: every `every_s` seconds, and when it ends.
 
-    `read_counters` returns the counts of this run so far; `add` adds counts to the saved ones. What
-    could not be saved is saved the next time.
+    `read_counters` returns the counts of this run so far; `add` adds counts to those on the disk
+    and may raise `LMChatError`. Then the same counts are part of the next save, if there is one.
     """
-    has_ended = asyncio.Event()  # the block
+    has_ended = asyncio.Event()  # set when the block has ended
 
     async def save_until_end() -> None:
-        saved = Metrics()
+        saved = Metrics()  # the counts of this run that are on the disk
         while not has_ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(has_ended.wait(), every_s)

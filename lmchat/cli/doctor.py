@@ -1,4 +1,7 @@
-"""`lmchat doctor`: the table of checks, and the report on a terminal or in a pipe."""
+"""`lmchat doctor`: the table of checks, and the report on a terminal or in a pipe.
+
+A check returns findings, which are the rows of the report; each has a grade, such as `WARNING`.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +66,13 @@ _CLIPBOARD_S = 30.0  # each way to copy is tried in turn
 
 
 def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:
-    """Return all checks, in the order of the report, ready to run."""
+    """Return an examination with all checks, in the order of the report; it does not run yet.
+
+    `clipboard` is only asked which ways to copy it has; nothing is copied.
+    """
     paths = context.paths
-    credentials_mode = mode_of(paths.credentials_file)  # now: loading the keys corrects it
+    # read now: the check of the servers loads the keys, and that corrects the mode of their file
+    credentials_mode = mode_of(paths.credentials_file)
     checks = (
         Check(
             "servers",
@@ -113,7 +120,7 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
 
 
 async def doctor(context: Context) -> int:
-    """Run every check; exit 1 if a problem was found."""
+    """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
     from lmchat.cli.wiring import make_backend
 
     remembered, _ = await run_abandonable(
@@ -125,14 +132,20 @@ async def doctor(context: Context) -> int:
 
 
 async def clipboard(context: Context) -> int:
-    """Try every way to copy to the clipboard; exit 1 if a problem was found."""
+    """Try every way to copy to the clipboard and print the report.
+
+    Return 1 if a row has the grade `FAULT`, else 0.
+    """
     run = partial(tried_findings, _clipboard(context))
     check = Check("clipboard", Group.CLIPBOARD, "Clipboard", run, limit_s=_CLIPBOARD_S)
     return await _report(context, Examination(checks=(check,), note_error=context.note_error))
 
 
 async def _report(context: Context, examination: Examination) -> int:
-    """Run the checks, print the report, and return the exit code."""
+    """Run the checks, print the report as text or JSON, and return the exit code.
+
+    It is 1 if a row has the grade `FAULT`, else 0.
+    """
     async with aclosing(examination.run()) as ended_checks:
         findings_by_check = {check.check: findings async for check, findings in ended_checks}
     findings = examination.in_order(findings_by_check)
@@ -144,9 +157,14 @@ async def _report(context: Context, examination: Examination) -> int:
 
 
 def _report_text(context: Context, findings: Findings, home: str) -> str:
-    """Return the report, wrapped and coloured for a terminal, or with long lines for a pipe."""
+    """Return the text of the report.
+
+    For a pipe, its lines are not wrapped. For a terminal, they are wrapped to its width within
+    limits, and coloured unless `NO_COLOR` is set or the terminal is dumb.
+    """
     if sys.stdout is None or not sys.stdout.isatty():
         return report_text(findings, home=home)
+    # some terminals, such as those of containers, report 0 columns
     columns = os.get_terminal_size(sys.stdout.fileno()).columns or _MAX_COLUMNS
     width = min(max(columns, _MIN_COLUMNS), _MAX_COLUMNS)
     if context.environ.get("NO_COLOR") or context.environ.get("TERM") == "dumb":
@@ -161,14 +179,22 @@ def _painted(text: str, grade: Grade | None) -> str:
 
 
 def _clipboard(context: Context) -> Clipboard:
-    """Return the clipboard of a command, which cannot write control sequences to the terminal."""
+    """Return the clipboard for a command without a screen.
+
+    It does not copy by a control sequence of the terminal: its `write` does nothing and returns
+    False.
+    """
     return Clipboard(
         environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
     )
 
 
 async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
-    """Look for servers as the chat does, and return the rows about them."""
+    """Load the API keys, look for servers as the chat does, and return the rows about them.
+
+    The last rows are about addresses of the settings that cannot be used. `backend` asks the
+    servers.
+    """
     from lmchat.cli.wiring import keys_of
     from lmchat.engine.download import is_engine_installed
 

@@ -15,7 +15,11 @@ _MAX_REFUSALS = 10  # that are printed
 
 
 async def export(context: Context) -> int:
-    """Print a session, or write one or all into files."""
+    """Print a session, or write one session into a file or all into a folder; return the exit code.
+
+    The session is the one of the argument, else that of `-r`, else the last one. Raises `WrongUse`
+    if `--all` is used together with a session or a file.
+    """
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
@@ -45,7 +49,11 @@ async def export(context: Context) -> int:
 
 
 def _form_of(options: ParsedOptions) -> str:
-    """Return the format to export in, as `md`; `BY_NAME.form` if the name of the file decides."""
+    """Return the name of the format to export in, such as `md`.
+
+    `--format` decides. Without it, `--all` writes Markdown, and a file gets the format of its name,
+    which `BY_NAME.form` asks for. On stdout, it is JSON with `--json`, else Markdown.
+    """
     if options.format:
         return options.format
     if options.all_into:
@@ -64,9 +72,10 @@ async def export_session(
     file: str | None = None,
     is_forced: bool = False,
 ) -> int:
-    """Print a session of an open store, or write it into a file; return the exit code.
+    """Print a session of the library, or write it into `file` if that is named; return exit code 0.
 
-    `is_forced` overwrites an existing file.
+    With `is_forced`, an existing file is overwritten; otherwise it raises an error. On stdout with
+    `--json`, a format other than JSON is printed as the text in a JSON document.
     """
     session = await library.store.open_session(session_id)
     if file is not None:
@@ -86,7 +95,10 @@ async def export_session(
 
 
 def _report(output: Output, exported: Exported) -> int:
-    """Print which files were written and which sessions were not; return the exit code."""
+    """Print which files were written and which sessions were not.
+
+    Return 1 if a session was not written, else 0. Reasons are printed for the first few only.
+    """
     failed_count = len(exported.refused) + exported.not_tried
     for session_id, error in exported.refused[:_MAX_REFUSALS]:
         output.note(f"{session_id}: {error.message_with_hint}")

@@ -1,4 +1,7 @@
-"""Extracts, which `lmchat ask` prints in place of an answer: its code, or its JSON value."""
+"""Extracts, which `lmchat ask` prints in place of an answer: its code, or its JSON value.
+
+An extract is made before the request; `read` takes its value from the answer, `print` prints it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class CodeExtract:
         self.value: str | None = None
 
     async def read(self, answer: ChatMessage) -> LMChatError | None:
-        """Read the code of an answer; return an error if a complete one has none."""
+        """Keep the code blocks of an answer, also of an incomplete one, as `value`.
+
+        Return an error if the answer is complete and has no code, else None.
+        """
         self.read_stopped(answer)
         if self.value or answer.state is not AnswerState.COMPLETE:
             return None
@@ -36,10 +42,11 @@ class CodeExtract:
         return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
 
     def read_stopped(self, answer: ChatMessage) -> None:
-        """Read the code of an answer that may be incomplete."""
+        """Keep the code blocks of an answer that may be incomplete as `value`; None without any."""
         self.value = "\n\n".join(code_blocks(answer.text)) or None
 
     def print(self, output: Output) -> None:
+        """Print the code; print nothing if the answer had none."""
         if self.value:
             output.print_text(self.value)
 
@@ -61,7 +68,11 @@ class ValueExtract:
         return self._schema.retry_prompt()
 
     async def read(self, answer: ChatMessage) -> LMChatError | None:
-        """Read the value of an answer; return an error if a complete one has none that matches."""
+        """Keep the JSON value of a complete answer that matches the schema as `value`.
+
+        Return an error if a complete answer has no such value. Return None if it has one, and for
+        an incomplete answer, whose value is not read.
+        """
         if answer.state is not AnswerState.COMPLETE:
             return None
         try:
@@ -80,6 +91,7 @@ class ValueExtract:
         """Do nothing: half a value cannot be used."""
 
     def print(self, output: Output) -> None:
+        """Print the value as JSON; print nothing if the answer had none that matches."""
         if self._has_value:
             output.print_json(self.value)
 
@@ -88,9 +100,9 @@ Extract = CodeExtract | ValueExtract
 
 
 async def extract_of(options: ParsedOptions) -> Extract | None:
-    """Return the extract that `--schema` or `--code` asks for, None without them.
+    """Return the extract that `--schema` or `--code` asks for, None without these options.
 
-    Raises `WrongUse` for a schema that cannot be used.
+    Its value is not read yet. Raises `WrongUse` for a schema file that cannot be used.
     """
     if options.schema is None:
         return CodeExtract() if options.code else None
@@ -105,7 +117,7 @@ def _read_schema(file_name: str) -> object:
     hint = "Correct the schema file."
     try:
         data = read_plain(expanded_path(file_name), max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        return strict_json(data.decode("utf-8-sig"))
+        return strict_json(data.decode("utf-8-sig"))  # a byte order mark is skipped
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         hint = "Check the path."

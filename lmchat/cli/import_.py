@@ -1,4 +1,4 @@
-"""`lmchat import`: chats out of files, or out of a pipe."""
+"""`lmchat import`: chats out of files, out of a pipe, or of other programs on this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ _Sources = Sequence[tuple[str, Sequence[str]]]
 
 
 async def import_files(context: Context) -> int:
-    """Import each file, or what other programs have on this machine, and report the result."""
+    """Import the named files, or the chats of other programs, and report the result.
+
+    Return 130 if a signal stopped the import, 1 if a file was refused, else 0. If the only result
+    is one refused file, its error is raised instead.
+    """
     output = context.output
     _require_sources(context.options)
     outcome = await _import(context)
@@ -57,7 +61,10 @@ async def import_files(context: Context) -> int:
 
 
 def _require_sources(options: ParsedOptions) -> None:
-    """Raise `WrongUse` unless the command names either files or other programs."""
+    """Raise `WrongUse` for options that cannot import anything.
+
+    These are `--temporary`, `--from all` together with files, and neither files nor a program.
+    """
     if options.temporary:
         message = "--temporary saves nothing, so it cannot import."
         raise WrongUse(message, hint="Use --dry-run to check the files.")
@@ -72,10 +79,15 @@ def _require_sources(options: ParsedOptions) -> None:
 
 
 async def _import(context: Context) -> ImportOutcome:
-    """Import what the command names; a signal stops it and leaves what is imported so far."""
+    """Import what the command names and return the outcome.
+
+    If no files are named, those of other programs are imported, after the user has confirmed it. A
+    signal stops the import: sessions that are imported so far stay, and the outcome says so.
+    """
     options = context.options
 
     def find_places() -> list[ChatPlace]:
+        """Return where the programs that `--from` names keep chats on this machine."""
         places = chat_places(context.environ, Path.home())
         return [place for place in places if options.source in (_ALL, place.source)]
 
@@ -99,9 +111,10 @@ async def _import(context: Context) -> ImportOutcome:
 
 
 async def _confirmed_programs(context: Context, importer: Importer) -> _Sources:
-    """Show which chats other programs have, and ask; return what the user wants to import.
+    """Print which chats other programs have, ask whether to import them, and return their files.
 
-    `--yes` and `--dry-run` answer the question; without a terminal, it raises `WrongUse`.
+    `--yes` and `--dry-run` replace the question. Return nothing if no chats were found, if all were
+    imported before, or if the user says no. Raises `WrongUse` without a terminal to ask at.
     """
     programs = await importer.survey()
     context.output.show_progress("")
@@ -124,10 +137,15 @@ async def _confirmed_programs(context: Context, importer: Importer) -> _Sources:
 
 
 def _read_stdin() -> bytes:
-    """Return all of stdin; raises `FileRefused` if it is too large. Blocks."""
+    """Return all bytes of stdin. Blocks.
+
+    Raises `WrongUse` if this process has no stdin, and `FileRefused` if it cannot be read or is too
+    large.
+    """
     if sys.stdin is None:
         raise WrongUse("Standard input is not available.", hint="Pass the name of a file.")
     try:
+        # one byte more than is allowed shows that the input is too large
         data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
     except OSError as error:
         raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
@@ -140,14 +158,18 @@ def _read_stdin() -> bytes:
 
 
 def _report(context: Context, outcome: ImportOutcome) -> None:
-    """Print a line for each chat, a summary, notes, and the ids of all that are saved sessions."""
+    """Print the outcome: a line for each chat, a summary, notes on losses, and session ids.
+
+    The lines are left out if there are too many, and the summary if there is only one chat. The
+    ids, on one line, are those of the chats that are sessions now and not in the trash.
+    """
     options, output = context.options, context.output
     if len(outcome.chats) <= _MAX_LISTED:
         for chat in outcome.chats:
             result = chat_sentence(chat, is_trial=options.dry_run)
             output.print_lines([f"{chat.file}: {result}{_next_step(chat)}"])
     if len(outcome.chats) > 1:
-        programs: set[tuple[str, ...]] = set()
+        programs: set[tuple[str, ...]] = set()  # of which at least one chat is new
         if not options.files:
             # a chat of another program has the program's name as its only tag
             programs = {chat.header.tags for chat in outcome.chats if not chat.was_known}
@@ -162,7 +184,10 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
 
 
 def _note_losses(context: Context, outcome: ImportOutcome) -> None:
-    """Print what was not imported: parts of chats, and whole files."""
+    """Print what was not imported: parts of chats, and whole files with the reason.
+
+    The notes on parts of chats are limited in number.
+    """
     output = context.output
     notes: list[str] = []
     for chat in outcome.chats:
@@ -180,7 +205,10 @@ def _note_losses(context: Context, outcome: ImportOutcome) -> None:
 
 
 def _next_step(chat: ImportedChat) -> str:
-    """Return the end of the line about a chat: where it is if it was imported before."""
+    """Return the end of the line about a chat that was imported before; empty for a new chat.
+
+    It names the session, or says how to restore it if the session is in the trash.
+    """
     short_id = chat.header.session_id[:SHORT_ID]
     if not chat.was_known:
         return ""
@@ -190,7 +218,11 @@ def _next_step(chat: ImportedChat) -> str:
 
 
 def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
-    """Return the document of `--json`: imported chats, and files that were not imported."""
+    """Return the document of `--json`: a list of the chats, and files that were not imported.
+
+    The chats are new ones and those that were imported before. `beside` is the number of messages
+    on other branches than the shown one, `skipped` lists the parts that could not be read.
+    """
     chats = [
         {
             "file": chat.file,
@@ -209,7 +241,7 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
 
 
 def _outcome_word(chat: ImportedChat, *, is_trial: bool) -> str:
-    """Return what became of a chat, in the words of `--json`."""
+    """Return the word for what became of a chat, which scripts read in `--json`."""
     if chat.was_known:
         return "present" if chat.header.deleted_at is None else "in trash"
     return "would be imported" if is_trial else "imported"

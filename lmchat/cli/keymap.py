@@ -12,9 +12,9 @@ _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 
 
 def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
-    """Return the problems of the section `[keys]`.
+    """Return the problems of the section `[keys]`, which changes the keys of commands.
 
-    These are unknown commands, unknown keys, and a key of two commands in the same place.
+    These are unknown commands, unknown keys, and keys that another command has in the same place.
     """
     changed_keys = loaded.settings.keys
     if not changed_keys:
@@ -33,6 +33,7 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
         )
         problems.append(problem)
 
+    # the keys of all commands, changed or not
     keys_of_command = {
         command.command_id: _split(changed_keys.get(command.command_id, command.keys))
         for command in BY_ID.values()
@@ -54,9 +55,10 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
 
 def _commands_beside(command_id: str) -> Iterator[str]:
-    """Yield the ids of the other commands whose keys work in the same place.
+    """Yield the ids of the other commands whose keys work in the same place as those of a command.
 
-    Keys of the app work everywhere.
+    These are the commands of the same scope and those of the app, whose keys work everywhere. For a
+    command of the app, these are all others.
     """
     from lmchat.tui.commands import BY_ID, COMMANDS, Scope
 
@@ -76,6 +78,7 @@ def _is_key(word: str) -> bool:
     """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
     from textual.keys import KEY_ALIASES, Keys, key_to_character
 
+    # the key + is not split: that would give two empty words
     *modifiers, key = [word] if word == "+" else word.split("+")
     if not _MODIFIERS.issuperset(modifiers):
         return False

@@ -1,6 +1,6 @@
 """API keys of servers, and where each is set.
 
-A server is known by its origin: scheme, host and port.
+A server is identified by its origin: scheme, host and port.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Keys:
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
     def load(self, *, is_separate: bool = False) -> None:
-        """Read stored keys and run key commands, off the event loop.
+        """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.
 
-        With `is_separate`, a process of its own will read the keyring.
+        What could not be read becomes a sentence in `warnings`. With `is_separate`, each `look_up`
+        from now on reads the keyring in a process of its own.
         """
         self._is_separate = is_separate
         if warning := self._credentials.load():
@@ -83,10 +84,11 @@ class Keys:
                 self._of_endpoints[origin] = sourced
 
     def look_up(self, endpoint: Endpoint) -> None:
-        """Ask the keyring for the key of a server that wants one; blocks for a few seconds at most.
+        """Load the key of a server that wants one from the keyring; blocks for a few seconds.
 
-        The keyring is asked once a server, and only if the user named the server or its key was
-        stored in the keyring. A server that was merely found cannot make the keyring ask the user.
+        Nothing is done if the keyring was asked about this server before, or if the user neither
+        named the server nor stored its key in the keyring: a server that was merely found cannot
+        make the keyring ask the user for a password.
         """
         origin = endpoint.origin
         is_stored = origin in self._credentials.in_keyring()
@@ -101,28 +103,35 @@ class Keys:
                 self._unanswered.add(origin)
 
     def _named_origins(self) -> set[str]:
-        """Return the origins of the servers that the settings name; "" for a wrong address."""
+        """Return the origins of the servers that the settings name, and "" for a wrong address."""
         settings = self._loaded.settings
         urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
         return {_origin(url) for url in urls}
 
     def key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key to send to a server; None without one, or if no header can hold it."""
+        """Return the key to send to a server.
+
+        Return None if there is none, or if it has characters that no header can hold.
+        """
         try:
             return header_value(self._first_key(endpoint).key) or None
         except ValueError:
             return None  # `why_withheld` returns the reason
 
     def source_of(self, endpoint: Endpoint) -> str:
-        """Return where the key for a server is set, "" without a key."""
+        """Return where the key that is sent to a server is set, "" if no key is sent."""
         return self._first_key(endpoint).source if self.key_for(endpoint) else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to a server, and the next step; else ""."""
+        """Return why a key that is set is not sent to a server, and the next step.
+
+        The reasons are: no header can hold the key; the keyring that has it does not answer; the
+        setting `api_key` is for another server. Return "" if a key is sent, or none is set.
+        """
         sourced = self._first_key(endpoint)
         try:
             header_value(sourced.key)
-        except ValueError as error:
+        except ValueError as error:  # its text names the characters that "them" means
             sentence = f"The API key from {sourced.source} was not sent: it {error}."
             return f"{sentence} Set it again without them."
         if sourced.key:
@@ -134,10 +143,10 @@ class Keys:
         return ""
 
     def _why_api_key_withheld(self, endpoint: Endpoint) -> str:
-        """Return why the setting `api_key` is not sent to a server.
+        """Return why the setting `api_key`, which is set, is not sent to a server.
 
-        "" for a server that was found on this machine and that the user did not name: its own hint
-        says where its key is.
+        Return "" for a server on this machine that the user did not name, unless the key is for
+        another port of the same host: the message that the server wants a key says where to set it.
         """
         key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
         is_of_this_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
@@ -152,19 +161,22 @@ class Keys:
 
     @property
     def _api_key_source(self) -> str:
-        """Variable or file that sets `api_key`."""
+        """Name of the variable or file that sets `api_key`, as `LMCHAT_API_KEY`."""
         source = self._loaded.origins.get("api_key", "")  # such as "environment (LMCHAT_API_KEY)"
         return source.partition("(")[2].rstrip(")") or "the configuration"
 
     def _first_key(self, endpoint: Endpoint) -> _SourcedKey:
-        """Return the first key for a server, or an empty one."""
+        """Return the first key that is set for a server; if none is, one with an empty key."""
         for sourced in self._possible_keys(endpoint):
             if sourced.key:
                 return sourced
         return _SourcedKey()
 
     def _possible_keys(self, endpoint: Endpoint) -> Iterator[_SourcedKey]:
-        """Yield what each place has for a server, in the order of use; some keys are empty."""
+        """Yield the key that each place has for a server, in the order of use.
+
+        The key of a place that has none for this server is empty.
+        """
         origin = endpoint.origin
         configured_source = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
         yield _SourcedKey(self._accepted.get(origin, ""), "the key dialog")
@@ -202,11 +214,11 @@ class Keys:
         return _KEY_FILE
 
     def _api_key_for(self, endpoint: Endpoint) -> str:
-        """Return the setting `api_key` if it is for this server, else "".
+        """Return the setting `api_key` if it may be sent to this server, else "".
 
-        Together with an address, it is for the server at that address. Without one, it is for
-        servers on this machine: for the one that the setting `endpoint` names, if it is on this
-        machine, else for all of them.
+        A key that is set together with an address is for the server at that address. Any other key
+        is for this machine: if the setting `endpoint` names a server on this machine, only for that
+        server, else for all servers on this machine.
         """
         key = self._loaded.settings.api_key
         key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
@@ -220,7 +232,11 @@ class Keys:
         return "" if is_for_another else key
 
     def _load_entry_key(self, entry: EndpointSettings) -> _SourcedKey:
-        """Return the key of an entry of `[[endpoints]]`: of its variable, command or value."""
+        """Return the key of an entry of `[[endpoints]]`, and its source.
+
+        The key is that of its environment variable, else the one that its command prints, else its
+        value `api_key`, which may be empty.
+        """
         key = self._environ.get(entry.api_key_env, "")
         if key:
             return _SourcedKey(key, f"the environment variable {entry.api_key_env}")
@@ -231,9 +247,12 @@ class Keys:
         return _SourcedKey(entry.api_key, "[[endpoints]] in the configuration")
 
     def _run_key_command(self, entry: EndpointSettings) -> str:
-        """Return the first line that `api_key_cmd` prints; warn and return "" if it fails."""
+        """Run `api_key_cmd` in a shell and return the first line that it prints.
+
+        If it fails, takes too long or prints an empty line, add a warning and return "".
+        """
         key = ""
-        reason = "printed nothing"
+        reason = "printed nothing"  # why there is no key, unless an exception says otherwise
         try:
             printed = run_blocking(
                 ["/bin/sh", "-c", entry.api_key_cmd],

@@ -31,10 +31,11 @@ class LineReader:
         self._has_paste_marks = False
 
     def begin(self, history: Iterable[str]) -> None:
-        """From now on, let the user edit lines and recall the `history`, and have pastes marked.
+        """Load readline, so that the user can edit lines and recall those of `history`.
 
-        `history` has the newest line first. Without readline, lines are read as the terminal sends
-        them.
+        `history` has the newest line first. If the terminal can mark pastes, it does so from the
+        next `read` on. In Emacs and without readline, nothing is done: lines are read as the
+        terminal sends them.
         """
         if "INSIDE_EMACS" in os.environ:  # Emacs edits lines itself
             return
@@ -43,7 +44,7 @@ class LineReader:
         except ImportError:  # Windows, or Python without it
             return
         self._readline = readline
-        is_gnu = "libedit" not in (readline.__doc__ or "")
+        is_gnu = "libedit" not in (readline.__doc__ or "")  # libedit cannot read the marks
         has_screen = sys.stdout is not None and sys.stdout.isatty()  # else readline is not used
         is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
         self._has_paste_marks = is_gnu and has_screen and not is_dumb
@@ -57,12 +58,13 @@ class LineReader:
             readline.add_history(text)
 
     def read(self, prompt: str = "", *, initial_text: str = "") -> str:
-        """Wait for a line, or for a paste of several lines, and return it without its line end.
+        """Print the prompt, wait for a line or a paste, and return its text without the line end.
 
-        The line begins with `initial_text`, which the user can edit. Raises `EOFError` at the end
-        of the input.
+        With readline, the line begins with `initial_text`, which the user can edit. At a terminal,
+        lines that arrive right after the first belong to the paste; line breaks separate them.
+        Raises `EOFError` at the end of the input.
         """
-        self._set_paste_marks(is_on=True)  # each time: a shell that suspended lmchat ended it
+        self._set_paste_marks(is_on=True)  # each time: a shell switches marks off during Ctrl+Z
         if self._readline is not None:
             self._readline.set_startup_hook(lambda: self._readline.insert_text(initial_text))
         try:
@@ -86,7 +88,7 @@ class LineReader:
             self._readline.add_history(text)
 
     def close(self) -> None:
-        """Let the terminal paste without marks again, as other programs expect."""
+        """Let the terminal paste without marks again, as other programs expect; also in `read`."""
         self._set_paste_marks(is_on=False)
         self._has_paste_marks = False
 

@@ -41,10 +41,11 @@ _JSON_FIELDS = (
 
 
 async def start_engine(context: Context, runtime: Runtime) -> Settings:
-    """Start the built-in engine with a model, and return the settings with its address.
+    """Start the built-in engine with a model; return the settings with its address and its model.
 
-    Without a model on the disk, offer to download one. Raises `EngineUnavailable` if the engine
-    cannot start, `WrongUse` if the download was not confirmed.
+    The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If it finds
+    none on the disk, the user is asked whether to download the demo model. Raises
+    `EngineUnavailable` if the engine cannot start, `WrongUse` if the download was not confirmed.
     """
     engine = await runtime.engine.ready()
     model = await engine.choose(context.local_model or runtime.settings.local.model)
@@ -57,7 +58,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
 
 
 async def list_files(context: Context) -> int:
-    """Print the model files of this disk, by the names that `-m` takes."""
+    """Print the model files of this disk, or a note if there are none; return exit code 0."""
     files = await make_engine(context, context.settings).files()
     return context.output.print_list(
         [_file_json(file) for file in files],
@@ -73,9 +74,13 @@ def _file_json(file: ModelFile) -> dict[str, object]:
 
 
 async def _download_demo(context: Context, engine: Engine) -> ModelFile:
-    """Download the demo model, after the user has confirmed it; else raise `WrongUse`."""
+    """Download the demo model and return its file.
+
+    Before, the user has to confirm it, by `--yes` or by the answer to a question; otherwise
+    `WrongUse` is raised. Raises `EngineUnavailable` if the engine would not work here.
+    """
     output = context.output
-    await engine.check()
+    await engine.check()  # before the download, which would be of no use without the engine
     offer = await engine.offer()
     size = f"{_megabytes(offer.download_bytes)} MB"
     description = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
@@ -123,7 +128,11 @@ def _table(files: tuple[ModelFile, ...]) -> list[str]:
 
 
 def make_launcher(context: Context) -> ServerLauncher:
-    """Return the launcher of installed model servers, for the welcome page."""
+    """Return the launcher of installed model servers, for the welcome page of the screen.
+
+    It starts a server as a program that writes a log file of its own. It also has the command that
+    installs the built-in engine, empty if the engine is installed.
+    """
 
     def run(start: ServerStart) -> StartedProgram:
         # "LM Studio" logs to lm-studio.log

@@ -19,26 +19,32 @@ _MAX_MESSAGE = 500  # characters
 
 
 class LogFile(logging.Handler):
-    """Log handler that keeps one older file; a record that cannot be written is dropped."""
+    """Log handler that appends records to a file, and keeps one older file beside it.
+
+    A record that cannot be written is dropped.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record; before it, rename a file that is full."""
+        """Append a record to the file; before that, rename a full file to the older one."""
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             make_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
                 self._path.replace(previous_log(self._path))
-            # without O_NONBLOCK, opening a pipe of this name would wait for its reader
+            # NO_WAIT: otherwise, opening a pipe of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
             with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
                 file.write(as_json_line(record) + "\n")
 
 
 def start_log(path: Path, level: str) -> LogFile:
-    """Write records of lmchat from this level on, and warnings of its libraries, to a file."""
+    """Log to the file at `path` from now on, and return the handler that does it.
+
+    The file gets the records of lmchat from `level` on, and those of libraries from WARNING on.
+    """
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
@@ -47,7 +53,10 @@ def start_log(path: Path, level: str) -> LogFile:
 
 
 def as_json_line(record: logging.LogRecord) -> str:
-    """Return a record as JSON; of its exception only type and places: its text may quote a chat."""
+    """Return a record as one line of JSON; `at` has the stack of its exception.
+
+    The text of the exception is left out, as it may quote a chat.
+    """
     import json  # 7 ms that a start without errors does not need
 
     message = record.getMessage()

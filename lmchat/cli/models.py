@@ -1,4 +1,7 @@
-"""`lmchat models`, `lmchat health` and `lmchat detect`."""
+"""`lmchat models`, `lmchat health` and `lmchat detect`.
+
+A candidate is an address that was probed, with the result of the probe and the models there.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ _MINUTE_S = 60
 
 
 async def list_models(context: Context) -> int:
-    """Print the models of the named server, or of all servers; with `--local` those of the disk."""
+    """Print the models of the named server, or of all servers; return exit code 0.
+
+    With `--local`, print the model files of this disk instead.
+    """
     if context.is_local:
         from lmchat.cli.local import list_files
 
@@ -49,7 +55,7 @@ async def list_models(context: Context) -> int:
 
 
 async def load(context: Context) -> int:
-    """Load a model and wait until it is loaded."""
+    """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
         model = await _named_model(context, runtime)
         if not context.output.is_json:
@@ -59,7 +65,7 @@ async def load(context: Context) -> int:
 
 
 async def unload(context: Context) -> int:
-    """Unload a model."""
+    """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = await _named_model(context, runtime)
         await runtime.backend.unload(model)
@@ -69,7 +75,10 @@ async def unload(context: Context) -> int:
 async def load_with_progress(
     runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
 ) -> None:
-    """Load a model and show the progress on a terminal; `window` is in tokens."""
+    """Load a model and show the progress on a terminal until it is loaded.
+
+    `window` is the size of the context window in tokens; by default, the server chooses it.
+    """
 
     def show(fraction: float) -> None:
         output.show_progress(f"{fraction:.0%}")
@@ -87,7 +96,7 @@ async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
-    """Return a model as OpenAI's API lists it, with lmchat's own fields."""
+    """Return the JSON form of a model: the fields of OpenAI's list of models, and lmchat's own."""
     printed_fields = (
         "product",
         "state",
@@ -111,11 +120,12 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 
 
 async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
-    """Return the models of all usable servers.
+    """Find the usable servers and return their models as one list.
 
-    With `is_refresh`, each server is asked; without it, only those that cannot be listed from the
-    detection or the cache. If no server is found, none is named and `is_refresh` is off, return the
-    cached list; otherwise raise why no server is usable.
+    With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
+    detection knows no more than the names of its models; other lists may come from the cache.
+    If no server is usable, raise the error that says why. Only if no server is found, none is
+    named and `is_refresh` is off, return the cached list of the last run instead, as a stale one.
     """
     candidates = await find_candidates(runtime.backend, runtime.settings)
     requests = []
@@ -138,7 +148,10 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
 
 def _joined(lists: Sequence[ModelList]) -> ModelList:
-    """Return the lists of several servers as one, as old as the oldest."""
+    """Return the lists of several servers as one.
+
+    It is as old as the oldest of them, and stale if one of them is.
+    """
     models: list[ModelInfo] = []
     for model_list in lists:
         models += model_list.models
@@ -150,13 +163,13 @@ def _joined(lists: Sequence[ModelList]) -> ModelList:
 
 
 def _has_details(model: ModelInfo) -> bool:
-    """Return whether more than the name is known of a model; detection asks for no more."""
+    """Return whether more is known of a model than its name, which is all that detection asks."""
     return bool(model.capabilities or model.context or not model.can_chat)
 
 
 def _special_type(model: ModelInfo) -> str:
     """Return "embedding" or "decision"; empty for a model that can chat."""
-    return model.only_for.removesuffix("s")
+    return model.only_for.removesuffix("s")  # `only_for` is a plural, such as "embeddings"
 
 
 def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
@@ -168,7 +181,7 @@ def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
 
 
 def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
-    """Print the state that a model has after a command; return exit code 0."""
+    """Print a model with the state that it has after a command; return exit code 0."""
     return context.output.print_result(
         model_json(model) | {"state": state}, f"{model.model_id}: {state}"
     )
@@ -196,9 +209,10 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
 
 
 async def health(context: Context) -> int:
-    """Print whether the server can answer; exit 1 if it cannot.
+    """Print as JSON whether the server can answer.
 
-    The server is the one that the chat screen would use, and so is the model.
+    Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
+    Server and model are those that the chat screen would use.
     """
     candidate = None
     model = None
@@ -215,7 +229,8 @@ async def health(context: Context) -> int:
         reason, exit_code = error.message, error.exit_code
 
     is_loaded = _is_loaded(candidate, model)
-    status = "ok" if is_loaded else "degraded"
+    status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
+    # `status`, `llm_available` and `orchestrator_ready` are names that monitoring scripts know
     context.output.print_json(
         {
             "healthy": not reason,
@@ -235,16 +250,16 @@ async def health(context: Context) -> int:
 
 
 def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
-    """Return the model that the chat screen would choose on a server."""
+    """Return the model that the chat screen would choose on a server; None if it chooses none."""
     model_id = runtime.settings.model
     target = choose_on_server(candidate, model=model_id, remembered=runtime.remembered).target
     return target.model if target else None
 
 
 def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
-    """Return whether a model is loaded; if the server does not say so, whether the server is ready.
+    """Return whether a model is loaded on its server, the candidate; False without a model.
 
-    `candidate` is the server of the model.
+    Of a model whose server does not report states, return whether the server is ready.
     """
     if model is None or candidate is None:
         return False
@@ -259,7 +274,10 @@ def _configured_url(context: Context) -> str | None:
 
 
 async def detect(context: Context) -> int:
-    """Print every address that was tried; exit 3 if no server was found."""
+    """Print as JSON the server that the chat screen would use, and every address that was tried.
+
+    Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
+    """
     candidates: tuple[Candidate, ...] = ()
     best = None
     reason, exit_code = NOTHING_FOUND, 3
@@ -288,7 +306,7 @@ async def detect(context: Context) -> int:
 
 
 def _verdict_json(candidate: Candidate) -> dict[str, object]:
-    """Return what the probe of an address found out."""
+    """Return the product, verdict and latency that the probe of an address found, for JSON."""
     return {
         "product": candidate.product,
         "verdict": candidate.verdict,
@@ -297,9 +315,10 @@ def _verdict_json(candidate: Candidate) -> dict[str, object]:
 
 
 def _best_candidate(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
-    """Return the server that the chat screen would choose, else the first that is a model server.
+    """Return the server that the chat screen would choose.
 
-    None if none of the candidates is one.
+    If it would choose none, return the first model server, such as one that needs a key. Return
+    None if no candidate is a model server.
     """
     model_id = runtime.settings.model
     choice = choose(candidates, model=model_id, remembered=runtime.remembered)

@@ -1,4 +1,7 @@
-"""The doctor's checks of the network: named servers, proxies and certificates."""
+"""The doctor's checks of the network: named servers, proxies and certificates.
+
+A finding is a row of the report; named servers are those whose addresses the user has set.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from lmchat.services.examination import Findings
 
 
 def named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
-    """Return the servers that the user named, and a row for each address that cannot be used."""
+    """Return the addresses of the named servers, and a row for each that cannot be used.
+
+    Settings without an address are skipped.
+    """
     settings = context.loaded.settings
     places_and_urls = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     places_and_urls += [
@@ -37,7 +43,7 @@ def named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
 
 
 def network_findings(context: Context) -> Findings:
-    """Return the rows about proxies and certificates."""
+    """Return the row about proxies, and the row about certificates if these are needed or set."""
     endpoints, _ = named_servers(context)
     proxied_hosts = [endpoint.host for endpoint in endpoints if _is_behind_proxy(endpoint)]
     certificates = certificates_findings(
@@ -49,17 +55,18 @@ def network_findings(context: Context) -> Findings:
 
 
 def _is_behind_proxy(endpoint: Endpoint) -> bool:
-    """Return whether requests to a server go through the proxy of the environment, if one is set.
+    """Return whether requests to a server would go through a proxy that the environment sets.
 
-    `NO_PROXY` exempts hosts.
+    They do not for this machine, for private networks, and for hosts in `NO_PROXY`.
     """
     return not endpoint.is_local and not proxy_bypass(endpoint.host)
 
 
 def proxy_finding(environ: Mapping[str, str], proxied_hosts: Sequence[str]) -> Finding:
-    """Return the row about the proxy variables.
+    """Return the row about the proxy variables of the environment.
 
-    `proxied_hosts` are named servers to which requests would go through a proxy.
+    `proxied_hosts` are the hosts of the named servers to which requests would go through a proxy. A
+    proxy that lmchat cannot use is a fault if there are such servers, else a warning.
     """
     from lmchat.proxy.network_errors import host_and_port, proxies_of
 
@@ -90,8 +97,8 @@ def proxy_finding(environ: Mapping[str, str], proxied_hosts: Sequence[str]) -> F
 
 
 def _is_known_proxy(scheme: str) -> bool:
-    """Return whether lmchat can use proxies of this kind; SOCKS needs a library of its own."""
-    if scheme.startswith("socks"):
+    """Return whether lmchat can use a proxy whose address has this scheme."""
+    if scheme.startswith("socks"):  # httpx needs the library socksio for it
         return find_spec("socksio") is not None
     return scheme in ("http", "https")
 
@@ -99,10 +106,10 @@ def _is_known_proxy(scheme: str) -> bool:
 def certificates_findings(
     environ: Mapping[str, str], ca_file: str, *, is_needed: bool
 ) -> list[Finding]:
-    """Return the row about certificates; none if they concern no named server.
+    """Return one row about the certificates that lmchat trusts, or no row.
 
-    They do if the user named a file or folder with certificates, or if they are `is_needed` for an
-    https server.
+    There is no row if the user set no file or folder of certificates and none `is_needed`, which
+    means that no named server has an https address. `ca_file` is the setting, which may be empty.
     """
     from lmchat.proxy.certificates import VARIABLES, new_tls_context
 

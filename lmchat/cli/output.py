@@ -38,17 +38,20 @@ class Output:
         self.print_safe(safe_text(text))
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Print each text on one line, so that a name in it cannot forge another line."""
+        """Print each text on one line of stdout, so that a name in it cannot forge another line."""
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """Print text that is safe already, such as JSON or a report with colours of lmchat."""
+        """Print a text as it is, and end its line; it is safe already, such as JSON.
+
+        If JSON is wanted, the text is taken for the JSON document of this run.
+        """
         if self.is_json:
             self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
 
     def print_json(self, value: object) -> None:
-        """Print a value as JSON: as the document of this run, or on one more line."""
+        """Print a value as JSON: as an indented document, or on one line if lines are wanted."""
         self.has_printed_json = True
         self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
 
@@ -65,8 +68,8 @@ class Output:
     ) -> int:
         """Print a list and return exit code 0.
 
-        As JSON, `data` is printed, else the lines that `lay_out` makes of it; for an empty list,
-        `empty_note` on stderr.
+        If JSON is wanted, `data` is printed. Otherwise, the lines that `lay_out` returns are
+        printed, or `empty_note` on stderr if `data` is empty.
         """
         if self.is_json:
             self.print_json({"object": "list", "data": data})
@@ -89,13 +92,15 @@ class Output:
         dumb: such a terminal cannot overwrite a line.
         """
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            # the blanks overwrite a longer text; then the cursor goes back to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()
 
     def print_error(self, error: LMChatError) -> int:
-        """Print an error on stderr, and as JSON too if JSON is wanted; return its exit code.
+        """Print an error on stderr, and on stdout as JSON if that is wanted; return its exit code.
 
-        It is not added to a JSON document that is printed already.
+        If the JSON document of this run is printed already, stdout gets nothing more. JSON lines
+        always end with the error.
         """
         hint = [error.hint] if error.hint else []
         self.note(f"lmchat: {error.message}", *hint)
@@ -114,14 +119,17 @@ class SafeStream:
         self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:
-        """Print a piece, but not yet characters at its end that depend on the next piece."""
+        """Print the pending characters and a piece, and keep its undecided end for the next call.
+
+        Undecided are characters at the end whose safe form depends on the character after them.
+        """
         text = self._pending + piece
         decided_text = text.rstrip(_UNDECIDED)
         self._pending = text[len(decided_text) :]
         self._print(decided_text)
 
     def end(self) -> None:
-        """Print the characters that `write` did not print yet, and end the line."""
+        """Print the pending characters, and a line end unless the text ended with one."""
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
@@ -129,7 +137,7 @@ class SafeStream:
             self.is_at_line_start = True
 
     def _print(self, text: str) -> None:
-        """Print the safe form of the next part of the text."""
+        """Print the safe form of the next part of the text; do nothing for an empty part."""
         if not text:
             return
         # the safe form of a character depends on the one before it, which is printed already
@@ -140,7 +148,7 @@ class SafeStream:
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:
-    """Return the JSON form of a failure."""
+    """Return the JSON form of an error: its kind, its message, and the current time."""
     return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
 
 
@@ -160,7 +168,11 @@ def rounded(value: float | None) -> float | None:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return lossless JSON that is safe on a terminal."""
+    """Return a value as JSON that is safe on a terminal and decodes to the same value.
+
+    Letters beyond ASCII are escaped only if stdout is not UTF-8, or if the text has characters that
+    are unsafe on a terminal.
+    """
     import json  # 7 ms that the chat screen does not need
 
     text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_json_form)
@@ -171,9 +183,10 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _json_form(value: object) -> object:
-    """Return a value that `json.dumps` knows, for a struct, a time or a path.
+    """Return a value that `json.dumps` knows in place of one that it does not know.
 
-    Figures in a struct are rounded to 3 digits after the point.
+    A struct becomes a dict, in which floats are rounded to 3 digits after the point. A date or time
+    becomes ISO 8601, anything else, such as a path, its text.
     """
     if isinstance(value, Struct):
         fields = asdict(value).items()
@@ -182,7 +195,10 @@ def _json_form(value: object) -> object:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, whose columns are aligned by their width on a terminal."""
+    """Return the lines of a table with its head, made safe for a terminal.
+
+    Each column is as wide as its widest cell, measured in columns of a terminal. Long cells are cut.
+    """
     from rich.cells import cell_len
 
     safe_rows = [[safe_line(cell, limit=_MAX_CELL) for cell in row] for row in (head, *rows)]
@@ -197,12 +213,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Return safe text with blanks for line breaks and tabs; it keeps its indentation."""
+    """Return safe text on one line: with blanks for line breaks and tabs, and none at its end."""
     return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
 
 
 def _is_utf8() -> bool:
-    """Return whether the encoding of stdout is UTF-8; also true if it has none."""
+    """Return whether the encoding of stdout is UTF-8; True if it has no encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "") == "utf8"
 
@@ -210,7 +226,8 @@ def _is_utf8() -> bool:
 def _write(text: str) -> None:
     """Write to stdout and flush it; characters that its encoding does not have become `?`.
 
-    Raises `BrokenPipeError` if the reader of a pipe is gone, and `FileRefused` for other errors.
+    Do nothing if this process has no stdout. Raises `BrokenPipeError` if the reader of a pipe is
+    gone, and `FileRefused` for other errors of the system.
     """
     if sys.stdout is None:
         return

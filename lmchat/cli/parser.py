@@ -1,4 +1,8 @@
-"""Argument parser."""
+"""Parser of the command line, with plainer error messages than those of argparse.
+
+It is built from the tables in `commands.py`. Common options may precede or follow a command, own
+options of a command only follow it. Actions are the commands of a command, as `sessions show`.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,10 @@ class _Parser(argparse.ArgumentParser):
         self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
 
     def error(self, message: str) -> NoReturn:
-        """Raise `WrongUse` with a plainer message; argparse calls this method for each error."""
+        """Raise `WrongUse` with a plainer message than argparse's `message`.
+
+        argparse calls this method for each error.
+        """
         unknown_command = _UNKNOWN_COMMAND.match(message)
         if unknown_command:
             commands = re.findall(r"\w+", message[unknown_command.end() :])
@@ -88,9 +95,10 @@ class _Parser(argparse.ArgumentParser):
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
     def _unknown_command(self, word: str, commands: Sequence[str]) -> str:
-        """Return the message about a word that is no command, without its full stop.
+        """Return the message about a word that is no command, without a full stop at its end.
 
-        It names what to type instead, or else all `commands` that are possible here.
+        It names what does the same if another program has this command, else the option for an
+        address, else the most similar command, else all `commands`, which are possible here.
         """
         if next_step := _COMMANDS_OF_OTHER_PROGRAMS.get(f"{self.prog} {word}"):
             return f"Unknown command {word!r}. {next_step}"
@@ -108,7 +116,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     """
     hosts: list[str] = []
     models: list[str] = []
-    if list(argv) == ["help"]:
+    if list(argv) == ["help"]:  # as in git and cargo
         argv = ["--help"]
     try:
         options = build_parser(hosts, models).parse_args(argv, namespace=ParsedOptions())
@@ -144,10 +152,11 @@ def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser
 
 
 def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
-    """Return the common options; parsing appends each `--allow-host` and `-m` to the lists.
+    """Return the common options, which all commands have.
 
-    The functions for their `type` do that. With argparse's action `append`, values before a command
-    would be lost, since the command's parser begins with an empty list.
+    While the parser runs, the `type` functions of `--allow-host` and `-m` append each value to
+    `hosts` or `models`. With argparse's action `append`, values before a command would be lost,
+    since the command's parser begins with an empty list.
     """
 
     def add_model(word: str) -> str:
@@ -161,7 +170,7 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
             "--allow-host HOST",
             "allow a host other than this machine",
             dest="allowed_hosts",
-            type=hosts.append,
+            type=hosts.append,  # returns None; `parse` sets the option to all hosts
         ),
         argument("-m --model MODEL", "model to use", type=add_model),
         argument("--profile NAME", "profile of the configuration to use"),
@@ -188,10 +197,11 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
 def _add_commands(
     parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
 ) -> None:
-    """Add commands to a parser; in the parser of a command, its actions.
+    """Add `commands` to `parser`, each with its arguments, help, handler and actions.
 
-    `shared` has the options of all commands. `module` has the handlers of the actions; it is empty
-    for commands, which name theirs.
+    For the actions of a command, `parser` is the parser of that command, and `module` is the name
+    of the module with their handlers. For the commands of lmchat, `module` is empty. `shared` has
+    the common options, which each command gets too.
     """
     metavar = "ACTION" if module else "COMMAND"
     # the handler `config:` has no function, so `config` needs an action
@@ -220,7 +230,10 @@ def _add_commands(
 
 
 def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> None:
-    """Add the arguments of a command to its parser, without the options of all commands."""
+    """Add the arguments of a command to its parser, without the common options.
+
+    Of the options in one group of `exclusive`, the parser will allow only one.
+    """
     group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
     for options in command.exclusive:
         group_by_option |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
@@ -231,10 +244,12 @@ def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> 
 
 
 def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
-    """Return an error that says what is wrong with an option, else argparse's `error`.
+    """Return the error to show in place of argparse's `error`.
 
-    argparse ignores an unknown option at first, takes its value for a command, and complains about
-    that.
+    It is about an option that is typed before its command, else about the first unknown option:
+    argparse ignores that option at first, takes its value for a command, and complains about the
+    value. Without such options, `error` is returned; for `ask` with several prompts, its hint says
+    to use quotes.
     """
     misplaced_error = _misplaced_option_error(argv)
     if misplaced_error is not None:
@@ -243,6 +258,7 @@ def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
     known_options = _known_options()
     for option in _options_in(words):
         if option not in known_options:
+            # a short option is similar to no other, so it gets a long one with its letter
             suggestion = closest_word(option, known_options) or _long_form(option, known_options)
             ending = f"; did you mean {suggestion}?" if suggestion else "."
             return WrongUse(f"Unknown option: {option}{ending}", hint=error.hint)
@@ -254,7 +270,7 @@ def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
 
 
 def _known_options() -> tuple[str, ...]:
-    """Return the names of the options of all commands."""
+    """Return the names of the options of all commands, long and short; some appear repeatedly."""
     names: list[str] = []
     for action in actions_of(build_parser([], [])):
         names += action.option_strings
@@ -262,13 +278,16 @@ def _known_options() -> tuple[str, ...]:
 
 
 def _words_without_values(argv: Sequence[str]) -> list[str]:
-    """Return the words before `--`; of `--option=value` only `--option`."""
+    """Return the words before `--`, each up to its first `=`: `--option=value` as `--option`."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     return [word.partition("=")[0] for word in words]
 
 
 def _options_in(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words that are options; of `-mMODEL`, a short one with its value, only `-m`."""
+    """Yield the words that are options, with one or two hyphens and a small letter.
+
+    Of a short option with its value, such as `-mMODEL`, yield only `-m`.
+    """
     for word in words:
         if re.match("--?[a-z]", word):
             yield word if word.startswith("--") else word[:2]
@@ -277,13 +296,16 @@ def _options_in(words: Sequence[str]) -> Iterator[str]:
 def _long_form(short_option: str, known_options: Sequence[str]) -> str:
     """Return the first long option that begins with the letter of a short one, "" if none does."""
     for option in known_options:
-        if option.startswith(f"-{short_option}"):
+        if option.startswith(f"-{short_option}"):  # `-s` and a hyphen: `--s…`
             return option
     return ""
 
 
 def _misplaced_option_error(argv: Sequence[str]) -> WrongUse | None:
-    """Return the error for an option of a command that is typed before the command, if any."""
+    """Return the error for an option that a command has for itself and that is typed before it.
+
+    Return None if no command is typed, or no such option.
+    """
     words = _words_without_values(argv)
     commands = {command.name: command for command in COMMANDS}
     command_name = next((word for word in words if word in commands), None)
@@ -301,7 +323,7 @@ def _misplaced_option_error(argv: Sequence[str]) -> WrongUse | None:
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser and of its commands."""
+    """Yield the arguments of a parser, and those of its commands and of their actions."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
