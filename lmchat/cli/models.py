@@ -230,7 +230,8 @@ async def health(context: Context) -> int:
 
     is_loaded = _is_loaded(candidate, model)
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
-    # `status`, `llm_available` and `orchestrator_ready` are names that monitoring scripts know
+    # Scripts read these names, so they stay as they are. `orchestrator_ready` means that the
+    # configuration has no problems.
     context.output.print_json(
         {
             "healthy": not reason,

@@ -34,7 +34,7 @@ class Output:
         self.has_printed_json = False
 
     def print_text(self, text: str) -> None:
-        """Print a text that may have several lines."""
+        """Make a text safe for a terminal and print it; it may have several lines."""
         self.print_safe(safe_text(text))
 
     def print_lines(self, lines: Iterable[str]) -> None:
@@ -197,7 +197,7 @@ def _json_form(value: object) -> object:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table with its head, made safe for a terminal.
 
-    Each column is as wide as its widest cell, measured in columns of a terminal. Long cells are cut.
+    Each column is as wide as its widest cell on a terminal. Long cells are cut.
     """
     from rich.cells import cell_len
 

@@ -41,9 +41,10 @@ _HINTS = {
 def run_plain(context: Context) -> int:
     """Chat until the user quits or the input ends; return the exit code.
 
-    It is 128 + the number of a signal that ended the chat, and on a pipe that of the first error.
+    It is 128 + the number of the signal if one such as SIGTERM ended the chat. On a pipe, it is
+    that of the first error; otherwise it is 0. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
-    reader = LineReader(term=os.environ.get("TERM", ""))
+    reader = LineReader(term=os.environ.get("TERM", ""))  # before the next line changes it
     os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
@@ -67,7 +68,11 @@ def run_plain(context: Context) -> int:
 
 
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainTurns:
-    """Open store, servers, tools and session; `stack` gets what closes them."""
+    """Open store, servers and tools, and show the session; return the sender of its prompts.
+
+    The session is a new one, or the one that `-r` names. What closes these objects is pushed on
+    `stack`. Raises `LMChatError` if one of them cannot be opened.
+    """
     await asyncio.to_thread(sweep_scratch_folders)
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
@@ -107,8 +112,10 @@ class PlainChat:
     def run_until_end(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
         """Read and handle one line after the other until the chat ends.
 
-        Ctrl+C at a terminal stops only what runs. `signals` has the numbers of other signals that
-        have arrived; after one of them, and on a pipe, `KeyboardInterrupt` is raised.
+        At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
+        pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
+        server is found. `signals` has the numbers of other signals that have arrived; after one of
+        them, `KeyboardInterrupt` is raised.
         """
         is_terminal = self._turns.is_terminal
         while not self._commands.is_leaving:
@@ -128,16 +135,20 @@ class PlainChat:
     def _run_step(self, runner: asyncio.Runner) -> None:
         """Read a line and handle it; at a terminal, the first call begins the chat instead."""
         if not self._has_begun:
-            self._has_begun = True
+            self._has_begun = True  # set before: after Ctrl+C or an error, the next call reads
             runner.run(self._begin())
             return
         self._is_reading = True
         text = self._read_text()
-        self._is_reading = False
+        self._is_reading = False  # not after Ctrl+C: `_note_interrupted` asks for it and resets it
         runner.run(self._handle(text))
 
     async def _begin(self) -> None:
-        """Prepare the terminal, and show the session and the model."""
+        """Begin the chat at a terminal.
+
+        Open the store, load the history of prompts, print the end of the session, and connect to a
+        server. Notes say what the store had to replace, and how to list the commands.
+        """
         store = self._turns.runtime.store
         if notice := await store.open():
             self._output.note(f"lmchat: {notice}")
@@ -149,12 +160,13 @@ class PlainChat:
         self._output.note("/help lists the commands.")
 
     def _read_text(self) -> str | None:
-        """Wait for the next line or paste and return it; None at the end of the input.
+        """Wait for the next line or paste and return its text; None at the end of the input.
 
-        A line that begins with three quotes continues until three quotes end it.
+        After a line that begins with three quotes, lines are read until three quotes end one; all
+        of them are the text. The text is added to the history of the reader.
         """
         initial_text = self._turns.next_prompt.take_text()
-        if initial_text and not self._reader.can_edit:
+        if initial_text and not self._reader.can_edit:  # it can only be read, and typed again
             self._output.note(*initial_text.split("\n"))
         prompt = "You:\n" if self._turns.is_terminal else ""
         try:
@@ -167,9 +179,10 @@ class PlainChat:
         return text
 
     def _read_block(self, text: str) -> str:
-        """Read until a line ends with three quotes, or to the end of the input.
+        """Read lines until one ends with three quotes, or to the end of the input.
 
-        Return the lines without the quotes; `text` is what follows the quotes on the first line.
+        Return all lines as one text, without the quotes and without empty lines at its ends. `text`
+        is the rest of the first line, after its quotes; quotes may end it, too.
         """
         prompt = "... " if self._turns.is_terminal else ""
         with suppress(EOFError):
@@ -178,20 +191,28 @@ class PlainChat:
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
     async def _handle(self, text: str | None) -> None:
-        """Run a slash command or send a prompt; None, the end of the input, ends the chat."""
+        """Run a slash command, or send any other text as a prompt, unless it is blank.
+
+        None, which means the end of the input, ends the chat.
+        """
         if text is None:
             self._commands.is_leaving = True
-            self._turns.print_label("")  # ends the line of the prompt
-        elif is_command(text) or text.startswith("/edit "):  # a prompt may have several lines
+            self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
+        # `is_command` takes one line only, but the prompt to edit may have several
+        elif is_command(text) or text.startswith("/edit "):
             await self._commands.run(text)
         elif text.strip():
             await self._turns.send(text)
 
     def _note_interrupted(self) -> None:
-        """Say what Ctrl+C did: at the prompt, it cleared the line; else it stopped what ran."""
+        """Print what Ctrl+C did.
+
+        While a line is typed, it cleared the line; then say how to quit. At other times, it stopped
+        what ran.
+        """
         if self._is_reading:
             self._is_reading = False
-            self._output.note("", "Ctrl+D quits.")
+            self._output.note("", "Ctrl+D quits.")  # the empty text ends the typed line
             return
         note = "Stopped."
         messages = self._turns.conversation.messages

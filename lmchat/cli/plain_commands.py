@@ -1,4 +1,8 @@
-"""Slash commands of the plain chat; `tui/commands.py` says what each takes and does."""
+"""Slash commands of the plain chat: finds the handler of a command and calls it.
+
+`tui/commands.py` says what each command takes and does. Handlers for models and for sessions are in
+`plain_models.py` and `plain_sessions.py`, the others are here.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +67,14 @@ class PlainCommands:
             "/p": self._presets,
             "/profile": models.profiles,
         }
-        """Values to print where the argument is missing."""
+        """Commands that print lines, such as the possible values, if the argument is missing."""
 
     async def run(self, line: str) -> None:
-        """Run the command on a line that begins with `/`; raises `WrongUse` for an unknown one."""
+        """Run the slash command on a line.
+
+        Without an argument, a command of `_lists` prints its lines instead. Raises `WrongUse` for
+        an unknown command, one that needs the screen, and one whose argument is missing.
+        """
         slash = parse_slash(line)
         if slash is None:
             word = safe_line(line.partition(" ")[0], limit=_MAX_WORD)
@@ -88,7 +96,7 @@ class PlainCommands:
         await self._handlers[name](argument)
 
     async def _help(self, _: str) -> None:
-        """Print the commands of the plain chat, and its keys."""
+        """Print the commands of the plain chat on stdout, and its keys on stderr."""
         self._output.print_lines(
             command.plain_help or f"{command.slash}: {command.title}"
             for command in COMMANDS
@@ -100,32 +108,40 @@ class PlainCommands:
         )
 
     async def _quit(self, _: str) -> None:
+        """End the chat after this line."""
         self.is_leaving = True
 
     # Prompts and answers
 
     def _presets(self) -> list[str]:
-        """Return the names of the presets, or how to add one."""
+        """Return the names of the presets; without any, one line that says how to add one."""
         presets = list(self._turns.runtime.settings.prompts)
         return presets or ["No presets: add [prompts.NAME] to config.toml."]
 
     async def _send_preset(self, name_and_text: str) -> None:
-        """Send the prompt that a preset makes of a text."""
+        """Send the prompt that a preset makes of a text.
+
+        The first word is the name of the preset, the rest the text, which may be empty.
+        """
         name, _, text = name_and_text.partition(" ")
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
 
     async def _compact(self, _: str) -> None:
+        """Have the model summarise the older messages, and print the summary."""
         await self._turns.compact()
 
     async def _retry(self, _: str) -> None:
-        """Ask for another version of the last answer."""
+        """Ask for another version of the last answer; raises `WrongUse` if there is no answer."""
         settings = await self._turns.connect_for_turn()
         answer = self._last_answer()
         conversation = self._turns.conversation
         await self._turns.print_turn(conversation.regenerate(answer.message_id, settings))
 
     async def _continue(self, _: str) -> None:
-        """Ask for the rest of the last answer; if it has no text yet, for another version."""
+        """Ask for the rest of the last answer; if it has no text yet, for another version.
+
+        Raises `WrongUse` if there is no answer, or if the last one is complete.
+        """
         settings = await self._turns.connect_for_turn()
         answer = self._last_answer()
         if not is_resumable(answer):
@@ -142,9 +158,13 @@ class PlainCommands:
         return answer
 
     async def _edit(self, text: str) -> None:
-        """Send a text as another version of the last prompt; without one, offer that to edit."""
+        """Send a text as another version of the last prompt.
+
+        Without a text, put the last prompt on the next line, where the user can edit it. Raises
+        `WrongUse` if the session has no prompt.
+        """
         conversation = self._turns.conversation
-        await conversation.fill()
+        await conversation.fill()  # at first, only the last messages of a session are loaded
         prompts = [message for message in conversation.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
@@ -157,7 +177,11 @@ class PlainCommands:
         self._output.note(f"The last prompt is on the next line; {words}")
 
     async def _attach_file(self, name: str) -> None:
-        """Attach a file to the next prompt; at a terminal, ask before one outside this folder."""
+        """Attach a file to the next prompt.
+
+        At a terminal, ask first if the file is outside the current folder; `WrongUse` is raised
+        unless the user answers yes.
+        """
         path = expanded_path(name)
         if self._turns.is_terminal:
             for outside_path in await files_outside([path], Path.cwd()):
@@ -165,9 +189,9 @@ class PlainCommands:
         self._turns.add_file(await read_attachment(path))
 
     async def _require_consent(self, path: Path) -> None:
-        """Ask before a file outside this folder is read: its path may have been pasted.
+        """Ask whether a file outside the current folder may be read: its path may be a paste.
 
-        Raises `WrongUse` unless the user answers yes.
+        Raises `WrongUse` unless the user answers yes, and if nothing can be asked.
         """
         statement = f"{safe_line(str(path), limit=_MAX_PATH)} is outside this folder"
         if not can_ask():
@@ -180,16 +204,19 @@ class PlainCommands:
     # Commands of the command line
 
     async def _doctor(self, _: str) -> None:
+        """Run every check and print the report, as `lmchat doctor` does."""
         from lmchat.cli.doctor import doctor
 
         await doctor(self._turns.context)
 
     async def _stats(self, _: str) -> None:
+        """Print the figures of each model, as `lmchat stats` does."""
         from lmchat.cli.stats import stats
 
         await stats(self._turns.context)
 
     async def _tools(self, _: str) -> None:
+        """Print the tool servers and their tools, as `lmchat tools` does."""
         from lmchat.cli.tools import list_tools
 
         await list_tools(self._turns.context)

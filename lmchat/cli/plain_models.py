@@ -17,7 +17,11 @@ from lmchat.storage import remembered_file
 
 
 class PlainModels:
-    """Handlers of the commands; each gets the argument, which may be empty."""
+    """Handlers of the commands.
+
+    A handler gets the argument of its command, which may be empty. `profiles` and `efforts` return
+    the lines that are printed if the argument is missing.
+    """
 
     def __init__(self, turns: PlainTurns) -> None:
         self._turns = turns
@@ -25,9 +29,10 @@ class PlainModels:
         self._next_turn = turns.sessions.next_turn
 
     async def use_model(self, argument: str) -> None:
-        """Use a model by its name, or by its number in the list; without argument, print the list.
+        """Ask all servers for their models; print those that can chat, or use one of them.
 
-        Models of all servers are listed.
+        Without an argument, print the numbered list. A number uses the model of this number, any
+        other argument the model whose name it is or matches. Raises `WrongUse` if none matches.
         """
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
@@ -43,7 +48,10 @@ class PlainModels:
             await self._use(matching_model(argument, rows))
 
     async def _use(self, model: ModelInfo) -> None:
-        """Load a model unless it is in memory, and use it from the next answer on."""
+        """Use a model from the next answer on, and in the next start of lmchat.
+
+        A model that its server reports as not loaded is loaded before.
+        """
         if model.state is LoadState.NOT_LOADED:
             await self._load(model)
             model = replace(model, state=LoadState.LOADED)
@@ -55,10 +63,10 @@ class PlainModels:
     async def _load(self, model: ModelInfo) -> None:
         """Load a model and print the progress.
 
-        A server that cannot load it on request does so with the first prompt.
+        Do nothing if the server cannot load a model on request: it does so with the first prompt.
         """
         loading = self._turns.loading
-        loading.show()
+        loading.show()  # at once, since some servers report no progress
         try:
             await self._turns.runtime.backend.load(model, on_progress=loading.show)
         except ServerRejected as error:
@@ -72,11 +80,12 @@ class PlainModels:
         remembered_file.save(file, remembered.with_model(target.server_id, target.model_id))
 
     async def use_system_prompt(self, text: str) -> None:
+        """Change the system prompt of the shown session."""
         await self._turns.conversation.set_system_prompt(text)
         self._output.note("System prompt changed.")
 
     def profiles(self) -> list[str]:
-        """Return a line for each profile; one of them is in use."""
+        """Return a line for each profile, and one for no profile; one line says "in use"."""
         names = (*self._turns.runtime.settings.profiles, NO_PROFILE)
         return _choices(names, self._next_turn.options.profile_name or NO_PROFILE)
 
@@ -88,17 +97,18 @@ class PlainModels:
             await self.use_model(profile.model)
 
     def efforts(self) -> list[str]:
-        """Return a line for each level of reasoning effort; one of them is in use."""
-        default_level = LEVELS[-1]  # the model's own
+        """Return a line for each level of reasoning effort; one line says "in use"."""
+        default_level = LEVELS[-1]  # the word for the effort that the model has by default
         current_level = self._next_turn.options.chat.reasoning_effort or default_level
         return _choices(LEVELS, current_level)
 
     async def use_effort(self, level: str) -> None:
+        """Use a level of reasoning effort from the next answer on."""
         self._next_turn.use_effort(level)
         self._output.note(f"Reasoning effort: {level}.")
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:
-    """Return the names without repetitions; the current one says that it is in use."""
+    """Return the names without repetitions, the current one with ", in use" after it."""
     unique_names = dict.fromkeys(names)
     return [f"{name}, in use" if name == current else name for name in unique_names]

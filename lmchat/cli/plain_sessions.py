@@ -29,16 +29,19 @@ class PlainSessions:
         self._listed: Sequence[SessionHeader] = ()  # what the last list showed
 
     async def begin(self, _: str) -> None:
-        """Begin a new session."""
+        """Begin a new session, and show it from now on."""
         self._turns.sessions.begin()
         self._output.note("New session.")
 
     async def open(self, argument: str) -> None:
-        """Open a session by its id, or by its number in the list; without argument, list them."""
+        """Show a saved session and offer its draft; without an argument, list the newest ones.
+
+        The argument is a number of the last list, or an id, its beginning, or `last`.
+        """
         if not argument:
             await self._list_newest()
             return
-        id_or_prefix = argument
+        id_or_prefix = argument  # also of digits only, if the list has no such number
         if argument.isdecimal() and 0 < int(argument) <= len(self._listed):
             id_or_prefix = self._listed[int(argument) - 1].session_id
         session_id = await self._turns.runtime.store.find(id_or_prefix)
@@ -56,7 +59,10 @@ class PlainSessions:
         self._output.print_lines(lines or ["There are no saved sessions."])
 
     async def show(self) -> None:
-        """At a terminal, print the last prompt and answer, and offer the draft of the session."""
+        """At a terminal, print the title and the last two messages of the session on the path.
+
+        Then offer the draft of the session. On a pipe, do nothing.
+        """
         if not self._turns.is_terminal:
             return
         conversation = self._turns.conversation
@@ -70,7 +76,10 @@ class PlainSessions:
         await self._offer_draft(conversation.header.session_id if conversation.messages else "")
 
     async def _offer_draft(self, session_id: str) -> None:
-        """Load the draft of a session: its text is on the next line, its files are attached."""
+        """Load the draft of a session, put its text on the next line, and attach its files.
+
+        The user can edit the text there. Nothing is printed about a draft without text.
+        """
         sessions = self._turns.sessions
         next_prompt = self._turns.next_prompt
         next_prompt.draft_id = session_id
@@ -83,7 +92,10 @@ class PlainSessions:
             self._output.note(f"Your draft is on the next line; {words}")
 
     async def export(self, file: str) -> None:
-        """Write the session into a file, or print it as Markdown."""
+        """Write the shown session into a file, whose name gives the format.
+
+        Without a name, print the session as Markdown. Raises `WrongUse` before its first message.
+        """
         await export_session(
             self._library,
             self._output,
@@ -93,16 +105,19 @@ class PlainSessions:
         )
 
     async def rename(self, title: str) -> None:
-        """Change the title of the session."""
+        """Change the title of the shown session; raises `WrongUse` before its first message."""
         await rename_session(self._library, self._output, self._saved_id(), title)
-        self._turns.conversation.rename(title)
+        self._turns.conversation.rename(title)  # its header in memory, which is saved again later
 
     async def search(self, query: str) -> None:
-        """Search the text of all sessions."""
+        """Search the text of all saved sessions, and print the first hits."""
         await search_library(self._library, self._output, query, limit=_MAX_HITS)
 
     def _saved_id(self) -> str:
-        """Return the id of the session in the store; raises `WrongUse` before its first message."""
+        """Return the id of the shown session; raises `WrongUse` before its first message.
+
+        Before that message, the session is not in the store.
+        """
         conversation = self._turns.conversation
         if not conversation.messages:
             raise WrongUse(NOTHING_YET)

@@ -1,4 +1,7 @@
-"""Turns of the plain chat: the server, the next prompt, and what is printed of an answer."""
+"""Turns of the plain chat: choice of the server, sending of prompts, printing of answers.
+
+A label is a line that helps a person at a terminal, and that a pipe does not get.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class NextPrompt(Struct, kw_only=True):
 
     text: str = ""
     files: list[Attachment] = field(default_factory=list)
-    draft_id: str | None = None  # session whose draft `text` and `files` are
+    draft_id: str | None = None  # session whose saved draft `text` and `files` were, if any
 
     def take_text(self) -> str:
         """Return the text and forget it."""
@@ -67,7 +70,7 @@ class PlainTurns:
         return self.sessions.shown.conversation
 
     def print_label(self, label: str) -> None:
-        """At a terminal, print a line such as the name of the model above its answer."""
+        """At a terminal, print a line such as the name of the model above its answer, on stderr."""
         if self.is_terminal:
             self.output.note(label)
 
@@ -77,9 +80,11 @@ class PlainTurns:
         self.output.note(f"Your next prompt begins with {file.part.words}.")
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
-        """Send a prompt and print the answer; compact the session first if that is needed.
+        """Send a prompt with the files of the next prompt, and print the answer.
 
-        With `edited_id`, the prompt is another version of the one with this id.
+        With `edited_id`, the prompt is another version of the prompt with this id. Otherwise, the
+        session is compacted first if it is too long and the options allow it. Raises the error
+        that the turn ends with.
         """
         settings = await self.connect_for_turn()
         next_turn = self.sessions.next_turn
@@ -97,7 +102,7 @@ class PlainTurns:
             await self.print_turn(conversation.send(text, settings, files))
 
     async def compact(self) -> None:
-        """Have the model summarise the older messages, and print the summary."""
+        """Have the model summarise the older messages, and print the summary and a note on it."""
         settings = await self.connect_for_turn()
         prompt = self.sessions.next_turn.options.compact_prompt
         await self.print_turn(self.conversation.compact(prompt, settings))
@@ -107,7 +112,10 @@ class PlainTurns:
         )
 
     async def _delete_draft(self) -> None:
-        """Delete the saved draft that the user was offered: the prompt is sent in its place."""
+        """Delete the saved draft that the user was offered, since a prompt is sent now.
+
+        Do nothing if none was offered.
+        """
         if self.next_prompt.draft_id is None:
             return
         self.sessions.drafts.note(self.next_prompt.draft_id, "")
@@ -116,10 +124,10 @@ class PlainTurns:
             await self.sessions.drafts.write()
 
     async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
-        """Print an answer while it arrives; raises the error that it ends with.
+        """Print the answer of a turn while it arrives.
 
-        `turn` yields the events of the turn and is closed at the end. Calls that need approval are
-        asked about here.
+        `turn` yields the events of the turn; it is closed at the end. The user is asked about tool
+        calls that need approval. Raises the error of the turn, of its answer, or of saving it.
         """
         printer = TurnPrinter(self.output)
         has_label = False
@@ -151,7 +159,10 @@ class PlainTurns:
         printer.note_oddities(self.conversation.messages[-1])
 
     def _last_error(self) -> LMChatError | None:
-        """Return the error of the last turn, of saving it, or of its answer; None without one."""
+        """Return the error of the last turn, else of saving it, else of its last message.
+
+        Return None if there is no error.
+        """
         error = self.conversation.error or self.sessions.save_queue.warning
         failure = self.conversation.messages[-1].failure
         if error is None and failure is not None:
@@ -159,10 +170,10 @@ class PlainTurns:
         return error
 
     async def read_answer(self) -> bytes:
-        """Wait for the line that answers a question; empty at the end of the input.
+        """Wait for a line and return it with its line end; empty at the end of the input.
 
-        The event loop stands still until then, and so `KeyboardInterrupt` is raised for Ctrl+C,
-        where asyncio's handler would wait for the loop to cancel the turn.
+        Waiting blocks the event loop. Ctrl+C raises `KeyboardInterrupt` here: the handler of
+        asyncio is replaced for this time, since it waits for the loop to cancel the turn.
         """
         asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -174,14 +185,15 @@ class PlainTurns:
             signal.signal(signal.SIGINT, asyncio_handler)
 
     async def connect_for_turn(self) -> TurnSettings:
-        """Choose server and model as `connect` does; return the settings of the next turn."""
+        """Choose server and model if needed, as `connect` does, and return the turn's settings."""
         await self.connect()
         return self.sessions.next_turn.settings()
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already.
 
-        Without a server, wait for one at a terminal, else raise `NoServerFound`.
+        If no server is found, print the error once at a terminal and look again every few seconds;
+        on a pipe, raise `NoServerFound`. Other errors of the choice are raised.
         """
         runtime = self.runtime
         next_turn = self.sessions.next_turn
@@ -205,7 +217,10 @@ class PlainTurns:
 
 
 def model_words(model: ModelInfo | Target) -> str:
-    """Return the name of a model, its server, and its state if it is not in memory."""
+    """Return the name of a model and its server, and its state if its server has it not loaded.
+
+    A `Target` has no state.
+    """
     text = f"{model.model_id} at {model.product} {model.endpoint.netloc}"
     if isinstance(model, ModelInfo) and model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP):
         return f"{text}, {model.state}"

@@ -1,4 +1,7 @@
-"""The doctor's checks of lmchat itself: configuration, engine, tool servers, version and log."""
+"""The doctor's checks of lmchat itself: configuration, engine, tool servers, version and log.
+
+A finding is a row of the report, with a grade, a cause and the next step.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ _RECENT = timedelta(days=1)  # a younger error is a warning
 
 
 def config_findings(context: Context) -> Findings:
-    """Return a row for each problem of the configuration, or one row if it has none."""
+    """Return a row for each problem of the configuration.
+
+    Without problems, return one row, which says whether there is a configuration file.
+    """
     loaded = context.loaded
     subject = Subject(Group.FILES, "config", "Configuration")
     facts: dict[str, object] = {"path": str(loaded.file), "line": None}
@@ -43,7 +49,7 @@ def config_findings(context: Context) -> Findings:
         cause = f"{problem.sentence}."
         step = "lmchat config check"
         if problem.suggestion:
-            cause = problem.sentence
+            cause = problem.sentence  # it ends with "did you mean …?"
             step = f"Change it to {problem.suggestion}, then {step}"
         facts = {"path": problem.source, "line": problem.line, "key": problem.key or None}
         rows.append(subject.graded(Grade.FAULT, cause, step, facts=facts))
@@ -51,9 +57,9 @@ def config_findings(context: Context) -> Findings:
 
 
 async def engine_findings(context: Context) -> Findings:
-    """Return the row about the built-in engine: whether it works here, and its models.
+    """Return the row about the built-in engine: whether it works here, and how many models it has.
 
-    It is tried in a child process that loads no model.
+    The engine is tried in a child process that loads no model.
     """
     from lmchat.cli.wiring import make_engine
     from lmchat.engine.download import install_command, is_engine_installed
@@ -76,7 +82,10 @@ async def engine_findings(context: Context) -> Findings:
 
 
 async def tools_findings(context: Context) -> Findings:
-    """Start the tool servers, return a row for each, and stop them."""
+    """Start the tool servers, wait up to `TOOLS_S`, return a row for each, and stop them.
+
+    Return no row if no tools are configured.
+    """
     if not context.has_tools:
         return []
     from lmchat.cli.tools import make_tool_host
@@ -89,7 +98,10 @@ async def tools_findings(context: Context) -> Findings:
 
 
 def _tool_server_finding(server: ToolServer, context: Context) -> Finding:
-    """Return the row about a tool server that has had time to start."""
+    """Return the row about a tool server that has had `TOOLS_S` to start.
+
+    One that still starts, or works with an error, is a warning; one that failed is a fault.
+    """
     from lmchat.cli.tools import how_to_correct, state_sentence
 
     subject = Subject(Group.TOOLS, "tools", server.name)
@@ -123,7 +135,11 @@ def version_findings() -> Findings:
 
 
 def log_findings(file: Path) -> Findings:
-    """Return the row about the log file, which names its last unexpected error."""
+    """Return the row about the log file, which names the last unexpected error in it.
+
+    An error of the last day is a warning. An older one, or none, is no problem, and a missing file
+    counts as one without errors.
+    """
     subject = Subject(Group.PROGRAM, "lmchat.log", "Log file")
     errors: list[tuple[str, str]] = []  # the time in ISO 8601 and the id of each
     with suppress(FileNotFoundError, NotADirectoryError):

@@ -13,13 +13,15 @@ from lmchat.errors import WrongUse
 from lmchat.text import decoded_text
 from lmchat.threads import run_abandonable
 
-_NOTE_AFTER_S = 2.0  # so long, reading standard input needs no explanation
+_NOTE_AFTER_S = 2.0  # a note explains a wait for standard input that takes longer
 
 
 async def prompt_of(context: Context) -> str:
-    """Return the prompt: the argument, then the text on stdin, within the preset, if one is named.
+    """Return the prompt of the command line.
 
-    Raises `WrongUse` if there is neither a prompt nor an attached file.
+    It is the argument, a blank line and the text on stdin; a blank one of the two is left out. If
+    `--preset` names a preset, this text is its input and the filled preset is returned. Raises
+    `WrongUse` if the prompt is empty and no file is attached.
     """
     options = context.options
     piped_text = await _read_piped_text(context.output)
@@ -48,7 +50,10 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
 
 async def _read_piped_text(output: Output) -> str:
-    """Return the text on stdin, read to its end; empty if stdin is a terminal."""
+    """Return the text on stdin, read to its end, without line ends at its end.
+
+    Return an empty text if stdin is a terminal or missing. A note explains a longer wait.
+    """
     if sys.stdin is None or sys.stdin.isatty():
         return ""
     note_timer = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, _note_waiting, output)
@@ -58,7 +63,10 @@ async def _read_piped_text(output: Output) -> str:
 
 
 def _note_waiting(output: Output) -> None:
-    """At a terminal, explain that the command waits for stdin, which a loop may have kept open."""
+    """Note that the command waits for the end of stdin, if stderr is a terminal.
+
+    stdin may be open without an end, as in a shell loop that reads lines from it.
+    """
     if sys.stderr is not None and sys.stderr.isatty():
         words = "reading standard input until it ends; add </dev/null to ask without it."
         output.note(f"lmchat: {words}")

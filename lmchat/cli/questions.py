@@ -34,9 +34,9 @@ async def ask_yes_no(question: str, read: Callable[[], Awaitable[bytes]] = typed
 
 
 def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
-    """Return what `read` reads from a file object of its own for stdin.
+    """Call `read` with another file object for stdin than `sys.stdin`, and return its result.
 
-    The call may be in a thread that is abandoned while it waits. If that thread held the lock of
+    The caller may be a thread that is abandoned while `read` waits. If that thread held the lock of
     `sys.stdin`, Python could not exit.
     """
     with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:

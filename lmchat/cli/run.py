@@ -25,7 +25,12 @@ _SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of th
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command and return the exit code."""
+    """Parse the command line, run its command, print its error if any, and return the exit code.
+
+    An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
+    the reader of stdout is gone.
+    """
+    # errors of the parser are printed in the form that the options ask for, unparsed as they are
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:
@@ -53,13 +58,18 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _interruption() -> LMChatError:
+    """Return the error that is printed when a signal has ended the command."""
     error = LMChatError("Interrupted.", kind="interrupted")
     error.exit_code = 130
     return error
 
 
 def _handle(context: Context) -> int:
-    """Run the command of the options, or the chat; return the exit code."""
+    """Run the command of the options and return the exit code.
+
+    Without a command, run the chat: as lines with `--plain` or on a dumb terminal, else the screen.
+    After a signal, print an error, unless the command has printed JSON already.
+    """
     options, output = context.options, context.output
     _require_compatible(options)
     is_plain = options.plain or context.environ.get("TERM") == "dumb"
@@ -75,7 +85,7 @@ def _handle(context: Context) -> int:
     if isinstance(result, int):
         return result
     code = _run_until_signal(result)
-    was_interrupted = code > _SIGNAL_BASE
+    was_interrupted = code > _SIGNAL_BASE  # commands themselves return small codes
     if was_interrupted and not output.has_printed_json:
         output.print_error(_interruption())
     return code
@@ -109,7 +119,10 @@ def _import_handler(name: str) -> CommandHandler:
 
 
 def _run_screen(context: Context) -> int:
-    """Run the chat screen and return its exit code; raises `WrongUse` without a terminal."""
+    """Run the chat screen and return its exit code.
+
+    Raises `WrongUse` unless stdin, for keys, and stderr, for the screen, are terminals.
+    """
     for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
         if stream is None or not stream.isatty():
             message = f"The chat screen needs a terminal, but {name} is not one."
@@ -127,7 +140,10 @@ def _run_screen(context: Context) -> int:
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run the coroutine of a command; return its exit code, or 128 + the signal that ended it."""
+    """Run the coroutine of a command and return its exit code.
+
+    If a signal ends it, return 128 + the number of the signal.
+    """
     import asyncio  # 30 ms, which `--help` and `config` do without
 
     signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it

@@ -1,4 +1,7 @@
-"""Addresses of servers on this machine, from the environment variables of their programs."""
+"""Addresses of servers, from the environment variables that their programs read.
+
+A server that listens on all addresses of this machine, such as 0.0.0.0, is reached at 127.0.0.1.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ _ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound t
 
 
 def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
-    """Return the address on this machine that the variables set, for each product with one."""
+    """Return the address of each product whose variables set a usable one.
+
+    Addresses on other machines are returned for Ollama only.
+    """
     endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 
     llama_host = environ.get("LLAMA_ARG_HOST", "").strip()
@@ -30,7 +36,8 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
 def ollama_endpoint(host: str) -> Endpoint | None:
     """Return Ollama's address from its variable: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
-    None for a wrong one, and for Ollama's usual one on this machine, which every scan checks.
+    Return None for an empty or wrong value, for this machine without a port, whose usual port every
+    scan checks, and for https on this machine. Another machine without a port gets Ollama's port.
     """
     value = host.strip().rstrip("/")
     name, _, port = value.removeprefix("http://").rpartition(":")
@@ -48,9 +55,9 @@ def ollama_endpoint(host: str) -> Endpoint | None:
 
 
 def _loopback(name: str, port: str) -> Endpoint | None:
-    """Return the address of a server on this machine; None for another host or a wrong port.
+    """Return the http address of a server on this machine from the name of its host and its port.
 
-    A server that listens on all addresses, such as 0.0.0.0, is reached at 127.0.0.1.
+    Return None for a host that is not this machine, and for a wrong host or port.
     """
     if not (port.isascii() and port.isdecimal()):
         return None

@@ -1,4 +1,7 @@
-"""`lmchat sessions` and `lmchat search`."""
+"""`lmchat sessions` and `lmchat search`.
+
+The header of a session has its id, title, times and model, but none of its messages.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def _row(header: SessionHeader) -> tuple[str, ...]:
     """Return the cells of a session in the table."""
     return (
         header.session_id[:SHORT_ID],
-        local_time(header.deleted_at or header.updated_at),
+        local_time(header.deleted_at or header.updated_at),  # only the trash has deleted ones
         str(header.message_count),
         header.model,
         (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
@@ -42,7 +45,7 @@ def _row(header: SessionHeader) -> tuple[str, ...]:
 
 
 async def show(context: Context) -> int:
-    """Print a session as text, or all of it as JSON."""
+    """Print the shown branch of a session as text with its reasoning, or all branches as JSON."""
     output = context.output
     async with open_library(context) as library:
         session_id = await library.store.find(context.options.id)
@@ -57,7 +60,7 @@ async def show(context: Context) -> int:
 
 
 async def rename(context: Context) -> int:
-    """Change the title of a session."""
+    """Change the title of a session and print the new one; raises `WrongUse` for an empty title."""
     options = context.options
     if not options.title.strip():
         raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
@@ -67,14 +70,14 @@ async def rename(context: Context) -> int:
 
 
 async def rename_session(library: Library, output: Output, session_id: str, title: str) -> int:
-    """Change the title of a session of an open store, and print the new one."""
+    """Change the title of a session of the library, print the new one, and return exit code 0."""
     header = await library.rename(session_id, title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
     return output.print_result(header_json(header), sentence)
 
 
 async def delete(context: Context) -> int:
-    """Put a session into the trash."""
+    """Put a session into the trash, and print how to restore it."""
     async with open_library(context) as library:
         header = await library.delete(await library.store.find(context.options.id))
     step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
@@ -83,12 +86,16 @@ async def delete(context: Context) -> int:
 
 
 async def restore(context: Context) -> int:
-    """Move a session out of the trash; `last` is the one that was deleted last."""
+    """Move a session out of the trash and print its title.
+
+    The session is the named one, or for `last` the one that was deleted last. Raises
+    `SessionNotFound` if there is none.
+    """
     header: SessionHeader | None = None
     async with open_library(context) as library:
         if context.options.id != "last":
             header = await library.restore(await library.store.find(context.options.id))
-        if header is None:
+        if header is None:  # the id is `last`
             header = await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
@@ -96,11 +103,15 @@ async def restore(context: Context) -> int:
 
 
 async def purge(context: Context) -> int:
-    """Delete a session, or everything in the trash, permanently and after confirmation."""
+    """Delete a session permanently, after the user has confirmed it, and print what was deleted.
+
+    Without an id, everything in the trash is deleted.
+    """
     purged: Sequence[SessionHeader] = ()
     async with open_library(context) as library:
         if context.options.id:
             session_id = await library.store.find(context.options.id)
+            # only the header is needed, but the store reads at least one message
             session = await library.store.open_session(session_id, count=1)
             candidates = [session.header]
         else:
@@ -119,9 +130,10 @@ async def purge(context: Context) -> int:
 
 
 async def _confirm_purge(context: Context, headers: Sequence[SessionHeader]) -> bool:
-    """Ask whether to delete sessions permanently, and return the answer; `--yes` is one.
+    """Ask whether to delete sessions permanently, and return whether the answer is yes.
 
-    Raises `WrongUse` if there is neither `--yes` nor a terminal to ask at.
+    With `--yes`, return True without asking. Raises `WrongUse` if there is neither `--yes` nor a
+    terminal to ask at.
     """
     if context.options.yes:
         return True
@@ -154,7 +166,10 @@ def _id_and_title(header: SessionHeader) -> str:
 
 
 async def search(context: Context) -> int:
-    """Print where the words of the query occur: whole words first, then parts of words."""
+    """Print the hits of the query in all sessions, at most as many as `--limit` says.
+
+    Hits of whole words come before those of parts of words.
+    """
     options = context.options
     async with open_library(context) as library:
         return await search_library(
@@ -163,7 +178,7 @@ async def search(context: Context) -> int:
 
 
 async def search_library(library: Library, output: Output, query: str, *, limit: int) -> int:
-    """Search an open store, and print at most `limit` hits; return exit code 0."""
+    """Search the sessions of the library, print at most `limit` hits, and return exit code 0."""
     hits = await library.store.search(query, limit=limit)
 
     def lay_out() -> list[str]:
@@ -176,14 +191,17 @@ async def search_library(library: Library, output: Output, query: str, *, limit:
 
 
 def _hit_json(hit: SearchHit) -> dict[str, object]:
-    """Return a hit without the words of the query, which the screen marks."""
+    """Return the fields of a hit, except the words of the query, which only the screen needs."""
     fields = asdict(hit)
     del fields["words"]
     return fields
 
 
 def _hit_lines(hit: SearchHit) -> tuple[str, str]:
-    """Return two lines: where a hit is, and its text with the match in brackets."""
+    """Return two lines about a hit: the session and place of it, and its text.
+
+    In the text, the match is in brackets. A hit in a title, for example, has no match.
+    """
     kind_name = HIT_KIND_NAMES.get(hit.kind, "")
     author = hit.model or hit.role
     if kind_name and hit.role in ("", Role.TOOL):  # the kind says all, as "title" or "tool result"

@@ -19,7 +19,10 @@ _MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
-    """Print the figures of each model at each server, those used last first."""
+    """Print the figures of each model at each server, the last used first; return exit code 0.
+
+    They are printed as a table, with `--plot` as plots, or as JSON.
+    """
     async with open_store(context) as store:
         figures_of_models = figures_by_model(await store.ledger_rows())
 
@@ -47,7 +50,10 @@ def _row(figures: ModelFigures) -> tuple[str, ...]:
 
 
 def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> tuple[str, str]:
-    """Return median and 95th percentile, multiplied by the factor; two empty cells without them."""
+    """Return the cells with the median and the 95th percentile of a figure.
+
+    Each is multiplied by the factor and filled into the template. Both are empty for None.
+    """
     if spread is None:
         return "", ""
     return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
@@ -64,9 +70,10 @@ def _plots(figures_of_models: Sequence[ModelFigures]) -> list[str]:
 
 
 def _plot(figures: ModelFigures) -> list[str]:
-    """Return the lines of the plot of a model: a heading, and a bar for each of the last days.
+    """Return the lines of the plot of a model: a heading, and one for each of the last days.
 
-    The bar of the fastest day has the full length.
+    The line of a day has its median speed, a bar, and the number of answers. The bar of the fastest
+    day has the full length; a day without a known speed has none.
     """
     lines = [f"{figures.model} at {figures.endpoint}: tok/s, the median of each day"]
     days = figures.days[-_MAX_DAYS:]
@@ -81,14 +88,14 @@ def _plot(figures: ModelFigures) -> list[str]:
 
 
 async def show(context: Context) -> int:
-    """Print the counters of all runs."""
+    """Print the counters of all runs as JSON."""
     async with open_store(context) as store:
         context.output.print_json(metrics_json(await store.metrics.load()))
     return 0
 
 
 async def reset(context: Context) -> int:
-    """Set the counters to 0."""
+    """Set the counters to 0, and print that as JSON."""
     async with open_store(context) as store:
         await store.metrics.reset()
     context.output.print_json({"message": "Metrics reset successfully"})

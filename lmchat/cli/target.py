@@ -1,4 +1,7 @@
-"""Choice of server and model for a command."""
+"""Choice of server and model for a command.
+
+A candidate is an address that was probed, with the result of the probe and the models there.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +31,24 @@ _UNUSED_SERVER = (
 
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the servers that the user named; raises `EndpointNotAllowed` for a wrong address."""
+    """Return the addresses of the servers that the settings name.
+
+    Raises `EndpointNotAllowed` for a wrong address.
+    """
     urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
     return tuple(Endpoint.parse(url) for url in urls if url)
 
 
 def own_names(settings: Settings) -> dict[str, str]:
-    """Return the names that the user gave to servers, by origin."""
+    """Return the names of the servers in `[[endpoints]]`, by origin."""
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 
 async def find_candidates(backend: ServerClient, settings: Settings) -> tuple[Candidate, ...]:
-    """Return the result of a check of `settings.endpoint`; without one, the detected servers."""
+    """Check the server at `settings.endpoint` and return it as the only candidate.
+
+    Without this setting, look for servers and return all candidates, usable or not.
+    """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
     return await backend.detect(expected=own_endpoints(settings))
@@ -48,18 +57,20 @@ async def find_candidates(backend: ServerClient, settings: Settings) -> tuple[Ca
 async def find_target(
     backend: ServerClient, settings: Settings, remembered: Remembered, note: Callable[[str], None]
 ) -> Target:
-    """Return the server and model to ask; waits while a server loads its model.
+    """Look for servers and return the server and model to ask, chosen without asking the user.
 
-    `note` prints what the user should know of the choice. Raises `NoServerFound`, `ServerRejected`,
-    `RequestInvalid` if several models are equally likely, or `WrongUse` if the model of the
-    settings does not exist.
+    While the chosen server loads its model, wait for it. `note` prints notes on servers that are
+    not used, on this wait, and on an API key that is not sent. Raises `NoServerFound`,
+    `ServerRejected` for a server that cannot be used, `RequestInvalid` if the server has no model
+    or several equally likely ones, or `WrongUse` if the model of the settings does not exist there.
     """
 
     def choose(*possible: Candidate) -> TargetChoice:
+        """Return the choice among these candidates."""
         return choose_without_asking(possible, model=settings.model, remembered=remembered)
 
     candidates = await find_candidates(backend, settings)
-    if not settings.endpoints:
+    if not settings.endpoints:  # a user with configured servers knows how to name one
         _note_unused(candidates, note)
     choice = choose(*candidates)
     if choice.missing is Missing.MODEL and choice.candidate is not None:
@@ -85,7 +96,10 @@ async def find_target(
 
 
 def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -> None:
-    """Note the servers on other machines that only the environment names, and how to use them."""
+    """Note how to use each server on another machine that only an environment variable names.
+
+    Such servers are not asked before the user allows it.
+    """
     for candidate in candidates:
         if candidate.is_hinted and candidate.can_be_allowed:
             endpoint = candidate.endpoint
@@ -94,7 +108,10 @@ def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -
 
 
 def _loading_target(choice: TargetChoice) -> Target | None:
-    """Return the chosen server if it is loading its model, so that the model is not known yet."""
+    """Return the chosen target if its server is still loading a model, else None.
+
+    Such a target has no model yet, although the server does not lack one.
+    """
     target = choice.target
     is_loading = target is not None and target.model is None and choice.missing is not Missing.MODEL
     return target if is_loading else None

@@ -30,7 +30,9 @@ async def decide(
 ) -> None:
     """Ask the user whether a call may run, and set the `decision` that the call waits for.
 
-    `read` waits for the line with the answer. Without a terminal, the call may not run.
+    The question is repeated until its answer is known. `read` waits for the line with the answer.
+    The answer "always" is saved. Without a terminal, the decision is no, and a note says how to
+    allow the tool.
     """
     note = context.output.note
     if not can_ask():
@@ -53,7 +55,11 @@ async def decide(
 async def _ask_once(
     call: ToolCallPart, context: Context, read: Callable[[], Awaitable[bytes]]
 ) -> Decision | None:
-    """Print the question and return the decision; None if the answer is unknown or was pasted."""
+    """Print the question, wait for the answer, and return the decision.
+
+    The end of the input means no. Return None if the answer is no known choice or was pasted. The
+    words after a no are the reason, which the model gets.
+    """
     drop_typed(sys.stdin.fileno())  # what was typed before the question does not answer it
     sys.stderr.write(call_question(call, _columns()))
     sys.stderr.flush()
@@ -73,9 +79,10 @@ async def _ask_once(
 
 
 async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
-    """Save that a tool may always run.
+    """Save that the tool of a call may always run; a note says so if that fails.
 
-    If the configuration asks for each call of it, nothing is saved, and a note says so.
+    If the configuration asks about each call of this tool, nothing is saved, and a note says that
+    the tool is allowed for this session only.
     """
     note = context.output.note
     is_asked_by_configuration = not asked.fingerprint

@@ -79,9 +79,10 @@ def how_to_correct(server: ToolServer, context: Context) -> str:
 
 @asynccontextmanager
 async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]:
-    """Start the tool servers for the block.
+    """Start the tool servers, wait until each works or has failed, and stop them after the block.
 
-    With `only`, start no MCP server but the one with this name.
+    With `only`, the one MCP server that is started is the one with this name. The functions of
+    `tools.py` are started in any case.
     """
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
@@ -92,7 +93,10 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
 
 
 async def list_tools(context: Context) -> int:
-    """Print the tool servers with their state, and their tools; exit 1 if no server works."""
+    """Print the tool servers with their state, and their tools.
+
+    Return 1 if there are servers and none of them works, else 0.
+    """
     output = context.output
     async with _open_toolbox(context) as toolbox:
         servers = toolbox.host.servers
@@ -108,7 +112,11 @@ async def list_tools(context: Context) -> int:
 
 
 async def call(context: Context) -> int:
-    """Run a tool; exit 1 if its result is an error."""
+    """Run the tool that the command names, without asking, and print its result.
+
+    Return 1 if the result is an error, else 0. Raises `WrongUse` for arguments that are no JSON
+    object, an unknown tool, or one that may never run.
+    """
     name = context.options.tool
     arguments = context.options.arguments
     if parse_arguments(arguments) is None:
@@ -131,7 +139,10 @@ async def call(context: Context) -> int:
 
 
 def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
-    """Return the tool `SERVER/TOOL`; raises an error if it is missing or may never run."""
+    """Return the tool with the name `SERVER/TOOL`.
+
+    Raises `WrongUse` if it is missing or may never run, `LMChatError` if its server does not work.
+    """
     tool = toolbox.find(name)
     if tool is None:
         raise _missing_tool_error(name, toolbox, context)
@@ -141,7 +152,11 @@ def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
 
 
 def _missing_tool_error(name: str, toolbox: Toolbox, context: Context) -> LMChatError:
-    """Return the error for `SERVER/TOOL`: its server does not work, or there is no such tool."""
+    """Return the error for a name `SERVER/TOOL` that no running server has.
+
+    If its server does not work, it is the error of the server. Otherwise it says that there is no
+    such tool, and suggests a similar one.
+    """
     server_name = name.partition("/")[0]
     for server in toolbox.host.servers:
         if server.name == server_name and server.state is not ServerState.READY:
@@ -179,7 +194,7 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
 
 
 def _tool_lines(toolbox: Toolbox) -> list[str]:
-    """Return a line for each tool server, and the table of the tools, if there are any."""
+    """Return a line for each tool server, and an empty line and a table of the tools, if any."""
     states = [f"{server.name}: {state_sentence(server)}" for server in toolbox.host.servers]
     rows = [
         (tool.full_name, toolbox.approval(_NO_SESSION, tool), tool.description.partition("\n")[0])
@@ -191,7 +206,7 @@ def _tool_lines(toolbox: Toolbox) -> list[str]:
 
 
 def state_sentence(server: ToolServer) -> str:
-    """Return the state of a tool server, such as `ready, 3 tools.`, and its error."""
+    """Return the state of a tool server, such as `ready, 3 tools.`, and its error, if any."""
     state = f"{server.state}."
     if server.state is ServerState.READY:
         state = f"{server.state}, {plural(len(server.tools), 'tool')}."
@@ -199,7 +214,10 @@ def state_sentence(server: ToolServer) -> str:
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:
-    """Return an ended tool call, which is a message of its own, as `ask --json` lists it."""
+    """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
+
+    `message` is the message of the call. Arguments that are no JSON object are given as text.
+    """
     call = message.tool_calls[0]
     arguments = parse_arguments(call.arguments)
     return {
@@ -220,10 +238,10 @@ def step_note(message: ChatMessage) -> str:
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
-    """Start the tool servers for `ask --tools`.
+    """Start the tool servers for `ask --tools` and wait until they have started or failed.
 
-    Print a note if the model cannot use tools, and for each server with an error; raise
-    `LMChatError` if no server works.
+    If the model cannot use tools, only print a note that says so. Print a note for each server with
+    an error. Raises `LMChatError` if no server works.
     """
     note = context.output.note
     if not toolbox.can_use(target):
@@ -240,4 +258,5 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 
 def _has_ready(servers: Iterable[ToolServer]) -> bool:
+    """Return whether at least one of the servers works."""
     return any(server.state is ServerState.READY for server in servers)

@@ -1,4 +1,7 @@
-"""Printer of a turn, for `ask`, `compare` and the plain chat."""
+"""Printer of a turn, for `ask`, `compare` and the plain chat.
+
+A piece is what one event adds to an answer. A step is a tool call that has ended.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ class LoadingNotes:
         self._last_noted_s = -math.inf  # on the monotonic clock
 
     def show(self, fraction: float | None = None) -> None:
-        """Print a note, unless the last one is recent; `fraction` is what is loaded, if known."""
+        """Print a note that a model is loading, unless the last note is a few seconds old or newer.
+
+        `fraction` is how much of the model is loaded, from 0 to 1; None if that is unknown.
+        """
         now_s = time.monotonic()
         if now_s - self._last_noted_s <= _LOADING_EVERY_S:
             return
@@ -52,14 +58,16 @@ class LoadingNotes:
 class TurnPrinter:
     """Printer of the events of one turn.
 
-    The text goes to stdout while it arrives: as it is, or as one JSON object a piece. Notes about
-    the turn go to stderr.
+    It prints the text of the answer on stdout while it arrives: as it is, or one JSON object a
+    piece if JSON lines are wanted. For one JSON document, it only keeps the steps. It prints notes
+    about the turn on stderr.
     """
 
     def __init__(self, output: Output, *, asked_model: str = "", prints_text: bool = True) -> None:
-        """Create it; without `prints_text`, the caller prints the answer at its end.
+        """Create a printer; without `prints_text`, plain text is left to the caller to print.
 
-        `asked_model` is needed for events of a request; a conversation names the model itself.
+        `asked_model` is the model of the request. It may be empty for the events of a conversation:
+        these name the model when an answer begins.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.sent_tokens = 0  # estimated length of the prompt
@@ -72,7 +80,10 @@ class TurnPrinter:
         self._reasoning: list[str] = []  # pieces of this answer so far
 
     def show(self, event: ConversationEvent) -> None:
-        """Print what an event says to the user."""
+        """Print what an event says to the user, and note what later events depend on.
+
+        Reasoning is not printed but kept, in case the client took text for reasoning.
+        """
         match event:
             case TextDelta() | RefusalDelta():
                 self._is_stall_noted = False
@@ -99,7 +110,11 @@ class TurnPrinter:
         self._stream.end()
 
     def note_oddities(self, answer: ChatMessage) -> None:
-        """Note what the text of an answer does not show: refusal, tool calls, an incomplete end."""
+        """Print notes on what the text of an answer does not show.
+
+        These are a refusal, each tool call that did not run, and one note on an answer that was cut
+        short, was filtered, or is empty.
+        """
         note = self._output.note
         if answer.refusal:
             note("lmchat: the model refused to answer.")
@@ -119,16 +134,20 @@ class TurnPrinter:
             note("lmchat: the answer is empty.")
 
     def _print(self, text: str) -> None:
-        """Print a piece of the answer, unless the answer is printed as a whole at its end."""
+        """Print a piece of the answer, as text or as a JSON line.
+
+        Print nothing if the answer is printed as a whole at its end.
+        """
         if self._output.is_json_lines:
             self._output.print_json({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
     def _correct_printed(self, *, is_thought: bool) -> None:
-        """Correct what was printed, since the client took text for reasoning, or the reverse.
+        """Correct what was printed of this answer, and forget its reasoning so far.
 
-        If the printed text `is_thought`, say so; else print the reasoning, which is text.
+        If `is_thought`, the text so far was reasoning: print a note on stderr, or a JSON line, that
+        says so. Otherwise, the reasoning so far, which was not printed, is text: print it.
         """
         if not is_thought:
             self._print("".join(self._reasoning))
@@ -150,9 +169,10 @@ class TurnPrinter:
         self._output.note(step_note(message))
 
     def _note(self, event: ConversationEvent) -> None:
-        """Print the note on an event without text; some events have none.
+        """Print a note on an event that brings no text; do nothing for events without a note.
 
-        Loading is noted once a turn, and a stalled stream once until its next text.
+        Loading is noted once a turn. A stalled stream is noted once until its next text. The model
+        that answers is noted if it is not the one that was asked.
         """
         match event:
             case RetryScheduled():

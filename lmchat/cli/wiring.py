@@ -1,4 +1,8 @@
-"""Assembly of backend, store, keys and engine."""
+"""Assembly of backend, store, keys and engine.
+
+`open_…` functions are for commands: they close what they open. `make_…` functions only build an
+object, which the caller closes. Importing this module imports SQLite, `make_client` httpx.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +43,11 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_runtime(context: Context, *, is_saved: bool | None = None) -> AsyncIterator[Runtime]:
-    """Open keys, servers and store for the block; save the counters of its requests.
+    """Load the API keys, and open backend and store for the block.
 
-    `is_saved` is passed to `make_store`.
+    Warnings about keys are printed. While the block runs, the counters of its requests are saved;
+    at its end, backend and store are closed. `is_saved` says whether sessions are saved, as in
+    `make_store`.
     """
     settings = context.settings
     keys = keys_of(context)
@@ -63,7 +69,10 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
 
 @asynccontextmanager
 async def open_store(context: Context) -> AsyncIterator[Store]:
-    """Open the store for the block; print the notice about its file after it, if any."""
+    """Open the store for the block and close it after the block.
+
+    If the store had to replace a damaged file, a note says so at the end of the block.
+    """
     async with aclosing(make_store(context)) as store:
         yield store
         if store.notice:
@@ -72,16 +81,17 @@ async def open_store(context: Context) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def open_library(context: Context) -> AsyncIterator[Library]:
-    """Open the library of sessions for the block; its `store` is open, too."""
+    """Open the store for the block, as `open_store` does, and yield the library of its sessions."""
     async with open_store(context) as store:
         yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))
 
 
 @cache
 def keys_of(context: Context) -> Keys:
-    """Return the API keys of this run, always the same object.
+    """Return the API keys of this run: the same object at each call.
 
-    Before they are used, something has to call `load`, off the event loop.
+    The first call does not load them: a caller has to call `load`, which blocks, before they are
+    used.
     """
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
@@ -133,9 +143,10 @@ def make_engine(context: Context, settings: Settings) -> Engine:
 
 
 def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
-    """Return the store, which opens its file with the first call.
+    """Return the store of sessions, which opens its file when one of its methods is first called.
 
-    `is_saved` says whether it writes sessions to the disk; by default, unless `--temporary`.
+    `is_saved` says whether it writes sessions to the disk. By default, it does, unless the command
+    has the option `--temporary`.
     """
     store = SqliteStore(context.paths.sessions_file)
     if is_saved is None:
