@@ -111,7 +111,7 @@ class Keys:
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key to send to a server.
 
-        Return None if there is none, or if it has characters that no header can hold.
+        Return None if no key is set, or if it has characters that no header can hold.
         """
         try:
             return header_value(self._first_key(endpoint).key) or None

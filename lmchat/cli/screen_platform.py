@@ -24,7 +24,7 @@ Write = Callable[[str], bool]  # sends a control sequence to the terminal
 
 
 class ScreenPlatform:
-    """The `Platform` of the screen in `services/ports.py`, which describes these methods."""
+    """The `Platform` of the screen; `services/workspace.py` describes these methods."""
 
     def __init__(
         self,

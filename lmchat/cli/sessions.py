@@ -89,7 +89,7 @@ async def restore(context: Context) -> int:
     """Move a session out of the trash and print its title.
 
     The session is the named one, or for `last` the one that was deleted last. Raises
-    `SessionNotFound` if there is none.
+    `SessionNotFound` if the trash is empty or has no such session.
     """
     header: SessionHeader | None = None
     async with open_library(context) as library:
@@ -200,7 +200,7 @@ def _hit_json(hit: SearchHit) -> dict[str, object]:
 def _hit_lines(hit: SearchHit) -> tuple[str, str]:
     """Return two lines about a hit: the session and place of it, and its text.
 
-    In the text, the match is in brackets. A hit in a title, for example, has no match.
+    In the text, the match is in brackets. A search without words, as `has:code`, has no match.
     """
     kind_name = HIT_KIND_NAMES.get(hit.kind, "")
     author = hit.model or hit.role
