@@ -68,7 +68,7 @@ class MessageAdded(Struct, frozen=True, kw_only=True):
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An empty answer was added to the path, and `plan` is about to be sent for it."""
+    """An answer without any new text was added to the path; `plan` is about to be sent for it."""
 
     message: ChatMessage
     plan: ContextPlan
@@ -279,6 +279,7 @@ class Conversation:
             async with aclosing(self._answer(stream, is_saved=False)) as events:
                 async for event in events:
                     if isinstance(event, AnswerBegun):
+                        # the path that the user sees: that of the answer has only `older`
                         self.messages = path.added(request, event.message)
                     yield event
             summary = require_summary(self._newest_answer)
@@ -295,7 +296,7 @@ class Conversation:
                 self.header = header
 
     def _older_messages(self, prompt: str, target: Target) -> MessagePath:
-        """Return the messages to summarise; raises `RequestInvalid` if busy, or if of no use."""
+        """Return the messages to summarise; raises `RequestInvalid` while busy, or without gain."""
         path = self.messages
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:

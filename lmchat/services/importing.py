@@ -323,7 +323,7 @@ class _ImportRun:
         else:
             for content in session.files.values():
                 await self._store.save_file(content)
-            known_header = await self._store.import_session(session)  # None for a new session
+            known_header = await self._store.import_session(session)  # None: it was new, now stored
 
         message_count = session.header.message_count
         if known_header is not None:

@@ -34,9 +34,10 @@ class Monitor:
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
-        """Check the server of this target from now on, for the first time at once.
+        """Let `watch` check the server of this target from now on, for the first time at once.
 
-        The results of earlier checks are kept if it is the same server.
+        `health` keeps the results of earlier checks if the server is the same; without a target, it
+        is empty, and nothing is checked.
         """
         previous = self._target
         self._target = target

@@ -305,7 +305,10 @@ class PieceWriter:
             self._has_pieces.set()
 
     async def _write_all(self) -> None:
-        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S`."""
+        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S` seconds.
+
+        Pieces that could not be written are put back before those that have come since.
+        """
         while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)
