@@ -192,6 +192,8 @@ def write_new_file(
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
+        if path.is_dir():  # not replaced, even with `--force`
+            raise FileRefused(f"{path} is a folder.", hint="Choose another name.") from None
         raise FileExists(
             f"{path} already exists.", hint="Choose another name, or overwrite it with --force."
         ) from None

@@ -65,6 +65,13 @@ def test_a_new_file_is_never_written_over_another_one(tmp_path):
     assert names(path.parent) == ["plan.md"]
 
 
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_folder_is_not_replaced_by_a_new_file(tmp_path, is_forced):
+    with pytest.raises(FileRefused, match="is a folder") as caught:
+        write_new_file(tmp_path, "one", is_forced=is_forced)
+    assert caught.value.hint == "Choose another name."
+
+
 def test_a_dangling_link_counts_as_taken(tmp_path):
     (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileRefused, match="already exists"):

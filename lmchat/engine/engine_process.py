@@ -67,12 +67,16 @@ class EngineProcess:
             ) from error
         # `-P`: nothing of the current folder is imported
         command = [sys.executable, "-P", str(PROGRAM)]
-        child = await ChildProcess.start(
-            watched(command, terminate_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
-            environment=needed_environment(environ),  # all else comes through its standard input
-            folder=log_file.parent,
-            errors=log,
-        )
+        try:
+            child = await ChildProcess.start(
+                watched(command, terminate_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
+                environment=needed_environment(environ),  # the rest comes through its input
+                folder=log_file.parent,
+                errors=log,
+            )
+        except BaseException:
+            os.close(log)
+            raise
         child.send_line(order)
         return cls(child, log)
 

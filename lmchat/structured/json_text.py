@@ -45,7 +45,9 @@ def strict_json(text: str) -> Any:
     Raises `UnfitError` for a name that an object has twice, for `NaN` and `Infinity`, for a number
     that is too large and for too many levels; raises `JSONDecodeError` if the text is no JSON.
     """
-    return _decode_within_limits(_decoder.decode, text)
+    value = _decode_within_limits(_decoder.decode, text)
+    _require_depth(value)
+    return value
 
 
 def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
@@ -114,6 +116,7 @@ def _values_in_prose(text: str) -> list[Any]:
                 break
             position = bracket.end()
         else:
+            _require_depth(value)
             values.append(value)
     return values
 
@@ -134,24 +137,21 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
 def _decode_within_limits(decode: Callable[[str], Any], text: str) -> Any:
     """Return what a method of the decoder returns for a text.
 
-    Raises `UnfitError` for JSON that is too deep or too large for other programs, and
+    Raises `UnfitError` for more levels than Python can read and for a number that is too large, and
     `JSONDecodeError` for text that is no JSON.
     """
     try:
-        value = decode(text)
+        return decode(text)
     except (json.JSONDecodeError, UnfitError):  # both are also a `ValueError`
         raise
     except RecursionError:
         raise UnfitError(_TOO_DEEP) from None
     except ValueError:  # Python refuses to read more than 4300 digits
         raise UnfitError(_TOO_LARGE) from None
-    if _is_too_deep(value):
-        raise UnfitError(_TOO_DEEP)
-    return value
 
 
-def _is_too_deep(value: Any) -> bool:
-    """Return whether lists and objects are nested deeper than `MAX_DEPTH`; does not recurse.
+def _require_depth(value: Any) -> None:
+    """Raise `UnfitError` if lists and objects are nested deeper than `MAX_DEPTH`; no recursion.
 
     Each round replaces the values of one level by those within them.
     """
@@ -164,7 +164,8 @@ def _is_too_deep(value: Any) -> bool:
             elif isinstance(container, list):
                 next_level += container
         level = next_level
-    return any(isinstance(inner, dict | list) for inner in level)
+    if any(isinstance(inner, dict | list) for inner in level):
+        raise UnfitError(_TOO_DEEP)
 
 
 def code_blocks(text: str) -> list[str]:

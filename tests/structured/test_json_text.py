@@ -79,6 +79,7 @@ def test_of_several_values_the_one_that_fits_is_meant():
         (nested(MAX_DEPTH + 1), f"it is nested deeper than {MAX_DEPTH} levels"),
         (nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
         ('{"a":' * 100_000, f"it is nested deeper than {MAX_DEPTH} levels"),
+        ("Look: " + nested(MAX_DEPTH + 1), f"it is nested deeper than {MAX_DEPTH} levels"),
         ("Look: " + nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
         (" " * (MAX_CHARS + 1), f"it has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
     ],
