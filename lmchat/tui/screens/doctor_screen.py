@@ -76,6 +76,10 @@ class DoctorScreen(ListDialog[None]):
                 self.draw()
 
     def draw(self) -> None:
+        """Draw the groups with a finding or a pending check, each below its heading.
+
+        The title says how many checks have ended, or at the end what was found.
+        """
         width = self.list.text_width if self.can_show else 0
         if width < 1:
             return

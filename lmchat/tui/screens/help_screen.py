@@ -70,6 +70,7 @@ class HelpScreen(ListDialog[None]):
         self.dismiss(None)
 
     def draw(self) -> None:
+        """Draw the entries that have all typed words, in their groups below headings."""
         typed_words = self.typed.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():

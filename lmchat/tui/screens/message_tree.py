@@ -105,6 +105,7 @@ class MessageTree(ListDialog[str | None]):
         return None
 
     def draw(self, choose: str | None = None) -> None:
+        """Draw the branches that were read last; choose one by its id, or keep the choice."""
         if self._branches is None or not self.can_show:
             return
         rows = [branch_row(branch, self._content, icons_for(self)) for branch in self._branches]

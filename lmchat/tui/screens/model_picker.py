@@ -404,6 +404,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             self.draw()
 
     def draw(self, choose: tuple[str, str] | None = None) -> None:
+        """Draw the legend, and the models that match the filter or words if there are none.
+
+        `choose` is the server id and the model id of the row to choose; None keeps the choice.
+        """
         self.query_one(".legend", LineWidget).show([styled(self._legend(), MUTED)])
         count = len(self._table.rows)
         if not count:
@@ -421,6 +425,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         show_matches(self, self._table, nothing, figures=(models, age), choose=choose)
 
     def _legend(self) -> str:
+        """Return the signs of the states with their words; "asleep" only if a model is asleep."""
         icons = icons_for(self)
         signs = [(icons.ready, "loaded"), (icons.degraded, "loading"), (icons.off, "not loaded")]
         if any(row.model.state is LoadState.ASLEEP for row in self._table.rows):
@@ -481,6 +486,7 @@ class FilePicker(ListDialog[ModelFile | None]):
         yield RowList()
 
     def draw(self) -> None:
+        """Draw the files that match the filter; the best match is chosen."""
         files = self._files.values()
         no_match = f"No file matches “{{typed}}”. Backspace shows all {len(files)}."
         count = formatting.counted(len(files), "file")

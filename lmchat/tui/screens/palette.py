@@ -47,6 +47,7 @@ class Palette(ListDialog[Command | None]):
         self._keys = keys or {}
 
     def draw(self) -> None:
+        """Draw the commands that match the typed text, the best first, which is chosen."""
         if not self.can_show:
             return
         typed = self.typed

@@ -126,6 +126,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self.list.show(wrapped_rows(words, self.list.text_width, style))
 
     def draw(self) -> None:
+        """Draw the hits, two rows each, or words if there are none; nothing before a search."""
         width = self.list.text_width - 1
         if width < 1 or not self._has_searched:
             return

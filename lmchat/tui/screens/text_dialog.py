@@ -59,6 +59,7 @@ class LinksDialog(ListDialog[str | None]):
         self._links = links
 
     def draw(self) -> None:
+        """Draw each link: its words, and below them its address, or only the address."""
         room = self.list.text_width - 2
         ellipsis = icons_for(self).cut
         rows = []

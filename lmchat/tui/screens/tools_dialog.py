@@ -66,6 +66,7 @@ class ToolsDialog(ListDialog[None]):
         self.set_interval(_DRAW_EVERY_S, self.use_room)
 
     def draw(self) -> None:
+        """Draw the note, and the servers with their tools as they are now."""
         rows = wrapped_rows(self._note, self.list.text_width) if self._note else []
         for server in self._toolbox.host.servers:
             is_off = self._toolbox.is_off(self._session_id, server.name)

@@ -43,6 +43,7 @@ class TrashDialog(ListDialog[None]):
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
+        """Draw the sessions that were read last; the row of keys is empty without sessions."""
         if self._read_at is None or not self.can_show:
             return
         rows = [

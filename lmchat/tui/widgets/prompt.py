@@ -120,6 +120,7 @@ class PromptStatus(LineWidget):
             self.refresh()
 
     def render(self) -> Content:
+        """Return sign, model and server at the left, and at the right the figures for the width."""
         line = self._line
         icons = icons_for(self)
         # `fit` drops whole pieces from the end: sign and model stay longest

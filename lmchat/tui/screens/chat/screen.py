@@ -353,6 +353,7 @@ class ChatScreen(PatchedScreen):
         self.sessions.begin()
 
     async def action_manage_session(self, name: str, typed: str = "") -> None:
+        """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
         act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
         if typed:  # by a slash command, which goes back into the prompt if this fails
             await act()
@@ -383,6 +384,7 @@ class ChatScreen(PatchedScreen):
         self.widgets.prompt_input.focus()
 
     def action_toggle_sessions(self) -> None:
+        """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
         is_hidden_by_size = self.has_class("-narrow") or self.has_class("-mid")
         self._toggle_panel("sessions", is_hidden_by_size=is_hidden_by_size)
         if self.widgets.session_list.display:
