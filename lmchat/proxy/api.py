@@ -383,11 +383,13 @@ class Client:
         request = replace(request, tools=tuple(tool.tool for tool in function_tools.values()))
         steps: list[ChatMessage] = []
         max_steps = ToolSettings().max_steps
-        for _ in range(max_steps + 1):
+        for step in range(max_steps + 1):
             answer = await self._whole_answer(request, model)
             calls = answer.tool_calls
             if not calls:
                 return replace(answer, steps=tuple(steps))
+            if step == max_steps:  # results of these calls would not be sent any more
+                break
             # `get` returns None for a tool that is not offered; the result is then an error.
             running = [run_call(call_message(call), runs.get(call.name)) for call in calls]
             results = await asyncio.gather(*running)

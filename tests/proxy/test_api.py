@@ -333,10 +333,15 @@ async def test_the_thought_before_a_call_goes_back_with_it(server):
 
 
 async def test_functions_that_are_called_without_end_are_an_error(server, client):
+    runs = 0
+
     def again() -> str:
         """Ask again."""
+        nonlocal runs
+        runs += 1
         return ""
 
     server.on(CHAT, _reply_with_calls("again", "{}"))
     with pytest.raises(LMChatError, match="The model called tools 10 times without an answer"):
         await client.chat("Hi", tools=[again])
+    assert runs == 10, "no call is run whose result is not sent"
