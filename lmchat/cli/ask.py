@@ -174,6 +174,7 @@ class _Question:
             self._printer.sent_tokens = self._conversation.sent.tokens
 
         answer = self._answer
+        # an error of saving is not part of the report: the answer itself is complete
         error = self._error_of(answer, session_id) or misfit
         AnswerReport(self._output, self._printer, self._extract).print(answer, session_id, error)
 

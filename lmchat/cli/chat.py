@@ -36,7 +36,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         store = await lazy_store.ready()
         await store.metrics.add(metrics)
 
-    def write(control_sequence: str) -> bool:
+    def write(control_sequence: str) -> bool:  # `app`, which needs the workspace, is made below
         return write_to_terminal(app, control_sequence)
 
     lazy_store = late_store(context)

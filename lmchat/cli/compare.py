@@ -71,7 +71,7 @@ async def compare(context: Context) -> int:
                 raise cannot_chat(model)
         for model in models:
             heading = f"## {model.model_id}"
-            if output.is_json:
+            if output.is_json:  # stdout gets the JSON document only
                 output.note(heading)
             else:
                 output.print_lines(["", heading] if comparisons else [heading])

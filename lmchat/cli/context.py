@@ -45,6 +45,7 @@ class Context:
 
         A missing file is a problem only if `--config` names it.
         """
+        # each field of `Flags` has the name of an option
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
         return load(self.config_file, self.environ, flags, is_required=is_required)

@@ -109,7 +109,7 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
             Group.TOOLS,
             "Tools",
             partial(tools_findings, context),
-            limit_s=TOOLS_S + LIMIT_S,
+            limit_s=TOOLS_S + LIMIT_S,  # starting the servers may take TOOLS_S, then they stop
         ),
         Check("program", Group.PROGRAM, "Version", version_findings),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(log_findings, paths.log_file)),

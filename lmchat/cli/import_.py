@@ -44,7 +44,7 @@ async def import_files(context: Context) -> int:
     output = context.output
     _require_sources(context.options)
     outcome = await _import(context)
-    output.show_progress("")
+    output.show_progress("")  # clears the line of the progress before the report
 
     # a single file that was refused is the error of the command, not one line of a report
     is_only_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried

@@ -128,7 +128,7 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     named and `is_refresh` is off, return the cached list of the last run instead, as a stale one.
     """
     candidates = await find_candidates(runtime.backend, runtime.settings)
-    requests = []
+    requests = []  # coroutines, which run at the same time below
     for candidate in candidates:
         if candidate.verdict.is_usable:
             has_details = all(_has_details(model) for model in candidate.models)
@@ -281,7 +281,7 @@ async def detect(context: Context) -> int:
     """
     candidates: tuple[Candidate, ...] = ()
     best = None
-    reason, exit_code = NOTHING_FOUND, 3
+    reason, exit_code = NOTHING_FOUND, 3  # unless an error says otherwise
     try:
         async with open_runtime(context) as runtime:
             candidates = await runtime.backend.detect(expected=own_endpoints(runtime.settings))

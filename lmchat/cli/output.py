@@ -177,6 +177,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
     text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_json_form)
     if safe_text(text) != text:
+        # as ASCII, so that control characters and other unsafe ones are escaped
         ascii_text = json.dumps(value, indent=indent, default=_json_form)
         text = ascii_text.replace("\x7f", "\\u007f")  # DEL is ASCII, so `dumps` does not escape it
     return text

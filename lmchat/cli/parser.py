@@ -90,7 +90,7 @@ class _Parser(argparse.ArgumentParser):
         for pattern, plain_message in _PLAIN_MESSAGES.items():
             message = re.sub(pattern, plain_message, message)
         sentence = message[:1].upper() + message[1:]
-        if not sentence.endswith("?"):
+        if not sentence.endswith("?"):  # as "did you mean models?" does
             sentence += "."
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 

@@ -116,7 +116,7 @@ def make_client(
         is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,
     )
-    client.expect(endpoints_of_variables(context.environ))
+    client.expect(endpoints_of_variables(context.environ))  # for `detect`
     return client
 
 
