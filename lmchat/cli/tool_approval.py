@@ -102,7 +102,7 @@ async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
 def _columns() -> int:
     """Return the width of the terminal that shows the question, 80 if it is unknown."""
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        return columns or _USUAL_COLUMNS  # some terminals, as those of containers, report 0
+        # some terminals, as those of containers, report 0 columns
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
     except OSError:
         return _USUAL_COLUMNS
