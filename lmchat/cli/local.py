@@ -58,7 +58,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
 
 
 async def list_files(context: Context) -> int:
-    """Print the model files of this disk, or a note if there are none; return exit code 0."""
+    """Print the model files of this disk, or a note if none exist; return exit code 0."""
     files = await make_engine(context, context.settings).files()
     return context.output.print_list(
         [_file_json(file) for file in files],

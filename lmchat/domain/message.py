@@ -199,7 +199,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 def _joint_speed(*receipts: Receipt) -> float | None:
     """Return the tokens per second of several answers together.
 
-    Only answers whose tokens and speed are known count; None if there are none.
+    Only answers whose tokens and speed are known count; None if none exist.
     """
     tokens = 0
     seconds = 0.0

@@ -1,4 +1,4 @@
-"""Choice of the server and model that answer the next turn, and the errors where there is none.
+"""Choice of the server and model that answer the next turn, and the errors where none exists.
 
 Candidates are servers that were probed. The configured model is the one that flags, environment or
 configuration name; "" if they name none. `remembered` has the last used server and models.
@@ -292,7 +292,7 @@ def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _sentence(step: str) -> str:
-    """Return a next step as a sentence; "" if there is none.
+    """Return a next step as a sentence; "" if none exists.
 
     A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
     unless it is a command of lmchat.

@@ -71,7 +71,7 @@ class ToolServer(Struct, frozen=True, kw_only=True):
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):
-    """Result of a call, or the reason why there is none."""
+    """Result of a call, or the reason why none exists."""
 
     text: str
     is_error: bool = False

@@ -136,7 +136,7 @@ class LocalEngine:
         return await asyncio.to_thread(size_warning, model)
 
     def reserve_address(self) -> Endpoint:
-        """Return the address of the engine; choose a free port if there is none yet.
+        """Return the address of the engine; choose a free port if none exists yet.
 
         It stays the same until `stop`, or until a start finds that another program has taken the
         port. Raises `EngineUnavailable` without a free port.

@@ -45,7 +45,7 @@ def with_unique_names(
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model that the user named: by its name in any case, else by the path of a file.
 
-    Raises `WrongUse` if there is none, or if it cannot chat.
+    Raises `WrongUse` if none exists, or if it cannot chat.
     """
     for model in models:
         if name_or_path.casefold() == model.name.casefold():
@@ -86,7 +86,7 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model in a file, with its name in `models` if it is among them.
 
-    Raises `WrongUse` if there is none that can chat.
+    Raises `WrongUse` if none exists that can chat.
     """
     for model in models:
         if model.path == path:

@@ -418,7 +418,7 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
 def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
     """Return a tool call.
 
-    An id that is no text becomes text, and an empty one if there is none. Arguments that are no
+    An id that is no text becomes text, and an empty one if none exists. Arguments that are no
     text are written in JSON.
     """
     return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=_text_or_json(arguments))

@@ -47,7 +47,7 @@ class TextFile:
     def stored(self, name: str) -> bytes:
         """Return the content of the first file near the text whose name begins with `name`.
 
-        Return nothing if there is none. Programs add an ending, or a hyphen and the user's name of
+        Return nothing if none exists. Programs add an ending, or a hyphen and the user's name of
         the file: `file_1` finds `file_1.png`, `file_1-photo.png`, and not `file_12.png`.
         """
         del name

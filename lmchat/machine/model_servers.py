@@ -56,7 +56,7 @@ class StartedProgram:
         return code if code >= 0 else _SIGNAL_BASE - code  # Python returns -N after signal N
 
     async def last_line(self) -> str:
-        """Return the last line of the log that is not blank; empty if there is none."""
+        """Return the last line of the log that is not blank; empty if none exists."""
         return await asyncio.to_thread(_last_line, self.log_file)
 
     async def end(self) -> None:

@@ -497,7 +497,7 @@ class Client:
     async def _model_info(self, name: str) -> ModelInfo:
         """Ask the server for its models and return the one of this name.
 
-        Raises `RequestInvalid` if there is none.
+        Raises `RequestInvalid` if none exists.
         """
         for model in await self.models(is_refresh=True):
             if model.model_id == name:

@@ -216,7 +216,7 @@ def plan_context(
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the last system message in a list; an empty list if there is none or it is empty.
+    """Return the last system message in a list; an empty list if none exists or it is empty.
 
     An empty system message has removed the prompt before it.
     """

@@ -80,7 +80,7 @@ class PromptQueue:
         return self._prompts.pop(0).text if self._prompts else None
 
     def pop_first_not_held(self) -> str | None:
-        """Take out the first prompt that is not held; None if there is none."""
+        """Take out the first prompt that is not held; None if none exists."""
         for index, prompt in enumerate(self._prompts):
             if not prompt.is_held:
                 del self._prompts[index]
@@ -88,7 +88,7 @@ class PromptQueue:
         return None
 
     def pop_at(self, index: int) -> str:
-        """Take out and return the prompt at `index`; an empty text if there is none anymore."""
+        """Take out and return the prompt at `index`; an empty text if it is not there any more."""
         return self._prompts.pop(index).text if index < len(self._prompts) else ""
 
     def pop_all(self) -> tuple[QueuedPrompt, ...]:
@@ -247,7 +247,7 @@ class OpenSessions:
         return opened
 
     def _find_ahead_of_disk(self, session_id: str) -> OpenSession | None:
-        """Return the open session of this id; None if there is none or the disk has all of it."""
+        """Return the open session of this id; None if none exists or the disk has all of it."""
         opened = self._sessions.get(session_id)
         if opened is None or not self._is_ahead_of_disk(opened):
             return None

@@ -111,7 +111,7 @@ class ChatStore(Protocol):
     async def last_deleted_message(
         self, session_id: str, *, since: datetime | None = None
     ) -> str | None:
-        """Return the id of the message that was deleted last; None if there is none.
+        """Return the id of the message that was deleted last; None if none exists.
 
         With `since`, only messages that were deleted after that time count.
         """

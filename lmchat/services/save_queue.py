@@ -216,7 +216,7 @@ class SavedTexts:
         self._to_write[session_id] = _joined(*queued, text)
 
     def text(self, session_id: str) -> str:
-        """Return the text in memory, without queued prompts; empty if there is none."""
+        """Return the text in memory, without queued prompts; empty if none exists."""
         return self._texts.get(session_id, "")
 
     def is_noted(self, session_id: str) -> bool:

@@ -253,7 +253,7 @@ def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> G
 def _models(candidate: Candidate) -> str:
     """Return words about the models of a server that can chat.
 
-    They name the loaded ones; if there are none, those that are asleep; else all of them.
+    They name the loaded ones; if none exist, those that are asleep; else all of them.
     """
     chat_models = candidate.chat_models
     for state in (LoadState.LOADED, LoadState.ASLEEP):

@@ -84,7 +84,7 @@ def _rank(row: ServerRow) -> int:
 
 
 def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
-    """Return the first row where one step on the page is enough to chat; None if there is none."""
+    """Return the first row where one step on the page is enough to chat; None if none exists."""
     for row in rows:
         if row.candidate.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
             return row

@@ -84,7 +84,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
 
 
 def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return the pieces after the last `RESET`; all of them if there is none.
+    """Return the pieces after the last `RESET`; all of them if none exists.
 
     `domain.turn.RESET` is the piece that says that the answer begins again.
     """

@@ -203,7 +203,7 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
     """Return the id of the leaf of the path to show after a message was hidden.
 
     That is the newest visible message at or below the parent of the hidden one. If the hidden one
-    has no parent, it is the newest visible message of the session, None if there is none left.
+    has no parent, it is the newest visible message of the session, None if none exists left.
     """
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""

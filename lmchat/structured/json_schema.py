@@ -274,7 +274,7 @@ def _value_in_answer(schema: Schema | None, text: str, thought: str) -> Any:
 def _fitting_value(schema: Schema | None, text: str) -> Any:
     """Return the JSON value in a text.
 
-    Raises `UnfitError` if there is none, if it does not fit, or if not exactly one of several fits.
+    Raises `UnfitError` if none exists, if it does not fit, or if not exactly one of several fits.
     """
     value = find_value(text, lambda candidate: not _misfit(schema, candidate))
     # `find_value` returns a value that is the only one also if it does not fit
@@ -319,7 +319,7 @@ def _plain_schema(value: object) -> dict[str, Any]:
 
 
 def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
-    """Return a message about a reference that leads nowhere; "" if there is none.
+    """Return a message about a reference that leads nowhere; "" if none exists.
 
     A reference to another document leads nowhere too: nothing is fetched. All parts of the schema
     are visited, each with a resolver that knows the base address of its references.

@@ -49,7 +49,7 @@ async def edit_text(
 def editor_command(environ: Mapping[str, str]) -> list[str]:
     """Return the command in $VISUAL or $EDITOR, else the path of the first installed editor.
 
-    Raises `WrongUse` if there is none, or if the variable is no command.
+    Raises `WrongUse` if none exists, or if the variable is no command.
     """
     argv = _command(("VISUAL", "EDITOR"), _EDITORS, environ)
     if not argv:
@@ -76,7 +76,7 @@ def _command(
     """Return the words of the command in the first of `variables` that is set.
 
     If none is set, return the path of the first of the programs `installed` that exists. Return an
-    empty list if there is none. Raises `WrongUse` for a variable that is no command.
+    empty list if none exists. Raises `WrongUse` for a variable that is no command.
     """
     for name in variables:
         value = environ.get(name, "").strip()

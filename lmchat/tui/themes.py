@@ -79,7 +79,7 @@ THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the defau
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:
-    """Return the one of `names` that a typed name means; empty if there is none.
+    """Return the one of `names` that a typed name means; empty if none exists.
 
     The full name or its short form may be typed, in any case: `dark` means `lmchat-dark`.
     """

@@ -49,7 +49,7 @@ class Ollama(Server):
         return reply.is_good and has_version_alone and has_text
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list `/api/tags`, or of the OpenAI-like list if there is none.
+        """Return the models of the list `/api/tags`, or of the OpenAI-like list if none exists.
 
         `/api/ps` tells which models are in memory, and `/api/show` the details of each model. What
         was shown of a model before is not asked for again, until it is removed from the list.

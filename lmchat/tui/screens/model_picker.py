@@ -404,7 +404,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             self.draw()
 
     def draw(self, choose: tuple[str, str] | None = None) -> None:
-        """Draw the legend, and the models that match the filter or words if there are none.
+        """Draw the legend, and the models that match the filter or words if none exist.
 
         `choose` is the server id and the model id of the row to choose; None keeps the choice.
         """

@@ -126,7 +126,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self.list.show(wrapped_rows(words, self.list.text_width, style))
 
     def draw(self) -> None:
-        """Draw the hits, two rows each, or words if there are none; nothing before a search."""
+        """Draw the hits, two rows each, or words if none exist; nothing before a search."""
         width = self.list.text_width - 1
         if width < 1 or not self._has_searched:
             return
@@ -151,7 +151,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self._leave_with_hit(is_export_wanted=True)
 
     def _leave_with_hit(self, *, is_export_wanted: bool) -> None:
-        """Leave with the chosen hit; do nothing if there is none."""
+        """Leave with the chosen hit; do nothing if none exists."""
         hit = self._hits.get(self.list.key)
         if hit is not None:
             self.dismiss(SearchChoice(hit=hit, is_export_wanted=is_export_wanted))

@@ -120,7 +120,7 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        """Show the sessions that fit the filter, or a sentence if there are none.
+        """Show the sessions that fit the filter, or a sentence if none exist.
 
         The session with the id `choose` is chosen; by default the choice stays.
         """

@@ -78,7 +78,7 @@ class ChatWidgets:
         return any(bar.has_focus_within for bar in self.log.screen.query("FindBar"))
 
     async def open_find_bar(self, query: str) -> None:
-        """Open the find bar with a query, which may be empty; make the bar if there is none yet."""
+        """Open the find bar with a query, which may be empty; make the bar if none exists yet."""
         from lmchat.tui.widgets.find_bar import FindBar
 
         screen = self.log.screen

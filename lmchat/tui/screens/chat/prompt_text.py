@@ -99,7 +99,7 @@ class PromptText:
         self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
 
     async def _draft_of_earlier_run(self) -> str:
-        """Return the draft that an earlier run left in a new session; empty if there is none.
+        """Return the draft that an earlier run left in a new session; empty if none exists.
 
         It is also empty if this run begins with a saved session, or has noted a draft of new
         sessions already: that text is in the prompt, or was just sent.

@@ -134,7 +134,7 @@ class StatusDisplay:
 
     @property
     def _warning(self) -> str:
-        """The most important warning of the panel; empty if there is none."""
+        """The most important warning of the panel; empty if none exists."""
         error = self._open_sessions.save_queue.warning
         if error is not None:
             return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."

@@ -176,7 +176,7 @@ class Painter:
     ) -> Range | None:
         """Return which characters of line `row` of a block are selected and would be copied.
 
-        Return None if there are none: rows of the log are copied only if nothing else is selected.
+        Return None if none exist: rows of the log are copied only if nothing else is selected.
         """
         span = selected.span(place.message, place.block)
         if span is None:

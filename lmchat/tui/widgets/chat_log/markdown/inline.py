@@ -100,7 +100,7 @@ _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
-    """Return the place after the mathematics that begin at `start`, or 0 if there are none.
+    """Return the place after the mathematics that begin at `start`, or 0 if none exist.
 
     Mathematics in brackets must end before `stop`, by default the end of the source.
     """
