@@ -26,7 +26,7 @@ _BRACKET = re.compile(r"[\[{]")
 _CUT_VALUE = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
 """Last characters of JSON that is cut within a value, or before it.
 
-`tru` of `true`, `-` and `e+` of a number, `u00` of an escape such as `\\u00e9`, or nothing.
+`fal` of `false`, `-` and `e+` of a number, `u00` of an escape such as `\\u00e9`, or nothing.
 """
 _LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
 """Indentation and list marker before a fence, as `  - ` or `12. `."""

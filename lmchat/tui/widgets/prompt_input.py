@@ -54,7 +54,7 @@ CLOSED = Completion()
 
 
 def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with `text`, as `/te`, else those that contain its letters.
+    """Return the commands that begin with `text`, as `/mod`, else those that contain its letters.
 
     `names` has the names that may follow some commands. For such a command and the beginning of
     a name, as `/profile co`, return rows with the command and each name that begins so. For text
