@@ -58,9 +58,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _interruption() -> LMChatError:
-    """Return the error that is printed when a signal has ended the command."""
+    """Return the error that is printed when a signal has ended the command.
+
+    Its exit code is that of Ctrl+C; `_handle` returns the code of any other signal itself.
+    """
     error = LMChatError("Interrupted.", kind="interrupted")
-    error.exit_code = 130
+    error.exit_code = _SIGNAL_BASE + signal.SIGINT
     return error
 
 

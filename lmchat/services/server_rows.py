@@ -94,9 +94,13 @@ def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
 def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
-    Its server can be chosen if it answers or only has to be allowed. Otherwise, if lmchat has
-    started it, the row says so. If its product is one that could be started here, the row says how
-    to start it or where to get it.
+    The first of these that applies decides what the row offers:
+
+    1. The server answers, or only has to be allowed: it can be chosen.
+    2. lmchat has started it: the row says that it is starting.
+    3. Its product could be started on this machine (`is_startable`, never for a server that
+       answers): how to start it if it is installed, else where to get it.
+    4. Otherwise the row has the next step of the probe.
     """
     can_choose = candidate.verdict.is_server or candidate.can_be_allowed
     row = ServerRow(

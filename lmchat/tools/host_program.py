@@ -45,9 +45,10 @@ def main() -> None:
 
 
 async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Read orders from `source` until it ends, and follow them; reports go to `sink`.
+    """Read lines from `source` until it ends, and follow them; reports go to `sink`.
 
-    When this returns, `asyncio.run` cancels all tasks, which ends the servers.
+    The first line (`Orders`) says which servers there are; each further one is an `Order`. When
+    this returns, `asyncio.run` cancels all tasks, which ends the servers.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes] = asyncio.Queue()
@@ -67,7 +68,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     host = _Host(orders, secrets, sink)
     while line := await lines.get():
         host.follow(msgspec.json.decode(line, type=Order))
-    # a server that does not end must not delay the end of this process
+    # while `asyncio.run` ends the servers: one that does not end must not delay this process
     loop.call_later(SERVERS_END_S, os._exit, 1)
 
 

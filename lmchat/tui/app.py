@@ -173,7 +173,7 @@ class LMChatApp(PatchedApp):
     def action_command_palette(self) -> None:
         """Show the commands that apply to the screen, and run the chosen one.
 
-        A command of the chat that is chosen above the welcome page first closes this page.
+        If the welcome page is shown, a chosen command of the chat first closes it.
         """
         from lmchat.tui.screens.palette import Palette, palette_entries
 
@@ -189,6 +189,7 @@ class LMChatApp(PatchedApp):
                 self.connect.leave_page()
             await self.run_action(command.action, self.chat)
 
+        # without the chat, all commands that need no focused message
         entries = palette_entries(self.chat if is_over_chat else None)
         self.push_screen(Palette(entries, self.workspace.settings.keys), run)
 

@@ -102,8 +102,9 @@ class ModelSwitch:
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded.
 
-        Such a model counts as loading before its load has begun. Otherwise `use` would send the
-        waiting prompts, for which some servers load the model a second time.
+        A model that is not loaded counts as loading from here on, before the request to load it is
+        sent. Otherwise `use` would send the waiting prompts at once, and some servers would load
+        the model for them and once more for the request.
         """
         is_loading = self._is_loading(model)
         is_cold = model.state is LoadState.NOT_LOADED and not is_loading

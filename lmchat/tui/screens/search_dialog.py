@@ -118,10 +118,11 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self.draw()
 
     def show_problem(self, words: str, style: str = "$error") -> None:
-        """Show in place of hits why a search has failed."""
+        """Show in place of hits why a search has failed; do nothing in a dialog that is closed."""
         if not self.can_show:
             return
         self._hits = {}
+        self._has_searched = False  # else `draw` would replace the reason by "nothing found"
         self.show_title("")
         self.list.show(wrapped_rows(words, self.list.text_width, style))
 

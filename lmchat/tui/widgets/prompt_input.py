@@ -191,7 +191,11 @@ class PromptInput(TextArea):
             self.action_delete_left()
 
     def action_delete_left(self) -> None:
-        """Delete the selection; without one, the folded block or the letter before the cursor."""
+        """Delete the selection; without one, the folded block or the letter before the cursor.
+
+        A folded block is a long pasted text, in whose place one line is shown. That line is
+        selected here, so that Textual's action deletes it as a whole.
+        """
         row, column = self.cursor_location
         block_line = ""
         if self.selection.is_empty:

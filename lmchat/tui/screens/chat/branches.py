@@ -92,7 +92,9 @@ class Branches:
         is_in_tree = any(version.message_id == message.message_id for version in versions)
         if is_in_tree and len(versions) > 1:
             return versions
-        only_version = replace(message, versions=1)  # the log may have counted one deleted since
+        # `message.versions` may be too high, if a version was deleted since the log was read. With
+        # 1, the reason is the sentence for a message that has no other version.
+        only_version = replace(message, versions=1)
         reason = unavailable_reason("next_version", only_version, is_busy=False)
         self._notices.notify(reason)
         return []

@@ -203,7 +203,11 @@ def _is_equal(block: Block, old_block: Block) -> bool:
 
 
 def _has_grown(block: Block, old_block: Block) -> bool:
-    """Return whether `block` is likely `old_block` with more text at its end."""
+    """Return whether `block` is likely `old_block` with more text at its end.
+
+    Only the kinds and the first characters are compared; so a block that has shrunk passes too.
+    Blanks at the end do not count: they are the first to change while a text grows.
+    """
     size = min(len(block.source.rstrip()), len(old_block.source.rstrip()), _HEAD_CHARS)
     begins_alike = size > 0 and block.source[:size] == old_block.source[:size]
     return begins_alike and _has_same_kind(block, old_block)

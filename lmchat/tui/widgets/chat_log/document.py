@@ -430,10 +430,11 @@ class Document:
             number = None
 
     def drop_distant_lines(self, top: int, bottom: int) -> None:
-        """Once too many lines are laid out, keep only those of blocks between two rows of the log.
+        """Drop all lines but those of blocks between two rows of the log, if there are too many.
 
-        Entries of messages without such blocks are dropped too, unless they hold more than their
-        message (`Entries.forget`) or stream.
+        Up to `kept_lines` laid-out lines, nothing is dropped. Else the entries of messages without
+        such blocks are dropped too, but not an entry that streams, and not one that holds more
+        than its message (`Entries.forget`).
         """
         if self._laid_out_lines <= self.kept_lines:
             return

@@ -184,16 +184,19 @@ class Selection:
             self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        """Return the ends of the character, word or paragraph under the pointer.
+        """Return the ends of the character, word or paragraph at a cell and row of the screen.
 
-        A pointer above or below the log counts as on its first or last row; below the text, it
-        counts as at the end of the text.
+        A pointer outside of the widget counts as on its first or last row. On a row without text,
+        below the last message, the end of that message is returned.
         """
         document = self._document
         viewport = self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
         if row >= document.total:
-            return ends_at(document, document.locate(document.total - 1), END, unit)
+            right_of_all_cells = END
+            return ends_at(
+                document, document.locate(document.total - 1), right_of_all_cells, unit
+            )
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:
@@ -264,14 +267,16 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
 def _character_at_cell(line: Line, cell: int) -> Range:
     """Return the range of the character at a cell, in the text of a line.
 
-    Left of the text, that is an empty range at its beginning, right of it one at its end.
+    A cell left of the text gives an empty range at its beginning, one right of it an empty range at
+    its end. The first `line.start` characters of the segments are a prefix, such as the bar of a
+    quote; the text follows them.
     """
     lead = ""  # text of the segments up to the one in which the text of the line begins
     for segment in line.segments:
         lead += segment.text
         if len(lead) >= line.start:
             break
-    next_cell = cell_len(lead[: line.start])
+    next_cell = cell_len(lead[: line.start])  # the cell behind what was passed, here the prefix
     if cell < next_cell:
         return 0, 0
     for start, end in characters(line.text):

@@ -443,9 +443,10 @@ class Layout:
         return int(token.attrs.get("start", 1)) if number is None else number
 
     def _indent(self, token: Token, item: Token) -> int:
-        """Return how many blanks are before an item of a list that is in no other block.
+        """Return how many blanks are before an item of an outer list; 0 in an inner one.
 
-        The parser takes items of different indents for one list; models mean them as nested.
+        A list is an outer one if no other block contains it: the `level` of its token is 0. The
+        parser takes `- a` and ` - b` for items of one list, but models mean the second as nested.
         """
         line = self._source[item.map[0]] if item.map and not token.level else ""
         return len(line) - len(line.lstrip(" "))
