@@ -151,6 +151,7 @@ class _Question:
                     await decide(event, self._context)
         if self._extract is None:
             return None
+        # `read` keeps the value; what it returns is the misfit
         return await self._extract.read(self._conversation.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:

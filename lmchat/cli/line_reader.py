@@ -24,7 +24,7 @@ class LineReader:
     """Lines of stdin, edited with readline at a terminal."""
 
     def __init__(self, *, term: str) -> None:
-        """Create it; `term` names the kind of the terminal."""
+        """Create it; `term` is the kind of the terminal, $TERM at the start of lmchat."""
         self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
         self._term = term
         self._readline: Any = None  # the module, if lines can be edited

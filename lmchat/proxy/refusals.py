@@ -300,7 +300,10 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes, facts: RequestFacts
 ) -> ServerRejected:
-    """Return the error for a reply whose status or body is a refusal."""
+    """Return the error for a reply whose status or body is a refusal.
+
+    The caller has found out that it is one. `read_body` removes the key from the server's words.
+    """
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
     return _rejection(status, headers, error_body, facts)
 

@@ -189,7 +189,7 @@ class LMChatApp(PatchedApp):
                 self.connect.leave_page()
             await self.run_action(command.action, self.chat)
 
-        # without the chat, all commands that need no focused message
+        # None: no commands on messages, presets and profiles
         entries = palette_entries(self.chat if is_over_chat else None)
         self.push_screen(Palette(entries, self.workspace.settings.keys), run)
 

@@ -112,7 +112,7 @@ class ModelSwitch:
         if is_loading:
             since_s = self._loading_since_s
         elif is_cold:
-            since_s = self._workspace.clock()
+            since_s = self._workspace.clock()  # until the load begins, a moment later
         self._target.use(
             Target(
                 endpoint=model.endpoint,
