@@ -194,9 +194,7 @@ class Selection:
         row = min(max(y, 0), viewport.height - 1) + viewport.top
         if row >= document.total:
             right_of_all_cells = END
-            return ends_at(
-                document, document.locate(document.total - 1), right_of_all_cells, unit
-            )
+            return ends_at(document, document.locate(document.total - 1), right_of_all_cells, unit)
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:
