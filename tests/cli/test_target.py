@@ -11,7 +11,7 @@ from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint, LoadState, ModelList, Verdict
+from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelList, Verdict
 from lmchat.domain.target_choice import why_unusable
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUse
 from tests.support.scripted_backend import ENDPOINT, candidate, model
@@ -79,15 +79,20 @@ async def test_of_several_models_none_is_guessed():
         await _find_target((seen,), settings=named)
 
 
-async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
-    remote_endpoint, notes = Endpoint.parse("http://gpu-box:11434"), []
-    remote = candidate(
+def _named_by_environment(address: str) -> Candidate:
+    """Return the candidate of an Ollama elsewhere that a variable names and no rule allows."""
+    return candidate(
         Verdict.REFUSED,
-        endpoint=remote_endpoint,
+        endpoint=Endpoint.parse(address),
         product=Product.OLLAMA,
         kind="not_allowed",
         is_hinted=True,
     )
+
+
+async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
+    remote = _named_by_environment("http://gpu-box:11434")
+    notes: list[str] = []
     target = await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
     assert (target.model_id, len(notes)) == ("a", 1)
     assert notes[0].startswith("lmchat: Ollama at gpu-box:11434 is not used, ")
@@ -95,14 +100,8 @@ async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
 
 
 async def test_names_of_servers_and_hosts_are_words_of_the_commands_to_paste():
-    remote_endpoint, notes = Endpoint.parse("http://gpu;reboot:11434"), []
-    remote = candidate(
-        Verdict.REFUSED,
-        endpoint=remote_endpoint,
-        product=Product.OLLAMA,
-        kind="not_allowed",
-        is_hinted=True,
-    )
+    remote = _named_by_environment("http://gpu;reboot:11434")
+    notes: list[str] = []
     await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
     assert notes[0].endswith(" add --endpoint 'http://gpu;reboot:11434' --allow-host 'gpu;reboot'")
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
