@@ -131,7 +131,8 @@ class Keys:
         sourced = self._first_key(endpoint)
         try:
             header_value(sourced.key)
-        except ValueError as error:  # its text names the characters that "them" means
+        except ValueError as error:
+            # the error says that the key has forbidden characters: these are meant by "them"
             sentence = f"The API key from {sourced.source} was not sent: it {error}."
             return f"{sentence} Set it again without them."
         if sourced.key:

@@ -29,9 +29,9 @@ class Output:
 
     def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
-        self.is_json = is_json or is_json_lines
+        self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
-        self.has_printed_json = False
+        self.has_printed_json = False  # an error prints a document of its own only if none was
 
     def print_text(self, text: str) -> None:
         """Make a text safe for a terminal and print it; it may have several lines."""

@@ -263,9 +263,11 @@ def _build_settings(tables: Values, file: Values) -> Settings:
 
 
 def _with_all_timeouts(endpoint: Values, timeouts: Values) -> Values:
-    """Return the values of a server; timeouts that it does not set are those of all servers.
+    """Return the values of a server in which its table of timeouts is complete.
 
-    `timeouts` are the values for all servers. A server that sets no timeout is returned unchanged.
+    The timeouts that the server does not set are filled in from `timeouts`, the values for all
+    servers. A server without a table of timeouts is returned unchanged: whoever sends a request
+    uses the timeouts for all servers then.
     """
     if "timeouts" not in endpoint:
         return endpoint

@@ -173,18 +173,19 @@ class ThinkSplitter:
         if tag is None:
             self._add_unsure(text, pieces)
             return ""
-        if tag[0] == _OPEN:  # not at the beginning, so it is only mentioned
+        if tag[0] == _OPEN:  # text comes before it, so it opens no thought: the answer mentions it
             self._begin_answer(pieces)
-            return text
+            return text  # to be read as answer
         if tag[0] == _CLOSE:
             return self._read_lone_close(text[: tag.start()], text[tag.end() :], pieces)
 
         # The text ends with the beginning of a tag. White space at the start of the whole text is
         # held back with it: it is dropped if the tag turns out to be a closing one.
+        is_blank_so_far = not self._unsure and not text[: tag.start()].strip()
         read_length = tag.start()
         if self._has_ended:
             read_length = len(text)
-        elif not self._unsure and not text[: tag.start()].strip():
+        elif is_blank_so_far:
             read_length = 0
         self._add_unsure(text[:read_length], pieces)
         self._held = text[read_length:]

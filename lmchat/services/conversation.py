@@ -147,8 +147,9 @@ class Conversation:
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
-        self._end_of_turn: asyncio.Future[None] | None = None  # saves the end of the last turn
-        self._earlier_id = session.earlier_id  # last message that is not read yet; None at the root
+        self._end_of_turn: asyncio.Future[None] | None = None  # task that saves the last turn
+        self._earlier_id = session.earlier_id
+        """The newest message that is still only on the disk; None if all are in memory."""
         self._fill_lock = asyncio.Lock()
 
     # The path
@@ -410,7 +411,8 @@ class Conversation:
             ancestors = self._append(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
-            finally:
+            finally:  # a prompt that was shown is saved, also if the turn is stopped at the `yield`
+                # files without data are those of the edited prompt, which are on the disk
                 new_files = [
                     file for file in start.files if file.data and file.part in message.files
                 ]

@@ -168,12 +168,12 @@ class TerminalDriver(LinuxDriver):
             return
         self.write(_RESET_OTHERS)
         super().stop_application_mode()
-        self._release_terminal()
+        self._stop_owning_terminal()
         self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:
         """Restore the terminal at once, from any thread, if the app has it."""
-        if self._release_terminal():
+        if self._stop_owning_terminal():
             self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
                 if self.attrs_before is not None:
@@ -237,7 +237,7 @@ class TerminalDriver(LinuxDriver):
             return os.read(self.fileno, _READ_SIZE)
         return b""
 
-    def _release_terminal(self) -> bool:
+    def _stop_owning_terminal(self) -> bool:
         """Note that the terminal is given back; return whether the app had it until now."""
         with self._release_lock:
             owned_terminal = self._owns_terminal

@@ -47,13 +47,16 @@ class Palette(ListDialog[Command | None]):
         self._keys = keys or {}
 
     def draw(self) -> None:
-        """Draw the commands that match the typed text, the best first, which is chosen."""
+        """Draw the commands that match the typed text, the best first; the cursor is on that one.
+
+        A key may arrive while the dialog is being left; then nothing is drawn.
+        """
         if not self.can_show:
             return
         typed = self.typed
         tried = [(entry, _match(typed, entry)) for entry in self._entries]
         matches = [(entry, found) for entry, found in tried if found is not None]
-        matches.sort(key=lambda pair: -pair[1].score)
+        matches.sort(key=lambda match: match[1].score, reverse=True)
         rows = [self._row(entry, found) for entry, found in matches]
         nothing = f"No command matches “{safe_line(typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)

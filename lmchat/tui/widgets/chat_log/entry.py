@@ -284,14 +284,15 @@ class Entry(Struct):
         """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        After `most_s` of parsing, a row `…` replaces what is not parsed, and `is_behind` is set.
+        The heights of the new blocks are forgotten. `most_s` is CPU time for parsing: after it, a
+        row `…` replaces what is not parsed, and `is_behind` is set.
         """
-        self.is_behind = False
+        self.is_behind = False  # `_body_blocks` sets it when it reaches the limit
         self._parse_until_s = thread_time() + most_s
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
-        if not self.blocks:  # the document needs one; it shows nothing if calls follow
-            empty = made_block(lambda _: [])
+        if not self.blocks:  # every entry of the document needs at least one block
+            empty = made_block(lambda _: [])  # an answer with tool calls below it needs no row
             self.blocks = [empty if self.has_tool_messages else rule_block("")]
         first = _first_change(old_blocks, self.blocks)
         self.heights.truncate(first)

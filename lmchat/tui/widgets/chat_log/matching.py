@@ -126,12 +126,13 @@ class Query:
         letters, places = _with_places(text)
         match = self._pattern.search(letters)
         while match:
-            first, last = match.span()
-            if first in places and last in places:
-                yield places[first], places[last]
+            start, end = match.span()
+            next_start = end
+            if start in places and end in places:
+                yield places[start], places[end]
             else:  # it splits a character: continue with the next letter
-                last = first + 1
-            match = self._pattern.search(letters, last)
+                next_start = start + 1
+            match = self._pattern.search(letters, next_start)
 
 
 def _needles(words: Iterable[str]) -> list[str]:

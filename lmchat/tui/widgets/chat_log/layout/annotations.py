@@ -73,16 +73,20 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
             row = partial(_file_lines, piece.name, details, timed_message, is_folded, "fold")
             blocks.append(made_block(row, is_attached=bool(blocks)))
             if not is_folded:
-                blocks += _typed_blocks(piece.text)
+                blocks += _text_blocks(piece.text)
         elif timed_message is not None:  # the first block, even if it is empty: it has the time
-            blocks += _typed_blocks(piece, timed_message)
+            blocks += _text_blocks(piece, timed_message)
         elif piece.strip():
-            blocks += _typed_blocks(piece.strip("\n"))
+            blocks += _text_blocks(piece.strip("\n"))
     return blocks
 
 
-def _typed_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
-    """Return plain text as blocks on a tint; with a `message`, the first shows time and version."""
+def _text_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
+    """Return the text of a prompt or of a file in it as blocks on a tint.
+
+    With a `message`, the first block shows its time and version. Otherwise the text stands below
+    another block of the same prompt, without a blank row between them (`is_attached`).
+    """
     blocks = list(plain_blocks(harmless(text)))
     for block in blocks:
         timed_message = message if block.is_first else None

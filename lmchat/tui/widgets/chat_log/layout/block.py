@@ -222,11 +222,19 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._columns_of_head: dict[tuple[str, int], Columns] = {}  # by head and width
+        self._columns_of_head: dict[tuple[str, int], Columns] = {}
+        """Columns of tables by the source of the head row and by the width.
+
+        A long table is cut into several blocks; those after the first have the same columns.
+        """
         # the following is about the block that is laid out
         self._references: References = {}
         self._source: list[str] = []  # the lines of its source
-        self._next_number: int | None = None  # number of the first item of its next list
+        self._next_number: int | None = None
+        """Number of the first item, for the next list of the block that is laid out.
+
+        None: that list begins with the number in its source.
+        """
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of a block by its kind; those of a `MADE` block come from its `make`."""

@@ -295,15 +295,19 @@ def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
 def _update_open_marks(opened: list[OpenMark], text: str, start: int, mark: str) -> bool:
     """Add a mark that begins emphasis to `opened`, or remove the one that it ends.
 
-    Return False for a mark that does neither, as between blanks. A single `~` is no mark.
+    Return False for a mark that does neither: between blanks, or within a word, as in `foo_bar`
+    and `2*3`. A single `~` is no mark.
     """
     end = start + len(mark)
     before = text[start - 1 : start]
     after = text[end : end + 1]
     if before.strip() and any(begun.mark == mark for begun in opened):
-        while opened.pop().mark != mark:
-            pass  # what began after it has not ended, so it is no emphasis
+        # marks that began after this one have not ended, so they are removed with it
+        while opened[-1].mark != mark:
+            opened.pop()
+        opened.pop()
         return True
+    # while text streams, `*` within a word is more often a product than emphasis
     is_inner = before.isalnum() and (mark[0] == "_" or after.isalnum())
     if not after.strip() or is_inner or mark == "~":
         return False
