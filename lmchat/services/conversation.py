@@ -19,19 +19,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted, StreamEvent
-from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     Failure,
-    FilePart,
     Part,
     Role,
     ToolCallPart,
@@ -58,6 +55,7 @@ from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
+from lmchat.services.turn_start import CallBatch, TurnStart, start_at, start_at_end, start_with_edit
 from lmchat.services.turn_stats import failure_of, ledger_row
 
 
@@ -81,32 +79,6 @@ class SummaryAsked(Struct, frozen=True, kw_only=True):
 
 
 ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | StreamEvent
-
-
-class CallBatch(Struct, frozen=True, kw_only=True):
-    """Tool calls that run at the same time."""
-
-    calls: tuple[ToolCallPart, ...]
-    ended: tuple[ChatMessage, ...] = ()
-    """Tool messages after a repeated call, which do not run again; the new branch has copies."""
-
-
-class TurnStart(Struct, frozen=True, kw_only=True):
-    """Start of a turn, determined before memory, disk or server are touched."""
-
-    path: MessagePath  # messages before the new ones; those after it go to another branch
-    prompts: tuple[ChatMessage, ...] = ()  # the new prompt, perhaps after a system prompt
-    files: Sequence[Attachment] = ()  # new files of the prompt
-    version: int = 1  # of the first answer, or of the repeated call
-    continued: ChatMessage | None = None  # the unfinished answer to continue
-    batch: CallBatch | None = None  # the tool call to repeat
-
-
-def _imported_call_error() -> RequestInvalid:
-    """Return the error for the repetition of a tool call that lmchat has not run."""
-    problem = "This call came with an imported chat, so lmchat does not run it."
-    hint = "Retry the answer above it: the model then makes its own call."
-    return RequestInvalid(problem, hint=hint)
 
 
 def still_answering_error() -> RequestInvalid:
@@ -331,10 +303,12 @@ class Conversation:
         await self.fill()
         if self.is_running:
             raise still_answering_error()
-        if message_id:
-            start = self._start_at(message_id, text, files, is_resumed=is_resumed)
+        if not message_id:
+            start = start_at_end(self.messages, text or "", files or (), self._system_prompt)
+        elif text is not None:
+            start = start_with_edit(self.messages, message_id, text, files)
         else:
-            start = self._start_at_end(text or "", files or ())
+            start = start_at(self.messages, message_id, is_resumed=is_resumed)
         refuse_unseen_images(settings.target, start.prompts)
         loop = None
         if settings.toolbox is not None:
@@ -354,52 +328,6 @@ class Conversation:
         async with aclosing(answers) as events:
             async for event in events:
                 yield event
-
-    def _start_at_end(self, text: str, files: Sequence[Attachment]) -> TurnStart:
-        """Return the start of a turn with a new prompt; a system prompt opens a new session."""
-        prompts: list[ChatMessage] = []
-        parent_id = self._leaf_id
-        if not self.messages and self._system_prompt:
-            system = text_message(Role.SYSTEM, self._system_prompt)
-            prompts.append(system)
-            parent_id = system.message_id
-        prompt = text_message(Role.USER, text, parent_id=parent_id)
-        prompts.append(_with_files(prompt, tuple(file.part for file in files)))
-        return TurnStart(path=self.messages, prompts=tuple(prompts), files=files)
-
-    def _start_at(
-        self,
-        message_id: str,
-        text: str | None,
-        files: Sequence[Attachment] | None,
-        *,
-        is_resumed: bool,
-    ) -> TurnStart:
-        """Return the start of a turn that works on a message of the path.
-
-        With `text`, the message is edited. Otherwise a prompt is answered, a tool call is repeated,
-        and an answer gets another version or is continued. Raises `RequestInvalid` for a message on
-        another branch and for an imported call. For `text` and `files`, see `_turn`.
-        """
-        index = self.messages.index_of(message_id)
-        if index is None:
-            problem = "This message is on another branch."
-            raise RequestInvalid(problem, hint="Open it in the tree.")
-        path = MessagePath(self.messages[:index])
-        old = self.messages[index]
-        if is_imported_call(old):
-            raise _imported_call_error()
-        if text is not None:
-            prompt = _new_version(old, text, files)
-            return TurnStart(path=path, prompts=(prompt,), files=files or ())
-        if old.role is Role.USER:
-            return TurnStart(path=path.added(old))
-        version = old.versions + 1
-        if old.role is Role.TOOL:
-            following = takewhile(_is_tool_message, self.messages[index + 1 :])
-            batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
-            return TurnStart(path=path, version=version, batch=batch)
-        return TurnStart(path=path, version=version, continued=old if is_resumed else None)
 
     async def _add_prompts(self, start: TurnStart) -> AsyncGenerator[MessageAdded, None]:
         """Add, yield and save the new prompts; a session without a title is named by the last."""
@@ -657,26 +585,6 @@ class Conversation:
     @property
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None
-
-
-def _is_tool_message(message: ChatMessage) -> bool:
-    return message.role is Role.TOOL
-
-
-def _new_version(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
-    """Return another version of a prompt; `files` None keeps its files."""
-    file_parts = old.files if files is None else tuple(file.part for file in files)
-    message = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
-    version = old.versions + 1
-    return replace(message, version=version, versions=version)
-
-
-def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
-    """Return a prompt that begins with files; an empty text is dropped if there are any."""
-    text_parts = message.parts
-    if files and not message.text:
-        text_parts = ()
-    return replace(message, parts=(*files, *text_parts))
 
 
 def _streaming_message(

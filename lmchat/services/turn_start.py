@@ -1,0 +1,117 @@
+"""Start of a turn: which messages it follows, which it adds, and what it continues or repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.imported import is_imported_call
+from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart, text_message
+from lmchat.domain.session import MessagePath
+from lmchat.errors import RequestInvalid
+from lmchat.services.attachments import Attachment
+
+
+class CallBatch(Struct, frozen=True, kw_only=True):
+    """Tool calls that run at the same time."""
+
+    calls: tuple[ToolCallPart, ...]
+    ended: tuple[ChatMessage, ...] = ()
+    """Tool messages after a repeated call, which do not run again; the new branch has copies."""
+
+
+class TurnStart(Struct, frozen=True, kw_only=True):
+    """Start of a turn, determined before memory, disk or server are touched."""
+
+    path: MessagePath  # messages before the new ones; those after it go to another branch
+    prompts: tuple[ChatMessage, ...] = ()  # the new prompt, perhaps after a system prompt
+    files: Sequence[Attachment] = ()  # new files of the prompt
+    version: int = 1  # of the first answer, or of the repeated call
+    continued: ChatMessage | None = None  # the unfinished answer to continue
+    batch: CallBatch | None = None  # the tool call to repeat
+
+
+def start_at_end(
+    path: MessagePath, text: str, files: Sequence[Attachment], system_prompt: str
+) -> TurnStart:
+    """Return the start of a turn with a new prompt behind `path`.
+
+    If the path is empty, the system prompt comes first, unless it is empty, too.
+    """
+    prompts: list[ChatMessage] = []
+    parent_id = path[-1].message_id if path else None
+    if not path and system_prompt:
+        system = text_message(Role.SYSTEM, system_prompt)
+        prompts.append(system)
+        parent_id = system.message_id
+    prompt = text_message(Role.USER, text, parent_id=parent_id)
+    prompts.append(_with_files(prompt, tuple(file.part for file in files)))
+    return TurnStart(path=path, prompts=tuple(prompts), files=files)
+
+
+def start_with_edit(
+    path: MessagePath, message_id: str, text: str, files: Sequence[Attachment] | None
+) -> TurnStart:
+    """Return the start of a turn with another version of a prompt; `files` None keeps its files.
+
+    Raises `RequestInvalid` for a message on another branch.
+    """
+    index = _index_of(path, message_id)
+    prompt = _new_version(path[index], text, files)
+    return TurnStart(path=MessagePath(path[:index]), prompts=(prompt,), files=files or ())
+
+
+def start_at(path: MessagePath, message_id: str, *, is_resumed: bool) -> TurnStart:
+    """Return the start of a turn that works on a message of the path and adds no prompt.
+
+    A prompt is answered, a tool call is repeated, and an answer gets another version, which
+    continues the old one if `is_resumed`. Raises `RequestInvalid` for a message on another branch
+    and for an imported call.
+    """
+    index = _index_of(path, message_id)
+    earlier = MessagePath(path[:index])
+    old = path[index]
+    if is_imported_call(old):
+        problem = "This call came with an imported chat, so lmchat does not run it."
+        hint = "Retry the answer above it: the model then makes its own call."
+        raise RequestInvalid(problem, hint=hint)
+    if old.role is Role.USER:
+        return TurnStart(path=earlier.added(old))
+    version = old.versions + 1
+    if old.role is Role.TOOL:
+        following = takewhile(_is_tool_message, path[index + 1 :])
+        batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
+        return TurnStart(path=earlier, version=version, batch=batch)
+    return TurnStart(path=earlier, version=version, continued=old if is_resumed else None)
+
+
+def _index_of(path: MessagePath, message_id: str) -> int:
+    """Return the index of a message on the path; raises `RequestInvalid` if it is not there."""
+    index = path.index_of(message_id)
+    if index is None:
+        problem = "This message is on another branch."
+        raise RequestInvalid(problem, hint="Open it in the tree.")
+    return index
+
+
+def _is_tool_message(message: ChatMessage) -> bool:
+    return message.role is Role.TOOL
+
+
+def _new_version(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
+    """Return another version of a prompt; `files` None keeps its files."""
+    file_parts = old.files if files is None else tuple(file.part for file in files)
+    message = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
+    version = old.versions + 1
+    return replace(message, version=version, versions=version)
+
+
+def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
+    """Return a prompt that begins with files; an empty text is dropped if there are any."""
+    text_parts = message.parts
+    if files and not message.text:
+        text_parts = ()
+    return replace(message, parts=(*files, *text_parts))
