@@ -58,6 +58,11 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
+    request_id: str = ""
+    """Random name of this request, by which it can be controlled while it runs; empty: it cannot.
+
+    At llama.cpp it is the only protection of the answer (R-42), so it has 128 bits.
+    """
 
 
 class LoadOptions(Struct, frozen=True, kw_only=True):

@@ -99,6 +99,7 @@ class ProxyClient:
         self._environment_endpoints: Mapping[Product, Endpoint] = {}
         # Held while a chat request runs at a near server; by `Endpoint.canonical`.
         self._request_locks: dict[tuple[str, int], asyncio.Lock] = {}
+        self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Let `detect` also probe these addresses, which variables of the environment name."""
@@ -225,11 +226,14 @@ class ProxyClient:
         exchange = self._admit(request)
         task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
+        if request.request_id:
+            self._running[request.request_id] = exchange
         try:
             async for event in exchange.joined_events():
                 yield event
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
+            self._running.pop(request.request_id, None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

@@ -7,6 +7,7 @@ again when the tools, a count of the server, or a refusal have changed what fits
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
@@ -112,6 +113,7 @@ class AnswerStream:
         if continued is not None:
             self._is_prefilled = can_prefill(settings.target.product, continued)
         self._was_shortened = False  # whether a refusal has made the plan shorter
+        self.request_id = ""  # of the request that runs
         self._continuation: Continuation | None = None  # of the last request, for `continued`
         self.plan = self._make_plan()
 
@@ -153,6 +155,7 @@ class AnswerStream:
         If an answer is continued, the events go through a new `Continuation`, which removes text
         that repeats this answer.
         """
+        self.request_id = secrets.token_hex(16)
         if self.continued is not None:
             self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
         async with aclosing(self._backend.stream(self._make_request())) as events:
@@ -369,4 +372,5 @@ class AnswerStream:
             tools=self.tools,
             files=self._files,
             must_call=self.loop is not None and self.loop.must_call,
+            request_id=self.request_id,
         )
