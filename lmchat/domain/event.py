@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
-    """The request waits until another answer of the same server ends (R-25)."""
+    """The request waits until the server has a free slot (R-25)."""
 
 
 class RequestSent(Struct, frozen=True, kw_only=True):

@@ -244,6 +244,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Whether the chat template shows the model the thoughts of all its answers."""
     efforts: tuple[str, ...] = ()
     """Values of `reasoning_effort` that the server names for this model."""
+    slots: int | None = None
+    """How many requests are answered at once; None if the server does not say."""
+    has_own_slots: bool = False
+    """Whether the slots are those of this model only, as behind a router."""
     created: int | None = None
     owned_by: str = ""
 

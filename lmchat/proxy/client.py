@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -43,6 +44,7 @@ from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
 from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
+from lmchat.slots import Slots
 
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
 # A list of models that is older may miss that the server put its model to sleep.
@@ -97,8 +99,8 @@ class ProxyClient:
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
         self._environment_endpoints: Mapping[Product, Endpoint] = {}
-        # Held while a chat request runs at a near server; by `Endpoint.canonical`.
-        self._request_locks: dict[tuple[str, int], asyncio.Lock] = {}
+        # Slots of near servers; by `Endpoint.canonical`, and the model if it has slots of its own.
+        self._slots: dict[tuple[tuple[str, int], str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
@@ -281,12 +283,12 @@ class ProxyClient:
         return self._prober.new_api(model.endpoint, model.product)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
-        """Whether a chat request runs at the server of an endpoint.
+        """Whether a chat request runs at the server of an endpoint, with whatever model.
 
         Always False for a server that is not near: requests to it do not wait for each other.
         """
-        lock = self._request_locks.get(endpoint.canonical)
-        return lock is not None and lock.locked()
+        address = endpoint.canonical
+        return any(slots.is_in_use for key, slots in self._slots.items() if key[0] == address)
 
     async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
         """Check the server if it may have put the model of a request to sleep since the last check.
@@ -340,17 +342,30 @@ class ProxyClient:
     async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange and return the last event of its answer.
 
-        Exchanges with one near server run one after the other (R-25). While an exchange waits, its
-        events say that it is queued.
+        A near server gets as many requests at once as it has slots (R-25). While an exchange waits,
+        its events say that it is queued.
         """
-        endpoint = exchange.request.endpoint
-        if not endpoint.is_near:
+        request = exchange.request
+        if not request.endpoint.is_near:
             return await self._run_counted(exchange)
-        lock = self._request_locks.setdefault(endpoint.canonical, asyncio.Lock())
-        if lock.locked():
+        model = self._writer.model(request)
+        slots_owner = request.model if model is not None and model.has_own_slots else ""
+        key = (request.endpoint.canonical, slots_owner)
+        slots = self._slots.setdefault(key, Slots())
+        count = partial(self._count_slots, request)
+        if slots.must_wait(count):
             exchange.post(RequestQueued())
-        async with lock:
+        async with slots.one_slot(count):
             return await self._run_counted(exchange)
+
+    def _count_slots(self, request: ChatRequest) -> int:
+        """Return how many requests the server of a request answers at once, at least 1.
+
+        It is the number that the server last listed for the model, else that of the product.
+        """
+        model = self._writer.model(request)
+        listed = model.slots if model is not None else None
+        return listed or server_of(request.product).slots
 
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange, count its result in the metrics, and return its last event.

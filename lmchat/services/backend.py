@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Mode
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy, ServerClient
+from lmchat.slots import Slots
 
 STARTS_AGAIN = "The next request starts it again."
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
@@ -31,6 +32,7 @@ _FIELDS_OF_RUNNING_ENGINE = (
     "capabilities",
     "is_blind",
     "keeps_thoughts",
+    "slots",
 )
 """Fields of a model that the running engine reports, if its file does not have them."""
 
@@ -55,8 +57,8 @@ class Backend:
         self._used_elsewhere: tuple[Endpoint, ...] = ()
         """Those of `used` that the first scan did not probe; all further scans do."""
         self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
-        self._engine_lock = asyncio.Lock()
-        """Held while the engine answers, so that it loads another model only afterwards."""
+        self._engine_slots = Slots()
+        """One is held by each answer of the engine, which loads another model only afterwards."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Probe the usual addresses, `expected` ones, and those that earlier runs have used.
@@ -130,13 +132,14 @@ class Backend:
     ) -> AsyncGenerator[StreamEvent, None]:
         """Load the model of a request unless the engine serves it, then yield the stream's events.
 
-        While the engine is busy with another request, this one waits. If the stream breaks because
+        While the engine has no free slot, this request waits. If the stream breaks because
         the engine has crashed, `StreamInterrupted` with the reason is raised, and the next request
         starts the engine again; if it has not crashed, the error of the stream is raised.
         """
-        if self._engine_lock.locked():
+        count = partial(self._count_engine_slots, engine, request.model)
+        if self._engine_slots.must_wait(count):
             yield RequestQueued()
-        async with self._engine_lock, aclosing(stream) as events:
+        async with self._engine_slots.one_slot(count), aclosing(stream) as events:
             if not _serves(engine, request.model):
                 yield ModelLoading()
                 await self._start_engine(engine, request.model)
@@ -168,7 +171,7 @@ class Backend:
     ) -> None:
         """Load a model; the engine does so after the answer that it is writing."""
         if engine := self._engine_at(model.endpoint):
-            async with self._engine_lock:
+            async with self._engine_slots.one_slot(_only_one):
                 await self._start_engine(engine, model.model_id, context=context)
         else:
             client = await self._client.ready()
@@ -224,6 +227,16 @@ class Backend:
             )
         await engine.start(file, context=context)
 
+    def _count_engine_slots(self, engine: Engine, model_name: str) -> int:
+        """Return how many requests may run beside each other for one of this model to begin.
+
+        1 if the engine does not serve this model now: loading it must wait for all other answers.
+        """
+        if not _serves(engine, model_name):
+            return 1
+        loaded = [model for model in self._engine_models if model.state is LoadState.LOADED]
+        return (loaded[0].slots or 1) if loaded else 1
+
     async def _check_engine(
         self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> Candidate:
@@ -265,6 +278,11 @@ async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
     if reason is None:
         return candidate
     return replace(candidate, detail=reason.message, next_step=reason.hint or STARTS_AGAIN)
+
+
+def _only_one() -> int:
+    """Return 1 as the number of slots: what takes one waits until no other is taken."""
+    return 1
 
 
 def _serves(engine: Engine, model_name: str) -> bool:

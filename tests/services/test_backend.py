@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.engine import EngineState
-from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
+from lmchat.domain.event import ModelLoading, RequestQueued, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
@@ -160,6 +160,32 @@ async def test_an_answer_that_runs_is_not_cut_by_the_next_model(backend, engine,
         assert await anext(events) == StreamFinished(reason="stop")
     await loading
     assert engine.started == ["big", "small"]
+
+
+async def test_with_two_slots_two_answers_run_and_the_next_model_waits_for_both(
+    backend, engine, inner
+):
+    await engine.start(BIG)
+    two_slots = replace(ANSWERS, models=(replace(TOLD, slots=2),))
+    inner.candidates = [two_slots]
+    await backend.check(ADDRESS)
+    gates = [asyncio.Event(), asyncio.Event()]
+    inner.scripts = [[TextDelta(text="one"), gate, StreamFinished(reason="stop")] for gate in gates]
+    async with (
+        aclosing(backend.stream(request())) as first,
+        aclosing(backend.stream(request())) as second,
+        aclosing(backend.stream(request("small"))) as other_model,
+    ):
+        assert await anext(first) == TextDelta(text="one")
+        assert await anext(second) == TextDelta(text="one")
+        assert await anext(other_model) == RequestQueued()
+        loading = asyncio.ensure_future(anext(other_model))
+        for gate, stream in zip(gates, (first, second), strict=True):
+            await asyncio.sleep(0)
+            assert engine.started == ["big"]
+            gate.set()
+            assert [event async for event in stream] == [StreamFinished(reason="stop")]
+        assert await loading == ModelLoading()
 
 
 async def test_unloading_leaves_the_address(backend, engine):

@@ -51,6 +51,7 @@ class Server:
         "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
     )
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
+    slots: ClassVar[int] = 1  # requests answered at once where no model says how many
     efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
     has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
     seed_field: ClassVar[str] = ""  # field for a seed; empty: none

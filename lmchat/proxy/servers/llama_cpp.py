@@ -75,8 +75,8 @@ class LlamaCpp(Server):
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
         The list does not say whether the server has put its model to sleep, but `/props` does. So
-        a quick check asks for `/props` only if the server can do that, and reads nothing else
-        there.
+        a quick check asks for `/props` only if the server can do that, and reads only this and the
+        number of slots there.
         """
         models = await super().models(api)
         has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
@@ -94,6 +94,7 @@ class LlamaCpp(Server):
             api.memory.tells_sleep = True
         if is_sleeping is True:
             model = replace(model, state=LoadState.ASLEEP)
+        model = replace(model, slots=count_or_none(props.object.get("total_slots")))
         if api.is_quick:
             return (model,)
         return (_with_props(model, props),)
@@ -101,8 +102,9 @@ class LlamaCpp(Server):
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
 
-        Only a router writes state and command line of the model into the row; a server with one
-        model lists it as soon as it is loaded.
+        Only a router writes state and command line of the model into the row; each of its models
+        runs in a process with slots of its own. A server with one model lists it as soon as it is
+        loaded.
         """
         meta = dict_or_empty(row.get("meta"))
         status = dict_or_empty(row.get("status"))
@@ -126,6 +128,8 @@ class LlamaCpp(Server):
             size_bytes=count_or_none(meta.get("size")),
             capabilities=capabilities(vision=has_word(inputs, "image")),
             is_blind=lacks_word(inputs, "image"),
+            slots=_command_line_number(status, "--parallel"),
+            has_own_slots=bool(status),
         )
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class RealServer:
     ctx: int = 4096  # tokens of the window
     reasoning: int | None = None  # thinking template; a thought is cut after so many tokens
     sleep_s: int | None = None  # time without a request after which the model sleeps
+    slots: int | None = None  # answers at once; None: as lmchat starts its engine
     is_router: bool = False
     """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
     api_prefix: str = ""  # path before all paths, health too; a router's only
@@ -109,6 +110,8 @@ class RealServer:
             options += ["--think", str(_TEMPLATE), str(self.reasoning)]
         if self.sleep_s is not None:
             options += ["--sleep", str(self.sleep_s)]
+        if self.slots is not None:
+            options += ["--slots", str(self.slots)]
         return [str(_VARIED_CHILD), *options] if options else [str(PROGRAM)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -1,0 +1,62 @@
+"""Slots for requests that run at once, with a queue of those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from msgspec import Struct, field
+
+CountSlots = Callable[[], int]  # returns how many slots there are now, at least 1
+
+
+class _Waiter(Struct, eq=False):
+    """A request that waits for a slot; two waiters are never equal."""
+
+    count: CountSlots
+    has_slot: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Slots:
+    """Slots of one server, taken in the order of arrival.
+
+    Each request brings a function that counts the slots. It is called whenever a request begins or
+    ends, because the number changes when the server is checked again.
+    """
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._waiters: deque[_Waiter] = deque()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any slot is taken."""
+        return self._taken > 0
+
+    def must_wait(self, count: CountSlots) -> bool:
+        """Whether a request with this number of slots would have to wait now."""
+        return bool(self._waiters) or self._taken >= count()
+
+    @asynccontextmanager
+    async def one_slot(self, count: CountSlots) -> AsyncIterator[None]:
+        """Wait for a free slot, and hold it while the block runs."""
+        waiter = _Waiter(count)
+        self._waiters.append(waiter)
+        self._serve_waiters()
+        try:
+            await waiter.has_slot.wait()
+            yield
+        finally:
+            if waiter in self._waiters:  # cancelled while it waited
+                self._waiters.remove(waiter)
+            else:
+                self._taken -= 1
+            self._serve_waiters()
+
+    def _serve_waiters(self) -> None:
+        """Give the free slots to the first waiters; none overtakes another."""
+        while self._waiters and self._taken < self._waiters[0].count():
+            self._taken += 1
+            self._waiters.popleft().has_slot.set()
