@@ -7,7 +7,7 @@ again when the tools, a count of the server, or a refusal have changed what fits
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
@@ -155,7 +155,7 @@ class AnswerStream:
         If an answer is continued, the events go through a new `Continuation`, which removes text
         that repeats this answer.
         """
-        self.request_id = secrets.token_hex(16)
+        self.request_id = os.urandom(16).hex()
         if self.continued is not None:
             self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
         async with aclosing(self._backend.stream(self._make_request())) as events:
