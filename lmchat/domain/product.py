@@ -85,12 +85,41 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     lists_tool_models: bool = False  # whether it says of each model whether it can use tools
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a prompt that is too long
+    sampling_fields: Mapping[str, str] = field(default_factory=dict)
+    """Fields of a request for the options of `domain/sampling.py` that it takes, by their names.
+
+    `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
+    effort has rules of its own.
+    """
+    takes_llama_options: bool = False  # whether it takes llama.cpp's further sampling options
     is_gateway: bool = False
     """Whether it passes requests on: to models that it does not list, with errors of others."""
 
 
 _LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
 _REASONING_CONTENT = ("reasoning_content",)
+
+
+def _same_names(*names: str) -> dict[str, str]:
+    """Return sampling options that a product takes under the names that lmchat has for them."""
+    return {name: name for name in names}
+
+
+_OLLAMA_SAMPLING = _same_names("seed", "presence_penalty", "frequency_penalty")
+_OPENAI_SAMPLING = {**_OLLAMA_SAMPLING, **_same_names("logit_bias", "logprobs")}
+_LM_STUDIO_SAMPLING = {
+    **_OLLAMA_SAMPLING,
+    **_same_names("logit_bias", "top_k", "repeat_penalty"),
+}
+_LLAMA_SAMPLING = {
+    **_OPENAI_SAMPLING,
+    **_same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
+}
+_VLLM_SAMPLING = {
+    **_OPENAI_SAMPLING,
+    **_same_names("top_k", "min_p"),
+    "repeat_penalty": "repetition_penalty",
+}
 
 FACTS: Mapping[Product, ProductFacts] = {
     Product.LM_STUDIO: ProductFacts(
@@ -112,6 +141,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         stop_words="`lms server stop` stops it.",
         thought_fields=_REASONING_CONTENT,
         lists_tool_models=True,
+        sampling_fields=_LM_STUDIO_SAMPLING,
     ),
     Product.JAN: ProductFacts(
         where_to_get="Get it at jan.ai",
@@ -136,6 +166,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         ),
         thought_fields=_REASONING_CONTENT,
         can_prefill=True,
+        sampling_fields=_LLAMA_SAMPLING,
+        takes_llama_options=True,
     ),
     Product.LLAMA_CPP: ProductFacts(
         where_to_get="Get it at github.com/ggml-org/llama.cpp",
@@ -153,6 +185,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         can_prefill_thought=True,
         lists_tool_models=True,
         ignores_model_name=True,
+        sampling_fields=_LLAMA_SAMPLING,
+        takes_llama_options=True,
     ),
     Product.OLLAMA: ProductFacts(
         where_to_get="Get it at ollama.com",
@@ -169,6 +203,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=("reasoning",),
         lists_tool_models=True,
         cuts_prompts=True,
+        sampling_fields=_OLLAMA_SAMPLING,
     ),
     Product.VLLM: ProductFacts(
         where_to_get="pip install vllm",
@@ -178,6 +213,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         "vllm serve MODEL --max-model-len {context}",
         traces=Traces(program="vllm", start_words="vllm serve MODEL"),
         thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
+        sampling_fields=_VLLM_SAMPLING,
     ),
     Product.SGLANG: ProductFacts(
         where_to_get="pip install sglang",
@@ -186,20 +222,29 @@ FACTS: Mapping[Product, ProductFacts] = {
         "sglang serve MODEL --context-length {context}",
         traces=Traces(program="sglang", start_words="sglang serve MODEL"),
         thought_fields=_REASONING_CONTENT,
+        sampling_fields=_VLLM_SAMPLING,
     ),
     Product.LITELLM: ProductFacts(
         where_to_get="pip install 'litellm[proxy]'",
         where_key_is="Use LiteLLM's master key, or a virtual key made with it.",
         traces=Traces(program="litellm", start_words="litellm --model MODEL"),
         is_gateway=True,
+        sampling_fields=_OPENAI_SAMPLING,
     ),
-    Product.OPENAI: ProductFacts(where_key_is="Create one at platform.openai.com/api-keys."),
-    Product.MISTRAL: ProductFacts(where_key_is="Create one at console.mistral.ai/api-keys."),
+    Product.OPENAI: ProductFacts(
+        where_key_is="Create one at platform.openai.com/api-keys.", sampling_fields=_OPENAI_SAMPLING
+    ),
+    Product.MISTRAL: ProductFacts(
+        where_key_is="Create one at console.mistral.ai/api-keys.",
+        sampling_fields={"seed": "random_seed"},
+    ),
     Product.ANTHROPIC: ProductFacts(
         where_key_is="Create one at console.anthropic.com/settings/keys."
     ),
     Product.GEMINI: ProductFacts(where_key_is="Create one at aistudio.google.com/apikey."),
-    Product.OPENROUTER: ProductFacts(where_key_is="Create one at openrouter.ai/settings/keys."),
+    Product.OPENROUTER: ProductFacts(
+        where_key_is="Create one at openrouter.ai/settings/keys.", sampling_fields=_VLLM_SAMPLING
+    ),
     Product.OPENAI_COMPATIBLE: ProductFacts(),
     Product.BUILT_IN: ProductFacts(
         where_key_is="lmchat created it for this run: start lmchat again.",
@@ -208,6 +253,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         can_prefill_thought=True,
         lists_tool_models=True,
         ignores_model_name=True,
+        sampling_fields=_LLAMA_SAMPLING,
+        takes_llama_options=True,
     ),
 }
 """What lmchat knows of each product."""

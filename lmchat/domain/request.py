@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.product import Product
@@ -14,7 +15,7 @@ from lmchat.domain.tool import Tool
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
-    """Sampling parameters; None is not sent."""
+    """Sampling options; None is not sent."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -23,6 +24,30 @@ class Sampling(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     reasoning_effort: str = ""  # `none` to `max`, where server and model can
     keep_loaded_s: int | None = None  # seconds that the model stays in memory unused
+    more: Mapping[str, object] = field(default_factory=dict)
+    """The options of `domain/sampling.py` that have no field here, by name."""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options that are set, by the names of `domain/sampling.py`."""
+        fields = {name: getattr(self, name) for name in SAMPLING_FIELDS}
+        options = {name: value for name, value in fields.items() if value not in (None, "", ())}
+        return options | dict(self.more)
+
+    def with_options(self, options: Mapping[str, object]) -> Sampling:
+        """Return a sampling in which these checked options replace those of the same names."""
+        fields: dict[str, Any] = {}
+        more = dict(self.more)
+        for name, value in options.items():
+            if name in SAMPLING_FIELDS:
+                fields[name] = value
+            else:
+                more[name] = value
+        return replace(self, more=more, **fields)
+
+
+SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "reasoning_effort")
+"""Options with a field of their own in `Sampling`."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):

@@ -94,6 +94,8 @@ class Options(TypedDict, total=False):
     """How much the model thinks, `none` to `max`, if server and model support it."""
     keep_loaded_s: int | None
     """Seconds the unused model stays in memory, if a request can set this."""
+    more: Mapping[str, object]
+    """Further sampling options by name, such as `top_k`; `extra.NAME` sends any other field."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):

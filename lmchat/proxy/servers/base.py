@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
+from lmchat.domain.sampling import EXTRA, LLAMA_CPP, takes_option
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
@@ -19,6 +20,9 @@ from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.text import safe_line
+
+_NAMES_IN_NOTES = {"seed": "a seed"}
+"""What notes call an option, if not by its name."""
 
 
 class Server:
@@ -54,7 +58,6 @@ class Server:
     slots: ClassVar[int] = 1  # requests answered at once where no model says how many (R-25)
     efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
     has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
-    seed_field: ClassVar[str] = ""  # field for a seed; empty: none
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
 
@@ -109,12 +112,28 @@ class Server:
         An option that the product does not support is left out; see `unsent_notes`.
         """
         fields: dict[str, Any] = {}
-        if self.seed_field and sampling.seed is not None:
-            fields[self.seed_field] = sampling.seed
+        for name, value in sampling.options.items():
+            fields |= self._option_fields(name, value)
         effort = sampling.reasoning_effort
         if effort and self.takes_effort(effort, model):
             fields |= self.effort_fields(effort)
         return fields
+
+    def _option_fields(self, name: str, value: object) -> dict[str, Any]:
+        """Return the fields for a sampling option; none if the product does not take it.
+
+        Those that all servers take are not included, as `request_body` writes them.
+        """
+        facts = self.product.facts
+        if name.startswith(EXTRA):
+            return {name.removeprefix(EXTRA): value}
+        if name == "logprobs" and name in facts.sampling_fields:
+            return {"logprobs": True, "top_logprobs": value}
+        if name in facts.sampling_fields:
+            return {facts.sampling_fields[name]: value}
+        if name in LLAMA_CPP and facts.takes_llama_options:
+            return {name: value}
+        return {}
 
     def takes_effort(
         self,
@@ -140,9 +159,11 @@ class Server:
         effort = sampling.reasoning_effort
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
-        if sampling.seed is not None and not self.seed_field:
-            note = f"{self._name} does not support a seed, as far as lmchat knows. It is not sent."
-            notes.append(note)
+        ignored = [name for name in sampling.options if not takes_option(self.product, name)]
+        for name in ignored:
+            option = _NAMES_IN_NOTES.get(name, name)
+            sentence = f"{self._name} does not support {option}, as far as lmchat knows."
+            notes.append(f"{sentence} It is not sent.")
         return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:

@@ -30,7 +30,6 @@ class OpenAi(Hosted):
     product = Product.OPENAI
     hosts = ("api.openai.com",)
     efforts = EFFORTS
-    seed_field = "seed"
     key_hint = "Create an API key at platform.openai.com/api-keys"
     dialect = Dialect(has_completion_tokens=True)
 
@@ -59,7 +58,6 @@ class Mistral(Hosted):
     product = Product.MISTRAL
     hosts = ("api.mistral.ai",)
     efforts = EFFORTS
-    seed_field = "random_seed"
     key_hint = "Create an API key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
@@ -87,7 +85,6 @@ class OpenRouter(Hosted):
     product = Product.OPENROUTER
     hosts = ("openrouter.ai",)
     efforts = EFFORTS
-    seed_field = "seed"
     key_hint = "Create an API key at openrouter.ai/settings/keys"
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:

@@ -27,7 +27,6 @@ class Jan(Server):
     context_field = "ctx_size"
     efforts = EFFORTS
     has_thinking_switch = True
-    seed_field = "seed"
     start_hint = "Settings, Local API Server, Start"
     key_hint = "Settings, Local API Server: copy the API key"
     model_hint = "Start a model in Jan"

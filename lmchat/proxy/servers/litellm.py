@@ -26,7 +26,6 @@ class LiteLlm(Server):
     ports = (4000,)
     confirm_path = "/health/liveliness"
     efforts = EFFORTS
-    seed_field = "seed"
     start_hint = "litellm --model MODEL"
     load_hint = "Load it on the server behind LiteLLM"
     key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"

@@ -55,7 +55,6 @@ class LlamaCpp(Server):
     health_path = "/health"
     efforts = EFFORTS
     has_thinking_switch = True
-    seed_field = "seed"
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
     start_hint = "llama-server -m MODEL.gguf"

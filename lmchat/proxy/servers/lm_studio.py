@@ -42,7 +42,6 @@ class LmStudio(Server):
     confirm_path = "/lmstudio-greeting"
     loads_on_demand = True
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
-    seed_field = "seed"
     slots = 4
     load_path = f"{_MODELS_V1}/load"
     context_field = "context_length"

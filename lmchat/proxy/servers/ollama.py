@@ -29,7 +29,6 @@ class Ollama(Server):
     confirm_path = "/api/version"
     loads_on_demand = True
     efforts = ("none", "low", "medium", "high", "max")
-    seed_field = "seed"
     start_hint = "ollama serve"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_hint = "ollama pull llama3.2"

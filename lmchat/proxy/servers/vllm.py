@@ -24,7 +24,6 @@ class Vllm(Server):
     health_path: ClassVar[str] = "/health"
     efforts = EFFORTS
     has_thinking_switch = True
-    seed_field = "seed"
     count_path: ClassVar[str] = "/tokenize"
     start_hint = "vllm serve MODEL"
     load_hint = "It serves the model it was started with: vllm serve MODEL"

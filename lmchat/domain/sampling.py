@@ -1,0 +1,229 @@
+"""Sampling options: their names, and the type and range of their values.
+
+The common options are those of `COMMON`; each product takes some of them
+(`ProductFacts.sampling_fields`). llama.cpp also takes `LLAMA_CPP`. The name `extra.NAME` sends the
+field NAME as it is, unchecked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from lmchat.domain.product import Product
+from lmchat.errors import WrongUse
+from lmchat.text import closest_word, safe_line
+
+_TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
+EXTRA = "extra."
+"""Beginning of the name of an option that is sent as it is."""
+_LARGEST_SEED = 2**32 - 1
+_MAX_SHOWN_CHARS = 40  # of a wrong value in a message
+
+
+class Kind(StrEnum):
+    """Type of the value of an option; the value is how messages call it."""
+
+    NUMBER = "a number"
+    WHOLE = "a whole number"
+    TEXT = "a text"
+    TEXTS = "a list of texts"
+    FLAG = "true or false"
+    BIAS = "a table of token numbers and biases"
+    OBJECT = "a JSON object"
+    LIST = "a list"
+
+
+class SamplingOption(Struct, frozen=True):
+    """Type and range of the value of an option, and a line of help."""
+
+    kind: Kind
+    help: str
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def form(self) -> str:
+        """What a value must be, as "a number from 0 to 2"."""
+        if self.least is not None and self.most is not None:
+            return f"{self.kind} from {self.least:g} to {self.most:g}"
+        if self.least is not None:
+            return f"{self.kind} of at least {self.least:g}"
+        if self.most is not None:
+            return f"{self.kind} of at most {self.most:g}"
+        return self.kind.value
+
+
+COMMON: Mapping[str, SamplingOption] = {
+    "temperature": SamplingOption(Kind.NUMBER, "randomness", 0, 2),
+    "top_p": SamplingOption(Kind.NUMBER, "nucleus sampling: sum of the likeliest tokens", 0, 1),
+    "top_k": SamplingOption(Kind.WHOLE, "only the likeliest tokens; 0: all", 0),
+    "min_p": SamplingOption(Kind.NUMBER, "least probability beside the likeliest token", 0, 1),
+    "typical_p": SamplingOption(Kind.NUMBER, "locally typical sampling; 1: off", 0, 1),
+    "max_tokens": SamplingOption(Kind.WHOLE, "longest answer in tokens", 1, 10_000_000),
+    "stop": SamplingOption(Kind.TEXTS, "texts that end the answer"),
+    "seed": SamplingOption(Kind.WHOLE, "for repeatable answers; -1: random", -1, _LARGEST_SEED),
+    "repeat_penalty": SamplingOption(Kind.NUMBER, "penalty for repeated tokens; 1: off", 0.01, 10),
+    "presence_penalty": SamplingOption(Kind.NUMBER, "penalty for tokens that occurred", -2, 2),
+    "frequency_penalty": SamplingOption(Kind.NUMBER, "penalty for frequent tokens", -2, 2),
+    "logit_bias": SamplingOption(Kind.BIAS, "bias by token number, -100 to 100 each"),
+    "reasoning_effort": SamplingOption(Kind.TEXT, "how much the model thinks"),
+    "logprobs": SamplingOption(Kind.WHOLE, "alternatives with their probabilities", 1, 100),
+}
+"""Options of most servers."""
+
+LLAMA_CPP: Mapping[str, SamplingOption] = {
+    "dynatemp_range": SamplingOption(Kind.NUMBER, "range of the dynamic temperature", 0),
+    "dynatemp_exponent": SamplingOption(Kind.NUMBER, "exponent of the dynamic temperature"),
+    "top_n_sigma": SamplingOption(Kind.NUMBER, "top-n-sigma sampling; -1: off", -1),
+    "xtc_probability": SamplingOption(Kind.NUMBER, "chance to remove the likeliest tokens", 0, 1),
+    "xtc_threshold": SamplingOption(Kind.NUMBER, "least probability of removed tokens", 0, 1),
+    "repeat_last_n": SamplingOption(Kind.WHOLE, "tokens that `repeat_penalty` looks at", 0),
+    "dry_multiplier": SamplingOption(Kind.NUMBER, "strength of the DRY sampler; 0: off", 0),
+    "dry_base": SamplingOption(Kind.NUMBER, "base of the DRY sampler", 1),
+    "dry_allowed_length": SamplingOption(Kind.WHOLE, "repeated tokens without a penalty", 0),
+    "dry_penalty_last_n": SamplingOption(Kind.WHOLE, "tokens that the DRY sampler looks at", 0),
+    "dry_sequence_breakers": SamplingOption(Kind.TEXTS, "texts that end a repetition"),
+    "mirostat": SamplingOption(Kind.WHOLE, "version of Mirostat; 0: off", 0, 2),
+    "mirostat_tau": SamplingOption(Kind.NUMBER, "target entropy of Mirostat"),
+    "mirostat_eta": SamplingOption(Kind.NUMBER, "learning rate of Mirostat"),
+    "adaptive_target": SamplingOption(Kind.NUMBER, "target of the adaptive sampler"),
+    "adaptive_decay": SamplingOption(Kind.NUMBER, "decay of the adaptive sampler", 0, 0.99),
+    "ignore_eos": SamplingOption(Kind.FLAG, "go on behind the end of the answer"),
+    "n_keep": SamplingOption(Kind.WHOLE, "tokens of the prompt that are kept; -1: all", -1),
+    "n_discard": SamplingOption(Kind.WHOLE, "tokens dropped when the window is full", 0),
+    "min_keep": SamplingOption(Kind.WHOLE, "tokens that samplers must keep", 0),
+    "samplers": SamplingOption(Kind.TEXTS, "samplers, in their order"),
+    "n_probs": SamplingOption(Kind.WHOLE, "alternatives, as in /completion", 0),
+    "post_sampling_probs": SamplingOption(Kind.FLAG, "probabilities after the samplers"),
+    "backend_sampling": SamplingOption(Kind.FLAG, "sample on the backend"),
+    "grammar": SamplingOption(Kind.TEXT, "grammar of the answer, in GBNF"),
+    "json_schema": SamplingOption(Kind.OBJECT, "JSON schema of the answer"),
+    "lora": SamplingOption(Kind.LIST, "LoRA adapters and their scales"),
+    "cache_prompt": SamplingOption(Kind.FLAG, "use the prompt cache"),
+    "id_slot": SamplingOption(Kind.WHOLE, "slot of the server; -1: any", -1),
+    "n_cache_reuse": SamplingOption(Kind.WHOLE, "smallest part of the cache that is moved", 0),
+    "n_indent": SamplingOption(Kind.WHOLE, "least indentation of the lines", 0),
+    "t_max_predict_ms": SamplingOption(Kind.WHOLE, "longest time of an answer, in ms", 0),
+}
+"""Further options of llama.cpp, as its `/completion` takes them."""
+
+
+def parsed_value(text: str) -> object:
+    """Return the value of a typed text: JSON or TOML where it can be read so, else the text."""
+    import tomllib  # noqa: PLC0415 - only a typed option needs it
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def checked_option(name: str, value: object) -> object:
+    """Return the value of an option in the type in which it is sent.
+
+    Raises `WrongUse` for an unknown name, and for a value of another type or out of range.
+    """
+    if name.startswith(EXTRA) and len(name) > len(EXTRA):
+        return value
+    option = COMMON.get(name) or LLAMA_CPP.get(name)
+    if option is None:
+        raise _unknown_name(name)
+    checked = _in_type(option.kind, value)
+    if checked is None or not _is_in_range(option, checked):
+        shown = safe_line(value if isinstance(value, str) else json.dumps(value, default=str))
+        raise WrongUse(
+            f"{name} must be {option.form}, not {shown[:_MAX_SHOWN_CHARS]}.",
+            hint="Nothing is changed.",
+        )
+    return checked
+
+
+def takes_option(product: Product, name: str) -> bool:
+    """Whether the servers of a product take an option, as far as lmchat knows.
+
+    The reasoning effort depends on the model, too; here it counts as taken.
+    """
+    facts = product.facts
+    if name in _TAKEN_BY_ALL or name in facts.sampling_fields or name.startswith(EXTRA):
+        return True
+    return name in LLAMA_CPP and facts.takes_llama_options
+
+
+def refuse_ignored(product: Product, name: str) -> None:
+    """Raise `WrongUse`, with the options that it takes, if a product would ignore an option."""
+    if takes_option(product, name):
+        return
+    taken = [known for known in (*COMMON, *LLAMA_CPP) if takes_option(product, known)]
+    is_unknown = product is Product.OPENAI_COMPATIBLE
+    subject = "This server" if is_unknown else product.value
+    raise WrongUse(
+        f"{subject} does not take {name}, as far as lmchat knows.",
+        hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
+    )
+
+
+def _unknown_name(name: str) -> WrongUse:
+    suggestion = closest_word(name, (*COMMON, *LLAMA_CPP))
+    ending = f"; did you mean {suggestion}?" if suggestion else "."
+    return WrongUse(
+        f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",
+        hint=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",
+    )
+
+
+def _in_type(kind: Kind, value: object) -> object:  # noqa: PLR0911 - one return for each kind
+    """Return a value in the type of a kind; None if it cannot be that."""
+    match kind:
+        case Kind.NUMBER:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return value if is_number else None
+        case Kind.WHOLE:
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            return value if is_whole else None
+        case Kind.TEXT:
+            is_word = isinstance(value, str | int) and not isinstance(value, bool)
+            return str(value) if is_word else None
+        case Kind.TEXTS:
+            texts = [value] if isinstance(value, str) else value
+            if not isinstance(texts, list | tuple) or not texts:
+                return None
+            are_texts = all(isinstance(text, str) and text for text in texts)
+            return tuple(texts) if are_texts else None
+        case Kind.FLAG:
+            return value if isinstance(value, bool) else None
+        case Kind.BIAS:
+            return value if _is_bias(value) else None
+        case Kind.OBJECT:
+            return value if isinstance(value, dict) else None
+        case Kind.LIST:
+            return value if isinstance(value, list) else None
+
+
+def _is_bias(value: object) -> bool:
+    """Whether a value has a number from -100 to 100, or false, for each of some token numbers.
+
+    false forbids the token.
+    """
+    if not isinstance(value, Mapping) or not value:
+        return False
+    for token, bias in value.items():
+        is_number = isinstance(bias, int | float) and -100 <= bias <= 100  # noqa: PLR2004
+        if not str(token).isdecimal() or not is_number or bias is True:
+            return False
+    return True
+
+
+def _is_in_range(option: SamplingOption, value: object) -> bool:
+    """Whether a checked value is in the range of its option; a value without order always is."""
+    if not isinstance(value, int | float):
+        return True
+    is_large_enough = option.least is None or value >= option.least
+    return is_large_enough and (option.most is None or value <= option.most)

@@ -1,0 +1,71 @@
+"""Sampling options: which names exist, which values they take, and who takes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.domain.product import Product
+from lmchat.domain.request import Sampling
+from lmchat.domain.sampling import (
+    COMMON,
+    LLAMA_CPP,
+    checked_option,
+    parsed_value,
+    refuse_ignored,
+    takes_option,
+)
+from lmchat.errors import WrongUse
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
+        ("temperature", "0.5", 0.5),
+        ("stop", "###", ("###",)),
+        ("stop", '["a", "b"]', ("a", "b")),
+        ("logit_bias", '{"15043": 5}', {"15043": 5}),
+        ("logit_bias", "{15043 = false}", {"15043": False}),
+        ("reasoning_effort", "500", "500"),
+        ("ignore_eos", "true", True),
+        ("grammar", 'root ::= "a"', 'root ::= "a"'),
+        ("extra.no_such_field", "[1]", [1]),
+    ],
+)
+def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
+    assert checked_option(name, parsed_value(typed)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("temperature", 2.1, "temperature must be a number from 0 to 2, not 2.1."),
+        ("temperature", True, "temperature must be a number"),
+        ("top_k", 1.5, "top_k must be a whole number of at least 0, not 1.5."),
+        ("top_k", -5, "of at least 0"),  # llama.cpp would take it for 0
+        ("mirostat", 3, "from 0 to 2"),
+        ("stop", [], "a list of texts"),
+        ("logit_bias", {"hello": 1}, "a table of token numbers"),
+        ("tempratur", 1, "did you mean temperature?"),
+        ("extra.", 1, "Unknown sampling option"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_it_must_be(name, value, words):
+    with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
+        checked_option(name, value)
+
+
+def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
+    with pytest.raises(WrongUse, match="Ollama does not take top_k") as refused:
+        refuse_ignored(Product.OLLAMA, "top_k")
+    assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
+    assert "extra.top_k" in refused.value.hint
+
+
+def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():
+    assert all(takes_option(Product.LLAMA_CPP, name) for name in (*COMMON, *LLAMA_CPP))
+    assert all(takes_option(product, "extra.top_k") for product in Product)
+
+
+def test_options_replace_those_of_the_same_name_and_keep_the_others():
+    sampling = Sampling(temperature=1, more={"top_k": 5}).with_options({"seed": 3, "top_k": 40})
+    assert sampling.options == {"temperature": 1, "seed": 3, "top_k": 40}
