@@ -24,7 +24,7 @@ _LARGEST_SEED = 2**32 - 1
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """Type of the value of an option; the value is how messages call it."""
 
     NUMBER = "a number"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 class SamplingOption(Struct, frozen=True):
     """Type and range of the value of an option, and a line of help."""
 
-    kind: Kind
+    kind: ValueKind
     help: str
     least: float | None = None
     most: float | None = None
@@ -58,56 +58,66 @@ class SamplingOption(Struct, frozen=True):
 
 
 COMMON: Mapping[str, SamplingOption] = {
-    "temperature": SamplingOption(Kind.NUMBER, "randomness", 0, 2),
-    "top_p": SamplingOption(Kind.NUMBER, "nucleus sampling: sum of the likeliest tokens", 0, 1),
-    "top_k": SamplingOption(Kind.WHOLE, "only the likeliest tokens; 0: all", 0),
-    "min_p": SamplingOption(Kind.NUMBER, "least probability beside the likeliest token", 0, 1),
-    "typical_p": SamplingOption(Kind.NUMBER, "locally typical sampling; 1: off", 0, 1),
-    "max_tokens": SamplingOption(Kind.WHOLE, "longest answer in tokens", 1, 10_000_000),
-    "stop": SamplingOption(Kind.TEXTS, "texts that end the answer"),
-    "seed": SamplingOption(Kind.WHOLE, "for repeatable answers; -1: random", -1, _LARGEST_SEED),
-    "repeat_penalty": SamplingOption(Kind.NUMBER, "penalty for repeated tokens; 1: off", 0.01, 10),
-    "presence_penalty": SamplingOption(Kind.NUMBER, "penalty for tokens that occurred", -2, 2),
-    "frequency_penalty": SamplingOption(Kind.NUMBER, "penalty for frequent tokens", -2, 2),
-    "logit_bias": SamplingOption(Kind.BIAS, "bias by token number, -100 to 100 each"),
-    "reasoning_effort": SamplingOption(Kind.TEXT, "how much the model thinks"),
-    "logprobs": SamplingOption(Kind.WHOLE, "alternatives with their probabilities", 1, 100),
+    "temperature": SamplingOption(ValueKind.NUMBER, "randomness", 0, 2),
+    "top_p": SamplingOption(
+        ValueKind.NUMBER, "nucleus sampling: sum of the likeliest tokens", 0, 1
+    ),
+    "top_k": SamplingOption(ValueKind.WHOLE, "only the likeliest tokens; 0: all", 0),
+    "min_p": SamplingOption(ValueKind.NUMBER, "least probability beside the likeliest token", 0, 1),
+    "typical_p": SamplingOption(ValueKind.NUMBER, "locally typical sampling; 1: off", 0, 1),
+    "max_tokens": SamplingOption(ValueKind.WHOLE, "longest answer in tokens", 1, 10_000_000),
+    "stop": SamplingOption(ValueKind.TEXTS, "texts that end the answer"),
+    "seed": SamplingOption(
+        ValueKind.WHOLE, "for repeatable answers; -1: random", -1, _LARGEST_SEED
+    ),
+    "repeat_penalty": SamplingOption(
+        ValueKind.NUMBER, "penalty for repeated tokens; 1: off", 0.01, 10
+    ),
+    "presence_penalty": SamplingOption(ValueKind.NUMBER, "penalty for tokens that occurred", -2, 2),
+    "frequency_penalty": SamplingOption(ValueKind.NUMBER, "penalty for frequent tokens", -2, 2),
+    "logit_bias": SamplingOption(ValueKind.BIAS, "bias by token number, -100 to 100 each"),
+    "reasoning_effort": SamplingOption(ValueKind.TEXT, "how much the model thinks"),
+    "logprobs": SamplingOption(ValueKind.WHOLE, "alternatives with their probabilities", 1, 100),
 }
 """Options of most servers."""
 
 LLAMA_CPP: Mapping[str, SamplingOption] = {
-    "dynatemp_range": SamplingOption(Kind.NUMBER, "range of the dynamic temperature", 0),
-    "dynatemp_exponent": SamplingOption(Kind.NUMBER, "exponent of the dynamic temperature"),
-    "top_n_sigma": SamplingOption(Kind.NUMBER, "top-n-sigma sampling; -1: off", -1),
-    "xtc_probability": SamplingOption(Kind.NUMBER, "chance to remove the likeliest tokens", 0, 1),
-    "xtc_threshold": SamplingOption(Kind.NUMBER, "least probability of removed tokens", 0, 1),
-    "repeat_last_n": SamplingOption(Kind.WHOLE, "tokens that `repeat_penalty` looks at", 0),
-    "dry_multiplier": SamplingOption(Kind.NUMBER, "strength of the DRY sampler; 0: off", 0),
-    "dry_base": SamplingOption(Kind.NUMBER, "base of the DRY sampler", 1),
-    "dry_allowed_length": SamplingOption(Kind.WHOLE, "repeated tokens without a penalty", 0),
-    "dry_penalty_last_n": SamplingOption(Kind.WHOLE, "tokens that the DRY sampler looks at", 0),
-    "dry_sequence_breakers": SamplingOption(Kind.TEXTS, "texts that end a repetition"),
-    "mirostat": SamplingOption(Kind.WHOLE, "version of Mirostat; 0: off", 0, 2),
-    "mirostat_tau": SamplingOption(Kind.NUMBER, "target entropy of Mirostat"),
-    "mirostat_eta": SamplingOption(Kind.NUMBER, "learning rate of Mirostat"),
-    "adaptive_target": SamplingOption(Kind.NUMBER, "target of the adaptive sampler"),
-    "adaptive_decay": SamplingOption(Kind.NUMBER, "decay of the adaptive sampler", 0, 0.99),
-    "ignore_eos": SamplingOption(Kind.FLAG, "go on behind the end of the answer"),
-    "n_keep": SamplingOption(Kind.WHOLE, "tokens of the prompt that are kept; -1: all", -1),
-    "n_discard": SamplingOption(Kind.WHOLE, "tokens dropped when the window is full", 0),
-    "min_keep": SamplingOption(Kind.WHOLE, "tokens that samplers must keep", 0),
-    "samplers": SamplingOption(Kind.TEXTS, "samplers, in their order"),
-    "n_probs": SamplingOption(Kind.WHOLE, "alternatives, as in /completion", 0),
-    "post_sampling_probs": SamplingOption(Kind.FLAG, "probabilities after the samplers"),
-    "backend_sampling": SamplingOption(Kind.FLAG, "sample on the backend"),
-    "grammar": SamplingOption(Kind.TEXT, "grammar of the answer, in GBNF"),
-    "json_schema": SamplingOption(Kind.OBJECT, "JSON schema of the answer"),
-    "lora": SamplingOption(Kind.LIST, "LoRA adapters and their scales"),
-    "cache_prompt": SamplingOption(Kind.FLAG, "use the prompt cache"),
-    "id_slot": SamplingOption(Kind.WHOLE, "slot of the server; -1: any", -1),
-    "n_cache_reuse": SamplingOption(Kind.WHOLE, "smallest part of the cache that is moved", 0),
-    "n_indent": SamplingOption(Kind.WHOLE, "least indentation of the lines", 0),
-    "t_max_predict_ms": SamplingOption(Kind.WHOLE, "longest time of an answer, in ms", 0),
+    "dynatemp_range": SamplingOption(ValueKind.NUMBER, "range of the dynamic temperature", 0),
+    "dynatemp_exponent": SamplingOption(ValueKind.NUMBER, "exponent of the dynamic temperature"),
+    "top_n_sigma": SamplingOption(ValueKind.NUMBER, "top-n-sigma sampling; -1: off", -1),
+    "xtc_probability": SamplingOption(
+        ValueKind.NUMBER, "chance to remove the likeliest tokens", 0, 1
+    ),
+    "xtc_threshold": SamplingOption(ValueKind.NUMBER, "least probability of removed tokens", 0, 1),
+    "repeat_last_n": SamplingOption(ValueKind.WHOLE, "tokens that `repeat_penalty` looks at", 0),
+    "dry_multiplier": SamplingOption(ValueKind.NUMBER, "strength of the DRY sampler; 0: off", 0),
+    "dry_base": SamplingOption(ValueKind.NUMBER, "base of the DRY sampler", 1),
+    "dry_allowed_length": SamplingOption(ValueKind.WHOLE, "repeated tokens without a penalty", 0),
+    "dry_penalty_last_n": SamplingOption(
+        ValueKind.WHOLE, "tokens that the DRY sampler looks at", 0
+    ),
+    "dry_sequence_breakers": SamplingOption(ValueKind.TEXTS, "texts that end a repetition"),
+    "mirostat": SamplingOption(ValueKind.WHOLE, "version of Mirostat; 0: off", 0, 2),
+    "mirostat_tau": SamplingOption(ValueKind.NUMBER, "target entropy of Mirostat"),
+    "mirostat_eta": SamplingOption(ValueKind.NUMBER, "learning rate of Mirostat"),
+    "adaptive_target": SamplingOption(ValueKind.NUMBER, "target of the adaptive sampler"),
+    "adaptive_decay": SamplingOption(ValueKind.NUMBER, "decay of the adaptive sampler", 0, 0.99),
+    "ignore_eos": SamplingOption(ValueKind.FLAG, "go on behind the end of the answer"),
+    "n_keep": SamplingOption(ValueKind.WHOLE, "tokens of the prompt that are kept; -1: all", -1),
+    "n_discard": SamplingOption(ValueKind.WHOLE, "tokens dropped when the window is full", 0),
+    "min_keep": SamplingOption(ValueKind.WHOLE, "tokens that samplers must keep", 0),
+    "samplers": SamplingOption(ValueKind.TEXTS, "samplers, in their order"),
+    "n_probs": SamplingOption(ValueKind.WHOLE, "alternatives, as in /completion", 0),
+    "post_sampling_probs": SamplingOption(ValueKind.FLAG, "probabilities after the samplers"),
+    "backend_sampling": SamplingOption(ValueKind.FLAG, "sample on the backend"),
+    "grammar": SamplingOption(ValueKind.TEXT, "grammar of the answer, in GBNF"),
+    "json_schema": SamplingOption(ValueKind.OBJECT, "JSON schema of the answer"),
+    "lora": SamplingOption(ValueKind.LIST, "LoRA adapters and their scales"),
+    "cache_prompt": SamplingOption(ValueKind.FLAG, "use the prompt cache"),
+    "id_slot": SamplingOption(ValueKind.WHOLE, "slot of the server; -1: any", -1),
+    "n_cache_reuse": SamplingOption(ValueKind.WHOLE, "smallest part of the cache that is moved", 0),
+    "n_indent": SamplingOption(ValueKind.WHOLE, "least indentation of the lines", 0),
+    "t_max_predict_ms": SamplingOption(ValueKind.WHOLE, "longest time of an answer, in ms", 0),
 }
 """Further options of llama.cpp, as its `/completion` takes them."""
 
@@ -179,31 +189,31 @@ def _unknown_name(name: str) -> WrongUse:
     )
 
 
-def _in_type(kind: Kind, value: object) -> object:  # noqa: PLR0911 - one return for each kind
+def _in_type(kind: ValueKind, value: object) -> object:  # noqa: PLR0911 - one return for each kind
     """Return a value in the type of a kind; None if it cannot be that."""
     match kind:
-        case Kind.NUMBER:
+        case ValueKind.NUMBER:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return value if is_number else None
-        case Kind.WHOLE:
+        case ValueKind.WHOLE:
             is_whole = isinstance(value, int) and not isinstance(value, bool)
             return value if is_whole else None
-        case Kind.TEXT:
+        case ValueKind.TEXT:
             is_word = isinstance(value, str | int) and not isinstance(value, bool)
             return str(value) if is_word else None
-        case Kind.TEXTS:
+        case ValueKind.TEXTS:
             texts = [value] if isinstance(value, str) else value
             if not isinstance(texts, list | tuple) or not texts:
                 return None
             are_texts = all(isinstance(text, str) and text for text in texts)
             return tuple(texts) if are_texts else None
-        case Kind.FLAG:
+        case ValueKind.FLAG:
             return value if isinstance(value, bool) else None
-        case Kind.BIAS:
+        case ValueKind.BIAS:
             return value if _is_bias(value) else None
-        case Kind.OBJECT:
+        case ValueKind.OBJECT:
             return value if isinstance(value, dict) else None
-        case Kind.LIST:
+        case ValueKind.LIST:
             return value if isinstance(value, list) else None
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
 from lmchat.domain.attached_files import split_draft
 from lmchat.domain.message import Role, SentThoughts, text_message
-from lmchat.domain.request import Sampling
+from lmchat.domain.request import SAMPLING_FIELDS, Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.answer_stream import TurnSettings
@@ -210,5 +210,5 @@ class NextTurn:
 
 
 def sampling_of(chat: ChatSettings) -> Sampling:
-    """Return the sampling parameters of the settings."""
-    return Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
+    """Return the sampling options of the settings."""
+    return Sampling(**{name: getattr(chat, name) for name in (*SAMPLING_FIELDS, "keep_loaded_s")})
