@@ -77,6 +77,8 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
     parent_id: str | None = None
     tags: tuple[str, ...] = ()
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Sampling options that the user has set for this session, by name."""
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ class ChatStore(Protocol):
         """Read a session with its chosen path, or with the last `count` messages of it."""
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-        """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
+        """Change `title`, `is_pinned`, `is_archived`, `deleted_at`, `tags` or `sampling`."""
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session."""

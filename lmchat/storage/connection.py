@@ -26,7 +26,9 @@ from lmchat.storage.file_errors import name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (
+    EXTENDED_VERSION,
     VERSION,
+    add_sampling_column,
     create_tables,
     ensure_index,
     transaction,
@@ -184,10 +186,11 @@ def _ensure_file(path: Path) -> None:
 
 
 def _ensure_tables(connection: Connection) -> None:
-    """Create the tables of a new file; copy the rows of an older format into new tables.
+    """Create the tables of a new file, or bring those of an older format into this one.
 
-    In the second case, the connection gets a notice for the user. Does nothing for a file in this
-    format, and raises `StoreUnavailable` for a newer one.
+    The format before this one gets its missing column. The rows of a development version are
+    copied into new tables, and the connection gets a notice for the user. Does nothing for a file
+    in this format, and raises `StoreUnavailable` for a newer one.
     """
     if version_of(connection) == VERSION:
         return
@@ -195,6 +198,8 @@ def _ensure_tables(connection: Connection) -> None:
         version = version_of(connection)  # again, now that no other process can change it
         if version == 0:
             create_tables(connection)
+        elif version == EXTENDED_VERSION:
+            add_sampling_column(connection)
         elif version < VERSION:
             connection.notice = renew_tables(connection, connection.path, version)
 

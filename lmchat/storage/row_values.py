@@ -126,8 +126,8 @@ def stored_time(moment: datetime) -> str:
 def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
-    Texts and tags become text, moments text in UTC, receipts and failures JSON. Other values are
-    returned as they are.
+    Texts and tags become text, moments text in UTC, receipts and failures JSON. Sampling options
+    become a JSON object, or an empty text without any. Other values are returned as they are.
     """
     match value:
         case str():
@@ -138,6 +138,8 @@ def column(value: object) -> object:
             return stored(" ".join(value))
         case Receipt() | Failure():
             return json.dumps(asdict(value))
+        case Mapping():
+            return json.dumps(dict(value)) if value else ""
         case _:
             return value
 
@@ -210,6 +212,18 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(loaded(value).split())
 
 
+def _sampling(value: object) -> dict[str, object]:
+    """Return the stored sampling options of a session; none for damaged ones."""
+    text = loaded(value)
+    if not text:
+        return {}
+    try:
+        return convert(json.loads(text), dict[str, object])
+    except (ValueError, RecursionError, ValidationError):
+        log.warning("the damaged sampling options of a session were left out")
+        return {}
+
+
 def _from_json(kind: type[_T], text: str) -> _T | None:
     """Return a value of type `kind` that is stored as JSON; None for a damaged one."""
     try:
@@ -226,6 +240,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("is_pinned", "is_archived"), bool),
     "message_count": int,
     "tags": _tags,
+    "sampling": _sampling,
     "role": Role,
     "state": AnswerState,
     "receipt": partial(_from_json, Receipt),

@@ -12,11 +12,15 @@ from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 4
-"""Format of the tables, stored as `user_version`; earlier formats are of development versions."""
+VERSION = 5
+"""Format of the tables, stored as `user_version`."""
+EXTENDED_VERSION = 4
+"""Format without the column `sampling`, which is added; earlier ones are of development versions.
+"""
 
 _TABLES = (
-    # `leaf_id` ends the chosen path; `place` is the reading position.
+    # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
+    # of the session's own sampling options, or empty.
     """create table sessions (
         session_id text primary key not null,
         title text not null default '',
@@ -30,7 +34,8 @@ _TABLES = (
         parent_id text,
         leaf_id text,
         tags text not null default '',
-        place text not null default ''
+        place text not null default '',
+        sampling text not null default ''
     )""",
     "create index sessions_by_time on sessions (updated_at)",
     # In the order of the list, whose first part has no archived sessions.
@@ -125,6 +130,15 @@ def create_tables(connection: sqlite3.Connection) -> None:
     """Create all tables in a file that has none."""
     for statement in _TABLES:
         connection.execute(statement)
+    connection.execute(f"pragma user_version = {VERSION}")
+
+
+def add_sampling_column(connection: sqlite3.Connection) -> None:
+    """Turn tables of the format `EXTENDED_VERSION` into those of `VERSION`.
+
+    The caller begins the transaction.
+    """
+    connection.execute("alter table sessions add column sampling text not null default ''")
     connection.execute(f"pragma user_version = {VERSION}")
 
 

@@ -18,7 +18,7 @@ ColumnValues = dict[str, Any]
 
 _SESSION_COLUMNS = (
     *("session_id", "title", "created_at", "updated_at", "model", "endpoint", "is_pinned"),
-    *("is_archived", "deleted_at", "parent_id", "leaf_id", "tags", "place"),
+    *("is_archived", "deleted_at", "parent_id", "leaf_id", "tags", "place", "sampling"),
 )
 _MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "session_id", "branch", "hidden_by", "hidden_at")
 _PART_COLUMNS = ("kind", "text", "call_id", "name")

@@ -42,7 +42,7 @@ _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # People repeat prompts: five times as many are read as are returned, each once.
 _READ_PER_RETURNED_PROMPT = 5
-_CHANGEABLE_COLUMNS = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
+_CHANGEABLE_COLUMNS = ("title", "is_pinned", "is_archived", "deleted_at", "tags", "sampling")
 _FORKED = "The session was forked"  # reason of an interrupted answer
 
 

@@ -235,6 +235,16 @@ def test_tags_come_back_as_tags(write):
     assert len(tags) == 50
 
 
+def test_sampling_options_of_a_session_come_back_and_may_be_missing():
+    options = {"top_k": 20, "stop": ["\n"], "logit_bias": {"15043": -2.5}, "extra.x": None}
+    session = replace(chat(), header=replace(header("t"), sampling=options))
+    assert read_one(to_json(session)).header.sampling == options
+    of_older_version = changed(lambda data: data["session"].pop("sampling"), session)
+    assert read_one(of_older_version).header.sampling == {}
+    wrong = changed(lambda data: data["session"].update(sampling=[1]), session)
+    assert refusal(wrong) == "Its header was changed after the export."
+
+
 def test_endless_names_are_cut_and_texts_are_not():
     session = chat("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
     read_back = read_one(to_json(session))

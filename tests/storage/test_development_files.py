@@ -6,6 +6,7 @@ files are what the first and the last of these versions wrote.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import stat
@@ -17,7 +18,7 @@ import pytest
 from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, ToolCallPart
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.schema import VERSION
+from lmchat.storage.schema import EXTENDED_VERSION, VERSION
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import START, Clock, faults_in, store_at
@@ -85,7 +86,7 @@ async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
         assert len(await store.list_sessions()) == 1
 
 
-@pytest.mark.parametrize("version", [1, VERSION])
+@pytest.mark.parametrize("version", [1, EXTENDED_VERSION])
 async def test_all_that_the_first_and_the_last_development_version_wrote_is_there(
     tmp_path, version
 ):
@@ -108,8 +109,8 @@ async def test_all_that_the_first_and_the_last_development_version_wrote_is_ther
         assert [hit.message_id for hit in await store.search("lettuce")] == [first.message_id]
 
 
-async def test_a_file_of_this_format_stays_though_it_has_a_table_that_is_no_longer_used(tmp_path):
-    path = write_sql(tmp_path, VERSION)
+async def test_the_format_before_gets_a_column_and_keeps_all_else_also_unused_tables(tmp_path):
+    path = write_sql(tmp_path, EXTENDED_VERSION)
     async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
         assert await unsaved.open() == ""
         (header,) = await unsaved.list_sessions()
@@ -120,6 +121,20 @@ async def test_a_file_of_this_format_stays_though_it_has_a_table_that_is_no_long
         await store.purge(header.session_id)
         assert await store.list_sessions() == ()
     assert faults_in(path) == ""
+    assert version_of(path) == VERSION
+    assert list(path.parent.glob("*format*")) == []
+
+
+async def test_windows_that_open_the_format_before_at_once_all_get_the_new_one(tmp_path):
+    path = write_sql(tmp_path, EXTENDED_VERSION)
+    stores = [SqliteStore(path) for _ in range(4)]
+    notices = await asyncio.gather(*(store.open() for store in stores))
+    assert notices == ["", "", "", ""]
+    for store in stores:
+        (header,) = await store.list_sessions()
+        assert header.sampling == {}
+        await store.aclose()
+    assert version_of(path) == VERSION
 
 
 async def test_a_read_only_older_file_is_refused():
