@@ -130,6 +130,14 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
         setting("compact before a prompt is sent that fills more than 80 % of the context window"),
     ] = False
 
+    read_ahead: Annotated[
+        Literal["local", "always", "never"],
+        setting(
+            "while you type, let llama.cpp and the built-in engine read the session so far: "
+            '"local": on this machine only; "always": on other machines too; "never"'
+        ),
+    ] = "local"
+
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return these settings with the values that a profile sets in place of their own.
 

@@ -82,6 +82,7 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     """Fields of an answer in a request that return its thought to the model."""
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
+    can_read_ahead: bool = False  # whether it reads a prompt into its cache and answers nothing
     lists_tool_models: bool = False  # whether it says of each model whether it can use tools
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a prompt that is too long
@@ -183,6 +184,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=_REASONING_CONTENT,
         can_prefill=True,
         can_prefill_thought=True,
+        can_read_ahead=True,
         lists_tool_models=True,
         ignores_model_name=True,
         sampling_fields=_LLAMA_SAMPLING,
@@ -251,6 +253,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=_REASONING_CONTENT,
         can_prefill=True,
         can_prefill_thought=True,
+        can_read_ahead=True,
         lists_tool_models=True,
         ignores_model_name=True,
         sampling_fields=_LLAMA_SAMPLING,

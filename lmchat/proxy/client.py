@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.domain.event import (
     ModelLoading,
+    PromptProgress,
     RequestAdapted,
     RequestQueued,
     StreamEvent,
@@ -35,8 +36,9 @@ from lmchat.domain.server import (
     ModelList,
 )
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import LMChatError, ServerUnavailable
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
+from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
 from lmchat.proxy.model_cache import ModelCache
@@ -49,6 +51,11 @@ from lmchat.slots import Slots
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
 # A list of models that is older may miss that the server put its model to sleep.
 SLEEP_CHECK_S = 15.0
+READ_AHEAD_CHECK_S = 1.0
+"""A list of models that is older is read again before a prompt is read ahead.
+
+A model that went to sleep since would be woken.
+"""
 _NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _log = logging.getLogger(__name__)
 
@@ -199,14 +206,13 @@ class ProxyClient:
         longer than `COUNT_S`. Raises `LMChatError` for a request that may not be sent.
         """
         server = server_of(request.product)
-        model = self._writer.model(request)
-        is_loaded = model is not None and model.state is LoadState.LOADED
-        would_load = server.loads_on_demand and not is_loaded
-        if not server.count_path or would_load or self._is_busy(request.endpoint):
+        is_busy = self._is_busy(request.endpoint)
+        if not server.count_path or self._would_load(request) or is_busy:
             return None
 
+        is_listed = self._writer.model(request) is not None
         self._admission.admit(
-            request, self._writer.encoded_body, is_listed=model is not None, purpose=Purpose.PROBE
+            request, self._writer.encoded_body, is_listed=is_listed, purpose=Purpose.PROBE
         )
         api = self._prober.new_api(
             request.endpoint, request.product, read_s=COUNT_S, requests=SCAN_REQUESTS
@@ -216,6 +222,41 @@ class ProxyClient:
                 return await server.count_tokens(api, self._writer.prompt_body(request))
         except (TimeoutError, NoRequestsLeftError):
             return None
+
+    async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
+        """Let a server read the prompt of a request into its cache (R-41), and yield the progress.
+
+        The state of the model is checked first: a model that is not in memory is not loaded for
+        this. llama.cpp generates one token, which is dropped, and keeps what it has read, also if
+        this generator is closed earlier. A last message without text is the start of a prompt that
+        is still being typed.
+
+        Raises `LMChatError` if the request may not be sent, or was not read to its end.
+        """
+        endpoint = request.endpoint
+        self._admission.check(endpoint)
+        if self._cache.is_older_than(endpoint, READ_AHEAD_CHECK_S):
+            await self.check(endpoint)
+        if self._would_load(request):
+            raise ServerRejected(
+                "The model is not in memory.",
+                kind="model_not_loaded",
+                hint="The next chat request loads it.",
+            )
+
+        api = self._prober.new_api(endpoint, request.product)
+        body = self._writer.read_ahead_body(request)
+        is_read = False
+        async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
+            async for chunk in chunks:
+                is_read = is_read or "usage" in chunk  # the last chunk has it
+                progress = prompt_progress(chunk.get("prompt_progress"))
+                if progress is not None:
+                    yield progress
+        if not is_read:
+            raise ServerUnavailable(
+                "The server has not read the prompt to its end.", hint="Check the server's log."
+            )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
@@ -281,6 +322,12 @@ class ProxyClient:
         self._admission.check(model.endpoint)
         self._admission.take_probe(model.product)
         return self._prober.new_api(model.endpoint, model.product)
+
+    def _would_load(self, request: ChatRequest) -> bool:
+        """Whether a request would make its server load or wake the model, as far as is known."""
+        model = self._writer.model(request)
+        is_loaded = model is not None and model.state is LoadState.LOADED
+        return server_of(request.product).loads_on_demand and not is_loaded
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
         """Whether a chat request runs at the server of an endpoint, with whatever model.

@@ -23,6 +23,9 @@ _PROMPT_FIELDS = (
 )
 """Fields of a request that its prompt depends on."""
 
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
+"""Names of the limit of an answer, all of which llama.cpp takes."""
+
 
 class RequestWriter:
     """Writer of the bodies of requests; remembers the dialect of each model."""
@@ -71,6 +74,13 @@ class RequestWriter:
         """Return only the fields of a body on which the prompt depends, to count its tokens."""
         body = self.body(request)
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
+
+    def read_ahead_body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return the body that makes llama.cpp read a prompt and generate one token (R-41)."""
+        body = self.body(request)
+        for name in _LIMIT_FIELDS:
+            body.pop(name, None)
+        return body | {"max_tokens": 0}
 
     def take_new_notes(self, request: ChatRequest) -> list[str]:
         """Return a note for each option of the request that is not sent, with the reason.

@@ -121,16 +121,24 @@ class ServerApi(Struct, kw_only=True):
             return None
         return reply
 
-    async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
+    async def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
         """Yield the JSON objects of an event stream, without counting it as a request.
 
-        The generator ends with the stream, after any failure, and if the reply is not an event
-        stream. Use it with `aclosing`, which closes the connection.
+        It is the reply to a GET, or to a POST of a JSON value if one is given. The generator ends
+        with the stream, after any failure, and if the reply is not an event stream. Use it with
+        `aclosing`, which closes the connection.
         """
         client = await self.connections.client(self.endpoint)
-        headers = request_headers(self.facts.key) | {"Accept": "text/event-stream"}
-        timeout = httpx.Timeout(_CONNECT_S, read=None)
-        request = client.build_request("GET", self.url(path), headers=headers, timeout=timeout)
+        body = None if posted is None else encode(posted)
+        headers = request_headers(self.facts.key, has_body=body is not None)
+        headers["Accept"] = "text/event-stream"
+        request = client.build_request(
+            "GET" if body is None else "POST",
+            self.url(path),
+            content=body,
+            headers=headers,
+            timeout=httpx.Timeout(_CONNECT_S, read=None),
+        )
         reader = SseReader()
         with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
             response = await self.connections.send(self.endpoint, request, RequestTrace())

@@ -142,6 +142,11 @@ class AnswerStream:
             else:
                 return
 
+    async def prepared_request(self) -> ChatRequest:
+        """Complete the plan and return the request that `events` would send; send nothing."""
+        await self._prepare()
+        return self._make_request()
+
     def release_withheld(self) -> tuple[StreamEvent, ...]:
         """Return an event with the text that `Continuation` still holds back, and empty its buffer.
 

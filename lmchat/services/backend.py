@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.domain.engine import EngineState, ModelFile
-from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
+from lmchat.domain.event import ModelLoading, PromptProgress, RequestQueued, StreamEvent
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
@@ -154,6 +154,20 @@ class Backend:
                 raise StreamInterrupted(
                     reason.message, hint=hint, details=reason.details
                 ) from error
+
+    async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
+        """Let a server read a prompt; the engine only if it serves the model now."""
+        engine = self._engine_at(request.endpoint)
+        if engine is not None and not _serves(engine, request.model):
+            raise ServerRejected(
+                "The engine does not serve this model now.",
+                kind="model_not_loaded",
+                hint="The next request loads it.",
+            )
+        client = await self._client.ready()
+        async with aclosing(client.read_ahead(request)) as steps:
+            async for progress in steps:
+                yield progress
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens; None if the engine would have to load the model."""

@@ -208,6 +208,17 @@ class Conversation:
         """Send a prompt and yield events; a new session begins with its system prompt."""
         return self._turn(settings, text=text, files=files)
 
+    def unsent(
+        self, text: str, settings: TurnSettings, files: Sequence[Attachment] = ()
+    ) -> AnswerStream:
+        """Return the stream of the answer that `send` would ask for; nothing is sent or changed.
+
+        The text may be empty. Raises `RequestInvalid` if the session is too long.
+        """
+        start = start_at_end(self.messages, text, files, self._system_prompt)
+        path = start.path.added(*start.prompts)
+        return self._make_stream(settings, path, loop=self._make_loop(settings))
+
     def edit(
         self,
         message_id: str,
@@ -310,9 +321,7 @@ class Conversation:
         else:
             start = start_at(self.messages, message_id, is_resumed=is_resumed)
         refuse_unseen_images(settings.target, start.prompts)
-        loop = None
-        if settings.toolbox is not None:
-            loop = ToolLoop(settings.toolbox, self.header.session_id)
+        loop = self._make_loop(settings)
         path = start.path.added(*start.prompts)
         stream = self._make_stream(settings, path, continued=start.continued, loop=loop)
 
@@ -345,6 +354,12 @@ class Conversation:
                     file for file in start.files if file.data and file.part in message.files
                 ]
                 await self._save_queue.save(self.header, message, ancestors, new_files)
+
+    def _make_loop(self, settings: TurnSettings) -> ToolLoop | None:
+        """Return the rounds of tool calls of a turn; None if the model gets no tools."""
+        if settings.toolbox is None:
+            return None
+        return ToolLoop(settings.toolbox, self.header.session_id)
 
     def _make_stream(
         self,

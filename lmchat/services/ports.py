@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
-from lmchat.domain.event import StreamEvent
+from lmchat.domain.event import PromptProgress, StreamEvent
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
@@ -187,6 +187,14 @@ class ServerClient(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
+
+    def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
+        """Let the server read a prompt into its cache, and yield how far it is.
+
+        It is no chat request: it waits for none, and no limit and no metric counts it. If the model
+        is not in memory, or the prompt was not read to its end, an `LMChatError` is raised. Closing
+        the generator closes the connection; what the server has read until then stays read.
+        """
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.

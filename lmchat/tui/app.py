@@ -117,6 +117,7 @@ class LMChatApp(PatchedApp):
     async def stop_and_save(self) -> None:
         """Stop all answers, and wait until the answers, the drafts and the bookmark are saved."""
         self.workspace.is_leaving = True
+        self.chat.read_ahead.cancel()
         await self.chat.turns.stop_all()
         await self.open_sessions.save_all()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.event import (
     ModelNamed,
+    PromptProgress,
     ReasoningDelta,
     RequestSent,
     StreamEvent,
@@ -109,6 +110,11 @@ class ScriptedBackend:
         self.tokens: int | Exception | None = None
         """What a count of a prompt gives."""
         self.counts: list[ChatRequest] = []
+        self.read_ahead_requests: list[ChatRequest] = []
+        self.cancelled_read_aheads = 0
+        self.is_reading = asyncio.Event()
+        self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
+        """What each request to read ahead plays."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self.looks += 1
@@ -154,6 +160,21 @@ class ScriptedBackend:
             raise
         except LMChatError:
             self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
+            raise
+
+    async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
+        self.read_ahead_requests.append(request)
+        self.is_reading.set()
+        try:
+            for step in self.reading_script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled_read_aheads += 1
             raise
 
     async def count_tokens(self, request: ChatRequest) -> int | None:

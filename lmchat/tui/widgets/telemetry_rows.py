@@ -43,6 +43,8 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     loading_since_s: float | None = None
     """Monotonic time when loading of the model began; None where it is not loading."""
     loading_fraction: float | None = None
+    read_ahead_fraction: float | None = None
+    """Part of the session that is read ahead; None while nothing is."""
     next_check_s: float | None = None  # monotonic time of the next check
     warning: str = ""  # lasting problem, as "nothing is saved: disk full"
 
@@ -258,6 +260,9 @@ def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryR
     stage = stage_words(turn)
     if snapshot.is_asking:
         stage = StateWords("waiting for you", _WARN)
+    elif snapshot.read_ahead_fraction is not None:
+        share = formatting.so_far(snapshot.read_ahead_fraction)
+        stage = StateWords(f"reading ahead{share}", short=f"ahead{share}")
     yield _head("Turn", stage.word, stage.style, short=((stage.short or stage.word, stage.style),))
     if turn is None:
         yield _figure("elapsed", UNKNOWN)

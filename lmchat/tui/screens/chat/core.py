@@ -18,6 +18,7 @@ from textual.worker import Worker
 from lmchat.domain.remembered import Remembered
 from lmchat.errors import LMChatError
 from lmchat.machine.highlighter import Highlighter
+from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -44,6 +45,7 @@ class ChatCore:
         self.screen = screen
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
+        self.read_ahead = ReadAhead(workspace.backend, workspace.open_sessions)
         self.widgets = ChatWidgets(workspace.settings.ui.sections)
         self.notices = Notices(screen, workspace.platform)
         self.background = Background(screen, workspace, self.widgets.prompt, self.notices)

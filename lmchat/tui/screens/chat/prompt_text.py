@@ -22,6 +22,7 @@ from lmchat.services.file_finder import named_files
 from lmchat.services.open_sessions import OpenSession
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
+from lmchat.tui.commands import is_command
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -63,6 +64,12 @@ class PromptText:
         """
         conversation = self._open_sessions.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
+
+    @property
+    def new_prompt(self) -> str:
+        """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
+        typed = self._input.full_text
+        return "" if self.edited_id or is_command(typed) else typed
 
     @property
     def has_unseen_image(self) -> bool:

@@ -47,6 +47,7 @@ class ChatScreen(PatchedScreen):
         self.widgets = controllers.core.widgets
         self.notices = controllers.core.notices
         self.background = controllers.core.background
+        self.read_ahead = controllers.core.read_ahead
         self.status = controllers.status
         self.prompt_text = controllers.prompt_text
         self.sessions = controllers.sessions
@@ -212,6 +213,7 @@ class ChatScreen(PatchedScreen):
         self.show_keys()
         self.sessions.mark_left_out_soon()
         self.prompt_text.save_soon()
+        self.read_ahead.follow(self.prompt_text.new_prompt)
 
     @on(PromptInput.ScrollWanted)
     async def _scroll_log(self, event: PromptInput.ScrollWanted) -> None:

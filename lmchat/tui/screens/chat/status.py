@@ -47,6 +47,7 @@ class StatusDisplay:
         self._next_turn = core.open_sessions.next_turn
         self._widgets = core.widgets
         self._notices = core.notices
+        self._read_ahead = core.read_ahead
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
@@ -54,6 +55,7 @@ class StatusDisplay:
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         self._ticker = self._screen.set_interval(tick_s, self.tick, pause=True)
+        self._read_ahead.on_change = self.refresh
 
     def show_health(self, health: Health) -> None:
         self.health = health
@@ -99,7 +101,9 @@ class StatusDisplay:
         """Whether the figures change while the user does nothing."""
         is_unsaved = self._open_sessions.save_queue.warning is not None
         is_loading = self._loading_since_s is not None
-        return any((is_unsaved, self._open_sessions.streaming, self.health.is_down, is_loading))
+        is_reading = self._read_ahead.fraction is not None
+        is_streaming = bool(self._open_sessions.streaming)
+        return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
 
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
         """Return the figures of the shown session and of the server at a time of the clock."""
@@ -127,6 +131,7 @@ class StatusDisplay:
             is_asking=shown.asked is not None,
             loading_since_s=self._loading_since_s,
             loading_fraction=next_turn.target.loading_fraction if next_turn.target else None,
+            read_ahead_fraction=self._read_ahead.fraction,
             speeds=self.speedometer.values(speeds_until_s),
             next_check_s=self._workspace.monitor.next_check_s,
             warning=self._warning,

@@ -100,6 +100,7 @@ class Turns:
         self._workspace = core.workspace
         self._open_sessions = core.open_sessions
         self._next_turn = core.open_sessions.next_turn
+        self._read_ahead = core.read_ahead
         self._widgets = core.widgets
         self._notices = core.notices
         self._background = core.background
@@ -291,6 +292,7 @@ class Turns:
 
         `text` is the prompt, which is given back if it is not sent; empty for a turn without one.
         """
+        self._read_ahead.cancel()
         opened.phase = TurnPhase.RUNNING
         self._screen.workers.cancel_group(self._screen, _NAMING)
         work = partial(self._show_turn, opened, events, text)
@@ -460,6 +462,7 @@ class Turns:
         if self._workspace.is_leaving or not self._screen.is_mounted:
             return
         self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
+        self._read_ahead.note_turn(opened.conversation)
         answer = opened.conversation.find(answer_id)
         if opened is self._sessions.opened:
             self._show_end(opened, None if is_summary else answer)
@@ -546,6 +549,7 @@ class Turns:
         Do nothing if the settings say no, or in a temporary chat.
         """
         if self._next_turn.options.chat.auto_title and not self._workspace.is_temporary:
+            self._read_ahead.cancel()
             self._background.begin(partial(self._rename_by_model, opened.conversation), _NAMING)
 
     async def _rename_by_model(self, conversation: Conversation) -> None:

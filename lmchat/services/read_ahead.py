@@ -1,0 +1,274 @@
+"""Reading ahead: a server reads the shown session into its prompt cache while the user types.
+
+When the prompt is sent, the server finds all earlier messages in its cache, and the answer begins
+sooner (R-41). A server goes on with what it has begun to read, so the session is read in *steps*:
+longer and longer beginnings of the messages, of which the sent prompt waits for one at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.attached_files import AttachedFile, may_hold_files, split_files
+from lmchat.domain.message import ChatMessage, Role, SentThoughts, text_message
+from lmchat.errors import LMChatError
+from lmchat.services.attachments import Attachment
+from lmchat.services.context_meter import MessageSize, has_images
+from lmchat.services.conversation import Conversation
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.ports import ServerClient
+
+LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
+STEP_TOKENS = 512
+_KEPT_PROMPTS = 8  # prompts known to be in the cache; llama.cpp keeps idle ones in memory
+_log = logging.getLogger(__name__)
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """The beginning of a prompt that is read with one request."""
+
+    messages: tuple[ChatMessage, ...]
+    tokens: int  # estimate for what is new in it after the step before
+
+
+class ReadAhead:
+    """Lets the server of the next turn read the shown session while a prompt is typed."""
+
+    def __init__(self, backend: ServerClient, open_sessions: OpenSessions) -> None:
+        self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
+        self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
+        self._backend = backend
+        self._open_sessions = open_sessions
+        self._next_turn = open_sessions.next_turn
+        self._task: asyncio.Task[None] | None = None
+        self._followed: object = None  # what was read last, or is being read
+        self._failed: object = None  # server, model and session of the last failure
+        self._model: object = None  # server and model to which `_cached_prompts` belongs
+        self._cached_prompts: list[tuple[str, ...]] = []
+        """Prompts in the cache of the server, each as the ids of its messages; newest last."""
+
+    def follow(self, draft: str) -> None:
+        """Begin to read ahead if the draft has just been begun, or if a file was added to it.
+
+        Call it after each change of the draft. An empty draft ends the reading.
+        """
+        if not draft:
+            self.cancel()
+            return
+        words, images = self._open_sessions.files.split(draft)
+        words = _up_to_last_file(words)
+        path = self._open_sessions.shown.conversation.messages
+        last_id = path[-1].message_id if path else ""
+        followed = (*self._place, last_id, len(words), len(images))
+        if followed == self._followed or not self._may_read:
+            return
+        self.cancel()
+        self._followed = followed
+        self._task = asyncio.create_task(self._read(words, images), name="read ahead")
+
+    def cancel(self) -> None:
+        """End the reading at once; what the server has read stays in its cache."""
+        self._followed = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def wait_until_ended(self) -> None:
+        """Wait until nothing is being read."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def note_turn(self, conversation: Conversation) -> None:
+        """Note that the prompt of the last answer of a session is in the cache of its server.
+
+        The answer is, too, unless it begins with a thought that later requests do not repeat.
+        """
+        plan = conversation.sent
+        answer = conversation.newest_answer
+        target = self._next_turn.target
+        if plan is None or answer is None or target is None or not answer.parts:
+            return
+        if answer.endpoint == target.endpoint.url:
+            self._note_cached(_repeated([*plan.messages, answer], target.sent_thoughts))
+
+    @property
+    def _place(self) -> tuple[object, object, str]:
+        """Address of the server, name of the model and id of the session that would be read."""
+        target = self._next_turn.target
+        endpoint = target.endpoint if target else None
+        model_id = target.model_id if target else None
+        return endpoint, model_id, self._open_sessions.shown.session_id
+
+    @property
+    def _may_read(self) -> bool:
+        """Whether the settings, the server and the sessions allow to read ahead now.
+
+        While any session has a turn, nothing is read: its request may be to the same server.
+        """
+        options = self._next_turn.options
+        target = options.target
+        if target is None or not options.is_ready or not target.model_id:
+            return False
+        if not target.product.facts.can_read_ahead or self._failed == self._place:
+            return False
+        wanted = options.chat.read_ahead
+        is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
+        has_messages = self._open_sessions.shown.conversation.has_all_messages
+        return is_wanted and has_messages and not self._open_sessions.busy
+
+    async def _read(self, words: str, images: Sequence[Attachment]) -> None:
+        """Read the shown session and a prompt with these words and images, step by step.
+
+        After an error, nothing is read until the server, the model or the session changes.
+        """
+        place = self._place
+        try:
+            await self._read_steps(words, images)
+        except LMChatError as error:
+            _log.info("reading ahead: %s", error.kind)
+            self._failed = place
+            self._cached_prompts.clear()
+        finally:
+            if self.fraction is not None:
+                self.fraction = None
+                self.on_change()
+
+    async def _read_steps(self, words: str, images: Sequence[Attachment]) -> None:
+        """Send one request for each step, unless too little is new."""
+        conversation = self._open_sessions.shown.conversation
+        stream = conversation.unsent(words, self._next_turn.settings(), images)
+        request = await stream.prepared_request()
+        messages = request.messages
+        if not words and not images:  # an empty prompt is not in the plan
+            messages = (*messages, text_message(Role.USER, ""))
+        cached = self._cached_count(messages)
+        factor = self._next_turn.meter.factor(stream.settings.target)
+        extra_tokens = 0 if cached else stream.tool_tokens
+        steps = list(steps_of(messages, cached, factor, extra_tokens))
+        if has_images(messages):  # they would be sent with each step
+            tokens = sum(step.tokens for step in steps)
+            steps = [Step(messages=messages, tokens=tokens)]
+        total_tokens = sum(step.tokens for step in steps)
+        if total_tokens < LEAST_TOKENS:
+            return
+
+        read_tokens = 0
+        for step in steps:
+            self._show(read_tokens / total_tokens)
+            step_request = replace(request, messages=step.messages)
+            async with aclosing(self._backend.read_ahead(step_request)) as reports:
+                async for progress in reports:
+                    read_of_step = progress.fraction * step.tokens
+                    self.fraction = (read_tokens + read_of_step) / total_tokens
+            read_tokens += step.tokens
+            self._note_cached(step.messages[:-1])
+
+    def _show(self, fraction: float) -> None:
+        """Set the fraction, and report the beginning of the reading."""
+        is_begun = self.fraction is None
+        self.fraction = fraction
+        if is_begun:
+            self.on_change()
+
+    def _note_cached(self, messages: Sequence[ChatMessage]) -> None:
+        """Note that messages are in the cache of the model of the next turn."""
+        self._forget_other_model()
+        self._cached_prompts.append(tuple(message.message_id for message in messages))
+        del self._cached_prompts[:-_KEPT_PROMPTS]
+
+    def _cached_count(self, messages: Sequence[ChatMessage]) -> int:
+        """Return how many messages at the beginning of a prompt are in the cache."""
+        self._forget_other_model()
+        most = 0
+        for prompt in self._cached_prompts:
+            count = 0
+            for message, cached_id in zip(messages, prompt, strict=False):
+                if message.message_id != cached_id:
+                    break
+                count += 1
+            most = max(most, count)
+        return most
+
+    def _forget_other_model(self) -> None:
+        """Forget what is in the cache if another server or model answers next."""
+        model = self._place[:2]
+        if model != self._model:
+            self._model = model
+            self._cached_prompts.clear()
+
+
+def _up_to_last_file(words: str) -> str:
+    """Return the words of a draft up to the end of its last text file; empty without files.
+
+    Words behind the files still change, and are not sent before Enter.
+    """
+    if not may_hold_files(words):
+        return ""
+    pieces = split_files(words)
+    while pieces and not isinstance(pieces[-1], AttachedFile):
+        pieces.pop()
+    sources = [piece.source if isinstance(piece, AttachedFile) else piece for piece in pieces]
+    return "".join(sources)
+
+
+def _repeated(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[ChatMessage]:
+    """Return the messages of an answered request up to the first that later requests change.
+
+    That is the first answer of the turn with a thought: the server has it in its cache with this
+    thought, and most chat templates leave it out later.
+    """
+    repeated = list(messages)
+    if sent_thoughts is SentThoughts.ALL:
+        return repeated
+    for index in reversed(range(len(messages))):
+        message = messages[index]
+        if message.role is Role.USER:
+            break
+        if message.reasoning:
+            repeated = repeated[:index]
+    return repeated
+
+
+def steps_of(
+    messages: tuple[ChatMessage, ...], cached: int, factor: float, extra_tokens: int
+) -> Iterator[Step]:
+    """Yield the steps in which a prompt is read, each of about `STEP_TOKENS` new tokens.
+
+    A step ends in a user message, of which it may have only the beginning: so each chat template
+    writes the messages before it as it will write them for the whole prompt. Answers are not cut.
+
+    Args:
+        messages: The prompt; the last one is what is typed, perhaps without any text yet.
+        cached: Number of messages at its beginning that need not be read.
+        factor: Correction of the estimates for the model.
+        extra_tokens: Tokens of the tools, which come before all messages.
+    """
+    tokens = extra_tokens  # new ones since the last step
+    for index in range(cached, len(messages)):
+        message = messages[index]
+        message_tokens = MessageSize.of(message).tokens(factor)
+        if message.role is Role.USER:
+            done = 0  # tokens of this message in the last step
+            while tokens + message_tokens - done >= STEP_TOKENS:
+                cut = max(STEP_TOKENS - tokens, 0)
+                begun = _cut(message, (done + cut) / message_tokens)
+                yield Step(messages=(*messages[:index], begun), tokens=tokens + cut)
+                done += cut
+                tokens = 0
+            message_tokens -= done
+        tokens += message_tokens
+    if tokens:
+        yield Step(messages=messages, tokens=tokens)
+
+
+def _cut(message: ChatMessage, fraction: float) -> ChatMessage:
+    """Return a user message with its files and the beginning of its text."""
+    text = message.text[: int(len(message.text) * fraction)]
+    shown_text = text_message(Role.USER, text).parts if text else ()
+    return replace(message, parts=(*message.files, *shown_text))

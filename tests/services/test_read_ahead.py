@@ -1,0 +1,226 @@
+"""Reading ahead: when a session is read while a prompt is typed, in which steps, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import ChatSettings
+from lmchat.domain.event import PromptProgress
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, Target
+from lmchat.domain.session import Session
+from lmchat.errors import ServerUnavailable
+from lmchat.services.open_sessions import OpenSessions, TurnPhase
+from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
+from tests.support.scripted_backend import ScriptedBackend, answer, model, read
+
+HERE = Endpoint.parse("http://127.0.0.1:9931")
+ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
+SENTENCE = "The lettuce grows between the beans. "  # about 9 tokens
+
+
+def path_of(*texts: str):
+    """Return prompts and answers in turn."""
+    messages = []
+    for index, text in enumerate(texts):
+        parent_id = messages[-1].message_id if messages else None
+        role = Role.ASSISTANT if index % 2 else Role.USER
+        messages.append(text_message(role, text, parent_id=parent_id))
+    return tuple(messages)
+
+
+class Typist:
+    """A user who types into a session that was read from the disk."""
+
+    def __init__(self, store, *, endpoint=HERE, product=Product.LLAMA_CPP, **chat) -> None:
+        self.backend = ScriptedBackend()
+        self.backend.reading_script = [
+            PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
+        ]
+        self.open_sessions = OpenSessions(
+            chat=ChatSettings(**chat), backend=self.backend, store=store
+        )
+        known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
+        self.target = Target(endpoint=endpoint, product=product, model=known)
+        self.open_sessions.next_turn.target = self.target
+        self.read_ahead = ReadAhead(self.backend, self.open_sessions)
+
+    def open(self, *texts: str, earlier_id: str | None = None) -> None:
+        header = self.open_sessions.begin().conversation.header
+        session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
+        self.open_sessions.show_path(session)
+
+    async def type(self, draft: str) -> int:
+        """Type a draft; return how many requests were sent to read ahead, in all."""
+        self.read_ahead.follow(draft)
+        await self.read_ahead.wait_until_ended()
+        return len(self.backend.read_ahead_requests)
+
+    async def send(self, text: str) -> None:
+        """Send a prompt as the screen does."""
+        self.read_ahead.cancel()
+        conversation = self.open_sessions.shown.conversation
+        await read(conversation.send(text, self.open_sessions.next_turn.settings()))
+        self.read_ahead.note_turn(conversation)
+
+
+LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt of four steps, and its answer
+
+
+@pytest.mark.rule("R-41")
+async def test_a_session_is_read_in_steps_that_each_continue_the_one_before(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    assert await typist.type("W") >= 4
+    texts = [
+        "\n".join(message.text for message in request.messages)
+        for request in typist.backend.read_ahead_requests
+    ]
+    for earlier, later in pairwise(texts):
+        assert later.startswith(earlier.rstrip("\n"))
+        assert len(later) - len(earlier) < STEP_TOKENS * 6  # characters
+    assert texts[-1] == "\n".join([*LONG, ""])
+
+
+async def test_further_letters_read_nothing_more(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    count = await typist.type("W")
+    assert await typist.type("What") == count
+
+
+async def test_the_letters_of_the_draft_are_not_sent(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    await typist.type("Secret plans")
+    for request in typist.backend.read_ahead_requests:
+        assert "Secret" not in "".join(message.text for message in request.messages)
+
+
+async def test_nothing_is_sent_for_a_short_session(store):
+    typist = Typist(store)
+    typist.open(SENTENCE, SENTENCE * (LEAST_TOKENS // 20))
+    assert await typist.type("W") == 0
+
+
+async def test_nothing_is_sent_while_nothing_is_typed(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    assert await typist.type("") == 0
+
+
+@pytest.mark.parametrize("product", [Product.OLLAMA, Product.OPENAI_COMPATIBLE])
+async def test_nothing_is_sent_to_a_server_that_cannot(store, product):
+    typist = Typist(store, product=product)
+    typist.open(*LONG)
+    assert await typist.type("W") == 0
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "setting", "is_read"),
+    [
+        (HERE, "local", True),
+        (HERE, "never", False),
+        (ELSEWHERE, "local", False),
+        (ELSEWHERE, "always", True),
+    ],
+)
+async def test_the_setting_says_which_machines_read_ahead(store, endpoint, setting, is_read):
+    typist = Typist(store, endpoint=endpoint, read_ahead=setting)
+    typist.open(*LONG)
+    assert bool(await typist.type("W")) is is_read
+
+
+async def test_nothing_is_read_while_any_session_is_answered(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    other = typist.open_sessions.shown
+    other.phase = TurnPhase.RUNNING
+    typist.open(*LONG)
+    assert await typist.type("W") == 0
+    other.phase = TurnPhase.NONE
+    assert await typist.type("Wh") > 0
+
+
+async def test_nothing_is_read_before_the_older_messages_are_in_memory(store):
+    typist = Typist(store)
+    typist.open(*LONG, earlier_id="0123456789abcdef")
+    assert await typist.type("W") == 0
+
+
+async def test_typing_after_an_answer_reads_nothing(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    await typist.send("Why?")
+    assert await typist.type("W") == 0
+
+
+async def test_a_thought_that_is_not_repeated_makes_the_answer_new(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    typist.backend.scripts = [answer(SENTENCE * 100, thought="Hm.")]
+    await typist.send("Why?")
+    assert await typist.type("W") > 0
+    first = typist.backend.read_ahead_requests[0]
+    assert len(first.messages) > len(LONG)  # what came before the answer is not read again
+
+
+async def test_a_file_is_read_when_it_is_added(store):
+    typist = Typist(store)
+    typist.open(SENTENCE, SENTENCE)
+    assert await typist.type("Read ") == 0
+    file = f"notes.md (9 bytes):\n```\n{SENTENCE * 100}\n```\n"
+    count = await typist.type(f"{file}Read ")
+    assert count > 0
+    assert typist.backend.read_ahead_requests[-1].messages[-1].text == file
+    assert await typist.type(f"{file}Read it") == count
+
+
+async def test_an_emptied_draft_ends_the_reading(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    typist.backend.reading_script = [asyncio.Event()]
+    fractions = []
+    ended = asyncio.Event()
+
+    def note_change() -> None:
+        fractions.append(typist.read_ahead.fraction)
+        if typist.read_ahead.fraction is None:
+            ended.set()
+
+    typist.read_ahead.on_change = note_change
+    typist.read_ahead.follow("W")
+    await typist.backend.is_reading.wait()
+    typist.read_ahead.follow("")
+    await ended.wait()
+    assert typist.backend.cancelled_read_aheads == 1
+    assert fractions == [0.0, None]
+
+
+async def test_after_an_error_nothing_is_read_until_the_session_changes(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    typist.backend.reading_script = [ServerUnavailable("Gone.")]
+    assert await typist.type("W") == 1
+    assert await typist.type("") == 1
+    assert await typist.type("W") == 1
+    typist.open(*LONG)
+    assert await typist.type("W") == 2
+
+
+def test_an_answer_is_never_cut():
+    messages = path_of(SENTENCE, SENTENCE * 300, SENTENCE, SENTENCE, "")
+    steps = list(steps_of(messages, 0, 1.0, 0))
+    assert len(steps) == 2
+    assert [len(step.messages) for step in steps] == [3, 5]
+    assert steps[0].messages[1] == messages[1]
+
+
+def test_tools_count_as_new_tokens():
+    messages = path_of("")
+    assert sum(step.tokens for step in steps_of(messages, 0, 1.0, 700)) > 700

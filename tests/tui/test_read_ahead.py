@@ -1,0 +1,103 @@
+"""Reading ahead on the screen: what the panel shows, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import PromptProgress
+from lmchat.domain.product import Product
+from lmchat.domain.server import Verdict
+from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, telemetry_rows
+from tests.support.desktop import ready_desktop
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+LONG = "The lettuce grows between the beans. " * 100
+READING = PromptProgress(fraction=0.62, processed_tokens=620, total_tokens=1000)
+
+
+def llama_cpp() -> ScriptedBackend:
+    """Return a backend of llama.cpp that stops in each reading at 62 %, until it is cancelled."""
+    known = replace(model(context_loaded=100_000), product=Product.LLAMA_CPP)
+    backend = ScriptedBackend(
+        candidates=[candidate(Verdict.READY, known, product=Product.LLAMA_CPP)]
+    )
+    backend.reading_script = [READING, asyncio.Event()]
+    return backend
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    """The app with a file in the prompt, which the server reads."""
+    async with ready_desktop(tmp_path, backend=llama_cpp()) as desk:
+        yield desk
+
+
+async def begin_reading(desk) -> None:
+    """Put a file with about 900 tokens into the prompt, and wait until the server reads it."""
+    desk.prompt_input.put(f"notes.md (9 bytes):\n```\n{LONG}\n```\nWhat ")
+    await desk.backend.is_reading.wait()
+
+
+async def test_the_panel_shows_how_far_it_is(desk):
+    await begin_reading(desk)
+    await desk.until(lambda: "reading ahead" in screen_text(desk.app), "the progress")
+    desk.app.chat.read_ahead.cancel()
+    await desk.until(lambda: "reading ahead" not in screen_text(desk.app), "no progress")
+
+
+def test_only_the_state_of_the_turn_changes_in_the_panel():
+    snapshot = TelemetrySnapshot()
+    reading = replace(snapshot, read_ahead_fraction=0.62)
+    rows = telemetry_rows(snapshot, 0.0, sections=SECTIONS, height=40)
+    changed = [
+        row
+        for row, before in zip(
+            telemetry_rows(reading, 0.0, sections=SECTIONS, height=40), rows, strict=True
+        )
+        if row != before
+    ]
+    assert [row.right for row in changed] == [(("reading ahead 62\xa0%", ""),)]
+
+
+async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
+    await begin_reading(desk)
+    await desk.press("enter")
+    await desk.answered()
+    assert desk.backend.cancelled_read_aheads == 1
+    assert len(desk.backend.read_ahead_requests) == 1
+    assert len(desk.backend.requests) == 1
+
+
+async def test_another_session_ends_the_reading(desk):
+    await desk.ask("Hello?")
+    await begin_reading(desk)
+    await desk.press("ctrl+n")
+    await desk.until(lambda: desk.backend.cancelled_read_aheads == 1, "the end of the reading")
+
+
+async def test_quitting_ends_the_reading(desk):
+    await begin_reading(desk)
+    await desk.app.stop_and_save()
+    await desk.until(lambda: desk.backend.cancelled_read_aheads == 1, "the end of the reading")
+
+
+async def test_a_command_reads_nothing(desk):
+    desk.prompt_input.put(f"/title {LONG}")
+    await desk.until(lambda: desk.prompt_input.text.startswith("/title"), "the command")
+    await desk.pilot.pause()
+    assert not desk.backend.read_ahead_requests
+
+
+async def test_an_edit_of_an_earlier_prompt_reads_nothing(desk):
+    desk.backend.scripts = [answer(LONG, thought="Hm.")]
+    await desk.ask("Hello?")
+    desk.app.chat.prompt_text.begin_edit(desk.conversation.messages[0])
+    await desk.pilot.pause()
+    assert not desk.backend.read_ahead_requests
+    await desk.press("escape")
+    await desk.type("W")  # the answer is new without its thought
+    await desk.backend.is_reading.wait()
