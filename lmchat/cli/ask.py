@@ -55,6 +55,8 @@ async def ask(context: Context) -> int:
             runtime.backend, settings, runtime.remembered, context.output.note
         )
         sessions.next_turn.target = target
+        if options.start.strip():
+            sessions.use_first_words(options.start)
         toolbox = make_toolbox(context, settings, runtime.remembered)
         async with aclosing(toolbox.host):
             if options.tools:

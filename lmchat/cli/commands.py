@@ -149,6 +149,7 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
             dest="files",
             action="append",
         ),
+        argument("--start TEXT", "let the answer begin with a text, where the server can do that"),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),
@@ -427,6 +428,7 @@ class ParsedOptions:
     code = stream_json = tools = yes = False
     schema: str | None = None
     preset: str | None = None
+    start = ""
     save: bool | None = None
     refresh = plot = trash = False
     context: int | None = None

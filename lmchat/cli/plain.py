@@ -198,8 +198,8 @@ class PlainChat:
         if text is None:
             self._commands.is_leaving = True
             self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
-        # `is_command` takes one line only, but the prompt to edit may have several
-        elif is_command(text) or text.startswith("/edit "):
+        # `is_command` takes one line only, but the message to edit may have several
+        elif is_command(text) or text.startswith(("/edit ", "/rewrite ")):
             await self._commands.run(text)
         elif text.strip():
             await self._turns.send(text)

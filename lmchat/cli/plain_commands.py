@@ -21,7 +21,7 @@ from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import safe_line
-from lmchat.tui.commands import COMMANDS, parse_slash
+from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
 
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
@@ -55,8 +55,10 @@ class PlainCommands:
             "/profile": models.use_profile,
             "/quit": self._quit,
             "/retry": self._retry,
+            "/rewrite": self._rewrite,
             "/search": sessions.search,
             "/sessions": sessions.open,
+            "/start": self._use_first_words,
             "/stats": self._stats,
             "/system": models.use_system_prompt,
             "/title": sessions.rename,
@@ -175,6 +177,31 @@ class PlainCommands:
         self._turns.next_prompt.text = f"/edit {last_prompt.text}"
         words = "edit it, and press Enter to send it again."
         self._output.note(f"The last prompt is on the next line; {words}")
+
+    async def _rewrite(self, text: str) -> None:
+        """Save a text as another version of the last answer.
+
+        Without a text, put the last answer on the next line, where the user can change it. Raises
+        `WrongUse` if the last answer cannot be rewritten.
+        """
+        answer = self._last_answer()
+        reason = unavailable_reason("rewrite", answer, is_busy=False)
+        if reason:
+            raise WrongUse(reason)
+        if text:
+            conversation = self._turns.conversation
+            await conversation.rewrite(answer.message_id, text)
+            await conversation.wait_until_saved()
+            self._output.note("The answer is saved as another version; /continue continues it.")
+            return
+        self._turns.next_prompt.text = f"/rewrite {answer.text}"
+        self._output.note("The last answer is on the next line; change it, and press Enter.")
+
+    async def _use_first_words(self, words: str) -> None:
+        """Let the next answer begin with words; without any, take back those set before."""
+        self._turns.sessions.use_first_words(words)
+        note = f"The next answer begins with: {safe_line(words, limit=_MAX_WORD)}"
+        self._output.note(note if words else "The next answer begins as the model likes.")
 
     async def _attach_file(self, name: str) -> None:
         """Attach a file to the next prompt.

@@ -157,13 +157,16 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Limit that cut the answer short, if known."""
     steps: int = 0
     """Rounds of tool calls before this answer."""
+    is_edited: bool = False
+    """Whether the user has rewritten the answer, or the one that it continues."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part, which this one continues; None: there is none,
         and nothing changes. Tokens and times are added up, and the time to the first token is that
-        of the first part. All other figures are those of the second.
+        of the first part. An edited part makes an edited answer. All other figures are those of the
+        second.
         """
         if begun is None:
             return self
@@ -179,12 +182,23 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
             reasoning_ms=sum(known_ms) if known_ms else None,
+            is_edited=self.is_edited or begun.is_edited,
         )
 
     @property
     def is_cut(self) -> bool:
         """Whether a limit cut the answer short, also if it is not known which limit."""
         return self.limit is not None or self.finish_reason == "length"
+
+    @property
+    def ends_with_edit(self) -> bool:
+        """Whether the user has written the end of the answer: no model has continued it since."""
+        return self.is_edited and self.completion_tokens is None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a complete answer may lack its end, so that it can be continued."""
+        return self.is_cut or self.ends_with_edit
 
     @property
     def ending(self) -> str:
@@ -194,6 +208,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         if self.finish_reason in _NORMAL_ENDS:
             return ""
         return self.finish_reason or _NO_REASON
+
+
+EDITED = Receipt(is_edited=True, finish_reason="stop")
+"""Receipt of a rewritten answer: the figures of the old text are not those of the new one."""
 
 
 def _joint_speed(*receipts: Receipt) -> float | None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from lmchat.domain.message import (
+    EDITED,
     TEXT_PARTS,
     ChatMessage,
     FilePart,
@@ -184,6 +185,7 @@ def _entry(marker: Record, parts: Iterable[Part], previous_id: str | None) -> _R
         state=marker.get("state", "complete"),
         model=marker.get("model", ""),
         endpoint=marker.get("endpoint", ""),
+        receipt=EDITED if marker.get("edited") else None,
         failure=marker.get("failure"),
     )
     return _ReadEntry(

@@ -248,6 +248,8 @@ def _message_marker(message: ChatMessage) -> dict[str, object]:
         marker |= {"model": message.model, "endpoint": message.endpoint}
     if message.role in (Role.ASSISTANT, Role.TOOL):
         marker["state"] = str(message.state)
+    if message.receipt is not None and message.receipt.is_edited:
+        marker["edited"] = True
     if message.failure is not None:
         marker["failure"] = {"kind": message.failure.kind, "message": message.failure.message}
     return marker

@@ -61,7 +61,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage
     speaker: str
-    """Name above the message: `You`, or that of the model."""
+    """Name above the message: `You`, or that of the model; ` (edited)` follows if that is so."""
     time: str
     """Time in the time zone of the export: `2026-11-20 14:02:05 UTC`."""
     calls: tuple[ToolCallPart, ...]
@@ -152,6 +152,8 @@ def _message_entry(
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)
+    if message.receipt is not None and message.receipt.is_edited:
+        speaker = f"{speaker} (edited)"
     time = message.created_at.astimezone(zone)
     thought_ms = message.receipt.reasoning_ms if message.receipt else None
     state = ""

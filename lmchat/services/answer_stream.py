@@ -18,6 +18,7 @@ from lmchat.domain.event import (
     RefusalDelta,
     RequestAdapted,
     StreamEvent,
+    StreamFinished,
     TextDelta,
     ToolCallDelta,
 )
@@ -35,7 +36,13 @@ from lmchat.services.context_meter import (
     has_images,
     plan_context,
 )
-from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
+from lmchat.services.continuation import (
+    CONTINUE,
+    Continuation,
+    can_prefill,
+    last_words,
+    require_prefill,
+)
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ToolLoop
@@ -83,9 +90,13 @@ class AnswerStream:
         meter: ContextMeter,
         save_queue: SaveQueue,
         continued: ChatMessage | None = None,
+        first_words: str = "",
         loop: ToolLoop | None = None,
     ) -> None:
-        """Make the first plan; raises `RequestInvalid` if it does not fit and may not be shortened.
+        """Make the first plan.
+
+        Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
+        continue the user's words and the server cannot do that.
 
         Args:
             settings: Settings of the turn.
@@ -94,11 +105,13 @@ class AnswerStream:
             meter: Estimates, which learn from this answer.
             save_queue: Access to attached files.
             continued: The unfinished answer to continue; None for a new answer.
+            first_words: Words of the user with which a new answer begins; empty for none.
             loop: Rounds of tool calls of this turn; None if the model gets no tools.
         """
         self.settings = settings
         self.path = path
         self.continued = continued
+        self.first_words = first_words
         self.loop = loop
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
@@ -108,13 +121,22 @@ class AnswerStream:
         self._meter = meter
         self._save_queue = save_queue
         self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
+        self.has_first_words = False  # whether the answer has begun with `first_words`
+        self._prefix = continued
+        """The beginning of the answer, which the model is to continue; None without one."""
+        if first_words:
+            self._prefix = text_message(Role.ASSISTANT, first_words)
+        self._must_prefill = bool(first_words) or _is_edited(continued)
+        """Whether only prefill will do: words of the user are continued exactly, or not at all."""
+        if self._must_prefill:
+            require_prefill(settings.target)
         self._is_prefilled = False
-        """Whether the continued answer is sent as the last message, for the server to complete."""
-        if continued is not None:
-            self._is_prefilled = can_prefill(settings.target.product, continued)
+        """Whether `_prefix` is sent as the last message, for the server to complete."""
+        if self._prefix is not None:
+            self._is_prefilled = can_prefill(settings.target.product, self._prefix)
         self._was_shortened = False  # whether a refusal has made the plan shorter
         self.request_id = ""  # of the request that runs
-        self._continuation: Continuation | None = None  # of the last request, for `continued`
+        self._continuation: Continuation | None = None  # of the last request, for `_prefix`
         self.plan = self._make_plan()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -150,25 +172,29 @@ class AnswerStream:
     def release_withheld(self) -> tuple[StreamEvent, ...]:
         """Return an event with the text that `Continuation` still holds back, and empty its buffer.
 
-        Return no event if it holds nothing back, or if this stream continues no answer.
+        Return no event if it holds nothing back, or if this stream continues no text.
         """
         return self._continuation.release() if self._continuation else ()
 
     async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
-        """Send one request and yield its events.
+        """Send one request and yield its events; the first words come before the first text.
 
-        If an answer is continued, the events go through a new `Continuation`, which removes text
-        that repeats this answer.
+        If a text is continued, the events go through a new `Continuation`, which removes text that
+        repeats it.
         """
         self.request_id = os.urandom(16).hex()
-        if self.continued is not None:
-            self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
+        if self._prefix is not None:
+            self._continuation = Continuation(self._prefix, is_prefilled=self._is_prefilled)
         async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
                 if self._continuation is None:
                     yield event
                     continue
                 for filtered_event in self._continuation.feed(event):
+                    is_begun = isinstance(filtered_event, (*_CONTENT_EVENTS, StreamFinished))
+                    if is_begun and self.first_words and not self.has_first_words:
+                        self.has_first_words = True
+                        yield TextDelta(text=self.first_words, pieces=0)
                     yield filtered_event
 
     def _adapt_request(self, error: ServerRejected) -> bool:
@@ -177,7 +203,8 @@ class AnswerStream:
         If prefill may be the reason, it is switched off, and a new plan is made. Else the plan is
         shortened, at most once in an answer.
         """
-        if self._is_prefilled and error.kind in _PREFILL_REFUSED:
+        may_switch_off = self._is_prefilled and not self._must_prefill
+        if may_switch_off and error.kind in _PREFILL_REFUSED:
             self._is_prefilled = False
             self.plan = self._make_plan()
             return True
@@ -261,7 +288,7 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        if self.continued is not None:  # its request has a prompt or a prefill beyond the plan
+        if self._prefix is not None:  # its request has a prompt or a prefill beyond the plan
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
@@ -281,8 +308,8 @@ class AnswerStream:
         """
         target = self.settings.target
         path = self.path
-        if self.continued is not None:
-            path = path.added(self.continued)
+        if self._prefix is not None:
+            path = path.added(self._prefix)
         plan = plan_context(
             path,
             limit=limit or target.context,
@@ -308,7 +335,7 @@ class AnswerStream:
         Without prefill, a continuation is asked for by a last prompt; no thought comes after it.
         """
         sent_thoughts = self.settings.target.sent_thoughts
-        ends_with_prompt = self.continued is not None and not self._is_prefilled
+        ends_with_prompt = self._prefix is not None and not self._is_prefilled
         if ends_with_prompt and sent_thoughts is SentThoughts.SINCE_PROMPT:
             return SentThoughts.NONE
         return sent_thoughts
@@ -362,9 +389,9 @@ class AnswerStream:
     def _make_request(self) -> ChatRequest:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
-        continued = self.continued
-        if continued is not None and continued.text and not self._is_prefilled:
-            text = f"{CONTINUE}\n\n{last_words(continued.text)}"
+        prefix = self._prefix
+        if prefix is not None and prefix.text and not self._is_prefilled:
+            text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         return ChatRequest(
@@ -379,3 +406,8 @@ class AnswerStream:
             must_call=self.loop is not None and self.loop.must_call,
             request_id=self.request_id,
         )
+
+
+def _is_edited(answer: ChatMessage | None) -> bool:
+    """Whether the user has rewritten an answer."""
+    return answer is not None and answer.receipt is not None and answer.receipt.is_edited

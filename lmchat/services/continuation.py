@@ -11,6 +11,8 @@ import re
 from lmchat.domain.event import ReasoningDelta, Rethought, StreamEvent, StreamFinished, TextDelta
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.product import Product
+from lmchat.domain.server import Target
+from lmchat.errors import RequestInvalid
 
 CONTINUE = (
     "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word "
@@ -31,6 +33,16 @@ def can_prefill(product: Product, continued: ChatMessage) -> bool:
     """
     facts = product.facts
     return facts.can_prefill if continued.text else facts.can_prefill_thought
+
+
+def require_prefill(target: Target) -> None:
+    """Raise `RequestInvalid` if the server of a target cannot continue a text that it is given."""
+    if not target.product.facts.can_prefill:
+        raise RequestInvalid(
+            f"{target.product.subject} cannot continue a text that you have written.",
+            hint="Use a model of llama.cpp, Jan or the built-in engine.",
+            kind="unsupported",
+        )
 
 
 def last_words(text: str) -> str:

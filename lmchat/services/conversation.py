@@ -55,7 +55,14 @@ from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
-from lmchat.services.turn_start import CallBatch, TurnStart, start_at, start_at_end, start_with_edit
+from lmchat.services.turn_start import (
+    CallBatch,
+    TurnStart,
+    path_with_rewritten,
+    start_at,
+    start_at_end,
+    start_with_edit,
+)
 from lmchat.services.turn_stats import failure_of, ledger_row
 
 
@@ -110,6 +117,7 @@ class Conversation:
         self.sent: ContextPlan | None = None  # what was sent for the last answer
         self.error: LMChatError | None = None  # in which the last answer ended
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
+        self.first_words = ""  # words of the user with which the next answer begins
         self._reported_left_out = 0  # number of left-out messages in the last note about them
         self._backend = backend
         self._save_queue = save_queue
@@ -119,7 +127,7 @@ class Conversation:
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
-        self._end_of_turn: asyncio.Future[None] | None = None  # task that saves the last turn
+        self._end_of_turn: asyncio.Future[None] | None = None  # task that saves what came last
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
         self._fill_lock = asyncio.Lock()
@@ -164,7 +172,10 @@ class Conversation:
         return self.messages.replaced(newest)
 
     async def wait_until_saved(self) -> None:
-        """Wait until the save queue has tried to write the end of the last turn."""
+        """Wait until the save queue has tried to write the end of what came last.
+
+        That is a turn, or a rewritten answer.
+        """
         if self._end_of_turn is not None:
             await asyncio.wait([self._end_of_turn])
 
@@ -198,6 +209,23 @@ class Conversation:
         message = text_message(Role.SYSTEM, content, parent_id=self._leaf_id)
         ancestors = self._append(message)
         await self._save_queue.save(self.header, message, ancestors)
+        return message
+
+    async def rewrite(self, answer_id: str, text: str) -> ChatMessage:
+        """Add and return another version of an answer, with a text by the user; send nothing.
+
+        It is saved in a task, since the disk may be locked for seconds: `wait_until_saved`. Raises
+        `RequestInvalid` while an answer is running, and as `path_with_rewritten` does; then nothing
+        has changed.
+        """
+        await self.fill()
+        if self.is_running:
+            raise still_answering_error()
+        *ancestors, message = path_with_rewritten(self.messages, answer_id, text)
+        self.messages = MessagePath(ancestors)
+        self._append(message)
+        save = self._save_queue.save(self.header, message, ancestors)
+        self._end_of_turn = asyncio.ensure_future(save)
         return message
 
     # Turns
@@ -323,7 +351,14 @@ class Conversation:
         refuse_unseen_images(settings.target, start.prompts)
         loop = self._make_loop(settings)
         path = start.path.added(*start.prompts)
-        stream = self._make_stream(settings, path, continued=start.continued, loop=loop)
+        is_new_answer = start.continued is None and start.batch is None
+        stream = self._make_stream(
+            settings,
+            path,
+            continued=start.continued,
+            first_words=self.first_words if is_new_answer else "",
+            loop=loop,
+        )
 
         self.messages = start.path
         async with aclosing(self._add_prompts(start)) as additions:
@@ -367,9 +402,10 @@ class Conversation:
         path: MessagePath,
         *,
         continued: ChatMessage | None = None,
+        first_words: str = "",
         loop: ToolLoop | None = None,
     ) -> AnswerStream:
-        """Plan an answer below `path`; raises `RequestInvalid` if it is too long. Send nothing."""
+        """Plan an answer below `path`; raises what `AnswerStream` raises. Send nothing."""
         return AnswerStream(
             settings,
             path,
@@ -377,6 +413,7 @@ class Conversation:
             meter=self._meter,
             save_queue=self._save_queue,
             continued=continued,
+            first_words=first_words,
             loop=loop,
         )
 
@@ -466,6 +503,8 @@ class Conversation:
         self._newest_answer = answer
         self.error = None
         self.cut_note = ""
+        if stream.first_words:
+            self.first_words = ""
         return answer
 
     async def _end_answer(
@@ -476,6 +515,8 @@ class Conversation:
         Memory is changed before the first `await`, so that the screen never waits for the disk.
         """
         settings = stream.settings
+        if not stream.has_first_words:  # nothing has arrived: the next answer begins with them
+            self.first_words = self.first_words or stream.first_words
         turn = turn.end(answer.state, self._clock())
         self.turn = turn
         self.sent = stream.plan

@@ -11,7 +11,9 @@ from msgspec import Struct, field
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
 from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import WrongUse
 from lmchat.services.attachments import DraftFiles
+from lmchat.services.continuation import require_prefill
 from lmchat.services.conversation import Conversation, still_answering_error
 from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.save_queue import SavedTexts, SaveQueue
@@ -180,7 +182,8 @@ class OpenSession(Struct):
 class OpenSessions:
     """The sessions in memory: the shown one, and others that cannot be read from the disk yet.
 
-    Those are sessions with a running turn, with prompts in the queue, or with unsaved messages.
+    Those are sessions with a running turn, with prompts in the queue, with unsaved messages, or
+    with words for the beginning of the next answer.
     """
 
     def __init__(
@@ -254,8 +257,8 @@ class OpenSessions:
         return opened
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session has a running turn, queued prompts, or messages not yet on the disk."""
-        if opened.is_busy or opened.queue:
+        """Whether a session has something that is not on the disk, as the class says."""
+        if opened.is_busy or opened.queue or opened.conversation.first_words:
             return True
         return self.save_queue.is_unsaved(opened.session_id)
 
@@ -308,6 +311,21 @@ class OpenSessions:
         """Mark a session whose answer has ended as unread, unless it is the shown one."""
         if opened is not self.shown:
             self.unread.add(opened.session_id)
+
+    def use_first_words(self, words: str) -> None:
+        """Let the next answer of the shown session begin with words; blank words take them back.
+
+        Blanks at their end are left out (R-43). Raises `RequestInvalid` if the server in use cannot
+        continue them, and `WrongUse` if there are no words to take back.
+        """
+        conversation = self.shown.conversation
+        words = words.rstrip()
+        if not words and not conversation.first_words:
+            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
+        target = self.next_turn.target
+        if words and target is not None:
+            require_prefill(target)
+        conversation.first_words = words
 
     # The queues
 

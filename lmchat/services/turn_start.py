@@ -13,6 +13,7 @@ from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart, tex
 from lmchat.domain.session import MessagePath
 from lmchat.errors import RequestInvalid
 from lmchat.services.attachments import Attachment
+from lmchat.services.rewriting import rewritten, without_blank_end
 
 
 class CallBatch(Struct, frozen=True, kw_only=True):
@@ -85,7 +86,19 @@ def start_at(path: MessagePath, message_id: str, *, is_resumed: bool) -> TurnSta
         following = takewhile(_is_tool_message, path[index + 1 :])
         batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
         return TurnStart(path=earlier, version=version, batch=batch)
-    return TurnStart(path=earlier, version=version, continued=old if is_resumed else None)
+    continued = old if is_resumed else None
+    if is_resumed and old.receipt is not None and old.receipt.ends_with_edit:
+        continued = without_blank_end(old)
+    return TurnStart(path=earlier, version=version, continued=continued)
+
+
+def path_with_rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
+    """Return a path that ends with another version of an answer, which has a text by the user.
+
+    Raises `RequestInvalid` for a message on another branch, and as `rewritten` does.
+    """
+    index = _index_of(path, answer_id)
+    return MessagePath(path[:index]).added(rewritten(path[index], text))
 
 
 def _index_of(path: MessagePath, message_id: str) -> int:

@@ -196,6 +196,7 @@ COMMANDS: tuple[Command, ...] = (
     _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", typed="use_preset"),
     _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
     _slash("effort", "Set the reasoning effort (thinking)", "/effort LEVEL", typed="use_effort"),
+    _slash("start", "Begin the next answer with a text", "/start [TEXT]", typed="use_first_words"),
     _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
     _slash(
         "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"
@@ -291,6 +292,15 @@ COMMANDS: tuple[Command, ...] = (
         needs=needs.TO_COPY_CODE,
     ),
     _message("edit", "e", "edit", "Edit and resend", slash="/edit", needs=needs.TO_EDIT),
+    _message(
+        "rewrite",
+        "E",
+        "rewrite",
+        "Rewrite the answer yourself",
+        slash="/rewrite",
+        needs=needs.TO_REWRITE,
+        plain_help="/rewrite [TEXT]: Rewrite the last answer yourself",
+    ),
     _message(
         "regenerate",
         "r",

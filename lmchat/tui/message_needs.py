@@ -19,13 +19,13 @@ _CODE_MARKS = ("```", "~~~")
 def is_resumable(message: ChatMessage) -> bool:
     """Return whether a message is an answer that can be continued or retried.
 
-    That is one that was stopped, interrupted or failed, and a complete one with text whose receipt
-    says that the server has cut it. A streaming answer is not resumable.
+    That is one that was stopped, interrupted or failed, and a complete one with text that the
+    server has cut, or whose end the user has written. A streaming answer is not resumable.
     """
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
-        return bool(message.text) and message.receipt is not None and message.receipt.is_cut
+        return bool(message.text) and message.receipt is not None and message.receipt.is_unfinished
     return message.state is not AnswerState.STREAMING
 
 
@@ -60,6 +60,10 @@ def _is_answer(message: ChatMessage) -> bool:
 
 def _has_ended(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
+
+
+def _calls_no_tool(message: ChatMessage) -> bool:
+    return not message.tool_calls
 
 
 def _can_copy(message: ChatMessage) -> bool:
@@ -125,6 +129,11 @@ TO_EDIT: tuple[MessageNeed, ...] = (
         "System prompts cannot be edited; /system sets a new one from here on.",
     ),
     (_is_prompt_or_answer, "Only a prompt can be edited."),  # of an answer, its prompt is
+)
+TO_REWRITE: tuple[MessageNeed, ...] = (
+    (_is_answer, "Only answers can be rewritten; e edits a prompt."),
+    (_has_ended, STILL_STREAMING),
+    (_calls_no_tool, "This answer calls tools. Rewrite the answer after them."),
 )
 TO_REGENERATE: tuple[MessageNeed, ...] = (
     (_is_not_system, "Only prompts and answers can be regenerated."),

@@ -257,6 +257,8 @@ SENSIBLE = {
     "copy": set(MESSAGES) - {"stopped before a word"},
     "copy_code": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},
     "edit": set(MESSAGES) - {"system", "result of a tool"},
+    "rewrite": set(MESSAGES)
+    - {"prompt", "system", "result of a tool", "streaming", "call of a tool"},
     "regenerate": set(MESSAGES) - {"system", "result of a tool"},
     "another_model": set(MESSAGES) - {"system", "result of a tool"},
     "resume": UNFINISHED,

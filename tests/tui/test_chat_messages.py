@@ -115,7 +115,7 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         )
         await desk.press("r", sees="2/2")
         await shown(
-            desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source"
+            desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  E rewrite"
         )
         await desk.press(
             "alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager"

@@ -198,6 +198,7 @@ def _figures(message: ChatMessage) -> list[str]:
     elif receipt and receipt.ending:
         figures.append(safe_line(receipt.ending, limit=40))
     if receipt:
+        figures += ["edited"] if receipt.is_edited else []
         figures += receipt_figures(receipt)
     return figures
 

@@ -1,7 +1,8 @@
 """Prompt area: the widgets below the log, from top to bottom.
 
 They are the pill, which says that lines are new below the screen; a card for each queued prompt;
-the list of commands or files; and a card with the prompt and its status line.
+the list of commands or files; and a card with the prompt and its status line. Above the prompt, the
+card may have a note about what Enter does.
 """
 
 from __future__ import annotations
@@ -143,12 +144,22 @@ class Prompt(Vertical):
     input = query_one(PromptInput)
     status = query_one(PromptStatus)
     pill = query_one(Pill)
+    note = query_one("#prompt-note", LineWidget)
 
     def compose(self) -> ComposeResult:
         yield Pill()
         with Vertical(id="prompt-card"):
+            yield LineWidget(id="prompt-note")
             yield PromptInput()
             yield PromptStatus()
+
+    def show_note(self, pieces: Sequence[str]) -> None:
+        """Show a note above the prompt, whose last pieces are dropped where room is short.
+
+        Without pieces, hide the note.
+        """
+        self.note.display = bool(pieces)
+        self.note.show([styled(piece, MUTED) for piece in pieces])
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
         """Show a card for each queued prompt; an entry is its text, and whether it is held.

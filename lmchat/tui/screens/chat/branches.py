@@ -6,19 +6,33 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage
+from lmchat.errors import RequestInvalid
 from lmchat.services.compacting import compacted_from
+from lmchat.services.rewriting import newest_rewriting
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.messages import ChangeBranch
 from lmchat.tui.screens.chat.core import ChatCore, open_screens
+from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.screens.chat.turns import Turns
+
+
+class _PathChange(Struct, frozen=True):
+    """A change after which the session shows another path, and how it is undone."""
+
+    leaf_id: str  # a message of the branch from before the change
+    changed_at: datetime
+    action: str  # words for the panel once it is undone
+    notice: str  # sentence about that
 
 
 class Branches:
@@ -28,6 +42,7 @@ class Branches:
         self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
         self._screen = core.screen
+        self._open_sessions = core.open_sessions
         self._store = core.workspace.store
         self._widgets = core.widgets
         self._notices = core.notices
@@ -35,6 +50,8 @@ class Branches:
         self._status = status
         self._sessions = sessions
         self._turns = turns
+        self._rewritten_ids: dict[str, str] = {}
+        """By the id of a version that was written in this run: the answer that it was made of."""
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
@@ -106,6 +123,28 @@ class Branches:
         self._sessions.show_path(path)
         self._widgets.log.show_message(chosen_id, row=row)
 
+    async def rewrite(self, prompt_text: PromptText, text: str) -> None:
+        """Save a text as another version of the answer that is being rewritten, and show that.
+
+        The version is at the row where the answer was. Raises `RequestInvalid` if the text has
+        files, and as `Conversation.rewrite` does; then nothing has changed.
+        """
+        words, files = self._open_sessions.files.split(text)
+        if files:
+            problem = "Files go with prompts, not with answers."
+            raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
+        conversation = self._sessions.conversation
+        old_id = prompt_text.edited_id
+        version = await conversation.rewrite(old_id, words)
+        self._rewritten_ids[version.message_id] = old_id
+        if not self._open_sessions.is_shown(conversation):
+            return
+        row = self._widgets.log.viewport.row_of(old_id)
+        prompt_text.leave_edit()
+        self._sessions.show()
+        self._widgets.log.show_message(version.message_id, row=row)
+        self._status.show_action("rewritten")
+
     # Deleting
 
     async def delete(self, message: ChatMessage) -> None:
@@ -121,34 +160,48 @@ class Branches:
         self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
-        """Undo the last of these changes that is not undone: a deletion, or a summary on the path.
+        """Undo the last of these changes that is not undone: a deletion, or a change of the path.
 
-        A deletion is undone by restoring the messages. A summary is undone by showing the branch
-        from before it; its own branch stays in the tree. Without either, notify the user.
+        The latter is a summary, or an answer that the user has rewritten. A deletion is undone by
+        restoring the messages, a change of the path by showing the branch from before it; its own
+        branch stays in the tree. Without any of them, notify the user.
         """
         session_id = self._sessions.shown_id
-        conversation = self._sessions.conversation
-        await conversation.fill()
-        tree = await self._store.tree(session_id)
-        summary = compacted_from(conversation.messages, tree)
-        leaf_before_summary = ""
-        summarised_at: datetime | None = None
-        if summary is not None:
-            leaf_before_summary, summarised_at = summary
-        deleted_id = await self._store.last_deleted_message(session_id, since=summarised_at)
+        await self._sessions.conversation.fill()
+        change = self._last_change(await self._store.tree(session_id))
+        changed_at = None if change is None else change.changed_at
+        deleted_id = await self._store.last_deleted_message(session_id, since=changed_at)
         if deleted_id is not None:
             self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
             self._status.show_action("restored")
             self._notices.notify("Restored.")
-        elif leaf_before_summary:
-            path = await self._store.set_leaf(session_id, leaf_before_summary)
+        elif change is not None:
+            path = await self._store.set_leaf(session_id, change.leaf_id)
             self._sessions.show_path(path)
-            self._status.show_action("uncompacted")
-            self._notices.notify(
-                "Back to the messages before the summary. /tree also lists its branch."
-            )
+            self._status.show_action(change.action)
+            self._notices.notify(change.notice)
         else:
             self._notices.notify("Nothing to undo.")
+
+    def _last_change(self, tree: Sequence[ChatMessage]) -> _PathChange | None:
+        """Return the last summary or rewritten answer of the shown path; None without any.
+
+        `tree` has the messages of all branches, oldest first.
+        """
+        path = self._sessions.conversation.messages
+        changes: list[_PathChange] = []
+        summary = compacted_from(path, tree)
+        if summary is not None:
+            leaf_id, summarised_at = summary
+            notice = "Back to the messages before the summary. /tree also lists its branch."
+            changes.append(_PathChange(leaf_id, summarised_at, "uncompacted", notice))
+        rewriting = newest_rewriting(path, tree)
+        if rewriting is not None:
+            answer = rewriting.answer
+            old_id = self._rewritten_ids.get(answer.message_id, rewriting.earlier_id)
+            notice = "Back to the answer before you rewrote it. /tree also lists yours."
+            changes.append(_PathChange(old_id, answer.created_at, "not rewritten", notice))
+        return max(changes, key=lambda change: change.changed_at, default=None)
 
     # The tree
 

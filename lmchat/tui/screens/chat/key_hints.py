@@ -1,4 +1,4 @@
-"""The hints in the row of keys, and the placeholder of an empty prompt.
+"""The hints in the row of keys, the note above the prompt, and the placeholder of an empty prompt.
 
 The hints depend on what has the focus: prompt, message, list of sessions or find bar. Next steps
 are ways to continue an unfinished answer.
@@ -12,6 +12,7 @@ from textual.content import Content
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.tool import CHOICES
+from lmchat.text import safe_line
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_words, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore
@@ -24,14 +25,18 @@ _PROMPT_COMMANDS = ("model", "new", "find", "export", "sessions", "telemetry")
 _COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
 _MESSAGE_COMMANDS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
-    *("links", "delete", "tree", "source", "pager", "another_model", "compare", "select", "undo"),
+    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model", "compare"),
+    *("select", "undo"),
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files
+_MAX_FIRST_WORDS = 40  # characters of the words with which the next answer begins
 _CLEAR_HINT: Hint = ("Esc", "clear selection")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
 _CANCEL_EDIT_HINT: Hint = ("Esc", "cancel edit")
 _SEND_EDIT_HINT: Hint = ("Enter", "send again")
+_SAVE_EDIT_HINT: Hint = ("Enter", "save")
+_REWRITING_NOTE = ("Rewriting an answer", " · Enter saves", " · Esc cancels")
 _FIND_HINTS: Sequence[Hint] = (
     ("Enter", "next"),
     ("↑", "previous"),
@@ -52,9 +57,23 @@ class KeyHints:
         self._prompt_text = prompt_text
 
     def show(self) -> None:
-        """Show the keys, and in an empty prompt a placeholder."""
+        """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
         self._widgets.keys_row.show(self._hints(), self._last_hints())
+        self._widgets.prompt.show_note(self._note())
         self._widgets.prompt_input.placeholder = Content(self._placeholder())
+
+    def _note(self) -> Sequence[str]:
+        """Return the pieces of the note above the prompt.
+
+        It says that an answer is being rewritten, or with which words the next one begins.
+        """
+        if self._prompt_text.is_rewriting:
+            return _REWRITING_NOTE
+        first_words = self._open_sessions.shown.conversation.first_words
+        if not first_words:
+            return ()
+        shown_words = safe_line(first_words, limit=_MAX_FIRST_WORDS)
+        return (f"The next answer begins with: {shown_words}", " · /start takes it back")
 
     def _last_hints(self) -> list[Hint]:
         """Return the hints at the end of the row: for the palette and the help.
@@ -70,8 +89,11 @@ class KeyHints:
     def _placeholder(self) -> str:
         """Return the words that an empty prompt shows.
 
-        These are the next steps, else in a new session how to begin, and nothing in others.
+        These are the next steps, else in a new session how to begin, and nothing in others. An
+        answer that is being rewritten cannot be saved without a text.
         """
+        if self._prompt_text.is_rewriting:
+            return "An answer cannot be empty. Type a text, or press Esc to keep the old one."
         next_steps = [" ".join(hint).rstrip() for hint in self._next_steps()]
         if next_steps:
             return ", ".join(next_steps)
@@ -103,7 +125,8 @@ class KeyHints:
         if widgets.session_list.has_focus_within:
             return [*running, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
         if self._prompt_text.edited_id:
-            return [*(running or [_CANCEL_EDIT_HINT]), _SEND_EDIT_HINT]  # Esc stops first
+            enter = _SAVE_EDIT_HINT if self._prompt_text.is_rewriting else _SEND_EDIT_HINT
+            return [*(running or [_CANCEL_EDIT_HINT]), enter]  # Esc stops first
         return self._prompt_hints(running)
 
     def _prompt_hints(self, running: Sequence[Hint]) -> list[Hint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
@@ -47,6 +48,7 @@ class MessageActions:
         self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
             "edit": self._edit,
+            "rewrite": prompt_text.begin_edit,
             "regenerate": turns.regenerate,
             "another_model": self._ask_another_model,
             "resume": turns.resume,
@@ -107,6 +109,14 @@ class MessageActions:
             coroutine = action(message)
             if coroutine is not None:
                 self._background.attempt(lambda: coroutine, group="message")
+
+    def save_rewritten(self, text: str) -> None:
+        """Save a text as another version of the answer that is being rewritten.
+
+        If that is not possible, the text returns to the prompt, and the rewriting continues.
+        """
+        rewrite = partial(self._branches.rewrite, self._prompt_text, text)
+        self._background.attempt(rewrite, group="message", typed=text)
 
     def copy_part(self, part: str) -> None:
         """Copy the last answer, or with the part `code` a code block of the focused message or it.

@@ -1,7 +1,7 @@
 """Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files.
 
-What is typed in a session is its draft, which is saved. An edit (of an earlier prompt) and
-a command that a key begins replace the typed text for a while; it comes back after them.
+What is typed in a session is its draft, which is saved. An edit (of an earlier prompt or answer)
+and a command that a key begins replace the typed text for a while; it comes back after them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from textual.timer import Timer
 
 from lmchat.domain.attached_files import file_line, split_draft, without_file_lines
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import LMChatError
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside
@@ -41,7 +41,8 @@ class PromptText:
     """
 
     def __init__(self, core: ChatCore, status: StatusDisplay) -> None:
-        self.edited_id = ""  # the earlier prompt that is being edited; empty for a new one
+        self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
+        self.is_rewriting = False  # whether that message is an answer
         self._workspace = core.workspace
         self._open_sessions = core.open_sessions
         self._drafts = core.open_sessions.drafts
@@ -160,24 +161,27 @@ class PromptText:
 
     # Edits and commands
 
-    def begin_edit(self, prompt: ChatMessage) -> None:
-        """Put an earlier prompt with its files into the input; Enter sends it as another version.
+    def begin_edit(self, message: ChatMessage) -> None:
+        """Put an earlier prompt with its files, or an answer, into the input.
 
-        What was typed is kept until the edit ends, also if the user edits another prompt then.
+        Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
+        until the edit ends, also if the user edits another message then.
         """
         if not self.edited_id:
             self._before_edit = self._input.full_text
-        self.edited_id = prompt.message_id
-        files = "".join(map(file_line, prompt.files))
-        self._input.put(files + without_file_lines(prompt.text))
+        self.edited_id = message.message_id
+        self.is_rewriting = message.role is Role.ASSISTANT
+        files = "".join(map(file_line, message.files))
+        self._input.put(files + without_file_lines(message.text))
         self._input.focus()
-        self._status.show_action("editing")
+        self._status.show_action("rewriting" if self.is_rewriting else "editing")
 
     def leave_edit(self) -> bool:
         """Restore what was typed before the edit; return whether there was an edit."""
         if not self.edited_id:
             return False
         self.edited_id = ""
+        self.is_rewriting = False
         self._input.put(self._before_edit)
         self._before_edit = ""
         self._status.show_action("edit cancelled")

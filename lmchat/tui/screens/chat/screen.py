@@ -171,12 +171,18 @@ class ChatScreen(PatchedScreen):
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        The draft is forgotten; a text that was replaced by the start of a command comes back.
+        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten; a
+        text that was replaced by the start of a command comes back.
         """
         prompt_input = self.widgets.prompt_input
-        prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
+        is_answer = self.prompt_text.is_rewriting and not is_command(event.text)
+        if not is_answer:
+            earlier_prompts = prompt_input.history_of_prompts
+            prompt_input.history_of_prompts = (event.text, *earlier_prompts)
         self.prompt_text.forget_draft()
-        if is_command(event.text):
+        if is_answer:
+            self.messages.save_rewritten(event.text)
+        elif is_command(event.text):
             self.run_command(event.text)
         else:
             self.turns.submit(event.text)
@@ -262,6 +268,10 @@ class ChatScreen(PatchedScreen):
         self.open_sessions.next_turn.use_effort(level)
         self.status.show_action(f"effort {level}")
         self.notices.notify(f"Reasoning effort: {level}.")
+
+    def action_use_first_words(self, words: str) -> None:
+        self.open_sessions.use_first_words(words)
+        self.status.show_action("first words set" if words.strip() else "first words removed")
 
     # Messages
 

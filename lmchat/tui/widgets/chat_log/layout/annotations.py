@@ -475,8 +475,8 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
-    If the answer was cut and has text, the key that continues it is at the right; without room for
-    that in one row, what is unusual and the key are on a second one.
+    If the answer has text and may lack its end, the key that continues it is at the right; without
+    room for that in one row, what is unusual and the key are on a second one.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -484,14 +484,14 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     left += [_after_dot(page, figure) for figure in receipt_figures(receipt)]
     ends = _ending_spans(message, page)
     versions = _version_spans(page, message, after="")
-    if not (receipt.is_cut and message.text):
+    if not (receipt.is_unfinished and message.text):
         return [page.row([*left, *ends], versions, kept=len(ends))]
 
     keys = _key_spans(page, "a", "continue", "resume")
     right = [*keys, ("  ", page.styles["muted"]), *versions] if versions else keys
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
-    # the second row begins without the dot before its words; a cut answer has unusual words
+    # the second row begins without the dot before its words; such an answer has unusual words
     first_end = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
     return [page.row(left, versions), page.row([first_end, *ends[1:]], keys)]
 
@@ -500,6 +500,8 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     """Return what is unusual about an answer, in pieces, which stay when there is little room."""
     receipt = message.receipt or Receipt()
     ends = []
+    if receipt.is_edited:
+        ends.append(_after_dot(page, "edited"))
     if receipt.steps:
         ends.append(_after_dot(page, formatting.counted(receipt.steps, "step")))
     if receipt.asked:

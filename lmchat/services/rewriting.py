@@ -1,0 +1,76 @@
+"""Rewritten answers: versions of an answer whose text the user has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.message import (
+    EDITED,
+    AnswerState,
+    ChatMessage,
+    Role,
+    TextPart,
+    new_id,
+    now,
+)
+from lmchat.errors import RequestInvalid
+
+
+def rewritten(old: ChatMessage, text: str) -> ChatMessage:
+    """Return another version of an answer, with a text by the user.
+
+    The thought of the old answer is not part of it. That led to other words, and would be sent back
+    to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a blank text, and for
+    a message that is no answer in words.
+    """
+    if not text.strip():
+        raise RequestInvalid("An answer cannot be empty.", hint="Type a text.")
+    if old.role is not Role.ASSISTANT or old.tool_calls:
+        raise RequestInvalid("Only answers without tool calls can be rewritten.")
+    version = old.versions + 1
+    return replace(
+        old,
+        message_id=new_id(),
+        parts=(TextPart(text=text),),
+        created_at=now(),
+        state=AnswerState.COMPLETE,
+        receipt=EDITED,
+        failure=None,
+        version=version,
+        versions=version,
+    )
+
+
+def without_blank_end(answer: ChatMessage) -> ChatMessage:
+    """Return a rewritten answer without blanks at its end, to be continued (R-43).
+
+    The model writes the blank before its next word itself.
+    """
+    return replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
+
+
+class Rewriting(Struct, frozen=True, kw_only=True):
+    """A rewritten answer on a path."""
+
+    answer: ChatMessage
+    earlier_id: str
+    """The version that was written before it, perhaps not the one that it was made of."""
+
+
+def newest_rewriting(path: Sequence[ChatMessage], tree: Sequence[ChatMessage]) -> Rewriting | None:
+    """Return the last rewritten answer on a path; None without one, or without an earlier version.
+
+    `tree` has the messages of all branches, oldest first.
+    """
+    for answer in reversed(path):
+        if answer.receipt is None or not answer.receipt.ends_with_edit:
+            continue
+        key = (answer.parent_id, answer.role)
+        ids = [other.message_id for other in tree if (other.parent_id, other.role) == key]
+        if answer.message_id in ids[1:]:
+            earlier_id = ids[ids.index(answer.message_id) - 1]
+            return Rewriting(answer=answer, earlier_id=earlier_id)
+    return None

@@ -1,0 +1,159 @@
+"""Answers that the user rewrites or begins, in the whole app."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from lmchat.domain.event import StreamFinished, TextDelta
+from lmchat.domain.product import Product
+from lmchat.domain.server import Verdict
+from tests.support.desktop import gone, half, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+NOTE = "Rewriting an answer · Enter saves · Esc cancels"
+END = StreamFinished(reason="stop")
+
+
+def llama(*scripts) -> ScriptedBackend:
+    """Return a server that continues texts."""
+    loaded = replace(model(), product=Product.LLAMA_CPP)
+    return ScriptedBackend(
+        *scripts, candidates=[candidate(Verdict.READY, loaded, product=Product.LLAMA_CPP)]
+    )
+
+
+def texts(desk) -> list[str]:
+    return [message.text for message in desk.conversation.messages]
+
+
+async def rewrite(desk, ending: str, *keys: str) -> None:
+    """Write other words at the end of the last answer, or of the one that the keys focus."""
+    await desk.press(*(keys or ["alt+up"]), "E", sees=NOTE)
+    await desk.type(ending)
+    await desk.press("enter", hides=NOTE)
+
+
+async def test_e_rewrites_an_answer_and_undo_takes_it_back(tmp_path):
+    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+        await desk.press("x", "alt+up", "E", sees=NOTE)
+        assert desk.prompt_input.text == "Ferns do"
+        await desk.type(" well")
+        await desk.press("enter", hides=NOTE)
+        await shown(desk, "Ferns do well", "edited", "2/2", "rewritten")
+        assert [message.text for message in await desk.on_disk()] == ["one", "Ferns do well"]
+        assert desk.prompt_input.text == "x"  # what had been typed before
+        assert len(desk.backend.requests) == 1
+        await desk.press("u", sees="before you rewrote it")
+        assert texts(desk) == ["one", "Ferns do"]
+        await desk.press("u", sees="Nothing to undo")
+        await desk.press("right_square_bracket")
+        await desk.until(lambda: texts(desk) == ["one", "Ferns do well"], "the rewritten version")
+
+
+async def test_undo_shows_the_version_that_was_rewritten_not_the_one_written_before(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), answer("B"), asked=["one"]) as desk:
+        await desk.press("ctrl+r", sees="2/2")
+        await desk.until(lambda: not desk.conversation.is_running)
+        await rewrite(desk, "!", "alt+up", "left_square_bracket")
+        await desk.until(lambda: texts(desk) == ["one", "A!"], "the rewritten version")
+        await desk.press("u")
+        await desk.until(lambda: texts(desk) == ["one", "A"], "the version that was rewritten")
+
+
+async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
+    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+        await desk.press("x", "alt+up", "E", "!", "escape", hides=NOTE)
+        assert desk.prompt_input.text == "x"
+        assert texts(desk) == ["one", "Ferns do"]
+        assert len(await desk.store.tree(desk.conversation.header.session_id)) == 2
+
+
+async def test_an_answer_without_a_text_is_not_saved(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+        await desk.press("alt+up", "E", "backspace", sees="An answer cannot be empty.")
+        await desk.press("enter", "escape", hides=NOTE)
+        assert texts(desk) == ["one", "A"]
+
+
+async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, answer("A"), half("Let", gate), asked=["one"]) as desk:
+        await desk.say("two", sees="Let")
+        await desk.press("alt+up", "alt+up", "alt+up", "E", "!", "enter", sees="still streaming")
+        assert desk.prompt_input.text == "A!"
+        gate.set()
+        await desk.answered(2)
+        await desk.press("enter", hides=NOTE)
+        assert texts(desk) == ["one", "A!"]
+
+
+async def test_rewriting_ends_when_another_session_is_shown(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+        await desk.press("alt+up", "E", "!", "ctrl+n", hides=NOTE)
+        assert desk.prompt_input.text == ""
+        assert len(await desk.store.tree((await desk.store.list_sessions())[0].session_id)) == 2
+
+
+async def test_a_continues_a_rewritten_answer(tmp_path):
+    backend = llama(answer("Ferns do"), [TextDelta(text=" well."), END])
+    async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
+        await rewrite(desk, " quite")
+        await shown(desk, "a continue")
+        await desk.press("a")
+        await shown(desk, "Ferns do quite well.", "3/3")
+        assert backend.requests[1].messages[-1].text == "Ferns do quite"
+
+
+async def test_where_an_answer_cannot_be_continued_one_sentence_says_so(tmp_path):
+    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+        await rewrite(desk, " quite")
+        await desk.press("a", sees="LM Studio cannot continue a text that you have written.")
+        assert texts(desk) == ["one", "Ferns do quite"]
+        assert len(desk.backend.requests) == 1
+
+
+async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
+    backend = llama([TextDelta(text=" do well."), END], answer("B."))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
+        await desk.say("one", sees="Ferns do well.")
+        await gone(desk, "The next answer begins with")
+        await desk.answered(1)
+        await desk.ask("two", 2)
+        assert texts(desk) == ["one", "Ferns do well.", "two", "B."]
+
+
+async def test_start_alone_takes_the_words_back(tmp_path):
+    async with ready_desktop(tmp_path, backend=llama(answer("A."))) as desk:
+        await desk.say("/start", sees="Type a text after /start.")
+        desk.prompt_input.put("")
+        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
+        await desk.say("/start ", hides="The next answer begins with")
+        await desk.ask("one")
+        assert texts(desk) == ["one", "A."]
+
+
+async def test_start_waits_with_its_session_for_the_next_queued_prompt(tmp_path):
+    gate = asyncio.Event()
+    backend = llama(half("A", gate, "."), [TextDelta(text=" well."), END])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("one", sees="A")
+        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
+        await desk.say("two", sees="next  two")
+        session_id = desk.conversation.header.session_id
+        await desk.press("ctrl+n", hides="The next answer begins with")
+        gate.set()
+        await desk.until(lambda: not desk.app.open_sessions.busy, "the end of both")
+        path = (await desk.store.open_session(session_id)).messages
+        assert [message.text for message in path] == ["one", "A.", "two", "Ferns well."]
+
+
+async def test_start_at_a_server_that_cannot_continue_sends_nothing(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/start Ferns", sees="LM Studio cannot continue a text")
+        assert desk.prompt_input.text == "/start Ferns"
+        assert "begins with" not in screen_text(desk.app)
+        assert sent(desk.backend) == []
