@@ -22,7 +22,7 @@ from lmchat.cli.commands import (
     argument,
     decoded,
 )
-from lmchat.config.settings import EFFORTS
+from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.text import closest_word
 
@@ -64,11 +64,23 @@ _CHOICE = r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)"
 _PLAIN_MESSAGES = {
     "the following arguments are required": "missing",
     r"argument (\S+): invalid number value: .*": r"\1 must be a whole number of at least 1",
+    r"argument --effort: invalid choice: (.*) \(choose from (.*)\)": (
+        r"unknown value \1 for --effort; use \2, or a number of tokens"
+    ),
     _CHOICE: r"unknown value \2 for \1; use \3",
     r"argument (\S+): expected one argument": r"\1 needs a value",
     r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
 }
 """Patterns of argparse's messages, and plainer messages."""
+
+
+class _EffortChoices(tuple[str, ...]):
+    """Values of `--effort`: shells complete the levels, and a number of tokens is valid, too."""
+
+    __slots__ = ()
+
+    def __contains__(self, value: object) -> bool:
+        return effort_of(value) is not None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,7 +188,10 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
         argument("--profile NAME", "profile of the configuration to use"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
         argument(
-            "--effort LEVEL", f"how much the model thinks: {', '.join(EFFORTS)}", choices=EFFORTS
+            "--effort LEVEL",
+            f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
+            type=lambda word: effort_of(word) or word,
+            choices=_EffortChoices(EFFORTS),
         ),
         argument(
             "-r --resume ID",

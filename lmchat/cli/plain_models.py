@@ -97,15 +97,17 @@ class PlainModels:
             await self.use_model(profile.model)
 
     def efforts(self) -> list[str]:
-        """Return a line for each level of reasoning effort; one line says "in use"."""
-        default_level = LEVELS[-1]  # the word for the effort that the model has by default
-        current_level = self._next_turn.options.chat.reasoning_effort or default_level
-        return _choices(LEVELS, current_level)
+        """Return a line for each level of reasoning effort, and one about numbers of tokens.
 
-    async def use_effort(self, level: str) -> None:
-        """Use a level of reasoning effort from the next answer on."""
-        self._next_turn.use_effort(level)
-        self._output.note(f"Reasoning effort: {level}.")
+        The line of the effort in use says so.
+        """
+        current = self._next_turn.options.effort_words
+        return [*_choices((*LEVELS, current), current), "or a number of tokens"]
+
+    async def use_effort(self, typed: str) -> None:
+        """Use a reasoning effort from the next answer on: a level or a number of tokens."""
+        self._next_turn.use_effort(typed)
+        self._output.note(f"Reasoning effort: {self._next_turn.options.effort_words}.")
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:

@@ -25,7 +25,7 @@ from lmchat.config.sections import (
     Row,
     Section,
 )
-from lmchat.config.settings import FUNCTIONS, TimeoutSettings
+from lmchat.config.settings import FUNCTIONS, TimeoutSettings, effort_of
 from lmchat.files import read_plain
 from lmchat.text import closest_word
 
@@ -206,12 +206,15 @@ class _FileCheck:
         """Return a valid value in the form that the settings need.
 
         Of a table of timeouts, the valid values are returned. A secret loses the blanks around it,
-        and a list becomes a tuple. Other values stay as they are.
+        a list becomes a tuple, and a number of tokens as reasoning effort becomes a text. Other
+        values stay as they are.
         """
         if row.type is TimeoutSettings:
             return self._check_section(TIMEOUTS, value, key_path)
         if row.is_secret:
             return value.strip()
+        if row.is_effort:
+            return effort_of(value) or ""
         return tuple(value) if row.is_list else value
 
     def _check_named_values(self, table: object, key_path: KeyPath, row: Row) -> Values:

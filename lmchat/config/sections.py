@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from msgspec import Meta, Struct, ValidationError, convert
 
 from lmchat.config.settings import (
+    EFFORT,
+    EFFORTS,
     SECRET,
     ChatSettings,
     EndpointSettings,
@@ -72,8 +74,10 @@ class Row(Struct, frozen=True):
     def choices(self) -> tuple[str, ...]:
         """The only valid values, or the only valid items of a list; empty: any are valid.
 
-        Among them, "" means unset.
+        Among them, "" means unset. A reasoning effort may also be a number of tokens.
         """
+        if self.is_effort:
+            return ("", *EFFORTS)
         declared = self._declared_type
         item = get_args(declared)[0] if self.is_list else declared
         return get_args(item) if get_origin(item) is Literal else ()
@@ -100,10 +104,18 @@ class Row(Struct, frozen=True):
         return self.meta.extra == SECRET
 
     @property
+    def is_effort(self) -> bool:
+        """Whether the value is a reasoning effort."""
+        return self.meta.extra == EFFORT
+
+    @property
     def limits(self) -> str:
         """Words for what a value of the right type must be; "" without choices or a range."""
         if self.choices:
-            return "one of " + ", ".join(f'"{choice}"' for choice in self.choices if choice)
+            words = "one of " + ", ".join(f'"{choice}"' for choice in self.choices if choice)
+            if self.is_effort:
+                words += ", or a number of tokens"
+            return words
         # every number that has a smallest value has a largest one too
         return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
 
@@ -115,6 +127,8 @@ class Row(Struct, frozen=True):
         """
         if self.type is TimeoutSettings:
             return "" if isinstance(value, dict) else self._type_fault
+        if self.is_effort:
+            value = str(value)  # a number of tokens may be written without quotes
         if not _fits(value, self.type):
             return self._type_fault
         if self.is_secret:

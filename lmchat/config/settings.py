@@ -5,6 +5,7 @@ Loader, example file and reference page derive from the `Meta` in each field's a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
@@ -12,9 +13,10 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-EFFORTS: tuple[Effort, ...] = get_args(Effort)
-"""How much a model may be asked to think, least first; not every server and model takes all."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Levels of how much a model may be asked to think, least first; not every server takes all."""
+_EFFORT_TOKENS = "[0-9]{1,7}"  # pattern of a reasoning effort that is a number of tokens
+EFFORT = {"is_effort": True}  # marks reasoning efforts in `Meta.extra`
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
@@ -45,6 +47,20 @@ def setting(description: str, *, example: object = None, **limits: Any) -> Meta:
     return Meta(description=description, examples=examples, **limits)
 
 
+def effort_of(value: object) -> str | None:
+    """Return a reasoning effort in the form of the settings: a level, or a number of tokens.
+
+    The number is a text without zeros at its beginning; 0 becomes the level "none". Return None for
+    a value that is neither, such as -1 or 1.5.
+    """
+    text = str(value)
+    if text in EFFORTS:
+        return text
+    if re.fullmatch(_EFFORT_TOKENS, text) is None:
+        return None
+    return str(int(text)) if int(text) else "none"
+
+
 class Secret(Struct, frozen=True, kw_only=True):
     """Values that may hold an API key: printed, they show only the name of their class."""
 
@@ -53,9 +69,11 @@ class Secret(Struct, frozen=True, kw_only=True):
 
 
 _Effort = Annotated[
-    Literal["", Effort],
+    str,
     setting(
-        'how much the model thinks before it answers, if supported; "none" turns reasoning off'
+        'how much the model thinks before it answers, if supported; "none" turns reasoning off',
+        extra=EFFORT,
+        pattern=rf"^({'|'.join(EFFORTS)}|{_EFFORT_TOKENS})?\Z",
     ),
 ]
 _Temperature = Annotated[

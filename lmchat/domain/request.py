@@ -22,7 +22,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    reasoning_effort: str = ""  # `none` to `max`, where server and model can
+    reasoning_effort: str = ""  # `none` to `max`, or a number of tokens
     keep_loaded_s: int | None = None  # seconds that the model stays in memory unused
     more: Mapping[str, object] = field(default_factory=dict)
     """The options of `domain/sampling.py` that have no field here, by name."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
+from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
 from lmchat.domain.attached_files import split_draft
 from lmchat.domain.message import Role, SentThoughts, text_message
 from lmchat.domain.request import SAMPLING_FIELDS, Sampling
@@ -40,6 +40,12 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
     @property
     def sampling(self) -> Sampling:
         return sampling_of(self.chat)
+
+    @property
+    def effort_words(self) -> str:
+        """The reasoning effort, as "low", "500 tokens" or "default"."""
+        effort = self.chat.reasoning_effort or _NO_EFFORT
+        return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
     def compact_prompt(self) -> str:
@@ -131,18 +137,19 @@ class NextTurn:
         self.options = replace(self.options, profile_name=name, chat=chat)
         return profile
 
-    def use_effort(self, level: str) -> None:
+    def use_effort(self, typed: str) -> None:
         """Set the reasoning effort for the next turns, also after another profile is chosen.
 
-        The level "default" leaves it to the server. Raises `WrongUse` for a text that is not one of
-        `LEVELS`.
+        The level "default" leaves it to the server. Raises `WrongUse` for a text that is neither
+        one of `LEVELS` nor a number of tokens.
         """
-        if level not in LEVELS:
-            problem = "Type a level after /effort."
-            if level:
-                problem = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
-            raise WrongUse(problem, hint=f"The levels are {', '.join(LEVELS)}.")
-        effort = "" if level == _NO_EFFORT else level
+        effort = "" if typed == _NO_EFFORT else effort_of(typed)
+        if effort is None:
+            problem = "Type a level or a number of tokens after /effort."
+            if typed:
+                problem = f"Unknown reasoning effort: {safe_line(typed, limit=20)}."
+            hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
+            raise WrongUse(problem, hint=hint)
         chat = replace(self.options.chat, reasoning_effort=effort)
         self.options = replace(self.options, chat=chat)
         self._without_profile = replace(self._without_profile, reasoning_effort=effort)

@@ -195,7 +195,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", typed="use_preset"),
     _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
-    _slash("effort", "Set the reasoning effort (thinking)", "/effort LEVEL", typed="use_effort"),
+    _slash(
+        "effort",
+        "Set the reasoning effort: none to max, or a number of tokens",
+        "/effort LEVEL",
+        typed="use_effort",
+    ),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", typed="use_first_words"),
     _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
     _slash(

@@ -133,6 +133,11 @@ def test_commands_that_print_json_anyway_accept_json(command):
             "--context must be a whole number of at least 1.",
         ),
         (["--effort", "hard"], "Unknown value 'hard' for --effort; use 'none', 'minimal'"),
+        (["--effort", "-5"], "Unknown value '-5' for --effort; use 'none', 'minimal'"),
+        (
+            ["--effort", "1.5"],
+            "Unknown value '1.5' for --effort; use 'none', 'minimal', 'low', 'medium', 'high', 'xhigh'",
+        ),
         (["config"], "Missing: ACTION."),
         (["completion"], "Missing: SHELL."),
         (["ask", "a", "b"], "Unrecognized arguments: b."),

@@ -286,7 +286,7 @@ def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
     done = cli("--plain", stdin="\n".join(lines))
     before, after = "short\nnone, in use\n", "short, in use\nnone\n"
     assert done.stdout.startswith(f"{before}{after}none\nminimal\nlow, in use\nmedium\n")
-    assert done.stdout.endswith("default\nfrench\n")
+    assert done.stdout.endswith("default\nor a number of tokens\nfrench\n")
     assert done.stderr.startswith("Profile: short.\nProfile: none.\n")
     assert (done.returncode, "In a shell: lmchat sessions --trash" in done.stderr) == (2, True)
 

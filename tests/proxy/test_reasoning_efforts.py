@@ -81,6 +81,26 @@ def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up(product, know
         assert all(name in told for name in known.get("efforts", ()))
 
 
+@pytest.mark.rule("R-46")
+@pytest.mark.parametrize("product", list(Product))
+def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them_off(product):
+    server = server_of(product)
+    limited, off = Sampling(reasoning_effort="500"), Sampling(reasoning_effort="0")
+    none = Sampling(reasoning_effort="none")
+    fields = server.request_fields(limited)
+    assert server.request_fields(off) == server.request_fields(none)
+    assert server.unsent_notes(off) == server.unsent_notes(none)
+    if product in (Product.LLAMA_CPP, Product.BUILT_IN):
+        assert fields["reasoning_budget_tokens"] == 500
+        assert "reasoning_effort" not in fields
+        assert server.unsent_notes(limited) == ()
+    else:
+        assert 500 not in fields.values()
+        assert "500" not in fields.values()
+        (note,) = server.unsent_notes(limited)
+        assert note.endswith("It is not sent.")
+
+
 @pytest.mark.parametrize("product", list(Product))
 def test_a_seed_is_sent_or_it_is_said_that_it_is_not(product):
     sampling = Sampling(seed=7)

@@ -14,7 +14,7 @@ from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm
 from tests.support.scripted_server import (
     DONE,
@@ -242,6 +242,41 @@ async def test_efforts_reach_the_real_server_and_its_count(client, start_real_se
         assert error is None
         assert (last_prompt_tokens(events), counted == plain_count) == (counted, is_thinking)
         assert any(isinstance(one, ReasoningDelta) for one in events) == is_thinking
+
+
+@pytest.mark.rule("R-46")
+@pytest.mark.timeout(120)
+async def test_an_effort_in_tokens_ends_the_thought_of_a_real_model(client, start_real_server):
+    """Of 60 tokens, the chat template writes 20 and the model 39."""
+    real = start_real_server(reasoning=400)
+    endpoint = Endpoint.parse(real.url)
+    await client.check(endpoint)
+
+    async def count(text: str) -> int:
+        tokens = await client.count_tokens(request_to(endpoint, text, model=real.models[0]))
+        assert tokens is not None
+        return tokens
+
+    tokens_of_empty_prompt = await count("x") - 1
+    request = request_to(
+        endpoint,
+        "Hello",
+        model=real.models[0],
+        reasoning_effort="60",
+        max_tokens=70,
+        temperature=0,
+    )
+    events, error = await events_of(client, request)
+    assert error is None
+    assert text_of(events)
+    thought = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    assert 57 <= await count(thought) - tokens_of_empty_prompt <= 61
+    request = request_to(
+        endpoint, "Hello", model=real.models[0], reasoning_effort="0", max_tokens=9
+    )
+    events, error = await events_of(client, request)
+    assert error is None
+    assert not any(isinstance(event, ReasoningDelta) for event in events)
 
 
 @pytest.mark.router

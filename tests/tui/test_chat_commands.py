@@ -186,8 +186,23 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
             "low",
             "",
         ]
-        await desk.say("/effort hard", sees="The levels are none, minimal")
-        assert desk.prompt_input.text == "/effort hard"
+        for wrong in ("hard", "-5", "1.5", "99999999999"):
+            await desk.say(f"/effort {wrong}", sees="The levels are none, minimal")
+            assert desk.prompt_input.text == f"/effort {wrong}"
+            await desk.press("ctrl+u")
+
+
+async def test_an_effort_may_be_a_number_of_tokens_and_0_is_none(tmp_path):
+    async with ready_desktop(tmp_path, settings=Settings(ui=CALM)) as desk:
+        await desk.say("/effort 500", sees="effort: 500 tokens")
+        await desk.ask("one")
+        await desk.say("/effort -5", sees="The levels are none")
+        await desk.press("ctrl+u")
+        await desk.ask("two", 2)
+        await desk.say("/effort 0", sees="effort: none")
+        await desk.ask("three", 3)
+        efforts = [request.sampling.reasoning_effort for request in desk.backend.requests]
+        assert efforts == ["500", "500", "none"]
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from lmchat.config.settings import effort_of
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.sampling import EXTRA, LLAMA_CPP, takes_option
@@ -57,6 +58,7 @@ class Server:
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
     slots: ClassVar[int] = 1  # requests answered at once where no model says how many (R-25)
     efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
+    thought_limit_field: ClassVar[str] = ""  # field for the longest thought in tokens; empty: none
     has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
@@ -114,7 +116,7 @@ class Server:
         fields: dict[str, Any] = {}
         for name, value in sampling.options.items():
             fields |= self._option_fields(name, value)
-        effort = sampling.reasoning_effort
+        effort = _sent_effort(sampling)
         if effort and self.takes_effort(effort, model):
             fields |= self.effort_fields(effort)
         return fields
@@ -144,10 +146,14 @@ class Server:
 
         `model` is None if the server has not listed it.
         """
+        if effort.isdecimal():
+            return bool(self.thought_limit_field)
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
         """Return the fields of a request that set this reasoning effort."""
+        if effort.isdecimal():
+            return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
@@ -156,7 +162,7 @@ class Server:
     def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
         """Return a note of full sentences for each option that `request_fields` leaves out."""
         notes: list[str] = []
-        effort = sampling.reasoning_effort
+        effort = _sent_effort(sampling)
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         ignored = [name for name in sampling.options if not takes_option(self.product, name)]
@@ -273,6 +279,15 @@ class Server:
             kind="unsupported",
             hint=f"{self.load_hint or self.model_hint}.",
         )
+
+
+def _sent_effort(sampling: Sampling) -> str:
+    """Return the reasoning effort to send, which is never a limit of 0 tokens (R-46).
+
+    An unknown one stays as it is.
+    """
+    effort = sampling.reasoning_effort
+    return effort_of(effort) or effort
 
 
 def capabilities(

@@ -123,9 +123,8 @@ class OpenRouter(Hosted):
         """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
         return {"reasoning": {"effort": effort}}
 
-    def _effort_note(
-        self,
-        effort: str,  # noqa: ARG002 - one reason for all
-        model: ModelInfo | None,  # noqa: ARG002
-    ) -> str:
-        return "OpenRouter says that this model does not reason."
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent: the model cannot reason, or the effort is unknown."""
+        if super().takes_effort(effort, model):
+            return "OpenRouter says that this model does not reason."
+        return super()._effort_note(effort, model)

@@ -54,6 +54,7 @@ class LlamaCpp(Server):
     signs_replies = True
     health_path = "/health"
     efforts = EFFORTS
+    thought_limit_field = "reasoning_budget_tokens"
     has_thinking_switch = True
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"

@@ -264,10 +264,11 @@ class ChatScreen(PatchedScreen):
     async def action_use_preset(self, typed: str) -> None:
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
-    def action_use_effort(self, level: str) -> None:
-        self.open_sessions.next_turn.use_effort(level)
-        self.status.show_action(f"effort {level}")
-        self.notices.notify(f"Reasoning effort: {level}.")
+    def action_use_effort(self, typed: str) -> None:
+        next_turn = self.open_sessions.next_turn
+        next_turn.use_effort(typed)
+        self.status.show_action(f"effort {next_turn.options.effort_words}")
+        self.notices.notify(f"Reasoning effort: {next_turn.options.effort_words}.")
 
     def action_use_first_words(self, words: str) -> None:
         self.open_sessions.use_first_words(words)
