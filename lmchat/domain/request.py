@@ -83,6 +83,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
+    ends_thought: bool = False
+    """Whether the last message is a thought that is complete: the server continues with text."""
     request_id: str = ""
     """Random name of this request, by which it can be controlled while it runs; empty: it cannot.
 

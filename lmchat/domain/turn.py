@@ -88,6 +88,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     ended_s: float | None = None
     deltas: int = 0  # pieces of the answer from the server, about a token each
     chars: int = 0  # characters in these pieces
+    earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
     usage: UsageReported | None = None
     counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
@@ -144,7 +145,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             state=state,
             stage=Stage.ENDED,
             ended_s=now_s,
-            thought_to_s=self.last_token_s if self._is_thinking else self.thought_to_s,
+            thought_to_s=self.last_token_s if self.is_thinking else self.thought_to_s,
             fraction=None,
             retry=None,
         )
@@ -152,11 +153,15 @@ class Turn(Struct, frozen=True, kw_only=True):
     def _with_new_attempt(self, now_s: float) -> Turn:
         """Return the turn with a request that was just sent.
 
-        The time of the first token is kept if text has arrived. Without text, the token belonged
-        to the attempt before, which showed nothing.
+        If text has arrived, the request continues it: its tokens stay, and those of the request are
+        counted from 0. Without text, a first token belonged to the attempt before, which showed
+        nothing.
         """
-        first_s = self.first_token_s if self.deltas else None
-        return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s)
+        turn = replace(self, stage=Stage.WAITING, retry=None)
+        if not self.has_text:
+            return replace(turn, sent_s=now_s, first_token_s=None)
+        tokens = self.tokens
+        return replace(turn, earlier_tokens=tokens, deltas=0, chars=0, usage=None, counted_deltas=0)
 
     def _with_stall(self, silent_s: float) -> Turn:
         """Return the turn while the server has sent nothing for `silent_s` seconds.
@@ -187,7 +192,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         first_s = self.first_token_s
         stage = self.stage
         if stage is Stage.STALLED:
-            stage = Stage.THINKING if self._is_thinking else Stage.ANSWERING
+            stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
             if first_s is None:
                 stage = Stage.WAITING
         if is_token and first_s is None:
@@ -208,7 +213,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             thought_to_s = None
             if thought_from_s is None:
                 thought_from_s = now_s
-        elif self._is_thinking:
+        elif self.is_thinking:
             thought_to_s = now_s
         return replace(
             self,
@@ -229,7 +234,18 @@ class Turn(Struct, frozen=True, kw_only=True):
         return "summarising" if is_summarising else self.stage.value
 
     @property
-    def _is_thinking(self) -> bool:
+    def has_text(self) -> bool:
+        """Whether any text, thought or call of the answer has arrived."""
+        return bool(self.deltas or self.earlier_tokens)
+
+    @property
+    def may_think(self) -> bool:
+        """Whether a thought streams, or may be the first that comes of an answer."""
+        is_answering = self.is_running and self.stage is not Stage.TOOLS
+        return is_answering and (self.is_thinking or not self.has_text)
+
+    @property
+    def is_thinking(self) -> bool:
         """Whether a thought has begun and not ended."""
         return self.thought_from_s is not None and self.thought_to_s is None
 
@@ -283,8 +299,8 @@ class Turn(Struct, frozen=True, kw_only=True):
         piece.
         """
         if self._server_count is not None:
-            return self._server_count + self.deltas - self.counted_deltas
-        return max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
+            return self.earlier_tokens + self._server_count + self.deltas - self.counted_deltas
+        return self.earlier_tokens + max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -337,7 +353,8 @@ class Turn(Struct, frozen=True, kw_only=True):
         prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
         if context is None or prompt_tokens is None:
             return None if max_tokens is None else Limit.MAX_TOKENS
-        is_full = prompt_tokens + self.tokens >= context * _NEARLY_FULL
+        new_tokens = self.tokens - self.earlier_tokens  # earlier ones are in the prompt
+        is_full = prompt_tokens + new_tokens >= context * _NEARLY_FULL
         return Limit.CONTEXT if is_full else Limit.MAX_TOKENS
 
 

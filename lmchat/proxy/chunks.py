@@ -67,6 +67,7 @@ class ChunkReader:
         self.has_done = False  # whether `[DONE]` came, or a whole reply was read
         self.has_token = False  # whether any text, thought or tool call came
         self.finish_reason = ""  # the server's word, empty if none came
+        self.answer_id = ""  # the server's name of this answer, empty if none came
         self._refuse = refuse
         self._post_event = post
         self._splitter = splitter
@@ -133,6 +134,7 @@ class ChunkReader:
         choices, only the first is read.
         """
         chunk = dict_or_empty(value)
+        self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
         model = str_or_empty(chunk.get("model"))
         if model and not self._has_model_name:
             self._has_model_name = True

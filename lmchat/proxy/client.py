@@ -49,6 +49,7 @@ from lmchat.proxy.servers import server_of
 from lmchat.slots import Slots
 
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
+END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older may miss that the server put its model to sleep.
 SLEEP_CHECK_S = 15.0
 READ_AHEAD_CHECK_S = 1.0
@@ -279,6 +280,20 @@ class ProxyClient:
             self._running.pop(request.request_id, None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def end_thought(self, request_id: str) -> bool:
+        """Ask the server of a running request to end the thought; return whether it will.
+
+        False if the request does not run, if the server cannot, and after any failure.
+        """
+        exchange = self._running.get(request_id)
+        if exchange is None or not exchange.answer_id:
+            return False
+        request = exchange.request
+        api = self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
+        with suppress(LMChatError):
+            return await exchange.server.end_thought(api, request.model, exchange.answer_id)
+        return False
 
     def allow(self, host: str) -> None:
         self._admission.allowed.allow(host)

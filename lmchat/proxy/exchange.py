@@ -77,6 +77,7 @@ class Exchange(Struct, kw_only=True):
     _has_token: bool = False  # whether any text has arrived; then the request is not repeated
     _tried_dialects: set[Dialect] = field(default_factory=set)  # those that were refused
     _trace: RequestTrace = field(default_factory=RequestTrace)  # of the last request
+    _reader: AnswerReader | None = None  # of the last answer
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
@@ -84,6 +85,11 @@ class Exchange(Struct, kw_only=True):
     def joined_events(self) -> AsyncIterator[StreamEvent]:
         """Yield the posted events until None; neighbouring texts that wait together are joined."""
         return joined_events(self.events)
+
+    @property
+    def answer_id(self) -> str:
+        """The server's name of the answer; empty before its first chunk."""
+        return self._reader.answer_id if self._reader is not None else ""
 
     @property
     def _facts(self) -> RequestFacts:
@@ -328,6 +334,7 @@ class Exchange(Struct, kw_only=True):
             idle_timeout=idle_timeout,
             splitter=splitter,
         )
+        self._reader = reader
         try:
             return await reader.read()
         finally:

@@ -79,6 +79,7 @@ def body_of(
         **body,
         **_sampling_fields(request, dialect),
         **_response_format(request.output, mode),
+        **_thought_end_fields(request),
         **sent_fields,
     }
 
@@ -110,6 +111,13 @@ def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _thought_end_fields(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields with which llama.cpp closes the thought that a request ends with."""
+    if not request.ends_thought:
+        return {}
+    return {"continue_final_message": "content", "add_generation_prompt": False}
 
 
 def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:

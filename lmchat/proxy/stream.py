@@ -56,6 +56,10 @@ class AnswerReader:
     def has_token(self) -> bool:
         return self._chunks.has_token
 
+    @property
+    def answer_id(self) -> str:
+        return self._chunks.answer_id
+
     def _refused(self, value: object) -> ServerRejected:
         """Return the exception for an error object of the stream."""
         return refusal_in_stream(value, self._facts)

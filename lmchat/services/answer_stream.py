@@ -45,6 +45,7 @@ from lmchat.services.continuation import (
 )
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import SaveQueue
+from lmchat.services.thought_end import ThoughtEnd
 from lmchat.services.tool_loop import ToolLoop
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
@@ -123,9 +124,14 @@ class AnswerStream:
         self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
         self.has_first_words = False  # whether the answer has begun with `first_words`
         self._prefix = continued
-        """The beginning of the answer, which the model is to continue; None without one."""
+        """The beginning of the answer, which the model is to continue; None without one.
+
+        `answer_now` may replace it by the thought of the answer.
+        """
         if first_words:
             self._prefix = text_message(Role.ASSISTANT, first_words)
+        self._thought_end = ThoughtEnd(backend, self._prefix)
+        self._ends_thought = False  # whether the request closes the thought that it ends with
         self._must_prefill = bool(first_words) or _is_edited(continued)
         """Whether only prefill will do: words of the user are continued exactly, or not at all."""
         if self._must_prefill:
@@ -145,6 +151,9 @@ class AnswerStream:
         Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
         the server refuses the request before the answer has begun, it is sent again without
         prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
+
+        If the thought has to end and the server cannot end it, the request is left, and another one
+        continues behind the thought.
         """
         for note in await self._prepare():
             yield RequestAdapted(note=note)
@@ -152,17 +161,43 @@ class AnswerStream:
         while True:
             for note in self._note_what_does_not_fit():
                 yield RequestAdapted(note=note)
+            must_continue = False
             try:
                 async with aclosing(self._send_request()) as events:
                     async for event in events:
                         if isinstance(event, _CONTENT_EVENTS):
                             has_content = True
                         yield event
+                        must_continue = await self._thought_end.must_leave(event, self.request_id)
+                        if must_continue:
+                            break
             except ServerRejected as error:
                 if has_content or not self._adapt_request(error):
                     raise
             else:
-                return
+                if not must_continue:
+                    return
+                self._continue_behind_thought()
+
+    @property
+    def can_answer_now(self) -> bool:
+        """Whether `answer_now` would have an effect on a thought."""
+        can_end = self.settings.target.product.facts.can_prefill_thought
+        return can_end and not self._thought_end.is_wanted
+
+    def answer_now(self) -> None:
+        """End the thought that streams, or else the first one, so that the model answers at once.
+
+        A second call does nothing. The product must be able to continue a thought.
+        """
+        self._thought_end.want()
+
+    def _continue_behind_thought(self) -> None:
+        """Plan a request that continues the answer behind the end of its thought."""
+        self._prefix = self._thought_end.message
+        self._is_prefilled = True
+        self._ends_thought = True
+        self.plan = self._make_plan()
 
     async def prepared_request(self) -> ChatRequest:
         """Complete the plan and return the request that `events` would send; send nothing."""
@@ -405,6 +440,7 @@ class AnswerStream:
             files=self._files,
             must_call=self.loop is not None and self.loop.must_call,
             request_id=self.request_id,
+            ends_thought=self._ends_thought,
         )
 
 

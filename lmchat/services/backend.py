@@ -169,6 +169,9 @@ class Backend:
             async for progress in steps:
                 yield progress
 
+    async def end_thought(self, request_id: str) -> bool:
+        return await (await self._client.ready()).end_thought(request_id)
+
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens; None if the engine would have to load the model."""
         engine = self._engine_at(request.endpoint)

@@ -196,6 +196,13 @@ class ServerClient(Protocol):
         the generator closes the connection; what the server has read until then stays read.
         """
 
+    async def end_thought(self, request_id: str) -> bool:
+        """Ask the server of a running request to end the model's thought, so that it answers.
+
+        Return False if the server cannot, or the request does not run. True is no proof: also a
+        model that does not think gives it. Raises no `LMChatError`.
+        """
+
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 

@@ -113,7 +113,9 @@ async def test_fields_of_a_product_go_to_that_product_only(
     assert (f"{seen_one.method} {seen_one.path}", body["stream"]) == (CHAT, True)
     assert body["stream_options"] == {"include_usage": True}
     assert "x-conversation-id" not in seen_one.headers
-    progress = {"return_progress", "timings_per_token"} if has_progress else set()
+    progress = set()
+    if has_progress:
+        progress = {"return_progress", "timings_per_token", "reasoning_control"}
     seed = {"seed"} if has_seed else set()
     assert body.keys() == {"model", "messages", "stream", "stream_options"} | progress | seed
 

@@ -115,6 +115,9 @@ class ScriptedBackend:
         self.is_reading = asyncio.Event()
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
+        self.ends_thoughts = True
+        """What it says when it is told to end a thought."""
+        self.thoughts_to_end: list[str] = []
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self.looks += 1
@@ -182,6 +185,10 @@ class ScriptedBackend:
         if isinstance(self.tokens, Exception):
             raise self.tokens
         return self.tokens
+
+    async def end_thought(self, request_id: str) -> bool:
+        self.thoughts_to_end.append(request_id)
+        return self.ends_thoughts
 
     async def load(
         self,

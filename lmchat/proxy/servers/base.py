@@ -180,6 +180,18 @@ class Server:
         names = safe_line(", ".join(supported), limit=100)
         return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
+    async def end_thought(
+        self,
+        api: ServerApi,  # noqa: ARG002 - for those that override it
+        model_id: str,  # noqa: ARG002 - see above
+        answer_id: str,  # noqa: ARG002 - see above
+    ) -> bool:
+        """Order the end of the thought in a running answer; return whether the server agreed.
+
+        `answer_id` is the id in the chunks of the answer. Here, return False: few products can.
+        """
+        return False
+
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
         """Return how many tokens a prompt has with the model's template.
 

@@ -41,6 +41,7 @@ _LOAD = "/models/load"
 _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
+_CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
 _DIGITS = re.compile("[0-9]{1,15}")
 
 
@@ -136,9 +137,22 @@ class LlamaCpp(Server):
         """Return the usual fields, and those that ask for the progress and the timings (R-14).
 
         If a request asks for the progress, the server also stops at once when it is cancelled.
+        `reasoning_control` lets `end_thought` control it; older versions ignore the field.
         """
         fields = super().request_fields(sampling, model)
-        return {**fields, "return_progress": True, "timings_per_token": True}
+        fields |= {"return_progress": True, "timings_per_token": True}
+        if sampling.reasoning_effort != "none":
+            fields["reasoning_control"] = True
+        return fields
+
+    async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
+        """Order the end of the thought; return whether the server agreed.
+
+        A router needs the name of the model; for another name, it would load that model.
+        """
+        order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
+        reply = await api.post_optional(_CONTROL, order)
+        return reply is not None and reply.object.get("success") is True
 
     async def load(
         self,

@@ -52,6 +52,13 @@ def written(keys: str) -> SafeText:
     return safe_line(", ".join(_written(name) for name in names if name))
 
 
+def spelled_out(keys: str) -> str:
+    """Return the first of comma-separated keys as sentences name it: `Ctrl+S`."""
+    first = written(keys.partition(",")[0])
+    is_control = len(first) == 2 and first.startswith("^")  # noqa: PLR2004 - ^ and a letter
+    return f"Ctrl+{first[1]}" if is_control else first
+
+
 def _written(key: str) -> str:
     """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")

@@ -255,6 +255,8 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     log.show_turn(turn, 104.0)
     assert "+ Thinking… 3 s" in plain(log)
     assert "secret" not in plain(log)
+    log.show_turn(turn, 104.0, "Ctrl+S answer now")
+    assert "+ Thinking… 3 s · Ctrl+S answer now" in plain(log)
     event = TextDelta(text="Answer")
     turn = turn.apply(event, 104.2)
     await log.apply(event)
@@ -262,6 +264,7 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     log.show_turn(turn, 105.0)
     assert "+ Thought for 3.2 s" in plain(log)
     assert "Answer" in plain(log)
+    assert "Ctrl+S" not in plain(log)
 
 
 async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilot, log):

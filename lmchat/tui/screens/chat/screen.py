@@ -323,6 +323,9 @@ class ChatScreen(PatchedScreen):
         else:
             self.notices.notify(NOTHING_YET)
 
+    def action_answer_now(self) -> None:
+        self.turns.answer_now()
+
     def action_compact(self) -> None:
         self.turns.compact(self.sessions.opened)
 

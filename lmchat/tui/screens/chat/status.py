@@ -15,10 +15,11 @@ from lmchat.domain.telemetry import Health
 from lmchat.services.turn_stats import Speedometer
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.commands import is_command
+from lmchat.tui.commands import BY_ID, is_command, keys_of
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.chat.core import ChatCore
+from lmchat.tui.widgets.keys_row import spelled_out
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
 
 _TICK_S = 1 / 3  # between two snapshots while figures change; faster ones are hard to read
@@ -68,10 +69,19 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        turn = self._open_sessions.shown.conversation.turn
+        conversation = self._open_sessions.shown.conversation
+        turn = conversation.turn
         if turn is not None and turn.is_running:
-            self._widgets.log.show_turn(turn, self._workspace.clock())
+            hint = self._thought_hint if conversation.can_answer_now else ""
+            self._widgets.log.show_turn(turn, self._workspace.clock(), hint)
         self.refresh()
+
+    @property
+    def _thought_hint(self) -> str:
+        """The key that ends a thought, and what it does."""
+        command = BY_ID["now"]
+        keys = keys_of(command, self._workspace.settings.keys)
+        return f"{spelled_out(keys)} {command.label}"
 
     def refresh(self) -> None:
         """Show new notices of the services, and all figures as they are now.

@@ -310,6 +310,14 @@ class Turns:
         self._status.show_action("stopped")
         return True
 
+    def answer_now(self) -> None:
+        """End the thought of the shown session; if there is none to end, notify the user."""
+        refusal = self._sessions.conversation.answer_now()
+        if refusal:
+            self._notices.notify(refusal)
+        else:
+            self._status.show_action("answer now")
+
     async def stop_all(self) -> None:
         """Stop the turns of all sessions, and wait until their workers have saved and ended."""
         cancelled: list[Worker[None]] = []

@@ -220,6 +220,7 @@ class Entry(Struct):
     has_tool_messages: bool = False  # whether its calls were run: messages of the tools follow
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
+    thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     is_behind: bool = False  # whether a part of its text is not parsed yet
     known_links: int = 0  # number of link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
@@ -377,13 +378,14 @@ class Entry(Struct):
         if self.parts:
             self.set_parts(message.parts)
 
-    def set_figures(self, turn: Turn | None, now_s: float) -> None:
+    def set_figures(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
         """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
         # the wait before a retry counts from when its figures first came
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s
         self.turn = turn
         self.now_s = now_s
+        self.thought_hint = thought_hint
         self._row_cache.pop(_STATE_KEY, None)
 
     def _cached_row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
@@ -456,9 +458,9 @@ class Entry(Struct):
         Folded reasoning is only its row. Calls whose messages follow have no blocks here.
         """
         if part.kind is ReasoningPart:
-            words = self._thought_label()
-            row = partial(thought_block, words, is_folded=self.is_folded)
-            head = self._cached_row((number, words, self.is_folded), row)
+            words, hint = self._thought_label()
+            row = partial(thought_block, words, hint, is_folded=self.is_folded)
+            head = self._cached_row((number, words, hint, self.is_folded), row)
             if self.is_folded:
                 return [head]
             blocks = self._parse_part(part)
@@ -502,22 +504,22 @@ class Entry(Struct):
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
 
-    def _thought_label(self) -> str:
+    def _thought_label(self) -> tuple[str, str]:
         """Return the words above reasoning: `Thinking… 3 s`, then `Thought for 12 s`.
 
-        Where the time is not known, they are without it.
+        Where the time is not known, they are without it. The second text is the hint behind them.
         """
         if not self.is_streaming:
             receipt = self.message.receipt if self.message else None
             reasoning_ms = receipt.reasoning_ms if receipt else None
-            return _thought_for(None if reasoning_ms is None else reasoning_ms / 1e3)
+            return _thought_for(None if reasoning_ms is None else reasoning_ms / 1e3), ""
 
         thought_s = self.turn.thought_s(self.now_s) if self.turn else None
         has_ended = self.turn is not None and self.turn.thought_to_s is not None
         if has_ended or self.parts[-1].kind is not ReasoningPart:
-            return _thought_for(thought_s)
+            return _thought_for(thought_s), ""
         seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
-        return f"Thinking…{seconds}"
+        return f"Thinking…{seconds}", self.thought_hint
 
 
 def _thought_for(thought_s: float | None) -> str:

@@ -382,11 +382,11 @@ class ChatLog(ScrollView, can_focus=True):
                 changed.append(place)
         self.settle(min(changed, default=None))
 
-    def show_turn(self, turn: Turn | None, now_s: float) -> None:
-        """Show the figures of the running turn below its answer, as they are at `now_s`."""
+    def show_turn(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
+        """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
-        self.document.entries[self._streaming].set_figures(turn, now_s)
+        self.document.entries[self._streaming].set_figures(turn, now_s, thought_hint)
         if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 

@@ -188,12 +188,15 @@ def remark_block(words: str, style: str = "muted") -> Block:
     return made_block(lambda page: [page.row([[(words, page.styles[style])]])])
 
 
-def thought_block(words: str, *, is_folded: bool) -> Block:
-    """Return the block with the row that reasoning is folded into."""
+def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
+    """Return the block with the row that reasoning is folded into; a hint follows the words."""
 
     def make(page: Page) -> list[Line]:
         shown = (words.replace("…", page.icons.cut), page.styles["muted"])
-        line = page.row([[*_fold_sign(page, is_folded=is_folded), shown]])
+        left = [[*_fold_sign(page, is_folded=is_folded), shown]]
+        if hint:
+            left.append(_after_dot(page, hint))
+        line = page.row(left)
         line.action = "fold"
         return [line]
 

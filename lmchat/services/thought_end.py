@@ -1,0 +1,73 @@
+"""Early end of a thought ("answer now"): asked of the server, or by a request that continues."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from lmchat.domain.event import ReasoningDelta, StreamEvent
+from lmchat.domain.message import ChatMessage, ReasoningPart, Role, new_id, now
+from lmchat.services.ports import ServerClient
+
+NOT_THINKING = "The model is not thinking now."
+CANNOT_END_THOUGHT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
+"""What follows the name of such a server."""
+
+
+class _ThoughtState(Enum):
+    """How far the end of the thought has come."""
+
+    NOT_WANTED = auto()
+    WANTED = auto()  # the next piece of the thought leads to the request
+    REQUESTED = auto()  # the server has agreed, or the stream was left
+    REFUSED = auto()  # the next piece of the thought shows that the stream has to be left
+
+
+class ThoughtEnd:
+    """Early end of the thought of one answer; the server is asked for it at most once."""
+
+    def __init__(self, backend: ServerClient, prefix: ChatMessage | None) -> None:
+        """Create the end of a thought, which is not wanted yet.
+
+        `prefix` is the beginning of the answer that the model continues; None without one.
+        """
+        self._backend = backend
+        self._state = _ThoughtState.NOT_WANTED
+        self._pieces: list[str] = [prefix.reasoning] if prefix is not None else []
+        # A server cannot get a thought that comes behind text of the same answer.
+        self._can_continue = prefix is None or not prefix.text
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether `want` was called."""
+        return self._state is not _ThoughtState.NOT_WANTED
+
+    def want(self) -> None:
+        """End the thought that streams, or else the first one that comes."""
+        if self._state is _ThoughtState.NOT_WANTED:
+            self._state = _ThoughtState.WANTED
+
+    async def must_leave(self, event: StreamEvent, request_id: str) -> bool:
+        """Ask the server to end the thought if that is wanted and `event` is a piece of it.
+
+        Return whether to leave the stream of the request, and to continue behind `message`. That is
+        so if the server cannot end the thought and another piece of the thought follows: after its
+        refusal, the text of the answer may have been on its way.
+        """
+        if not isinstance(event, ReasoningDelta):
+            return False
+        self._pieces.append(event.text)
+        if self._state is _ThoughtState.REFUSED:
+            self._state = _ThoughtState.REQUESTED
+            return self._can_continue
+        if self._state is _ThoughtState.WANTED:
+            has_ended = await self._backend.end_thought(request_id)
+            self._state = _ThoughtState.REQUESTED if has_ended else _ThoughtState.REFUSED
+        return False
+
+    @property
+    def message(self) -> ChatMessage:
+        """The answer so far: nothing but its thought."""
+        thought = ReasoningPart(text="".join(self._pieces))
+        return ChatMessage(
+            message_id=new_id(), role=Role.ASSISTANT, parts=(thought,), created_at=now()
+        )

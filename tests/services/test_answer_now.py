@@ -1,0 +1,247 @@
+"""Answer now: a thought ends early, by the server's own means or by a request that continues."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import LimitSettings, Settings
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.message import AnswerState
+from lmchat.domain.product import Product
+from lmchat.domain.server import Endpoint, Target
+from lmchat.proxy.client import ProxyClient
+from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.thought_end import NOT_THINKING
+from tests.services.test_conversation import begin, on_disk, reading
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    Reply,
+    ScriptedServer,
+    delta,
+    finish,
+    json_reply,
+    sse,
+    text_reply,
+    usage,
+)
+
+CHAT = "POST /v1/chat/completions"
+CONTROL = "POST /v1/chat/completions/control"
+END = StreamFinished(reason="stop")
+
+
+def settings_for(product: Product, url: str = ENDPOINT.url) -> TurnSettings:
+    endpoint = Endpoint.parse(url)
+    known = replace(model("tiny"), endpoint=endpoint, product=product)
+    return TurnSettings(target=Target(endpoint=endpoint, product=product, model=known))
+
+
+def thought(text: str) -> dict:
+    return delta(reasoning_content=text)
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+async def client():
+    limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+    proxy_client = ProxyClient(Settings(limits=limits), key_for=lambda _: None)
+    yield proxy_client
+    await proxy_client.aclose()
+
+
+async def answered_now(conversation, settings, *, after: type = ReasoningDelta) -> list:
+    """Send a prompt, press the key once at the first event of a kind, and return all events."""
+    events = []
+    async with aclosing(conversation.send("How many beds?", settings)) as stream:
+        async for event in stream:
+            if isinstance(event, after) and not any(isinstance(past, after) for past in events):
+                assert conversation.answer_now() == ""
+            events.append(event)
+    return events
+
+
+def told_by(server: ScriptedServer, reply: Reply) -> Gate:
+    """Let the server answer so when it is told to end a thought; return the gate that this opens."""
+    gate = Gate()
+
+    def control(_):
+        gate.open()
+        return reply
+
+    server.on(CONTROL, control)
+    return gate
+
+
+async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_request(
+    store, client, server
+):
+    told = told_by(server, json_reply({"success": True}))
+    server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
+    conversation = begin(client, store)
+    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
+    assert server.seen(CHAT)[0].json["reasoning_control"] is True
+    assert [order.json for order in server.seen(CONTROL)] == [
+        {"model": "tiny", "id": "chatcmpl-1", "action": "reasoning_end"}
+    ]
+    answer = (await on_disk(store, conversation))[-1]
+    assert (answer.reasoning, answer.text) == ("Hm. So.", "Four.")
+    assert len(server.seen(CHAT)) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(text_reply("File Not Found", status=404), id="404"),
+        pytest.param(json_reply({"success": False, "message": "not enabled"}), id="not enabled"),
+        pytest.param(json_reply({"error": {"message": "broken"}}, status=500), id="500"),
+    ],
+)
+async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the_thought(
+    store, client, server, refusal
+):
+    told = told_by(server, refusal)
+    begun = sse(thought("Let me see. "), told, thought("Two by two. "), Hold())
+    server.on(CHAT, begun, sse("Four", " beds.", usage(30, 2), finish(), DONE))
+    conversation = begin(client, store)
+    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
+    first, second = (request.json for request in server.seen(CHAT))
+    answer = (await on_disk(store, conversation))[-1]
+    assert answer.reasoning == "Let me see. Two by two. "
+    assert second["messages"] == [
+        *first["messages"],
+        {"role": "assistant", "content": "", "reasoning_content": answer.reasoning},
+    ]
+    assert (second["continue_final_message"], second["add_generation_prompt"]) == ("content", False)
+    assert answer.text == "Four beds."
+    assert answer.state is AnswerState.COMPLETE
+    assert len(server.seen(CONTROL)) == 1
+
+
+async def test_the_figures_of_both_requests_are_those_of_one_answer(store):
+    backend = ScriptedBackend(
+        [
+            RequestSent(),
+            ReasoningDelta(text="Hm.", pieces=40),
+            UsageReported(prompt_tokens=10, completion_tokens=41),
+            ReasoningDelta(text="Hm.", pieces=1),
+            asyncio.Event(),
+        ],
+        [
+            RequestSent(),
+            TextDelta(text="Four."),
+            UsageReported(prompt_tokens=55, completion_tokens=3),
+            END,
+        ],
+    )
+    backend.ends_thoughts = False
+    conversation = begin(backend, store)
+    await answered_now(conversation, settings_for(Product.LLAMA_CPP))
+    receipt = conversation.messages[-1].receipt
+    assert receipt.completion_tokens == 42 + 3
+    assert receipt.ttft_ms >= 0
+    assert receipt.reasoning_ms is not None
+    assert backend.requests[0].request_id != backend.requests[1].request_id
+
+
+async def test_a_key_before_the_thought_ends_it_at_its_first_piece(store):
+    backend = ScriptedBackend(
+        [RequestSent(), ReasoningDelta(text="Hm."), TextDelta(text="Four."), END]
+    )
+    conversation = begin(backend, store)
+    events = conversation.send("x", settings_for(Product.LLAMA_CPP))
+    async with aclosing(events) as stream:
+        async for event in stream:
+            if isinstance(event, RequestSent):
+                assert conversation.answer_now() == ""
+                assert backend.thoughts_to_end == []
+    assert backend.thoughts_to_end == [backend.requests[0].request_id]
+
+
+async def test_further_keys_do_nothing_and_none_works_outside_a_thought(store):
+    backend = ScriptedBackend(
+        [ReasoningDelta(text="Hm."), ReasoningDelta(text="Well."), TextDelta(text="Four."), END]
+    )
+    conversation = begin(backend, store)
+    assert conversation.answer_now() == NOT_THINKING
+    events = conversation.send("x", settings_for(Product.LLAMA_CPP))
+    async with aclosing(events) as stream:
+        async for event in stream:
+            if isinstance(event, ReasoningDelta):
+                assert conversation.answer_now() == ""
+                assert not conversation.can_answer_now
+            if isinstance(event, TextDelta):
+                assert conversation.answer_now() == NOT_THINKING
+    assert conversation.answer_now() == NOT_THINKING
+    assert len(backend.thoughts_to_end) == 1
+    assert len(backend.requests) == 1
+
+
+async def test_text_that_was_on_its_way_when_the_server_refused_is_kept(store):
+    backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
+    backend.ends_thoughts = False
+    conversation = begin(backend, store)
+    await answered_now(conversation, settings_for(Product.LLAMA_CPP))
+    assert conversation.messages[-1].text == "Four."
+    assert len(backend.requests) == 1
+
+
+async def test_a_server_that_can_do_neither_is_named_and_gets_no_request(store):
+    backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
+    conversation = begin(backend, store)
+    async with aclosing(conversation.send("x", settings_for(Product.LM_STUDIO))) as stream:
+        async for event in stream:
+            if isinstance(event, ReasoningDelta):
+                assert not conversation.can_answer_now
+                assert conversation.answer_now() == (
+                    "LM Studio cannot end a thought: wait, or press Esc and choose a lower /effort."
+                )
+    assert backend.thoughts_to_end == []
+    assert conversation.messages[-1].text == "Four."
+
+
+async def test_a_server_that_dies_while_it_should_continue_leaves_the_thought(
+    store, client, server
+):
+    told = told_by(server, text_reply("File Not Found", status=404))
+    server.on(CHAT, sse(thought("Hm. "), told, thought("Well. "), Hold()), sse(Cut()))
+    conversation = begin(client, store)
+    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
+    answer = (await on_disk(store, conversation))[-1]
+    assert answer.state is AnswerState.INTERRUPTED
+    assert answer.reasoning == "Hm. Well. "
+    assert answer.failure is not None
+
+
+async def test_stopping_while_the_server_is_told_stops_the_answer(store, client, server):
+    gate = Gate()
+    server.on(CHAT, sse(thought("Hm. "), thought("Well. "), Hold()))
+    server.on(CONTROL, json_reply({"success": True}, before=[gate]))
+    conversation = begin(client, store)
+    settings = settings_for(Product.LLAMA_CPP, server.url)
+    task = await reading(conversation.send("x", settings), RequestSent)
+    conversation.answer_now()
+    assert await asyncio.to_thread(gate.reached.wait, 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    answer = (await on_disk(store, conversation))[-1]
+    assert (answer.state, answer.text) == (AnswerState.STOPPED, "")
+    assert answer.reasoning
