@@ -143,7 +143,7 @@ class _Question:
         The user is asked about tool calls that need approval. None is returned for an answer that
         fits, for one that is incomplete, and without `--code` and `--schema`.
         """
-        settings = self._sessions.next_turn.settings()
+        settings = self._sessions.next_turn.settings(self._conversation.own_sampling)
         if self._extract is not None:
             settings = replace(settings, output=self._extract.output)
         async with aclosing(self._conversation.send(prompt, settings, files)) as events:

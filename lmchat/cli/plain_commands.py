@@ -58,6 +58,7 @@ class PlainCommands:
             "/rewrite": self._rewrite,
             "/search": sessions.search,
             "/sessions": sessions.open,
+            "/set": models.set_option,
             "/start": self._use_first_words,
             "/stats": self._stats,
             "/system": models.use_system_prompt,
@@ -68,6 +69,7 @@ class PlainCommands:
             "/effort": models.efforts,
             "/p": self._presets,
             "/profile": models.profiles,
+            "/set": models.sampling_options,
         }
         """Commands that print lines, such as the possible values, if the argument is missing."""
 

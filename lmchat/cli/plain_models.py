@@ -12,6 +12,7 @@ from lmchat.cli.target import own_endpoints
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import ServerRejected
 from lmchat.services.catalogue import Catalogue, matching_model
+from lmchat.services.session_sampling import NOTHING_SET, SessionSampling
 from lmchat.services.turn_options import LEVELS, NO_PROFILE
 from lmchat.storage import remembered_file
 
@@ -19,8 +20,8 @@ from lmchat.storage import remembered_file
 class PlainModels:
     """Handlers of the commands.
 
-    A handler gets the argument of its command, which may be empty. `profiles` and `efforts` return
-    the lines that are printed if the argument is missing.
+    A handler gets the argument of its command, which may be empty. `profiles`, `efforts` and
+    `sampling_options` return the lines that are printed if the argument is missing.
     """
 
     def __init__(self, turns: PlainTurns) -> None:
@@ -108,6 +109,18 @@ class PlainModels:
         """Use a reasoning effort from the next answer on: a level or a number of tokens."""
         self._next_turn.use_effort(typed)
         self._output.note(f"Reasoning effort: {self._next_turn.options.effort_words}.")
+
+    def sampling_options(self) -> list[str]:
+        """Return a line for each sampling option that is set: name, value and origin."""
+        return self._session_sampling.lines or [NOTHING_SET]
+
+    async def set_option(self, typed: str) -> None:
+        """Change or explain a sampling option of the shown session."""
+        self._output.note(await self._session_sampling.change(typed))
+
+    @property
+    def _session_sampling(self) -> SessionSampling:
+        return SessionSampling(self._turns.conversation, self._next_turn)
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:

@@ -187,7 +187,7 @@ class PlainTurns:
     async def connect_for_turn(self) -> TurnSettings:
         """Choose server and model if needed, as `connect` does, and return the turn's settings."""
         await self.connect()
-        return self.sessions.next_turn.settings()
+        return self.sessions.next_turn.settings(self.conversation.own_sampling)
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 
 from msgspec import Struct
@@ -123,17 +124,37 @@ LLAMA_CPP: Mapping[str, SamplingOption] = {
 
 
 def parsed_value(text: str) -> object:
-    """Return the value of a typed text: JSON or TOML where it can be read so, else the text."""
+    """Return the value of a typed text: JSON or TOML where it can be read so, else the text.
+
+    A value that JSON cannot send, such as a date or `nan`, stays a text.
+    """
     import tomllib  # noqa: PLC0415 - only a typed option needs it
 
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        pass
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError):
         return text
+    return value
+
+
+def option_form(name: str) -> str:
+    """Return what the value of an option may be, with a line of help.
+
+    Raises `WrongUse` for an unknown name.
+    """
+    if _is_extra(name):
+        return "any value; it is sent as it is"
+    option = COMMON.get(name) or LLAMA_CPP.get(name)
+    if option is None:
+        raise _unknown_name(name)
+    return f"{option.form} ({option.help})"
 
 
 def checked_option(name: str, value: object) -> object:
@@ -141,7 +162,7 @@ def checked_option(name: str, value: object) -> object:
 
     Raises `WrongUse` for an unknown name, and for a value of another type or out of range.
     """
-    if name.startswith(EXTRA) and len(name) > len(EXTRA):
+    if _is_extra(name):
         return value
     option = COMMON.get(name) or LLAMA_CPP.get(name)
     if option is None:
@@ -154,6 +175,18 @@ def checked_option(name: str, value: object) -> object:
             hint="Nothing is changed.",
         )
     return checked
+
+
+def usable_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return saved options as they are sent, without those that this version would refuse.
+
+    Another version of lmchat may have saved them, and JSON has turned tuples into lists.
+    """
+    usable: dict[str, object] = {}
+    for name, value in options.items():
+        with suppress(WrongUse):
+            usable[name] = checked_option(name, value)
+    return usable
 
 
 def takes_option(product: Product, name: str) -> bool:
@@ -178,6 +211,11 @@ def refuse_ignored(product: Product, name: str) -> None:
         f"{subject} does not take {name}, as far as lmchat knows.",
         hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
     )
+
+
+def _is_extra(name: str) -> bool:
+    """Whether a name is `extra.NAME`."""
+    return name.startswith(EXTRA) and len(name) > len(EXTRA)
 
 
 def _unknown_name(name: str) -> WrongUse:

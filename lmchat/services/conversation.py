@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 from msgspec import Struct
@@ -36,11 +36,12 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
+from lmchat.domain.sampling import usable_options
 from lmchat.domain.server import Target
 from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.compacting import (
@@ -192,6 +193,23 @@ class Conversation:
     def rename(self, title: str) -> None:
         self.header = replace(self.header, title=title)
 
+    @property
+    def own_sampling(self) -> dict[str, object]:
+        """The sampling options of this session, as they are sent from the next answer on."""
+        return usable_options(self.header.sampling)
+
+    async def set_sampling(self, options: Mapping[str, object]) -> None:
+        """Give the session other sampling options from the next answer on, and save them.
+
+        A new session is not on the disk yet: its first message saves them. If the disk fails, they
+        hold in memory, and the error is raised.
+        """
+        self.header = replace(self.header, sampling=options)
+        await self._save_queue.write_unsaved()  # one of these messages may create the session
+        with suppress(SessionNotFound):
+            store = self._save_queue.store
+            await store.update_session(self.header.session_id, {"sampling": options})
+
     def find(self, message_id: str) -> ChatMessage | None:
         index = self.messages.index_of(message_id)
         return None if index is None else self.messages[index]
@@ -307,7 +325,8 @@ class Conversation:
             is_request_shown = self.find(request.message_id) is not None  # else `show_path` ran
             if is_request_shown and not is_branch_written:
                 self.messages = path
-                self.header = header
+                # the options may have been changed while the summary was written
+                self.header = replace(header, sampling=self.header.sampling)
 
     def _older_messages(self, prompt: str, target: Target) -> MessagePath:
         """Return the messages to summarise; raises `RequestInvalid` while busy, or without gain."""

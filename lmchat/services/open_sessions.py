@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum, auto
 
 from msgspec import Struct, field
@@ -205,14 +205,26 @@ class OpenSessions:
         self._store = store
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
+        self._newest: Conversation | None = None  # of the new session that was begun last
         self.shown = self.begin()
 
     def begin(self) -> OpenSession:
-        """Create a session with the system prompt of the options, `show` it and return it."""
+        """Create a session with the system prompt of the options, `show` it and return it.
+
+        If nothing was sent in the new session before it, it has the sampling options of that one,
+        as it has its draft.
+        """
         moment = now()
-        header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
+        sampling: Mapping[str, object] = {}
+        if self._newest is not None and not self._newest.messages:
+            sampling = self._newest.header.sampling
+        header = SessionHeader(
+            session_id=new_id(), title="", created_at=moment, updated_at=moment, sampling=sampling
+        )
         system_prompt = self.next_turn.options.chat.system_prompt
-        return self.show(self._make(Session(header=header), system_prompt))
+        opened = self.show(self._make(Session(header=header), system_prompt))
+        self._newest = opened.conversation
+        return opened
 
     async def load(self, session_id: str) -> OpenSession:
         """Return a session, which is not shown yet: from memory if the disk lacks a part of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from lmchat.text import safe_line
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
 LEVELS = (*EFFORTS, _NO_EFFORT)
+_NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
 
 class TurnOptions(Struct, frozen=True, kw_only=True):
@@ -101,11 +103,14 @@ class NextTurn:
     def target(self, target: Target | None) -> None:
         self.options = replace(self.options, target=target)
 
-    def settings(self) -> TurnSettings:
-        """Return the settings of a turn; raises `RequestInvalid` if no model can answer."""
+    def settings(self, session: Mapping[str, object] = _NO_OPTIONS) -> TurnSettings:
+        """Return the settings of a turn, in a session that sets the sampling options `session`.
+
+        Raises `RequestInvalid` if no model can answer.
+        """
         return TurnSettings(
             target=self.options.required_target(),
-            sampling=self.options.sampling,
+            sampling=self.options.sampling.with_options(session),
             is_truncating=self.options.chat.auto_truncate,
             toolbox=self.toolbox,
         )

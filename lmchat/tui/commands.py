@@ -211,6 +211,12 @@ COMMANDS: tuple[Command, ...] = (
         typed="use_effort",
     ),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", typed="use_first_words"),
+    _slash(
+        "set",
+        "List the sampling options, or set one for this session",
+        "/set [NAME VALUE]",
+        typed="set_option",
+    ),
     _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
     _slash(
         "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"

@@ -419,3 +419,24 @@ def test_the_terminal_marks_no_pastes_after_the_end(begin):
     assert end_by_signal(talk) == 143
     assert b"\x1b[?2004l" in talk.raw.rpartition(b"\x1b[?2004h")[2]
     assert talk.left_behind() == []
+
+
+def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(cli, server):
+    lines = ("/set", "one", "/set top_p 1", "/set top_p=0.5", "two", "/set", "/set top_p 9")
+    done = cli("--plain", stdin="\n".join(lines))
+    assert done.stdout.startswith("No sampling option is set, so the server decides.")
+    assert "top_p  0.5  session\n" in done.stdout
+    assert "top_p is 0.5 from the next answer on (session)." in done.stderr
+    assert "top_p must be a number from 0 to 1, not 9." in done.stderr
+    assert done.returncode == 2
+    assert cli("--plain", "-r", "last", stdin="three\n/set top_p default\nfour").returncode == 0
+    values = [request.json.get("top_p") for request in server.seen(CHAT)]
+    assert values == [None, 0.5, 0.5, None]
+
+
+def test_a_question_in_a_session_uses_its_sampling_options(cli, server):
+    assert cli("--plain", stdin="/set top_p 0.5\none").returncode == 0
+    assert cli("ask", "-r", "last", "two").returncode == 0
+    assert cli("ask", "three").returncode == 0
+    values = [request.json.get("top_p") for request in server.seen(CHAT)]
+    assert values == [0.5, 0.5, None]

@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
+from lmchat.domain.sampling import COMMON, LLAMA_CPP
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
@@ -98,7 +99,11 @@ class ChatScreen(PatchedScreen):
         log.today = self.workspace.library.today
         log.is_saved = not self.workspace.is_temporary
         self.widgets.prompt_input.find_files = self.workspace.platform.find_files
-        self.widgets.prompt_input.names = {"/p": settings.prompts, "/profile": settings.profiles}
+        self.widgets.prompt_input.names = {
+            "/p": settings.prompts,
+            "/profile": settings.profiles,
+            "/set": (*COMMON, *LLAMA_CPP),
+        }
         self.status.start()
         self.sessions.show_conversation()
 
@@ -273,6 +278,24 @@ class ChatScreen(PatchedScreen):
     def action_use_first_words(self, words: str) -> None:
         self.open_sessions.use_first_words(words)
         self.status.show_action("first words set" if words.strip() else "first words removed")
+
+    async def action_set_option(self, typed: str) -> None:
+        """List the sampling options, or change or explain the one that was typed.
+
+        Enter on a row of the list begins the command that changes this option.
+        """
+        from lmchat.services.session_sampling import SessionSampling
+        from lmchat.tui.screens.sampling_dialog import SamplingDialog
+
+        def begin_change(name: str | None) -> None:
+            if name is not None:
+                self.prompt_text.begin_command(f"/set {name} ")
+
+        sampling = SessionSampling(self.sessions.conversation, self.open_sessions.next_turn)
+        if typed:
+            self.notices.notify(await sampling.change(typed))
+        else:
+            self.notices.show(SamplingDialog(sampling.options), begin_change)
 
     # Messages
 

@@ -325,13 +325,14 @@ class ShownSession:
 def _comparable(conversation: Conversation) -> tuple[object, ...]:
     """Return a value that differs if another lmchat has changed the session.
 
-    It has the title, and of the newest messages the ids, states, texts and numbers of versions.
+    It has the title and the sampling options, and of the newest messages the ids, states, texts and
+    numbers of versions.
     """
     messages = conversation.messages[-_COMPARED_MESSAGES:]
     contents = [
         (message.message_id, message.state, message.text, message.versions) for message in messages
     ]
-    return conversation.header.title, contents
+    return conversation.header.title, conversation.header.sampling, contents
 
 
 async def _read_up_to(bookmark: str, conversation: Conversation) -> None:

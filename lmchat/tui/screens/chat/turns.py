@@ -277,7 +277,7 @@ class Turns:
             return None
         try:
             opened.require_idle()
-            return self._next_turn.settings()
+            return self._next_turn.settings(opened.conversation.own_sampling)
         except LMChatError as error:
             self._give_back(opened, text)
             self._notices.show_error(error)

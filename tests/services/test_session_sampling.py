@@ -1,0 +1,199 @@
+"""`/set`: sampling options of one session, from the next answer on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import ChatSettings
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
+from lmchat.domain.product import Product
+from lmchat.domain.server import Target
+from lmchat.errors import LMChatError, StoreUnavailable, StreamInterrupted, WrongUse
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.session_sampling import SessionSampling
+from lmchat.storage.unsaved import UnsavedStore
+from tests.support.chats import store_at
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
+
+LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
+
+
+def sessions_on(store, *scripts, **chat) -> OpenSessions:
+    sessions = OpenSessions(
+        chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store
+    )
+    sessions.next_turn.target = LLAMA
+    return sessions
+
+
+def sampling(sessions) -> SessionSampling:
+    return SessionSampling(sessions.shown.conversation, sessions.next_turn)
+
+
+async def ask(sessions, text, opened=None):
+    """Ask, as the screen does, and return the sampling options of the request."""
+    conversation = (opened or sessions.shown).conversation
+    await read(conversation.send(text, sessions.next_turn.settings(conversation.own_sampling)))
+    return sessions._backend.requests[-1].sampling.options
+
+
+async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        sessions = sessions_on(store)
+        await ask(sessions, "one")
+        assert await sampling(sessions).change("top_k 20") == (
+            "top_k is 20 from the next answer on (session)."
+        )
+        await sampling(sessions).change('stop=["###", "ä"]')
+        session_id = sessions.shown.session_id
+    async with aclosing(store_at(tmp_path)) as store:
+        sessions = sessions_on(store)
+        sessions.show(await sessions.load(session_id))
+        assert await ask(sessions, "two") == {"top_k": 20, "stop": ("###", "ä")}
+        await sampling(sessions).change("stop default")
+        assert await sampling(sessions).change("top_k default") == (
+            "top_k is not sent any more, from the next answer on."
+        )
+        assert await ask(sessions, "three") == {}
+
+
+async def test_a_new_session_keeps_its_options_in_memory_and_saves_them_with_its_first_message(
+    store,
+):
+    sessions = sessions_on(store)
+    await sampling(sessions).change("seed 7")
+    assert await store.list_sessions() == ()
+    saved_id = sessions.begin().session_id  # a new session in place of an empty one keeps them
+    assert await ask(sessions, "one") == {"seed": 7}
+    assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
+    sessions.begin()
+    assert await ask(sessions, "one") == {}
+
+
+async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        sessions = sessions_on(store)
+        await ask(sessions, "one")
+        session_id = sessions.shown.session_id
+    async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
+        sessions = sessions_on(unsaved)
+        sessions.show(await sessions.load(session_id))
+        await sampling(sessions).change("seed 7")
+        assert await ask(sessions, "two") == {"seed": 7}
+    async with aclosing(store_at(tmp_path)) as store:
+        assert (await store.open_session(session_id)).header.sampling == {}
+
+
+async def test_a_session_that_answers_in_the_background_uses_its_own_options(store):
+    gate = asyncio.Event()
+    waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
+    sessions = sessions_on(store, waiting)
+    first = sessions.shown
+    await sampling(sessions).change("temperature 0.1")
+    task = asyncio.create_task(ask(sessions, "one", first))
+    await sessions._backend.asked.wait()
+    await sampling(sessions).change("temperature 0.2")  # in the middle of the stream
+    sessions.begin()
+    await sampling(sessions).change("temperature 1.5")
+    gate.set()
+    assert await task == {"temperature": 0.1}
+    assert await ask(sessions, "two", first) == {"temperature": 0.2}
+    assert await ask(sessions, "three") == {"temperature": 1.5}
+    saved = await store.open_session(first.session_id)
+    assert saved.header.sampling == {"temperature": 0.2}
+
+
+async def test_what_is_set_in_a_summary_outlives_its_failure(store):
+    gate = asyncio.Event()
+    failing = [RequestSent(), TextDelta(text="They"), gate, StreamInterrupted("gone")]
+    sessions = sessions_on(store, answer(), answer(), answer(), failing)
+    for text in ("a", "b", "c"):
+        await ask(sessions, text)
+    conversation = sessions.shown.conversation
+    sessions._backend.asked.clear()
+    summary = read(conversation.compact("Sum up.", sessions.next_turn.settings()))
+    task = asyncio.create_task(summary)
+    await sessions._backend.asked.wait()
+    await sampling(sessions).change("seed 7")
+    gate.set()
+    await asyncio.wait([task])
+    assert isinstance(task.exception(), LMChatError)
+    assert conversation.own_sampling == {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("temprature 1", "Unknown sampling option: temprature; did you mean temperature?"),
+        ("temprature", "Unknown sampling option: temprature; did you mean temperature?"),
+        ("temprature default", "Unknown sampling option: temprature; did you mean temperature?"),
+        ("temperature 3", "temperature must be a number from 0 to 2, not 3."),
+        ("temperature = nan", "temperature must be a number from 0 to 2, not nan."),
+        ("=", "/set needs the name of an option."),
+    ],
+)
+async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store, typed, problem):
+    sessions = sessions_on(store)
+    await sampling(sessions).change("seed 7")
+    with pytest.raises(WrongUse) as refused:
+        await sampling(sessions).change(typed)
+    assert refused.value.message == problem
+    assert sessions.shown.conversation.header.sampling == {"seed": 7}
+
+
+async def test_an_option_that_the_server_ignores_is_refused_with_those_that_it_takes(store):
+    sessions = sessions_on(store)
+    await sampling(sessions).change("xtc_probability 0.5")
+    sessions.next_turn.target = replace(LLAMA, product=Product.OLLAMA)
+    with pytest.raises(WrongUse, match="Ollama does not take min_p") as refused:
+        await sampling(sessions).change("min_p 0.1")
+    assert "temperature" in refused.value.hint
+    assert "min_p" not in sessions.shown.conversation.header.sampling
+    # set before at another server: it stays for that one, and the list says that it is not sent
+    (line,) = sampling(sessions).lines
+    assert line == "xtc_probability  0.5  session; not sent to Ollama"
+
+
+async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(store):
+    sessions = sessions_on(store, temperature=0.7)
+    await sampling(sessions).change('logit_bias {"15043": 5}')
+    names = {option.name for option in sampling(sessions).options}
+    assert names == {"logit_bias", "temperature"}
+    assert 'logit_bias   {"15043": 5}  session' in sampling(sessions).lines
+    described = await sampling(sessions).change("temperature")
+    assert described.startswith("temperature is 0.7 (")
+    assert "It may be a number from 0 to 2" in described
+    assert described.endswith("or default.")
+    assert "min_p is not set." in await sampling(sessions).change("min_p")
+    assert await sampling(sessions).change("extra.x") == (
+        "extra.x is not set. It may be any value; it is sent as it is, or default."
+    )
+
+
+async def test_values_that_a_newer_version_has_saved_stay_and_are_not_sent(store):
+    sessions = sessions_on(store)
+    await ask(sessions, "one")
+    await store.update_session(
+        sessions.shown.session_id, {"sampling": {"warp": 9, "top_k": "x", "seed": 7}}
+    )
+    sessions.show(await sessions.load(sessions.shown.session_id))
+    assert await ask(sessions, "two") == {"seed": 7}
+    await sampling(sessions).change("warp default")
+    assert sessions.shown.conversation.header.sampling == {"top_k": "x", "seed": 7}
+
+
+async def test_if_the_disk_fails_the_option_holds_and_the_error_is_told(store):
+    sessions = sessions_on(store)
+    await ask(sessions, "one")
+
+    async def full(*_args):
+        raise StoreUnavailable("full")
+
+    store.update_session = full
+    with pytest.raises(StoreUnavailable):
+        await sampling(sessions).change("seed 7")
+    assert await ask(sessions, "two") == {"seed": 7}

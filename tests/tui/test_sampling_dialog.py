@@ -1,0 +1,79 @@
+"""`/set` on the screen: the list of sampling options, changes, and completion of names."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.config.settings import ChatSettings, Settings, UiSettings
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.sampling_dialog import SamplingDialog
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend
+from tests.support.tui_host import screen_text
+
+CALM = UiSettings(reduced_motion=True)
+
+
+def sent(desk) -> list[dict[str, object]]:
+    return [request.sampling.options for request in desk.backend.requests]
+
+
+async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
+    settings = Settings(ui=CALM, chat=ChatSettings(temperature=0.7))
+    async with ready_desktop(tmp_path, settings=settings) as desk:
+        await desk.say("/set seed 42", sees="seed is 42 from the next answer on (session).")
+        await desk.say("/set", leads_to=SamplingDialog, sees="Sampling")
+        rows = [line for line in screen_text(desk.app).splitlines() if "session" in line]
+        assert any("seed" in row and "42" in row for row in rows)
+        assert "temperature  0.7" in screen_text(desk.app)
+        keys = desk.app.screen.list.keys
+        await desk.press(*["down"] * keys.index("seed"))
+        await desk.press("enter", leads_to=ChatScreen)
+        assert desk.prompt_input.text == "/set seed "
+        await desk.type("default")
+        await desk.press("enter", sees="seed is not sent any more")
+        await desk.ask("one")
+        assert sent(desk) == [{"temperature": 0.7}]
+
+
+async def test_an_empty_list_says_how_to_set_an_option(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/set", leads_to=SamplingDialog, sees="/set NAME VALUE")
+        assert "change it" not in screen_text(desk.app)
+        await desk.press("enter")
+        await desk.press("escape", leads_to=ChatScreen)
+        assert desk.prompt_input.text == ""
+
+
+async def test_a_refused_option_returns_to_the_prompt_and_names_are_completed(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/set temperature 9", sees="temperature must be a number from 0 to 2")
+        assert desk.prompt_input.text == "/set temperature 9"
+        desk.prompt_input.put("")
+        await desk.type("/set presence")
+        await shown(desk, "/set presence_penalty")
+        await desk.press("tab")
+        assert desk.prompt_input.text == "/set presence_penalty"
+        await desk.press("enter", sees="It may be a number from -2 to 2")
+
+
+async def test_it_holds_from_the_next_answer_on_and_for_its_session_only(tmp_path):
+    gate = asyncio.Event()
+    waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
+    async with ready_desktop(tmp_path, backend=ScriptedBackend(waiting)) as desk:
+        await desk.say("one", sees="Let")
+        await desk.say("/set seed 7", sees="seed is 7")  # while it streams
+        await desk.say("two")  # waits in the queue
+        first = desk.app.open_sessions.shown
+        await desk.press("ctrl+n")
+        await desk.until(lambda: desk.app.open_sessions.shown is not first, "a new session")
+        await desk.say("/set seed 8", sees="seed is 8")
+        gate.set()
+        await desk.until(lambda: len(desk.backend.requests) == 2 and not first.is_busy)
+        await desk.ask("three")
+        assert sent(desk) == [{}, {"seed": 7}, {"seed": 8}]
+    async with ready_desktop(tmp_path, resume_id=first.session_id) as desk:
+        await desk.until(lambda: len(desk.conversation.messages) == 4, "the saved session")
+        await desk.ask("four")
+        assert sent(desk) == [{"seed": 7}]
