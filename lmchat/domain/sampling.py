@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.domain.product import Product
 from lmchat.errors import WrongUse
 from lmchat.text import closest_word, safe_line
@@ -31,6 +32,7 @@ class ValueKind(StrEnum):
     NUMBER = "a number"
     WHOLE = "a whole number"
     TEXT = "a text"
+    EFFORT = f"one of {', '.join(EFFORTS)}, or a number of tokens"
     TEXTS = "a list of texts"
     FLAG = "true or false"
     BIAS = "a table of token numbers and biases"
@@ -77,7 +79,7 @@ COMMON: Mapping[str, SamplingOption] = {
     "presence_penalty": SamplingOption(ValueKind.NUMBER, "penalty for tokens that occurred", -2, 2),
     "frequency_penalty": SamplingOption(ValueKind.NUMBER, "penalty for frequent tokens", -2, 2),
     "logit_bias": SamplingOption(ValueKind.BIAS, "bias by token number, -100 to 100 each"),
-    "reasoning_effort": SamplingOption(ValueKind.TEXT, "how much the model thinks"),
+    "reasoning_effort": SamplingOption(ValueKind.EFFORT, "how much the model thinks"),
     "logprobs": SamplingOption(ValueKind.WHOLE, "alternatives with their probabilities", 1, 100),
 }
 """Options of most servers."""
@@ -239,6 +241,8 @@ def _in_type(kind: ValueKind, value: object) -> object:  # noqa: PLR0911 - one r
         case ValueKind.TEXT:
             is_word = isinstance(value, str | int) and not isinstance(value, bool)
             return str(value) if is_word else None
+        case ValueKind.EFFORT:
+            return effort_of(value)
         case ValueKind.TEXTS:
             texts = [value] if isinstance(value, str) else value
             if not isinstance(texts, list | tuple) or not texts:

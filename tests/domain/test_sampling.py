@@ -26,6 +26,8 @@ from lmchat.errors import WrongUse
         ("logit_bias", '{"15043": 5}', {"15043": 5}),
         ("logit_bias", "{15043 = false}", {"15043": False}),
         ("reasoning_effort", "500", "500"),
+        ("reasoning_effort", "0", "none"),
+        ("reasoning_effort", "low", "low"),
         ("ignore_eos", "true", True),
         ("grammar", 'root ::= "a"', 'root ::= "a"'),
         ("extra.no_such_field", "[1]", [1]),
@@ -43,6 +45,8 @@ def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
         ("top_k", 1.5, "top_k must be a whole number of at least 0, not 1.5."),
         ("top_k", -5, "of at least 0"),  # llama.cpp would take it for 0
         ("mirostat", 3, "from 0 to 2"),
+        ("reasoning_effort", -5, "must be one of none, minimal, low, medium, high, xhigh, max, or"),
+        ("reasoning_effort", "hard", "or a number of tokens, not hard."),
         ("stop", [], "a list of texts"),
         ("logit_bias", {"hello": 1}, "a table of token numbers"),
         ("tempratur", 1, "did you mean temperature?"),

@@ -3,11 +3,20 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
+import pytest
+
 from lmchat.domain.message import AnswerState, now
 from tests.support.chats import store_at
-from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen, stored, stored_titles
-from tests.support.scripted_products import CHAT, answer, llama_cpp
-from tests.support.scripted_server import Gate, sse
+from tests.support.lmchat_screen import (
+    LMChatScreen,
+    answers,
+    leave,
+    ready_screen,
+    stored,
+    stored_titles,
+)
+from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
+from tests.support.scripted_server import Gate, json_reply, sse
 
 PRODUCT = llama_cpp
 
@@ -24,6 +33,23 @@ def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, serve
     (two,) = answers(screen.home)
     assert two.state in (AnswerState.STOPPED, AnswerState.FAILED)
     assert set(stored_titles(screen.home)) == {"One.", "Two."}
+
+
+@pytest.mark.rule("R-25")
+@pytest.mark.parametrize(("slots", "seen"), [(2, "the second"), (1, "queued")])
+def test_a_second_session_answers_beside_the_first_where_the_server_has_a_slot(
+    tmp_path, server, slots, seen
+):
+    first_end = Gate()
+    server.on("GET /props", json_reply({"total_slots": slots}, headers=LLAMA))
+    server.on(CHAT, sse("the first ", first_end), sse("the second ", Gate()))
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("One.", sees="the first")
+        screen.type("\x0e", hides="the first")
+        screen.ask("Two.", sees=seen)
+        first_end.open()
+        screen.wait_for("the second")
+        leave(screen)
 
 
 def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
