@@ -15,10 +15,9 @@ from contextlib import aclosing
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import AttachedFile, may_hold_files, split_files
+from lmchat.domain.attached_files import AttachedFile, file_count, split_files
 from lmchat.domain.message import ChatMessage, Role, SentThoughts, text_message
 from lmchat.errors import LMChatError
-from lmchat.services.attachments import Attachment
 from lmchat.services.context_meter import MessageSize, has_images
 from lmchat.services.conversation import Conversation
 from lmchat.services.open_sessions import OpenSessions
@@ -61,16 +60,15 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        words, images = self._open_sessions.files.split(draft)
-        words = _up_to_last_file(words)
         path = self._open_sessions.shown.conversation.messages
         last_id = path[-1].message_id if path else ""
-        followed = (*self._place, last_id, len(words), len(images))
-        if followed == self._followed or not self._may_read:
+        followed = (*self._place, last_id, file_count(draft))
+        if followed == self._followed:
             return
         self.cancel()
-        self._followed = followed
-        self._task = asyncio.create_task(self._read(words, images), name="read ahead")
+        if self._may_read:
+            self._followed = followed
+            self._task = asyncio.create_task(self._read(draft), name="read ahead")
 
     def cancel(self) -> None:
         """End the reading at once; what the server has read stays in its cache."""
@@ -122,14 +120,14 @@ class ReadAhead:
         has_messages = self._open_sessions.shown.conversation.has_all_messages
         return is_wanted and has_messages and not self._open_sessions.busy
 
-    async def _read(self, words: str, images: Sequence[Attachment]) -> None:
-        """Read the shown session and a prompt with these words and images, step by step.
+    async def _read(self, draft: str) -> None:
+        """Read the shown session and the files of a draft, step by step.
 
         After an error, nothing is read until the server, the model or the session changes.
         """
         place = self._place
         try:
-            await self._read_steps(words, images)
+            await self._read_steps(draft)
         except LMChatError as error:
             _log.info("reading ahead: %s", error.kind)
             self._failed = place
@@ -139,9 +137,11 @@ class ReadAhead:
                 self.fraction = None
                 self.on_change()
 
-    async def _read_steps(self, words: str, images: Sequence[Attachment]) -> None:
+    async def _read_steps(self, draft: str) -> None:
         """Send one request for each step, unless too little is new."""
         conversation = self._open_sessions.shown.conversation
+        typed, images = self._open_sessions.files.split(draft)
+        words = _up_to_last_file(typed)
         stream = conversation.unsent(words, self._next_turn.settings(), images)
         request = await stream.prepared_request()
         messages = request.messages
@@ -208,8 +208,6 @@ def _up_to_last_file(words: str) -> str:
 
     Words behind the files still change, and are not sent before Enter.
     """
-    if not may_hold_files(words):
-        return ""
     pieces = split_files(words)
     while pieces and not isinstance(pieces[-1], AttachedFile):
         pieces.pop()

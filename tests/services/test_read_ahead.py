@@ -202,6 +202,20 @@ async def test_an_emptied_draft_ends_the_reading(store):
     assert fractions == [0.0, None]
 
 
+async def test_another_session_ends_the_reading_also_if_it_cannot_be_read_yet(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    typist.backend.reading_script = [asyncio.Event()]
+    ended = asyncio.Event()
+    typist.read_ahead.follow("W")
+    await typist.backend.is_reading.wait()
+    typist.read_ahead.on_change = ended.set
+    typist.open(*LONG, earlier_id="0123456789abcdef")
+    typist.read_ahead.follow("W")
+    await ended.wait()
+    assert typist.backend.cancelled_read_aheads == 1
+
+
 async def test_after_an_error_nothing_is_read_until_the_session_changes(store):
     typist = Typist(store)
     typist.open(*LONG)

@@ -22,7 +22,7 @@ from tests.support.scripted_backend import read
 
 pytestmark = pytest.mark.timeout(180)  # it reads thousands of tokens, about 100 a second
 PROMPT = "Which crop needs the most water?"
-PROMPT_TOKENS = 40  # more than the prompt and the marks of the chat template around it
+PROMPT_TOKENS = 8
 
 
 def garden_session(open_sessions: OpenSessions, name: str, *, rounds: int) -> Session:
@@ -55,6 +55,13 @@ class Typist:
         """Type a draft, and wait until nothing is read any more."""
         self.read_ahead.follow(draft)
         await self.read_ahead.wait_until_ended()
+
+    async def until_something_is_read(self) -> None:
+        for _ in range(2000):
+            if self.read_ahead.fraction:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("nothing was read ahead")
 
     async def send(self, text: str = PROMPT) -> UsageReported:
         """Send a prompt as the screen does, and return the server's counts."""
@@ -107,6 +114,18 @@ async def test_thoughts_of_older_answers_do_not_spoil_the_cache(start_real_serve
         typist.open_sessions.show_path(session)
         await typist.type("W")
         assert new_tokens(await typist.send()) <= PROMPT_TOKENS + 40  # the template opens a thought
+
+
+async def test_what_was_read_before_enter_is_in_the_cache(real_server, make_typist):
+    async with make_typist(real_server.url) as typist:
+        session = garden_session(typist.open_sessions, "southern", rounds=12)
+        typist.open_sessions.show_path(session)
+        typist.read_ahead.follow("W")
+        await typist.until_something_is_read()
+        usage = await typist.send()
+        assert usage.cached_tokens > 200
+        assert new_tokens(usage) > 200  # the other steps were not read before the answer
+        assert typist.open_sessions.shown.conversation.messages[-1].text
 
 
 async def test_a_file_in_the_draft_is_read_ahead_too(real_server, make_typist):
