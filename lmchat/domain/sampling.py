@@ -152,7 +152,7 @@ def option_form(name: str) -> str:
     Raises `WrongUse` for an unknown name.
     """
     if _is_extra(name):
-        return "any value; it is sent as it is"
+        return "any value, which is sent as it is"
     option = COMMON.get(name) or LLAMA_CPP.get(name)
     if option is None:
         raise _unknown_name(name)

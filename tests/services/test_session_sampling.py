@@ -170,7 +170,7 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
     assert described.endswith("or default.")
     assert "min_p is not set." in await sampling(sessions).change("min_p")
     assert await sampling(sessions).change("extra.x") == (
-        "extra.x is not set. It may be any value; it is sent as it is, or default."
+        "extra.x is not set. It may be any value, which is sent as it is, or default."
     )
 
 
