@@ -14,6 +14,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.output import SHORT_ID
 from lmchat.cli.prompt import prompt_of
+from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
@@ -24,6 +25,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.tool_loop import ApprovalAsked
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
@@ -37,6 +39,7 @@ async def ask(context: Context) -> int:
     was asked for, or could not be saved. Errors before the prompt is sent are raised.
     """
     options = context.options
+    layers = sampling_layers(context)
     extract = await extract_of(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
@@ -46,7 +49,7 @@ async def ask(context: Context) -> int:
     is_saved = _is_saved(options)
     async with open_runtime(context, is_saved=is_saved) as runtime:
         settings = runtime.settings
-        sessions = await _open_sessions(runtime, options)
+        sessions = await _open_sessions(runtime, options, layers)
         if context.is_local:
             from lmchat.cli.local import start_engine
 
@@ -82,14 +85,19 @@ def _is_saved(options: ParsedOptions) -> bool:
     return options.resume is not None
 
 
-async def _open_sessions(runtime: Runtime, options: ParsedOptions) -> OpenSessions:
+async def _open_sessions(
+    runtime: Runtime, options: ParsedOptions, layers: SamplingLayers
+) -> OpenSessions:
     """Return the open sessions, of which one is shown: a new one, or the one that `-r` names.
 
     `--system` changes the system prompt of a session that is continued; a new session has it from
     the settings. Raises `LMChatError` if `-r` names no session.
     """
     sessions = OpenSessions(
-        chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store
+        chat=runtime.settings.chat,
+        backend=runtime.backend,
+        store=runtime.store,
+        layers=layers,
     )
     if options.resume is not None:
         session_id = await runtime.store.find(options.resume)

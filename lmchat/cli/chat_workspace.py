@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
+from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.screen_platform import ScreenPlatform, Write
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
@@ -70,7 +71,11 @@ def make_workspace(
     store: ChatStore = LateStore(lazy_store)
 
     open_sessions = OpenSessions(
-        chat=settings.chat, backend=backend, store=store, profile_name=options.profile or ""
+        chat=settings.chat,
+        backend=backend,
+        store=store,
+        profile_name=options.profile or "",
+        layers=sampling_layers(context),
     )
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox

@@ -421,6 +421,7 @@ class ParsedOptions:
     resume: str | None = None
     config: str | None = None
     effort: str | None = None
+    sampling: tuple[str, ...] = ()  # the values of `--set`
     log_level: str | None = None
     temporary = local = plain = json = False
 

@@ -12,16 +12,17 @@ from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_with_progress, model_named
 from lmchat.cli.output import Output, failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
+from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.services.turn_options import sampling_of
+from lmchat.services.sampling_layers import SamplingLayers, refuse_ignored_options
 
 _MIN_MODELS = 2
 _MS_TO_S = 1e-3
@@ -60,6 +61,7 @@ async def compare(context: Context) -> int:
     if len(options.models) < _MIN_MODELS:
         hint = 'Example: lmchat compare -m A -m B "PROMPT".'
         raise WrongUse("Name at least two models.", hint=hint)
+    layers = sampling_layers(context)
     prompt = await prompt_of(context)
 
     comparisons: list[_Comparison] = []
@@ -69,13 +71,14 @@ async def compare(context: Context) -> int:
         for model in models:
             if not model.can_chat:
                 raise cannot_chat(model)
+            refuse_ignored_options(model.product, layers.command_line)
         for model in models:
             heading = f"## {model.model_id}"
             if output.is_json:  # stdout gets the JSON document only
                 output.note(heading)
             else:
                 output.print_lines(["", heading] if comparisons else [heading])
-            comparisons.append(await _measure(context, runtime, model, prompt))
+            comparisons.append(await _measure(context, runtime, layers, model, prompt))
 
     if output.is_json:
         output.print_json({"prompt": prompt, "models": comparisons})
@@ -86,12 +89,12 @@ async def compare(context: Context) -> int:
 
 
 async def _measure(
-    context: Context, runtime: Runtime, model: ModelInfo, prompt: str
+    context: Context, runtime: Runtime, layers: SamplingLayers, model: ModelInfo, prompt: str
 ) -> _Comparison:
     """Load a model, ask it as often as `--runs` says, and return the medians of its figures.
 
-    Only the first answer is printed, and a note if loading or the first answer failed. The first
-    error ends the runs; its model, with the runs so far, is returned as a failed one.
+    Only the first answer is printed, and a note if loading or an answer failed. The first error
+    ends the runs; its model, with the runs so far, is returned as a failed one.
     """
     output = context.output
     runs: list[_Run] = []
@@ -99,16 +102,15 @@ async def _measure(
     try:
         load_s = await _load(runtime, model, output)
         printer = TurnPrinter(output, asked_model=model.model_id)
-        runs.append(await _ask_once(runtime, model, prompt, printer))
+        runs.append(await _ask_once(runtime, layers, model, prompt, printer))
         failure = runs[0].error
     except LMChatError as error:
         failure = error
+    while failure is None and len(runs) < context.options.runs:
+        runs.append(await _ask_once(runtime, layers, model, prompt, None))
+        failure = runs[-1].error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_hint}")
-
-    while failure is None and len(runs) < context.options.runs:
-        runs.append(await _ask_once(runtime, model, prompt, None))
-        failure = runs[-1].error
     return _Comparison(
         model=model.model_id,
         endpoint=model.endpoint.url,
@@ -142,7 +144,11 @@ async def _load(runtime: Runtime, model: ModelInfo, output: Output) -> float | N
 
 
 async def _ask_once(
-    runtime: Runtime, model: ModelInfo, prompt: str, printer: TurnPrinter | None
+    runtime: Runtime,
+    layers: SamplingLayers,
+    model: ModelInfo,
+    prompt: str,
+    printer: TurnPrinter | None,
 ) -> _Run:
     """Ask a model once and return its answer with the figures, and with the error that ended it.
 
@@ -152,12 +158,14 @@ async def _ask_once(
     messages = [text_message(Role.USER, prompt)]
     if chat.system_prompt:
         messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
+    sampling = Sampling(keep_loaded_s=chat.keep_loaded_s)
+    sampling = sampling.with_options(layers.values({}, model.model_id))
     request = ChatRequest(
         endpoint=model.endpoint,
         product=model.product,
         model=model.model_id,
         messages=tuple(messages),
-        sampling=sampling_of(chat),
+        sampling=sampling,
     )
 
     def show(event: StreamEvent) -> None:
@@ -175,7 +183,7 @@ async def _ask_once(
     finally:
         if printer is not None:
             printer.end()
-    receipt = answer.turn.receipt(context=model.context, max_tokens=chat.max_tokens)
+    receipt = answer.turn.receipt(context=model.context, max_tokens=sampling.max_tokens)
     return _Run(reply=answer.growing.text("text", "refusal"), receipt=receipt, error=failure)
 
 

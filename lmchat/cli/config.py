@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from lmchat.cli.context import Context
+from lmchat.cli.sampling import typed_options
 from lmchat.config.config_file import KeyPath, Problem, key_of, line_of
 from lmchat.config.example_file import example_text, toml_value
 from lmchat.config.load import Loaded
@@ -215,7 +216,12 @@ def _section_entries(context: Context) -> list[_Entry]:
             value = getattr(values, row.name)
             masked = _MASK if row.is_secret and value else _mask_wrong_address(key, value)
             entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
-    return entries
+    typed = typed_options(context.options.sampling)
+    others = [entry for entry in entries if entry.key.removeprefix("chat.") not in typed]
+    return others + [
+        _Entry(key=f"chat.{name}", value=value, origin="flag (--set)")
+        for name, value in typed.items()
+    ]
 
 
 def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
@@ -231,6 +237,8 @@ def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
         tables[f"mcp[{number}]"] = _masked_server(server)
     for number, endpoint in enumerate(settings.endpoints, 1):
         tables[f"endpoints[{number}]"] = _masked_endpoint(endpoint)
+    for pattern, sampling in settings.models.items():
+        tables[f'models."{pattern}"'] = _changed_fields(sampling)
     for name, profile in settings.profiles.items():
         tables[f"profiles.{name}"] = _changed_fields(profile)
     for name, preset in settings.prompts.items():

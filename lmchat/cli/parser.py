@@ -128,27 +128,32 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     """
     hosts: list[str] = []
     models: list[str] = []
+    sampling: list[str] = []
     if list(argv) == ["help"]:  # as in git and cargo
         argv = ["--help"]
     try:
-        options = build_parser(hosts, models).parse_args(argv, namespace=ParsedOptions())
+        options = build_parser(hosts, models, sampling).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
         raise _plainer_error(argv, error) from None
     options.allowed_hosts = tuple(hosts)
     options.models = tuple(models)
+    options.sampling = tuple(sampling)
     return options
 
 
-def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser:
+def build_parser(
+    hosts: list[str], models: list[str], sampling: list[str]
+) -> argparse.ArgumentParser:
     """Return the parser of all commands.
 
-    While it parses, it appends each `--allow-host` to `hosts` and each `-m` to `models`.
+    While it parses, it appends each `--allow-host` to `hosts`, each `-m` to `models`, and each
+    `--set` to `sampling`.
     """
     # The shared options may come before or after a command. They have no defaults, since those of
     # the command's parser would overwrite what was typed before the command.
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
-    for shared_argument in shared_arguments(hosts, models):
+    for shared_argument in shared_arguments(hosts, models, sampling):
         group.add_argument(*shared_argument.names, **shared_argument.keywords)
     parser = _Parser(
         prog="lmchat",
@@ -163,12 +168,14 @@ def build_parser(hosts: list[str], models: list[str]) -> argparse.ArgumentParser
     return parser
 
 
-def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
+def shared_arguments(
+    hosts: list[str], models: list[str], sampling: list[str]
+) -> tuple[Argument, ...]:
     """Return the common options, which all commands have.
 
-    While the parser runs, the `type` functions of `--allow-host` and `-m` append each value to
-    `hosts` or `models`. With argparse's action `append`, values before a command would be lost,
-    since the command's parser begins with an empty list.
+    While the parser runs, the `type` functions of `--allow-host`, `-m` and `--set` append each
+    value to `hosts`, `models` or `sampling`. With argparse's action `append`, values before a
+    command would be lost, since the command's parser begins with an empty list.
     """
 
     def add_model(word: str) -> str:
@@ -192,6 +199,12 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
             f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
             type=lambda word: effort_of(word) or word,
             choices=_EffortChoices(EFFORTS),
+        ),
+        argument(
+            "--set NAME=VALUE",
+            "sampling option, such as top_k=40; may be repeated",
+            dest="sampling",
+            type=sampling.append,
         ),
         argument(
             "-r --resume ID",
@@ -287,7 +300,7 @@ def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
 def _known_options() -> tuple[str, ...]:
     """Return the names of the options of all commands, long and short; some appear repeatedly."""
     names: list[str] = []
-    for action in actions_of(build_parser([], [])):
+    for action in actions_of(build_parser([], [], [])):
         names += action.option_strings
     return tuple(names)
 

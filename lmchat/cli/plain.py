@@ -20,6 +20,7 @@ from lmchat.cli.line_reader import LineReader
 from lmchat.cli.plain_commands import QUOTES, PlainCommands
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
+from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.message import AnswerState
@@ -84,6 +85,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         backend=runtime.backend,
         store=runtime.store,
         profile_name=context.options.profile or "",
+        layers=sampling_layers(context),
     )
     if context.has_tools:
         toolbox = make_toolbox(context, runtime.settings, runtime.remembered)

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from lmchat.config.sections import (
     ENDPOINT,
     MCP,
+    MODEL,
     PROFILE,
     PROMPT,
     SECTIONS,
@@ -38,7 +39,10 @@ Values = dict[str, Any]
 """Values of a table by their keys."""
 
 _SUBTABLES = {
-    "": ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT))),
+    "": (
+        "keys",
+        *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, MODEL, PROFILE, PROMPT)),
+    ),
     "tools": ("approval",),
 }
 """Names within a section, by the name of the section, that are tables and no keys of it.
@@ -73,7 +77,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
 
     `values` has an entry for each of `SECTIONS`, with the values by key; top-level keys are under
     the name "". `keys` and `tools.approval` are such tables too. `endpoints` and `mcp` are lists of
-    tables; `profiles` and `prompts` are tables by name.
+    tables; `models`, `profiles` and `prompts` are tables by name.
     """
 
     text: str = ""
@@ -158,6 +162,7 @@ class _FileCheck:
         mcp_names = [server["name"] for server in values["mcp"]]
         values["tools.approval"] = self._check_approvals(file, mcp_names)
         values["endpoints"] = list(self._check_array(ENDPOINT, file).values())
+        values["models"] = self._check_named_tables(MODEL, file)
         values["profiles"] = self._check_named_tables(PROFILE, file)
         values["prompts"] = self._check_presets(file)
         return values

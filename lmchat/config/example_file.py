@@ -10,6 +10,7 @@ from lmchat.config.sections import (
     ENDPOINT,
     KEYS_HELP,
     MCP,
+    MODEL,
     PROFILE,
     PROMPT,
     SECTIONS,
@@ -49,6 +50,7 @@ def example_text() -> str:
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
     named_tables = (
         (ENDPOINT, "[[endpoints]]"),
+        (MODEL, '[models."qwen3*"]'),
         (PROFILE, "[profiles.short]"),
         (PROMPT, "[prompts.french]"),
     )

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.config_file import Problem, Values, read_config
-from lmchat.config.sections import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, Row
+from lmchat.config.sections import ENDPOINT, MCP, MODEL, PROFILE, PROMPT, SECTIONS, Row
 from lmchat.config.settings import Secret, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.text import closest_word
@@ -254,7 +254,7 @@ def _build_settings(tables: Values, file: Values) -> Settings:
         ENDPOINT.settings(**_with_all_timeouts(values, tables["timeouts"]))
         for values in file.get("endpoints", ())
     )
-    for section in (PROFILE, PROMPT):
+    for section in (MODEL, PROFILE, PROMPT):
         named_tables = file.get(section.name, {})
         sections[section.name] = {
             name: section.settings(**values) for name, values in named_tables.items()

@@ -23,6 +23,7 @@ from lmchat.config.settings import (
     McpSettings,
     Preset,
     Profile,
+    SamplingSettings,
     Settings,
     TimeoutSettings,
     ToolSettings,
@@ -38,6 +39,7 @@ TYPE_WORDS = {
     tuple[str, ...]: 'a list of strings, for example ["a", "b"]',
     TimeoutSettings: "a table like [timeouts]",
     Mapping[str, str]: 'a table of strings, for example { NAME = "value" }',
+    Mapping[str, float]: 'a table of token numbers and biases, for example { "15043" = 5 }',
 }
 """Words for the types of settings, for messages."""
 KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
@@ -218,6 +220,12 @@ MCP = Section(
     name="mcp",
     help="A server of tools (MCP) to start or to connect to; repeat this section for more servers.",
     settings=McpSettings,
+)
+MODEL = Section(
+    name="models",
+    help="Sampling for models whose name fits the pattern, in place of that in [chat]; the first "
+    "pattern that fits counts.",
+    settings=SamplingSettings,
 )
 PROFILE = Section(
     name="profiles",

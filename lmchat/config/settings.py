@@ -91,12 +91,29 @@ _MaxTokens = Annotated[
 _STOP = setting("strings that end an answer", example=["###"])
 
 
-class ChatSettings(Struct, frozen=True, kw_only=True):
-    """Options for the model; None is not sent."""
+class SamplingSettings(Struct, frozen=True, kw_only=True):
+    """Sampling options; what is unset is not sent."""
 
-    system_prompt: Annotated[str, setting("instructions sent at the start of every session")] = ""
     temperature: _Temperature | None = None
     top_p: _TopP | None = None
+    top_k: (
+        Annotated[
+            int,
+            setting("only the likeliest tokens; 0: all of them", ge=0, le=1_000_000, example=40),
+        ]
+        | None
+    ) = None
+    min_p: (
+        Annotated[
+            float,
+            setting("least probability beside the likeliest token", ge=0, le=1, example=0.05),
+        ]
+        | None
+    ) = None
+    typical_p: (
+        Annotated[float, setting("locally typical sampling; 1: off", ge=0, le=1, example=0.95)]
+        | None
+    ) = None
     max_tokens: _MaxTokens | None = None
     stop: Annotated[tuple[str, ...], _STOP] = ()
     seed: (
@@ -108,7 +125,42 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    repeat_penalty: (
+        Annotated[
+            float, setting("penalty for repeated tokens; 1: off", ge=0.01, le=10, example=1.1)
+        ]
+        | None
+    ) = None
+    presence_penalty: (
+        Annotated[float, setting("penalty for tokens that occurred", ge=-2, le=2, example=0.5)]
+        | None
+    ) = None
+    frequency_penalty: (
+        Annotated[float, setting("penalty for frequent tokens", ge=-2, le=2, example=0.5)] | None
+    ) = None
+    logit_bias: (
+        Annotated[
+            Mapping[str, float],
+            setting("bias of tokens by their numbers, -100 to 100", example={"15043": 5}),
+        ]
+        | None
+    ) = None
     reasoning_effort: _Effort = ""
+    logprobs: (
+        Annotated[
+            int,
+            setting(
+                "number of alternatives that come with their probabilities", ge=1, le=100, example=5
+            ),
+        ]
+        | None
+    ) = None
+
+
+class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
+    """Options for the model; None is not sent."""
+
+    system_prompt: Annotated[str, setting("instructions sent at the start of every session")] = ""
     keep_loaded_s: (
         Annotated[
             int,
@@ -451,5 +503,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     tools: ToolSettings = field(default_factory=ToolSettings)
     mcp: tuple[McpSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
+    models: Mapping[str, SamplingSettings] = field(default_factory=dict)
+    """Sampling options by a shell pattern of the names of models; the first that fits counts."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     prompts: Mapping[str, Preset] = field(default_factory=dict)

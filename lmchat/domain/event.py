@@ -5,7 +5,9 @@ Servers send an answer in pieces of about a token each. A delta is the text of o
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Mapping
+
+from msgspec import Struct, field
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
@@ -14,6 +16,9 @@ class RequestQueued(Struct, frozen=True, kw_only=True):
 
 class RequestSent(Struct, frozen=True, kw_only=True):
     """The request was sent; the first token comes next."""
+
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Names and values of the sampling options that it has."""
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):

@@ -7,11 +7,11 @@ cycles, so Python's garbage collector need not visit them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.text import GAP, safe_line, size_text
@@ -159,6 +159,8 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Rounds of tool calls before this answer."""
     is_edited: bool = False
     """Whether the user has rewritten the answer, or the one that it continues."""
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Names and values of the sampling options that were sent."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.

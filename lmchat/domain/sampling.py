@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from lmchat.config.sections import MODEL
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.domain.product import Product
 from lmchat.errors import WrongUse
@@ -22,7 +23,6 @@ from lmchat.text import closest_word, safe_line
 _TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
-_LARGEST_SEED = 2**32 - 1
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
 
@@ -52,37 +52,28 @@ class SamplingOption(Struct, frozen=True):
     def form(self) -> str:
         """What a value must be, as "a number from 0 to 2"."""
         if self.least is not None and self.most is not None:
-            return f"{self.kind} from {self.least:g} to {self.most:g}"
+            return f"{self.kind} from {self.least:,} to {self.most:,}"
         if self.least is not None:
-            return f"{self.kind} of at least {self.least:g}"
+            return f"{self.kind} of at least {self.least:,}"
         if self.most is not None:
-            return f"{self.kind} of at most {self.most:g}"
+            return f"{self.kind} of at most {self.most:,}"
         return self.kind.value
 
 
-COMMON: Mapping[str, SamplingOption] = {
-    "temperature": SamplingOption(ValueKind.NUMBER, "randomness", 0, 2),
-    "top_p": SamplingOption(
-        ValueKind.NUMBER, "nucleus sampling: sum of the likeliest tokens", 0, 1
-    ),
-    "top_k": SamplingOption(ValueKind.WHOLE, "only the likeliest tokens; 0: all", 0),
-    "min_p": SamplingOption(ValueKind.NUMBER, "least probability beside the likeliest token", 0, 1),
-    "typical_p": SamplingOption(ValueKind.NUMBER, "locally typical sampling; 1: off", 0, 1),
-    "max_tokens": SamplingOption(ValueKind.WHOLE, "longest answer in tokens", 1, 10_000_000),
-    "stop": SamplingOption(ValueKind.TEXTS, "texts that end the answer"),
-    "seed": SamplingOption(
-        ValueKind.WHOLE, "for repeatable answers; -1: random", -1, _LARGEST_SEED
-    ),
-    "repeat_penalty": SamplingOption(
-        ValueKind.NUMBER, "penalty for repeated tokens; 1: off", 0.01, 10
-    ),
-    "presence_penalty": SamplingOption(ValueKind.NUMBER, "penalty for tokens that occurred", -2, 2),
-    "frequency_penalty": SamplingOption(ValueKind.NUMBER, "penalty for frequent tokens", -2, 2),
-    "logit_bias": SamplingOption(ValueKind.BIAS, "bias by token number, -100 to 100 each"),
-    "reasoning_effort": SamplingOption(ValueKind.EFFORT, "how much the model thinks"),
-    "logprobs": SamplingOption(ValueKind.WHOLE, "alternatives with their probabilities", 1, 100),
+_KINDS = {
+    float: ValueKind.NUMBER,
+    int: ValueKind.WHOLE,
+    str: ValueKind.TEXT,
+    tuple[str, ...]: ValueKind.TEXTS,
+    Mapping[str, float]: ValueKind.BIAS,
 }
-"""Options of most servers."""
+"""Kinds of values by the types of settings."""
+
+COMMON: Mapping[str, SamplingOption] = {
+    name: SamplingOption(_KINDS[row.type], row.help, row.meta.ge, row.meta.le)
+    for name, row in MODEL.rows.items()
+} | {"reasoning_effort": SamplingOption(ValueKind.EFFORT, "how much the model thinks")}
+"""Options of most servers: those of the configuration."""
 
 LLAMA_CPP: Mapping[str, SamplingOption] = {
     "dynatemp_range": SamplingOption(ValueKind.NUMBER, "range of the dynamic temperature", 0),
@@ -241,8 +232,6 @@ def _in_type(kind: ValueKind, value: object) -> object:  # noqa: PLR0911 - one r
         case ValueKind.TEXT:
             is_word = isinstance(value, str | int) and not isinstance(value, bool)
             return str(value) if is_word else None
-        case ValueKind.EFFORT:
-            return effort_of(value)
         case ValueKind.TEXTS:
             texts = [value] if isinstance(value, str) else value
             if not isinstance(texts, list | tuple) or not texts:
@@ -257,6 +246,8 @@ def _in_type(kind: ValueKind, value: object) -> object:  # noqa: PLR0911 - one r
             return value if isinstance(value, dict) else None
         case ValueKind.LIST:
             return value if isinstance(value, list) else None
+        case ValueKind.EFFORT:
+            return effort_of(value)
 
 
 def _is_bias(value: object) -> bool:

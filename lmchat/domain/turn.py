@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
 from time import monotonic
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.domain.event import (
@@ -97,6 +97,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     silent_s: float = 0.0  # seconds without a byte, while it is stalled
     finish_reason: str = ""
     steps: int = 0  # rounds of tool calls before this answer
+    sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     # no simpler: it has one case for each event
@@ -113,8 +114,8 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, stage=Stage.QUEUED)
             case RequestAdapted():
                 return self
-            case RequestSent():
-                return self._with_new_attempt(now_s)
+            case RequestSent(sampling=sampling):
+                return replace(self._with_new_attempt(now_s), sampling=sampling)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):
@@ -339,6 +340,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             asked=self.asked,
             limit=self._limit(context, max_tokens),
             steps=self.steps,
+            sampling=self.sampling,
         )
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:

@@ -392,6 +392,7 @@ class ProxyClient:
             timeouts=self._timeouts_for(endpoint),
             dialect=self._writer.dialect(request),
             extra_fields=self._writer.extra_fields(request),
+            sampling_options=self._writer.sampling_options(request),
             sent_thoughts=self._writer.sent_thoughts(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
             keys=self._keys,

@@ -68,6 +68,7 @@ class Exchange(Struct, kw_only=True):
     timeouts: TimeoutSettings
     dialect: Dialect
     extra_fields: Mapping[str, Any]  # fields of the product, and those of tools
+    sampling_options: Mapping[str, object]  # those that the product takes, by name
     sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
     keys: KeySource
@@ -274,7 +275,7 @@ class Exchange(Struct, kw_only=True):
         """
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
-        self.post(RequestSent())
+        self.post(RequestSent(sampling=self._sent_options()))
         if self.is_model_unloaded or loading.needs_request:
             self.post(ModelLoading())
         idle_timeout = IdleTimeout(
@@ -290,6 +291,12 @@ class Exchange(Struct, kw_only=True):
                 return await self._read_answer(response, idle_timeout)
             finally:
                 await response.aclose()
+
+    def _sent_options(self) -> dict[str, object]:
+        """Return the sampling options of the request, without those that were refused."""
+        refused = {name for name, _ in self.dialect.dropped}
+        options = self.sampling_options
+        return {name: value for name, value in options.items() if name not in refused}
 
     def _new_http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         """Return the request in the current dialect and with the current key.

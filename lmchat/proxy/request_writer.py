@@ -58,6 +58,11 @@ class RequestWriter:
         fields = server_of(request.product).request_fields(request.sampling, self.model(request))
         return fields | tool_fields(request)
 
+    def sampling_options(self, request: ChatRequest) -> dict[str, object]:
+        """Return the sampling options that the body of a request has, by name."""
+        server = server_of(request.product)
+        return server.sent_options(request.sampling, self.model(request))
+
     def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
         """Return which thoughts of earlier answers are sent back to the model of a request."""
         return sent_thoughts_of(request.product, self.model(request))

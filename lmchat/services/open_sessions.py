@@ -16,6 +16,7 @@ from lmchat.services.attachments import DraftFiles
 from lmchat.services.continuation import require_prefill
 from lmchat.services.conversation import Conversation, still_answering_error
 from lmchat.services.ports import ChatStore, ServerClient
+from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.save_queue import SavedTexts, SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.turn_options import NextTurn
@@ -193,9 +194,10 @@ class OpenSessions:
         backend: ServerClient,
         store: ChatStore,
         profile_name: str = "",
+        layers: SamplingLayers | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.next_turn = NextTurn(chat, profile_name)
+        self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store, is_draft=True)
         self.bookmarks = SavedTexts(store, is_draft=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from msgspec import Struct
-
 from lmchat.domain.sampling import (
     checked_option,
     option_form,
@@ -16,6 +14,7 @@ from lmchat.domain.sampling import (
 )
 from lmchat.errors import WrongUse
 from lmchat.services.conversation import Conversation
+from lmchat.services.sampling_layers import COMMAND_LINE, SetOption
 from lmchat.services.turn_options import NextTurn
 from lmchat.text import safe_line
 
@@ -26,15 +25,6 @@ NOTHING_SET = (
 _DEFAULT = "default"  # value that takes an option of the session back
 _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)  # NAME, NAME VALUE or NAME=VALUE
 _MAX_VALUE_CHARS = 60
-_COMMAND_LINE = "command line"  # origin of options that `/set` cannot change
-
-
-class SetOption(Struct, frozen=True):
-    """A sampling option that is sent, and where it is set."""
-
-    name: str
-    value: object
-    origin: str
 
 
 class SessionSampling:
@@ -114,7 +104,7 @@ class SessionSampling:
     def _refuse_change_of_command_line(self, name: str) -> None:
         """Raise `WrongUse` if an option is set on the command line, which comes first."""
         option = self._option(name)
-        if option is not None and option.origin == _COMMAND_LINE:
+        if option is not None and option.origin == COMMAND_LINE:
             raise WrongUse(
                 f"{name} was set to {value_words(option)} on the command line, and stays so.",
                 hint="Start lmchat without it to change it here.",
@@ -126,12 +116,9 @@ class SessionSampling:
         return options.get(name)
 
     def _all_options(self) -> tuple[SetOption, ...]:
-        session = self._conversation.own_sampling
-        sampling = self._next_turn.options.sampling.with_options(session)
-        return tuple(
-            SetOption(name, value, "session" if name in session else "settings")
-            for name, value in sampling.options.items()
-        )
+        options = self._next_turn.options
+        model_id = options.target.model_id if options.target else ""
+        return options.layers.options(self._conversation.own_sampling, model_id)
 
 
 def value_words(option: SetOption) -> str:

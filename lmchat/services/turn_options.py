@@ -11,26 +11,33 @@ from msgspec.structs import replace
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
 from lmchat.domain.attached_files import split_draft
 from lmchat.domain.message import Role, SentThoughts, text_message
-from lmchat.domain.request import SAMPLING_FIELDS, Sampling
+from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_summarise
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation
+from lmchat.services.sampling_layers import (
+    Options,
+    SamplingLayers,
+    refuse_ignored_options,
+    set_options,
+)
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
+NO_OPTIONS: Options = MappingProxyType({})  # of a session that sets none
 LEVELS = (*EFFORTS, _NO_EFFORT)
-_NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
 
 class TurnOptions(Struct, frozen=True, kw_only=True):
     """Choices for the next turn; they are the same in all sessions."""
 
-    chat: ChatSettings  # of the configuration, changed by the profile and the effort
+    chat: ChatSettings  # of the configuration, changed by the profile
+    layers: SamplingLayers  # sampling options, by the places that set them
     profile_name: str = ""  # profile in use; empty without one
     target: Target | None = None
 
@@ -39,14 +46,16 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         """Whether there is a server that is not loading its model; a model may still be missing."""
         return self.target is not None and not self.target.is_loading
 
-    @property
-    def sampling(self) -> Sampling:
-        return sampling_of(self.chat)
+    def sampling(self, session: Options) -> Sampling:
+        """Return the sampling of a session, in which `session` has the options it sets itself."""
+        model_id = self.target.model_id if self.target else ""
+        sampling = Sampling(keep_loaded_s=self.chat.keep_loaded_s)
+        return sampling.with_options(self.layers.values(session, model_id))
 
     @property
     def effort_words(self) -> str:
         """The reasoning effort, as "low", "500 tokens" or "default"."""
-        effort = self.chat.reasoning_effort or _NO_EFFORT
+        effort = self.sampling(NO_OPTIONS).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
@@ -87,11 +96,15 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 class NextTurn:
     """Owner of the choices for the next turn, of the tools, and of the meter."""
 
-    def __init__(self, chat: ChatSettings, profile_name: str = "") -> None:
-        self.options = TurnOptions(chat=chat, profile_name=profile_name)
+    def __init__(
+        self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
+    ) -> None:
+        """Begin with the settings `chat`; without `layers`, all sampling comes from them."""
+        layers = layers or SamplingLayers(chat=set_options(chat))
+        self.options = TurnOptions(chat=chat, layers=layers, profile_name=profile_name)
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
-        self._without_profile = chat
+        self._without_profile = self.options
         self._first_profile = profile_name  # it cannot be left, because `chat` includes it
 
     @property
@@ -103,14 +116,17 @@ class NextTurn:
     def target(self, target: Target | None) -> None:
         self.options = replace(self.options, target=target)
 
-    def settings(self, session: Mapping[str, object] = _NO_OPTIONS) -> TurnSettings:
+    def settings(self, session: Options = NO_OPTIONS) -> TurnSettings:
         """Return the settings of a turn, in a session that sets the sampling options `session`.
 
-        Raises `RequestInvalid` if no model can answer.
+        Raises `RequestInvalid` if no model can answer, and `WrongUse` if the session or the command
+        line sets an option that the server ignores.
         """
+        target = self.options.required_target()
+        refuse_ignored_options(target.product, (*self.options.layers.command_line, *session))
         return TurnSettings(
-            target=self.options.required_target(),
-            sampling=self.options.sampling.with_options(session),
+            target=target,
+            sampling=self.options.sampling(session),
             is_truncating=self.options.chat.auto_truncate,
             toolbox=self.toolbox,
         )
@@ -127,7 +143,7 @@ class NextTurn:
             if self._first_profile:
                 problem = f"lmchat was started with --profile {self._first_profile}."
                 raise WrongUse(problem, hint="To use no profile, start it without this option.")
-            self.options = replace(self.options, profile_name="", chat=self._without_profile)
+            self._use(self._without_profile)
             return Profile()
         if name not in profiles:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
@@ -138,9 +154,17 @@ class NextTurn:
                 hint = f"Configured: {', '.join(profiles)}."
             raise WrongUse(problem, hint=hint)
         profile = profiles[name]
-        chat = self._without_profile.with_profile(profile)
-        self.options = replace(self.options, profile_name=name, chat=chat)
+        base = self._without_profile
+        options = {**base.layers.profile, **_options_of(profile)}
+        layers = replace(base.layers, profile_name=name, profile=options)
+        chat = base.chat.with_profile(profile)
+        self._use(replace(base, profile_name=name, chat=chat, layers=layers))
         return profile
+
+    def _use(self, options: TurnOptions) -> None:
+        """Use these options with the present target, and with the effort that `/effort` has set."""
+        layers = replace(options.layers, effort=self.options.layers.effort)
+        self.options = replace(options, target=self.target, layers=layers)
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort for the next turns, also after another profile is chosen.
@@ -155,9 +179,8 @@ class NextTurn:
                 problem = f"Unknown reasoning effort: {safe_line(typed, limit=20)}."
             hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
             raise WrongUse(problem, hint=hint)
-        chat = replace(self.options.chat, reasoning_effort=effort)
-        self.options = replace(self.options, chat=chat)
-        self._without_profile = replace(self._without_profile, reasoning_effort=effort)
+        layers = replace(self.options.layers, effort=effort)
+        self.options = replace(self.options, layers=layers)
 
     def has_tools(self, session_id: str) -> bool:
         """Whether the model is offered any tool in a session, as far as tools are known.
@@ -188,7 +211,9 @@ class NextTurn:
             return use
         return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
 
-    def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
+    def plan(
+        self, conversation: Conversation, draft: str = "", session: Options = NO_OPTIONS
+    ) -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
         Return None without a server, if its context window is unknown, or while older messages are
@@ -205,7 +230,7 @@ class NextTurn:
         return plan_context(
             path,
             limit=target.context,
-            max_tokens=self.options.chat.max_tokens,
+            max_tokens=self.options.sampling(session).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=target.sent_thoughts,
         )
@@ -221,6 +246,10 @@ class NextTurn:
         return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
 
 
-def sampling_of(chat: ChatSettings) -> Sampling:
-    """Return the sampling options of the settings."""
-    return Sampling(**{name: getattr(chat, name) for name in (*SAMPLING_FIELDS, "keep_loaded_s")})
+def _options_of(profile: Profile) -> dict[str, object]:
+    """Return the sampling options that a profile sets, by name; an empty list of stops counts."""
+    names = ("temperature", "top_p", "max_tokens", "stop")
+    options = {name: getattr(profile, name) for name in names}
+    if profile.reasoning_effort:
+        options["reasoning_effort"] = profile.reasoning_effort
+    return {name: value for name, value in options.items() if value is not None}

@@ -206,7 +206,7 @@ _EXAMPLES = [
     ),
     *(
         ("lmchat", line)
-        for line in build_parser([], []).epilog.splitlines()
+        for line in build_parser([], [], []).epilog.splitlines()
         if line.startswith("  lmchat --")
     ),
 ]
@@ -222,7 +222,7 @@ def test_every_example_of_the_help_is_understood_and_is_of_its_command(prog, exa
 
 
 def _parser_of(words):
-    parser = build_parser([], [])
+    parser = build_parser([], [], [])
     for word in words:
         parser = next(
             action.choices[word] for action in parser._actions if isinstance(action.choices, dict)

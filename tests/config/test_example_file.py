@@ -7,14 +7,14 @@ from msgspec.structs import fields
 
 from lmchat.config.example_file import example_text
 from lmchat.config.load import load
-from lmchat.config.sections import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS
+from lmchat.config.sections import ENDPOINT, MCP, MODEL, PROFILE, PROMPT, SECTIONS
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 
-_ALL = (*SECTIONS, MCP, ENDPOINT, PROFILE, PROMPT)
+_ALL = (*SECTIONS, MCP, ENDPOINT, MODEL, PROFILE, PROMPT)
 _NESTED = {
     *("chat", "limits", "timeouts", "ui", "keys", "local"),
-    *("endpoints", "profiles", "prompts", "tools", "mcp"),
+    *("endpoints", "models", "profiles", "prompts", "tools", "mcp"),
 }
 _OF_TABLES = {"approval"}
 
@@ -57,6 +57,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     assert content.origins.keys() == {
         section.key(name) for section in SECTIONS for name in section.rows
     }
+    assert content.settings.models["qwen3*"].top_k == 40
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.prompts["french"].text == "Translate into French: {{input}}"
     assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}

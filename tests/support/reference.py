@@ -296,7 +296,7 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    options = _table(("option", "meaning"), map(_argument, shared_arguments([], [])))
+    options = _table(("option", "meaning"), map(_argument, shared_arguments([], [], [])))
     return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", COMMANDS)])
 
 

@@ -159,6 +159,14 @@ class Server:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
 
+    def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
+        """Return the sampling options that a request to a model has, by name."""
+        options = sampling.options
+        effort = sampling.reasoning_effort
+        if effort and not self.takes_effort(effort, model):
+            del options["reasoning_effort"]
+        return {name: value for name, value in options.items() if takes_option(self.product, name)}
+
     def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
         """Return a note of full sentences for each option that `request_fields` leaves out."""
         notes: list[str] = []

@@ -1,0 +1,49 @@
+"""Sampling options of the command line, and the places that set them in this run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmchat.cli.context import Context
+from lmchat.config.settings import SamplingSettings
+from lmchat.domain.sampling import checked_option, parsed_value
+from lmchat.errors import WrongUse
+from lmchat.services.sampling_layers import SamplingLayers
+
+
+def typed_options(texts: Sequence[str]) -> dict[str, object]:
+    """Return the values of `--set NAME=VALUE` by name; raises `WrongUse` for a wrong one."""
+    options: dict[str, object] = {}
+    for text in texts:
+        name, equals_sign, value = text.partition("=")
+        if not equals_sign:
+            raise WrongUse(f"--set needs NAME=VALUE, not {text}.", hint="Example: --set top_k=40")
+        options[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
+    return options
+
+
+def sampling_layers(context: Context) -> SamplingLayers:
+    """Return the places that set sampling options; raises `WrongUse` for a wrong `--set`.
+
+    The merged settings have the values of `[chat]`, of the profile of this run, of variables of the
+    environment and of options such as `--effort`; their origins tell them apart.
+    """
+    loaded = context.loaded
+    chat: dict[str, object] = {}
+    profile: dict[str, object] = {}
+    command_line: dict[str, object] = {}
+    for name in SamplingSettings.__struct_fields__:
+        origin = loaded.origins.get(f"chat.{name}", "default")
+        layer = command_line
+        if origin.startswith(("file", "default")):
+            layer = chat
+        elif origin.startswith("profile"):
+            layer = profile
+        layer[name] = getattr(loaded.settings.chat, name)
+    return SamplingLayers(
+        command_line=command_line | typed_options(context.options.sampling),
+        profile_name=context.options.profile or "",
+        profile=profile,
+        models=loaded.settings.models,
+        chat=chat,
+    )

@@ -1,0 +1,80 @@
+"""Sampling options of the next answer, and where each of them is set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
+
+from lmchat.config.settings import SamplingSettings
+from lmchat.domain.product import Product
+
+Options = Mapping[str, object]
+"""Values of sampling options by their names, as in `domain/sampling.py`."""
+
+COMMAND_LINE = "command line"  # origin of an option that no session can change
+
+
+class SetOption(Struct, frozen=True):
+    """A sampling option that is sent, and where it is set."""
+
+    name: str
+    value: object
+    origin: str
+
+
+class SamplingLayers(Struct, frozen=True, kw_only=True):
+    """The places that set sampling options; of the places that set an option, the first counts.
+
+    They are: `/effort`, the command line, the session, the profile, the table of the model, and
+    `[chat]`. An empty value stands for an option that is not sent.
+    """
+
+    effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
+    command_line: Options = field(default_factory=dict)  # and variables of the environment
+    profile_name: str = ""
+    profile: Options = field(default_factory=dict)
+    models: Mapping[str, SamplingSettings] = field(default_factory=dict)
+    """Tables of options by a shell pattern of the names of models."""
+    chat: Options = field(default_factory=dict)
+
+    def options(self, session: Options, model_id: str) -> tuple[SetOption, ...]:
+        """Return what is sent to a model, by a session that sets `session`, sorted by name."""
+        found: dict[str, SetOption] = {}
+        for origin, options in self._layers(session, model_id):
+            for name, value in options.items():
+                found.setdefault(name, SetOption(name, value, origin))
+        sent = [option for option in found.values() if option.value not in (None, "", ())]
+        return tuple(sorted(sent, key=lambda option: option.name))
+
+    def values(self, session: Options, model_id: str) -> dict[str, object]:
+        """Return the values of `options` by name."""
+        return {option.name: option.value for option in self.options(session, model_id)}
+
+    def _layers(self, session: Options, model_id: str) -> Iterator[tuple[str, Options]]:
+        """Yield the origin and the options of each place, the first to count first."""
+        if self.effort is not None:
+            yield "/effort", {"reasoning_effort": self.effort}
+        yield COMMAND_LINE, self.command_line
+        yield "session", session
+        yield f"profile {self.profile_name}", self.profile
+        for pattern, settings in self.models.items():
+            if fnmatchcase(model_id, pattern):
+                yield f'[models."{pattern}"]', set_options(settings)
+                break
+        yield "[chat]", self.chat
+
+
+def refuse_ignored_options(product: Product, names: Iterable[str]) -> None:
+    """Raise `WrongUse` for the first of the options that a product is known to ignore."""
+    from lmchat.domain.sampling import refuse_ignored  # noqa: PLC0415 - not before the first paint
+
+    for name in names:
+        refuse_ignored(product, name)
+
+
+def set_options(settings: SamplingSettings) -> dict[str, object]:
+    """Return the sampling options that are set in a table of the configuration, by name."""
+    options = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
+    return {name: value for name, value in options.items() if value not in (None, "", ())}
