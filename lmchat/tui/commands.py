@@ -206,7 +206,7 @@ COMMANDS: tuple[Command, ...] = (
     _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
     _slash(
         "effort",
-        "Set the reasoning effort: none to max, or a number of tokens",
+        "Set the reasoning effort: none to max, or tokens",
         "/effort LEVEL",
         typed="use_effort",
     ),

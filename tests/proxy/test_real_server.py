@@ -65,6 +65,7 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
     endpoint = Endpoint.parse(real_router.url)
     models = {one.model_id: one for one in (await client.models(endpoint)).models}
     assert set(models) == set(real_router.models)
+    assert [(one.slots, one.has_own_slots) for one in models.values()] == [(1, True)] * 2
     for name in real_router.models:
         events, error = await events_of(client, request_to(real_router, model=name, max_tokens=4))
         assert (error, ModelNamed(model=name) in events) == (None, True)
