@@ -73,6 +73,7 @@ class ReadAhead:
     def cancel(self) -> None:
         """End the reading at once; what the server has read stays in its cache."""
         self._followed = None
+        self.fraction = None
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -133,22 +134,23 @@ class ReadAhead:
             self._failed = place
             self._cached_prompts.clear()
         finally:
-            if self.fraction is not None:
+            if self._task is asyncio.current_task():  # else `cancel` has ended it
                 self.fraction = None
-                self.on_change()
+            self.on_change()
 
     async def _read_steps(self, draft: str) -> None:
         """Send one request for each step, unless too little is new."""
         conversation = self._open_sessions.shown.conversation
         typed, images = self._open_sessions.files.split(draft)
         words = _up_to_last_file(typed)
-        stream = conversation.unsent(words, self._next_turn.settings(), images)
+        settings = self._next_turn.settings(conversation.own_sampling)
+        stream = conversation.unsent(words, settings, images)
         request = await stream.prepared_request()
         messages = request.messages
         if not words and not images:  # an empty prompt is not in the plan
             messages = (*messages, text_message(Role.USER, ""))
         cached = self._cached_count(messages)
-        factor = self._next_turn.meter.factor(stream.settings.target)
+        factor = self._next_turn.meter.factor(settings.target)
         extra_tokens = 0 if cached else stream.tool_tokens
         steps = list(steps_of(messages, cached, factor, extra_tokens))
         if has_images(messages):  # they would be sent with each step

@@ -102,6 +102,16 @@ async def test_the_letters_of_the_draft_are_not_sent(store):
         assert "Secret" not in "".join(message.text for message in request.messages)
 
 
+async def test_the_options_of_the_session_are_those_of_the_next_request(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    conversation = typist.open_sessions.shown.conversation
+    await conversation.set_sampling({"reasoning_effort": "none"})
+    await typist.type("W")
+    request = typist.backend.read_ahead_requests[0]
+    assert request.sampling.reasoning_effort == "none"
+
+
 async def test_nothing_is_sent_for_a_short_session(store):
     typist = Typist(store)
     typist.open(SENTENCE, SENTENCE * (LEAST_TOKENS // 20))
