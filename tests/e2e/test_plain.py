@@ -203,6 +203,7 @@ def test_the_last_prompt_is_edited_in_the_line(begin, server, cli):
 def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(begin):
     talk = begin()
     talk.type("/theme\r", sees="lmchat: /theme needs the screen.\nStart lmchat without --plain.")
+    talk.type("/now\r", sees="lmchat: /now needs the screen.\nCtrl+C stops the answer; /effort")
     talk.type("/nonsense\r", sees="Unknown command: /nonsense.")
     talk.type("/help\r", sees='several lines begins and ends with """.')
     assert "/theme" not in talk.text.partition("/help\n")[2]

@@ -135,3 +135,18 @@ def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
 def _last_number(screen: LMChatScreen) -> int:
     rows = screen.chat_text().split("smollm2")[0]
     return max([int(word) for word in re.findall(r"\b\d+(?=,)", rows)], default=0)
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_s_reaches_lmchat_on_a_terminal_and_ends_the_thought(tmp_path, start_real_server):
+    configure(tmp_path, STEADY + "max_tokens = 120\n")
+    server = start_real_server(reasoning=3_000)  # more than an answer may have
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_ready()
+        screen.ask("How many beds fit?")
+        screen.wait_for("Ctrl+S answer now", timeout_s=30)
+        screen.type("\x13")
+        screen.wait_for("answer saved", timeout_s=60)
+        (answer,) = answers(tmp_path)
+        assert answer.reasoning
+        assert answer.text

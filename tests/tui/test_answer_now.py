@@ -1,0 +1,109 @@
+"""Answer now on the screen: the hint beside the thought, the key and the command."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.product import Product
+from lmchat.domain.server import Verdict
+from lmchat.services.thought_end import NOT_THINKING
+from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_tools import ScriptedHost, calls, toolbox
+from tests.support.tui_host import screen_text
+
+HINT = "Ctrl+S answer now"
+
+
+def thinking(gate: asyncio.Event):
+    """Return the script of an answer whose thought goes on once the gate is open."""
+    more = [ReasoningDelta(text="So."), TextDelta(text="Four beds."), StreamFinished(reason="stop")]
+    return [RequestSent(), ReasoningDelta(text="Hm. "), gate, *more]
+
+
+def backend_of(product: Product, *scripts) -> ScriptedBackend:
+    known = replace(model(capabilities=("tools",)), product=product)
+    return ScriptedBackend(*scripts, candidates=[candidate(Verdict.READY, known, product=product)])
+
+
+async def test_the_key_in_the_prompt_ends_the_thought_and_the_hint_goes(tmp_path):
+    gate = asyncio.Event()
+    backend = backend_of(Product.LLAMA_CPP, thinking(gate))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("How many beds?", sees=HINT)
+        await desk.type("next")
+        await desk.press("ctrl+s")
+        await gone(desk, HINT)
+        await desk.press("ctrl+s")
+        gate.set()
+        await desk.answered()
+        assert backend.thoughts_to_end == [backend.requests[0].request_id]
+        assert desk.prompt_input.text == "next"
+        await shown(desk, "Four beds.")
+        answer = (await desk.on_disk())[-1]
+        assert (answer.reasoning, answer.text) == ("Hm. So.", "Four beds.")
+
+
+async def test_the_command_does_the_same_and_the_hint_names_the_configured_key(tmp_path):
+    gate = asyncio.Event()
+    backend = backend_of(Product.LLAMA_CPP, thinking(gate))
+    settings = Settings(ui=UiSettings(reduced_motion=True), keys={"now": "f9"})
+    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
+        await desk.say("How many beds?", sees="F9 answer now")
+        await desk.say("/now")
+        await gone(desk, "F9 answer now")
+        gate.set()
+        await desk.answered()
+        assert len(backend.thoughts_to_end) == 1
+
+
+async def test_a_server_that_cannot_end_a_thought_shows_no_hint_and_says_what_to_do(tmp_path):
+    gate = asyncio.Event()
+    backend = backend_of(Product.LM_STUDIO, thinking(gate))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("How many beds?", sees="Thinking… 1")
+        assert HINT not in screen_text(desk.app)
+        await desk.press("ctrl+s", sees="LM Studio cannot end a thought")
+        gate.set()
+        await desk.answered()
+        assert backend.thoughts_to_end == []
+
+
+async def test_outside_a_thought_a_notice_says_so_and_nothing_is_sent(tmp_path):
+    backend = backend_of(Product.LLAMA_CPP)
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.press("ctrl+s", sees=NOT_THINKING)
+        assert backend.requests == []
+
+
+async def test_only_the_thought_of_the_shown_session_ends(tmp_path):
+    hidden = asyncio.Event()
+    backend = backend_of(Product.LLAMA_CPP, thinking(hidden))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("How many beds?", sees=HINT)
+        first = desk.conversation
+        await desk.press("ctrl+n")
+        await desk.press("ctrl+s", sees=NOT_THINKING)
+        hidden.set()
+        await desk.until(lambda: not first.is_running, "the end of the hidden answer")
+        assert backend.thoughts_to_end == []
+
+
+async def test_with_tools_the_thought_of_one_round_ends_and_the_turn_goes_on(tmp_path):
+    gate = asyncio.Event()
+    _, *call = calls(("files__read_text", {"path": "a.md"}))  # without its `RequestSent`
+    first = [RequestSent(), ReasoningDelta(text="Hm. "), gate, ReasoningDelta(text="So."), *call]
+    second = [RequestSent(), ReasoningDelta(text="Ah."), TextDelta(text="Four beds.")]
+    backend = backend_of(Product.LLAMA_CPP, first, [*second, StreamFinished(reason="stop")])
+    tools = toolbox(ScriptedHost(), approve="never")
+    async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
+        await desk.say("How many beds?", sees=HINT)
+        await desk.press("ctrl+s")
+        gate.set()
+        await shown(desk, "Four beds.")
+        assert backend.thoughts_to_end == [backend.requests[0].request_id]
+        assert len(backend.requests) == 2
