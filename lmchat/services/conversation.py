@@ -29,7 +29,6 @@ from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     Failure,
-    Part,
     Role,
     ToolCallPart,
     new_id,
@@ -64,6 +63,7 @@ from lmchat.services.turn_start import (
     start_at,
     start_at_end,
     start_with_edit,
+    streaming_message,
 )
 from lmchat.services.turn_stats import failure_of, ledger_row
 
@@ -539,7 +539,7 @@ class Conversation:
         continued = stream.continued
         parts = continued.parts if continued else ()
         target = stream.settings.target
-        answer = _streaming_message(Role.ASSISTANT, parts, stream.path, target, version)
+        answer = streaming_message(Role.ASSISTANT, parts, stream.path, target, version)
         stream.reported_left_out = self._reported_left_out
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued)
@@ -637,7 +637,7 @@ class Conversation:
     ) -> ChatMessage:
         """Add the tool message of a call to the path and the disk, before the call runs."""
         part = replace(call, name=loop.full_name(call.name))
-        message = _streaming_message(Role.TOOL, (part,), self.messages, target, version)
+        message = streaming_message(Role.TOOL, (part,), self.messages, target, version)
         self._append(message)
         await self._save_queue.begin_answer(self.header, message)
         return message
@@ -685,24 +685,3 @@ class Conversation:
     @property
     def _leaf_id(self) -> str | None:
         return self.messages[-1].message_id if self.messages else None
-
-
-def _streaming_message(
-    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
-) -> ChatMessage:
-    """Return a new message below the last one of a path; its content is still to come.
-
-    `parts` is the content that it begins with; `version` is its number, and the highest so far.
-    """
-    return ChatMessage(
-        message_id=new_id(),
-        role=role,
-        parts=parts,
-        created_at=now(),
-        parent_id=path[-1].message_id if path else None,
-        state=AnswerState.STREAMING,
-        model=target.model_id,
-        endpoint=target.endpoint.url,
-        version=version,
-        versions=version,
-    )

@@ -9,7 +9,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart, text_message
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    FilePart,
+    Part,
+    Role,
+    ToolCallPart,
+    new_id,
+    now,
+    text_message,
+)
+from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.errors import RequestInvalid
 from lmchat.services.attachments import Attachment
@@ -128,3 +139,24 @@ def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessag
     if files and not message.text:
         text_parts = ()
     return replace(message, parts=(*files, *text_parts))
+
+
+def streaming_message(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
+) -> ChatMessage:
+    """Return a new message below the last one of a path; its content is still to come.
+
+    `parts` is the content that it begins with; `version` is its number, and the highest so far.
+    """
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=version,
+        versions=version,
+    )
