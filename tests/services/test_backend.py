@@ -24,6 +24,7 @@ from tests.support.scripted_backend import (
     file,
     made,
     model,
+    read,
 )
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
@@ -266,6 +267,20 @@ async def test_the_engine_counts_for_the_model_that_it_serves_and_is_not_started
     await engine.unload()
     assert await backend.count_tokens(request("big")) is None
     assert len(inner.counts) == 1
+
+
+async def test_the_engine_reads_ahead_for_the_model_that_it_serves_and_is_not_started_for_it(
+    backend, engine, inner
+):
+    await engine.start(BIG)
+    await read(backend.read_ahead(request("big")))
+    with pytest.raises(ServerRejected):
+        await read(backend.read_ahead(request("small")))
+    await engine.unload()
+    with pytest.raises(ServerRejected):
+        await read(backend.read_ahead(request("big")))
+    assert len(inner.read_ahead_requests) == 1
+    assert engine.started == ["big"]
 
 
 async def test_a_host_that_was_refused_is_allowed(backend, inner):
