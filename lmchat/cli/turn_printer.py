@@ -136,8 +136,10 @@ class TurnPrinter:
     def _print(self, text: str) -> None:
         """Print a piece of the answer, as text or as a JSON line.
 
-        Print nothing if the answer is printed as a whole at its end.
+        Print nothing if the answer is printed as a whole at its end, or if the piece is empty.
         """
+        if not text:
+            return
         if self._output.is_json_lines:
             self._output.print_json({"chunk": text})
         elif self._is_streaming:

@@ -53,7 +53,7 @@ def without_blank_end(answer: ChatMessage) -> ChatMessage:
 
 
 class Rewriting(Struct, frozen=True, kw_only=True):
-    """A rewritten answer on a path."""
+    """A rewritten answer on a path, perhaps one that the model has continued."""
 
     answer: ChatMessage
     earlier_id: str
@@ -66,7 +66,7 @@ def newest_rewriting(path: Sequence[ChatMessage], tree: Sequence[ChatMessage]) -
     `tree` has the messages of all branches, oldest first.
     """
     for answer in reversed(path):
-        if answer.receipt is None or not answer.receipt.ends_with_edit:
+        if answer.receipt is None or not answer.receipt.is_edited:
             continue
         key = (answer.parent_id, answer.role)
         ids = [other.message_id for other in tree if (other.parent_id, other.role) == key]

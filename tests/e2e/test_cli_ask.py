@@ -69,6 +69,32 @@ def test_json_has_every_figure_of_a_real_answer(real, real_server):
     assert 0 < value["ttft_ms"] <= value["elapsed_ms"]
 
 
+def test_an_answer_of_the_real_server_begins_with_the_text_of_start(real):
+    done = real("ask", "Say hello.", "--start", "Ahoy there, my  ")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Ahoy there, my")
+    assert done.stdout.count("Ahoy there, my") == 1
+    value = real.json("ask", "--json", "Say hello.", "--start", "Ahoy there, my")
+    assert f"{value['reply']}\n" == done.stdout
+    lines = real("ask", "--stream-json", "Say hello.", "--start", "Ahoy there, my").stdout
+    chunks = [json.loads(line).get("chunk") for line in lines.splitlines()[:-1]]
+    assert chunks[0] == "Ahoy there, my"
+    assert "".join(chunks) == value["reply"]
+
+
+def test_start_at_a_server_that_continues_no_text_sends_nothing(cli, server):
+    done = cli("ask", "Hi", "--start", "Ahoy")
+    assert done.returncode == 2
+    assert "cannot continue a text that you have written." in done.stderr
+    assert server.seen(CHAT) == []
+
+
+def test_a_blank_start_is_none(cli, server):
+    server.on(CHAT, sse("Hello.", finish(), DONE))
+    assert cli("ask", "Hi", "--start", " ").stdout == "Hello.\n"
+    assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": "Hi"}]
+
+
 def test_a_model_that_a_real_server_does_not_list_is_refused_before_it_is_asked(real, real_server):
     done = real("ask", "--json", "-m", "smollm2", "Say hello.")
     assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (2, "model_missing")

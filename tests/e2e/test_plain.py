@@ -11,7 +11,7 @@ from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.pty_program import ROOT, PtyProgram
-from tests.support.scripted_products import answer, lm_studio, plain
+from tests.support.scripted_products import answer, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -92,6 +92,34 @@ def test_ctrl_c_stops_the_answer_and_continue_goes_on_with_it(begin, server, cli
     assert texts(cli.home) == ["Hi", "Beans"]
     talk.type("/continue\r", sees="peas.\nYou:")
     leave(talk)
+
+
+def test_rewrite_saves_a_version_of_the_last_answer_and_continue_goes_on_with_it(
+    begin, server, cli
+):
+    llama_cpp(server)
+    server.on(CHAT, answer("Beans"), sse(" grow.", finish(), DONE))
+    talk = begin()
+    talk.type("Hi\r", sees="Beans\nYou:")
+    talk.type("/rewrite\r", sees="/rewrite Beans")
+    talk.type(" always \r", sees="saved as another version")
+    wait_prompt(talk)
+    assert texts(cli.home) == ["Hi", "Beans always"]
+    talk.type("/continue\r", sees="grow.\nYou:")
+    leave(talk)
+    assert server.seen(CHAT)[1].json["messages"][-1]["content"] == "Beans always"
+    assert texts(cli.home) == ["Hi", "Beans always grow."]
+
+
+def test_start_gives_the_next_answer_its_first_words(begin, server, cli):
+    llama_cpp(server)
+    server.on(CHAT, sse(" grow.", finish(), DONE))
+    talk = begin()
+    talk.type("/start\r", sees="Type a text after /start.")
+    talk.type("/start Beans\r", sees="The next answer begins with: Beans")
+    talk.type("Hi\r", sees="Beans grow.\nYou:")
+    leave(talk)
+    assert texts(cli.home) == ["Hi", "Beans grow."]
 
 
 def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
+
 import pytest
 
 from lmchat.config.settings import Settings
@@ -31,6 +34,33 @@ class Talk:
             first = conversation.messages[-1]
             await read(conversation.resume(first.message_id, await self._how(then)))
         return conversation.messages[-1]
+
+    async def rewritten(self, text: str, *, then: int):
+        """Return an answer that the user has rewritten, gone on with for some tokens."""
+        conversation = begin(self.client, self.store)
+        await read(conversation.send(PROMPT, await self._how(5)))
+        version = await conversation.rewrite(conversation.messages[-1].message_id, text)
+        await read(conversation.resume(version.message_id, await self._how(then)))
+        return conversation.messages[-1]
+
+    async def begun_with(self, first_words: str, tokens: int):
+        """Return an answer of so many tokens behind the first words."""
+        conversation = begin(self.client, self.store)
+        conversation.first_words = first_words
+        await read(conversation.send(PROMPT, await self._how(tokens)))
+        return conversation.messages[-1]
+
+    def sent_directly(self, text: str, tokens: int) -> str:
+        """Return what the server itself writes behind a text, which its reply repeats."""
+        said = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": text}]
+        body = {"messages": said, "temperature": 0, "seed": 1, "max_tokens": tokens}
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            f"{self.endpoint.url}/v1/chat/completions",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - loopback
+            return json.load(reply)["choices"][0]["message"]["content"].removeprefix(text)
 
     async def _how(self, tokens: int) -> TurnSettings:
         candidate = await self.client.check(self.endpoint)
@@ -77,3 +107,23 @@ async def test_a_thought_is_continued_as_if_it_had_never_been_cut(start_real_ser
     assert joined.reasoning.startswith(cut.reasoning)
     assert joined.reasoning[: len(cut.reasoning) + 10] == whole.reasoning[: len(cut.reasoning) + 10]
     assert joined.text
+
+
+@pytest.mark.rule("R-43")
+@pytest.mark.parametrize("options", [{}, {"reasoning": 24}])
+async def test_a_rewritten_answer_is_continued_as_its_text_is(start_real_server, talk_to, options):
+    talk = talk_to(start_real_server(**options))
+    written = "Adding numbers is easy:  first you tak"
+    expected = talk.sent_directly(written, 20)
+    continued = await talk.rewritten(f"{written} \n", then=20)
+    assert continued.text == written + expected
+    assert (continued.reasoning, continued.version) == ("", 3)
+    assert continued.receipt.is_edited
+
+
+@pytest.mark.rule("R-43")
+async def test_an_answer_that_begins_with_first_words_goes_on_as_they_do(real_server, talk_to):
+    talk = talk_to(real_server)
+    expected = talk.sent_directly("Numbers are", 20)
+    begun = await talk.begun_with("Numbers are", 20)
+    assert begun.text == f"Numbers are{expected}"

@@ -13,7 +13,7 @@ from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 
-NOTE = "Rewriting an answer · Enter saves · Esc cancels"
+NOTE = "Rewriting an answer"
 END = StreamFinished(reason="stop")
 
 
@@ -46,7 +46,7 @@ async def test_e_rewrites_an_answer_and_undo_takes_it_back(tmp_path):
         assert [message.text for message in await desk.on_disk()] == ["one", "Ferns do well"]
         assert desk.prompt_input.text == "x"  # what had been typed before
         assert len(desk.backend.requests) == 1
-        await desk.press("u", sees="before you rewrote it")
+        await desk.press("u", sees="Back to the version before it")
         assert texts(desk) == ["one", "Ferns do"]
         await desk.press("u", sees="Nothing to undo")
         await desk.press("right_square_bracket")
@@ -105,6 +105,9 @@ async def test_a_continues_a_rewritten_answer(tmp_path):
         await desk.press("a")
         await shown(desk, "Ferns do quite well.", "3/3")
         assert backend.requests[1].messages[-1].text == "Ferns do quite"
+        for text in ("Ferns do quite", "Ferns do"):
+            await desk.say("/undo", sees="Back to the version before it")
+            assert texts(desk) == ["one", text]
 
 
 async def test_where_an_answer_cannot_be_continued_one_sentence_says_so(tmp_path):
@@ -118,9 +121,9 @@ async def test_where_an_answer_cannot_be_continued_one_sentence_says_so(tmp_path
 async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
     backend = llama([TextDelta(text=" do well."), END], answer("B."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
+        await desk.say("/start Ferns", sees="Next answer: Ferns")
         await desk.say("one", sees="Ferns do well.")
-        await gone(desk, "The next answer begins with")
+        await gone(desk, "Next answer")
         await desk.answered(1)
         await desk.ask("two", 2)
         assert texts(desk) == ["one", "Ferns do well.", "two", "B."]
@@ -130,8 +133,8 @@ async def test_start_alone_takes_the_words_back(tmp_path):
     async with ready_desktop(tmp_path, backend=llama(answer("A."))) as desk:
         await desk.say("/start", sees="Type a text after /start.")
         desk.prompt_input.put("")
-        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
-        await desk.say("/start ", hides="The next answer begins with")
+        await desk.say("/start Ferns", sees="Next answer: Ferns")
+        await desk.say("/start ", hides="Next answer")
         await desk.ask("one")
         assert texts(desk) == ["one", "A."]
 
@@ -141,10 +144,10 @@ async def test_start_waits_with_its_session_for_the_next_queued_prompt(tmp_path)
     backend = llama(half("A", gate, "."), [TextDelta(text=" well."), END])
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="A")
-        await desk.say("/start Ferns", sees="The next answer begins with: Ferns")
+        await desk.say("/start Ferns", sees="Next answer: Ferns")
         await desk.say("two", sees="next  two")
         session_id = desk.conversation.header.session_id
-        await desk.press("ctrl+n", hides="The next answer begins with")
+        await desk.press("ctrl+n", hides="Next answer")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.busy, "the end of both")
         path = (await desk.store.open_session(session_id)).messages

@@ -153,13 +153,13 @@ class Prompt(Vertical):
             yield PromptInput()
             yield PromptStatus()
 
-    def show_note(self, pieces: Sequence[str]) -> None:
-        """Show a note above the prompt, whose last pieces are dropped where room is short.
+    def show_note(self, text: str, hint: str) -> None:
+        """Show a text above the prompt, cut where room is short, and a hint at the right.
 
-        Without pieces, hide the note.
+        Without a text, hide the note.
         """
-        self.note.display = bool(pieces)
-        self.note.show([styled(piece, MUTED) for piece in pieces])
+        self.note.display = bool(text)
+        self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
         """Show a card for each queued prompt; an entry is its text, and whether it is held.

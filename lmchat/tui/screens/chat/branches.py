@@ -199,7 +199,7 @@ class Branches:
         if rewriting is not None:
             answer = rewriting.answer
             old_id = self._rewritten_ids.get(answer.message_id, rewriting.earlier_id)
-            notice = "Back to the answer before you rewrote it. /tree also lists yours."
+            notice = "Back to the version before it. /tree also lists yours."
             changes.append(_PathChange(old_id, answer.created_at, "not rewritten", notice))
         return max(changes, key=lambda change: change.changed_at, default=None)
 

@@ -12,7 +12,6 @@ from textual.content import Content
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.tool import CHOICES
-from lmchat.text import safe_line
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_words, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore
@@ -30,13 +29,11 @@ _MESSAGE_COMMANDS = (
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files
-_MAX_FIRST_WORDS = 40  # characters of the words with which the next answer begins
 _CLEAR_HINT: Hint = ("Esc", "clear selection")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
 _CANCEL_EDIT_HINT: Hint = ("Esc", "cancel edit")
 _SEND_EDIT_HINT: Hint = ("Enter", "send again")
 _SAVE_EDIT_HINT: Hint = ("Enter", "save")
-_REWRITING_NOTE = ("Rewriting an answer", " · Enter saves", " · Esc cancels")
 _FIND_HINTS: Sequence[Hint] = (
     ("Enter", "next"),
     ("↑", "previous"),
@@ -59,21 +56,20 @@ class KeyHints:
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
         self._widgets.keys_row.show(self._hints(), self._last_hints())
-        self._widgets.prompt.show_note(self._note())
+        self._widgets.prompt.show_note(*self._note())
         self._widgets.prompt_input.placeholder = Content(self._placeholder())
 
-    def _note(self) -> Sequence[str]:
-        """Return the pieces of the note above the prompt.
+    def _note(self) -> tuple[str, str]:
+        """Return the note above the prompt: its text, and at the right what the keys do.
 
         It says that an answer is being rewritten, or with which words the next one begins.
         """
         if self._prompt_text.is_rewriting:
-            return _REWRITING_NOTE
+            return "Rewriting an answer", "Enter saves · Esc cancels"
         first_words = self._open_sessions.shown.conversation.first_words
         if not first_words:
-            return ()
-        shown_words = safe_line(first_words, limit=_MAX_FIRST_WORDS)
-        return (f"The next answer begins with: {shown_words}", " · /start takes it back")
+            return "", ""
+        return f"Next answer: {first_words}", "/start takes it back"
 
     def _last_hints(self) -> list[Hint]:
         """Return the hints at the end of the row: for the palette and the help.
