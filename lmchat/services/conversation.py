@@ -54,7 +54,6 @@ from lmchat.services.compacting import (
 from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.services.thought_end import CANNOT_END_THOUGHT, NOT_THINKING
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.turn_start import (
     CallBatch,
@@ -127,7 +126,7 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
-        self._stream: AnswerStream | None = None  # of the running answer, or the last one
+        self.stream: AnswerStream | None = None  # of the running answer, or the last one
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
         self._end_of_turn: asyncio.Future[None] | None = None  # task that saves what came last
@@ -438,28 +437,6 @@ class Conversation:
             loop=loop,
         )
 
-    @property
-    def can_answer_now(self) -> bool:
-        """Whether the server of the running answer can end a thought that has not been ended."""
-        stream = self._stream
-        return self.is_running and stream is not None and stream.can_answer_now
-
-    def answer_now(self) -> str:
-        """End the thought of the running answer, or the first one that comes; the text follows.
-
-        Return an empty text, also if that was asked for before. If the model does not think, or the
-        server cannot end a thought, nothing changes, and a sentence that says so is returned.
-        """
-        turn = self.turn
-        stream = self._stream
-        if turn is None or stream is None or not turn.may_think:
-            return NOT_THINKING
-        product = stream.settings.target.product
-        if not product.facts.can_prefill_thought:
-            return f"{product.subject} {CANNOT_END_THOUGHT}"
-        stream.answer_now()
-        return ""
-
     # Answers
 
     async def _answer_with_tools(
@@ -543,7 +520,7 @@ class Conversation:
         stream.reported_left_out = self._reported_left_out
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued)
-        self._stream = stream
+        self.stream = stream
         self._newest_answer = answer
         self.error = None
         self.cut_note = ""

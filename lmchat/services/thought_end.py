@@ -8,10 +8,6 @@ from lmchat.domain.event import ReasoningDelta, StreamEvent
 from lmchat.domain.message import ChatMessage, ReasoningPart, Role, new_id, now
 from lmchat.services.ports import ServerClient
 
-NOT_THINKING = "The model is not thinking now."
-CANNOT_END_THOUGHT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
-"""What follows the name of such a server."""
-
 
 class _ThoughtState(Enum):
     """How far the end of the thought has come."""

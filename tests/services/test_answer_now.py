@@ -20,8 +20,8 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Target
 from lmchat.proxy.client import ProxyClient
+from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.thought_end import NOT_THINKING
 from tests.services.test_conversation import begin, on_disk, reading
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
@@ -74,7 +74,7 @@ async def answered_now(conversation, settings, *, after: type = ReasoningDelta) 
     async with aclosing(conversation.send("How many beds?", settings)) as stream:
         async for event in stream:
             if isinstance(event, after) and not any(isinstance(past, after) for past in events):
-                assert conversation.answer_now() == ""
+                assert answer_now(conversation) == ""
             events.append(event)
     return events
 
@@ -171,7 +171,7 @@ async def test_a_key_before_the_thought_ends_it_at_its_first_piece(store):
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, RequestSent):
-                assert conversation.answer_now() == ""
+                assert answer_now(conversation) == ""
                 assert backend.thoughts_to_end == []
     assert backend.thoughts_to_end == [backend.requests[0].request_id]
 
@@ -181,16 +181,16 @@ async def test_further_keys_do_nothing_and_none_works_outside_a_thought(store):
         [ReasoningDelta(text="Hm."), ReasoningDelta(text="Well."), TextDelta(text="Four."), END]
     )
     conversation = begin(backend, store)
-    assert conversation.answer_now() == NOT_THINKING
+    assert answer_now(conversation) == NOT_THINKING
     events = conversation.send("x", settings_for(Product.LLAMA_CPP))
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, ReasoningDelta):
-                assert conversation.answer_now() == ""
-                assert not conversation.can_answer_now
+                assert answer_now(conversation) == ""
+                assert not can_answer_now(conversation)
             if isinstance(event, TextDelta):
-                assert conversation.answer_now() == NOT_THINKING
-    assert conversation.answer_now() == NOT_THINKING
+                assert answer_now(conversation) == NOT_THINKING
+    assert answer_now(conversation) == NOT_THINKING
     assert len(backend.thoughts_to_end) == 1
     assert len(backend.requests) == 1
 
@@ -210,8 +210,8 @@ async def test_a_server_that_can_do_neither_is_named_and_gets_no_request(store):
     async with aclosing(conversation.send("x", settings_for(Product.LM_STUDIO))) as stream:
         async for event in stream:
             if isinstance(event, ReasoningDelta):
-                assert not conversation.can_answer_now
-                assert conversation.answer_now() == (
+                assert not can_answer_now(conversation)
+                assert answer_now(conversation) == (
                     "LM Studio cannot end a thought: wait, or press Esc and choose a lower /effort."
                 )
     assert backend.thoughts_to_end == []
@@ -238,7 +238,7 @@ async def test_stopping_while_the_server_is_told_stops_the_answer(store, client,
     conversation = begin(client, store)
     settings = settings_for(Product.LLAMA_CPP, server.url)
     task = await reading(conversation.send("x", settings), RequestSent)
-    conversation.answer_now()
+    answer_now(conversation)
     assert await asyncio.to_thread(gate.reached.wait, 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -11,6 +11,7 @@ from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, Target
 from lmchat.proxy.client import ProxyClient
+from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
 from tests.services.test_conversation import begin, on_disk
 
@@ -43,7 +44,7 @@ async def answered_now(store, client, url, model_name=""):
             if isinstance(event, ReasoningDelta):
                 pieces += event.pieces
                 if pieces >= SOON:
-                    assert conversation.answer_now() == ""
+                    assert answer_now(conversation) == ""
     return (await on_disk(store, conversation))[-1]
 
 

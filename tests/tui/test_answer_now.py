@@ -10,7 +10,7 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.product import Product
 from lmchat.domain.server import Verdict
-from lmchat.services.thought_end import NOT_THINKING
+from lmchat.services.answer_now import NOT_THINKING
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox

@@ -12,6 +12,7 @@ from textual.timer import Timer
 
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
+from lmchat.services.answer_now import can_answer_now
 from lmchat.services.turn_stats import Speedometer
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -72,7 +73,7 @@ class StatusDisplay:
         conversation = self._open_sessions.shown.conversation
         turn = conversation.turn
         if turn is not None and turn.is_running:
-            hint = self._thought_hint if conversation.can_answer_now else ""
+            hint = self._thought_hint if can_answer_now(conversation) else ""
             self._widgets.log.show_turn(turn, self._workspace.clock(), hint)
         self.refresh()
 

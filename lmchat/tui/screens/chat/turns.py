@@ -30,6 +30,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError
+from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.conversation import (
     AnswerBegun,
@@ -312,7 +313,7 @@ class Turns:
 
     def answer_now(self) -> None:
         """End the thought of the shown session; if there is none to end, notify the user."""
-        refusal = self._sessions.conversation.answer_now()
+        refusal = answer_now(self._sessions.conversation)
         if refusal:
             self._notices.notify(refusal)
         else:
