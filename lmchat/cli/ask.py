@@ -93,8 +93,9 @@ async def _open_sessions(
     `--system` changes the system prompt of a session that is continued; a new session has it from
     the settings. Raises `LMChatError` if `-r` names no session.
     """
+    chat = replace(runtime.settings.chat, detach=False)  # a command that ends ends its answer
     sessions = OpenSessions(
-        chat=runtime.settings.chat,
+        chat=chat,
         backend=runtime.backend,
         store=runtime.store,
         layers=layers,

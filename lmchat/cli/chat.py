@@ -12,6 +12,7 @@ from lmchat.cli.counters import counters_saved
 from lmchat.config.settings import Settings
 from lmchat.domain.telemetry import Metrics
 from lmchat.machine.scratch import ScratchFolders
+from lmchat.machine.system import HANG_UP
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Workspace
@@ -45,7 +46,9 @@ async def run_chat(settings: Settings, context: Context) -> int:
     workspace.make_launcher = launcher
     app = LMChatApp(workspace)
 
-    async def save_before_exit() -> None:
+    async def save_before_exit(signal_number: int) -> None:
+        if signal_number == HANG_UP:
+            workspace.open_sessions.leave_answers()
         # before saving, as that may take long: an editor may still show a file with chat text
         await asyncio.to_thread(scratch.remove_all)
         await app.stop_and_save()

@@ -70,8 +70,11 @@ def make_workspace(
     backend = _make_backend(context, settings, engine, remembered, notices)
     store: ChatStore = LateStore(lazy_store)
 
+    chat = settings.chat
+    if options.temporary:  # nothing would remember an answer that a server keeps
+        chat = replace(chat, detach=False)
     open_sessions = OpenSessions(
-        chat=settings.chat,
+        chat=chat,
         backend=backend,
         store=store,
         profile_name=options.profile or "",

@@ -50,11 +50,18 @@ def run_plain(context: Context) -> int:
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
+    opened: list[PlainTurns] = []  # one, as soon as the session is open
+
+    def leave_answers() -> None:
+        for turns in opened:
+            turns.sessions.leave_answers()
+
+    signals = interrupt_at_end(leave_answers)  # the numbers of signals that arrive are added
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
             turns = runner.run(_open(context, stack, reader))
+            opened.append(turns)
             chat = PlainChat(turns, reader)
             chat.run_until_end(runner, signals)
         except KeyboardInterrupt:
@@ -80,8 +87,11 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         from lmchat.cli.local import start_engine
 
         runtime = replace(runtime, settings=await start_engine(context, runtime))
+    chat = runtime.settings.chat
+    if context.options.temporary:  # nothing would remember an answer that a server keeps
+        chat = replace(chat, detach=False)
     sessions = OpenSessions(
-        chat=runtime.settings.chat,
+        chat=chat,
         backend=runtime.backend,
         store=runtime.store,
         profile_name=context.options.profile or "",
@@ -95,7 +105,10 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))
-    return PlainTurns(context, runtime, sessions, reader)
+    turns = PlainTurns(context, runtime, sessions, reader)
+    if not turns.is_terminal:  # there, `_begin` does it after it has shown the session
+        await turns.catch_up()
+    return turns
 
 
 class PlainChat:
@@ -157,6 +170,7 @@ class PlainChat:
         self._reader.begin(await store.prompt_history())
         await self._sessions.show()
         await self._turns.connect()
+        await self._turns.catch_up()
         if self._turns.context.options.temporary:
             self._output.note("Temporary: this chat is in memory only.")
         self._output.note("/help lists the commands.")

@@ -48,6 +48,7 @@ class PlainSessions:
         sessions = self._turns.sessions
         sessions.show(await sessions.load(session_id))
         await self.show()
+        await self._turns.catch_up()
 
     async def _list_newest(self) -> None:
         """Print the newest sessions with a number each, which `open` takes."""

@@ -23,7 +23,8 @@ from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment
-from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
 
@@ -100,6 +101,24 @@ class PlainTurns:
             await self.print_turn(conversation.edit(edited_id, text, settings, new_files))
         else:
             await self.print_turn(conversation.send(text, settings, files))
+
+    async def catch_up(self) -> None:
+        """Print all of the last answer if its server has continued it while lmchat was away.
+
+        On a pipe, the answer is fetched and not printed.
+        """
+        conversation = self.conversation
+        if not self.sessions.next_turn.options.chat.detach:
+            return
+        if not await conversation.has_kept_answer():
+            return
+        if self.is_terminal:
+            self.output.note("This answer was continued while you were away:")
+            await self.print_turn(conversation.catch_up())
+            return
+        async with aclosing(conversation.catch_up()) as events:
+            async for _ in events:
+                pass
 
     async def compact(self) -> None:
         """Have the model summarise the older messages, and print the summary and a note on it."""

@@ -24,7 +24,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.model_names import is_other_model
-from lmchat.services.conversation import AnswerBegun, ConversationEvent
+from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.tool_loop import MessageEnded
 from lmchat.text import safe_line
 

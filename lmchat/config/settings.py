@@ -207,6 +207,14 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
             '"local": on this machine only; "always": on other machines too; "never"'
         ),
     ] = "local"
+    detach: Annotated[
+        bool,
+        setting(
+            "let llama.cpp continue an answer after a lost connection, a closed terminal or a "
+            "crash of lmchat, and read the rest when the session is opened; never with "
+            "`--temporary`"
+        ),
+    ] = True
 
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return these settings with the values that a profile sets in place of their own.

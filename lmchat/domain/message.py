@@ -161,6 +161,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Whether the user has rewritten the answer, or the one that it continues."""
     sampling: Mapping[str, object] = field(default_factory=dict)
     """Names and values of the sampling options that were sent."""
+    replay_id: str = ""
+    """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
+    was_away: bool = False
+    """Whether the answer was continued while lmchat was away, and fetched later."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.

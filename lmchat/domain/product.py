@@ -83,6 +83,8 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
     can_read_ahead: bool = False  # whether it reads a prompt into its cache and answers nothing
+    can_keep_answers: bool = False
+    """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
     lists_tool_models: bool = False  # whether it says of each model whether it can use tools
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a prompt that is too long
@@ -185,6 +187,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         can_prefill=True,
         can_prefill_thought=True,
         can_read_ahead=True,
+        can_keep_answers=True,
         lists_tool_models=True,
         ignores_model_name=True,
         sampling_fields=_LLAMA_SAMPLING,

@@ -85,6 +85,13 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     ends_thought: bool = False
     """Whether the last message is a thought that is complete: the server continues with text."""
+    replay_id: str = ""
+    """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.
+
+    It is the only protection of the answer, so it has 128 bits.
+    """
+    is_replay: bool = False
+    """Whether the answer that is kept under `replay_id` is fetched, and no new one is asked for."""
     request_id: str = ""
     """Random name of this request, by which it can be controlled while it runs; empty: it cannot.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -18,6 +19,7 @@ CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
 # content of a file there.
 _LOCKED_BYTE = 1024 * 1024 * 1024
 
+HANG_UP = 1  # SIGHUP, which Windows does not have
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
@@ -26,16 +28,18 @@ ENDING_SIGNALS = tuple(
 """Signals that ask a program to end, as far as this system has them."""
 
 
-def interrupt_at_end() -> list[int]:
+def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
     Return an empty list. When one of these signals comes, its number is added to the list, except
-    that of SIGINT, which Ctrl+C sends.
+    that of SIGINT, which Ctrl+C sends. `on_hang_up` is called before SIGHUP interrupts the program.
     """
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
+        if number == HANG_UP:
+            on_hang_up()
         signal.raise_signal(signal.SIGINT)
 
     for number in ENDING_SIGNALS:

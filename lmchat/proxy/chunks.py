@@ -68,6 +68,7 @@ class ChunkReader:
         self.has_token = False  # whether any text, thought or tool call came
         self.finish_reason = ""  # the server's word, empty if none came
         self.answer_id = ""  # the server's name of this answer, empty if none came
+        self.must_keep_id = False  # whether chunks of an answer with another name are an error
         self._refuse = refuse
         self._post_event = post
         self._splitter = splitter
@@ -134,7 +135,10 @@ class ChunkReader:
         choices, only the first is read.
         """
         chunk = dict_or_empty(value)
-        self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
+        chunk_id = str_or_empty(chunk.get("id"))
+        self.answer_id = self.answer_id or chunk_id
+        if self.must_keep_id and chunk_id and chunk_id != self.answer_id:
+            raise MalformedStreamError("another answer follows it")
         model = str_or_empty(chunk.get("model"))
         if model and not self._has_model_name:
             self._has_model_name = True

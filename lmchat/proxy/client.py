@@ -41,6 +41,13 @@ from lmchat.proxy.admission import Admission, Purpose
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
+from lmchat.proxy.kept_answers import (
+    DROP_S,
+    LOOKUP_FIELD,
+    LOOKUP_PATH,
+    LOOKUP_S,
+    drop_answer,
+)
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
 from lmchat.proxy.request_writer import RequestWriter
@@ -110,6 +117,8 @@ class ProxyClient:
         # Slots of near servers; by `Endpoint.canonical`, and the model if it has slots of its own.
         self._slots: dict[tuple[tuple[str, int], str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
+        self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
+        self._leaves_answers = False  # whether they are not stopped, as the terminal is gone
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Let `detect` also probe these addresses, which variables of the environment name."""
@@ -266,8 +275,11 @@ class ProxyClient:
         Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
         its error is raised then.
         """
-        await self._recheck_if_maybe_asleep(request)
-        exchange = self._admit(request)
+        if request.is_replay:
+            exchange = self._admit_replay(request)
+        else:
+            await self._recheck_if_maybe_asleep(request)
+            exchange = self._admit(request)
         task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
         if request.request_id:
@@ -280,6 +292,41 @@ class ProxyClient:
             self._running.pop(request.request_id, None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            if exchange.must_be_dropped and not self._leaves_answers:
+                self._drop_soon(exchange)
+
+    async def keeps_answer(self, request: ChatRequest) -> bool:
+        """Return whether the server still has the answer that a request wants to fetch (R-42).
+
+        Raises `LMChatError` if it does not say so within `LOOKUP_S`.
+        """
+        self._admission.check(request.endpoint)
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(request.endpoint, request.product, read_s=LOOKUP_S)
+        reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: [request.replay_id]})
+        if reply.is_unknown_path:
+            return False
+        return bool(api.require_good(reply).value)
+
+    def leave_answers(self) -> None:
+        """From now on, close streams without stopping the answers that servers keep (R-42)."""
+        self._leaves_answers = True
+
+    def _drop_soon(self, exchange: Exchange) -> None:
+        """Begin to stop an answer that its server keeps; do not wait for it."""
+        endpoint = exchange.request.endpoint
+        dropping = asyncio.create_task(
+            drop_answer(
+                self._connections,
+                endpoint,
+                exchange.request.replay_id,
+                key=self._keys.key(endpoint) or "",
+                has_begun=exchange.has_response,
+            ),
+            name="drop answer",
+        )
+        self._dropping.add(dropping)
+        dropping.add_done_callback(self._dropping.discard)
 
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the thought; return whether it will.
@@ -308,6 +355,9 @@ class ProxyClient:
         return self._admission.limiter.budget()
 
     async def aclose(self) -> None:
+        """Close all connections; answers that are being stopped get `DROP_S` for it."""
+        if self._dropping:
+            await asyncio.wait(self._dropping, timeout=DROP_S)
         await self._connections.aclose()
 
     async def _read_cache(self) -> None:
@@ -384,9 +434,25 @@ class ProxyClient:
         self._prober.expect(endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
         is_unloaded = model is not None and model.state in _NOT_IN_MEMORY
-        exchange = Exchange(
+        exchange = self._new_exchange(
+            request, is_model_unloaded=server.loads_on_demand and is_unloaded
+        )
+        for note in self._writer.take_new_notes(request):
+            exchange.post(RequestAdapted(note=note))
+        return exchange
+
+    def _admit_replay(self, request: ChatRequest) -> Exchange:
+        """Check where a request for a kept answer goes, and return its exchange."""
+        self._admission.check(request.endpoint)
+        self._prober.expect(request.endpoint, request.product)
+        return self._new_exchange(request)
+
+    def _new_exchange(self, request: ChatRequest, *, is_model_unloaded: bool = False) -> Exchange:
+        endpoint = request.endpoint
+        can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
+        return Exchange(
             request=request,
-            server=server,
+            server=server_of(request.product),
             connections=self._connections,
             settings=self._settings,
             timeouts=self._timeouts_for(endpoint),
@@ -394,13 +460,11 @@ class ProxyClient:
             extra_fields=self._writer.extra_fields(request),
             sampling_options=self._writer.sampling_options(request),
             sent_thoughts=self._writer.sent_thoughts(request),
-            is_model_unloaded=server.loads_on_demand and is_unloaded,
+            is_model_unloaded=is_model_unloaded,
             keys=self._keys,
             on_retry=lambda: self._admission.count(retries=1),
+            keeps_answer=bool(request.replay_id) and can_keep,
         )
-        for note in self._writer.take_new_notes(request):
-            exchange.post(RequestAdapted(note=note))
-        return exchange
 
     async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange and return the last event of its answer.

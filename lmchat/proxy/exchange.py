@@ -39,6 +39,7 @@ from lmchat.proxy.connections import (
 )
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode
+from lmchat.proxy.kept_answers import ID_HEADER, kept_answer_url
 from lmchat.proxy.network_errors import errors_as_unavailable
 from lmchat.proxy.prober import KeySource
 from lmchat.proxy.refusals import RequestFacts, refusal, shown_address
@@ -52,6 +53,7 @@ from lmchat.text import without_secret
 
 HEALTH_S = 4.0  # timeout for the health of a server that loads: a hang is reported within 5 s
 REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
+_RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +75,10 @@ class Exchange(Struct, kw_only=True):
     is_model_unloaded: bool  # whether the request will make the server load its model first
     keys: KeySource
     on_retry: Callable[[], None]  # called before each further attempt
+    keeps_answer: bool = False  # whether the server keeps the answer under its id (R-42)
+    must_be_dropped: bool = False
+    """Whether the server keeps an answer that may still be running; set when it is asked for."""
+    has_response: bool = False  # whether a response has begun
     events: EventQueue = field(default_factory=asyncio.Queue)  # what `post` puts in
     _key: str = ""  # the API key that is sent; empty: none
     _has_token: bool = False  # whether any text has arrived; then the request is not repeated
@@ -177,6 +183,8 @@ class Exchange(Struct, kw_only=True):
             return True
         if await self._find_key(error):
             return True
+        if self.request.is_replay:  # it has no fields that could be changed
+            return False
         if self._change_json_mode(error):
             return True
         return self._drop_refused_fields(error)
@@ -276,6 +284,7 @@ class Exchange(Struct, kw_only=True):
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
         self.post(RequestSent(sampling=self._sent_options()))
+        self.must_be_dropped = self.keeps_answer
         if self.is_model_unloaded or loading.needs_request:
             self.post(ModelLoading())
         idle_timeout = IdleTimeout(
@@ -285,6 +294,7 @@ class Exchange(Struct, kw_only=True):
             self._trace = RequestTrace()
             request = self._new_http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
+            self.has_response = True
             if self._trace.key_withheld:
                 self._key = ""  # not sent in further attempts, and not named as rejected
             try:
@@ -303,19 +313,75 @@ class Exchange(Struct, kw_only=True):
 
         Its answer has no time limit for a read: `IdleTimeout` watches it.
         """
-        endpoint = self.request.endpoint
-        headers = request_headers(self._key, has_body=True)
-        headers["Accept"] = "text/event-stream, application/json"
-        headers["Accept-Encoding"] = "identity"
+        if self.request.is_replay:
+            return self._new_replay_request(client, 0)
+        headers = self._stream_headers(has_body=True)
+        if self.keeps_answer:
+            headers[ID_HEADER] = self.request.replay_id
         body = body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
-        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
         return client.build_request(
             "POST",
-            f"{endpoint.base_url}/chat/completions",
+            f"{self.request.endpoint.base_url}/chat/completions",
             content=encode(body),
             headers=headers,
-            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+            timeout=self._stream_timeout,
         )
+
+    def _new_replay_request(self, client: httpx.AsyncClient, offset: int) -> httpx.Request:
+        """Return the request for the kept answer, from the byte `offset` of its body on."""
+        return client.build_request(
+            "GET",
+            kept_answer_url(self.request.endpoint, self.request.replay_id, offset),
+            headers=self._stream_headers(),
+            timeout=self._stream_timeout,
+        )
+
+    def _stream_headers(self, *, has_body: bool = False) -> dict[str, str]:
+        """Return the headers of a request for a stream."""
+        headers = request_headers(self._key, has_body=has_body)
+        headers["Accept"] = "text/event-stream, application/json"
+        headers["Accept-Encoding"] = "identity"
+        return headers
+
+    @property
+    def _stream_timeout(self) -> httpx.Timeout:
+        """Timeout of a request for a stream, which has no limit for a read."""
+        connect_s = connect_timeout_s(self.request.endpoint, self.timeouts.connect_s)
+        return httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S)
+
+    async def _reconnect(self, offset: int) -> httpx.Response | None:
+        """After the connection broke, return a response with the rest of the answer (R-42).
+
+        `offset` is the number of bytes of the body that were read. As many attempts are made as
+        the settings allow for a request. Returns None if the server does not answer, or if it has
+        forgotten the answer.
+        """
+        endpoint = self.request.endpoint
+        limits = self.settings.limits
+        client = await self.connections.client(endpoint)
+        for attempt in range(1, limits.retries):
+            wait_s = _RECONNECT_PLAN.wait_after(attempt, limits)
+            self.on_retry()
+            self.post(
+                RetryScheduled(
+                    attempt=attempt + 1,
+                    attempts=limits.retries,
+                    wait_s=wait_s,
+                    reason="the connection broke",
+                )
+            )
+            await asyncio.sleep(wait_s)
+            request = self._new_replay_request(client, offset)
+            try:
+                response = await self.connections.send(endpoint, request, self._trace)
+            except ServerUnavailable:
+                continue
+            if response.is_success:
+                return response
+            await response.aclose()
+            return None
+        self.must_be_dropped = False  # the network is gone; the next start fetches the answer
+        return None
 
     async def _read_answer(
         self,
@@ -328,8 +394,10 @@ class Exchange(Struct, kw_only=True):
         answer of this model will then begin within a thought. A continued answer does not tell it.
         """
         if not response.is_success:
+            self.must_be_dropped = False  # no answer was begun
             raise await self._read_refusal(response)
 
+        reconnect = self._reconnect if self.keeps_answer else None
         splitter: ThinkSplitter | None = None
         if self.settings.chat.think_tags:
             starts_in_thought = self.dialect.starts_in_thought and not self._is_continued
@@ -340,10 +408,14 @@ class Exchange(Struct, kw_only=True):
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=splitter,
+            # bytes are counted after decompression, and the server counts them before
+            reconnect=None if "content-encoding" in response.headers else reconnect,
         )
         self._reader = reader
         try:
-            return await reader.read()
+            finished = await reader.read()
+            self.must_be_dropped = False
+            return finished
         finally:
             self._has_token = reader.has_token
             if splitter is not None and not self._is_continued:

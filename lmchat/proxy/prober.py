@@ -223,6 +223,10 @@ class Prober:
         """Whether the server at an address says if its model is asleep."""
         return self._record_of(endpoint).memory.tells_sleep
 
+    def keeps_answers(self, endpoint: Endpoint) -> bool:
+        """Whether the server at an address has said that it can keep answers (R-42)."""
+        return self._record_of(endpoint).memory.keeps_answers is True
+
     def new_api(
         self,
         endpoint: Endpoint,

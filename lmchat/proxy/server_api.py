@@ -40,6 +40,7 @@ class ServerMemory(Struct, kw_only=True):
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
     tells_sleep: bool = False  # whether it says if its model is asleep
+    keeps_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
 
 
 class ServerApi(Struct, kw_only=True):

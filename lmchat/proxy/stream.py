@@ -7,7 +7,7 @@ which puts the events of the answer into the queue.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 import httpx
@@ -44,11 +44,20 @@ class AnswerReader:
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
+        reconnect: Callable[[int], Awaitable[httpx.Response | None]] | None = None,
     ) -> None:
+        """Create a reader; nothing is read yet.
+
+        `reconnect` is called after the connection broke, with the number of bytes of the body that
+        were read. It returns a response with the rest of the body, or None if there is no such
+        response. Without it, the answer ends where the connection broke.
+        """
         self._response = response
         self._facts = facts
         self._events = events
         self._idle_timeout = idle_timeout
+        self._reconnect = reconnect
+        self._read_bytes = 0  # of the body
         self._sse = SseReader()
         self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
 
@@ -87,13 +96,32 @@ class AnswerReader:
         return self._chunks.conclude(network_error)
 
     async def _read_stream(self) -> str:
-        """Read a stream to its end, or to `[DONE]`.
+        """Read a stream to its end, or to `[DONE]`, over several connections if needed.
+
+        Returns how the last connection broke, or an empty text if it did not.
+        """
+        network_error = await self._read_connection()
+        while network_error and self._reconnect is not None:
+            response = await self._reconnect(self._read_bytes)
+            if response is None:
+                break
+            self._response = response
+            self._chunks.must_keep_id = True
+            try:
+                network_error = await self._read_connection()
+            finally:
+                await response.aclose()
+        return network_error
+
+    async def _read_connection(self) -> str:
+        """Read the stream of the current response to its end, or to `[DONE]`.
 
         Returns how the connection broke, or an empty text if it did not.
         """
         try:
             body = self._response.aiter_bytes()
             async for data in body:
+                self._read_bytes += len(data)
                 self._read_events(self._sse.feed(data))
                 self._idle_timeout.note_data(has_token=self._chunks.has_token)
                 if self._events.qsize() > MAX_WAITING:

@@ -27,7 +27,9 @@ from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
+from lmchat.domain.turn import Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.services.away import replay_id_of
 from lmchat.services.context_meter import (
     ContextMeter,
     ContextPlan,
@@ -68,6 +70,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     is_truncating: bool = True  # whether older messages may be left out
     output: WantedOutput = field(default_factory=AnyText)
     toolbox: Toolbox | None = None  # tools that the model may call
+    is_kept: bool = False  # whether the server may keep the answer while lmchat is away (R-42)
 
 
 def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
@@ -82,7 +85,7 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
 class AnswerStream:
     """The stream of one answer, and the plan of what is sent for it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are named
         self,
         settings: TurnSettings,
         path: MessagePath,
@@ -92,6 +95,7 @@ class AnswerStream:
         save_queue: SaveQueue,
         continued: ChatMessage | None = None,
         first_words: str = "",
+        replayed: ChatMessage | None = None,
         loop: ToolLoop | None = None,
     ) -> None:
         """Make the first plan.
@@ -107,12 +111,19 @@ class AnswerStream:
             save_queue: Access to attached files.
             continued: The unfinished answer to continue; None for a new answer.
             first_words: Words of the user with which a new answer begins; empty for none.
+            replayed: The interrupted answer that is fetched from its server, which has kept it.
             loop: Rounds of tool calls of this turn; None if the model gets no tools.
         """
         self.settings = settings
         self.path = path
         self.continued = continued
         self.first_words = first_words
+        self.replayed = replayed
+        self.replay_id = ""  # id under which the server keeps the answer, if it can
+        if replayed is not None:
+            self.replay_id = replay_id_of(replayed)
+        elif settings.is_kept and not first_words and continued is None:
+            self.replay_id = os.urandom(16).hex()
         self.loop = loop
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
@@ -145,7 +156,11 @@ class AnswerStream:
         self._continuation: Continuation | None = None  # of the last request, for `_prefix`
         self.plan = self._make_plan()
 
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+    def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of a new answer, or of the one that its server has kept."""
+        return self._new_answer() if self.replayed is None else self._send_request()
+
+    async def _new_answer(self) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
         Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
@@ -203,6 +218,24 @@ class AnswerStream:
         """Complete the plan and return the request that `events` would send; send nothing."""
         await self._prepare()
         return self._make_request()
+
+    def learn_from(self, turn: Turn) -> str:
+        """Correct the estimates by the server's count of the prompt.
+
+        Return a sentence if the prompt was cut, else an empty text. A count much below the estimate
+        means that the server has dropped a part of the prompt.
+        """
+        if turn.usage is None or turn.usage.prompt_tokens is None:
+            return ""
+        target = self.settings.target
+        plan = self.plan
+        counted = turn.usage.prompt_tokens - self.tool_tokens
+        note = self.cut_note
+        is_cut = self._meter.is_cut(target, plan.size, counted)
+        if is_cut and not note:
+            note = cut_note(target, plan.tokens, counted)
+        self._meter.learn(target, plan.size, counted)
+        return note
 
     def release_withheld(self) -> tuple[StreamEvent, ...]:
         """Return an event with the text that `Continuation` still holds back, and empty its buffer.
@@ -439,6 +472,9 @@ class AnswerStream:
             tools=self.tools,
             files=self._files,
             must_call=self.loop is not None and self.loop.must_call,
+            # a continued answer has a text that the server does not have
+            replay_id=self.replay_id if self._prefix is None else "",
+            is_replay=self.replayed is not None,
             request_id=self.request_id,
             ends_thought=self._ends_thought,
         )

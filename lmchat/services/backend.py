@@ -172,6 +172,14 @@ class Backend:
     async def end_thought(self, request_id: str) -> bool:
         return await (await self._client.ready()).end_thought(request_id)
 
+    async def keeps_answer(self, request: ChatRequest) -> bool:
+        return await (await self._client.ready()).keeps_answer(request)
+
+    def leave_answers(self) -> None:
+        client = self._client.made
+        if client is not None:  # without a client, no answer runs
+            client.leave_answers()
+
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens; None if the engine would have to load the model."""
         engine = self._engine_at(request.endpoint)

@@ -59,6 +59,16 @@ def no_room_error(older: MessagePath) -> RequestInvalid:
     return RequestInvalid(problem, hint=hint)
 
 
+def require_older(
+    path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
+) -> MessagePath:
+    """Return the messages to summarise; raises `RequestInvalid` if that would make no room."""
+    older = messages_to_summarise(path, prompt)
+    if not makes_room(older, path, tokens, sent_thoughts):
+        raise no_room_error(older)
+    return older
+
+
 def require_summary(answer: ChatMessage | None) -> ChatMessage:
     """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
     hint = "Nothing has changed; /compact tries again."

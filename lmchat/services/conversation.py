@@ -21,7 +21,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import aclosing, suppress
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted, StreamEvent
@@ -29,6 +28,7 @@ from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     Failure,
+    Receipt,
     Role,
     ToolCallPart,
     new_id,
@@ -40,18 +40,31 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound
+from lmchat.errors import LMChatError, SessionNotFound
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
+from lmchat.services.away import (
+    hung_up,
+    joined_answer,
+    kept_answer,
+    replay_request,
+    target_of,
+    without_replay,
+)
 from lmchat.services.compacting import (
     compacted_branch,
-    makes_room,
-    messages_to_summarise,
-    no_room_error,
+    require_older,
     require_summary,
     with_left_out_note,
 )
-from lmchat.services.context_meter import ContextMeter, ContextPlan, cut_note
+from lmchat.services.context_meter import ContextMeter, ContextPlan
+from lmchat.services.conversation_events import (
+    AnswerBegun,
+    ConversationEvent,
+    MessageAdded,
+    SummaryAsked,
+    still_answering_error,
+)
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
@@ -65,33 +78,6 @@ from lmchat.services.turn_start import (
     streaming_message,
 )
 from lmchat.services.turn_stats import failure_of, ledger_row
-
-
-class MessageAdded(Struct, frozen=True, kw_only=True):
-    """A prompt, which is not on the disk yet, or the message of a tool call was added."""
-
-    message: ChatMessage
-
-
-class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer without any new text was added to the path; `plan` is about to be sent for it."""
-
-    message: ChatMessage
-    plan: ContextPlan
-
-
-class SummaryAsked(Struct, frozen=True, kw_only=True):
-    """A summary was asked for, with this prompt; neither is on the disk yet."""
-
-    message: ChatMessage
-
-
-ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | StreamEvent
-
-
-def still_answering_error() -> RequestInvalid:
-    """Return the error for a second turn in one session."""
-    return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
 
 
 class Conversation:
@@ -133,6 +119,8 @@ class Conversation:
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
         self._fill_lock = asyncio.Lock()
+        self.is_hung_up = False
+        """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
 
     # The path
 
@@ -288,6 +276,40 @@ class Conversation:
         """Continue an unfinished answer in another version, which begins with its text."""
         return self._turn(settings, answer_id, is_resumed=True)
 
+    async def has_kept_answer(self) -> bool:
+        """Ask the server whether it has continued the last answer while lmchat was away (R-42).
+
+        Return False if the server cannot be asked now, or does not know the answer any more. In the
+        second case the answer is not asked for again.
+        """
+        kept = kept_answer(self.messages)
+        if kept is None or self.is_running:
+            return False
+        try:
+            is_kept = await self._backend.keeps_answer(replay_request(kept))
+            await self.fill()
+        except LMChatError:
+            return False
+        if kept_answer(self.messages) is not kept or self.is_running:
+            return False  # a turn has begun while the server was asked
+        if not is_kept:
+            forgotten = without_replay(kept)
+            self.messages = self.messages.replaced(forgotten)
+            await self._save_queue.save(self.header, forgotten, self.messages[:-1])
+        return is_kept
+
+    def catch_up(self) -> AsyncGenerator[ConversationEvent, None]:
+        """Fetch the last answer, after `has_kept_answer` has said that its server has it (R-42).
+
+        The answer keeps its place and its version.
+        """
+        kept = kept_answer(self.messages)
+        if kept is None or self.is_running:  # a turn has begun since
+            raise still_answering_error()
+        settings = TurnSettings(target=target_of(kept))
+        path = MessagePath(self.messages[:-1])
+        return self._answer(self._make_stream(settings, path, replayed=kept))
+
     async def compact(
         self, prompt: str, settings: TurnSettings
     ) -> AsyncGenerator[ConversationEvent, None]:
@@ -299,9 +321,14 @@ class Conversation:
         await self.fill()
         path = self.messages
         header = self.header
-        older = self._older_messages(prompt, settings.target)
+        target = settings.target
+        is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
+        if self.is_running or is_streaming:
+            raise still_answering_error()
+        tokens = self._meter.use(target, path).tokens
+        older = require_older(path, prompt, tokens, target.sent_thoughts)
         request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
-        settings = replace(settings, is_truncating=True, toolbox=None)
+        settings = replace(settings, is_truncating=True, toolbox=None, is_kept=False)
         stream = self._make_stream(settings, older.added(request))
         is_branch_written = False
         try:
@@ -326,18 +353,6 @@ class Conversation:
                 self.messages = path
                 # the options may have been changed while the summary was written
                 self.header = replace(header, sampling=self.header.sampling)
-
-    def _older_messages(self, prompt: str, target: Target) -> MessagePath:
-        """Return the messages to summarise; raises `RequestInvalid` while busy, or without gain."""
-        path = self.messages
-        is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
-        if self.is_running or is_streaming:
-            raise still_answering_error()
-        older = messages_to_summarise(path, prompt)
-        tokens = self._meter.use(target, path).tokens
-        if not makes_room(older, path, tokens, target.sent_thoughts):
-            raise no_room_error(older)
-        return older
 
     async def _turn(
         self,
@@ -423,6 +438,7 @@ class Conversation:
         *,
         continued: ChatMessage | None = None,
         first_words: str = "",
+        replayed: ChatMessage | None = None,
         loop: ToolLoop | None = None,
     ) -> AnswerStream:
         """Plan an answer below `path`; raises what `AnswerStream` raises. Send nothing."""
@@ -434,6 +450,7 @@ class Conversation:
             save_queue=self._save_queue,
             continued=continued,
             first_words=first_words,
+            replayed=replayed,
             loop=loop,
         )
 
@@ -486,7 +503,7 @@ class Conversation:
         try:
             if is_saved:
                 await self._save_queue.begin_answer(self.header, answer)
-            yield AnswerBegun(message=answer, plan=stream.plan)
+            yield AnswerBegun(message=answer, plan=stream.plan, is_replay=bool(stream.replayed))
             async with (
                 PieceWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(stream.events()) as events,
@@ -507,6 +524,8 @@ class Conversation:
             for event in stream.release_withheld():
                 self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
+            if state is AnswerState.STOPPED and self.is_hung_up and stream.replay_id:
+                answer = hung_up(replace(answer, parts=self._growing.parts))
             await self._complete(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
         if self.cut_note != stream.cut_note:  # the server's count has shown that it was cut
             yield RequestAdapted(note=self.cut_note)
@@ -517,6 +536,10 @@ class Conversation:
         parts = continued.parts if continued else ()
         target = stream.settings.target
         answer = streaming_message(Role.ASSISTANT, parts, stream.path, target, version)
+        if stream.replayed is not None:
+            answer = replace(stream.replayed, parts=(), state=AnswerState.STREAMING, failure=None)
+        elif stream.replay_id:  # saved with the answer before the request is sent
+            answer = replace(answer, receipt=Receipt(replay_id=stream.replay_id))
         stream.reported_left_out = self._reported_left_out
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued)
@@ -546,32 +569,22 @@ class Conversation:
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
         )
         receipt = receipt.after(stream.continued.receipt if stream.continued else None)
+        if answer.state is AnswerState.INTERRUPTED or self.is_hung_up:
+            receipt = replace(receipt, replay_id=stream.replay_id)
 
         final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
+        if stream.replayed is not None:
+            final = joined_answer(final, stream.replayed)
         self._newest_answer = final
         self.messages = self.messages.replaced(final)
-        self._update_header(model=final.model, endpoint=final.endpoint)
-        self._learn_from_count(turn, stream)
+        if stream.replayed is None:
+            self._update_header(model=final.model, endpoint=final.endpoint)
+            self.cut_note = stream.learn_from(turn)
 
         if is_saved:
             await self._save_queue.save(self.header, final, stream.path)
-        await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
-
-    def _learn_from_count(self, turn: Turn, stream: AnswerStream) -> None:
-        """Correct the estimates by the server's count of the prompt; set `cut_note` if it was cut.
-
-        A count much below the estimate means that the server has dropped a part of the prompt.
-        """
-        if turn.usage is None or turn.usage.prompt_tokens is None:
-            return
-        target = stream.settings.target
-        plan = stream.plan
-        counted = turn.usage.prompt_tokens - stream.tool_tokens
-        self.cut_note = stream.cut_note
-        is_cut = self._meter.is_cut(target, plan.size, counted)
-        if is_cut and not self.cut_note:
-            self.cut_note = cut_note(target, plan.tokens, counted)
-        self._meter.learn(target, plan.size, counted)
+        if stream.replayed is None:  # its times are not those of the answer
+            await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
 
     # Tool calls
 

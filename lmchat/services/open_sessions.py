@@ -14,7 +14,8 @@ from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import WrongUse
 from lmchat.services.attachments import DraftFiles
 from lmchat.services.continuation import require_prefill
-from lmchat.services.conversation import Conversation, still_answering_error
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import still_answering_error
 from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.save_queue import SavedTexts, SaveQueue
@@ -311,6 +312,12 @@ class OpenSessions:
         """Return the headers of the open sessions with messages that are not on the disk."""
         headers = [opened.conversation.header for opened in self._sessions.values()]
         return [header for header in headers if self.save_queue.is_unsaved(header.session_id)]
+
+    def leave_answers(self) -> None:
+        """The terminal is gone: let servers continue the answers that they can keep (R-42)."""
+        self._backend.leave_answers()
+        for opened in self._sessions.values():
+            opened.conversation.is_hung_up = True
 
     async def save_all(self) -> None:
         """Wait until the ended answers are saved, then try once more to write what failed."""

@@ -203,6 +203,15 @@ class ServerClient(Protocol):
         model that does not think gives it. Raises no `LMChatError`.
         """
 
+    async def keeps_answer(self, request: ChatRequest) -> bool:
+        """Return whether the server still has the answer that a request wants to fetch.
+
+        `request.is_replay` says that it wants this.
+        """
+
+    def leave_answers(self) -> None:
+        """From now on, closing a stream does not stop an answer that its server keeps."""
+
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 

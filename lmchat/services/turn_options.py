@@ -129,6 +129,7 @@ class NextTurn:
             sampling=self.options.sampling(session),
             is_truncating=self.options.chat.auto_truncate,
             toolbox=self.toolbox,
+            is_kept=self.options.chat.detach and target.product.facts.can_keep_answers,
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:

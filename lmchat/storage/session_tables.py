@@ -159,6 +159,8 @@ class SessionTables:
         for message in path:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
+            if ended.receipt is not None:  # a server continues the answer for its own session
+                ended = replace(ended, receipt=replace(ended.receipt, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             parent_id = copy.message_id

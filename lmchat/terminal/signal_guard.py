@@ -9,13 +9,12 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from lmchat.machine.system import ENDING_SIGNALS
+from lmchat.machine.system import ENDING_SIGNALS, HANG_UP
 
 logger = logging.getLogger(__name__)
 
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
 """Signals of Ctrl+C and Ctrl+\\, which all programs of a terminal get, also beside an editor."""
-_HANG_UP = 1  # SIGHUP, which Windows does not have
 # Two bytes that are in the pipe beside the numbers of signals.
 _LENT = 254  # another program has the terminal from now on
 _RETURNED = 255  # lmchat has the terminal again
@@ -70,7 +69,7 @@ class SignalGuard:
 
     def hang_up(self) -> None:
         """End the program as if its terminal had been closed; no effect on Windows."""
-        self._write(_HANG_UP)
+        self._write(HANG_UP)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # asyncio may have replaced the wake-up file, so that C code does not write into this pipe

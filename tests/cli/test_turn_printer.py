@@ -19,7 +19,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
 from lmchat.services.context_meter import ContextPlan, PromptSize
-from lmchat.services.conversation import AnswerBegun
+from lmchat.services.conversation_events import AnswerBegun
 
 
 def print_events(capsys, *events, **options) -> tuple[str, str]:

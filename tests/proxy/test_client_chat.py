@@ -88,7 +88,7 @@ async def test_without_a_key_there_is_no_authorization_header(server, client):
     assert "authorization" not in server.seen(CHAT)[0].headers
 
 
-@pytest.mark.rule("R-11", "R-12", "R-14", "R-15")
+@pytest.mark.rule("R-11", "R-12", "R-14", "R-42")
 @pytest.mark.parametrize(
     ("product", "has_progress", "has_seed"),
     [

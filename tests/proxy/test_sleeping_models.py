@@ -19,7 +19,7 @@ from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
 from tests.support.scripted_products import LLAMA, llama_cpp, router
 from tests.support.scripted_server import json_reply
 
-HARMLESS = {"/v1/models", "/props", "/health"}
+HARMLESS = {"/v1/models", "/props", "/health", "/v1/streams/lookup"}
 """Paths that wake nobody; all others of llama.cpp may."""
 
 

@@ -15,7 +15,8 @@ from lmchat.errors import (
 )
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from tests.support.chats import header
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target

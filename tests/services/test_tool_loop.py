@@ -15,7 +15,8 @@ from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult
 from lmchat.errors import RequestInvalid
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox

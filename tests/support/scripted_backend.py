@@ -118,6 +118,9 @@ class ScriptedBackend:
         self.ends_thoughts = True
         """What it says when it is told to end a thought."""
         self.thoughts_to_end: list[str] = []
+        self.kept: set[str] = set()
+        """Ids of the answers that the server keeps."""
+        self.is_leaving_answers = False
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         self.looks += 1
@@ -179,6 +182,12 @@ class ScriptedBackend:
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled_read_aheads += 1
             raise
+
+    async def keeps_answer(self, request: ChatRequest) -> bool:
+        return request.replay_id in self.kept
+
+    def leave_answers(self) -> None:
+        self.is_leaving_answers = True
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         self.counts.append(request)

@@ -21,6 +21,7 @@ from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, number_or_none, str_or_empty
+from lmchat.proxy.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
 
@@ -73,6 +74,16 @@ class LlamaCpp(Server):
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models; also find out whether the server can keep answers, once (R-42)."""
+        models = await self._models_with_facts(api)
+        if api.memory.keeps_answers is None and api.requests_left:
+            with suppress(LMChatError):
+                # wakes no sleeping model, and a router needs no name of a model for it
+                reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: []})
+                api.memory.keeps_answers = reply.is_good
+        return models
+
+    async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
         The list does not say whether the server has put its model to sleep, but `/props` does. So

@@ -52,11 +52,12 @@ _RESTORE_MODES = (
 )
 
 
-def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
+def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object]]) -> None:
     """Let an app that does not run yet use `TerminalDriver`.
 
     On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual
-    leaves it raw. Then `on_terminate` has a second to save; the app exits with 128 + the signal.
+    leaves it raw. Then `on_terminate`, which is called with the number of the signal, has a second
+    to save; the app exits with 128 + the signal.
     """
     mend_keys()
     if termios is None:
@@ -110,7 +111,7 @@ class TerminalDriver(LinuxDriver):
     """Textual's driver with a writer and a reader of its own."""
 
     def __init__(
-        self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
+        self, app: App[Any], *, on_terminate: Callable[[int], Awaitable[object]], **options: Any
     ) -> None:
         super().__init__(app, **options)
         self._guard = SignalGuard(
@@ -245,14 +246,14 @@ class TerminalDriver(LinuxDriver):
             return owned_terminal
 
     def _ask_to_end(self, number: int) -> None:
-        asyncio.run_coroutine_threadsafe(self._save_and_exit(128 + number), self._loop)
+        asyncio.run_coroutine_threadsafe(self._save_and_exit(number), self._loop)
 
-    async def _save_and_exit(self, status: int) -> None:
-        """Let the app save for a limited time, then end it with an exit code."""
+    async def _save_and_exit(self, number: int) -> None:
+        """Let the app save for a limited time, then end it as ended by the signal `number`."""
         with self._app._context():
             try:
                 async with asyncio.timeout(SAVE_S):
-                    await self._on_terminate()
+                    await self._on_terminate(number)
             except Exception:
                 logger.exception("could not save everything before quitting")
-            self._app.exit(return_code=status)
+            self._app.exit(return_code=128 + number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -44,6 +44,8 @@ class ShownSession:
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
+        self.catch_up: Callable[[], Awaitable[None]] = _nothing_to_fetch
+        """Called when a session from the disk is shown; set by `Turns`, which runs turns."""
         self._has_searched_programs = False
 
     @property
@@ -258,6 +260,7 @@ class ShownSession:
         self.show()
         self._widgets.prompt_input.focus()
         self._scroll_to(bookmark, message_id, words)
+        await self.catch_up()
 
     def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
         """Scroll the log to the place where the user wants to read.
@@ -314,12 +317,17 @@ class ShownSession:
                 self._open_sessions.show(opened)
                 self.show()
                 self._widgets.log.go_to_bookmark(bookmark)
+                await self.catch_up()
 
     def save(self) -> None:
         """Save the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.save()
+
+
+async def _nothing_to_fetch() -> None:
+    pass
 
 
 def _comparable(conversation: Conversation) -> tuple[object, ...]:

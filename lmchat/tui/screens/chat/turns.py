@@ -32,9 +32,9 @@ from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError
 from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.conversation import (
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import (
     AnswerBegun,
-    Conversation,
     ConversationEvent,
     MessageAdded,
     SummaryAsked,
@@ -108,6 +108,7 @@ class Turns:
         self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
+        sessions.catch_up = self.catch_up
 
     # Sending
 
@@ -202,6 +203,19 @@ class Turns:
         settings = self._settings_for(opened)
         if settings is not None:
             self._begin_turn(opened, opened.conversation.resume(message.message_id, settings))
+
+    async def catch_up(self) -> None:
+        """Fetch the last answer of the shown session if it was continued while lmchat was away.
+
+        The turn begins once the server has said so; while it is asked, the session can be used.
+        """
+        opened = self._sessions.opened
+        if opened.is_busy or not self._next_turn.options.chat.detach:
+            return
+        is_kept = await opened.conversation.has_kept_answer()
+        has_begun = opened in self._open_sessions.busy  # another turn, during the question
+        if is_kept and not has_begun and not self._workspace.is_leaving:
+            self._begin_turn(opened, opened.conversation.catch_up())
 
     def compact(self, opened: OpenSession) -> None:
         """Begin a turn in which the model summarises the older messages of a session.
@@ -432,7 +446,8 @@ class Turns:
         it begins a branch, and the whole path is shown. Panel, title and list follow.
         """
         is_shown = opened is self._sessions.opened
-        if is_shown and event.message.versions > 1:
+        is_replay = isinstance(event, AnswerBegun) and event.is_replay
+        if is_shown and (is_replay or event.message.versions > 1):
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
             self._widgets.log.begin_answer(event.message)

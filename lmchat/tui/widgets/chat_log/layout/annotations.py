@@ -505,6 +505,8 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     ends = []
     if receipt.is_edited:
         ends.append(_after_dot(page, "edited"))
+    if receipt.was_away:
+        ends.append(_after_dot(page, "continued while you were away"))
     if receipt.steps:
         ends.append(_after_dot(page, formatting.counted(receipt.steps, "step")))
     if receipt.asked:

@@ -1,0 +1,90 @@
+"""Answers that their servers have continued while lmchat was away (R-42).
+
+`Receipt.replay_id` of a running or interrupted answer is the id under which its server keeps it.
+Such an answer is fetched from its first byte, and built again from nothing: so it is exact, however
+much of it was saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt, interrupted
+from lmchat.domain.product import Product
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Endpoint, ModelInfo, Target
+
+_ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)
+# The end of a text that broke off may have been taken for something else, such as half a tag.
+_UNSURE_CHARS = 64
+
+
+def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
+    """Return the last message of a path if it is an answer that its server may have continued."""
+    last = path[-1] if path else None
+    if last is None or last.receipt is None or last.state not in _ENDED_EARLY:
+        return None
+    return last if last.receipt.replay_id else None
+
+
+def target_of(answer: ChatMessage) -> Target:
+    """Return the server and the model of a kept answer."""
+    endpoint = Endpoint.parse(answer.endpoint)
+    product = Product.LLAMA_CPP
+    model = ModelInfo(model_id=answer.model, endpoint=endpoint, product=product)
+    return Target(endpoint=endpoint, product=product, model=model)
+
+
+def replay_request(answer: ChatMessage) -> ChatRequest:
+    """Return the request that fetches a kept answer."""
+    target = target_of(answer)
+    return ChatRequest(
+        endpoint=target.endpoint,
+        product=target.product,
+        model=target.model_id,
+        messages=(),
+        replay_id=replay_id_of(answer),
+        is_replay=True,
+    )
+
+
+def replay_id_of(answer: ChatMessage) -> str:
+    """Return the id under which a server keeps an answer; empty if none does."""
+    return answer.receipt.replay_id if answer.receipt else ""
+
+
+def without_replay(answer: ChatMessage) -> ChatMessage:
+    """Return an answer without the id under which a server has kept it."""
+    if answer.receipt is None:
+        return answer
+    return replace(answer, receipt=replace(answer.receipt, replay_id=""))
+
+
+def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
+    """Return an answer after it was fetched; `earlier` is what was saved of it before.
+
+    If fetching broke off before the end of the saved text, the saved text stays. A complete answer
+    that begins in another way is not the same answer: then the saved one stays as it was.
+    """
+    receipt = fetched.receipt or Receipt()
+    # the times are those of fetching it; only the server's own figures are right
+    receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
+    is_complete = fetched.state is AnswerState.COMPLETE
+    if _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS]):
+        return replace(fetched, receipt=replace(receipt, was_away=is_complete))
+    if is_complete:
+        return without_replay(earlier)
+    if fetched.state is AnswerState.STOPPED:
+        return replace(without_replay(earlier), state=fetched.state, failure=None)
+    return earlier
+
+
+def hung_up(answer: ChatMessage) -> ChatMessage:
+    """Return an answer, which its server continues, as it is when the terminal is closed."""
+    return interrupted(answer, "The terminal was closed")
+
+
+def _words(answer: ChatMessage) -> str:
+    return answer.reasoning + answer.text

@@ -1,0 +1,98 @@
+"""An answer whose lmchat is gone goes on at a real llama.cpp server, and the next start fetches it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing, suppress
+
+import httpx
+import pytest
+
+from lmchat.domain.message import AnswerState
+from tests.support.lmchat_screen import configure, stored
+from tests.support.programs import LMCHAT, WAIT_S, Cli, start
+
+pytestmark = pytest.mark.timeout(180)
+_PROMPT = "Write a Python function that adds two numbers, with a short explanation."
+_STEADY = "[chat]\ntemperature = 0\nseed = 1\nmax_tokens = 150\n"
+_KILLS = 50
+
+
+def begin(home, url):
+    """Start the plain chat in a home of its own, and send the prompt."""
+    home.mkdir()
+    (home / "lmchat").mkdir()
+    configure(home, _STEADY)
+    process = start([*LMCHAT, "--endpoint", url, "--plain"], home=home, stdin=-1)
+    process.stdin.write(f"{_PROMPT}\n".encode())
+    process.stdin.flush()
+    return process
+
+
+def is_at_server(home, url) -> bool:
+    """Whether the server has the request of the running answer, whose id is on the disk before."""
+    file = home / "lmchat" / "sessions.db"
+    if not file.exists():
+        return False
+    with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.OperationalError):
+        query = "select receipt from messages where state = 'streaming'"
+        for (receipt,) in connection.execute(query):
+            ids = [json.loads(receipt)["replay_id"]]
+            return bool(
+                httpx.post(f"{url}/v1/streams/lookup", json={"conversation_ids": ids}).json()
+            )
+    return False
+
+
+def wait_asked(home, url):
+    deadline_s = time.monotonic() + WAIT_S
+    while not is_at_server(home, url):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def killed_after(home, url, seconds: float):
+    """Kill an lmchat so long after its request."""
+    with begin(home, url) as process:
+        wait_asked(home, url)
+        time.sleep(seconds)
+        process.kill()
+
+
+def opened_again(home, url):
+    """Open the last session in a new process; return its last message."""
+    done = Cli(home, url, wait_s=60)("--plain", "-r", "last")
+    assert done.returncode == 0, done.stderr
+    return stored(home).messages[-1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(real_server, tmp_path_factory):
+    home = tmp_path_factory.mktemp("whole") / "home"
+    with begin(home, real_server.url) as process:
+        process.communicate(timeout=60)
+    message = stored(home).messages[-1]
+    assert message.state is AnswerState.COMPLETE
+    return message
+
+
+def expect_whole(message, undisturbed):
+    assert message.state is AnswerState.COMPLETE
+    assert message.text == undisturbed.text
+    assert message.version == 1
+    assert message.receipt.completion_tokens == undisturbed.receipt.completion_tokens
+    assert message.receipt.replay_id == ""
+
+
+@pytest.mark.rule("R-42")
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 1.0])
+def test_a_killed_lmchat_has_the_whole_answer_at_its_next_start(
+    tmp_path, real_server, undisturbed, seconds
+):
+    home = tmp_path / "home"
+    killed_after(home, real_server.url, seconds)
+    message = opened_again(home, real_server.url)
+    expect_whole(message, undisturbed)
+    assert message.receipt.was_away
