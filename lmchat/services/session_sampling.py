@@ -73,8 +73,8 @@ class SessionSampling:
         """Change the option that `NAME VALUE` or `NAME=VALUE` names; return a sentence on it.
 
         The value "default" takes it back; without a value, nothing changes, and the sentence is
-        that of `describe`. Raises `WrongUse` if the option cannot have this value, or is set on the
-        command line.
+        that of `describe`. Raises `WrongUse` if the option cannot have this value, or if `/effort`
+        or the command line, which come first, have set it.
         """
         name, text = _name_and_value(typed)
         if not text:
@@ -86,7 +86,7 @@ class SessionSampling:
             options.pop(name, None)
         else:
             options[name] = self._checked(name, text)
-        self._refuse_change_of_command_line(name)
+        self._refuse_without_effect(name)
         await self._conversation.set_sampling(options)
         option = self._option(name)
         if option is None:
@@ -101,9 +101,12 @@ class SessionSampling:
             refuse_ignored(target.product, name)
         return value
 
-    def _refuse_change_of_command_line(self, name: str) -> None:
-        """Raise `WrongUse` if an option is set on the command line, which comes first."""
+    def _refuse_without_effect(self, name: str) -> None:
+        """Raise `WrongUse` if an option is set in a place that comes before the session."""
         option = self._option(name)
+        if name == "reasoning_effort" and self._next_turn.options.layers.effort is not None:
+            problem = "/effort has set the reasoning effort for all sessions of this run."
+            raise WrongUse(problem, hint="Change it with /effort LEVEL.")
         if option is not None and option.origin == COMMAND_LINE:
             raise WrongUse(
                 f"{name} was set to {value_words(option)} on the command line, and stays so.",

@@ -119,11 +119,12 @@ class NextTurn:
     def settings(self, session: Options = NO_OPTIONS) -> TurnSettings:
         """Return the settings of a turn, in a session that sets the sampling options `session`.
 
-        Raises `RequestInvalid` if no model can answer, and `WrongUse` if the session or the command
-        line sets an option that the server ignores.
+        Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
+        option that the server ignores. Such an option of the session, which was set for another
+        server, is not sent, and a note says so.
         """
         target = self.options.required_target()
-        refuse_ignored_options(target.product, (*self.options.layers.command_line, *session))
+        refuse_ignored_options(target.product, self.options.layers.command_line)
         return TurnSettings(
             target=target,
             sampling=self.options.sampling(session),
@@ -212,9 +213,7 @@ class NextTurn:
             return use
         return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
 
-    def plan(
-        self, conversation: Conversation, draft: str = "", session: Options = NO_OPTIONS
-    ) -> ContextPlan | None:
+    def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
         Return None without a server, if its context window is unknown, or while older messages are
@@ -231,7 +230,7 @@ class NextTurn:
         return plan_context(
             path,
             limit=target.context,
-            max_tokens=self.options.sampling(session).max_tokens,
+            max_tokens=self.options.sampling(conversation.own_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=target.sent_thoughts,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 from contextlib import aclosing
 
 import pytest
@@ -469,3 +470,22 @@ def test_a_question_in_a_session_uses_its_sampling_options(cli, server):
     assert cli("ask", "three").returncode == 0
     values = [request.json.get("top_p") for request in server.seen(CHAT)]
     assert values == [0.5, 0.5, None]
+
+
+def test_an_option_that_was_set_for_another_server_is_left_out_with_a_note(cli, server):
+    assert cli("--plain", stdin="one").returncode == 0
+    with sqlite3.connect(cli.folder / "sessions.db") as other_server:
+        other_server.execute("""update sessions set sampling = '{"xtc_threshold": 0.2}'""")
+    done = cli("--plain", "-r", "last", stdin="two\n/set")
+    assert done.returncode == 0
+    assert "does not support xtc_threshold, as far as lmchat knows. It is not sent." in done.stderr
+    assert "xtc_threshold  0.2  session; not sent to" in done.stdout
+    assert "xtc_threshold" not in server.seen(CHAT)[-1].json
+
+
+def test_what_the_command_line_sets_comes_before_the_session(cli, server):
+    lines = ("/set top_p 0.5", "/set", "one")
+    done = cli("--plain", "--set", "top_p=0.9", stdin="\n".join(lines))
+    assert "top_p was set to 0.9 on the command line, and stays so." in done.stderr
+    assert "top_p  0.9  command line\n" in done.stdout
+    assert server.seen(CHAT)[-1].json["top_p"] == 0.9

@@ -14,6 +14,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.errors import LMChatError, StoreUnavailable, StreamInterrupted, WrongUse
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.session_sampling import SessionSampling
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import store_at
@@ -154,6 +155,7 @@ async def test_an_option_that_the_server_ignores_is_refused_with_those_that_it_t
     assert "temperature" in refused.value.hint
     assert "min_p" not in sessions.shown.conversation.header.sampling
     # set before at another server: it stays for that one, and the list says that it is not sent
+    assert await ask(sessions, "one") == {"xtc_probability": 0.5}  # left out by the proxy
     (line,) = sampling(sessions).lines
     assert line == "xtc_probability  0.5  session; not sent to Ollama"
 
@@ -172,6 +174,30 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
     assert await sampling(sessions).change("extra.x") == (
         "extra.x is not set. It may be any value, which is sent as it is, or default."
     )
+
+
+async def test_what_the_command_line_or_effort_has_set_stays(store):
+    layers = SamplingLayers(command_line={"temperature": 0.3}, chat={"top_p": 0.9})
+    sessions = OpenSessions(
+        chat=ChatSettings(), backend=ScriptedBackend(), store=store, layers=layers
+    )
+    sessions.next_turn.target = LLAMA
+    for typed in ("temperature 1", "temperature default"):
+        with pytest.raises(WrongUse, match="on the command line, and stays so") as refused:
+            await sampling(sessions).change(typed)
+    assert refused.value.message.startswith("temperature was set to 0.3")
+    await sampling(sessions).change("top_p 0.5")
+    assert sampling(sessions).lines == [
+        "temperature  0.3  command line",
+        "top_p        0.5  session",
+    ]
+    assert await sampling(sessions).change("top_p default") == (
+        "top_p is 0.9 from the next answer on ([chat])."
+    )
+    sessions.next_turn.use_effort("low")
+    with pytest.raises(WrongUse, match="/effort has set the reasoning effort"):
+        await sampling(sessions).change("reasoning_effort high")
+    assert sessions.shown.conversation.header.sampling == {}
 
 
 async def test_values_that_a_newer_version_has_saved_stay_and_are_not_sent(store):
