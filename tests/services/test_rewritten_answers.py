@@ -12,18 +12,20 @@ from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.rewriting import newest_rewriting
+from lmchat.storage.unsaved import UnsavedStore
 from tests.services.test_conversation import begin, reading
 from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
 
 END = StreamFinished(reason="stop")
 THOUGHT = "They like shade."
+CUT = StreamInterrupted("The connection broke.")
 OFFLINE = ServerUnavailable("Nothing answers.")
 REFUSED = ServerRejected("Prefill is not possible.", kind="bad_request")
 
@@ -79,6 +81,23 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
     assert tree[1].reasoning == THOUGHT
     assert not tree[1].receipt.is_edited
     assert len(backend.requests) == 1
+
+
+async def test_search_finds_both_texts(store):
+    await rewritten(store, "Ferns do well.")
+    for word in ("Ferns", "Lettuce"):
+        assert [hit.match for hit in await store.search(word)] == [word]
+
+
+async def test_a_rewritten_answer_of_a_temporary_chat_is_a_version_in_memory_only(store):
+    unsaved = UnsavedStore(store)
+    conversation, _, version = await rewritten(unsaved, "Ferns do well.")
+    session_id = conversation.header.session_id
+    tree = await unsaved.tree(session_id)
+    assert [message.text for message in tree[1:]] == ["Lettuce does well.", "Ferns do well."]
+    back = await unsaved.set_leaf(session_id, newest_rewriting([version], tree).earlier_id)
+    assert back.messages[-1].text == "Lettuce does well."
+    assert await store.list_sessions() == ()
 
 
 async def test_the_next_prompt_is_sent_with_the_rewritten_answer(store):
@@ -253,6 +272,16 @@ async def test_a_request_that_failed_leaves_the_first_words_for_the_next_answer(
     assert backend.requests[1].messages[-1].text == "Ferns"
     assert conversation.messages[-1].text == "Ferns grow."
     assert conversation.first_words == ""
+
+
+async def test_an_answer_that_breaks_off_keeps_its_first_words_and_is_continued(store):
+    rest = [TextDelta(text="ow."), END]
+    conversation, backend = await begun_with(store, "Ferns", [TextDelta(text=" gr"), CUT], rest)
+    broken = conversation.messages[-1]
+    assert (broken.text, broken.state) == ("Ferns gr", AnswerState.INTERRUPTED)
+    await read(conversation.resume(broken.message_id, settings_for()))
+    assert backend.requests[1].messages[-1].text == "Ferns gr"
+    assert conversation.messages[-1].text == "Ferns grow."
 
 
 async def test_a_stop_before_the_first_token_leaves_the_first_words(store):

@@ -71,6 +71,13 @@ async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
         assert len(await desk.store.tree(desk.conversation.header.session_id)) == 2
 
 
+async def test_an_answer_that_is_being_rewritten_is_no_draft(tmp_path):
+    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+        await desk.press("x", "alt+up", "E", "!", sees=NOTE)
+        desk.chat.prompt_text.save()
+        assert desk.app.open_sessions.drafts.text(desk.conversation.header.session_id) == "x"
+
+
 async def test_an_answer_without_a_text_is_not_saved(tmp_path):
     async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
         await desk.press("alt+up", "E", "backspace", sees="An answer cannot be empty.")

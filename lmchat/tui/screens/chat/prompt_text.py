@@ -120,8 +120,12 @@ class PromptText:
     # Saving
 
     def save(self) -> None:
-        """Save what is typed as the draft of the shown session, and its queued prompts, at once."""
-        self._save(self._draft_id, self._input.full_text, self._open_sessions.shown)
+        """Save what is typed as the draft of the shown session, and its queued prompts, at once.
+
+        While an answer is rewritten, the draft is what was typed before: an answer is no prompt.
+        """
+        draft = self._before_edit if self.is_rewriting else self._input.full_text
+        self._save(self._draft_id, draft, self._open_sessions.shown)
 
     def save_soon(self) -> None:
         """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
