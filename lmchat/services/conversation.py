@@ -112,7 +112,7 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
-        self.stream: AnswerStream | None = None  # of the running answer, or the last one
+        self.stream: AnswerStream | None = None  # of the running answer
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
         self._end_of_turn: asyncio.Future[None] | None = None  # task that saves what came last
@@ -564,6 +564,7 @@ class Conversation:
         turn = turn.end(answer.state, self._clock())
         self.turn = turn
         self.sent = stream.plan
+        self.stream = None
         self._reported_left_out = stream.reported_left_out if stream.plan.left_out else 0
         receipt = turn.receipt(
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
