@@ -119,7 +119,6 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
         "session_id": session_id,
         "finish_reason": receipt.finish_reason or None,
         "state": answer.state,
-        "sampling": receipt.sampling,
         "usage": {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -131,6 +130,7 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
         "elapsed_ms": rounded(receipt.elapsed_ms),
         "retries": receipt.retries,
         "refused": bool(answer.refusal),
+        "sampling": receipt.sampling,
     }
 
 

@@ -53,7 +53,7 @@ def test_json_has_every_figure_of_a_real_answer(real, real_server):
             "elapsed_ms",
             "retries",
         ),
-        *("refused", "steps"),
+        *("refused", "sampling", "steps"),
     ]
     assert value["reply"]
     assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
