@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from lmchat.config.settings import SamplingSettings
 from lmchat.domain.product import Product
 
-Options = Mapping[str, object]
+OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `domain/sampling.py`."""
 
 COMMAND_LINE = "command line"  # origin of an option that no session can change
@@ -32,14 +32,14 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """
 
     effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
-    command_line: Options = field(default_factory=dict)  # and variables of the environment
+    command_line: OptionValues = field(default_factory=dict)  # and variables of the environment
     profile_name: str = ""
-    profile: Options = field(default_factory=dict)
+    profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
     """Tables of options by a shell pattern of the names of models."""
-    chat: Options = field(default_factory=dict)
+    chat: OptionValues = field(default_factory=dict)
 
-    def options(self, session: Options, model_id: str) -> tuple[SetOption, ...]:
+    def options(self, session: OptionValues, model_id: str) -> tuple[SetOption, ...]:
         """Return what is sent to a model, by a session that sets `session`, sorted by name."""
         found: dict[str, SetOption] = {}
         for origin, options in self._layers(session, model_id):
@@ -48,11 +48,11 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         sent = [option for option in found.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
-    def values(self, session: Options, model_id: str) -> dict[str, object]:
+    def values(self, session: OptionValues, model_id: str) -> dict[str, object]:
         """Return the values of `options` by name."""
         return {option.name: option.value for option in self.options(session, model_id)}
 
-    def _layers(self, session: Options, model_id: str) -> Iterator[tuple[str, Options]]:
+    def _layers(self, session: OptionValues, model_id: str) -> Iterator[tuple[str, OptionValues]]:
         """Yield the origin and the options of each place, the first to count first."""
         if self.effort is not None:
             yield "/effort", {"reasoning_effort": self.effort}

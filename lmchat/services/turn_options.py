@@ -19,7 +19,7 @@ from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_sum
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation
 from lmchat.services.sampling_layers import (
-    Options,
+    OptionValues,
     SamplingLayers,
     refuse_ignored_options,
     set_options,
@@ -29,7 +29,7 @@ from lmchat.text import safe_line
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
-NO_OPTIONS: Options = MappingProxyType({})  # of a session that sets none
+NO_OPTIONS: OptionValues = MappingProxyType({})  # of a session that sets none
 LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
@@ -46,7 +46,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         """Whether there is a server that is not loading its model; a model may still be missing."""
         return self.target is not None and not self.target.is_loading
 
-    def sampling(self, session: Options) -> Sampling:
+    def sampling(self, session: OptionValues) -> Sampling:
         """Return the sampling of a session, in which `session` has the options it sets itself."""
         model_id = self.target.model_id if self.target else ""
         sampling = Sampling(keep_loaded_s=self.chat.keep_loaded_s)
@@ -116,7 +116,7 @@ class NextTurn:
     def target(self, target: Target | None) -> None:
         self.options = replace(self.options, target=target)
 
-    def settings(self, session: Options = NO_OPTIONS) -> TurnSettings:
+    def settings(self, session: OptionValues = NO_OPTIONS) -> TurnSettings:
         """Return the settings of a turn, in a session that sets the sampling options `session`.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
