@@ -139,7 +139,11 @@ class ReadAhead:
             self.on_change()
 
     async def _read_steps(self, draft: str) -> None:
-        """Send one request for each step, unless too little is new."""
+        """Send one request for each step, unless too little is new.
+
+        Stop before a step if by now another session, server or model was chosen, or loads.
+        """
+        place = self._place
         conversation = self._open_sessions.shown.conversation
         typed, images = self._open_sessions.files.split(draft)
         words = _up_to_last_file(typed)
@@ -162,6 +166,8 @@ class ReadAhead:
 
         read_tokens = 0
         for step in steps:
+            if self._place != place or not self._may_read:
+                return
             self._show(read_tokens / total_tokens)
             step_request = replace(request, messages=step.messages)
             async with aclosing(self._backend.read_ahead(step_request)) as reports:

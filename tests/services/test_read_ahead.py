@@ -226,6 +226,19 @@ async def test_another_session_ends_the_reading_also_if_it_cannot_be_read_yet(st
     assert typist.backend.cancelled_read_aheads == 1
 
 
+async def test_a_model_that_was_left_reads_no_further_step(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    gate = asyncio.Event()
+    typist.backend.reading_script = [gate]
+    typist.read_ahead.follow("W")
+    await typist.backend.is_reading.wait()
+    typist.open_sessions.next_turn.target = replace(typist.target, is_loading=True)
+    gate.set()
+    await typist.read_ahead.wait_until_ended()
+    assert len(typist.backend.read_ahead_requests) == 1
+
+
 async def test_after_an_error_nothing_is_read_until_the_session_changes(store):
     typist = Typist(store)
     typist.open(*LONG)
