@@ -43,6 +43,7 @@ _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
+_NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
 
 
@@ -152,7 +153,7 @@ class LlamaCpp(Server):
         """
         fields = super().request_fields(sampling, model)
         fields |= {"return_progress": True, "timings_per_token": True}
-        if sampling.reasoning_effort != "none":
+        if sampling.reasoning_effort not in _NO_THOUGHT:
             fields["reasoning_control"] = True
         return fields
 
