@@ -17,6 +17,8 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, ModelInfo, Target
 
 _ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)
+_NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
+"""Kinds of failures after which the answer may be fetched another time."""
 # The end of a text that broke off may have been taken for something else, such as half a tag.
 _UNSURE_CHARS = 64
 
@@ -74,7 +76,8 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     is_complete = fetched.state is AnswerState.COMPLETE
     if _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS]):
         return replace(fetched, receipt=replace(receipt, was_away=is_complete))
-    if is_complete:
+    was_refused = fetched.failure is not None and fetched.failure.kind not in _NETWORK_KINDS
+    if is_complete or was_refused:
         return without_replay(earlier)
     if fetched.state is AnswerState.STOPPED:
         return replace(without_replay(earlier), state=fetched.state, failure=None)
