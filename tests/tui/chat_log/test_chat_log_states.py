@@ -121,6 +121,13 @@ async def test_the_figures_of_an_answer_that_was_cut_short_have_a_row_of_their_o
     assert rows(log)[3].endswith(" a continue")
 
 
+async def test_an_answer_that_was_continued_without_lmchat_says_so_also_in_a_narrow_log(log):
+    name = "a-model-with-a-name-of-some-length-q8"
+    log.load([answer("a", model=name, receipt=replace(RECEIPT, was_away=True))])
+    assert "TTFT" in rows(log)[2]
+    assert rows(log)[3].strip() == "continued while you were away"
+
+
 async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
     log.load(
         [

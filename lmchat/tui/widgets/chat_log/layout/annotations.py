@@ -479,7 +479,8 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
     If the answer has text and may lack its end, the key that continues it is at the right; without
-    room for that in one row, what is unusual and the key are on a second one.
+    room for that in one row, what is unusual and the key are on a second one. An answer that was
+    continued while lmchat was away also gets a second row where it needs one.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -487,10 +488,11 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     left += [_after_dot(page, figure) for figure in receipt_figures(receipt)]
     ends = _ending_spans(message, page)
     versions = _version_spans(page, message, after="")
-    if not (receipt.is_unfinished and message.text):
+    can_continue = receipt.is_unfinished and bool(message.text)
+    if not can_continue and not receipt.was_away:
         return [page.row([*left, *ends], versions, kept=len(ends))]
 
-    keys = _key_spans(page, "a", "continue", "resume")
+    keys = _key_spans(page, "a", "continue", "resume") if can_continue else []
     right = [*keys, ("  ", page.styles["muted"]), *versions] if versions else keys
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
