@@ -40,6 +40,9 @@ class ValueKind(StrEnum):
     LIST = "a list"
 
 
+_PYTHON_TYPES = {ValueKind.FLAG: bool, ValueKind.OBJECT: dict, ValueKind.LIST: list}
+
+
 class SamplingOption(Struct, frozen=True):
     """Type and range of the value of an option, and a line of help."""
 
@@ -220,34 +223,37 @@ def _unknown_name(name: str) -> WrongUse:
     )
 
 
-def _in_type(kind: ValueKind, value: object) -> object:  # noqa: PLR0911 - one return for each kind
+def _in_type(kind: ValueKind, value: object) -> object:
     """Return a value in the type of a kind; None if it cannot be that."""
     match kind:
-        case ValueKind.NUMBER:
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            return value if is_number else None
-        case ValueKind.WHOLE:
-            is_whole = isinstance(value, int) and not isinstance(value, bool)
-            return value if is_whole else None
         case ValueKind.TEXT:
-            is_word = isinstance(value, str | int) and not isinstance(value, bool)
-            return str(value) if is_word else None
+            return str(value) if isinstance(value, str) or _is_whole(value) else None
         case ValueKind.TEXTS:
-            texts = [value] if isinstance(value, str) else value
-            if not isinstance(texts, list | tuple) or not texts:
-                return None
-            are_texts = all(isinstance(text, str) and text for text in texts)
-            return tuple(texts) if are_texts else None
-        case ValueKind.FLAG:
-            return value if isinstance(value, bool) else None
-        case ValueKind.BIAS:
-            return value if _is_bias(value) else None
-        case ValueKind.OBJECT:
-            return value if isinstance(value, dict) else None
-        case ValueKind.LIST:
-            return value if isinstance(value, list) else None
+            return _texts(value)
         case ValueKind.EFFORT:
             return effort_of(value)
+        case ValueKind.NUMBER:
+            is_fitting = _is_whole(value) or isinstance(value, float)
+        case ValueKind.WHOLE:
+            is_fitting = _is_whole(value)
+        case ValueKind.BIAS:
+            is_fitting = _is_bias(value)
+        case _:
+            is_fitting = isinstance(value, _PYTHON_TYPES[kind])
+    return value if is_fitting else None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    """Return a text, or a list of texts that are not empty, as a tuple; None for other values."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts:
+        return None
+    are_texts = all(isinstance(text, str) and text for text in texts)
+    return tuple(texts) if are_texts else None
 
 
 def _is_bias(value: object) -> bool:

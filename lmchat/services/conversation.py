@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -78,6 +79,9 @@ from lmchat.services.turn_start import (
     streaming_message,
 )
 from lmchat.services.turn_stats import failure_of, ledger_row
+
+NEW_SESSION_SAMPLING = "sampling"
+"""Id of the draft that holds the sampling options of a session without messages, as JSON."""
 
 
 class Conversation:
@@ -188,14 +192,22 @@ class Conversation:
     async def set_sampling(self, options: Mapping[str, object]) -> None:
         """Give the session other sampling options from the next answer on, and save them.
 
-        A new session is not on the disk yet: its first message saves them. If the disk fails, they
-        hold in memory, and the error is raised.
+        A new session is not on the disk yet: they are kept beside its draft until its first message
+        is saved. If the disk fails, they hold in memory, and the error is raised.
         """
         self.header = replace(self.header, sampling=options)
         await self._save_queue.write_unsaved()  # one of these messages may create the session
-        with suppress(SessionNotFound):
-            store = self._save_queue.store
+        store = self._save_queue.store
+        try:
             await store.update_session(self.header.session_id, {"sampling": options})
+        except SessionNotFound:
+            await store.save_draft(NEW_SESSION_SAMPLING, json.dumps(options) if options else "")
+
+    async def restore_sampling(self) -> None:
+        """Give a new session the sampling options that an earlier run has kept beside its draft."""
+        text = await self._save_queue.store.draft(NEW_SESSION_SAMPLING)
+        if text and not self.messages and not self.header.sampling:
+            self.header = replace(self.header, sampling=json.loads(text))
 
     def find(self, message_id: str) -> ChatMessage | None:
         index = self.messages.index_of(message_id)
@@ -424,6 +436,13 @@ class Conversation:
                     file for file in start.files if file.data and file.part in message.files
                 ]
                 await self._save_queue.save(self.header, message, ancestors, new_files)
+        if start.prompts and not start.path and self.header.sampling:
+            await self._forget_kept_sampling()
+
+    async def _forget_kept_sampling(self) -> None:
+        """Remove the options beside the draft of new sessions: this session is on the disk now."""
+        with suppress(LMChatError):  # the next new session then has them, too
+            await self._save_queue.store.save_draft(NEW_SESSION_SAMPLING, "")
 
     def _make_loop(self, settings: TurnSettings) -> ToolLoop | None:
         """Return the rounds of tool calls of a turn; None if the model gets no tools."""

@@ -75,6 +75,21 @@ async def test_a_new_session_keeps_its_options_in_memory_and_saves_them_with_its
     assert await ask(sessions, "one") == {}
 
 
+async def test_options_of_a_session_without_messages_outlive_the_program_as_its_draft_does(
+    tmp_path,
+):
+    async with aclosing(store_at(tmp_path)) as store:
+        await sampling(sessions_on(store)).change("top_k 20")
+    async with aclosing(store_at(tmp_path)) as store:
+        sessions = sessions_on(store)
+        await sessions.shown.conversation.restore_sampling()
+        assert await ask(sessions, "one") == {"top_k": 20}
+    async with aclosing(store_at(tmp_path)) as store:  # they are those of the saved session now
+        sessions = sessions_on(store)
+        await sessions.shown.conversation.restore_sampling()
+        assert await ask(sessions, "two") == {}
+
+
 async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)

@@ -98,6 +98,8 @@ class PromptText:
             for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
+        if not self._workspace.resume_id:
+            await self._open_sessions.shown.conversation.restore_sampling()
         draft = await self._draft_of_earlier_run()
         is_new = not self._open_sessions.shown.conversation.messages
         if draft and is_new and not self._input.text:
