@@ -59,6 +59,10 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/edit": ("", "Esc cancel edit"),
     "/profile": ("short", "profile"),
     "/effort": ("low", "Reasoning effort"),
+    "/set": ("temperature 0.5", "temperature is 0.5"),
+    "/start": ("It is", "cannot continue a text"),
+    "/now": ("", "The model is not thinking now."),
+    "/rewrite": ("", "Rewriting an answer"),
     "/model": ("", "Type part of a name"),
     "/tree": ("", "Tree"),
     "/delete": ("", "Deleted, with everything"),
@@ -80,6 +84,7 @@ _DIALOGS = (
     *(
         "Esc close",
         "Esc cancel edit",
+        "Rewriting an answer",
         "Open this link?",
         "Search all sessions",
         "Type part of a name",

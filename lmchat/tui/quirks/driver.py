@@ -56,8 +56,7 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object
     """Let an app that does not run yet use `TerminalDriver`.
 
     On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual
-    leaves it raw. Then `on_terminate`, which is called with the number of the signal, has a second
-    to save; the app exits with 128 + the signal.
+    leaves it raw. `on_terminate(signal)` has a second to save; the app exits with 128 + signal.
     """
     mend_keys()
     if termios is None:
