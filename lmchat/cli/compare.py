@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from time import monotonic
 
@@ -47,6 +47,7 @@ class _Comparison(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None
     completion_tokens: float | None
     elapsed_ms: float | None
+    sampling: Mapping[str, object]  # options that were sent, by name
     reply: str
     detail: dict[str, str] | None  # why a run failed
 
@@ -120,6 +121,7 @@ async def _measure(
         tokens_per_second=_median([run.receipt.tokens_per_second for run in runs]),
         completion_tokens=_median([run.receipt.completion_tokens for run in runs]),
         elapsed_ms=_median([run.receipt.elapsed_ms for run in runs]),
+        sampling=runs[0].receipt.sampling if runs else {},
         reply=runs[0].reply if runs else "",
         detail=failure_detail(failure) if failure else None,
     )

@@ -120,7 +120,7 @@ class SamplingSettings(Struct, frozen=True, kw_only=True):
         Annotated[
             int,
             setting(
-                "for repeatable answers, if the server supports it", ge=-1, le=2**32 - 1, example=42
+                "for repeatable answers, if the server supports it", ge=-1, le=2**32 - 2, example=42
             ),
         ]
         | None

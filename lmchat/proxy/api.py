@@ -141,6 +141,15 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again."""
 
 
+def _sampling_of(options: Options) -> Sampling:
+    """Return the sampling of options; raises `WrongUse` for a further option that is wrong."""
+    from lmchat.domain.sampling import checked_option  # noqa: PLC0415 - few programs need it
+
+    sampling = Sampling(**options)
+    more = {name: checked_option(name, value) for name, value in sampling.more.items()}
+    return replace(sampling, more={}).with_options(more)
+
+
 _POLL_S = 0.5  # between two checks of a server that loads its model
 _NOTHING_REMEMBERED = Remembered()  # a program has no servers and models of earlier chats
 
@@ -433,7 +442,7 @@ class Client:
             product=target.product,
             model=target.model_id,
             messages=sent,
-            sampling=Sampling(**options),
+            sampling=_sampling_of(options),
             output=output or AnyText(),
         )
 

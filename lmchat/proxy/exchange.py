@@ -304,9 +304,14 @@ class Exchange(Struct, kw_only=True):
 
     def _sent_options(self) -> dict[str, object]:
         """Return the sampling options of the request, without those that were refused."""
-        refused = {name for name, _ in self.dialect.dropped}
-        options = self.sampling_options
-        return {name: value for name, value in options.items() if name not in refused}
+        refused_fields = {name for name, _ in self.dialect.dropped}
+        options: dict[str, object] = {}
+        for name, value in self.sampling_options.items():
+            # the first field is the option itself; others only go with it
+            first_field, *_ = self.server.fields_of_option(name, value)
+            if first_field not in refused_fields:
+                options[name] = value
+        return options
 
     def _new_http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         """Return the request in the current dialect and with the current key.

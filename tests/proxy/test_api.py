@@ -23,7 +23,7 @@ from lmchat.proxy import (
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page, public_names
-from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router
+from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -143,6 +143,22 @@ async def test_options_are_sent_only_where_they_are_set(server, client):
     assert "top_p" not in body
     await client.chat("Hi", model="other")
     assert _last_request_body(server)["model"] == "other"
+
+
+async def test_a_wrong_further_option_is_refused_unsent(server, client):
+    with pytest.raises(WrongUse, match="top_k must be a whole number"):
+        await client.chat("Hi", more={"top_k": -5})
+    assert server.seen(CHAT) == []
+
+
+async def test_a_refused_option_does_not_stand_in_the_receipt(server):
+    vllm(server)
+    refused = json_reply({"message": "Unsupported parameter: repetition_penalty"}, status=400)
+    server.on(CHAT, refused, *server._routes[CHAT])
+    async with Client(server.url) as client:
+        answer = await client.chat("Hi", more={"repeat_penalty": 1.1, "top_k": 5})
+    assert "repetition_penalty" not in _last_request_body(server)
+    assert answer.receipt.sampling == {"top_k": 5}
 
 
 def test_every_way_to_choose_words_is_an_option():

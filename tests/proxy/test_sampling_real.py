@@ -47,6 +47,10 @@ _SHOWN = {
     "n_discard": 3,
     "min_keep": 2,
     "samplers": ["top_k", "temperature"],
+    "adaptive_target": 0.5,
+    "adaptive_decay": 0.5,
+    "n_probs": 2,
+    "post_sampling_probs": True,
     "grammar": "root ::= [a-z]+",
 }
 """Values that differ from the defaults, of the options that the server shows in its settings."""
@@ -86,6 +90,11 @@ def test_each_option_arrives_in_the_settings_of_the_server(real_server):
             assert set(value) <= set(shown), name
         else:
             assert shown == pytest.approx(value), name
+
+
+def test_sampling_on_the_backend_arrives_where_no_grammar_forbids_it(real_server):
+    sampling = Sampling().with_options({"backend_sampling": True})
+    assert _settings_at(real_server.url, sampling)["backend_sampling"] is True
 
 
 async def test_a_bias_forces_a_word(real_server):

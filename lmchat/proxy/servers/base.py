@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from lmchat.config.settings import effort_of
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.sampling import EXTRA, LLAMA_CPP, takes_option
+from lmchat.domain.sampling import EXTRA, takes_option
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
@@ -22,6 +22,8 @@ from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.text import safe_line
 
+_SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
+"""Options whose fields `request_body` writes, as their names depend on the dialect."""
 _NAMES_IN_NOTES = {"seed": "a seed"}
 """What notes call an option, if not by its name."""
 
@@ -114,28 +116,26 @@ class Server:
         An option that the product does not support is left out; see `unsent_notes`.
         """
         fields: dict[str, Any] = {}
-        for name, value in sampling.options.items():
-            fields |= self._option_fields(name, value)
-        effort = _sent_effort(sampling)
-        if effort and self.takes_effort(effort, model):
-            fields |= self.effort_fields(effort)
+        for name, value in self.sent_options(sampling, model).items():
+            if name not in _SENT_TO_ALL:
+                fields |= self.fields_of_option(name, value)
         return fields
 
-    def _option_fields(self, name: str, value: object) -> dict[str, Any]:
-        """Return the fields for a sampling option; none if the product does not take it.
+    def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
+        """Return the fields of a request for a sampling option that the product takes.
 
-        Those that all servers take are not included, as `request_body` writes them.
+        The first of them holds the value of the option.
         """
         facts = self.product.facts
+        if name == "reasoning_effort":
+            return self.effort_fields(str(value))
         if name.startswith(EXTRA):
             return {name.removeprefix(EXTRA): value}
         if name == "logprobs" and name in facts.sampling_fields:
             return {"logprobs": True, "top_logprobs": value}
         if name in facts.sampling_fields:
             return {facts.sampling_fields[name]: value}
-        if name in LLAMA_CPP and facts.takes_llama_options:
-            return {name: value}
-        return {}
+        return {name: value}
 
     def takes_effort(
         self,
@@ -162,9 +162,10 @@ class Server:
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
         """Return the sampling options that a request to a model has, by name."""
         options = sampling.options
-        effort = sampling.reasoning_effort
-        if effort and not self.takes_effort(effort, model):
-            del options["reasoning_effort"]
+        options.pop("reasoning_effort", None)
+        effort = _sent_effort(sampling)
+        if effort and self.takes_effort(effort, model):
+            options["reasoning_effort"] = effort
         return {name: value for name, value in options.items() if takes_option(self.product, name)}
 
     def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
