@@ -1,0 +1,60 @@
+"""An answer that its server has continued while lmchat was away, on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from lmchat.domain.event import RequestSent, TextDelta
+from lmchat.domain.message import AnswerState, Receipt, interrupted
+from lmchat.storage.store import SqliteStore
+from tests.support.chats import answer as reply
+from tests.support.chats import begin_session
+from tests.support.desktop import desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+
+KEPT_ID = "ab" * 16
+
+
+async def saved_session(folder) -> str:
+    """Save a session whose answer broke off after its first word; return its id."""
+    async with aclosing(SqliteStore(folder / "sessions.db")) as store:
+        session, asked = await begin_session(store, "Which vegetables?")
+        killed = interrupted(reply("Let", parent=asked), "lmchat was killed")
+        await store.append(session, replace(killed, receipt=Receipt(replay_id=KEPT_ID)))
+    return session.session_id
+
+
+async def test_opening_its_session_fetches_the_rest_and_says_so(tmp_path):
+    session_id = await saved_session(tmp_path)
+    backend = ScriptedBackend(answer("Lettuce and leeks."))
+    backend.kept.add(KEPT_ID)
+    async with desktop(tmp_path, backend, resume_id=session_id) as desk:
+        await shown(desk, "Lettuce and leeks.")
+        await shown(desk, "continued while you were away")
+        assert [message.text for message in await desk.on_disk()][1:] == ["Lettuce and leeks."]
+
+
+async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
+    session_id = await saved_session(tmp_path)
+    gate = asyncio.Event()
+    backend = ScriptedBackend([RequestSent(), TextDelta(text="Lettuce and"), gate])
+    backend.kept.add(KEPT_ID)
+    async with desktop(tmp_path, backend, resume_id=session_id) as desk:
+        await shown(desk, "Lettuce and")
+        await desk.press("escape")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        stopped = desk.conversation.messages[-1]
+        assert (stopped.text, stopped.state) == ("Lettuce and", AnswerState.STOPPED)
+
+
+async def test_an_answer_that_the_server_has_forgotten_stays_interrupted(tmp_path):
+    session_id = await saved_session(tmp_path)
+    async with desktop(tmp_path, ScriptedBackend(), resume_id=session_id) as desk:
+        await shown(desk, "Let")
+        await desk.until(
+            lambda: not desk.conversation.messages[-1].receipt.replay_id, "it is forgotten"
+        )
+        assert desk.conversation.messages[-1].state is AnswerState.INTERRUPTED
