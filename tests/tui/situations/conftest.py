@@ -22,7 +22,12 @@ def still(monkeypatch, tmp_path):
     def moment():
         return NOW + timedelta(milliseconds=next(seconds))
 
-    for module in ("domain.message", "services.conversation", "services.open_sessions"):
+    for module in (
+        "domain.message",
+        "services.conversation",
+        "services.open_sessions",
+        "services.turn_start",
+    ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
     monkeypatch.setattr("lmchat.services.turn_stats.new_id", lambda: f"{next(ids):04x}")
     monkeypatch.setenv("HOME", str(tmp_path))
