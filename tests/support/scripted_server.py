@@ -32,6 +32,7 @@ import pytest
 FOLDER = Path(__file__).parent / "certificates"
 AUTHORITY = str(FOLDER / "authority.pem")
 ALONE = str(FOLDER / "alone.pem")
+_TURNS_OF_ACCEPTING = 6
 
 
 def server_context(certificate: str) -> ssl.SSLContext:
@@ -344,6 +345,12 @@ class ScriptedServer:
         try:
             await self._stop.wait()
         finally:
+            # A connection that was accepted just now needs some turns of the loop until `_talk`
+            # begins; on a closed server, asyncio would forget its socket without closing it.
+            for listening in server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            for _ in range(_TURNS_OF_ACCEPTING):
+                await asyncio.sleep(0)
             server.close()
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
