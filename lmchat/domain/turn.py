@@ -98,6 +98,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
+    is_kept: bool = False  # whether the server keeps the answer for later
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     # no simpler: it has one case for each event
@@ -114,8 +115,8 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, stage=Stage.QUEUED)
             case RequestAdapted():
                 return self
-            case RequestSent(sampling=sampling):
-                return replace(self._with_new_attempt(now_s), sampling=sampling)
+            case RequestSent(sampling=sampling, is_kept=is_kept):
+                return replace(self._with_new_attempt(now_s), sampling=sampling, is_kept=is_kept)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):

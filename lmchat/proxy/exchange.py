@@ -283,7 +283,7 @@ class Exchange(Struct, kw_only=True):
         """
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
-        self.post(RequestSent(sampling=self._sent_options()))
+        self.post(RequestSent(sampling=self._sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
         if self.is_model_unloaded or loading.needs_request:
             self.post(ModelLoading())
@@ -379,7 +379,9 @@ class Exchange(Struct, kw_only=True):
             request = self._new_replay_request(client, offset)
             try:
                 response = await self.connections.send(endpoint, request, self._trace)
-            except ServerUnavailable:
+            except ServerUnavailable as error:
+                if error.kind == "offline" and endpoint.is_loopback:
+                    break  # the program has ended, so waiting would not help
                 continue
             if response.is_success:
                 return response

@@ -543,7 +543,8 @@ class Conversation:
             for event in stream.release_withheld():
                 self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
-            if state is AnswerState.STOPPED and self.is_hung_up and stream.replay_id:
+            goes_on = self.is_hung_up and self.turn.is_kept
+            if state is AnswerState.STOPPED and goes_on:
                 answer = hung_up(replace(answer, parts=self._growing.parts))
             await self._complete(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
         if self.cut_note != stream.cut_note:  # the server's count has shown that it was cut
@@ -589,7 +590,7 @@ class Conversation:
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
         )
         receipt = receipt.after(stream.continued.receipt if stream.continued else None)
-        if answer.state is AnswerState.INTERRUPTED or self.is_hung_up:
+        if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             receipt = replace(receipt, replay_id=stream.replay_id)
 
         final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
