@@ -298,7 +298,8 @@ class ProxyClient:
     async def keeps_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
 
-        Raises `LMChatError` if it does not say so within `LOOKUP_S`.
+        Its reply lists the answers that it has, of those that were asked for. Raises `LMChatError`
+        if it does not reply within `LOOKUP_S`.
         """
         self._admission.check(request.endpoint)
         self._admission.take_probe(request.product)

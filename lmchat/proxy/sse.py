@@ -116,7 +116,9 @@ class SseReader:
         if field == b"data":
             self._data.append(value)
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
-            if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
+            if len(value) > MAX_LINE_BYTES:
+                raise MalformedStreamError("a line is longer than 8 MiB")
+            if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MiB")
         elif not field:  # a comment
             events.append(SseEvent([]))

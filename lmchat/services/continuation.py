@@ -123,6 +123,7 @@ class Continuation:
         """Whether more text is needed to know which part of the buffer is repeated."""
         if self._is_prefilled:  # some servers repeat the whole message that they were given
             return self._text.startswith(self._buffer)
+        # a repetition of the end may begin early in the old answer: only more text shows its length
         return len(self._buffer) < _BUFFER_CHARS or self._buffer.strip() in self._text
 
 

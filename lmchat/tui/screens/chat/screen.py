@@ -394,7 +394,7 @@ class ChatScreen(PatchedScreen):
     async def action_manage_session(self, name: str, typed: str = "") -> None:
         """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
         act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
-        if typed:  # by a slash command, which goes back into the prompt if this fails
+        if typed:  # what runs slash commands catches the error, and puts the line into the prompt
             await act()
         else:
             self.background.attempt(act, group="change")

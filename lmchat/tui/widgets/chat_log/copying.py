@@ -204,7 +204,10 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
 
 
 def _source_of(group: Sequence[Block]) -> str:
-    """Return the source of a group of pieces; a fence gets its opening and its end again."""
+    """Return the source of a group of pieces; a fence gets its opening and its end again.
+
+    A piece of Markdown ends with its own line end; pieces of other blocks have none.
+    """
     code = _join_pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
         fence = fence_for(code)
