@@ -341,14 +341,14 @@ class _ImportRun:
     def _add_refused_file(self, name: str, error: LMChatError) -> None:
         """Add a file to the refused ones, with an error that names the file.
 
-        The error says that nothing was imported, or that a part was: if the newest chat of the
+        The error says that nothing was imported, or only a part: then the newest chat of the
         outcome is of this file. Errors of the store stay `StoreUnavailable`; all others become
         `FileRefused`.
         """
         chats = self._outcome.chats
-        has_imported_chats = bool(chats) and chats[-1].file == name
+        was_begun = bool(chats) and chats[-1].file == name
         message = "stdin" if name == _STDIN else name
-        if has_imported_chats:
+        if was_begun:
             message += " was imported only in part: "
         else:
             message += " was not imported: "

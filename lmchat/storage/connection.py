@@ -26,8 +26,8 @@ from lmchat.storage.file_errors import name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (
-    EXTENDED_VERSION,
     VERSION,
+    VERSION_WITHOUT_SAMPLING,
     add_sampling_column,
     create_tables,
     ensure_index,
@@ -198,7 +198,7 @@ def _ensure_tables(connection: Connection) -> None:
         version = version_of(connection)  # again, now that no other process can change it
         if version == 0:
             create_tables(connection)
-        elif version == EXTENDED_VERSION:
+        elif version == VERSION_WITHOUT_SAMPLING:
             add_sampling_column(connection)
         elif version < VERSION:
             connection.notice = renew_tables(connection, connection.path, version)

@@ -23,7 +23,7 @@ from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
-from lmchat.storage.schema import EXTENDED_VERSION, VERSION
+from lmchat.storage.schema import VERSION, VERSION_WITHOUT_SAMPLING
 from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
 from lmchat.threads import run_within
 
@@ -282,7 +282,7 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     connection.execute("rollback")
     size = f"{size_bytes / _MB:.1f} MB"
     cause = f"Readable and writable: {size}, format {version}, journal {journal}."
-    if version == EXTENDED_VERSION:
+    if version == VERSION_WITHOUT_SAMPLING:
         cause += f" The next start brings it to format {VERSION}."
     elif version < VERSION:
         cause += (

@@ -14,9 +14,8 @@ from lmchat.errors import StoreUnavailable
 
 VERSION = 5
 """Format of the tables, stored as `user_version`."""
-EXTENDED_VERSION = 4
-"""Format without the column `sampling`, which is added; earlier ones are of development versions.
-"""
+VERSION_WITHOUT_SAMPLING = 4
+"""The format before this one, which gets the column; earlier ones are of development versions."""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -134,7 +133,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def add_sampling_column(connection: sqlite3.Connection) -> None:
-    """Turn tables of the format `EXTENDED_VERSION` into those of `VERSION`.
+    """Turn tables of the format `VERSION_WITHOUT_SAMPLING` into those of `VERSION`.
 
     The caller begins the transaction.
     """

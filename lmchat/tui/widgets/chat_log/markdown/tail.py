@@ -198,8 +198,10 @@ class MarkdownTail(Struct):
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # blocks that may still change
     references: References = field(default_factory=dict)  # link reference definitions so far
-    _tail: str = ""  # `_head`, and the text that is not closed
-    _head: str = ""  # head of a table, or start of a line, of closed blocks: parsed, not shown
+    _tail: str = ""  # `_head`, and behind it the text that is not closed
+    # what the parser must see above that text to read it right, though it is closed already: the
+    # head of the table that continues, or the marks of the heading or line that was cut
+    _head: str = ""
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
     _uncut_chars: int = 0  # characters of the tail that were found not to need a cut
     _fence: OpenFence | None = None
@@ -263,7 +265,10 @@ class MarkdownTail(Struct):
         return PIECE_CHARS + 1 + max(self._uncut_chars, len(self._head)) - len(self._tail)
 
     def _close_complete_lines(self) -> None:
-        """Close the blocks and pieces of code that end in the complete lines."""
+        """Close the blocks and pieces of code that end in the complete lines.
+
+        Lines of a fence and other lines are read in different ways, by turns.
+        """
         may_close_more = True
         while may_close_more:
             if self._fence is not None:
@@ -274,23 +279,24 @@ class MarkdownTail(Struct):
     def _close_blocks(self) -> bool:
         """Close all blocks that end in the complete lines, and what is certain of the last one.
 
-        Return whether more may be closed now.
+        What is closed is dropped from the tail; its last line, which is not complete, stays. Return
+        whether a fence has begun: the complete lines that are left then belong to it.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
         has_text_after_blank = bool(last_line.strip() and lines) and lines[-1].isspace()
         text = "".join(lines)
         tokens = parse_blocks(text, self.references)
-        head_lines = HEAD_LINES if self._table_start else 0  # they are parsed, but closed already
+        # within a table, the tail begins with the table's head, which is closed already
+        head_lines = HEAD_LINES if self._table_start else 0
         complete_lines = CompleteLines(lines, tokens, has_text_after_blank)
         closed_lines = self._close_top_blocks(complete_lines, head_lines)
         if closed_lines > head_lines:
-            self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
-            # the lines of a fence that has begun, or the text below a table
-            return self._fence is not None or (bool(self._table_start) and has_text_after_blank)
-        if not self._head and not text.strip():  # of several blank lines only one is kept
+            closed_chars = sum(map(len, lines[:closed_lines]))
+            self._drop_start(closed_chars, self._head)
+        elif not self._head and not text.strip():  # of several blank lines only one is kept
             self._drop_start(sum(map(len, lines[:-1])), "")
-        return False
+        return self._fence is not None
 
     def _close_top_blocks(self, complete: CompleteLines, head_lines: int) -> int:
         """Close the blocks of the top level that have ended; return how many lines are closed.
