@@ -258,6 +258,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Number among the versions of this message (same parent and role), counted from 1."""
     versions: int = 1
     """Number of all versions of this message."""
+    is_excluded: bool = False
+    """Whether the user has taken it out of all requests; it stays in the session."""
 
     @property
     def text(self) -> str:

@@ -26,11 +26,11 @@ from lmchat.storage.file_errors import name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (
+    OLDEST_EXTENDED,
     VERSION,
-    VERSION_WITHOUT_SAMPLING,
-    add_sampling_column,
     create_tables,
     ensure_index,
+    extend_tables,
     transaction,
     version_of,
 )
@@ -188,7 +188,7 @@ def _ensure_file(path: Path) -> None:
 def _ensure_tables(connection: Connection) -> None:
     """Create the tables of a new file, or bring those of an older format into this one.
 
-    The format before this one gets its missing column. The rows of a development version are
+    An older format gets the missing columns and tables. The rows of a development version are
     copied into new tables, and the connection gets a notice for the user. Does nothing for a file
     in this format, and raises `StoreUnavailable` for a newer one.
     """
@@ -198,9 +198,9 @@ def _ensure_tables(connection: Connection) -> None:
         version = version_of(connection)  # again, now that no other process can change it
         if version == 0:
             create_tables(connection)
-        elif version == VERSION_WITHOUT_SAMPLING:
-            add_sampling_column(connection)
-        elif version < VERSION:
+        elif OLDEST_EXTENDED <= version < VERSION:
+            extend_tables(connection, version)
+        elif version < OLDEST_EXTENDED:
             connection.notice = renew_tables(connection, connection.path, version)
 
 

@@ -18,7 +18,7 @@ DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
 COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _FILE_MODE = 0o600
-_TABLES = ("sessions", "messages", "parts", "drafts", "ledger", "metrics")
+_TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
 # A row number above this one is damaged: no table has that many rows.
 _MOST_ROWS = 16 * 1024 * 1024

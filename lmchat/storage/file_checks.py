@@ -23,7 +23,7 @@ from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
-from lmchat.storage.schema import VERSION, VERSION_WITHOUT_SAMPLING
+from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
 from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
 from lmchat.threads import run_within
 
@@ -282,9 +282,9 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     connection.execute("rollback")
     size = f"{size_bytes / _MB:.1f} MB"
     cause = f"Readable and writable: {size}, format {version}, journal {journal}."
-    if version == VERSION_WITHOUT_SAMPLING:
+    if OLDEST_EXTENDED <= version < VERSION:
         cause += f" The next start brings it to format {VERSION}."
-    elif version < VERSION:
+    elif version < OLDEST_EXTENDED:
         cause += (
             " The next start keeps a copy of it and copies its messages to new tables of "
             f"format {VERSION}."

@@ -237,7 +237,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
     **dict.fromkeys(("title", "model", "endpoint"), loaded),
-    **dict.fromkeys(("is_pinned", "is_archived"), bool),
+    **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
     "tags": _tags,
     "sampling": _sampling,

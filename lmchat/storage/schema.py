@@ -12,10 +12,16 @@ from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 5
+VERSION = 6
 """Format of the tables, stored as `user_version`."""
-VERSION_WITHOUT_SAMPLING = 4
-"""The format before this one, which gets the column; earlier ones are of development versions."""
+OLDEST_EXTENDED = 4
+"""The oldest format that is extended to this one; earlier ones are of development versions."""
+
+# The choices that the model had at each token of an answer, compressed, if they were asked for.
+_CHOICES_TABLE = """create table token_choices (
+    number integer primary key references messages (number) on delete cascade,
+    data blob not null
+)"""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -59,7 +65,8 @@ _TABLES = (
         branch text not null default '',
         hidden_by text,
         hidden_at text,
-        is_indexed integer not null default 0
+        is_indexed integer not null default 0,
+        is_excluded integer not null default 0
     )""",
     "create index messages_by_session on messages (session_id, hidden_by)",
     # For the versions of a message, which have the same parent.
@@ -75,6 +82,7 @@ _TABLES = (
         name text not null default ''
     )""",
     "create index parts_by_message on parts (number)",
+    _CHOICES_TABLE,
     "create table drafts (session_id text primary key not null, text text not null)",
     """create table ledger (
         ledger_id integer primary key,
@@ -98,6 +106,14 @@ _TABLES = (
     )""",
     "create table metrics (name text primary key not null, value real not null)",
 )
+_EXTENSIONS = {
+    5: ("alter table sessions add column sampling text not null default ''",),
+    6: (
+        "alter table messages add column is_excluded integer not null default 0",
+        _CHOICES_TABLE,
+    ),
+}
+"""By format, what it has and the format before it has not."""
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 """The index stores neither the texts (`content = ''`) nor the positions of trigrams in them
@@ -132,12 +148,14 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma user_version = {VERSION}")
 
 
-def add_sampling_column(connection: sqlite3.Connection) -> None:
-    """Turn tables of the format `VERSION_WITHOUT_SAMPLING` into those of `VERSION`.
+def extend_tables(connection: sqlite3.Connection, version: int) -> None:
+    """Turn tables of an older format, from `OLDEST_EXTENDED` on, into those of `VERSION`.
 
-    The caller begins the transaction.
+    `version` is the present format of the file. The caller begins the transaction.
     """
-    connection.execute("alter table sessions add column sampling text not null default ''")
+    for newer_version in range(version + 1, VERSION + 1):
+        for statement in _EXTENSIONS[newer_version]:
+            connection.execute(statement)
     connection.execute(f"pragma user_version = {VERSION}")
 
 

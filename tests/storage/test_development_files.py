@@ -18,7 +18,7 @@ import pytest
 from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, ToolCallPart
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.schema import VERSION, VERSION_WITHOUT_SAMPLING
+from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import START, Clock, faults_in, store_at
@@ -86,7 +86,7 @@ async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
         assert len(await store.list_sessions()) == 1
 
 
-@pytest.mark.parametrize("version", [1, VERSION_WITHOUT_SAMPLING])
+@pytest.mark.parametrize("version", [1, OLDEST_EXTENDED])
 async def test_all_that_the_first_and_the_last_development_version_wrote_is_there(
     tmp_path, version
 ):
@@ -109,8 +109,9 @@ async def test_all_that_the_first_and_the_last_development_version_wrote_is_ther
         assert [hit.message_id for hit in await store.search("lettuce")] == [first.message_id]
 
 
-async def test_the_format_before_gets_a_column_and_keeps_all_else_also_unused_tables(tmp_path):
-    path = write_sql(tmp_path, VERSION_WITHOUT_SAMPLING)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_format_before_is_extended_and_keeps_all_else_also_unused_tables(tmp_path, version):
+    path = write_sql(tmp_path, version)
     async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
         assert await unsaved.open() == ""
         (header,) = await unsaved.list_sessions()
@@ -125,14 +126,15 @@ async def test_the_format_before_gets_a_column_and_keeps_all_else_also_unused_ta
     assert list(path.parent.glob("*format*")) == []
 
 
-async def test_windows_that_open_the_format_before_at_once_all_get_the_new_one(tmp_path):
-    path = write_sql(tmp_path, VERSION_WITHOUT_SAMPLING)
+async def test_windows_that_open_a_format_before_at_once_all_get_the_new_one(tmp_path):
+    path = write_sql(tmp_path, OLDEST_EXTENDED)
     stores = [SqliteStore(path) for _ in range(4)]
     notices = await asyncio.gather(*(store.open() for store in stores))
     assert notices == ["", "", "", ""]
     for store in stores:
         (header,) = await store.list_sessions()
         assert header.sampling == {}
+        assert not any(message.is_excluded for message in await store.tree(header.session_id))
         await store.aclose()
     assert version_of(path) == VERSION
 

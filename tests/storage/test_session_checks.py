@@ -11,7 +11,7 @@ from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
 from lmchat.storage.connection import connect
 from lmchat.storage.file_checks import store_findings, whole_findings
-from lmchat.storage.schema import VERSION, VERSION_WITHOUT_SAMPLING
+from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import fill
 from tests.support.faults import no_root, open_folder
@@ -123,7 +123,7 @@ async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
 async def test_the_format_before_is_brought_up_to_date_by_the_next_start(tmp_path):
     path = await filled(tmp_path / "sessions.db")
     with closing(sqlite3.connect(path)) as old:
-        old.execute(f"pragma user_version = {VERSION_WITHOUT_SAMPLING}")
+        old.execute(f"pragma user_version = {OLDEST_EXTENDED}")
     row = rows(path)["store"]
     assert row.grade is Grade.OK
     assert row.cause.endswith(f"The next start brings it to format {VERSION}.")
