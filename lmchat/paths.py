@@ -17,14 +17,15 @@ class Paths:
         self.cache_dir = cache_dir
         self.state_dir = state_dir
         self.config_file = config_dir / "config.toml"
-        self.remembered_file = config_dir / "state.toml"  # last model, panels, theme
+        # last model, panels, theme; beside the settings, so that a copy of the folder has all
+        self.remembered_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.themes_folder = config_dir / "themes"  # own themes, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
         self.sessions_file = config_dir / "sessions.db"
         """Sessions, and also drafts, prompt history, metrics and ledger."""
         self.models_file = cache_dir / "models.json"
-        self.demo_dir = cache_dir / "engine"
+        self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
         self.engine_log_file = state_dir / "engine.log"
         self.tools_log_file = state_dir / "tools.log"
         self.log_file = state_dir / "lmchat.log"

@@ -178,9 +178,10 @@ class PlainTurns:
         printer.note_oddities(self.conversation.messages[-1])
 
     def _last_error(self) -> LMChatError | None:
-        """Return the error of the last turn, else of saving it, else of its last message.
+        """Return why the last turn has failed, or why it is not saved; None if all went well.
 
-        Return None if there is no error.
+        A turn that ended with an exception of another class than `LMChatError` has no `error`: its
+        last message has the `failure` that the user is told.
         """
         error = self.conversation.error or self.sessions.save_queue.warning
         failure = self.conversation.messages[-1].failure

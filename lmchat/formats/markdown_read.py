@@ -137,7 +137,7 @@ def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
     text_ends.append(len(text.removesuffix("\n")))
     line = 1
     counted_end = 0  # offset up to which lines are counted
-    for match, text_end in zip(matches, text_ends, strict=False):  # one end more without matches
+    for match, text_end in zip(matches, text_ends, strict=False):  # without matches, one end more
         line += text.count("\n", counted_end, match.start())
         counted_end = match.start()
         with _refusing_changed_line(line):

@@ -156,8 +156,8 @@ class Exchange(Struct, kw_only=True):
     async def _send_adapted(self) -> StreamFinished:
         """Send the request, read the answer, and return its last event.
 
-        After a refusal that `_handle_refusal` can remedy, send it again; raise any other refusal.
-        `ServerUnavailable` gets the hint of the product.
+        After a refusal that `_handle_refusal` can remedy, send it again; raise any other refusal. A
+        refused connection (`ServerUnavailable`) is raised with the product's hint how to start it.
         """
         check_health = self._ask_health if self.server.health_path else None
         loading = Loading(check_health, self.timeouts, self.post)

@@ -22,7 +22,7 @@ _TEMPORARY = frozenset({"rate_limited", "busy", "upstream"})
 _MAYBE_TEMPORARY = frozenset(
     {"timeout", "context_overflow", "bad_request", "loading", "server_error"}
 )
-"""Kinds that are tried again only for some statuses."""
+"""Kinds that are tried again only with a status that is temporary."""
 _TEMPORARY_STATUSES = frozenset({408, 429, 502, 503, 504, 529})
 _HOSTED_FAILURES = frozenset({409, 500})
 """Statuses that are temporary at providers, whose machines share the requests."""
@@ -65,19 +65,22 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryP
 def _plan_for_rejection(
     error: ServerRejected, endpoint: Endpoint, product: Product
 ) -> RetryPlan | None:
-    """Return how to repeat a request that the server refused.
+    """Return how to repeat a request that the server refused; None if it would be refused again.
 
-    None if kind or status of the refusal is not temporary, or if the server asks for a wait longer
-    than `MAX_WAIT_S`. What counts as temporary depends on whether a gateway or provider answers.
+    It may pass later if both the kind of the refusal and its status say so. Servers give the
+    temporary statuses to permanent refusals, too, such as 429 to an account without credit: those
+    have another kind. Return None also if the server asks for a wait longer than `MAX_WAIT_S`.
     """
     wait_s = error.retry_after_s
     may_be_temporary = error.kind in _TEMPORARY | _MAYBE_TEMPORARY
     if not may_be_temporary or (wait_s or 0) > MAX_WAIT_S:
         return None
 
-    if error.status is None:  # inside a stream, in which a gateway passes on errors of others
-        is_gateway = product.facts.is_gateway or not endpoint.is_near
-        is_temporary = is_gateway and error.kind in _TEMPORARY
+    if error.status is None:
+        # It came inside a stream. A model server that has begun to answer does not refuse any more,
+        # but a gateway passes on the refusals of others; one may stand before each far server.
+        may_be_gateway = product.facts.is_gateway or not endpoint.is_near
+        is_temporary = may_be_gateway and error.kind in _TEMPORARY
     else:
         is_hosted_failure = error.status in _HOSTED_FAILURES and not endpoint.is_near
         is_temporary = error.status in _TEMPORARY_STATUSES or is_hosted_failure

@@ -295,11 +295,13 @@ class McpHost:
             self._results.pop(number, None)
 
     async def _read_reports(self, child: ChildProcess) -> None:
-        """Read the reports of the child until it ends.
+        """Read the reports of the child until it ends, or sends something else than a report.
 
-        Then mark its servers as failed, and give all calls that wait an error as their result.
+        Such a line was printed by a library of a tool, and may have cut a report in two: no later
+        line can be trusted. So the child is ended then. Its servers are marked as failed, and all
+        calls that wait get an error as their result.
         """
-        with suppress(ValueError):  # a line that is too long or no report: a library printed it
+        with suppress(ValueError):  # raised for such a line, and for one that is too long
             while (report := await child.receive_line(ToolReport)) is not None:
                 self._take_report(report)
         # This asks the watchdog, which ends the child and programs that functions have started.

@@ -72,7 +72,7 @@ class Branches:
         await self._show_neighbour(message, 1)
 
     async def _show_neighbour(self, message: ChatMessage, step: int) -> None:
-        """Show the version `step` places after a message, in a ring; do nothing without others."""
+        """Show the version `step` places after a message, in a ring; without others, say so."""
         versions = await self._versions_or_notice(message)
         if versions:
             ids = [version.message_id for version in versions]

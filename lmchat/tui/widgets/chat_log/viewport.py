@@ -443,9 +443,9 @@ class Viewport:
         self.document.rebuild(index)
 
     def _anchor_of(self, index: int) -> Anchor:
-        """Return an anchor for the first row of the screen if a message begins above it.
+        """Return an anchor for what must not move while the message of this index changes.
 
-        If the message begins on the screen or below, return an anchor for its first row.
+        It is the first row of the message, or that of the screen if the message begins above it.
         """
         screen_row = self.document.heights.top(index) - self.top
         if screen_row < 0:
