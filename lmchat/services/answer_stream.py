@@ -40,10 +40,9 @@ from lmchat.services.context_meter import (
 )
 from lmchat.services.continuation import (
     CONTINUE,
+    Beginning,
     Continuation,
-    can_prefill,
     last_words,
-    require_prefill,
 )
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import SaveQueue
@@ -113,48 +112,48 @@ class AnswerStream:
             first_words: Words of the user with which a new answer begins; empty for none.
             replayed: The interrupted answer that is fetched from its server, which has kept it.
             loop: Rounds of tool calls of this turn; None if the model gets no tools.
+
+        At most one of `continued`, `first_words` and `replayed` is given.
         """
         self.settings = settings
         self.path = path
         self.continued = continued
         self.first_words = first_words
         self.replayed = replayed
-        self.replay_id = ""  # id under which the server keeps the answer, if it can
-        if replayed is not None:
-            self.replay_id = replay_id_of(replayed)
-        elif settings.is_kept and not first_words and continued is None:
-            self.replay_id = os.urandom(16).hex()
         self.loop = loop
-        self.tools: tuple[Tool, ...] = ()  # offered to the model
-        self.tool_tokens = 0  # estimate for the descriptions of these tools
-        self.reported_left_out = 0  # number of left-out messages in the last note about them
-        self.cut_note = ""  # sentence about a prompt that is longer than the context window
         self._backend = backend
         self._meter = meter
         self._save_queue = save_queue
-        self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
-        self.has_first_words = False  # whether the answer has begun with `first_words`
-        self._prefix = continued
-        """The beginning of the answer, which the model is to continue; None without one.
 
-        `answer_now` may replace it by the thought of the answer.
-        """
-        if first_words:
-            self._prefix = text_message(Role.ASSISTANT, first_words)
-        self._thought_end = ThoughtEnd(backend, self._prefix)
-        self._ends_thought = False  # whether the request closes the thought that it ends with
-        self._must_prefill = bool(first_words) or _is_edited(continued)
-        """Whether only prefill will do: words of the user are continued exactly, or not at all."""
-        if self._must_prefill:
-            require_prefill(settings.target)
-        self._is_prefilled = False
-        """Whether `_prefix` is sent as the last message, for the server to complete."""
-        if self._prefix is not None:
-            self._is_prefilled = can_prefill(settings.target.product, self._prefix)
-        self._was_shortened = False  # whether a refusal has made the plan shorter
-        self.request_id = ""  # of the request that runs
-        self._continuation: Continuation | None = None  # of the last request, for `_prefix`
+        self._beginning = Beginning.of(settings.target, continued, first_words)
+        """What the model is to continue; None for an answer that it begins itself."""
+        self.replay_id = ""  # id under which the server keeps the answer, if it can
+        if replayed is not None:
+            self.replay_id = replay_id_of(replayed)
+        elif settings.is_kept and self._beginning is None:
+            self.replay_id = os.urandom(16).hex()
+        self.tools: tuple[Tool, ...] = ()  # offered to the model
+        self.tool_tokens = 0  # estimate for the descriptions of these tools
         self.plan = self._make_plan()
+
+        self.request_id = ""  # of the request that runs
+        self.has_first_words = False  # whether the answer has begun with `first_words`
+        self.reported_left_out = 0  # number of left-out messages in the last note about them
+        self.cut_note = ""  # sentence about a prompt that is longer than the context window
+        self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
+        self._thought_end = ThoughtEnd(backend, self._prefix)
+        self._was_shortened = False  # whether a refusal has made the plan shorter
+        self._continuation: Continuation | None = None  # of the last request, for `_beginning`
+
+    @property
+    def _prefix(self) -> ChatMessage | None:
+        """The beginning that the model is to continue; None without one."""
+        return self._beginning.message if self._beginning is not None else None
+
+    @property
+    def _is_prefilled(self) -> bool:
+        """Whether that beginning is the last message of the request."""
+        return self._beginning is not None and self._beginning.is_prefilled
 
     def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of a new answer, or of the one that its server has kept."""
@@ -209,9 +208,13 @@ class AnswerStream:
 
     def _continue_behind_thought(self) -> None:
         """Plan a request that continues the answer behind the end of its thought."""
-        self._prefix = self._thought_end.message
-        self._is_prefilled = True
-        self._ends_thought = True
+        is_exact = self._beginning is not None and self._beginning.is_exact
+        self._beginning = Beginning(
+            message=self._thought_end.message,
+            is_prefilled=True,
+            is_exact=is_exact,
+            ends_thought=True,
+        )
         self.plan = self._make_plan()
 
     async def prepared_request(self) -> ChatRequest:
@@ -251,8 +254,11 @@ class AnswerStream:
         repeats it.
         """
         self.request_id = os.urandom(16).hex()
-        if self._prefix is not None:
-            self._continuation = Continuation(self._prefix, is_prefilled=self._is_prefilled)
+        beginning = self._beginning
+        if beginning is not None:
+            self._continuation = Continuation(
+                beginning.message, is_prefilled=beginning.is_prefilled
+            )
         async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
                 if self._continuation is None:
@@ -271,9 +277,10 @@ class AnswerStream:
         If prefill may be the reason, it is switched off, and a new plan is made. Else the plan is
         shortened, at most once in an answer.
         """
-        may_switch_off = self._is_prefilled and not self._must_prefill
-        if may_switch_off and error.kind in _PREFILL_REFUSED:
-            self._is_prefilled = False
+        beginning = self._beginning
+        is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
+        if beginning is not None and is_prefill_refused and not beginning.is_exact:
+            beginning.is_prefilled = False
             self.plan = self._make_plan()
             return True
         if self._was_shortened:
@@ -476,10 +483,5 @@ class AnswerStream:
             replay_id=self.replay_id if self._prefix is None else "",
             is_replay=self.replayed is not None,
             request_id=self.request_id,
-            ends_thought=self._ends_thought,
+            ends_thought=self._beginning is not None and self._beginning.ends_thought,
         )
-
-
-def _is_edited(answer: ChatMessage | None) -> bool:
-    """Whether the user has rewritten an answer."""
-    return answer is not None and answer.receipt is not None and answer.receipt.is_edited

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from lmchat.domain.event import ReasoningDelta, Rethought, StreamEvent, StreamFinished, TextDelta
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid
@@ -43,6 +45,41 @@ def require_prefill(target: Target) -> None:
             hint="Use a model of llama.cpp, Jan or the built-in engine.",
             kind="unsupported",
         )
+
+
+class Beginning(Struct, kw_only=True):
+    """The beginning of an answer, which the model is to continue, and how it is sent."""
+
+    message: ChatMessage
+    is_prefilled: bool
+    """Whether the server gets it as the last message; else a prompt asks the model to go on."""
+    is_exact: bool
+    """Whether only prefill will do: words of the user are continued exactly, or not at all."""
+    ends_thought: bool = False
+    """Whether the request closes the thought that it ends with, so that the answer follows."""
+
+    @classmethod
+    def of(
+        cls, target: Target, continued: ChatMessage | None, first_words: str
+    ) -> Beginning | None:
+        """Return how an answer begins: with the user's words, or with an answer that is continued.
+
+        `continued` is None and `first_words` empty without these; without both, return None. Raises
+        `RequestInvalid` if the user's words have to be continued, and the server cannot do that.
+        """
+        message = text_message(Role.ASSISTANT, first_words) if first_words else continued
+        if message is None:
+            return None
+        is_exact = bool(first_words) or _is_edited(message)
+        if is_exact:
+            require_prefill(target)
+        is_prefilled = can_prefill(target.product, message)
+        return cls(message=message, is_prefilled=is_prefilled, is_exact=is_exact)
+
+
+def _is_edited(answer: ChatMessage) -> bool:
+    """Whether the user has rewritten an answer."""
+    return answer.receipt is not None and answer.receipt.is_edited
 
 
 def last_words(text: str) -> str:
