@@ -26,6 +26,10 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+NOT_SENT = "not sent"
+"""What is shown with a message that the user has taken out of requests."""
+
+
 class AnswerState(StrEnum):
     """State of an answer."""
 
@@ -165,6 +169,8 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
     was_away: bool = False
     """Whether the answer was continued while lmchat was away, and fetched later."""
+    excluded_key: int = 0
+    """Checksum of the places of the messages that were taken out of the request; 0: of none."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.

@@ -36,11 +36,13 @@ from lmchat.domain.server import (
     ModelList,
 )
 from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.token_counts import MessageCounts, RequestParts
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
+from lmchat.proxy.json_values import encode
 from lmchat.proxy.kept_answers import (
     DROP_S,
     LOOKUP_FIELD,
@@ -48,6 +50,7 @@ from lmchat.proxy.kept_answers import (
     LOOKUP_S,
     drop_answer,
 )
+from lmchat.proxy.message_counts import REQUESTS, count_messages, unused_mark
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
 from lmchat.proxy.request_writer import RequestWriter
@@ -230,6 +233,32 @@ class ProxyClient:
         try:
             async with asyncio.timeout(COUNT_S):
                 return await server.count_tokens(api, self._writer.prompt_body(request))
+        except (TimeoutError, NoRequestsLeftError):
+            return None
+
+    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
+        """Return how many tokens the server counts in a request and, if it can tell, in its parts.
+
+        None as in `count_tokens`; the state of the model is checked first. The last message may be
+        empty.
+        """
+        endpoint = request.endpoint
+        server = server_of(request.product)
+        self._admission.check(endpoint)
+        if not server.count_path or self._is_busy(endpoint):
+            return None
+        if self._cache.is_older_than(endpoint, READ_AHEAD_CHECK_S):
+            await self.check(endpoint)
+        if self._would_load(request):
+            return None
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=REQUESTS)
+        body = self._writer.prompt_body(request)
+        mark = unused_mark(encode(body))
+        marked_body = self._writer.prompt_body(RequestParts(request, mark).marked)
+        try:
+            async with asyncio.timeout(COUNT_S):
+                return await count_messages(server, api, body, marked_body, mark)
         except (TimeoutError, NoRequestsLeftError):
             return None
 

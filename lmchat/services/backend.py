@@ -14,6 +14,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.token_counts import MessageCounts
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy, ServerClient
 from lmchat.slots import Slots
@@ -186,6 +187,13 @@ class Backend:
         if engine is not None and not _serves(engine, request.model):
             return None
         return await (await self._client.ready()).count_tokens(request)
+
+    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
+        """Let the server count the parts; None if the engine would have to load the model."""
+        engine = self._engine_at(request.endpoint)
+        if engine is not None and not _serves(engine, request.model):
+            return None
+        return await (await self._client.ready()).count_messages(request)
 
     async def load(
         self,

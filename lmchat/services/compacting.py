@@ -27,9 +27,14 @@ def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePa
     """Return the messages before the last two exchanges, which a summary would replace.
 
     Return an empty path if there are no earlier exchanges, or if each of them is a summary. A
-    summary is recognised by its prompt, whose text is `prompt`.
+    summary is recognised by its prompt, whose text is `prompt`. Prompts that are taken out of
+    requests do not count.
     """
-    prompt_indexes = [index for index, message in enumerate(path) if message.role is Role.USER]
+    prompt_indexes = [
+        index
+        for index, message in enumerate(path)
+        if message.role is Role.USER and not message.is_excluded
+    ]
     older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
     if all(path[index].text == prompt for index in older_indexes):
         return MessagePath()
@@ -46,7 +51,8 @@ def makes_room(
     """
     if not older:
         return False
-    kept = PromptSize.of(path[len(older) :], sent_thoughts)
+    kept_messages = [message for message in path[len(older) :] if not message.is_excluded]
+    kept = PromptSize.of(kept_messages, sent_thoughts)
     return kept.raw <= _MAX_KEPT_SHARE * path_tokens
 
 

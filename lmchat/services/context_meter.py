@@ -7,7 +7,9 @@ A *raw* estimate is made of characters alone. For each model it is multiplied by
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -15,7 +17,7 @@ from lmchat.domain.message import ChatMessage, Role, SentThoughts, thoughts_to_s
 from lmchat.domain.server import Target
 from lmchat.text import shell_word
 
-_TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
+TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 _WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
@@ -78,7 +80,7 @@ class MessageSize(Struct, frozen=True, kw_only=True):
         """Estimate the tokens of the message; the factor applies to its text, not to images."""
         raw = self.text + self.thought
         text_tokens = max(1, round(raw * factor)) if raw else 0
-        return text_tokens + self.image_tokens + _TEMPLATE_TOKENS
+        return text_tokens + self.image_tokens + TEMPLATE_TOKENS
 
 
 class PromptSize(Struct, frozen=True, kw_only=True):
@@ -116,7 +118,7 @@ class PromptSize(Struct, frozen=True, kw_only=True):
         return self.text + self.thoughts
 
     def tokens_without_thoughts(self, factor: float) -> float:
-        return self.text * factor + self.image_tokens + _TEMPLATE_TOKENS * self.messages
+        return self.text * factor + self.image_tokens + TEMPLATE_TOKENS * self.messages
 
 
 def _message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
@@ -170,7 +172,8 @@ def plan_context(
 ) -> ContextPlan:
     """Return the plan of a request: the system prompt and the last messages that fit.
 
-    The oldest messages are left out, one after the other, until the others and the reserve for the
+    Messages that the user has taken out of requests do not count at all. Of the others, the oldest
+    are left out, one after the other, until the others and the reserve for the
     answer fit into the window. A message is never cut. The last two messages, and all from the last
     prompt on, are sent even if they do not fit.
 
@@ -218,24 +221,29 @@ def plan_context(
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Return the last system message in a list; an empty list if none exists or it is empty.
 
-    An empty system message has removed the prompt before it.
+    An empty system message has removed the prompt before it. One that is taken out of requests is
+    as if it did not exist.
     """
     for message in reversed(messages):
-        if message.role is Role.SYSTEM:
+        if message.role is Role.SYSTEM and not message.is_excluded:
             return [message] if message.text else []
     return []
 
 
 def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
-    """Return the messages with a text or files, without system messages.
+    """Return the messages with a text or files that are not taken out, without system messages.
 
-    With `is_continued`, the last message is one of them even if it has nothing but a thought: the
-    server continues that.
+    The result of a tool goes with the answer that called it. With `is_continued`, the last message
+    is one of them even if it has nothing but a thought: the server continues that.
     """
     sent: list[ChatMessage] = []
+    is_answer_excluded = False  # whether the answer above the next results is taken out
     for message in messages:
+        if message.role is not Role.TOOL:
+            is_answer_excluded = message.is_excluded
+        is_excluded = message.is_excluded or is_answer_excluded
         has_content = message.sent_text or message.files
-        if has_content and message.role is not Role.SYSTEM:
+        if has_content and message.role is not Role.SYSTEM and not is_excluded:
             sent.append(message)
     if is_continued and messages and not messages[-1].sent_text:
         sent.append(messages[-1])
@@ -291,7 +299,8 @@ class ContextMeter:
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
-        self._last_use: tuple[object, ContextUse] | None = None  # cache of `use`: key and value
+        # cache of `use`: messages, key and value
+        self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
 
     def factor(self, target: Target | None) -> float:
         """Return the learned factor of a model; 1 before the first count."""
@@ -314,7 +323,7 @@ class ContextMeter:
         if not is_exact and (may_lack_thoughts or self.is_cut(target, prompt, counted)):
             return
         # the part of the count that the text has made, without the marks of the chat template
-        factor = (counted - _TEMPLATE_TOKENS * prompt.messages) / prompt.raw
+        factor = (counted - TEMPLATE_TOKENS * prompt.messages) / prompt.raw
         earlier_factor = self._factors.get(_model_key(target))
         if earlier_factor is not None and not is_exact:
             factor = (earlier_factor + 2 * factor) / 3
@@ -348,24 +357,45 @@ class ContextMeter:
         """Return the part of the window that the messages take.
 
         Its tokens are the server's last count, plus an estimate of the messages after the counted
-        ones. If nothing has changed since the last call, the same result is returned.
+        ones. A count counts only if the same messages were taken out of its request as now. If
+        nothing has changed since the last call, the same result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
         sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
         model_id = target.model_id if target else ""
-        last_message = (messages[-1].message_id, messages[-1].state) if messages else ()
-        key = (model_id, factor, limit, sent_thoughts, len(messages), last_message)
-        if self._last_use is not None and self._last_use[0] == key:  # called several times a second
-            return self._last_use[1]
+        key = (model_id, factor, limit, sent_thoughts)
+        last = self._last_use
+        if last is not None and last[0] is messages and last[1] == key:  # called often
+            return last[2]
 
         tokens, uncounted = _split_at_count(messages, model_id)
+        uncounted = [message for message in uncounted if not message.is_excluded]
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
             tokens += _message_tokens(message, thought, factor=factor)
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
-        self._last_use = (key, use)
+        self._last_use = (messages, key, use)
         return use
+
+    def counted_messages(
+        self, target: Target, messages: Sequence[ChatMessage]
+    ) -> tuple[int, Sequence[ChatMessage]]:
+        """Return the tokens that the server has counted last, and the messages that came later.
+
+        A thought of the counted answer that is not sent again is taken off, in proportion to its
+        length. Without a count, return 0 and all messages.
+        """
+        tokens, uncounted = _split_at_count(messages, target.model_id)
+        if not tokens:
+            return 0, uncounted
+        answer = messages[len(messages) - len(uncounted) - 1]
+        is_sent = target.sent_thoughts is SentThoughts.ALL
+        if answer.reasoning and not is_sent and answer.receipt is not None:
+            thought = raw_tokens(answer.reasoning)
+            share = thought / (thought + raw_tokens(answer.text))
+            tokens -= round((answer.receipt.completion_tokens or 0) * share)
+        return tokens, uncounted
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         """Estimate the tokens of a text with the factor of a model."""
@@ -381,15 +411,33 @@ def _split_at_count(
 ) -> tuple[int, Sequence[ChatMessage]]:
     """Return the newest count of a server in tokens, and the messages that follow the counted ones.
 
-    Only counts of the model `model_id` are used; if that is empty, those of any model. Without a
-    count, return 0 and all messages.
+    Only counts of the model `model_id` are used; if that is empty, those of any model. A count of
+    a request from which other messages were taken out than now is not used. Without a count, return
+    0 and all messages.
     """
+    excluded = _excluded_places(messages)
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
         counted = _counted_tokens(message)
-        if counted and model_id in ("", message.model):
+        if not counted or message.is_excluded or model_id not in ("", message.model):
+            continue
+        excluded_key = message.receipt.excluded_key if message.receipt else 0
+        if excluded_key == _key_of(excluded[: bisect_left(excluded, index)]):
             return counted, messages[index + 1 :]
     return 0, messages
+
+
+def exclusion_key(messages: Sequence[ChatMessage]) -> int:
+    """Return a checksum that tells which messages are taken out of requests; 0 if none are."""
+    return _key_of(_excluded_places(messages))
+
+
+def _excluded_places(messages: Sequence[ChatMessage]) -> list[int]:
+    return [index for index, message in enumerate(messages) if message.is_excluded]
+
+
+def _key_of(places: Sequence[int]) -> int:
+    return crc32(repr(places).encode()) if places else 0
 
 
 def _model_key(target: Target) -> tuple[str, str]:

@@ -58,7 +58,7 @@ from lmchat.services.compacting import (
     require_summary,
     with_left_out_note,
 )
-from lmchat.services.context_meter import ContextMeter, ContextPlan
+from lmchat.services.context_meter import ContextMeter, ContextPlan, exclusion_key
 from lmchat.services.conversation_events import (
     AnswerBegun,
     ConversationEvent,
@@ -589,6 +589,7 @@ class Conversation:
         receipt = turn.receipt(
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
         )
+        receipt = replace(receipt, excluded_key=exclusion_key(stream.path))
         receipt = receipt.after(stream.continued.receipt if stream.continued else None)
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             receipt = replace(receipt, replay_id=stream.replay_id)

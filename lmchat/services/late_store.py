@@ -62,6 +62,7 @@ class LateStore:
     delete_message = _when_ready(ChatStore.delete_message)
     restore_message = _when_ready(ChatStore.restore_message)
     last_deleted_message = _when_ready(ChatStore.last_deleted_message)
+    set_excluded = _when_ready(ChatStore.set_excluded)
 
     tree = _when_ready(ChatStore.tree)
     set_leaf = _when_ready(ChatStore.set_leaf)

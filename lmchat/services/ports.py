@@ -14,6 +14,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
+from lmchat.domain.token_counts import MessageCounts
 from lmchat.domain.tool import Tool, ToolResult, ToolServer
 from lmchat.errors import EngineUnavailable
 
@@ -116,6 +117,11 @@ class ChatStore(Protocol):
         With `since`, only messages that were deleted after that time count.
         """
 
+    async def set_excluded(
+        self, session_id: str, message_ids: Sequence[str], *, is_excluded: bool
+    ) -> None:
+        """Take messages out of all requests, or put them back; they stay in the session."""
+
     # Branches
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
@@ -216,6 +222,12 @@ class ServerClient(Protocol):
         """Let the server count the tokens of a request without answering it.
 
         Return None if it cannot, if it is busy, or if it would have to load the model.
+        """
+
+    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
+        """Let the server count the tokens of a request and its parts without answering it.
+
+        The last message may be empty. Return None as `count_tokens` does.
         """
 
     async def load(

@@ -41,6 +41,7 @@ def rewritten(old: ChatMessage, text: str) -> ChatMessage:
         failure=None,
         version=version,
         versions=version,
+        is_excluded=False,
     )
 
 

@@ -32,7 +32,8 @@ async def rename_by_model(
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 
     Only a session with one prompt and its complete answer is renamed, and only while it has the
-    title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
+    title that was made of this prompt, and while neither is taken out of requests. Raises
+    `LMChatError` or `TimeoutError`.
     """
     if not _is_named_by_prompt(conversation):
         return False
@@ -46,12 +47,17 @@ async def rename_by_model(
 
 
 def _is_named_by_prompt(conversation: Conversation) -> bool:
-    """Return whether a session has one prompt, its complete answer, and the title made of it."""
+    """Return whether a session has one prompt, its complete answer, and the title made of it.
+
+    Both must be sent with requests.
+    """
     path = conversation.messages
     prompts = [message for message in path if message.role is Role.USER]
     if len(prompts) != 1 or path[-1].role is not Role.ASSISTANT:
         return False
     if path[-1].state is not AnswerState.COMPLETE:
+        return False
+    if prompts[0].is_excluded or path[-1].is_excluded:
         return False
     return conversation.header.title == title_from(prompts[0].text)
 

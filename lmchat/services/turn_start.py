@@ -80,12 +80,14 @@ def start_at(path: MessagePath, message_id: str, *, is_resumed: bool) -> TurnSta
     """Return the start of a turn that works on a message of the path and adds no prompt.
 
     A prompt is answered, a tool call is repeated, and an answer gets another version, which
-    continues the old one if `is_resumed`. Raises `RequestInvalid` for a message on another branch
-    and for an imported call.
+    continues the old one if `is_resumed`. Raises `RequestInvalid` for a message on another branch,
+    for an imported call, and if the message that would be answered is taken out of requests.
     """
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
     old = path[index]
+    is_new_answer = old.role is Role.ASSISTANT and not is_resumed
+    _require_sent(earlier, None if is_new_answer else old)
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."
         hint = "Retry the answer above it: the model then makes its own call."
@@ -119,6 +121,20 @@ def _index_of(path: MessagePath, message_id: str) -> int:
         problem = "This message is on another branch."
         raise RequestInvalid(problem, hint="Open it in the tree.")
     return index
+
+
+def _require_sent(earlier: MessagePath, old: ChatMessage | None) -> None:
+    """Raise `RequestInvalid` if `old`, or the last prompt before it, is taken out of requests.
+
+    `old` is the message that is sent; None if its new version takes its place.
+    """
+    prompts = [message for message in earlier if message.role is Role.USER]
+    needed = prompts[-1:]
+    if old is not None:
+        needed = [old] if old.role is Role.USER else [*needed, old]
+    if any(message.is_excluded for message in needed):
+        problem = "This message, or its prompt, is taken out of requests."
+        raise RequestInvalid(problem, hint="Put it back with /context, then try again.")
 
 
 def _is_tool_message(message: ChatMessage) -> bool:

@@ -276,6 +276,26 @@ class SessionTables:
         earliest = "" if since is None else stored_time(since)
         return first_id(connection, query, (session_id, earliest))
 
+    @writing
+    def set_excluded(
+        self,
+        connection: Connection,
+        session_id: str,
+        message_ids: Sequence[str],
+        *,
+        is_excluded: bool,
+    ) -> None:
+        """Take messages out of requests, or put them back, all or none.
+
+        Raises `SessionNotFound` if a message does not exist.
+        """
+        for message_id in message_ids:
+            _raise_if_missing(connection, session_id, message_id)
+            connection.execute(
+                "update messages set is_excluded = ? where message_id = ?",
+                (is_excluded, message_id),
+            )
+
     # Branches
 
     @reading

@@ -226,6 +226,12 @@ class UnsavedStore:
     ) -> str | None:
         return await self._tables_of(session_id).last_deleted_message(session_id, since=since)
 
+    async def set_excluded(
+        self, session_id: str, message_ids: Sequence[str], *, is_excluded: bool
+    ) -> None:
+        memory = await self._copy(session_id)
+        await memory.set_excluded(session_id, message_ids, is_excluded=is_excluded)
+
     # Branches
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:

@@ -195,6 +195,12 @@ class Calls:
     async def search(self):
         assert await self._store.search(MARK) == ()
 
+    async def set_excluded(self):
+        ids = [self._last.message_id]
+        await self._store.set_excluded(self._id, ids, is_excluded=True)
+        path = (await self._store.open_session(self._id)).messages
+        assert [one.is_excluded for one in path] == [*[False] * (len(path) - 1), True]
+
     async def set_leaf(self):
         await self._store.set_leaf(self._id, self._saved.messages[0].message_id)
 

@@ -32,6 +32,7 @@ from lmchat.domain.server import (
     Verdict,
 )
 from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.token_counts import MessageCounts
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.services.ports import Lazy
 
@@ -110,6 +111,8 @@ class ScriptedBackend:
         self.tokens: int | Exception | None = None
         """What a count of a prompt gives."""
         self.counts: list[ChatRequest] = []
+        self.message_counts: MessageCounts | None = None
+        """What a count of the parts of a request gives."""
         self.read_ahead_requests: list[ChatRequest] = []
         self.cancelled_read_aheads = 0
         self.is_reading = asyncio.Event()
@@ -198,6 +201,10 @@ class ScriptedBackend:
     async def end_thought(self, request_id: str) -> bool:
         self.thoughts_to_end.append(request_id)
         return self.ends_thoughts
+
+    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
+        self.counts.append(request)
+        return self.message_counts
 
     async def load(
         self,

@@ -64,6 +64,7 @@ class Server:
     has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
+    has_template_path: ClassVar[bool] = False  # whether it also tells the text of a prompt
 
     def last_port(self) -> int | None:
         """Return the port that the product used last on this machine, from a file of the product.

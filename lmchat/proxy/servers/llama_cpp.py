@@ -61,6 +61,7 @@ class LlamaCpp(Server):
     has_thinking_switch = True
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
+    has_template_path = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the API key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"

@@ -13,9 +13,10 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, now
 from lmchat.errors import RequestInvalid
 from lmchat.services.compacting import compacted_from
+from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.services.rewriting import newest_rewriting
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.messages import ChangeBranch
@@ -35,6 +36,15 @@ class _PathChange(Struct, frozen=True):
     notice: str  # sentence about that
 
 
+class _Exclusion(Struct, frozen=True, kw_only=True):
+    """Messages that were taken out of requests, or put back."""
+
+    session_id: str
+    message_ids: tuple[str, ...]
+    is_excluded: bool
+    changed_at: datetime
+
+
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
@@ -47,11 +57,13 @@ class Branches:
         self._widgets = core.widgets
         self._notices = core.notices
         self._background = core.background
+        self._read_ahead = core.read_ahead
         self._status = status
         self._sessions = sessions
         self._turns = turns
         self._rewritten_ids: dict[str, str] = {}
         """By the id of a version that was written in this run: the answer that it was made of."""
+        self._exclusions: list[_Exclusion] = []  # of this run that are not undone, oldest first
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
@@ -145,6 +157,39 @@ class Branches:
         self._widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
+    # Taking out of requests
+
+    async def toggle_excluded(self, message_id: str) -> None:
+        """Take a message of the path out of all requests, or put it back; `undo` undoes that.
+
+        A tool call goes with its result.
+        """
+        together = messages_together(self._sessions.conversation.messages, message_id)
+        if not together:
+            return
+        exclusion = _Exclusion(
+            session_id=self._sessions.shown_id,
+            message_ids=tuple(message.message_id for message in together),
+            is_excluded=not together[0].is_excluded,
+            changed_at=now(),
+        )
+        await self._set_excluded(exclusion, is_excluded=exclusion.is_excluded)
+        self._exclusions.append(exclusion)
+
+    async def _set_excluded(self, exclusion: _Exclusion, *, is_excluded: bool) -> None:
+        """Save whether messages are taken out, and show that in the log and the figures."""
+        changed = await set_excluded(
+            self._sessions.conversation,
+            self._open_sessions.save_queue,
+            exclusion.message_ids,
+            is_excluded=is_excluded,
+        )
+        for message in changed:
+            self._widgets.log.replace(message)
+        self._read_ahead.cancel()  # what it reads is another prompt now
+        self._sessions.mark_left_out()
+        self._status.show_action("taken out" if is_excluded else "put back")
+
     # Deleting
 
     async def delete(self, message: ChatMessage) -> None:
@@ -164,17 +209,25 @@ class Branches:
 
         The latter is a summary, or an answer that the user has rewritten. A deletion is undone by
         restoring the messages, a change of the path by showing the branch from before it; its own
-        branch stays in the tree. Without any of them, notify the user.
+        branch stays in the tree. Messages that were taken out of requests in this run are put back,
+        and the reverse. Without any of them, notify the user.
         """
         session_id = self._sessions.shown_id
         await self._sessions.conversation.fill()
         change = self._last_change(await self._store.tree(session_id))
-        changed_at = None if change is None else change.changed_at
+        exclusion = self._last_exclusion()
+        times = [last.changed_at for last in (change, exclusion) if last is not None]
+        changed_at = max(times, default=None)
         deleted_id = await self._store.last_deleted_message(session_id, since=changed_at)
         if deleted_id is not None:
             self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
             self._status.show_action("restored")
             self._notices.notify("Restored.")
+        elif exclusion is not None and exclusion.changed_at == changed_at:
+            await self._set_excluded(exclusion, is_excluded=not exclusion.is_excluded)
+            self._exclusions.remove(exclusion)
+            notice = "Put back: it is sent again." if exclusion.is_excluded else "Taken out again."
+            self._notices.notify(notice)
         elif change is not None:
             path = await self._store.set_leaf(session_id, change.leaf_id)
             self._sessions.show_path(path)
@@ -182,6 +235,12 @@ class Branches:
             self._notices.notify(change.notice)
         else:
             self._notices.notify("Nothing to undo.")
+
+    def _last_exclusion(self) -> _Exclusion | None:
+        """Return the last messages of the shown session that were taken out or put back."""
+        session_id = self._sessions.shown_id
+        shown = [last for last in self._exclusions if last.session_id == session_id]
+        return shown[-1] if shown else None
 
     def _last_change(self, tree: Sequence[ChatMessage]) -> _PathChange | None:
         """Return the last summary or rewritten answer of the shown path; None without any.

@@ -333,12 +333,13 @@ async def _nothing_to_fetch() -> None:
 def _comparable(conversation: Conversation) -> tuple[object, ...]:
     """Return a value that differs if another lmchat has changed the session.
 
-    It has the title and the sampling options, and of the newest messages the ids, states, texts and
-    numbers of versions.
+    It has the title and the sampling options, and of the newest messages the ids, states, texts,
+    numbers of versions, and whether they are taken out of requests.
     """
     messages = conversation.messages[-_COMPARED_MESSAGES:]
     contents = [
-        (message.message_id, message.state, message.text, message.versions) for message in messages
+        (message.message_id, message.state, message.text, message.versions, message.is_excluded)
+        for message in messages
     ]
     return conversation.header.title, conversation.header.sampling, contents
 

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import (
+    NOT_SENT,
     AnswerState,
     ChatMessage,
     FilePart,
@@ -239,6 +240,11 @@ class Entry(Struct):
         return self.message.text if self.message else ""
 
     @property
+    def is_excluded(self) -> bool:
+        """Whether its message is taken out of requests; then it is dim."""
+        return self.message is not None and self.message.is_excluded
+
+    @property
     def is_changed(self) -> bool:
         """Whether it differs from an entry that is made from its message.
 
@@ -292,6 +298,9 @@ class Entry(Struct):
         self._parse_until_s = thread_time() + most_s
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
+        if self.is_excluded and not self.is_blank:
+            row = partial(remark_block, NOT_SENT, is_attached=True)
+            self.blocks.append(self._cached_row((NOT_SENT,), row))
         if not self.blocks:  # every entry of the document needs at least one block
             empty = made_block(lambda _: [])  # an answer with tool calls below it needs no row
             self.blocks = [empty if self.has_tool_messages else rule_block("")]

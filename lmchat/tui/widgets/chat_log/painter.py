@@ -110,10 +110,11 @@ class Painter:
         strips = []
         for place, line in viewport.document.rows(viewport.top + y, count):
             is_focused = place.message == focused and place.block >= 0
+            is_dim = viewport.document.entries[place.message].is_excluded
             if line is None:
                 strips.append(self._paint_blank(page) if is_focused else blank)
-            elif is_focused or has_marks:
-                strip = self._paint(page, line, is_focused=is_focused)
+            elif is_focused or has_marks or is_dim:
+                strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
                 strips.append(self._finish(self._marked(page, place, line, strip)))
             else:
                 if line.painted is None or line.painted_look is not look:
@@ -135,10 +136,11 @@ class Painter:
         strip = Strip([Segment(" " * self.left, base), bar])
         return self._finish(strip.adjust_cell_length(self._look.width, base))
 
-    def _paint(self, page: Page, line: Line, *, is_focused: bool) -> Strip:
+    def _paint(self, page: Page, line: Line, *, is_focused: bool, is_dim: bool = False) -> Strip:
         """Return a line with its bar and the margins, but without marks.
 
         In the focused message, the bar has the colour of the focus, and a hint replaces the text.
+        All text of a dim line is muted.
         """
         base = page.styles["base"]
         ground = page.styles[line.tint]
@@ -148,7 +150,10 @@ class Painter:
             segments.append(Segment(page.icons.bar, ground + page.styles[bar]))
         else:
             segments.append(Segment(" ", ground))
-        segments += line.hint if is_focused and line.hint else line.segments
+        words = line.hint if is_focused and line.hint else line.segments
+        if is_dim:
+            words = list(Segment.apply_style(words, post_style=page.styles["muted"]))
+        segments += words
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:

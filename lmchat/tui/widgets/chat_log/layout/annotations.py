@@ -183,9 +183,11 @@ def _fold_sign(page: Page, *, is_folded: bool) -> list[Span]:
     return [(f"{sign} ", page.styles["muted"])]
 
 
-def remark_block(words: str, style: str = "muted") -> Block:
-    """Return a block with a row of a few words of the log."""
-    return made_block(lambda page: [page.row([[(words, page.styles[style])]])])
+def remark_block(words: str, style: str = "muted", *, is_attached: bool = False) -> Block:
+    """Return a block with a row of a few words of the log; `is_attached`: without a blank row."""
+    return made_block(
+        lambda page: [page.row([[(words, page.styles[style])]])], is_attached=is_attached
+    )
 
 
 def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:

@@ -1,0 +1,106 @@
+"""Tokens of the parts of a request: of each text and of each text file in it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.attached_files import AttachedFile, split_files
+from lmchat.domain.message import (
+    ChatMessage,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolResultPart,
+)
+from lmchat.domain.request import ChatRequest
+
+
+class MessageCounts(Struct, frozen=True, kw_only=True):
+    """Tokens of a request, as its server counts them."""
+
+    total: int
+    tools: int = 0  # of the descriptions of the tools, which are in `total`
+    parts: tuple[int, ...] = ()
+    """Of each of `RequestParts.parts`; empty if only the total is known."""
+
+
+class RequestPart(Struct, frozen=True, kw_only=True):
+    """A text or a text file of a message in a request."""
+
+    index: int  # of the message
+    file_name: str  # empty for the text of the message
+    text: str  # about as it is sent
+
+
+class RequestParts:
+    """The parts of a request in the order in which they are sent.
+
+    `marked` is the request with a mark at the end of each part. A chat template takes the marks
+    along, so that they tell which part a token of its text belongs to. Blanks at the end of a text
+    stay behind its mark, since templates remove them. The calls of an answer belong to the part of
+    its text, whose mark is before the first result.
+    """
+
+    def __init__(self, request: ChatRequest, mark: str = "") -> None:
+        self.parts: list[RequestPart] = []
+        self._mark = mark
+        self._files = dict(request.files)
+        messages: list[ChatMessage] = []
+        has_open_part = False  # whether the mark of the message before comes with this one
+        for index, message in enumerate(request.messages):
+            self._add_files(index, message)
+            following = request.messages[index + 1 : index + 2]
+            is_call = bool(message.tool_calls) and message.role is Role.ASSISTANT
+            if message.role is Role.TOOL:
+                result = self._add(index, message.tool_result)
+                text = self._mark + result if has_open_part else result
+                messages.append(_with_text(message, text))
+                has_open_part = False
+            elif is_call and following and following[0].role is Role.TOOL:
+                self._add(index, message.sent_text)
+                messages.append(message)
+                has_open_part = True
+            else:
+                messages.append(_with_text(message, self._add_text(index, message)))
+                has_open_part = False
+        self.marked = replace(request, messages=tuple(messages), files=self._files)
+
+    def _add(self, index: int, text: str, file_name: str = "") -> str:
+        """Add a part, and return its text with the mark."""
+        self.parts.append(RequestPart(index=index, file_name=file_name, text=text))
+        end = len(text.rstrip())
+        return text[:end] + self._mark + text[end:]
+
+    def _add_files(self, index: int, message: ChatMessage) -> None:
+        """Add the attached text files of a message whose content is known."""
+        for file in message.files:
+            data = self._files.get(file.digest)
+            if data is not None and not file.is_image:
+                text = data.decode("utf-8-sig", "replace").rstrip()
+                marked = self._add(index, text.removesuffix(self._mark), file.name)
+                self._files[file.digest] = marked.encode()
+
+    def _add_text(self, index: int, message: ChatMessage) -> str:
+        """Add the text of a message, and the files in it; return the text with its marks."""
+        if not message.text:
+            is_empty_prompt = message.role is Role.USER and not message.files
+            return self._add(index, "") if is_empty_prompt else ""
+        marked = ""
+        for piece in split_files(message.text) if message.role is Role.USER else [message.text]:
+            if isinstance(piece, AttachedFile):
+                marked += self._add(index, piece.source, piece.name)
+            elif piece.strip() or piece == message.text:
+                marked += self._add(index, piece)
+            else:
+                marked += piece
+        return marked
+
+
+def _with_text(message: ChatMessage, text: str) -> ChatMessage:
+    """Return a message with another text, or a tool message with another result."""
+    text_kinds = (TextPart, RefusalPart, ToolResultPart)
+    others = tuple(part for part in message.parts if not isinstance(part, text_kinds))
+    if message.role is Role.TOOL:
+        return replace(message, parts=(*others, ToolResultPart(text=text)))
+    return replace(message, parts=(*others, TextPart(text=text)) if text else others)

@@ -1,0 +1,262 @@
+"""List of what the next request holds, with the tokens of each part, for `/context`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.message import NOT_SENT, ChatMessage, Role, text_message, thoughts_to_send
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import Target
+from lmchat.domain.token_counts import MessageCounts, RequestPart, RequestParts
+from lmchat.domain.tool import tool_calls_text, tool_in_request
+from lmchat.errors import LMChatError
+from lmchat.services.attachments import Attachment
+from lmchat.services.context_meter import TEMPLATE_TOKENS, ContextMeter, MessageSize, raw_tokens
+from lmchat.services.conversation import Conversation
+from lmchat.services.conversation_events import still_answering_error
+from lmchat.services.ports import ServerClient
+from lmchat.services.turn_options import NextTurn
+
+CACHED = "cached"
+LEFT_OUT = "left out"
+_SHOWN_CHARS = 300  # of the words of an item
+_AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
+
+
+class ContextItem(Struct, kw_only=True):
+    """A message, a file of it, or all tools, with the tokens of it."""
+
+    author: str  # "system", "tools", "file", "you", "draft", "tool", or the name of the model
+    words: str  # first words, as they were written
+    message_id: str = ""  # of the message in the session; empty without one
+    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
+    weight: float = 0.0  # estimated tokens
+    tokens: int = 0
+    is_estimated: bool = True  # else the server has counted `tokens`
+
+    @property
+    def is_sent(self) -> bool:
+        return self.state in ("", CACHED)
+
+
+class ContextList(Struct, frozen=True, kw_only=True):
+    """What the next request holds, and the messages of the session that it does not hold."""
+
+    items: tuple[ContextItem, ...]
+    tokens: int  # of the next request: the sum of the items that are sent
+    limit: int | None  # tokens of the context window; None if unknown
+    is_estimated: bool  # whether the server has not counted `tokens`
+
+
+async def context_lists(
+    conversation: Conversation,
+    next_turn: NextTurn,
+    backend: ServerClient,
+    text: str,
+    files: Sequence[Attachment] = (),
+    *,
+    cached_count: Callable[[Sequence[ChatMessage]], int] = lambda _: 0,
+) -> AsyncGenerator[ContextList, None]:
+    """Yield the list for the next request, whose prompt is `text`: estimated, and then counted.
+
+    The second list is missing if the server cannot count now. If the request would be too long and
+    nothing may be left out, the list shows what is too much. Raises `RequestInvalid` without a
+    model that is ready, and while an answer is running.
+
+    Args:
+        conversation: The session.
+        next_turn: Server, model and options of the request.
+        backend: Access to the server, which counts and answers nothing.
+        text: The draft, which may be empty.
+        files: Images of the draft.
+        cached_count: Returns how many messages at the beginning the server has in its cache.
+    """
+    await conversation.fill()
+    if conversation.is_running:
+        raise still_answering_error()
+    settings = next_turn.settings(conversation.own_sampling)
+    stream = conversation.unsent(text, replace(settings, is_truncating=True), files)
+    request = await stream.prepared_request()
+    if not text and not files:  # an empty prompt is not in the plan
+        messages = (*request.messages, text_message(Role.USER, ""))
+        request = replace(request, messages=messages)
+    listing = _Listing(conversation.messages, request, settings.target, next_turn.meter)
+    listing.mark_cached(cached_count(request.messages))
+    yield listing.estimated()
+    try:
+        counts = await backend.count_messages(request)
+    except LMChatError:
+        return
+    if counts is not None:
+        yield listing.counted(counts)
+
+
+class _Listing:
+    """Items of the messages of a session, and of what a request has beside them."""
+
+    def __init__(
+        self,
+        path: Sequence[ChatMessage],
+        request: ChatRequest,
+        target: Target,
+        meter: ContextMeter,
+    ) -> None:
+        self._path = path
+        self._request = request
+        self._target = target
+        self._meter = meter
+        self._factor = meter.factor(target)
+        self._parts: defaultdict[int, list[RequestPart]] = defaultdict(list)  # by message
+        for part in RequestParts(request).parts:
+            self._parts[part.index].append(part)
+        self._thoughts = thoughts_to_send(request.messages, target.sent_thoughts)
+        self._items: list[ContextItem] = []
+        self._items_of_parts: list[ContextItem] = []  # the item to which each part belongs
+        self._indexes = {message.message_id: i for i, message in enumerate(request.messages)}
+        self._tools: ContextItem | None = None
+
+        path_ids = {message.message_id for message in path}
+        new = [message for message in request.messages if message.message_id not in path_ids]
+        for message in (*path, *new):
+            self._add(message, is_new=message.message_id not in path_ids)
+        self._add_tools()
+
+    def _add(self, message: ChatMessage, *, is_new: bool) -> None:
+        """Add the items of a message and its files; none if the message is empty."""
+        item = ContextItem(
+            author=_AUTHORS.get(message.role) or message.model or "answer",
+            words=_first_words(message),
+            message_id="" if is_new else message.message_id,
+        )
+        if is_new and message.role is Role.USER:
+            item.author = "draft"
+        index = self._indexes.get(message.message_id)
+        if index is not None:
+            self._items.append(item)
+            self._add_parts(index, item)
+        elif message.sent_text or message.files:  # else such as a failed answer
+            is_out = message.is_excluded or message.role is Role.SYSTEM
+            item.state = NOT_SENT if is_out else LEFT_OUT
+            item.weight = MessageSize.of(message).tokens(self._factor)
+            self._items.append(item)
+
+    def _add_parts(self, index: int, item: ContextItem) -> None:
+        """Measure the message of an item that is sent, and add items of its files."""
+        item.weight = TEMPLATE_TOKENS + raw_tokens(self._thoughts[index]) * self._factor
+        for part in self._parts[index]:
+            part_item = item
+            if part.file_name:
+                part_item = ContextItem(
+                    author="file", words=part.file_name, message_id=item.message_id
+                )
+                self._items.append(part_item)
+            part_item.weight += raw_tokens(part.text) * self._factor
+            self._items_of_parts.append(part_item)
+        for file in self._request.messages[index].files:
+            if file.is_image:
+                image = ContextItem(
+                    author="file",
+                    words=file.name,
+                    message_id=item.message_id,
+                    weight=file.tokens,
+                )
+                self._items.append(image)
+
+    def _add_tools(self) -> None:
+        """Add the item of all tools behind the system prompt, if the request offers tools."""
+        tools = self._request.tools
+        if not tools:
+            return
+        description = json.dumps([tool_in_request(tool) for tool in tools], ensure_ascii=False)
+        self._tools = ContextItem(
+            author="tools",
+            words=", ".join(tool.name for tool in tools),
+            weight=raw_tokens(description) * self._factor,
+        )
+        is_system_first = bool(self._items) and self._items[0].author == "system"
+        self._items.insert(int(is_system_first), self._tools)
+
+    def mark_cached(self, count: int) -> None:
+        """Mark the first `count` messages of the request as cached, and the tools before them."""
+        cached_ids = {message.message_id for message in self._request.messages[:count]}
+        for item in self._items:
+            is_tools = item is self._tools and count > 0
+            if is_tools or (item.is_sent and item.message_id in cached_ids):
+                item.state = CACHED
+
+    def estimated(self) -> ContextList:
+        """Return the list with estimates.
+
+        What the server has counted for the last answer gives the sum of all items before it.
+        """
+        for item in self._items:
+            item.tokens = round(item.weight)
+        self._fit_to_last_count()
+        return self._list(is_estimated=True)
+
+    def _fit_to_last_count(self) -> None:
+        """Fit the estimates of messages that the server has counted together to that count.
+
+        Do nothing if messages are left out, which were perhaps counted.
+        """
+        counted, uncounted = self._meter.counted_messages(self._target, self._path)
+        if any(item.state == LEFT_OUT for item in self._items) or not counted:
+            return
+        later_ids = {message.message_id for message in uncounted}
+        items = [
+            item
+            for item in self._items
+            if item.is_sent
+            and (item is self._tools or item.message_id)
+            and item.message_id not in later_ids
+        ]
+        _share(counted, items)
+
+    def counted(self, counts: MessageCounts) -> ContextList:
+        """Return the list with counts of the server; where it has only the sum, with estimates."""
+        sent = [item for item in self._items if item.is_sent]
+        has_parts = len(counts.parts) == len(self._items_of_parts) > 0
+        if not has_parts:
+            _share(counts.total, sent)
+            return self._list(is_estimated=False)
+        for item in sent:
+            item.tokens = 0
+            item.is_estimated = False
+        for item, tokens in zip(self._items_of_parts, counts.parts, strict=True):
+            item.tokens += tokens
+        if self._tools is not None:
+            self._tools.tokens = counts.tools
+        return self._list(is_estimated=False)
+
+    def _list(self, *, is_estimated: bool) -> ContextList:
+        """Return a list of copies of the items as they are now."""
+        return ContextList(
+            items=tuple(replace(item) for item in self._items),
+            tokens=sum(item.tokens for item in self._items if item.is_sent),
+            limit=self._target.context,
+            is_estimated=is_estimated,
+        )
+
+
+def _first_words(message: ChatMessage) -> str:
+    """Return the beginning of the text of a message, or of a tool call or its result."""
+    if message.role is Role.TOOL:
+        return message.tool_result[:_SHOWN_CHARS]
+    words = message.text[:_SHOWN_CHARS] or tool_calls_text(message)[:_SHOWN_CHARS]
+    return words or ", ".join(file.name for file in message.files)
+
+
+def _share(tokens: int, items: Sequence[ContextItem]) -> None:
+    """Divide tokens among items in proportion to their weights; the sum is kept exactly."""
+    total = sum(item.weight for item in items) or 1.0
+    weight = 0.0
+    shared = 0
+    for item in items:
+        weight += item.weight
+        item.tokens = round(tokens * weight / total) - shared
+        shared += item.tokens

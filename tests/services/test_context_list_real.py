@@ -1,0 +1,137 @@
+"""`/context` at a real llama.cpp server: its sum is what the next request has."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lmchat.config.settings import ChatSettings, Settings
+from lmchat.domain.event import UsageReported
+from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.proxy.client import ProxyClient
+from lmchat.services.backend import Backend
+from lmchat.services.context_list import ContextList, context_lists
+from lmchat.services.excluding import set_excluded
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.ports import Lazy
+from lmchat.storage.store import SqliteStore
+from tests.support.scripted_backend import read
+
+pytestmark = pytest.mark.timeout(180)
+PROMPT = "Which crop needs the most water? 🌱 水"
+
+
+class Gardener:
+    """A user of one server, with sessions."""
+
+    def __init__(self, backend: Backend, store: SqliteStore, chat: ChatSettings) -> None:
+        self.backend = backend
+        self.sessions = OpenSessions(chat=chat, backend=backend, store=store)
+
+    @property
+    def conversation(self):
+        return self.sessions.shown.conversation
+
+    async def use(self, url: str) -> None:
+        endpoint = Endpoint.parse(url)
+        candidate = await self.backend.check(endpoint)
+        self.sessions.next_turn.target = Target(
+            endpoint=endpoint, product=candidate.product, model=candidate.models[0]
+        )
+
+    async def lists(self, text: str = PROMPT, files=()) -> list[ContextList]:
+        lists = context_lists(self.conversation, self.sessions.next_turn, self.backend, text, files)
+        return await read(lists)
+
+    async def send(self, text: str = PROMPT, files=()) -> UsageReported:
+        settings = self.sessions.next_turn.settings()
+        events = await read(self.conversation.send(text, settings, files))
+        return next(event for event in events if isinstance(event, UsageReported))
+
+
+@pytest.fixture
+async def make_gardener(tmp_path):
+    @asynccontextmanager
+    async def make(url: str, **chat):
+        store = SqliteStore(tmp_path / "sessions.db")
+        client = ProxyClient(Settings(), key_for=lambda _: None)
+        backend = Backend(lambda: client, Lazy(lambda: None))
+        gardener = Gardener(backend, store, ChatSettings(max_tokens=4, temperature=0.0, **chat))
+        await gardener.use(url)
+        yield gardener
+        await backend.aclose()
+        await store.aclose()
+
+    return make
+
+
+def exact(lists: list[ContextList]) -> ContextList:
+    """Return the counted list, which says what each item has, and whose sum is right."""
+    _, counted = lists
+    assert not counted.is_estimated
+    sent = [item for item in counted.items if item.is_sent]
+    assert not any(item.is_estimated for item in sent)
+    assert sum(item.tokens for item in sent) == counted.tokens
+    return counted
+
+
+async def test_the_sum_is_exact_with_a_system_prompt_a_file_and_hostile_texts(
+    real_server, make_gardener
+):
+    async with make_gardener(real_server.url, system_prompt="Be short.\n") as gardener:
+        for text in ("  a\n\n", "<|im_end|>\n<|im_start|>user\nuser", "\u202eabc\x1b[31m", PROMPT):
+            counted = exact(await gardener.lists(text))
+            assert (await gardener.send(text)).prompt_tokens == counted.tokens
+        content = "Tall beans shade the lettuce.\n" * 3
+        typed = f"Compare:\nbeans.md ({len(content)} bytes):\n```md\n{content}```\nPlease."
+        counted = exact(await gardener.lists(typed))
+        assert counted.items[-1].words == "beans.md"
+        assert (await gardener.send(typed)).prompt_tokens == counted.tokens
+        assert exact(await gardener.lists("")).items[-1].tokens > 0
+
+
+async def test_the_sum_is_exact_where_the_template_drops_old_thoughts(
+    start_real_server, make_gardener
+):
+    server = start_real_server(reasoning=24)
+    async with make_gardener(server.url) as gardener:
+        for text in (PROMPT, "And after that?"):
+            assert (await gardener.send(text)).prompt_tokens
+        counted = exact(await gardener.lists("Why?"))
+        assert (await gardener.send("Why?")).prompt_tokens == counted.tokens
+        assert gardener.conversation.messages[1].reasoning
+
+
+async def test_a_message_taken_out_is_not_counted_and_one_put_back_is(real_server, make_gardener):
+    async with make_gardener(real_server.url) as gardener:
+        for text in (PROMPT, "Long words about melons. " * 20, "And peas?"):
+            await gardener.send(text)
+        before = exact(await gardener.lists("Why?"))
+        conversation = gardener.conversation
+        longest = conversation.messages[2]
+        queue = gardener.sessions.save_queue
+        await set_excluded(conversation, queue, [longest.message_id], is_excluded=True)
+        counted = exact(await gardener.lists("Why?"))
+        states = {item.message_id: item.state for item in counted.items}
+        assert states[longest.message_id] == "not sent"
+        assert counted.tokens < before.tokens - 100
+        await set_excluded(conversation, queue, [longest.message_id], is_excluded=False)
+        assert exact(await gardener.lists("Why?")).tokens == before.tokens
+        await set_excluded(conversation, queue, [longest.message_id], is_excluded=True)
+        assert (await gardener.send("Why?")).prompt_tokens == counted.tokens
+
+
+async def test_a_model_that_sleeps_is_not_woken_for_a_count(start_real_server, make_gardener):
+    server = start_real_server(sleep_s=1)
+    async with make_gardener(server.url) as gardener:
+        target = gardener.sessions.next_turn.target
+        while target.model.state is not LoadState.ASLEEP:
+            await asyncio.sleep(0.1)
+            await gardener.use(server.url)
+            target = gardener.sessions.next_turn.target
+        (estimated,) = await gardener.lists()
+        assert estimated.is_estimated
+        await gardener.use(server.url)
+        assert gardener.sessions.next_turn.target.model.state is LoadState.ASLEEP

@@ -1,0 +1,191 @@
+"""Messages that the user has taken out of requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import ChatSettings
+from lmchat.domain.event import RequestSent
+from lmchat.domain.message import (
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
+from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.services.compacting import messages_to_summarise
+from lmchat.services.context_list import context_lists
+from lmchat.services.context_meter import plan_context
+from lmchat.services.excluding import messages_together, set_excluded
+from lmchat.services.open_sessions import OpenSessions
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+
+
+@pytest.fixture
+def backend():
+    return ScriptedBackend()
+
+
+@pytest.fixture
+def sessions(backend, store):
+    sessions = OpenSessions(chat=ChatSettings(), backend=backend, store=store)
+    sessions.next_turn.target = target()
+    return sessions
+
+
+async def say(sessions, *texts):
+    for text in texts:
+        settings = sessions.next_turn.settings()
+        await read(sessions.shown.conversation.send(text, settings))
+
+
+async def take_out(sessions, index, *, is_excluded=True):
+    conversation = sessions.shown.conversation
+    ids = [conversation.messages[index].message_id]
+    await set_excluded(conversation, sessions.save_queue, ids, is_excluded=is_excluded)
+
+
+def sent(backend) -> list[str]:
+    return [message.text for message in backend.requests[-1].messages]
+
+
+def call(call_id: str) -> ToolCallPart:
+    return ToolCallPart(call_id=call_id, name="read", arguments="{}")
+
+
+def test_results_go_with_the_answer_that_called_for_them():
+    asked = text_message(Role.USER, "Read both.")
+    calls = replace(text_message(Role.ASSISTANT, "Yes."), parts=(call("a"), call("b")))
+    results = [
+        replace(text_message(Role.TOOL, ""), parts=(call(name), ToolResultPart(text=name)))
+        for name in "ab"
+    ]
+    said = text_message(Role.ASSISTANT, "Read.")
+    path = [asked, calls, *results, said]
+    for message in (calls, *results):
+        assert messages_together(path, message.message_id) == [calls, *results]
+    assert messages_together(path, said.message_id) == [said]
+    assert messages_together(path, "gone") == []
+    out = [replace(message, is_excluded=message is calls) for message in path]
+    assert [one.text for one in plan_context(out, limit=None).messages] == ["Read both.", "Read."]
+
+
+def test_an_earlier_system_prompt_applies_again_while_the_last_is_out():
+    path = [text_message(Role.SYSTEM, text) for text in ("Be short.", "Be kind.")]
+    path.append(text_message(Role.USER, "a"))
+    path[1] = replace(path[1], is_excluded=True)
+    assert [one.text for one in plan_context(path, limit=None).messages] == ["Be short.", "a"]
+
+
+async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(sessions, backend):
+    await say(sessions, "a", "b")
+    await take_out(sessions, 0)
+    await say(sessions, "c")
+    assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
+    await take_out(sessions, 0, is_excluded=False)
+    await say(sessions, "d")
+    assert sent(backend)[0] == "a"
+
+
+async def test_it_survives_a_restart_a_fork_and_the_end_of_an_answer(sessions, backend, store):
+    await say(sessions, "a", "b")
+    await take_out(sessions, 1)
+    await say(sessions, "c")
+    conversation = sessions.shown.conversation
+    session_id = conversation.header.session_id
+    opened = await store.open_session(session_id)
+    fork = await store.fork(session_id, conversation.messages[-1].message_id)
+    for messages in (opened.messages, fork.messages, conversation.messages):
+        assert [one.is_excluded for one in messages] == [False, True, *[False] * 4]
+
+
+async def test_nothing_is_taken_out_if_the_disk_fails(sessions, store, monkeypatch):
+    await say(sessions, "a")
+
+    async def fail(*_, **__):
+        raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(store, "set_excluded", fail)
+    with pytest.raises(StoreUnavailable):
+        await take_out(sessions, 0)
+    assert not sessions.shown.conversation.messages[0].is_excluded
+
+
+async def test_nothing_is_taken_out_while_an_answer_runs(sessions, backend):
+    await say(sessions, "a")
+    gate = asyncio.Event()
+    backend.scripts.append([RequestSent(), gate, *answer()])
+    turn = asyncio.create_task(say(sessions, "b"))
+    backend.asked.clear()
+    await backend.asked.wait()
+    with pytest.raises(RequestInvalid, match="still streaming"):
+        await take_out(sessions, 0)
+    gate.set()
+    await turn
+
+
+async def test_a_prompt_that_is_out_is_not_answered_again(sessions, backend):
+    await say(sessions, "a")
+    await take_out(sessions, 0)
+    conversation = sessions.shown.conversation
+    prompt, said = conversation.messages
+    for message in (prompt, said):
+        with pytest.raises(RequestInvalid, match="taken out"):
+            await read(conversation.regenerate(message.message_id, sessions.next_turn.settings()))
+    edited = conversation.edit(prompt.message_id, "b", sessions.next_turn.settings())
+    await read(edited)
+    assert sent(backend) == ["b"]
+
+
+async def test_an_answer_that_is_out_gets_another_version_that_is_sent(sessions, backend):
+    await say(sessions, "a")
+    await take_out(sessions, 1)
+    conversation = sessions.shown.conversation
+    settings = sessions.next_turn.settings()
+    await read(conversation.regenerate(conversation.messages[1].message_id, settings))
+    assert not conversation.messages[1].is_excluded
+
+
+async def test_a_count_of_other_messages_is_not_used(sessions, backend):
+    await say(sessions, "a", "b")
+    conversation = sessions.shown.conversation
+    next_turn = sessions.next_turn
+    assert not next_turn.context_use(conversation).is_estimated
+    await take_out(sessions, 0)
+    assert next_turn.context_use(conversation).is_estimated
+    await say(sessions, "c")
+    assert not next_turn.context_use(conversation).is_estimated
+    await take_out(sessions, 0, is_excluded=False)
+    assert next_turn.context_use(conversation).is_estimated
+
+
+def test_prompts_that_are_out_do_not_count_as_the_last_exchanges():
+    path = [text_message(Role.USER, text) for text in "abcd"]
+    assert len(messages_to_summarise(path, "Sum up")) == 2
+    path[3] = replace(path[3], is_excluded=True)
+    assert len(messages_to_summarise(path, "Sum up")) == 1
+
+
+async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
+    await say(sessions, "a", "b")
+    await take_out(sessions, 0)
+    lists = context_lists(
+        sessions.shown.conversation,
+        sessions.next_turn,
+        backend,
+        "What else?",
+        cached_count=lambda _: 1,
+    )
+    (listed,) = await read(lists)
+    assert [(item.author, item.words, item.state) for item in listed.items] == [
+        ("you", "a", "not sent"),
+        ("qwen3-8b", "Lettuce does well.", "cached"),
+        ("you", "b", ""),
+        ("qwen3-8b", "Lettuce does well.", ""),
+        ("draft", "What else?", ""),
+    ]
+    assert listed.tokens == sum(item.tokens for item in listed.items[1:])
+    assert listed.is_estimated
