@@ -40,6 +40,7 @@ _HOSTILE = re.compile(
     "\ud800-\udfff"  # lone surrogates cannot be written at all
     "]"
 )
+_NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
 
 # pattern of the opening line of a code block: "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
@@ -99,6 +100,19 @@ def safe_line(text: str, *, limit: int | None = None) -> SafeText:
     return SafeText(line)
 
 
+def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
+    """Return JSON text that is safe on a terminal and decodes to the same value.
+
+    Characters that `safe_text` would change are escaped, and with them all joiners and selectors;
+    with `is_ascii`, all characters beyond ASCII are.
+    """
+    if is_ascii:
+        return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
+    if safe_text(text) == text:
+        return SafeText(text)
+    return SafeText(re.sub(f"{_HOSTILE.pattern}|{_SHAPING}", _json_escape, text))
+
+
 def shell_word(name: str) -> str:
     """Return a name from outside as one word of a command that a person may paste into a shell."""
     import shlex  # noqa: PLC0415 - few messages hold a command
@@ -129,6 +143,12 @@ def without_secret(text: str, secret: str) -> str:
     if len(secret) < _SHORTEST_SECRET:
         return text
     return text.replace(secret, "…").replace(quote(secret, safe=""), "…")
+
+
+def _json_escape(unsafe: re.Match[str]) -> str:
+    """Return a matched character as JSON writes it in ASCII, as one or two numbers of 4 digits."""
+    utf16 = unsafe[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{utf16[start : start + 4]}" for start in range(0, len(utf16), 4))
 
 
 def _picture_of(hostile: re.Match[str]) -> str:

@@ -23,6 +23,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import expanded_path
+from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
@@ -65,6 +66,9 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.next_turn.toolbox = toolbox
                 await start_tools(context, toolbox, target)
+            if options.dry_run_form:
+                await _print_request(context, runtime, sessions, extract, prompt, files)
+                return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)
             error = await question.ask(prompt, files)
     if error is not None:
@@ -72,13 +76,37 @@ async def ask(context: Context) -> int:
     return 0
 
 
+async def _print_request(
+    context: Context,
+    runtime: Runtime,
+    sessions: OpenSessions,
+    extract: Extract | None,
+    prompt: str,
+    files: Sequence[Attachment],
+) -> None:
+    """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
+    from lmchat.cli.request import print_request
+    from lmchat.services.next_request import next_request
+
+    conversation = sessions.shown.conversation
+    settings = _turn_settings(sessions, extract)
+    request = await next_request(conversation, prompt, settings, files)
+    await print_request(context, runtime.backend, request, context.options.dry_run_form)
+
+
+def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSettings:
+    """Return the settings of the next turn, with the output that an extract needs."""
+    settings = sessions.next_turn.settings(sessions.shown.conversation.own_sampling)
+    return settings if extract is None else replace(settings, output=extract.output)
+
+
 def _is_saved(options: ParsedOptions) -> bool:
     """Return whether prompt and answer are saved.
 
-    `--temporary` saves nothing; otherwise `--save` and `--no-save` decide. Without all three, they
-    are saved if the command continues a session with `-r`.
+    `--temporary` and `--dry-run` save nothing; otherwise `--save` and `--no-save` decide. Without
+    all of these, they are saved if the command continues a session with `-r`.
     """
-    if options.temporary:
+    if options.temporary or options.dry_run_form:
         return False
     if options.save is not None:
         return options.save
@@ -152,9 +180,7 @@ class _Question:
         The user is asked about tool calls that need approval. None is returned for an answer that
         fits, for one that is incomplete, and without `--code` and `--schema`.
         """
-        settings = self._sessions.next_turn.settings(self._conversation.own_sampling)
-        if self._extract is not None:
-            settings = replace(settings, output=self._extract.output)
+        settings = _turn_settings(self._sessions, self._extract)
         async with aclosing(self._conversation.send(prompt, settings, files)) as events:
             async for event in events:
                 self._printer.show(event)

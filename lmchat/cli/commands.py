@@ -139,7 +139,8 @@ lmchat ask --json "Hello" | jq -r .reply
 lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name
 lmchat ask --local --yes "Hello"
 lmchat ask --tools "What time is it?"
-lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
+lmchat ask --code "A shell loop over all .txt files" > loop.sh
+lmchat ask --dry-run=curl "Hello" > request.sh""",
     (
         argument("prompt PROMPT", "question or instruction for the model", nargs="?"),
         argument("-p --preset NAME", "preset of the configuration; the prompt becomes its input"),
@@ -150,6 +151,15 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
             action="append",
         ),
         argument("--start TEXT", "let the answer begin with a text, where the server can do that"),
+        argument(
+            "--dry-run =FORM",
+            "print the request and send nothing; =json is the default, =text is what the model "
+            "reads (llama.cpp), =curl is a shell command",
+            dest="dry_run_form",
+            nargs="?",
+            const="json",
+            choices=("json", "text", "curl"),
+        ),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),
@@ -167,7 +177,11 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     json="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
-    exclusive=(("--save", "--no-save"), ("--stream-json", "--json"), ("--schema", "--code")),
+    exclusive=(
+        ("--save", "--no-save"),
+        ("--stream-json", "--json", "--dry-run"),
+        ("--schema", "--code"),
+    ),
 )
 _MODELS = Subcommand(
     "models",
@@ -430,6 +444,7 @@ class ParsedOptions:
     schema: str | None = None
     preset: str | None = None
     start = ""
+    dry_run_form = ""
     save: bool | None = None
     refresh = plot = trash = False
     context: int | None = None

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from lmchat.errors import FileRefused, LMChatError
-from lmchat.text import safe_line, safe_text
+from lmchat.text import safe_json, safe_line, safe_text
 
 SHORT_ID = 8  # characters of a session's id that are printed
 # CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
@@ -49,6 +49,10 @@ class Output:
         if self.is_json:
             self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
+
+    def print_exactly(self, text: str) -> None:
+        """Print a text as it is, without a line end behind it; only a pipe may get it."""
+        _write(text)
 
     def print_json(self, value: object) -> None:
         """Print a value as JSON: as an indented document, or on one line if lines are wanted."""
@@ -170,17 +174,12 @@ def rounded(value: float | None) -> float | None:
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return a value as JSON that is safe on a terminal and decodes to the same value.
 
-    Letters beyond ASCII are escaped only if stdout is not UTF-8, or if the text has characters that
-    are unsafe on a terminal.
+    Letters beyond ASCII are escaped only if stdout is not UTF-8.
     """
     import json  # 7 ms that the chat screen does not need
 
-    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=indent, default=_json_form)
-    if safe_text(text) != text:
-        # as ASCII, so that control characters and other unsafe ones are escaped
-        ascii_text = json.dumps(value, indent=indent, default=_json_form)
-        text = ascii_text.replace("\x7f", "\\u007f")  # DEL is ASCII, so `dumps` does not escape it
-    return text
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_json_form)
+    return safe_json(text, is_ascii=not is_utf8())
 
 
 def _json_form(value: object) -> object:
@@ -218,7 +217,7 @@ def _one_line(text: str) -> str:
     return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
 
 
-def _is_utf8() -> bool:
+def is_utf8() -> bool:
     """Return whether the encoding of stdout is UTF-8; True if it has no encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "") == "utf8"
@@ -232,7 +231,7 @@ def _write(text: str) -> None:
     """
     if sys.stdout is None:
         return
-    if not _is_utf8():
+    if not is_utf8():
         text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
     try:
         sys.stdout.write(text)

@@ -54,6 +54,7 @@ class PlainCommands:
             "/p": self._send_preset,
             "/profile": models.use_profile,
             "/quit": self._quit,
+            "/request": self._print_request,
             "/retry": self._retry,
             "/rewrite": self._rewrite,
             "/search": sessions.search,
@@ -153,6 +154,19 @@ class PlainCommands:
         conversation = self._turns.conversation
         begin_turn = conversation.resume if has_words(answer) else conversation.regenerate
         await self._turns.print_turn(begin_turn(answer.message_id, settings))
+
+    async def _print_request(self, form: str) -> None:
+        """Print the next request with the files of the next prompt: its text, or another form."""
+        from lmchat.cli.request import print_request
+        from lmchat.services.next_request import checked_form, next_request
+
+        form = checked_form(form) or "text"
+        turns = self._turns
+        settings = await turns.connect_for_turn()
+        request = await next_request(
+            turns.conversation, "", settings, tuple(turns.next_prompt.files)
+        )
+        await print_request(turns.context, turns.runtime.backend, request, form)
 
     def _last_answer(self) -> ChatMessage:
         """Return the last answer of the session; raises `WrongUse` without one."""

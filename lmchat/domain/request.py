@@ -99,6 +99,24 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """
 
 
+class OutgoingRequest(Struct, frozen=True, kw_only=True):
+    """A POST of a chat request as it is sent, but without its API key."""
+
+    url: str
+    headers: Mapping[str, str]  # without the one that has the key
+    has_key: bool  # whether a key is sent, too
+    body: bytes  # JSON
+
+
+class TemplateText(Struct, frozen=True, kw_only=True):
+    """Text that the chat template of a model makes of a request."""
+
+    text: str
+    tokens: int  # number of tokens that the server counts in it
+    special_tokens: tuple[str, ...] = ()
+    """Texts such as `<|im_end|>` that the server reads as one special token, wherever they are."""
+
+
 class LoadOptions(Struct, frozen=True, kw_only=True):
     """Options for loading a model; where None, the server decides."""
 

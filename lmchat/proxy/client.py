@@ -27,7 +27,7 @@ from lmchat.domain.event import (
     StreamFinished,
 )
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, LoadOptions
+from lmchat.domain.request import ChatRequest, LoadOptions, OutgoingRequest, TemplateText
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -59,11 +59,12 @@ from lmchat.proxy.servers import server_of
 from lmchat.slots import Slots
 
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
+TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older may miss that the server put its model to sleep.
 SLEEP_CHECK_S = 15.0
-READ_AHEAD_CHECK_S = 1.0
-"""A list of models that is older is read again before a prompt is read ahead.
+NO_WAKE_CHECK_S = 1.0
+"""A list of models that is older is read again before a request that must not load a model.
 
 A model that went to sleep since would be woken.
 """
@@ -247,7 +248,7 @@ class ProxyClient:
         self._admission.check(endpoint)
         if not server.count_path or self._is_busy(endpoint):
             return None
-        if self._cache.is_older_than(endpoint, READ_AHEAD_CHECK_S):
+        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
             await self.check(endpoint)
         if self._would_load(request):
             return None
@@ -272,18 +273,8 @@ class ProxyClient:
 
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """
-        endpoint = request.endpoint
-        self._admission.check(endpoint)
-        if self._cache.is_older_than(endpoint, READ_AHEAD_CHECK_S):
-            await self.check(endpoint)
-        if self._would_load(request):
-            raise ServerRejected(
-                "The model is not in memory.",
-                kind="model_not_loaded",
-                hint="The next chat request loads it.",
-            )
-
-        api = self._prober.new_api(endpoint, request.product)
+        await self._require_loaded(request)
+        api = self._prober.new_api(request.endpoint, request.product)
         body = self._writer.read_ahead_body(request)
         is_read = False
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
@@ -296,6 +287,35 @@ class ProxyClient:
             raise ServerUnavailable(
                 "The server has not read the prompt to its end.", hint="Check the server's log."
             )
+
+    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+        """Return what `stream` would send first for a request; send nothing.
+
+        The random id under which the server would keep the answer is left out: nothing would stop
+        the answer of a copied request.
+        """
+        self._admission.check(request.endpoint)
+        return self._new_exchange(replace(request, replay_id="")).outgoing()
+
+    async def template_text(self, request: ChatRequest) -> TemplateText:
+        """Let the server apply its chat template to a request, within `TEMPLATE_S`.
+
+        Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
+        """
+        server = server_of(request.product)
+        server.require_template_text()
+        await self._require_loaded(request)
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
+        try:
+            async with asyncio.timeout(TEMPLATE_S):
+                return await server.template_text(api, self._writer.body(request))
+        except TimeoutError:
+            raise ServerUnavailable(
+                f"The server has not applied its chat template within {TEMPLATE_S:g} s.",
+                kind="timeout",
+                hint="Try again when it is idle.",
+            ) from None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
@@ -423,6 +443,20 @@ class ProxyClient:
         model = self._writer.model(request)
         is_loaded = model is not None and model.state is LoadState.LOADED
         return server_of(request.product).loads_on_demand and not is_loaded
+
+    async def _require_loaded(self, request: ChatRequest) -> None:
+        """Raise `ServerRejected` if a request would load or wake its model; check it first."""
+        endpoint = request.endpoint
+        self._admission.check(endpoint)
+        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
+            await self.check(endpoint)
+        if self._would_load(request):
+            raise ServerRejected(
+                "The model is not in memory, so the server cannot show the text.",
+                kind="model_not_loaded",
+                hint="Load it first: Ctrl+O, then Ctrl+L; in a shell: lmchat models load MODEL. "
+                "The JSON needs no model.",
+            )
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
         """Whether a chat request runs at the server of an endpoint, with whatever model.

@@ -25,7 +25,7 @@ from lmchat.domain.event import (
     StreamFinished,
 )
 from lmchat.domain.message import Role, SentThoughts
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, OutgoingRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import (
     POOL_S,
@@ -85,6 +85,20 @@ class Exchange(Struct, kw_only=True):
     _tried_dialects: set[Dialect] = field(default_factory=set)  # those that were refused
     _trace: RequestTrace = field(default_factory=RequestTrace)  # of the last request
     _reader: AnswerReader | None = None  # of the last answer
+
+    def outgoing(self) -> OutgoingRequest:
+        """Return the request in the current dialect, without its key."""
+        headers = self._stream_headers("", has_body=True)
+        if self.keeps_answer:
+            headers[ID_HEADER] = self.request.replay_id
+        endpoint = self.request.endpoint
+        body = body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
+        return OutgoingRequest(
+            url=f"{endpoint.base_url}/chat/completions",
+            headers=headers,
+            has_key=bool(self.keys.key(endpoint)),
+            body=encode(body),
+        )
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
@@ -320,15 +334,12 @@ class Exchange(Struct, kw_only=True):
         """
         if self.request.is_replay:
             return self._new_replay_request(client, 0)
-        headers = self._stream_headers(has_body=True)
-        if self.keeps_answer:
-            headers[ID_HEADER] = self.request.replay_id
-        body = body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
+        outgoing = self.outgoing()
         return client.build_request(
             "POST",
-            f"{self.request.endpoint.base_url}/chat/completions",
-            content=encode(body),
-            headers=headers,
+            outgoing.url,
+            content=outgoing.body,
+            headers={**outgoing.headers, **self._stream_headers(self._key, has_body=True)},
             timeout=self._stream_timeout,
         )
 
@@ -337,13 +348,13 @@ class Exchange(Struct, kw_only=True):
         return client.build_request(
             "GET",
             kept_answer_url(self.request.endpoint, self.request.replay_id, offset),
-            headers=self._stream_headers(),
+            headers=self._stream_headers(self._key),
             timeout=self._stream_timeout,
         )
 
-    def _stream_headers(self, *, has_body: bool = False) -> dict[str, str]:
-        """Return the headers of a request for a stream."""
-        headers = request_headers(self._key, has_body=has_body)
+    def _stream_headers(self, key: str, *, has_body: bool = False) -> dict[str, str]:
+        """Return the headers of a request for a stream; an empty key is not sent."""
+        headers = request_headers(key, has_body=has_body)
         headers["Accept"] = "text/event-stream, application/json"
         headers["Accept-Encoding"] = "identity"
         return headers

@@ -19,7 +19,6 @@ from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
 
 REQUESTS = 4  # of one count
-_TEMPLATE = "/apply-template"
 _TOKENIZE = "/tokenize"
 _NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _MARKS = [chr(code) for code in range(0xE000, 0xE010)]  # private use: no text should have them
@@ -47,11 +46,11 @@ async def count_messages(
     if "tools" in body:
         body = {name: value for name, value in body.items() if name != "tools"}
         without_tools = await server.count_tokens(api, body) or 0
-    if not mark or not server.has_template_path or without_tools > total:
+    if not mark or not server.template_path or without_tools > total:
         return MessageCounts(total=total)
 
     marked_body = {name: value for name, value in marked_body.items() if name != "tools"}
-    reply = await api.post_optional(_TEMPLATE + _NO_LOAD, marked_body)
+    reply = await api.post_optional(server.template_path + _NO_LOAD, marked_body)
     if reply is None:
         return MessageCounts(total=total)
     text = str_or_empty(api.require_good(reply).object.get("prompt"))

@@ -29,6 +29,7 @@ from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
 from lmchat.domain.turn import Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.services.attachments import Attachment
 from lmchat.services.away import replay_id_of
 from lmchat.services.context_meter import (
     ContextMeter,
@@ -217,8 +218,12 @@ class AnswerStream:
         )
         self.plan = self._make_plan()
 
-    async def prepared_request(self) -> ChatRequest:
-        """Complete the plan and return the request that `events` would send; send nothing."""
+    async def prepared_request(self, new_files: Sequence[Attachment] = ()) -> ChatRequest:
+        """Complete the plan and return the request that `events` would send; send nothing.
+
+        `new_files` are files of the prompt, some of which are not on the disk yet.
+        """
+        self._files |= {file.part.digest: file.data for file in new_files if file.data}
         await self._prepare()
         return self._make_request()
 
@@ -430,7 +435,8 @@ class AnswerStream:
                 self._files.setdefault(part.digest, b"")
                 continue
             try:
-                self._files[part.digest] = await self._save_queue.read_file(part.digest)
+                if not self._files.get(part.digest):
+                    self._files[part.digest] = await self._save_queue.read_file(part.digest)
             except LMChatError:
                 missing.append(part.name)
             if part.is_image:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, PromptProgress, RequestQueued, StreamEvent
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.domain.token_counts import MessageCounts
@@ -158,13 +158,7 @@ class Backend:
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let a server read a prompt; the engine only if it serves the model now."""
-        engine = self._engine_at(request.endpoint)
-        if engine is not None and not _serves(engine, request.model):
-            raise ServerRejected(
-                "The engine does not serve this model now.",
-                kind="model_not_loaded",
-                hint="The next request loads it.",
-            )
+        self._require_served(request)
         client = await self._client.ready()
         async with aclosing(client.read_ahead(request)) as steps:
             async for progress in steps:
@@ -194,6 +188,14 @@ class Backend:
         if engine is not None and not _serves(engine, request.model):
             return None
         return await (await self._client.ready()).count_messages(request)
+
+    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+        return await (await self._client.ready()).outgoing(request)
+
+    async def template_text(self, request: ChatRequest) -> TemplateText:
+        """Let a server apply its chat template; the engine only if it serves the model now."""
+        self._require_served(request)
+        return await (await self._client.ready()).template_text(request)
 
     async def load(
         self,
@@ -239,6 +241,16 @@ class Backend:
         """Return the engine if it was made and has this address."""
         engine = self._engine.made
         return engine if engine is not None and engine.endpoint == endpoint else None
+
+    def _require_served(self, request: ChatRequest) -> None:
+        """Raise `ServerRejected` if a request is to the engine, which has not loaded its model."""
+        engine = self._engine_at(request.endpoint)
+        if engine is not None and not _serves(engine, request.model):
+            raise ServerRejected(
+                "The model is not in memory, so the engine cannot show the text.",
+                kind="model_not_loaded",
+                hint="Load it first: Ctrl+O, then Ctrl+L. The JSON needs no model.",
+            )
 
     async def _start_engine(
         self, engine: Engine, model_name: str, *, context: int | None = None

@@ -20,6 +20,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -113,6 +114,10 @@ class Conversation:
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
+        self._make_stream = partial(
+            AnswerStream, backend=backend, meter=meter, save_queue=save_queue
+        )
+        """Plans an answer below a path, and raises what `AnswerStream` raises; sends nothing."""
         self._clock = clock
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
@@ -256,7 +261,12 @@ class Conversation:
         return self._turn(settings, text=text, files=files)
 
     def unsent(
-        self, text: str, settings: TurnSettings, files: Sequence[Attachment] = ()
+        self,
+        text: str,
+        settings: TurnSettings,
+        files: Sequence[Attachment] = (),
+        *,
+        first_words: str = "",
     ) -> AnswerStream:
         """Return the stream of the answer that `send` would ask for; nothing is sent or changed.
 
@@ -264,7 +274,8 @@ class Conversation:
         """
         start = start_at_end(self.messages, text, files, self._system_prompt)
         path = start.path.added(*start.prompts)
-        return self._make_stream(settings, path, loop=self._make_loop(settings))
+        loop = self._make_loop(settings)
+        return self._make_stream(settings, path, first_words=first_words, loop=loop)
 
     def edit(
         self,
@@ -449,31 +460,6 @@ class Conversation:
         if settings.toolbox is None:
             return None
         return ToolLoop(settings.toolbox, self.header.session_id)
-
-    def _make_stream(
-        self,
-        settings: TurnSettings,
-        path: MessagePath,
-        *,
-        continued: ChatMessage | None = None,
-        first_words: str = "",
-        replayed: ChatMessage | None = None,
-        loop: ToolLoop | None = None,
-    ) -> AnswerStream:
-        """Plan an answer below `path`; raises what `AnswerStream` raises. Send nothing."""
-        return AnswerStream(
-            settings,
-            path,
-            backend=self._backend,
-            meter=self._meter,
-            save_queue=self._save_queue,
-            continued=continued,
-            first_words=first_words,
-            replayed=replayed,
-            loop=loop,
-        )
-
-    # Answers
 
     async def _answer_with_tools(
         self, stream: AnswerStream, loop: ToolLoop, start: TurnStart

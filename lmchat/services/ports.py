@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.event import PromptProgress, StreamEvent
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
@@ -228,6 +228,19 @@ class ServerClient(Protocol):
         """Let the server count the tokens of a request and its parts without answering it.
 
         The last message may be empty. Return None as `count_tokens` does.
+        """
+
+    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+        """Return what `stream` would send first for a request; send nothing.
+
+        The random id under which the server would keep the answer is left out: nothing would stop
+        the answer of a copied request.
+        """
+
+    async def template_text(self, request: ChatRequest) -> TemplateText:
+        """Let the server apply its chat template to a request without answering it.
+
+        Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
 
     async def load(

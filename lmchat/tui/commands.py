@@ -217,6 +217,13 @@ COMMANDS: tuple[Command, ...] = (
         "/set [NAME VALUE]",
         typed="set_option",
     ),
+    _slash(
+        "request",
+        "Show what the next request sends",
+        "/request [FORM]",
+        "show_request",
+        plain_help="/request [FORM]: Print the next request as text, json or curl",
+    ),
     _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
     _slash(
         "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"
@@ -239,23 +246,23 @@ COMMANDS: tuple[Command, ...] = (
         "new_session",
         is_offered=False,
     ),
-    _slash("stats", "Show the statistics", "/stats", "show_stats"),
+    _slash("stats", "Show the statistics", "/stats", "show_page('statistics')"),
     _slash(
         "log",
         "Show where the log file is",
         "/log",
-        "show_log",
+        "show_page('log')",
         plain_hint="In a shell: lmchat config path --json",
     ),
     _slash(
         "tools",
         "List the tools, and switch them on or off",
         "/tools",
-        "show_tools",
+        "show_page('tools')",
         plain_help="/tools: List the tools",
     ),
     _slash("theme", "Change the theme", "/theme [NAME]", "app.use_theme"),
-    _slash("doctor", "Check everything and show what to do next", "/doctor", "run_doctor"),
+    _slash("doctor", "Check everything and show what to do next", "/doctor", "show_page('doctor')"),
     _command(
         Scope.APP,
         "copy_or_stop",

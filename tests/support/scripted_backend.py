@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -21,7 +22,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -118,6 +119,9 @@ class ScriptedBackend:
         self.is_reading = asyncio.Event()
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
+        self.outgoing_requests: list[ChatRequest] = []
+        self.prompt: TemplateText | Exception = TemplateText(text="", tokens=0)
+        """What a chat template makes of each request."""
         self.ends_thoughts = True
         """What it says when it is told to end a thought."""
         self.thoughts_to_end: list[str] = []
@@ -197,6 +201,21 @@ class ScriptedBackend:
         if isinstance(self.tokens, Exception):
             raise self.tokens
         return self.tokens
+
+    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+        self.outgoing_requests.append(request)
+        body = {"model": request.model, "prompt": request.messages[-1].text}
+        return OutgoingRequest(
+            url=f"{request.endpoint.base_url}/chat/completions",
+            headers={"Content-Type": "application/json"},
+            has_key=True,
+            body=json.dumps(body).encode(),
+        )
+
+    async def template_text(self, request: ChatRequest) -> TemplateText:
+        if isinstance(self.prompt, Exception):
+            raise self.prompt
+        return self.prompt
 
     async def end_thought(self, request_id: str) -> bool:
         self.thoughts_to_end.append(request_id)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from lmchat.config.settings import effort_of
 from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions, Sampling
+from lmchat.domain.request import LoadOptions, Sampling, TemplateText
 from lmchat.domain.sampling import EXTRA, takes_option
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
@@ -64,7 +64,7 @@ class Server:
     has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
-    has_template_path: ClassVar[bool] = False  # whether it also tells the text of a prompt
+    template_path: ClassVar[str] = ""  # path that applies the chat template; empty: it cannot
 
     def last_port(self) -> int | None:
         """Return the port that the product used last on this machine, from a file of the product.
@@ -211,6 +211,26 @@ class Server:
         if reply is None:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
+
+    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:  # noqa: ARG002
+        """Return the text that the chat template makes of the body of a request.
+
+        Raises `ServerRejected` if this version of the server cannot tell it.
+        """
+        raise self.no_template_text()
+
+    def require_template_text(self) -> None:
+        """Raise `ServerRejected` if no version of this product can tell the text of a prompt."""
+        if not self.template_path:
+            raise self.no_template_text()
+
+    def no_template_text(self) -> ServerRejected:
+        """Return the error for a server that cannot tell the text behind its chat template."""
+        return ServerRejected(
+            f"{self._name} does not show the text behind its chat template.",
+            kind="unsupported",
+            hint="Look at the JSON of the request, or use llama.cpp.",
+        )
 
     def check_load(self, options: LoadOptions) -> None:
         """Return if a model can be loaded with these options.

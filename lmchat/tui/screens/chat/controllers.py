@@ -10,6 +10,7 @@ from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.key_hints import KeyHints
 from lmchat.tui.screens.chat.message_actions import MessageActions
 from lmchat.tui.screens.chat.message_contents import MessageContents
+from lmchat.tui.screens.chat.next_request import NextRequest
 from lmchat.tui.screens.chat.prompt_text import PromptFiles, PromptText
 from lmchat.tui.screens.chat.saved_sessions import SavedSessions
 from lmchat.tui.screens.chat.shown_session import ShownSession
@@ -29,6 +30,7 @@ class ChatControllers:
         self.turns = turns = Turns(core, status, sessions, prompt_text)
         self.branches = branches = Branches(core, status, sessions, turns)
         self.contents = contents = MessageContents(core)
+        self.next_request = NextRequest(core, sessions, prompt_text, contents)
         self.messages = MessageActions(core, sessions, prompt_text, turns, branches, contents)
         self.saved_sessions = SavedSessions(core, status, sessions, turns)
         self.hints = KeyHints(core, status, prompt_text)

@@ -34,8 +34,11 @@ class MessageContents:
         for file in message.files:
             await self._open_file(file)
         if not message.files:
-            page = partial(self._platform.page, words_of(message))
-            self._background.lend_terminal_to(page)
+            self.page_text(words_of(message))
+
+    def page_text(self, text: str) -> None:
+        """Show a text in the pager."""
+        self._background.lend_terminal_to(partial(self._platform.page, text))
 
     def open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer, from a worker."""

@@ -15,7 +15,7 @@ from textual.timer import Timer
 
 from lmchat.domain.attached_files import file_line, split_draft, without_file_lines
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside
 from lmchat.services.file_finder import named_files
@@ -71,6 +71,14 @@ class PromptText:
         """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
         typed = self._input.full_text
         return "" if self.edited_id or is_command(typed) else typed
+
+    @property
+    def unedited_prompt(self) -> str:
+        """As `new_prompt`; raises `WrongUse` while an earlier message is edited."""
+        if self.edited_id:
+            problem = "You are editing an earlier message, which Enter sends or saves."
+            raise WrongUse(problem, hint="Press Esc first, then look at the next request.")
+        return self.new_prompt
 
     @property
     def has_unseen_image(self) -> bool:

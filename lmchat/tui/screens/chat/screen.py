@@ -55,6 +55,7 @@ class ChatScreen(PatchedScreen):
         self.turns = controllers.turns
         self.branches = controllers.branches
         self.contents = controllers.contents
+        self.next_request = controllers.next_request
         self.messages = controllers.messages
         self.saved_sessions = controllers.saved_sessions
         self._prompt_files = controllers.prompt_files
@@ -297,6 +298,9 @@ class ChatScreen(PatchedScreen):
         else:
             self.notices.show(SamplingDialog(sampling.options), begin_change)
 
+    def action_show_request(self, form: str = "") -> None:
+        self.next_request.show(form)
+
     # Messages
 
     @on(ChatLog.ActionWanted)
@@ -453,26 +457,27 @@ class ChatScreen(PatchedScreen):
             )
         )
 
-    def action_show_log(self) -> None:
+    async def action_show_page(self, name: str) -> None:
+        """Show a page: the `log` file, the `tools`, the `statistics`, or the checks of `doctor`."""
         from lmchat.tui.screens.text_dialog import TextDialog
 
-        self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
+        platform = self.workspace.platform
+        match name:
+            case "log":
+                self.notices.show(TextDialog("Log file", safe_text(platform.log_file)))
+            case "tools":
+                from lmchat.tui.screens.tools_dialog import tools_dialog
 
-    def action_show_tools(self) -> None:
-        from lmchat.tui.screens.tools_dialog import tools_dialog
+                self.notices.show(tools_dialog(self.open_sessions, platform.config_file))
+            case "statistics":
+                from lmchat.tui.screens.statistics import statistics_text
 
-        self.app.push_screen(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
+                text = await statistics_text(self.workspace)
+                self.notices.show(TextDialog("Statistics", text))
+            case _:
+                from lmchat.tui.screens.doctor_screen import DoctorScreen
 
-    async def action_show_stats(self) -> None:
-        from lmchat.tui.screens.statistics import statistics_text
-        from lmchat.tui.screens.text_dialog import TextDialog
-
-        self.app.push_screen(TextDialog("Statistics", await statistics_text(self.workspace)))
-
-    def action_run_doctor(self) -> None:
-        from lmchat.tui.screens.doctor_screen import DoctorScreen
-
-        self.app.push_screen(DoctorScreen(self.workspace.platform.examination()))
+                self.notices.show(DoctorScreen(platform.examination()))
 
     @on(KeysRow.CommandClicked)
     def _run_clicked(self, event: KeysRow.CommandClicked) -> None:
