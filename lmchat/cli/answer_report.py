@@ -5,12 +5,14 @@ An extract is the part of the answer that `--code` or `--schema` asks for; see `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lmchat.cli.extract import Extract
 from lmchat.cli.output import Output, failure_detail, rounded
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.domain.token_choice import TokenChoice, choices_json
 from lmchat.errors import LMChatError
 
 
@@ -28,11 +30,18 @@ class AnswerReport:
         self._printer = printer
         self._extract = extract
 
-    def print(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
+    def print(
+        self,
+        answer: ChatMessage,
+        session_id: str | None,
+        error: LMChatError | None,
+        choices: Sequence[TokenChoice] = (),
+    ) -> None:
         """Print what follows the text of an answer, in the form that the output has.
 
         `session_id` is that of the saved session, None if the answer is not saved. `error` is why
         the answer is incomplete or has no extract, None if nothing is wrong. The caller prints it.
+        `choices` are those of the tokens of the answer, if the server has reported them.
         """
         if self._output.is_json_lines:
             # Any other answer with an error gets no last lines: the caller prints the error as
@@ -44,7 +53,7 @@ class AnswerReport:
             # document: the caller prints the error as the document.
             has_content = answer.state is not AnswerState.FAILED or self._printer.steps
             if has_content:
-                self._print_document(answer, session_id, error)
+                self._print_document(answer, session_id, error, choices)
         else:
             self._print_text_end(answer, error)
 
@@ -85,16 +94,23 @@ class AnswerReport:
         self._output.print_json(last_line | self._extracted_json)
 
     def _print_document(
-        self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
+        self,
+        answer: ChatMessage,
+        session_id: str | None,
+        error: LMChatError | None,
+        choices: Sequence[TokenChoice],
     ) -> None:
         """Print the document of `--json`.
 
-        It has the answer, the tool calls that ran in this turn as `steps`, the extract if one is
-        wanted, and the error, if there is one, as `detail`.
+        It has the answer, the tool calls that ran in this turn as `steps`, the choices of its
+        tokens as `logprobs` if there are any, the extract if one is wanted, and the error, if there
+        is one, as `detail`.
         """
         document = answer_json(answer, session_id, self._printer.sent_tokens)
         document["steps"] = self._printer.steps
         document |= self._extracted_json
+        if choices:
+            document["logprobs"] = choices_json(choices)
         if error is not None:
             document["detail"] = failure_detail(error)
         self._output.print_json(document)

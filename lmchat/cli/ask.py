@@ -214,7 +214,8 @@ class _Question:
         answer = self._answer
         # an error of saving is not part of the report: the answer itself is complete
         error = self._error_of(answer, session_id) or misfit
-        AnswerReport(self._output, self._printer, self._extract).print(answer, session_id, error)
+        report = AnswerReport(self._output, self._printer, self._extract)
+        report.print(answer, session_id, error, self._conversation.token_choices)
 
         is_new = self._context.options.resume is None
         # JSON has the session id already, and so has the hint of an interrupted answer's error

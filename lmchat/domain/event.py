@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from lmchat.domain.token_choice import TokenChoice
+
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
     """The request waits until the server has a free slot (R-25)."""
@@ -105,6 +107,12 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
     """Next characters of the arguments, which are JSON when complete."""
 
 
+class TokensChosen(Struct, frozen=True, kw_only=True):
+    """Probabilities of the tokens whose text came last, if they were asked for."""
+
+    choices: tuple[TokenChoice, ...]
+
+
 class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent data, but no text to show yet."""
 
@@ -150,6 +158,7 @@ StreamEvent = (
     | RefusalDelta
     | Rethought
     | ToolCallDelta
+    | TokensChosen
     | LifeSign
     | StreamStalled
     | UsageReported

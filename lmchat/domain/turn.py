@@ -35,6 +35,7 @@ from lmchat.domain.event import (
     StreamFinished,
     StreamStalled,
     TextDelta,
+    TokensChosen,
     ToolCallDelta,
     UsageReported,
 )
@@ -49,8 +50,11 @@ from lmchat.domain.message import (
     new_id,
 )
 from lmchat.domain.model_names import is_other_model
+from lmchat.domain.token_choice import TokenChoice, count_alternatives
 
 _CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
+_MAX_ALTERNATIVES = 300_000
+"""Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
@@ -113,7 +117,7 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return self._with_tokens(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
                 return replace(self, stage=Stage.QUEUED)
-            case RequestAdapted():
+            case RequestAdapted() | TokensChosen():
                 return self
             case RequestSent(sampling=sampling, is_kept=is_kept):
                 return replace(self._with_new_attempt(now_s), sampling=sampling, is_kept=is_kept)
@@ -413,10 +417,15 @@ def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
 class GrowingAnswer:
     """Text of a running answer, and before it the text of `begun`, the answer that it continues.
 
-    `begun` is None if it continues none.
+    `begun` is None if it continues none. `choices` are those of its tokens, if they are known.
     """
 
-    def __init__(self, begun: ChatMessage | None = None) -> None:
+    def __init__(
+        self, begun: ChatMessage | None = None, choices: Sequence[TokenChoice] = ()
+    ) -> None:
+        self.choices = list(choices)  # of the tokens so far, if the server reports them
+        self._begun_choices = len(choices)
+        self._alternative_count = count_alternatives(choices)
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all pieces so far, by the kind of the piece."""
         if begun is not None:
@@ -443,8 +452,17 @@ class GrowingAnswer:
                 return (RESET, *self.pieces)
             case ToolCallDelta():
                 return self._add_pieces(self._pieces_of_call(event))
+            case TokensChosen(choices=choices):
+                self._add_choices(choices)
             case _:
-                return ()
+                pass
+        return ()
+
+    def _add_choices(self, choices: Sequence[TokenChoice]) -> None:
+        """Add the choices of tokens, up to a limit: those of later tokens are dropped."""
+        self._alternative_count += count_alternatives(choices)
+        if self._alternative_count <= _MAX_ALTERNATIVES:
+            self.choices += choices
 
     def _move_texts(self, *, is_thought: bool) -> None:
         """Move the text of this answer to its reasoning, or its reasoning to its text.
@@ -455,6 +473,8 @@ class GrowingAnswer:
         begun_count = self._begun_counts[source]
         self._texts[target] += self._texts[source][begun_count:]
         del self._texts[source][begun_count:]
+        for index in range(self._begun_choices, len(self.choices)):
+            self.choices[index] = replace(self.choices[index], is_thought=is_thought)
 
     def _pieces_of_call(self, delta: ToolCallDelta) -> list[Piece]:
         """Return an event of a tool call as pieces.

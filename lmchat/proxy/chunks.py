@@ -21,8 +21,10 @@ from lmchat.domain.event import (
     StreamEvent,
     StreamFinished,
     TextDelta,
+    TokensChosen,
     UsageReported,
 )
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.frames import MIN_CHUNKS, Frame, frame_of
@@ -37,6 +39,7 @@ from lmchat.proxy.json_values import (
 )
 from lmchat.proxy.sse import DONE, MalformedStreamError
 from lmchat.proxy.think import SplitPiece, ThinkSplitter
+from lmchat.proxy.token_choices import ChoiceReader
 from lmchat.proxy.tool_calls import ToolCalls
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
@@ -74,6 +77,7 @@ class ChunkReader:
         self._splitter = splitter
         self._usage = ServerUsage()
         self._calls = ToolCalls()
+        self._choices: ChoiceReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
@@ -154,8 +158,13 @@ class ChunkReader:
         choices = dicts_in(chunk.get("choices"))
         if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
             choice = choices[0]
+            logprobs = choice.get("logprobs")
+            if logprobs and self._choices is None:
+                self._choices = ChoiceReader()
             # A chunk has a `delta`, a whole reply a `message`.
             self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
+            if logprobs and self._choices is not None:
+                self._post_choices(self._choices.read(logprobs))
             self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
 
     def close(self) -> None:
@@ -274,6 +283,8 @@ class ChunkReader:
         if not thought:
             return
         self._count_chars(len(thought))
+        if self._choices is not None:
+            self._choices.add_text(thought, is_thought=True)
         if self._splitter is not None and not self._field_thoughts:
             self._post_split(self._splitter.note_thought_fields())
         self._field_thoughts.append(thought)
@@ -288,6 +299,8 @@ class ChunkReader:
         if not content:
             return
         self._count_chars(len(content))
+        if self._choices is not None:
+            self._choices.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_text(content, pieces, is_thought=False)
             return
@@ -338,6 +351,11 @@ class ChunkReader:
             return
         delta_type = ReasoningDelta if is_thought else TextDelta
         self._post_token(delta_type(text=text, pieces=pieces))
+
+    def _post_choices(self, choices: tuple[TokenChoice, ...]) -> None:
+        """Post the probabilities of the last tokens, if there are any."""
+        if choices:
+            self._post(TokensChosen(choices=choices))
 
     def _post_token(self, event: StreamEvent) -> None:
         """Post an event that is a part of the answer, and note that one has come."""

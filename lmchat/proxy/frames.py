@@ -72,7 +72,9 @@ def frame_of(payload: bytes) -> Frame | None:
     except NotJsonError:
         return None
     choices = dicts_in(dict_or_empty(chunk).get("choices"))
-    if not choices or choices[0].get("index"):  # above 0: a parallel answer, which is not read
+    # An index above 0 is that of a parallel answer, which is not read. Probabilities belong to
+    # one text.
+    if not choices or choices[0].get("index") or choices[0].get("logprobs"):
         return None
     delta = dict_or_empty(choices[0].get("delta"))
     field = _only_text_field(delta)

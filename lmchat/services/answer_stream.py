@@ -26,6 +26,7 @@ from lmchat.domain.message import ChatMessage, FilePart, Role, SentThoughts, tex
 from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
 from lmchat.domain.turn import Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -60,6 +61,9 @@ _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
 _NEARLY_FULL_SHARE = 0.8
 """Beyond this share of the window, an estimate may be wrong about what fits."""
+
+
+_NO_TOOLS = "This server has no probabilities for answers with tools."
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -119,6 +123,7 @@ class AnswerStream:
         self.settings = settings
         self.path = path
         self.continued = continued
+        self.begun_choices: Sequence[TokenChoice] = ()  # of its tokens, if they are known
         self.first_words = first_words
         self.replayed = replayed
         self.loop = loop
@@ -262,7 +267,9 @@ class AnswerStream:
         beginning = self._beginning
         if beginning is not None:
             self._continuation = Continuation(
-                beginning.message, is_prefilled=beginning.is_prefilled
+                beginning.message,
+                is_prefilled=beginning.is_prefilled,
+                is_exact=bool(self.begun_choices),
             )
         async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
@@ -329,8 +336,13 @@ class AnswerStream:
         """Set `tools`, and plan again with the tokens of their descriptions.
 
         Return a note if there are more tools than a request may have, and those of `loop` about the
-        tool host. Raises `LMChatError` after the last round of calls.
+        tool host; where probabilities exclude tools, only a note about that. Raises `LMChatError`
+        after the last round of calls, and for a call that is required and excluded.
         """
+        if self._excludes_tools and loop.must_call:
+            raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
+        if self._excludes_tools:
+            return [f"{_NO_TOOLS} The model gets no tools; /set logprobs default changes that."]
         offered = await loop.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
         descriptions = [
@@ -344,6 +356,13 @@ class AnswerStream:
         if left_out and not loop.steps:  # said once in a turn
             notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
         return notes + loop.host_notes()
+
+    @property
+    def _excludes_tools(self) -> bool:
+        """Whether the server refuses tools, because probabilities are asked for, too."""
+        options = self.settings.sampling.options
+        has_probabilities = "logprobs" in options or "n_probs" in options
+        return has_probabilities and self.settings.target.product.facts.takes_llama_options
 
     async def _count_on_server(self) -> None:
         """If the plan may not fit, let the server count its tokens, and plan again with that count.

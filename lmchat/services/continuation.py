@@ -37,9 +37,15 @@ def can_prefill(product: Product, continued: ChatMessage) -> bool:
     return facts.can_prefill if continued.text else facts.can_prefill_thought
 
 
-def require_prefill(target: Target) -> None:
-    """Raise `RequestInvalid` if the server of a target cannot continue a text that it is given."""
-    if not target.product.facts.can_prefill:
+def require_prefill(target: Target, continued: ChatMessage | None = None) -> None:
+    """Raise `RequestInvalid` if the server of a target cannot continue a text that it is given.
+
+    `continued` is the text as an answer, which may be nothing but a thought.
+    """
+    can_continue = target.product.facts.can_prefill
+    if continued is not None:
+        can_continue = can_prefill(target.product, continued)
+    if not can_continue:
         raise RequestInvalid(
             f"{target.product.subject} cannot continue a text that you have written.",
             hint="Use a model of llama.cpp, Jan or the built-in engine.",
@@ -72,7 +78,7 @@ class Beginning(Struct, kw_only=True):
             return None
         is_exact = bool(first_words) or _is_edited(message)
         if is_exact:
-            require_prefill(target)
+            require_prefill(target, message)
         is_prefilled = can_prefill(target.product, message)
         return cls(message=message, is_prefilled=is_prefilled, is_exact=is_exact)
 
@@ -102,7 +108,13 @@ class Continuation:
     The first text is held back in a buffer, until it is certain which part of it is repeated.
     """
 
-    def __init__(self, continued: ChatMessage, *, is_prefilled: bool) -> None:
+    def __init__(
+        self, continued: ChatMessage, *, is_prefilled: bool, is_exact: bool = False
+    ) -> None:
+        """Create a filter.
+
+        `is_exact` is whether all text of the stream is new, also if it repeats the old text.
+        """
         continues_thought = is_prefilled and not continued.text
         self._text = continued.text
         self._is_prefilled = is_prefilled
@@ -111,7 +123,7 @@ class Continuation:
         line_ends = continued.reasoning[-2:].count("\n")
         self._paragraph_break = "\n" * (2 - line_ends)
         self._buffer = ""  # text that is held back, because it may repeat the old answer
-        self._is_past_repetition = not continued.text  # then text is passed on at once
+        self._is_past_repetition = is_exact or not continued.text  # then text passes at once
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
         """Return the events that replace one event.

@@ -16,10 +16,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -40,9 +39,10 @@ from lmchat.domain.message import (
 from lmchat.domain.sampling import usable_options
 from lmchat.domain.server import Target
 from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import LMChatError, SessionNotFound
+from lmchat.errors import LMChatError
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.away import (
@@ -53,6 +53,7 @@ from lmchat.services.away import (
     target_of,
     without_replay,
 )
+from lmchat.services.choosing import BegunAnswer
 from lmchat.services.compacting import (
     compacted_branch,
     require_older,
@@ -67,6 +68,7 @@ from lmchat.services.conversation_events import (
     SummaryAsked,
     still_answering_error,
 )
+from lmchat.services.kept_sampling import forget_sampling, kept_sampling, save_sampling
 from lmchat.services.ports import ServerClient
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
@@ -80,9 +82,6 @@ from lmchat.services.turn_start import (
     streaming_message,
 )
 from lmchat.services.turn_stats import failure_of, ledger_row
-
-NEW_SESSION_SAMPLING = "sampling"
-"""Id of the draft that holds the sampling options of a session without messages, as JSON."""
 
 
 class Conversation:
@@ -163,6 +162,11 @@ class Conversation:
         return replace(newest, parts=self._growing.parts, model=self.turn.model)
 
     @property
+    def token_choices(self) -> Sequence[TokenChoice]:
+        """Choices of the tokens of the newest answer, if its server has reported them."""
+        return self._growing.choices
+
+    @property
     def shown_messages(self) -> MessagePath:
         """The path; a running answer on it has the text that has arrived so far."""
         newest = self.newest_answer
@@ -201,18 +205,13 @@ class Conversation:
         is saved. If the disk fails, they hold in memory, and the error is raised.
         """
         self.header = replace(self.header, sampling=options)
-        await self._save_queue.write_unsaved()  # one of these messages may create the session
-        store = self._save_queue.store
-        try:
-            await store.update_session(self.header.session_id, {"sampling": options})
-        except SessionNotFound:
-            await store.save_draft(NEW_SESSION_SAMPLING, json.dumps(options) if options else "")
+        await save_sampling(self._save_queue, self.header.session_id, options)
 
     async def restore_sampling(self) -> None:
         """Give a new session the sampling options that an earlier run has kept beside its draft."""
-        text = await self._save_queue.store.draft(NEW_SESSION_SAMPLING)
-        if text and not self.messages and not self.header.sampling:
-            self.header = replace(self.header, sampling=json.loads(text))
+        options = await kept_sampling(self._save_queue.store)
+        if options and not self.messages and not self.header.sampling:
+            self.header = replace(self.header, sampling=options)
 
     def find(self, message_id: str) -> ChatMessage | None:
         index = self.messages.index_of(message_id)
@@ -294,10 +293,13 @@ class Conversation:
         return self._turn(settings, message_id)
 
     def resume(
-        self, answer_id: str, settings: TurnSettings
+        self, answer_id: str, settings: TurnSettings, begun: BegunAnswer | None = None
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Continue an unfinished answer in another version, which begins with its text."""
-        return self._turn(settings, answer_id, is_resumed=True)
+        """Continue an unfinished answer in another version, which begins with its text.
+
+        With `begun`, the version begins with that instead, and the answer may be complete.
+        """
+        return self._turn(settings, answer_id, is_resumed=True, begun=begun)
 
     async def has_kept_answer(self) -> bool:
         """Ask the server whether it has continued the last answer while lmchat was away (R-42).
@@ -385,6 +387,7 @@ class Conversation:
         text: str | None = None,
         files: Sequence[Attachment] | None = None,
         is_resumed: bool = False,
+        begun: BegunAnswer | None = None,
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Save the prompt, then stream, save and yield its answers.
 
@@ -396,6 +399,7 @@ class Conversation:
             text: The new prompt, or the changed one; None if the prompt stays.
             files: Files of the prompt; None keeps those of a changed prompt.
             is_resumed: Whether to continue an answer instead of giving another one.
+            begun: With what the continued answer begins; None for its text.
         """
         await self.fill()
         if self.is_running:
@@ -405,7 +409,7 @@ class Conversation:
         elif text is not None:
             start = start_with_edit(self.messages, message_id, text, files)
         else:
-            start = start_at(self.messages, message_id, is_resumed=is_resumed)
+            start = start_at(self.messages, message_id, is_resumed=is_resumed, begun=begun)
         refuse_unseen_images(settings.target, start.prompts)
         loop = self._make_loop(settings)
         path = start.path.added(*start.prompts)
@@ -417,6 +421,7 @@ class Conversation:
             first_words=self.first_words if is_new_answer else "",
             loop=loop,
         )
+        stream.begun_choices = start.begun_choices
 
         self.messages = start.path
         async with aclosing(self._add_prompts(start)) as additions:
@@ -448,12 +453,7 @@ class Conversation:
                 ]
                 await self._save_queue.save(self.header, message, ancestors, new_files)
         if start.prompts and not start.path and self.header.sampling:
-            await self._forget_kept_sampling()
-
-    async def _forget_kept_sampling(self) -> None:
-        """Remove the options beside the draft of new sessions: this session is on the disk now."""
-        with suppress(LMChatError):  # the next new session then has them, too
-            await self._save_queue.store.save_draft(NEW_SESSION_SAMPLING, "")
+            await forget_sampling(self._save_queue.store)
 
     def _make_loop(self, settings: TurnSettings) -> ToolLoop | None:
         """Return the rounds of tool calls of a turn; None if the model gets no tools."""
@@ -548,7 +548,7 @@ class Conversation:
             answer = replace(answer, receipt=Receipt(replay_id=stream.replay_id))
         stream.reported_left_out = self._reported_left_out
         self.messages = stream.path.added(answer)
-        self._growing = GrowingAnswer(continued)
+        self._growing = GrowingAnswer(continued, stream.begun_choices)
         self.stream = stream
         self._newest_answer = answer
         self.error = None
@@ -590,7 +590,8 @@ class Conversation:
             self.cut_note = stream.learn_from(turn)
 
         if is_saved:
-            await self._save_queue.save(self.header, final, stream.path)
+            choices = self._growing.choices
+            await self._save_queue.save(self.header, final, stream.path, choices=choices)
         if stream.replayed is None:  # its times are not those of the answer
             await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
 

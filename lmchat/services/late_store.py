@@ -59,6 +59,7 @@ class LateStore:
     begin_answer = _when_ready(ChatStore.begin_answer)
     add_pieces = _when_ready(ChatStore.add_pieces)
     finish = _when_ready(ChatStore.finish)
+    token_choices = _when_ready(ChatStore.token_choices)
     delete_message = _when_ready(ChatStore.delete_message)
     restore_message = _when_ready(ChatStore.restore_message)
     last_deleted_message = _when_ready(ChatStore.last_deleted_message)

@@ -14,6 +14,7 @@ from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.token_counts import MessageCounts
 from lmchat.domain.tool import Tool, ToolResult, ToolServer
 from lmchat.errors import EngineUnavailable
@@ -100,8 +101,16 @@ class ChatStore(Protocol):
         `domain/turn.py` replace all earlier ones.
         """
 
-    async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Write an ended answer durably, and delete the file of its pieces."""
+    async def finish(
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+    ) -> None:
+        """Write an ended answer durably, and delete the file of its pieces.
+
+        `choices` are those of its tokens; without any, those that are stored stay.
+        """
+
+    async def token_choices(self, message_id: str) -> tuple[TokenChoice, ...]:
+        """Return the choices of the tokens of an answer; none if they were not asked for."""
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         """Hide a message and those below it until `restore_message`; return the path left."""

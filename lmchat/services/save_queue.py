@@ -18,6 +18,7 @@ from msgspec import Struct
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.turn import Piece
 from lmchat.errors import LMChatError
 from lmchat.services.attachments import Attachment
@@ -38,6 +39,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     ancestors: Sequence[ChatMessage]  # the path before it
     files: Sequence[Attachment]
+    choices: Sequence[TokenChoice]  # of the tokens of an answer, if they are known
 
 
 class SaveQueue:
@@ -58,6 +60,7 @@ class SaveQueue:
         message: ChatMessage,
         ancestors: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
+        choices: Sequence[TokenChoice] = (),
     ) -> None:
         """Write a message after its files, and wait for the disk.
 
@@ -66,7 +69,9 @@ class SaveQueue:
         which is written once more if the disk has lost it.
         """
         self._unsaved.append(
-            _Unsaved(header=header, message=message, ancestors=ancestors, files=files)
+            _Unsaved(
+                header=header, message=message, ancestors=ancestors, files=files, choices=choices
+            )
         )
         await self.write_unsaved()
 
@@ -77,6 +82,13 @@ class SaveQueue:
                 if file.part.digest == digest:
                     return file.data
         return await self.store.read_file(digest)
+
+    async def token_choices(self, message_id: str) -> Sequence[TokenChoice]:
+        """Return the choices of the tokens of an answer, also of one that could not be written."""
+        for entry in self._unsaved:
+            if entry.message.message_id == message_id and entry.choices:
+                return entry.choices
+        return await self.store.token_choices(message_id)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row if all earlier messages are on the disk.
@@ -157,12 +169,15 @@ class SaveQueue:
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*entry.ancestors, entry.message]
         for message in messages:
-            await self._write_message(entry.header, message)
+            choices = entry.choices if message is entry.message else ()
+            await self._write_message(entry.header, message, choices)
 
-    async def _write_message(self, header: SessionHeader, message: ChatMessage) -> None:
+    async def _write_message(
+        self, header: SessionHeader, message: ChatMessage, choices: Sequence[TokenChoice]
+    ) -> None:
         """Finish the row of an answer or a tool call, which it has since it began, or add a row."""
         if message.role in (Role.ASSISTANT, Role.TOOL):
-            await self.store.finish(header.session_id, message)
+            await self.store.finish(header.session_id, message, choices)
         else:
             await self.store.append(header, message)
 

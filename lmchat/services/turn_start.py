@@ -22,8 +22,10 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import RequestInvalid
 from lmchat.services.attachments import Attachment
+from lmchat.services.choosing import BegunAnswer
 from lmchat.services.rewriting import rewritten, without_blank_end
 
 
@@ -43,6 +45,7 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     files: Sequence[Attachment] = ()  # new files of the prompt
     version: int = 1  # of the first answer, or of the repeated call
     continued: ChatMessage | None = None  # the unfinished answer to continue
+    begun_choices: tuple[TokenChoice, ...] = ()  # of the tokens of that answer, if they are known
     batch: CallBatch | None = None  # the tool call to repeat
 
 
@@ -76,12 +79,15 @@ def start_with_edit(
     return TurnStart(path=MessagePath(path[:index]), prompts=(prompt,), files=files or ())
 
 
-def start_at(path: MessagePath, message_id: str, *, is_resumed: bool) -> TurnStart:
+def start_at(
+    path: MessagePath, message_id: str, *, is_resumed: bool, begun: BegunAnswer | None = None
+) -> TurnStart:
     """Return the start of a turn that works on a message of the path and adds no prompt.
 
     A prompt is answered, a tool call is repeated, and an answer gets another version, which
-    continues the old one if `is_resumed`. Raises `RequestInvalid` for a message on another branch,
-    for an imported call, and if the message that would be answered is taken out of requests.
+    continues the old one if `is_resumed`, or what `begun` has of it. Raises `RequestInvalid` for
+    a message on another branch, for an imported call, and if the message that would be answered is
+    taken out of requests.
     """
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
@@ -102,7 +108,11 @@ def start_at(path: MessagePath, message_id: str, *, is_resumed: bool) -> TurnSta
     continued = old if is_resumed else None
     if is_resumed and old.receipt is not None and old.receipt.ends_with_edit:
         continued = without_blank_end(old)
-    return TurnStart(path=earlier, version=version, continued=continued)
+    if begun is None:
+        return TurnStart(path=earlier, version=version, continued=continued)
+    return TurnStart(
+        path=earlier, version=version, continued=begun.message, begun_choices=begun.choices
+    )
 
 
 def path_with_rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:

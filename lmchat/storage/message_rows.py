@@ -5,12 +5,15 @@ Each function is a part of a transaction, which its caller begins and ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import asdict
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader
+from lmchat.domain.token_choice import TokenChoice
+from lmchat.storage.choice_rows import put_choices
 from lmchat.storage.connection import Connection, LostRowError
 from lmchat.storage.row_values import column, insert, stored, stored_time, write_parts
 from lmchat.storage.search_index import index_message, unindex_message
@@ -66,13 +69,23 @@ def number_of(connection: Connection, message_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def put_message(connection: Connection, session_id: str, message: ChatMessage) -> None:
-    """Write or update the row of a message, replace all its parts, and index them for searches."""
+def put_message(
+    connection: Connection,
+    session_id: str,
+    message: ChatMessage,
+    choices: Sequence[TokenChoice] = (),
+) -> None:
+    """Write or update the row of a message, replace all its parts, and index them for searches.
+
+    Without `choices` of its tokens, those that it has stay.
+    """
     number = _put_row(connection, session_id, message)
     unindex_message(connection, number)
     connection.execute("delete from parts where number = ?", (number,))
     write_parts(connection, number, message.parts)
     index_message(connection, number)
+    if choices:
+        put_choices(connection, number, choices)
 
 
 def begin_answer(
@@ -91,7 +104,11 @@ def begin_answer(
 
 
 def end_answer(
-    connection: Connection, session_id: str, message: ChatMessage, moment: datetime
+    connection: Connection,
+    session_id: str,
+    message: ChatMessage,
+    moment: datetime,
+    choices: Sequence[TokenChoice] = (),
 ) -> None:
     """Write an answer or a tool call that has ended, and make its session the newest.
 
@@ -103,7 +120,7 @@ def end_answer(
     has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None
 
     ensure_session(connection, session_id, moment)
-    put_message(connection, session_id, message)
+    put_message(connection, session_id, message, choices)
     # A message with a row is the leaf already. Without a prompt, the path would be it alone.
     if is_new and has_prompt:
         make_leaf(connection, session_id, message, moment)

@@ -32,6 +32,8 @@ class MessageRows(Struct, frozen=True, kw_only=True):
     parts: list[ColumnValues]
     ended_answer: ChatMessage | None = None
     """For a running answer: the message to store instead, with the text that has arrived."""
+    choices: list[ColumnValues] = []
+    """Row of the choices of its tokens, if they are stored."""
 
 
 class SessionRows(Struct, frozen=True, kw_only=True):
@@ -66,6 +68,8 @@ def write_rows(connection: Connection, rows: SessionRows) -> None:
         number = connection.execute("select last_insert_rowid()").fetchone()[0]
         for part in message_rows.parts:
             insert(connection, "parts", {**part, "number": number})
+        for choices in message_rows.choices:
+            insert(connection, "token_choices", {**choices, "number": number})
         index_message(connection, number)
         if message_rows.ended_answer is not None:
             put_message(connection, rows.session["session_id"], message_rows.ended_answer)
@@ -89,7 +93,10 @@ def _message_rows(connection: Connection, columns: ColumnValues) -> MessageRows:
     part_rows = _select(
         connection, _PART_COLUMNS, "from parts where number = ? order by part_id", number
     )
-    return MessageRows(message=without_number, parts=part_rows, ended_answer=ended_answer)
+    choices = _select(connection, ("data",), "from token_choices where number = ?", number)
+    return MessageRows(
+        message=without_number, parts=part_rows, ended_answer=ended_answer, choices=choices
+    )
 
 
 def _select(

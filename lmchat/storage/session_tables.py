@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, interrupted, new_id
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import message_rows, search
+from lmchat.storage.choice_rows import copy_choices, read_choices
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Jobs, reading, writing
 from lmchat.storage.message_rows import make_leaf, number_of, put_message, put_session, set_columns
@@ -163,6 +165,7 @@ class SessionTables:
                 ended = replace(ended, receipt=replace(ended.receipt, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
+            copy_choices(connection, message.message_id, copy.message_id)
             parent_id = copy.message_id
         return _choose_path(connection, fork.session_id, parent_id)
 
@@ -210,8 +213,18 @@ class SessionTables:
         message_rows.begin_answer(connection, session_id, message, self._clock())
 
     @writing
-    def finish(self, connection: Connection, session_id: str, message: ChatMessage) -> None:
-        message_rows.end_answer(connection, session_id, message, self._clock())
+    def finish(
+        self,
+        connection: Connection,
+        session_id: str,
+        message: ChatMessage,
+        choices: Sequence[TokenChoice] = (),
+    ) -> None:
+        message_rows.end_answer(connection, session_id, message, self._clock(), choices)
+
+    @reading
+    def token_choices(self, connection: Connection, message_id: str) -> tuple[TokenChoice, ...]:
+        return read_choices(connection, message_id)
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:

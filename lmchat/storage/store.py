@@ -27,6 +27,7 @@ from msgspec.structs import asdict, fields, replace
 from lmchat.domain.message import ChatMessage, new_id, now
 from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import attached_files, backups, purging, search_index
@@ -244,9 +245,11 @@ class SqliteStore(SessionTables):
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
         await self._running_answers.add(message_id, pieces)
 
-    async def finish(self, session_id: str, message: ChatMessage) -> None:
+    async def finish(
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+    ) -> None:
         """Write an ended answer into the tables, then remove its file."""
-        await super().finish(session_id, message)
+        await super().finish(session_id, message, choices)
         await self._running_answers.end(message.message_id)
 
     async def save_file(self, data: bytes) -> str:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.turn import Piece
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage.database import MemoryDatabase
@@ -207,11 +208,18 @@ class UnsavedStore:
         earlier_pieces = self._pieces.get(message_id, [])
         self._pieces[message_id] = pieces_after_reset([*earlier_pieces, *pieces])
 
-    async def finish(self, session_id: str, message: ChatMessage) -> None:
+    async def finish(
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+    ) -> None:
         """Write an ended answer into memory, then drop its pieces."""
         memory = await self._begin_or_copy(session_id)
-        await memory.finish(session_id, message)
+        await memory.finish(session_id, message, choices)
         self._pieces.pop(message.message_id, None)
+
+    async def token_choices(self, message_id: str) -> tuple[TokenChoice, ...]:
+        if await self._memory.has_message(message_id):
+            return await self._memory.token_choices(message_id)
+        return await self._saved.token_choices(message_id)
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
         memory = await self._copy(session_id)

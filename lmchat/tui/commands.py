@@ -353,6 +353,15 @@ COMMANDS: tuple[Command, ...] = (
         needs=needs.TO_RESUME,
         is_turn=True,
     ),
+    _message(
+        "probabilities",
+        "p",
+        "probabilities",
+        "Show how sure the model was of each word",
+        slash="/probabilities",
+        needs=needs.TO_SHOW_CHOICES,
+        plain_hint="In a shell: lmchat ask --json --set logprobs=5",
+    ),
     _message("fork", "f", "fork", "Fork into a new session from here"),
     _message(
         "previous_version",

@@ -151,6 +151,10 @@ TO_RESUME: tuple[MessageNeed, ...] = (
     (_has_ended, "This answer is still streaming."),
     (is_resumable, "This answer is complete; r regenerates it."),
 )
+TO_SHOW_CHOICES: tuple[MessageNeed, ...] = (
+    (_is_answer, "Only answers have probabilities."),
+    (_has_ended, STILL_STREAMING),
+)
 TO_CHANGE_VERSION: tuple[MessageNeed, ...] = (
     (_is_not_only_prompt, "Only one version. e edits the prompt and makes another."),
     (

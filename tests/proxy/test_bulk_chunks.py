@@ -20,6 +20,7 @@ from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, 
 
 VALUES = (
     *(None, "", 0, 1, False, True, "x", {}, [], {"a": 1}, [1], ["x"], -1, 1.5, "error", "stop"),
+    {"content": [{"token": "t", "logprob": -1}]},
     *({"text": "t"}, [{"text": "t"}], {"name": "f"}, [{"function": {"name": "f"}}]),
 )
 WORDS = "abcdefghijklmnopqrst"
@@ -39,7 +40,7 @@ def changed(chunk: dict, place: str, name: str, value: object) -> dict:
 
 FIELDS = [
     *(("chunk", name) for name in (*OTHERS, "choices")),
-    *(("choice", name) for name in ("index", "finish_reason", "message", "delta")),
+    *(("choice", name) for name in ("index", "finish_reason", "message", "delta", "logprobs")),
     *(
         ("delta", name)
         for name in ("content", "reasoning", "reasoning_content", "reasoning_details")

@@ -49,7 +49,7 @@ class Disk:
     async def append(self, header, message):
         await self._write(header.session_id, message.text)
 
-    async def finish(self, session_id, message):
+    async def finish(self, session_id, message, choices=()):
         await self._write(session_id, message.model)
 
     async def has_message(self, message_id):

@@ -132,6 +132,9 @@ class Calls:
     async def finish(self):
         await self._store.finish(self._id, answer(MARK, parent=self._last))
 
+    async def token_choices(self):
+        assert await self._store.token_choices(self._last.message_id) == ()
+
     async def fork(self):
         await self._store.fork(self._id, self._last.message_id)
 

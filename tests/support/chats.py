@@ -262,6 +262,7 @@ SENSIBLE = {
     "regenerate": set(MESSAGES) - {"system", "result of a tool"},
     "another_model": set(MESSAGES) - {"system", "result of a tool"},
     "resume": UNFINISHED,
+    "probabilities": set(MESSAGES) - {"prompt", "system", "result of a tool", "streaming"},
     "fork": set(MESSAGES),
     "previous_version": {"second version"},
     "next_version": {"second version"},

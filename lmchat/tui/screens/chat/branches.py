@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, now
 from lmchat.errors import RequestInvalid
+from lmchat.services.choosing import NO_CHOICES, AnswerChoices
 from lmchat.services.compacting import compacted_from
 from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.services.rewriting import newest_rewriting
@@ -105,6 +106,23 @@ class Branches:
         chosen_id = await self._notices.ask(dialog)
         if chosen_id and chosen_id != message.message_id:
             await self._show_version(message, chosen_id)
+
+    async def show_choices(self, message: ChatMessage) -> None:
+        """Show how sure the model was of each word of an answer.
+
+        If an alternative is taken, it begins another version, which the model continues.
+        """
+        from lmchat.tui.screens.choices_dialog import ChoicesDialog
+
+        save_queue = self._open_sessions.save_queue
+        choices = await save_queue.token_choices(message.message_id)
+        if not choices:
+            self._notices.notify(NO_CHOICES)
+            return
+        answer = AnswerChoices(message, choices)
+        taken = await self._notices.ask(ChoicesDialog(answer))
+        if taken is not None:
+            self._turns.resume(message, answer.begun_with(taken.index, taken.token))
 
     async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
         """Return all versions of a message, oldest first.

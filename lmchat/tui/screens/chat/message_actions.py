@@ -57,6 +57,7 @@ class MessageActions:
             "previous_version": branches.show_previous_version,
             "next_version": branches.show_next_version,
             "compare": branches.compare_versions,
+            "probabilities": branches.show_choices,
             "tree": branches.show_tree,
             "pager": contents.page,
             "files": contents.show_files,

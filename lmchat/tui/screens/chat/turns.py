@@ -32,6 +32,7 @@ from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError
 from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.choosing import BegunAnswer
 from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import (
     AnswerBegun,
@@ -194,15 +195,19 @@ class Turns:
         following = path[index + 1]
         return following if following.role is Role.ASSISTANT else message
 
-    def resume(self, message: ChatMessage) -> None:
-        """Continue an unfinished answer; regenerate it if it has failed or has no words."""
-        if not has_words(message):
+    def resume(self, message: ChatMessage, begun: BegunAnswer | None = None) -> None:
+        """Continue an unfinished answer; regenerate it if it has failed or has no words.
+
+        With `begun`, continue that beginning of the answer instead.
+        """
+        if begun is None and not has_words(message):
             self.regenerate(message)
             return
         opened = self._sessions.opened
         settings = self._settings_for(opened)
         if settings is not None:
-            self._begin_turn(opened, opened.conversation.resume(message.message_id, settings))
+            events = opened.conversation.resume(message.message_id, settings, begun)
+            self._begin_turn(opened, events)
 
     async def catch_up(self) -> None:
         """Fetch the last answer of the shown session if it was continued while lmchat was away.

@@ -1,0 +1,96 @@
+"""Choices of the model in an answer: where they are in its text, and the way to another answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Receipt, TextPart
+from lmchat.domain.token_choice import HALF_CHARACTER, TokenChoice
+from lmchat.errors import RequestInvalid
+
+NO_CHOICES = (
+    "This answer has no probabilities. "
+    "Type /set logprobs 5, and the next answers have those of each word."
+)
+
+
+class BegunAnswer(Struct, frozen=True, kw_only=True):
+    """The beginning of an answer, which the model is to continue in another version."""
+
+    message: ChatMessage
+    choices: tuple[TokenChoice, ...]  # of the tokens that it has
+
+
+class AnswerChoices:
+    """The choices of the tokens of an answer, in their order, with their place in its text."""
+
+    def __init__(self, answer: ChatMessage, choices: Sequence[TokenChoice]) -> None:
+        self.answer = answer
+        self.choices = choices
+        self.thought_start = _start(answer.reasoning, choices, is_thought=True)
+        self.text_start = _start(answer.text, choices, is_thought=False)
+        """Where the text begins to which the choices belong; None if the answer has other text.
+
+        It is above 0 in an answer that continues another one, or a text of the user.
+        """
+
+    def begun_with(self, index: int, token: str) -> BegunAnswer:
+        """Return the answer up to the token with an index, with another token in its place.
+
+        Raises `RequestInvalid` if the text up to there is not exactly known, or if the other token
+        cannot be sent.
+        """
+        chosen = self.choices[index]
+        start = self.thought_start if chosen.is_thought else self.text_start
+        if HALF_CHARACTER in token:
+            raise RequestInvalid(
+                "This token is only a part of a character.", hint="Choose another one."
+            )
+        if start is None:
+            raise RequestInvalid(
+                "The place of this word in the answer is not certain.",
+                hint="Rewrite the answer with E instead.",
+            )
+        whole = self.answer.reasoning if chosen.is_thought else self.answer.text
+        before = _text_of(self.choices[:index], is_thought=chosen.is_thought)
+        begun = whole[:start] + before + chosen.text_before + token
+        kept = self.choices[:index]
+        alternative = [other for other in chosen.top if other.token == token]
+        logprob = alternative[0].logprob if alternative else chosen.logprob
+        taken = replace(chosen, token=token, logprob=logprob, text=chosen.text_before + token)
+        return BegunAnswer(
+            message=_answer_with(self.answer, begun, len(kept) + 1, is_thought=chosen.is_thought),
+            choices=(*kept, taken),
+        )
+
+
+def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: bool) -> ChatMessage:
+    """Return an answer that has only a thought so far, or a thought and the begun text.
+
+    Its receipt says that the user has had a hand in it, and how many tokens it has.
+    """
+    parts: list[Part] = []
+    if is_thought:
+        parts.append(ReasoningPart(text=text))
+    else:
+        parts += [ReasoningPart(text=answer.reasoning)] if answer.reasoning else []
+        parts.append(TextPart(text=text))
+    receipt = Receipt(is_edited=True, completion_tokens=tokens)
+    return replace(answer, parts=tuple(parts), receipt=receipt, failure=None)
+
+
+def _start(whole: str, choices: Sequence[TokenChoice], *, is_thought: bool) -> int | None:
+    """Return where the text of the choices of one kind begins in the text of an answer.
+
+    Return None if it is not in there.
+    """
+    start = whole.rfind(_text_of(choices, is_thought=is_thought))
+    return None if start < 0 else start
+
+
+def _text_of(choices: Sequence[TokenChoice], *, is_thought: bool) -> str:
+    """Return what the answer, or its thought, got with some tokens."""
+    return "".join(choice.text for choice in choices if choice.is_thought == is_thought)

@@ -1,0 +1,141 @@
+"""Probabilities of tokens, as they are read from the chunks of an answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from lmchat.domain.event import StreamEvent, TokensChosen
+from lmchat.domain.token_choice import HALF_CHARACTER, MAX_ALTERNATIVES, TokenChoice
+from lmchat.errors import ServerRejected
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.think import ThinkSplitter
+
+
+def token(text: str, logprob: object = -0.5, *, top: Sequence[dict] = (), **fields: object) -> dict:
+    """Return the entry of a token, as llama.cpp sends it."""
+    entry = {"id": 1, "token": text, "bytes": list(text.encode()), "logprob": logprob}
+    return entry | {"top_logprobs": list(top)} | fields
+
+
+def chunk(text: str, *entries: object, field: str = "content") -> bytes:
+    logprobs = {"content": list(entries)} if entries else None
+    choice = {"index": 0, "delta": {field: text}, "logprobs": logprobs}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+def choices_of(*chunks: bytes) -> list[TokenChoice]:
+    """Return the choices that are read from chunks, one network read for all of them."""
+    events: list[StreamEvent] = []
+    reader = ChunkReader(ServerRejected, events.append, splitter=ThinkSplitter())
+    reader.read_run(chunks)
+    reader.close()
+    return _choices_in(events)
+
+
+def _choices_in(events: Iterable[StreamEvent]) -> list[TokenChoice]:
+    chosen = [event.choices for event in events if isinstance(event, TokensChosen)]
+    return [choice for choices in chosen for choice in choices]
+
+
+def texts(choices: Iterable[TokenChoice]) -> list[str]:
+    return [choice.text for choice in choices]
+
+
+def test_each_token_has_its_probability_its_text_and_the_alternatives():
+    top = [token("No", -0.5), token("Yes", -1.25)]
+    (choice,) = choices_of(chunk("No", token("No", -0.5, top=top)))
+    assert (choice.token, choice.logprob, choice.text) == ("No", -0.5, "No")
+    assert [(other.token, other.logprob) for other in choice.top] == [("No", -0.5), ("Yes", -1.25)]
+    assert not choice.is_thought
+
+
+def test_equal_chunks_with_probabilities_are_not_read_in_bulk():
+    same = chunk("la", token("la"))
+    assert texts(choices_of(*[same] * 40)) == ["la"] * 40
+
+
+def test_the_tokens_of_a_thought_are_those_of_a_thought():
+    first = chunk("hm", token("hm"), field="reasoning_content")
+    choices = choices_of(first, chunk("Yes", token("Yes")))
+    assert [choice.is_thought for choice in choices] == [True, False]
+
+
+def test_several_tokens_in_one_chunk_share_its_text():
+    choices = choices_of(chunk(" two words", token(" two"), token(" words")))
+    assert texts(choices) == [" two", " words"]
+
+
+def test_text_whose_tokens_are_not_reported_belongs_to_the_next_token():
+    party = token("", bytes=[142, 137])  # the second half of the character
+    choices = choices_of(chunk("a", token("a")), chunk("x"), chunk("🎉", party), chunk("b"))
+    assert texts(choices) == ["a", "x🎉"]
+    assert set(choices[1].token) == {HALF_CHARACTER}
+    assert choices[1].text_before == "x🎉"
+
+
+def test_empty_tokens_are_left_out():
+    end = token("")
+    (choice,) = choices_of(chunk("No", token("No", top=[token("No"), end]), end))
+    assert [other.token for other in choice.top] == ["No"]
+
+
+def test_more_alternatives_than_can_be_asked_for_are_not_kept():
+    top = [token(f"t{number}") for number in range(10_000)]
+    (choice,) = choices_of(chunk("No", token("No", top=top)))
+    assert len(choice.top) == MAX_ALTERNATIVES
+
+
+def test_probabilities_after_the_samplers_are_read_too():
+    top = [{"token": "No", "prob": 0.25}, {"token": "Yes", "prob": 0}]
+    entry = {"token": "No", "bytes": [78, 111], "prob": 0.25, "top_probs": top}
+    (choice,) = choices_of(chunk("No", entry))
+    assert math.exp(choice.logprob) == pytest.approx(0.25)
+    assert choice.top[1].logprob < -100
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        7,
+        {},
+        {"token": 5, "logprob": -1},
+        {"token": "No", "logprob": "-1"},
+        {"token": "No", "logprob": True},
+        {"token": "No", "logprob": None},
+        {"token": "x" * 5000, "logprob": -1},
+        {"token": "", "bytes": [], "logprob": -1},
+    ],
+)
+def test_what_is_no_token_with_a_number_is_left_out(entry):
+    assert texts(choices_of(chunk("No", entry), chunk("!", token("!")))) == ["No!"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"bytes": [300, -1]}, "No"),
+        ({"bytes": "No"}, "No"),
+        ({"bytes": None}, "No"),
+        ({"bytes": [0xF0, 0x9F]}, "\ufffd"),
+        ({"token": "\ud83c", "bytes": None}, "\ufffd"),
+    ],
+)
+def test_a_token_whose_bytes_are_odd_has_a_text_that_can_be_encoded(fields, expected):
+    (choice,) = choices_of(chunk("No", token("No", **fields)))
+    assert choice.token == expected
+    assert choice.token.encode()
+
+
+@pytest.mark.parametrize("logprob", [-3.4e38, -1e300, 0.5])
+def test_a_probability_is_never_beyond_its_limits(logprob):
+    (choice,) = choices_of(chunk("No", token("No", logprob)))
+    assert -1000 < choice.logprob <= 0
+
+
+def test_an_infinite_logprob_is_no_number():
+    assert choices_of(chunk("No", token("No", float("-inf")))) == []

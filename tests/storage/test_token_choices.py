@@ -1,0 +1,121 @@
+"""Probabilities of the tokens of an answer, as they are stored."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import aclosing, closing
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.storage.unsaved import UnsavedStore
+from tests.support.chats import Clock, answer, begin_session, store_at
+
+HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)
+
+
+def choice(token: str, logprob: float = -0.25, *others: str) -> TokenChoice:
+    top = tuple(Alternative(token=other, logprob=-2.5) for other in others)
+    return TokenChoice(token=token, logprob=logprob, text=token, top=top)
+
+
+CHOICES = (
+    choice("No", -0.125, "No", "Yes"),
+    replace(choice("é", -999.0), text="xé", is_thought=True),
+    *(choice(text, -1.0, *HOSTILE) for text in HOSTILE),
+)
+
+
+async def answered(store, choices=CHOICES):
+    """Write a session whose answer has choices, and return both."""
+    session, asked = await begin_session(store, "Really?")
+    said = answer("No", parent=asked)
+    await store.begin_answer(session.session_id, said)
+    await store.finish(session.session_id, said, choices)
+    return session, said
+
+
+def rows_of(folder) -> int:
+    with closing(sqlite3.connect(folder / "lmchat" / "sessions.db")) as raw:
+        return raw.execute("select count(*) from token_choices").fetchone()[0]
+
+
+async def test_choices_are_read_as_they_were_written(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        _, said = await answered(store)
+        assert await store.token_choices(said.message_id) == CHOICES
+
+
+async def test_an_answer_without_choices_has_no_row(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        _, said = await answered(store, ())
+        assert await store.token_choices(said.message_id) == ()
+    assert rows_of(tmp_path) == 0
+
+
+async def test_choices_stay_when_the_answer_is_written_again_without_them(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        session, said = await answered(store)
+        await store.finish(session.session_id, said)
+        assert await store.token_choices(said.message_id) == CHOICES
+
+
+async def test_a_fork_has_the_choices_of_its_answers(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        session, said = await answered(store)
+        fork = await store.fork(session.session_id, said.message_id)
+        assert await store.token_choices(fork.messages[-1].message_id) == CHOICES
+
+
+async def test_a_purged_session_leaves_no_choices(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        session, _ = await answered(store)
+        await store.purge(session.session_id)
+    assert rows_of(tmp_path) == 0
+
+
+async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        session, said = await answered(store)
+    async with aclosing(UnsavedStore(store_at(tmp_path), clock=Clock())) as unsaved:
+        await unsaved.open_session(session.session_id)
+        assert await unsaved.token_choices(said.message_id) == CHOICES
+        again = answer("Yes", parent=said)
+        await unsaved.begin_answer(session.session_id, again)  # copies the session into memory
+        await unsaved.finish(session.session_id, again, CHOICES[:1])
+        assert await unsaved.token_choices(said.message_id) == CHOICES
+        assert await unsaved.token_choices(again.message_id) == CHOICES[:1]
+    assert rows_of(tmp_path) == 1
+
+
+async def test_damaged_choices_are_none(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        _, said = await answered(store)
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
+        raw.execute("update token_choices set data = x'789c00'")
+        raw.commit()
+    async with aclosing(store_at(tmp_path)) as store:
+        assert await store.token_choices(said.message_id) == ()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path, seed):
+    """The words are drawn from 20,000 at random: a model repeats itself more than that."""
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    letters = "etaoinshrdlu"
+    words = [" " + "".join(draw.choices(letters, k=draw.randint(1, 8))) for _ in range(20_000)]
+
+    def one() -> TokenChoice:
+        top = tuple(
+            Alternative(token=word, logprob=-draw.expovariate(0.3))
+            for word in draw.choices(words, k=5)
+        )
+        return TokenChoice(token=top[0].token, logprob=top[0].logprob, text=top[0].token, top=top)
+
+    async with aclosing(store_at(tmp_path)) as store:
+        await answered(store, [one() for _ in range(5000)])
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
+        (size,) = raw.execute("select length(data) from token_choices").fetchone()
+    assert size <= 400_000, size
