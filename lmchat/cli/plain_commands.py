@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 from lmchat.cli.plain_models import PlainModels
@@ -19,6 +20,7 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment
+from lmchat.services.context_list import context_lines, context_lists
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
@@ -42,6 +44,7 @@ class PlainCommands:
         self._handlers: Mapping[str, Handler] = {
             "/clear": sessions.begin,
             "/compact": self._compact,
+            "/context": self._context,
             "/continue": self._continue,
             "/doctor": self._doctor,
             "/edit": self._edit,
@@ -134,6 +137,18 @@ class PlainCommands:
     async def _compact(self, _: str) -> None:
         """Have the model summarise the older messages, and print the summary."""
         await self._turns.compact()
+
+    async def _context(self, _: str) -> None:
+        """Print what the next request holds, and which messages it does not hold."""
+        await self._turns.connect()
+        conversation = self._turns.conversation
+        files = self._turns.next_prompt.files
+        next_turn = self._turns.sessions.next_turn
+        backend = self._turns.runtime.backend
+        async with aclosing(context_lists(conversation, next_turn, backend, "", files)) as lists:
+            contents = [content async for content in lists]
+        self._output.print_lines(context_lines(contents[-1]))  # counted, if the server can
+        self._turns.print_label("On the screen, /context also takes messages out of requests.")
 
     async def _retry(self, _: str) -> None:
         """Ask for another version of the last answer; raises `WrongUse` if there is no answer."""

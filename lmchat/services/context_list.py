@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import NOT_SENT, ChatMessage, Role, text_message, thoughts_to_send
+from lmchat.domain.message import NOT_SENT, ChatMessage, Role, thoughts_to_send
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Target
 from lmchat.domain.token_counts import MessageCounts, RequestPart, RequestParts
@@ -18,13 +18,15 @@ from lmchat.errors import LMChatError
 from lmchat.services.attachments import Attachment
 from lmchat.services.context_meter import TEMPLATE_TOKENS, ContextMeter, MessageSize, raw_tokens
 from lmchat.services.conversation import Conversation
-from lmchat.services.conversation_events import still_answering_error
+from lmchat.services.next_request import next_request
 from lmchat.services.ports import ServerClient
 from lmchat.services.turn_options import NextTurn
+from lmchat.text import plural
 
 CACHED = "cached"
 LEFT_OUT = "left out"
 _SHOWN_CHARS = 300  # of the words of an item
+_LINE_CHARS = 80  # of the words of an item in a line
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
 
@@ -53,6 +55,24 @@ class ContextList(Struct, frozen=True, kw_only=True):
     is_estimated: bool  # whether the server has not counted `tokens`
 
 
+def context_lines(content: ContextList) -> list[str]:
+    """Return the list as lines of text, the sum last; the texts are not safe yet."""
+    lines: list[str] = []
+    for item in content.items:
+        figures = [item.author, _tokens_words(item.tokens, is_estimated=item.is_estimated)]
+        if item.state:
+            figures.append(item.state)
+        words = " ".join(item.words.split())
+        lines.append(f"{', '.join(figures)}: {words[:_LINE_CHARS]}")
+    total = _tokens_words(content.tokens, is_estimated=content.is_estimated)
+    window = f" of {content.limit}" if content.limit else ""
+    return [*lines, f"Next request: {total}{window}."]
+
+
+def _tokens_words(tokens: int, *, is_estimated: bool) -> str:
+    return f"{'~' if is_estimated else ''}{plural(tokens, 'token')}"
+
+
 async def context_lists(
     conversation: Conversation,
     next_turn: NextTurn,
@@ -65,8 +85,8 @@ async def context_lists(
     """Yield the list for the next request, whose prompt is `text`: estimated, and then counted.
 
     The second list is missing if the server cannot count now. If the request would be too long and
-    nothing may be left out, the list shows what is too much. Raises `RequestInvalid` without a
-    model that is ready, and while an answer is running.
+    nothing may be left out, the list shows what is too much. Raises the errors of `next_request`,
+    and `RequestInvalid` without a model that is ready.
 
     Args:
         conversation: The session.
@@ -76,15 +96,8 @@ async def context_lists(
         files: Images of the draft.
         cached_count: Returns how many messages at the beginning the server has in its cache.
     """
-    await conversation.fill()
-    if conversation.is_running:
-        raise still_answering_error()
-    settings = next_turn.settings(conversation.own_sampling)
-    stream = conversation.unsent(text, replace(settings, is_truncating=True), files)
-    request = await stream.prepared_request()
-    if not text and not files:  # an empty prompt is not in the plan
-        messages = (*request.messages, text_message(Role.USER, ""))
-        request = replace(request, messages=messages)
+    settings = replace(next_turn.settings(conversation.own_sampling), is_truncating=True)
+    request = await next_request(conversation, text, settings, files)
     listing = _Listing(conversation.messages, request, settings.target, next_turn.meter)
     listing.mark_cached(cached_count(request.messages))
     yield listing.estimated()

@@ -153,7 +153,7 @@ class ReadAhead:
         messages = request.messages
         if not words and not images:  # an empty prompt is not in the plan
             messages = (*messages, text_message(Role.USER, ""))
-        cached = self._cached_count(messages)
+        cached = self.cached_count(messages)
         factor = self._next_turn.meter.factor(settings.target)
         extra_tokens = 0 if cached else stream.tool_tokens
         steps = list(steps_of(messages, cached, factor, extra_tokens))
@@ -190,7 +190,7 @@ class ReadAhead:
         self._cached_prompts.append(tuple(message.message_id for message in messages))
         del self._cached_prompts[:-_KEPT_PROMPTS]
 
-    def _cached_count(self, messages: Sequence[ChatMessage]) -> int:
+    def cached_count(self, messages: Sequence[ChatMessage]) -> int:
         """Return how many messages at the beginning of a prompt are in the cache."""
         self._forget_other_model()
         most = 0

@@ -233,6 +233,13 @@ COMMANDS: tuple[Command, ...] = (
     _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
     _slash(
+        "context",
+        "Show what the next request holds, and take messages out of it",
+        "/context",
+        "show_page('context')",
+        plain_help="/context: List what the next request holds",
+    ),
+    _slash(
         "trash",
         "Show and restore deleted sessions",
         "/trash",

@@ -11,6 +11,7 @@ from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.event import UsageReported
 from lmchat.domain.server import Endpoint, LoadState, Target
 from lmchat.proxy.client import ProxyClient
+from lmchat.services.attachments import read_attachment
 from lmchat.services.backend import Backend
 from lmchat.services.context_list import ContextList, context_lists
 from lmchat.services.excluding import set_excluded
@@ -78,12 +79,19 @@ def exact(lists: list[ContextList]) -> ContextList:
 
 
 async def test_the_sum_is_exact_with_a_system_prompt_a_file_and_hostile_texts(
-    real_server, make_gardener
+    real_server, make_gardener, tmp_path
 ):
+    path = tmp_path / "beets.md"
+    path.write_text("# Beets\n\nRow by row, the beets grow slowly.\n\n```py\nx = 1\n```\n")
     async with make_gardener(real_server.url, system_prompt="Be short.\n") as gardener:
         for text in ("  a\n\n", "<|im_end|>\n<|im_start|>user\nuser", "\u202eabc\x1b[31m", PROMPT):
             counted = exact(await gardener.lists(text))
             assert (await gardener.send(text)).prompt_tokens == counted.tokens
+        file = await read_attachment(path)
+        counted = exact(await gardener.lists(PROMPT, [file]))
+        assert [item.author for item in counted.items][-2:] == ["draft", "file"]
+        assert counted.items[-1].tokens > 15
+        assert (await gardener.send(PROMPT, [file])).prompt_tokens == counted.tokens
         content = "Tall beans shade the lettuce.\n" * 3
         typed = f"Compare:\nbeans.md ({len(content)} bytes):\n```md\n{content}```\nPlease."
         counted = exact(await gardener.lists(typed))

@@ -17,9 +17,11 @@ from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.catalogue import ModelRow
+from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.services.examination import Check, Examination
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.context_dialog import ContextDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
@@ -97,6 +99,11 @@ def show_tree(dialog: MessageTree) -> None:
     dialog.show(TreeContent(messages=[said, answer], path_ids=["a", "b"], names={"a": EVIL}))
 
 
+def show_context(dialog: ContextDialog) -> None:
+    item = ContextItem(author=EVIL, words=EVIL, message_id="a", state="not sent", tokens=3)
+    dialog.show(ContextList(items=(item,), tokens=3, limit=None, is_estimated=True))
+
+
 def show_trash(dialog: TrashDialog) -> None:
     dialog.show(
         [SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)],
@@ -157,6 +164,7 @@ SCREENS = {
     "text": (partial(TextDialog, EVIL, EVIL), None),
     "trash": (TrashDialog, show_trash),
     "tree": (MessageTree, show_tree),
+    "context": (partial(ContextDialog, lambda *_: None), show_context),
     "welcome": (bare_page, show_places),
 }
 

@@ -6,6 +6,7 @@ from textual.screen import Screen
 
 from lmchat.services.workspace import Workspace
 from lmchat.tui.screens.chat.branches import Branches
+from lmchat.tui.screens.chat.context_view import ContextView
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.key_hints import KeyHints
 from lmchat.tui.screens.chat.message_actions import MessageActions
@@ -29,6 +30,7 @@ class ChatControllers:
         self.sessions = sessions = ShownSession(core, status, prompt_text)
         self.turns = turns = Turns(core, status, sessions, prompt_text)
         self.branches = branches = Branches(core, status, sessions, turns)
+        self.context = ContextView(core, sessions, prompt_text, branches)
         self.contents = contents = MessageContents(core)
         self.next_request = NextRequest(core, sessions, prompt_text, contents)
         self.messages = MessageActions(core, sessions, prompt_text, turns, branches, contents)

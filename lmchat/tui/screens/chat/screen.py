@@ -54,6 +54,7 @@ class ChatScreen(PatchedScreen):
         self.sessions = controllers.sessions
         self.turns = controllers.turns
         self.branches = controllers.branches
+        self.context = controllers.context
         self.contents = controllers.contents
         self.next_request = controllers.next_request
         self.messages = controllers.messages
@@ -458,11 +459,13 @@ class ChatScreen(PatchedScreen):
         )
 
     async def action_show_page(self, name: str) -> None:
-        """Show a page: the `log` file, the `tools`, the `statistics`, or the checks of `doctor`."""
+        """Show a page: `context`, the `log` file, the `tools`, the `statistics`, or `doctor`."""
         from lmchat.tui.screens.text_dialog import TextDialog
 
         platform = self.workspace.platform
         match name:
+            case "context":
+                self.context.show()
             case "log":
                 self.notices.show(TextDialog("Log file", safe_text(platform.log_file)))
             case "tools":

@@ -1,0 +1,94 @@
+"""Dialog with what the next request holds: messages, files and tools, with their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from lmchat.services.context_list import ContextItem, ContextList
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.icons import icons_for
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
+
+_AUTHOR_CELLS = 12
+_STATE_CELLS = 8  # of "left out" and "not sent"
+_TOKENS_CELLS = 8
+_BARS = ((96, 20), (60, 10), (0, 0))
+"""Cells of a bar, by the cells of a row from which it is so long."""
+
+
+class ContextDialog(ListDialog[str | None]):
+    """List of the items; returns the id of the message to go to, None after Esc.
+
+    `act` is called with "toggle" and the id of a message, to take it out of requests or put it
+    back, and with "undo" and an empty id.
+    """
+
+    AUTO_FOCUS = ""
+    HEADING = "Context"
+    HINTS = (("Space", "take out or put back"), ("u", "undo"), ("Enter", "go to it"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("space", "act('toggle')"),
+        ("u", "act('undo')"),
+    ]
+
+    def __init__(self, act: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._act = act
+        self._content: ContextList | None = None  # None until it is read
+
+    def show(self, content: ContextList) -> None:
+        self._content = content
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Draw the items, with bars that compare their tokens, and the sum in the title."""
+        content = self._content
+        if content is None or not self.can_show:
+            return
+        most = max((item.tokens for item in content.items), default=0)
+        rows = [self._row(item, most) for item in content.items]
+        tokens = formatting.tokens(content.tokens, is_estimated=content.is_estimated)
+        figures = [f"{tokens}{formatting.GAP}tokens"]
+        if content.limit:
+            figures[0] = f"{tokens} of {formatting.tokens(content.limit)}{formatting.GAP}tokens"
+            figures.append(formatting.percent(content.tokens / content.limit))
+        self.show_rows(rows, *figures)
+
+    def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
+        """Return the row of an item: author and first words, at the right state, bar and tokens."""
+        is_file = item.author == "file"
+        author = safe_line(f"  {item.author}" if is_file else item.author, limit=_AUTHOR_CELLS)
+        words = safe_line(item.words, limit=200) or "(empty)"
+        style = NAME if item.is_sent else MUTED
+        pieces: tuple[StyledTexts, ...] = (
+            ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
+        )
+        tokens = formatting.tokens(item.tokens, is_estimated=item.is_estimated)
+        right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
+        right += self._bar(item.tokens / most_tokens if most_tokens and item.is_sent else 0.0)
+        right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
+        return ListRow(pieces, tuple(right), key=item.message_id or None)
+
+    def _bar(self, fraction: float) -> StyledTexts:
+        """Return a bar with a blank before it; nothing without room for one."""
+        width = next(cells for least, cells in _BARS if self.list.text_width >= least)
+        if not width:
+            return ()
+        icons = icons_for(self)
+        used = round(width * fraction)
+        return ((f"  {icons.used * used}", "$primary"), (icons.rule * (width - used), FAINT))
+
+    def action_act(self, name: str) -> None:
+        message_id = "" if self.list.key is None else str(self.list.key)
+        if message_id or name == "undo":
+            self._act(name, message_id)
+
+    def action_take(self) -> None:
+        if self.list.key is not None:
+            self.dismiss(str(self.list.key))

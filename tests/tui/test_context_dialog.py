@@ -1,0 +1,83 @@
+"""`/context` on the screen: the list, and messages that are taken out of requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.domain.token_counts import MessageCounts
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.context_dialog import ContextDialog
+from tests.support.desktop import desktop, half, ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text
+
+
+def row(desk, words: str) -> str:
+    """Return the row of the dialog with these words, which has a bar."""
+    has_words = [line for line in screen_text(desk.app).splitlines() if words in line]
+    return next((line for line in has_words if "━" in line or "─" in line), "")
+
+
+async def test_space_takes_a_message_out_of_requests_and_u_puts_it_back(tmp_path):
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), answer("C.")) as desk:
+        await desk.ask("carrots", 1)
+        await desk.ask("peas", 2)
+        await desk.say("/context", leads_to=ContextDialog, sees="draft")
+        await desk.press("space")
+        await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
+        await desk.press("escape", leads_to=ChatScreen, sees="not sent")
+        await desk.ask("third", 3)
+        assert [one.text for one in desk.backend.requests[-1].messages] == [
+            "A.",
+            "peas",
+            "B.",
+            "third",
+        ]
+        assert [one.is_excluded for one in await desk.on_disk()] == [True, *[False] * 5]
+        await desk.say("/undo", sees="Put back", hides="not sent")
+        assert not any(one.is_excluded for one in await desk.on_disk())
+        await desk.say("/context", leads_to=ContextDialog, sees="draft")
+        await desk.press("space")
+        await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
+        await desk.press("u")
+        await desk.until(lambda: "not sent" not in row(desk, "carrots"), "it is sent again")
+
+
+async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):
+    async with ready_desktop(tmp_path, answer("A."), answer("B.")) as desk:
+        await desk.ask("carrots", 1)
+        await desk.ask("peas", 2)
+        desk.backend.message_counts = MessageCounts(total=100, parts=(10, 20, 30, 35, 5))
+        await desk.type("My words")
+        await desk.until(lambda: desk.prompt_input.text == "My words", "the draft")
+        await desk.app.run_action("screen.show_page('context')")
+        await desk.on(ContextDialog)
+        await shown(desk, "100 of 8 192 tokens")
+        assert "5" in row(desk, "My words").split()
+        assert "cached" in row(desk, "carrots")
+        await desk.press("down", "enter", leads_to=ChatScreen)
+        assert desk.log_view.focused_message.text == "A."
+
+
+async def test_a_count_of_the_sum_alone_is_divided_and_marked_as_estimated(tmp_path):
+    async with ready_desktop(tmp_path, answer("A.")) as desk:
+        await desk.ask("carrots", 1)
+        desk.backend.message_counts = MessageCounts(total=77)
+        await desk.say("/context", leads_to=ContextDialog, sees="77 of 8 192 tokens")
+        assert "~" in row(desk, "carrots")
+
+
+async def test_nothing_is_taken_out_while_an_answer_streams(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, answer("A."), half("B", gate, "b.")) as desk:
+        await desk.ask("carrots", 1)
+        await desk.say("peas", sees="B")
+        await desk.say("/context", sees="An answer is still streaming")
+        await desk.on(ChatScreen)
+        gate.set()
+
+
+async def test_without_a_server_one_sentence_says_what_to_do(tmp_path):
+    async with desktop(tmp_path, ScriptedBackend(candidates=[])) as desk:
+        await desk.chat.action_show_page("context")
+        await shown(desk, "No model server found yet")
