@@ -85,13 +85,17 @@ async def _print_request(
     files: Sequence[Attachment],
 ) -> None:
     """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
-    from lmchat.cli.request import print_request
+    from lmchat.cli.request import print_request, print_template_text
     from lmchat.services.next_request import next_request
 
     conversation = sessions.shown.conversation
     settings = _turn_settings(sessions, extract)
     request = await next_request(conversation, prompt, settings, files)
-    await print_request(context, runtime.backend, request, context.options.dry_run_form)
+    form = context.options.dry_run_form
+    if form == "text":
+        print_template_text(context, await runtime.backend.template_text(request))
+    else:
+        await print_request(context.output, runtime.backend, request, form)
 
 
 def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSettings:

@@ -181,7 +181,7 @@ class PlainCommands:
         request = await next_request(
             turns.conversation, "", settings, tuple(turns.next_prompt.files)
         )
-        await print_request(turns.context, turns.runtime.backend, request, form)
+        await print_request(self._output, turns.runtime.backend, request, form)
 
     def _last_answer(self) -> ChatMessage:
         """Return the last answer of the session; raises `WrongUse` without one."""

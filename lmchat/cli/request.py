@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import is_utf8
+from lmchat.cli.output import Output, is_utf8
 from lmchat.domain.request import ChatRequest, TemplateText
 from lmchat.services.next_request import curl_command, json_text, split_at_special_tokens
 from lmchat.services.ports import ServerClient
@@ -15,30 +15,30 @@ _MARKED = "\x1b[7m{}\x1b[0m"  # reverse
 
 
 async def print_request(
-    context: Context, backend: ServerClient, request: ChatRequest, form: str
+    output: Output, backend: ServerClient, request: ChatRequest, form: str
 ) -> None:
     """Print a request in one of `FORMS`; raises `LMChatError` if a server cannot show its text."""
     if form == "text":
-        _print_text(context, await backend.template_text(request))
+        output.print_text((await backend.template_text(request)).text)
         return
     outgoing = await backend.outgoing(request)
     text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
     # letters beyond ASCII are only in the JSON
-    context.output.print_safe(safe_json(text, is_ascii=not is_utf8()))
+    output.print_safe(safe_json(text, is_ascii=not is_utf8()))
 
 
-def _print_text(context: Context, prompt: TemplateText) -> None:
-    """Print the text of a prompt: on a terminal with marked special tokens, else exactly as it is.
+def print_template_text(context: Context, template_text: TemplateText) -> None:
+    """Print the text of a request: on a terminal with marked special tokens, else as it is.
 
     Nothing is marked if `NO_COLOR` is set or the terminal is dumb.
     """
     if sys.stdout is None or not sys.stdout.isatty():
-        context.output.print_exactly(prompt.text)
+        context.output.print_exactly(template_text.text)
         return
     is_plain = context.environ.get("NO_COLOR") or context.environ.get("TERM") == "dumb"
     mark = "{}" if is_plain else _MARKED
     shown = ""
-    for index, piece in enumerate(split_at_special_tokens(prompt)):
+    for index, piece in enumerate(split_at_special_tokens(template_text)):
         is_special = index % 2 == 1
         shown += mark.format(safe_text(piece)) if is_special else safe_text(piece)
     context.output.print_safe(shown)

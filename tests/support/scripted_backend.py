@@ -120,7 +120,7 @@ class ScriptedBackend:
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
         self.outgoing_requests: list[ChatRequest] = []
-        self.prompt: TemplateText | Exception = TemplateText(text="", tokens=0)
+        self.template: TemplateText | Exception = TemplateText(text="", tokens=0)
         """What a chat template makes of each request."""
         self.ends_thoughts = True
         """What it says when it is told to end a thought."""
@@ -213,9 +213,9 @@ class ScriptedBackend:
         )
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
-        if isinstance(self.prompt, Exception):
-            raise self.prompt
-        return self.prompt
+        if isinstance(self.template, Exception):
+            raise self.template
+        return self.template
 
     async def end_thought(self, request_id: str) -> bool:
         self.thoughts_to_end.append(request_id)

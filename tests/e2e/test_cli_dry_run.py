@@ -1,0 +1,194 @@
+"""`ask --dry-run`: the request is printed in three forms, and nothing is sent or saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import httpx
+import pytest
+
+from tests.support.files_to_attach import image
+from tests.support.lmchat_screen import stored
+from tests.support.programs import Inside as Cli
+from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.scripted_products import CHAT, llama_cpp, plain
+from tests.support.scripted_server import json_reply
+
+KEY = "sk-marked-key-4711"
+HOSTILE = 'Say "hi", it\'s $HOME $(id) `id` \\n !! 😀 é\n JSON\nJSON\n{}\n\ttab \x1b[31m\u202e\x7f'
+FORMS = ("json", "curl", "text")
+SHELLS = ("sh", "bash")
+SPECIAL = ("<|im_start|>", "<|im_end|>")
+
+
+def in_shell(command: str, shell: str, **env: str):
+    argv = (shell, "-c", command)
+    return subprocess.run(  # noqa: S603 - what lmchat has printed
+        argv, capture_output=True, env={"PATH": os.environ["PATH"], **env}, timeout=60, check=False
+    )
+
+
+def test_the_json_is_the_body_that_would_be_sent(cli, server):
+    llama_cpp(server)
+    options = ("--system", "Be brief.", "--set", "top_k=7", "--effort", "low")
+    shown = cli.json("ask", "--dry-run", *options, HOSTILE)
+    assert server.seen(CHAT) == []
+    cli("ask", *options, HOSTILE)
+    assert server.seen(CHAT)[-1].json == shown
+
+
+@pytest.mark.parametrize("words", [("--dry-run", "Hello"), ("Hello", "--dry-run=json")])
+def test_a_prompt_behind_the_option_is_no_form(cli, words):
+    shown = cli.json("ask", *words)
+    assert shown["messages"] == [{"role": "user", "content": "Hello"}]
+
+
+def test_a_piped_prompt_and_a_schema_are_in_the_request(cli, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    shown = cli.json("ask", "--dry-run", "--schema", str(schema), "Hello", stdin="more")
+    assert shown["messages"][-1]["content"] == "Hello\n\nmore"
+    assert shown["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--dry-run=xml", "Hi"), "Unknown value 'xml' for --dry-run"),
+        (("--dry-run", "--json", "Hi"), "--dry-run and --json cannot be used together"),
+        (("--dry-run",), "The prompt is empty."),
+        (("--dry-run=text", "Hi"), "does not show the text behind its chat template"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_a_sentence(cli, server, words, sentence):
+    done = cli("ask", *words)
+    assert sentence in done.stderr
+    assert '"messages"' not in done.stdout
+    assert done.returncode != 0
+    assert server.seen(CHAT) == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_command_sends_the_same_request_from_a_shell(cli, server, shell):
+    plain(server, "tiny", key=KEY)
+    cli.env["LMCHAT_API_KEY"] = KEY
+    body = cli.json("ask", "--dry-run", HOSTILE)
+    command = cli("ask", "--dry-run=curl", HOSTILE).stdout
+    assert KEY not in command
+    assert "\x1b" not in command
+    assert "\u202e" not in command
+    done = in_shell(command, shell, LMCHAT_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert b"[DONE]" in done.stdout
+    seen = server.seen(CHAT)[-1]
+    assert seen.json == body
+    assert body["messages"][-1]["content"] == HOSTILE
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_command_gets_an_answer_of_a_real_server(start_real_server, tmp_path, shell):
+    server = start_real_server(api_key=KEY)
+    cli = Cli(home=tmp_path, url=server.url, env={"LMCHAT_API_KEY": KEY})
+    done = cli("ask", "--dry-run=curl", "--set", "max_tokens=4", HOSTILE)
+    assert KEY not in done.stdout + done.stderr
+    answer = in_shell(done.stdout, shell, LMCHAT_API_KEY=KEY)
+    assert b'"content"' in answer.stdout
+    assert answer.stdout.rstrip().endswith(b"[DONE]")
+    refused = in_shell(done.stdout, shell, LMCHAT_API_KEY="wrong")
+    assert b"Invalid API Key" in refused.stdout
+
+
+@pytest.mark.timeout(120)
+def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
+    text = real("ask", "--dry-run=text", "--system", "Be brief.", HOSTILE).stdout
+    assert HOSTILE in text
+    assert text.endswith("<|im_start|>assistant\n")
+    value = real.json("ask", "--json", "--set", "max_tokens=2", "--system", "Be brief.", HOSTILE)
+    asked = {"content": text, "add_special": True, "parse_special": True}
+    tokens = httpx.post(f"{real.url}/tokenize", json=asked).json()["tokens"]
+    assert len(tokens) == value["usage"]["prompt_tokens"]
+
+
+@pytest.mark.timeout(120)
+def test_a_terminal_marks_special_tokens_and_gets_nothing_raw(real):
+    argv = real.argv("ask", "--dry-run=text", "Hi \x1b[31m\u202e there")
+    with PtyProgram(argv, home=real.home, size=(120, 40)) as program:
+        program.wait_exit()
+        raw = program.raw.decode()
+    for token in SPECIAL:
+        assert f"\x1b[7m{token}\x1b[0m" in raw
+    assert "\x1b[31m" not in raw
+    assert "\u202e" not in raw
+
+
+def test_nothing_is_saved(cli, server):
+    cli("ask", "--save", "First")
+    before = stored(cli.home)
+    sent = len(server.seen(CHAT))
+    for form in ("json", "curl"):
+        options = (f"--dry-run={form}", "-r", "last", "--save", "--system", "New")
+        done = cli("ask", *options, "Second")
+        assert "First" in done.stdout
+        assert "New" in done.stdout
+    assert stored(cli.home) == before
+    assert len(server.seen(CHAT)) == sent
+
+
+def test_images_are_cut_in_the_json_and_whole_in_the_command(cli, server, tmp_path):
+    file = tmp_path / "garden.png"
+    file.write_bytes(image())
+    shown = cli.json("ask", "--dry-run", "-f", str(file), "What grows here?")
+    url = shown["messages"][-1]["content"][0]["image_url"]["url"]
+    assert url.startswith("data:image/png;base64,iVBOR")
+    assert url.endswith(" characters)")
+    command = cli("ask", "--dry-run=curl", "-f", str(file), "What grows here?").stdout
+    assert in_shell(command, "sh").returncode == 0
+    whole = server.seen(CHAT)[-1].json["messages"][-1]["content"][0]["image_url"]["url"]
+    assert url.startswith(whole[:40])
+    assert f"({len(whole.partition(',')[2])} characters)" in url
+
+
+@pytest.mark.parametrize("source", ["environment", "variable", "file", "keyring"])
+def test_no_key_is_in_any_form_or_file(cli, server, source):
+    llama_cpp(server, key=KEY)
+    server.on("POST /apply-template", json_reply({"prompt": "<|a|>Hi"}))
+    server.on("POST /tokenize", json_reply({"tokens": [{"id": 1, "piece": "<|a|>"}]}))
+    entry = f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n'
+    if source == "environment":
+        cli.env["LMCHAT_API_KEY"] = KEY
+    elif source == "variable":
+        cli.configure(f'{entry}api_key_env = "OWN_KEY"\n')
+        cli.env["OWN_KEY"] = KEY
+    elif source == "file":
+        cli.folder.mkdir(exist_ok=True)
+        file = cli.folder / "credentials.toml"
+        file.write_text(f'["{server.url}"]\nkey = "{KEY}"\n')
+        file.chmod(0o600)
+    else:
+        cli.env |= {"PYTHON_KEYRING_BACKEND": "tests.support.faults.Ring", "PYTHONPATH": str(ROOT)}
+        cli.env["KEYRING_OF_TESTS"] = json.dumps({server.url: KEY})
+    for form in FORMS:
+        done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
+        assert done.returncode == 0, (source, done.stderr)
+        assert KEY not in done.stdout + done.stderr
+        assert ("$LMCHAT_API_KEY" in done.stdout) is (form == "curl")
+    for path in cli.folder.rglob("*"):
+        if path.is_file() and path.name != "credentials.toml":
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+SECRET = "marked-password-4711"  # noqa: S105 - a mark
+
+
+@pytest.mark.parametrize(
+    "address", [f"http://ada:{SECRET}@127.0.0.1:1", f"http://127.0.0.1:1/v1?key={SECRET}"]
+)
+def test_an_address_with_a_secret_is_refused_without_a_word_of_it(tmp_path, address):
+    for form in FORMS:
+        done = Cli(home=tmp_path, url=address)("ask", f"--dry-run={form}", "Hi")
+        assert done.returncode == 2
+        assert SECRET not in done.stdout + done.stderr
