@@ -72,7 +72,7 @@ class PatchedApp(App[None]):
             return None
         receiver = self.focused or self.screen
         await super().on_event(event)
-        return receiver if event.is_forwarded else None
+        return receiver if event.is_forwarded else None  # Textual sets it on the way to `receiver`
 
     def _is_late(self, event: events.Event) -> bool:
         """Return whether the app has ended, or the widget under a pressed mouse button is gone."""
@@ -158,7 +158,7 @@ class PatchedScreen(Screen[None]):
         top = self.app.screen
         if self is not top:
             self._repaint_required = False  # Textual has set it again for the next frame
-            self._exchange_repaint_regions()
+            self._exchange_repaint_regions()  # of that frame: they are painted with `top`
             if top._repaint_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait

@@ -116,7 +116,7 @@ class TerminalDriver(LinuxDriver):
         self._guard = SignalGuard(
             restore_terminal=self.give_back, ask_to_end=self._ask_to_end, timeout_s=SAVE_S + END_S
         )
-        self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
+        self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)  # the real file
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
@@ -129,8 +129,8 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            written = _cached_row if len(rows) > 1 else _as_written  # one row is no frame
-            self._writer.write("".join(map(written, rows)))
+            convert = _cached_row if len(rows) > 1 else _as_written  # one row is no frame
+            self._writer.write("".join(map(convert, rows)))
 
     @property
     def is_behind(self) -> bool:
@@ -148,11 +148,11 @@ class TerminalDriver(LinuxDriver):
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        signal.signal(signal.SIGWINCH, self._resized)
+        signal.signal(signal.SIGWINCH, self._resized)  # replaces the handler of `super`
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Post the size, read on the event loop: of nested signal handlers, the first ends last."""
+        """Read the size on the event loop: an interrupted handler would post its old size last."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)
@@ -164,11 +164,11 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         """Give the terminal to another program, or back to the shell."""
         if not self._owns_terminal:
-            self.disable_input()
+            self.disable_input()  # the terminal is restored, but keys are still read
             return
         self.write(_RESET_OTHERS)
         super().stop_application_mode()
-        self._stop_owning_terminal()
+        self._stop_owning_terminal()  # afterwards `write` drops everything
         self._guard.lend(is_lent=True)
 
     def give_back(self) -> None:

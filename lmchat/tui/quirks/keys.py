@@ -29,24 +29,25 @@ _LIGHT_FROM = 0.5  # brightness of a light background
 _PASTE_START = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
 _REPLY_START = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply (OSC, DCS …), and of no key
-_REPLY_END = re.compile("[\x00-\x1f\x7f]")
+_REPLY_END = re.compile("[\x00-\x1f\x7f]")  # any control character
 _UNIT = re.compile(
     rf"(?P<reply>{_REPLY_START})"
     r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a cursor key
     r"|\x1b\[(?:M...|\[[A-E]|(?![M\[])[0-?]*[ -/]*[@-~])"  # CSI, old mouse, Linux's F1 to F5
-    r"|\x1bO[ -~]"
-    r"|\x1b[^\x1b\[O]"
-    r"|[^\x1b]+"
+    r"|\x1bO[ -~]"  # SS3: F1 to F4, and cursor keys of some modes
+    r"|\x1b[^\x1b\[O]"  # Alt with a key
+    r"|[^\x1b]+"  # text
     r"|\x1b\[[0-?]*[ -/]*|\x1bO|\x1b",  # cut off by what follows
     re.DOTALL,
 )
+# at the end of a read: what may be the beginning of a sequence
 _UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
-_CONTINUES_ESCAPE = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
-_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
-_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
-_META = re.compile(r"\x1b\[1;9([A-Z])\Z")
-_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
-_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
+_CONTINUES_ESCAPE = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")  # how sequences continue after ESC
+_CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")  # CSI, perhaps cut off
+_DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")  # Alt as a second ESC, with a key
+_META = re.compile(r"\x1b\[1;9([A-Z])\Z")  # Meta with a key of this letter
+_OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")  # modifyOtherKeys: modifiers, character
+_TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")  # text with tabs and line ends
 
 
 async def run_own_binding(widget: Widget, key: str) -> bool:
@@ -118,7 +119,7 @@ class KeyStream(XTermParser):
         if not data:
             yield from super().feed("")  # the end of the input
             return
-        # an old ESC is a key, unless this read continues it: the read may have waited in the kernel
+        # `tick` may be due: an ESC is a key then, unless this read continues it and only came late
         if self._held_back.strip("\x1b") == "" and not _CONTINUES_ESCAPE.match(data):
             yield from self.tick()
         text = self._held_back + data
@@ -153,7 +154,7 @@ class KeyStream(XTermParser):
 
     def _skip_reply(self, text: str) -> Generator[Message, None, str]:
         """Drop a reply of the terminal, or report the background in it; return what follows."""
-        if len(text) >= BULK_OF_REPLY:
+        if len(text) >= BULK_OF_REPLY:  # fewer may be keys: then the wait is not extended
             self._held_until_s = self._clock() + SEQUENCE_DELAY_S
         end = _REPLY_END.search(text)
         self._reply = (self._reply + text[: end.start() if end else None])[:_BACKGROUND_CHARS]
@@ -196,7 +197,7 @@ class KeyStream(XTermParser):
     def _typed_or_pasted(self, run: str) -> Iterator[Message]:
         """Yield keys, or a paste for text of several lines or of more than people type at once."""
         is_text = bool(_TYPED.match(run))
-        is_lines = "\r" in run[:-1] and not run.isspace()
+        is_lines = "\r" in run[:-1] and not run.isspace()  # a line end at the end is Enter
         is_burst = len(run) >= BULK or self._clock() < self._burst_until_s
         if is_text and (is_lines or is_burst):
             self._burst_until_s = self._clock() + BURST_DELAY_S

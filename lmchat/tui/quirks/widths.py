@@ -48,14 +48,13 @@ def _has_sure_width(text: str) -> bool:
 def _unsure_runs() -> re.Pattern[str]:
     """Return the pattern of control sequences, which stay as they are, and of runs of unsure width.
 
-    Each unsure character takes the one before it along, which may be its base. Without the
-    sequences that would be the last letter of a colour. Only one part can match at each place: the
-    time is linear.
+    Each unsure character takes the one before it along, which may be its base, but is never a part
+    of a control sequence. Only one part can match at each place: the time is linear.
     """
     ranges = zip(_SURE_RANGES[::2], _SURE_RANGES[1::2], strict=True)
     sure = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
-    base = rf"(?![\x00-\x20])[{sure}]"
-    unsure = rf"\u200d[^\x00-\x20]?|[^{sure}\u200d]"
+    base = rf"(?![\x00-\x20])[{sure}]"  # neither a blank nor a control character
+    unsure = rf"\u200d[^\x00-\x20]?|[^{sure}\u200d]"  # a joiner and what it joins, or any other
     return re.compile(rf"(?P<sequence>{_SEQUENCE})|(?:(?:{base})?(?:{unsure}))+")
 
 

@@ -161,7 +161,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         # the same source may show more or less text: a table may become a list of values
         solid_before = solid_before * solid_total // anchor.solid_total
     row = _row_of(solid_before_lines, solid_before, anchor.row)
-    # otherwise the anchor keeps its place: rounding must not add up over several widths
+    # in the same text it stays as it is: rounding must not add up over several widths
     if number != anchor.number or not has_same_source:
         anchor.number = number
         anchor.row = row
@@ -226,8 +226,10 @@ def _find_in_pieces(
     blocks = document.entries[index].blocks
     while True:
         solid_total = _solid_before_lines(document.laid_out_block(index, number))[-1]
-        border = 0 if is_row else solid_total
-        is_inside = solid_before < solid_total or solid_before == border
+        if is_row:  # a block of blanks has a first row too
+            is_inside = solid_before < solid_total or not solid_before
+        else:
+            is_inside = solid_before <= solid_total
         is_last = number + 1 == len(blocks) or not blocks[number + 1].source
         if is_inside or is_last:
             return number, solid_before
@@ -284,7 +286,7 @@ def _row_of(solid_before_lines: Sequence[int], solid_before: int, old_row: int) 
 
     That is the last line that begins at the position or before it. Several lines may begin at the
     position, as blank ones do: then it is `old_row`, if that is one of them. One on the blank
-    row above a block (`old_row` is -1) stays there.
+    row above a block (`old_row` is -1) stays there. In a block without lines, it is row 0.
     """
     line_count = len(solid_before_lines)
     if old_row < 0 or not line_count:

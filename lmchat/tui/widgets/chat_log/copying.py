@@ -193,9 +193,7 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
     groups: list[list[int]] = []
     for number in numbers:
         block = blocks[number]
-        is_piece = block.kind is Kind.TABLE or (
-            _is_code(block) and not (block.is_first and block.gap)
-        )
+        is_piece = block.kind is Kind.TABLE or (_is_code(block) and not block.gap)
         if groups and is_piece:
             groups[-1].append(number)
         else:
@@ -290,7 +288,8 @@ def _with_tabs(source: str, text: str, span: Range) -> str:
         begin = max(span[0] - line_start, 0)
         end = span[1] - line_start
         line_start += len(shown_line) + 1
-        if row < heading_lines or begin > len(shown_line) or end <= 0:
+        is_selected = begin <= len(shown_line) and end > 0
+        if row < heading_lines or not is_selected:
             continue
         line = source_lines[row - heading_lines]
         first = _place_in_source(line, begin)
@@ -348,10 +347,10 @@ class CopySequence:
         self._last_choice = 0  # index of the thing that was taken last
 
     def next_text(self, message: ChatMessage, source: str) -> str:
-        """Return the details of a failure, the next time the text.
+        """Return the details of the failure of a message, and the next time its text, by turns.
 
-        Without a failure, return the text; without text, always the failure. `source` is the text
-        of the message so far.
+        If it has only one of them, return that each time. If it has neither, return `source`, which
+        is the text that an answer has while it streams.
         """
         choices = [source] if message.text else []
         if message.failure is not None and message.state is not AnswerState.COMPLETE:

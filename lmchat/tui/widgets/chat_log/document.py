@@ -177,7 +177,7 @@ class Document:
         self.unhighlighted: list[tuple[Code, str]] = []
         self.kept_lines = KEPT_LINES
         self._partly_parsed: list[Entry] = []  # entries of which a part is not parsed yet
-        self._laid_out_lines = 0
+        self._laid_out_lines = 0  # an upper bound; `drop_distant_lines` counts them
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -360,7 +360,8 @@ class Document:
         if old_lines is None or not entry.blocks or self.layout is None:
             return Place(index, first, 0)
         if old_blocks[first].kind is not Kind.MADE:
-            old_blocks[first].lines = None  # `drop_lines` ignores it when its colours arrive
+            # it has left the log: `drop_lines` must not search it when its colours arrive
+            old_blocks[first].lines = None
         self.lay_out_block(index, first)
         lines = entry.blocks[first].lines or []
         same_count = _count_same_lines(old_lines, lines)
@@ -521,5 +522,8 @@ def _count_same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:
-    """Return a height with the blank row above; a block without lines has none."""
+    """Return the height of a block with the blank row above it.
+
+    The first block has none, since the row above it belongs to the message, nor has an empty block.
+    """
     return height + block.gap if number and height else height

@@ -110,8 +110,8 @@ class LivePart(Struct):
     index: int = 0  # index of the call in the answer
     is_ended: bool = False  # whether no more text follows
     _taken_chunks: int = 0  # number of chunks that are parsed or in `_unparsed`
-    _unparsed: str = ""  # text that is not parsed yet, except its first `_fed_chars` characters
-    _fed_chars: int = 0  # characters of `_unparsed` that are parsed
+    _unparsed: str = ""  # text of which a part is not parsed yet; empty if all is
+    _fed_chars: int = 0  # characters at the beginning of `_unparsed` that are parsed already
     _is_final: bool = False  # whether all text was parsed and its end is known
 
     @property
@@ -371,7 +371,7 @@ class Entry(Struct):
             if reused.kind is not part.kind:
                 reused.kind = part.kind
                 for block in reused.tail.closed + reused.tail.open:
-                    block.is_thought = False
+                    block.is_thought = False  # `_part_blocks` sets it again for reasoning
                     block.forget()
             self._add_part(reused)
         if not self.is_streaming:

@@ -352,7 +352,7 @@ class Finder:
             if block.lines is not None or self._document.layout is None:  # no page: not shown yet
                 break
             self._document.lay_out_block(index, hit.number)
-            if step < 0:  # the hits before it keep their numbers; those in its block may be fewer
+            if step < 0:  # the last hit of the block is wanted, and its number has changed
                 nth += len(self._hits.shown_hits(index)) - len(shown)
         if index != self._unfolded:
             self._fold_again()

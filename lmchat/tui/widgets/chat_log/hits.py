@@ -208,7 +208,7 @@ def unwrapped_lines(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
     first = 0
     while first < len(lines):
         last = first  # the last line of the same wrapped text, or of the same row of a table
-        # only lines that another line of the same row of a table follows have `tails`
+        # in a table, a line has `tails` if the next line belongs to the same row
         while (lines[last].is_wrapped or lines[last].tails) and last + 1 < len(lines):
             last += 1
         for column in range(len(lines[first].cells) or 1):

@@ -12,10 +12,11 @@ from itertools import pairwise
 from lmchat.text import graphemes, normalized, safe_text, unescaped
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
-_SELECTORS = "[\ufe00-\ufe0f]"
+_SELECTORS = "[\ufe00-\ufe0f]"  # they choose between two looks of a character
+# `](address "title")` behind the words of a link; the address may have one level of brackets
 _TARGET = r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)"
-_CODE_OR_TARGET = rf"(`[^`\n\x01]*`)|{_TARGET}"
-_MARKUP = "*_`~\\[]<>"
+_CODE_OR_TARGET = rf"(`[^`\n\x01]*`)|{_TARGET}"  # 1 is code within a line
+_MARKUP = "*_`~\\[]<>"  # signs that are not shown where they are markup
 _FENCE = "```"
 _LINE_END = "\x01"  # replaces a line end while blanks are made alike: no hit crosses it
 
@@ -44,6 +45,7 @@ class Query:
         self.needles = _needles(words)  # folded, the longest first
         letters = "".join(self.needles)
         self._has_blank = " " in letters
+        # then the targets of links, or the fences, may be what is searched: they are not removed
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(letters)
         self._has_ticks = "`" in letters
         self._hidden_marks = ""  # markup that may be between letters of a hit

@@ -101,7 +101,7 @@ class Painter:
         if page is None:
             return [Strip.blank(look.width)] * count
         if look != self._look:
-            self._look = look  # a strip keeps the object that it was painted with, to be compared
+            self._look = look  # equal looks are one object, since lines compare theirs with `is`
         look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))

@@ -32,6 +32,7 @@ from lmchat.tui.widgets.chat_log.viewport import Viewport
 # time within which a second press on a cell selects a word, and a third one the paragraph
 AGAIN_S = 0.5
 _MARK = "\u0301"  # replaces any combining mark before words are searched
+# a word with its marks, also across apostrophes as in `don't`; or a run of blanks
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+"
 _JOINERS = "\u200c\u200d"
@@ -121,7 +122,8 @@ class Selection:
         self._document = viewport.document
         self.selected: Selected | None = None
         self.pointer = (0, 0)  # cell after the bar and row of the screen
-        self.was_dragged = False  # whether the pointer was moved after the last press
+        # whether the last press extended a selection, by a drag or with Shift: it is no click then
+        self.was_dragged = False
         self.is_extending = False  # whether the arrow keys extend the selection
         self.pressed: Selected | None = None  # what a drag extends while the button is held
         self._last_press = _NO_PRESS
@@ -160,7 +162,7 @@ class Selection:
         ends = self._ends_under(x, y, unit)
         previous = self.selected
         self.drop()
-        self.was_dragged = is_shift_held and previous is not None  # its click focuses no message
+        self.was_dragged = is_shift_held and previous is not None
         if previous is not None and is_shift_held:
             self.pressed = Selected(previous.origin, ends, previous.unit)
         else:

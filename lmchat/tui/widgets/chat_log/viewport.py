@@ -169,7 +169,8 @@ class Viewport:
             entry = self.document.entries.made_entry(index)
             if entry is not None and entry.parse(self.document.step_s):
                 continue
-            index = self.document.unparsed  # during the pause, messages may have come before it
+            # all of it is parsed, or it has another index: messages came before it during the pause
+            index = self.document.unparsed
             if index is not None:
                 with self.anchored():
                     first_row = self.document.grow(index)
@@ -315,10 +316,11 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        Up from a message that begins above the screen, its beginning is shown first. Without
-        `had_focus`, the log gets the focus with this step, which must be upwards: the last message
-        in view is focused, and does not move if it begins above the screen. Return False if the
-        focus stays, as no message is there; below the last one, the end is followed if it is shown.
+        Up from a message that begins above the screen, its beginning is shown first; up from the
+        first message, that one is shown. Down from the last one, return False, and follow the end
+        if it is on the screen. Without `had_focus`, the log gets the focus with this step: up
+        focuses the last message in view, which does not move if it begins above the screen, and
+        down returns False. So does a log without messages.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)

@@ -585,7 +585,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_key(self, event: events.Key) -> None:
-        """Decide about a tool call, or type a printable key that is no message key."""
+        """Type a printable key into the prompt, unless it is a message key or decides on a call."""
         focused = self.screen.focused
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
@@ -595,8 +595,8 @@ class ChatLog(ScrollView, can_focus=True):
                 self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
-        elif event.is_printable:
-            is_bound = event.key == "space" or event.key in self.screen.active_bindings
+        elif event.is_printable and event.key != "space":  # a blank alone is not typed
+            is_bound = event.key in self.screen.active_bindings
             if event.key == "slash" or not is_bound:  # `/` begins a command in the prompt
                 self.on_paste(event)
 
