@@ -31,7 +31,7 @@ from lmchat.tui.screens.chat.turns import Turns
 class _PathChange(Struct, frozen=True):
     """A change after which the session shows another path, and how it is undone."""
 
-    leaf_id: str  # a message of the branch from before the change
+    earlier_id: str  # a message of the branch from before the change
     changed_at: datetime
     action: str  # words for the panel once it is undone
     notice: str  # sentence about that
@@ -42,7 +42,7 @@ class _Exclusion(Struct, frozen=True, kw_only=True):
 
     session_id: str
     message_ids: tuple[str, ...]
-    is_excluded: bool
+    is_excluded: bool  # whether they were taken out; False if they were put back
     changed_at: datetime
 
 
@@ -223,39 +223,41 @@ class Branches:
         self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
-        """Undo the last of these changes that is not undone: a deletion, or a change of the path.
+        """Undo the newest of these changes of the shown session that is not undone.
 
-        The latter is a summary, or an answer that the user has rewritten. A deletion is undone by
-        restoring the messages, a change of the path by showing the branch from before it; its own
-        branch stays in the tree. Messages that were taken out of requests in this run are put back,
-        and the reverse. Without any of them, notify the user.
+        - Deleted messages are restored.
+        - Messages that were taken out of requests in this run are put back, and the reverse.
+        - After a summary or a rewritten answer, the branch from before it is shown; its own branch
+          stays in the tree.
+
+        Without any of them, notify the user.
         """
         session_id = self._sessions.shown_id
         await self._sessions.conversation.fill()
-        change = self._last_change(await self._store.tree(session_id))
+        path_change = self._last_change(await self._store.tree(session_id))
         exclusion = self._last_exclusion()
-        times = [last.changed_at for last in (change, exclusion) if last is not None]
-        changed_at = max(times, default=None)
-        deleted_id = await self._store.last_deleted_message(session_id, since=changed_at)
+        times = [last.changed_at for last in (path_change, exclusion) if last is not None]
+        newest_at = max(times, default=None)
+        deleted_id = await self._store.last_deleted_message(session_id, since=newest_at)
         if deleted_id is not None:
             self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
             self._status.show_action("restored")
             self._notices.notify("Restored.")
-        elif exclusion is not None and exclusion.changed_at == changed_at:
+        elif exclusion is not None and exclusion.changed_at == newest_at:
             await self._set_excluded(exclusion, is_excluded=not exclusion.is_excluded)
             self._exclusions.remove(exclusion)
             notice = "Put back: it is sent again." if exclusion.is_excluded else "Taken out again."
             self._notices.notify(notice)
-        elif change is not None:
-            path = await self._store.set_leaf(session_id, change.leaf_id)
+        elif path_change is not None:
+            path = await self._store.set_leaf(session_id, path_change.earlier_id)
             self._sessions.show_path(path)
-            self._status.show_action(change.action)
-            self._notices.notify(change.notice)
+            self._status.show_action(path_change.action)
+            self._notices.notify(path_change.notice)
         else:
             self._notices.notify("Nothing to undo.")
 
     def _last_exclusion(self) -> _Exclusion | None:
-        """Return the last messages of the shown session that were taken out or put back."""
+        """Return the newest exclusion of the shown session that is not undone; None without any."""
         session_id = self._sessions.shown_id
         shown = [last for last in self._exclusions if last.session_id == session_id]
         return shown[-1] if shown else None
@@ -269,12 +271,13 @@ class Branches:
         changes: list[_PathChange] = []
         summary = compacted_from(path, tree)
         if summary is not None:
-            leaf_id, summarised_at = summary
+            earlier_id, summarised_at = summary
             notice = "Back to the messages before the summary. /tree also lists its branch."
-            changes.append(_PathChange(leaf_id, summarised_at, "uncompacted", notice))
+            changes.append(_PathChange(earlier_id, summarised_at, "uncompacted", notice))
         rewriting = newest_rewriting(path, tree)
         if rewriting is not None:
             answer = rewriting.answer
+            # of an earlier run, only the version that was written before it is known
             old_id = self._rewritten_ids.get(answer.message_id, rewriting.earlier_id)
             notice = "Back to the version before it. /tree also lists yours."
             changes.append(_PathChange(old_id, answer.created_at, "not rewritten", notice))

@@ -29,6 +29,7 @@ _MESSAGE_COMMANDS = (
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files
+_COPY_HINT: Hint = ("^C", "copy")
 _CLEAR_HINT: Hint = ("Esc", "clear selection")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
 _CANCEL_EDIT_HINT: Hint = ("Esc", "cancel edit")
@@ -85,8 +86,8 @@ class KeyHints:
     def _placeholder(self) -> str:
         """Return the words that an empty prompt shows.
 
-        These are the next steps, else in a new session how to begin, and nothing in others. An
-        answer that is being rewritten cannot be saved without a text.
+        It is the first of these that applies: that a rewritten answer needs a text; the next steps;
+        how to begin, in a new session. Otherwise the words are empty.
         """
         if self._prompt_text.is_rewriting:
             return "An answer cannot be empty. Type a text, or press Esc to keep the old one."
@@ -108,12 +109,13 @@ class KeyHints:
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
 
-        While a turn runs, the key that stops it comes first.
+        While a turn runs, the key that stops it comes first. This is Esc, which then neither clears
+        a selection nor cancels an edit.
         """
         widgets = self._widgets
         running = [self._hint("stop")] if self._open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
-            return [*running, ("^C", "copy")] if running else [("^C", "copy"), _CLEAR_HINT]
+            return [*running, _COPY_HINT] if running else [_COPY_HINT, _CLEAR_HINT]
         if widgets.has_find_bar_focus:
             return [*running, *_FIND_HINTS]
         if widgets.has_log_focus:
@@ -122,7 +124,7 @@ class KeyHints:
             return [*running, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
         if self._prompt_text.edited_id:
             enter = _SAVE_EDIT_HINT if self._prompt_text.is_rewriting else _SEND_EDIT_HINT
-            return [*(running or [_CANCEL_EDIT_HINT]), enter]  # Esc stops first
+            return [*(running or [_CANCEL_EDIT_HINT]), enter]
         return self._prompt_hints(running)
 
     def _prompt_hints(self, running: Sequence[Hint]) -> list[Hint]:

@@ -120,7 +120,7 @@ class MessageActions:
         self._background.attempt(rewrite, group="message", typed=text)
 
     def copy_part(self, part: str) -> None:
-        """Copy the last answer, or with the part `code` a code block of the focused message or it.
+        """Copy the last answer; with the part `code`, a code block of it or the focused message.
 
         Raises `WrongUse` for another part.
         """

@@ -14,7 +14,7 @@ from lmchat.tui.screens.chat.core import ChatCore, begun_in_lower_case
 from lmchat.tui.widgets.line import cut_middle
 
 _SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
-"""Suffixes for the system's viewer, by the type of the content: the name may lie about it."""
+"""Suffixes for the system's viewer, by the type of the content: the name may have a wrong one."""
 _ADDRESS_CELLS = 600
 """Width to which a question cuts a long address; it shows the host in full."""
 

@@ -96,9 +96,11 @@ class PromptText:
     # Earlier prompts
 
     async def load_history(self) -> None:
-        """Read the prompts of earlier runs, which ↑ brings back, and the draft of new sessions.
+        """Read what earlier runs have left: prompts, and the draft and options of new sessions.
 
-        The draft is shown if the session is new and nothing is typed; otherwise ↑ brings it back.
+        ↑ brings the prompts back. The draft is shown if the session is new and nothing is typed;
+        otherwise ↑ brings it back, too. A new session gets the sampling options of the last one in
+        which nothing was sent.
         """
         compact_prompt = self._open_sessions.next_turn.options.compact_prompt
         earlier = [
@@ -149,7 +151,8 @@ class PromptText:
         """
         self._save_timer = None
         opened = self._open_sessions.shown
-        if opened.is_busy and not opened.conversation.is_running:
+        is_prompt_unsaved = opened.is_busy and not opened.conversation.is_running
+        if is_prompt_unsaved:
             self.save_soon()
         else:
             self.save()
@@ -265,7 +268,7 @@ class PromptFiles:
                 was pasted: it may name files, and stays as it is if it does not.
         """
         names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
-        if not names and path:  # not as a terminal pastes it, or no such file: then it is named
+        if not names and path:  # one plain path; if there is no such file, the error names it
             names = (path,)
         paths = [expanded_path(str(name)) for name in names]
         if not await self._may_read(paths):

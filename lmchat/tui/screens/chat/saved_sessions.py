@@ -117,11 +117,12 @@ class SavedSessions:
         The new session is not shown if the user has changed to another one during the wait.
         """
         shown = self._sessions.opened
-        if session_id == self._sessions.shown_id:
+        is_shown = session_id == shown.session_id
+        if is_shown:
             await self._turns.stop_and_hold(shown)
         await self._library.delete(session_id)
-        has_not_switched = shown is self._sessions.opened  # during the waits above
-        if has_not_switched and session_id == self._sessions.shown_id:
+        has_switched = shown is not self._sessions.opened  # during the waits above
+        if is_shown and not has_switched:
             self._sessions.save()
             self._sessions.show_new()
         return "In the trash; u restores it"

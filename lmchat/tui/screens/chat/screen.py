@@ -178,8 +178,8 @@ class ChatScreen(PatchedScreen):
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten; a
-        text that was replaced by the start of a command comes back.
+        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten. If
+        a key had put the start of a command in place of a typed text, this text comes back.
         """
         prompt_input = self.widgets.prompt_input
         is_answer = self.prompt_text.is_rewriting and not is_command(event.text)
@@ -197,25 +197,26 @@ class ChatScreen(PatchedScreen):
 
     def run_command(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
-        typed = parse_slash(line)
-        if typed is None:
+        slash = parse_slash(line)
+        if slash is None:
             self.widgets.prompt_input.put(line)
             words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
             hint = "F1 lists the commands. Begin with a space to send it as a message."
             self.notices.show_error(WrongUse(words, hint=hint))
         else:
-            self.background.attempt(partial(self._run_command, typed), group="slash", typed=line)
+            self.background.attempt(partial(self._run_command, slash), group="slash", typed=line)
 
-    async def _run_command(self, typed: SlashCommand) -> None:
-        """Run the action of a slash command.
+    async def _run_command(self, slash: SlashCommand) -> None:
+        """Run the action of a slash command, with its argument as the last parameter.
 
-        What was typed after its name is added as the last parameter. An action that also a key runs
-        gets no such parameter if nothing was typed, or if the command takes no argument.
+        An action that only the slash command has, `Command.typed`, always gets this parameter. The
+        one that also a key runs gets it if the command takes an argument, and one was typed.
         """
-        command = typed.command
+        command = slash.command
         destination, name, parameters = parse(command.typed or command.action)
-        if command.typed or (command.takes_argument and typed.argument):
-            parameters = (*parameters, typed.argument)
+        has_argument = command.takes_argument and bool(slash.argument)
+        if command.typed or has_argument:
+            parameters = (*parameters, slash.argument)
         namespace = self.app if command.scope is Scope.APP else self
         await self.app.run_action((destination, name, parameters), namespace)
 

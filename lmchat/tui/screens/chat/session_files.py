@@ -137,24 +137,24 @@ class SessionFiles:
         """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        last = ImportOutcome()
+        last_outcome = ImportOutcome()
 
         async def attempt(name: str) -> ImportOutcome | str:
-            nonlocal last
-            last = await self._import_file(importer, name)
-            if last.chats:
-                return last
-            if not last.refused:  # no chats and no errors: the user has stopped the import
+            nonlocal last_outcome
+            last_outcome = await self._import_file(importer, name)
+            if last_outcome.chats:
+                return last_outcome
+            if not last_outcome.refused:  # no chats, no errors: the user has stopped the import
                 return "Stopped."
-            _, first_error = last.refused[0]
+            _, first_error = last_outcome.refused[0]
             return first_error.message_with_hint
 
         text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
         dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
         result = await self._notices.ask(dialog)
-        if result is None and not last.chats:
+        if result is None and not last_outcome.chats:
             return ImportOutcome()
-        return last  # also if the dialog was left while chats were imported
+        return last_outcome  # also if the dialog was left while chats were imported
 
     async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
         """Import a file, zip or folder; return the outcome, of a part of it if it was stopped."""

@@ -244,17 +244,17 @@ class ShownSession:
         bookmark = ""
         if message_id:
             path = await self._workspace.store.set_leaf(session_id, message_id)
-            show = partial(self._open_sessions.show_path, path)
+            change_session = partial(self._open_sessions.show_path, path)
         else:
             opened = await self._open_sessions.load(session_id)
             bookmark = await self._open_sessions.bookmarks.load(session_id)
             await _read_up_to(bookmark, opened.conversation)
-            show = partial(self._open_sessions.show, opened)
+            change_session = partial(self._open_sessions.show, opened)
         self._prompt_text.leave_edit()
-        self.save()
+        self.save()  # draft and bookmark of the session that is left
 
         left = self._open_sessions.shown
-        show()
+        change_session()
         self._move_queue(left, takes_queue=takes_queue)
         self._prompt_text.load_draft()
         self.show()
@@ -290,13 +290,14 @@ class ShownSession:
             return
         waiting = left.queue.pop_all()
         drafts = self._open_sessions.drafts
-        texts = [drafts.text("")]
+        draft = drafts.text("")
         if takes_queue:
             self._open_sessions.shown.queue.extend(waiting)
         else:
-            texts = [*(queued.text for queued in waiting), *texts]
+            texts = [*(queued.text for queued in waiting), draft]
+            draft = SEPARATOR.join(filter(None, texts))
         # also with an unchanged text: this takes the queue out of what is saved for new sessions
-        drafts.note("", SEPARATOR.join(filter(None, texts)))
+        drafts.note("", draft)
 
     async def reload(self) -> None:
         """Show what another lmchat has written to the shown session, at the same place of the text.

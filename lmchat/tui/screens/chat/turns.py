@@ -187,10 +187,11 @@ class Turns:
 
         A prompt that no answer follows, and any message that is no prompt, is returned itself.
         """
+        if message.role is not Role.USER:
+            return message
         path = self._sessions.conversation.messages
         index = path.index_of(message.message_id)
-        is_last = index is None or index + 1 == len(path)
-        if message.role is not Role.USER or index is None or is_last:
+        if index is None or index + 1 == len(path):
             return message
         following = path[index + 1]
         return following if following.role is Role.ASSISTANT else message
@@ -210,16 +211,17 @@ class Turns:
             self._begin_turn(opened, events)
 
     async def catch_up(self) -> None:
-        """Fetch the last answer of the shown session if it was continued while lmchat was away.
+        """Fetch the last answer of the shown session if its server continued it without lmchat.
 
-        The turn begins once the server has said so; while it is asked, the session can be used.
+        First the server is asked whether it has. The session can be used until it replies, so that
+        the user may begin another turn; then nothing is fetched.
         """
         opened = self._sessions.opened
         if opened.is_busy or not self._next_turn.options.chat.detach:
             return
         is_kept = await opened.conversation.has_kept_answer()
-        has_begun = opened in self._open_sessions.busy  # another turn, during the question
-        if is_kept and not has_begun and not self._workspace.is_leaving:
+        has_other_turn = opened in self._open_sessions.busy
+        if is_kept and not has_other_turn and not self._workspace.is_leaving:
             self._begin_turn(opened, opened.conversation.catch_up())
 
     def compact(self, opened: OpenSession) -> None:
@@ -235,7 +237,7 @@ class Turns:
     def send_waiting(self) -> None:
         """Send the first prompt of each session that waits for a model; call it when one is ready.
 
-        Prompts that are held are not sent.
+        Held prompts (`QueuedPrompt.is_held`) are not sent.
         """
         for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
@@ -263,8 +265,8 @@ class Turns:
         one, and begin a summary instead; the prompt follows at its end. `may_compact` is False
         after a summary: then the prompt is sent even if there is still no room.
         """
-        is_automatic = self._next_turn.options.chat.auto_compact
-        if may_compact and is_automatic and self._next_turn.can_compact(opened.conversation, text):
+        may_compact = may_compact and self._next_turn.options.chat.auto_compact
+        if may_compact and self._next_turn.can_compact(opened.conversation, text):
             opened.queue.add_first(text)
             self._sessions.show_queue()
             self.compact(opened)
@@ -277,10 +279,10 @@ class Turns:
             self._begin_turn(opened, opened.conversation.send(words, settings, files), text)
 
     def _end_draft_of_new_session(self, opened: OpenSession) -> None:
-        """Take the first prompt of a new session out of the draft that all new sessions share.
+        """Take the first prompt of a new session, which is being sent, out of the saved draft.
 
-        Call it when this prompt is sent. If another session is shown by now, the text of the draft
-        was typed in that one, and stays; only the saved queue is emptied.
+        All new sessions share this draft, with the id "". Queued prompts, which it has on the disk,
+        are taken out, too. If another session is shown by now, the text was typed there, and stays.
         """
         drafts = self._open_sessions.drafts
         is_shown = opened is self._sessions.opened
@@ -370,9 +372,9 @@ class Turns:
     ) -> None:
         """Show the events of a turn until it ends, and then its end; this runs in its worker.
 
-        If the turn raises an error, which happens before the prompt is sent, the user is told why.
-        In this case, and if the turn was stopped before the prompt was sent, `text` is given back.
-        The end is not shown for a turn that was refused, unless it was a summary.
+        A turn that raises an error was refused before its prompt was sent, or was a summary that
+        failed; the user is told why. The end of a refused turn is not shown, as nothing has begun.
+        If the prompt was not sent, also because the turn was stopped early, `text` is given back.
         """
         began_s = self._workspace.clock()
         answer_id = ""
@@ -447,8 +449,9 @@ class Turns:
     ) -> None:
         """Show a message that was added to a session: a prompt, a tool message, or a new answer.
 
-        If the session is shown, the message is added to the log; as another version of a message,
-        it begins a branch, and the whole path is shown. Panel, title and list follow.
+        If the session is shown, the message is added to the log. All messages are shown again if
+        it is another version, which begins a branch, or an answer that was on the path before and
+        is fetched now. Panel, title and list follow.
         """
         is_shown = opened is self._sessions.opened
         is_replay = isinstance(event, AnswerBegun) and event.is_replay
@@ -518,7 +521,7 @@ class Turns:
         """
         if is_summary:
             return "not compacted" if answer is None else "compacted"
-        calls = opened.last_calls  # at the end only if one of them was stopped, or failed
+        calls = opened.last_calls  # an answer follows calls, unless one was stopped or has failed
         last = calls[-1] if calls else answer
         state = last.state if last else AnswerState.STOPPED
         if self._workspace.is_temporary:
@@ -561,7 +564,7 @@ class Turns:
         log = self._widgets.log
         if log.calls.has_focus:  # the card of a call, which goes with the turn
             self._widgets.leave_approval_card()
-        for message in opened.last_calls:  # those that were stopped still show that they run
+        for message in opened.last_calls:  # the log still shows stopped ones as running
             log.replace(message)
         if answer is None:
             self._sessions.show_messages(opened.conversation)
