@@ -46,6 +46,7 @@ class PlainCommands:
             "/compact": self._compact,
             "/context": self._context,
             "/continue": self._continue,
+            "/details": self._details,
             "/doctor": self._doctor,
             "/edit": self._edit,
             "/effort": models.use_effort,
@@ -189,6 +190,13 @@ class PlainCommands:
         if answer is None:
             raise WrongUse(NOTHING_YET)
         return answer
+
+    async def _details(self, _: str) -> None:
+        """Print everything that is known of the last answer."""
+        from lmchat.tui.screens.answer_details import details_text
+
+        text = await details_text(self._last_answer(), self._turns.sessions.save_queue.store)
+        self._output.print_lines(text.splitlines())
 
     async def _edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.

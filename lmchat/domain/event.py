@@ -49,6 +49,8 @@ class ModelLoading(Struct, frozen=True, kw_only=True):
 
     fraction: float | None = None
     """0 to 1; None if the server does not say."""
+    is_asleep: bool = False
+    """Whether the server had put the model to sleep, as a check before the request has found."""
 
 
 class PromptProgress(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,8 @@ class ModelNamed(Struct, frozen=True, kw_only=True):
     """The server said which model answers (R-40)."""
 
     model: str
+    build: str = ""
+    """The `system_fingerprint` of the answer, with some products the build of the server."""
 
 
 class TextDelta(Struct, frozen=True, kw_only=True):
@@ -136,6 +140,12 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     """Tokens of the prompt that came from the server's cache."""
     tokens_per_second: float | None = None
     prompt_tokens_per_second: float | None = None
+    thought_tokens: int | None = None
+    """Those of `completion_tokens` that belong to the thought."""
+    draft_tokens: int | None = None
+    """Tokens that a draft of the server proposed (speculation); None if it made no draft."""
+    accepted_tokens: int | None = None
+    """Those of `draft_tokens` that the model accepted."""
 
 
 class StreamFinished(Struct, frozen=True, kw_only=True):

@@ -171,6 +171,39 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Whether the answer was continued while lmchat was away, and fetched later."""
     excluded_key: int = 0
     """Checksum of the places of the messages that were taken out of the request; 0: of none."""
+    product: str = ""
+    """Product of the server."""
+    build: str = ""
+    """Build of the server, as it said it."""
+    context: int | None = None
+    """Tokens of the context window."""
+    has_drawn_seed: bool = False
+    """Whether lmchat has drawn the seed in `sampling` at random."""
+    wait_ms: float | None = None
+    """Time from the start of the turn to the first word of the answer, behind any thought."""
+    queue_ms: float = 0.0
+    """Part of it in which the request waited for another answer."""
+    was_loaded: bool = False
+    """Whether the server loaded the model for this answer, or woke it."""
+    was_asleep: bool = False
+    """Whether the server had put the model to sleep before."""
+    load_ms: float | None = None
+    """Time for that, if the end of loading was reported."""
+    prompt_tokens_per_second: float | None = None
+    """Speed at which the server has read the prompt."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache."""
+    reread_tokens: int | None = None
+    """Tokens that were in the cache before and were read again; None if that is not known."""
+    is_reread_estimated: bool = False
+    reread_cause: str = ""
+    """Why they were read again, as "the tools changed"."""
+    thought_tokens: int | None = None
+    """Tokens of the thought: counted by the server, or else its pieces."""
+    draft_tokens: int | None = None
+    """Tokens that the server's drafts proposed."""
+    accepted_tokens: int | None = None
+    """Those of them that the model accepted."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.

@@ -95,6 +95,7 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     effort has rules of its own.
     """
     takes_llama_options: bool = False  # whether it takes llama.cpp's further sampling options
+    names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
     is_gateway: bool = False
     """Whether it passes requests on: to models that it does not list, with errors of others."""
 
@@ -188,6 +189,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         can_prefill_thought=True,
         can_read_ahead=True,
         can_keep_answers=True,
+        names_build=True,
         lists_tool_models=True,
         ignores_model_name=True,
         sampling_fields=_LLAMA_SAMPLING,
@@ -217,6 +219,7 @@ FACTS: Mapping[Product, ProductFacts] = {
         larger_window="Set it when you start the server: "
         "vllm serve MODEL --max-model-len {context}",
         traces=Traces(program="vllm", start_words="vllm serve MODEL"),
+        names_build=True,
         thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
         sampling_fields=_VLLM_SAMPLING,
     ),
@@ -237,7 +240,9 @@ FACTS: Mapping[Product, ProductFacts] = {
         sampling_fields=_OPENAI_SAMPLING,
     ),
     Product.OPENAI: ProductFacts(
-        where_key_is="Create one at platform.openai.com/api-keys.", sampling_fields=_OPENAI_SAMPLING
+        where_key_is="Create one at platform.openai.com/api-keys.",
+        names_build=True,
+        sampling_fields=_OPENAI_SAMPLING,
     ),
     Product.MISTRAL: ProductFacts(
         where_key_is="Create one at console.mistral.ai/api-keys.",

@@ -80,6 +80,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     sampling: Sampling = field(default_factory=Sampling)
     output: WantedOutput = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model
+    has_drawn_seed: bool = False
+    """Whether lmchat has drawn the seed at random, as none is set."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)

@@ -91,3 +91,4 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     elapsed_ms: float
     finish_reason: str
     ended_at: datetime | None = None  # the store sets it where it is None
+    wait_ms: float | None = None  # from the start of the turn to the first word of the answer

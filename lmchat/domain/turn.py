@@ -15,6 +15,7 @@ from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
 from time import monotonic
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -56,6 +57,8 @@ _CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
 _MAX_ALTERNATIVES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
+_REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
+"""Fields of `UsageReported` that a receipt has, too."""
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
 
@@ -89,8 +92,16 @@ class Turn(Struct, frozen=True, kw_only=True):
     last_token_s: float | None = None
     thought_from_s: float | None = None  # time of the first token of a thought
     thought_to_s: float | None = None  # end of the thought; None while the model thinks
+    answer_from_s: float | None = None  # time of the first word of the answer
     ended_s: float | None = None
+    queued_from_s: float | None = None  # while the request waits for another answer
+    queued_s: float = 0.0  # seconds of such waiting
+    loading_from_s: float | None = None  # time at which the server began to load the model
+    loading_s: float | None = None  # seconds of that, once the server reads the prompt
+    was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
+    build: str = ""  # build of the server, as it said it
     deltas: int = 0  # pieces of the answer from the server, about a token each
+    thought_deltas: int = 0  # those of them that belong to the thought
     chars: int = 0  # characters in these pieces
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
     usage: UsageReported | None = None
@@ -116,20 +127,22 @@ class Turn(Struct, frozen=True, kw_only=True):
             case ToolCallDelta(arguments=arguments):
                 return self._with_tokens(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
-                return replace(self, stage=Stage.QUEUED)
+                turn = self._out_of_queue(now_s)
+                return replace(turn, stage=Stage.QUEUED, queued_from_s=now_s)
             case RequestAdapted() | TokensChosen():
                 return self
             case RequestSent(sampling=sampling, is_kept=is_kept):
                 return replace(self._with_new_attempt(now_s), sampling=sampling, is_kept=is_kept)
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
-            case ModelLoading(fraction=fraction):
-                return replace(self, stage=Stage.LOADING, fraction=fraction)
+            case ModelLoading():
+                return self._with_loading(event, now_s)
             case PromptProgress(fraction=fraction):
-                return replace(self, stage=Stage.READING, fraction=fraction)
-            case ModelNamed(model=model):
+                turn = self._after_loading(now_s)
+                return replace(turn, stage=Stage.READING, fraction=fraction)
+            case ModelNamed(model=model, build=build):
                 asked = self.model if is_other_model(self.model, model) else self.asked
-                return replace(self, model=model, asked=asked)
+                return replace(self, model=model, asked=asked, build=build or self.build)
             case StreamStalled(silent_s=silent_s):
                 return self._with_stall(silent_s)
             case Rethought(is_thought=is_thought):
@@ -163,11 +176,35 @@ class Turn(Struct, frozen=True, kw_only=True):
         counted from 0. Without text, a first token belonged to the attempt before, which showed
         nothing.
         """
-        turn = replace(self, stage=Stage.WAITING, retry=None)
+        turn = replace(self._out_of_queue(now_s), stage=Stage.WAITING, retry=None)
         if not self.has_text:
             return replace(turn, sent_s=now_s, first_token_s=None)
         tokens = self.tokens
         return replace(turn, earlier_tokens=tokens, deltas=0, chars=0, usage=None, counted_deltas=0)
+
+    def _out_of_queue(self, now_s: float) -> Turn:
+        """Return the turn with the time of waiting for another answer, if that ends now."""
+        if self.queued_from_s is None:
+            return self
+        queued_s = self.queued_s + now_s - self.queued_from_s
+        return replace(self, queued_s=queued_s, queued_from_s=None)
+
+    def _with_loading(self, event: ModelLoading, now_s: float) -> Turn:
+        """Return the turn while the server loads the model; the first event begins that."""
+        turn = self._out_of_queue(now_s)
+        return replace(
+            turn,
+            stage=Stage.LOADING,
+            fraction=event.fraction,
+            loading_from_s=now_s if turn.loading_from_s is None else turn.loading_from_s,
+            was_asleep=turn.was_asleep or event.is_asleep,
+        )
+
+    def _after_loading(self, now_s: float) -> Turn:
+        """Return the turn with the time of loading; its end is the first report of reading."""
+        if self.loading_from_s is None or self.loading_s is not None:
+            return self
+        return replace(self, loading_s=now_s - self.loading_from_s)
 
     def _with_stall(self, silent_s: float) -> Turn:
         """Return the turn while the server has sent nothing for `silent_s` seconds.
@@ -184,10 +221,12 @@ class Turn(Struct, frozen=True, kw_only=True):
 
         An answer has no time of thinking. Reasoning began with the first token.
         """
-        if not is_thought:
-            return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
         from_s = self.first_token_s or now_s
-        return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
+        if not is_thought:
+            turn = replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
+            return replace(turn, thought_deltas=0, answer_from_s=from_s)
+        turn = replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
+        return replace(turn, thought_deltas=self.deltas, answer_from_s=None)
 
     def _after_stall(self, now_s: float, *, is_token: bool) -> Turn:
         """Return the turn after data without text; a stall ends with it.
@@ -215,8 +254,13 @@ class Turn(Struct, frozen=True, kw_only=True):
         """
         thought_from_s = self.thought_from_s
         thought_to_s = self.thought_to_s
+        thought_deltas = self.thought_deltas
+        answer_from_s = self.answer_from_s
+        if stage is Stage.ANSWERING and answer_from_s is None:
+            answer_from_s = now_s
         if stage is Stage.THINKING:
             thought_to_s = None
+            thought_deltas += piece_count
             if thought_from_s is None:
                 thought_from_s = now_s
         elif self.is_thinking:
@@ -230,6 +274,8 @@ class Turn(Struct, frozen=True, kw_only=True):
             thought_from_s=thought_from_s,
             thought_to_s=thought_to_s,
             deltas=self.deltas + piece_count,
+            thought_deltas=thought_deltas,
+            answer_from_s=answer_from_s,
             chars=self.chars + char_count,
         )
 
@@ -346,7 +392,35 @@ class Turn(Struct, frozen=True, kw_only=True):
             limit=self._limit(context, max_tokens),
             steps=self.steps,
             sampling=self.sampling,
+            build=self.build,
+            context=context,
+            wait_ms=_milliseconds(self._wait_s),
+            queue_ms=self.queued_s * 1e3,
+            was_loaded=self.loading_from_s is not None,
+            was_asleep=self.was_asleep,
+            load_ms=_milliseconds(self.loading_s),
+            thought_tokens=self._thought_tokens,
+            **self._reported_figures,
         )
+
+    @property
+    def _wait_s(self) -> float | None:
+        """Seconds from the start of the turn to the first word of the answer; None without one."""
+        return None if self.answer_from_s is None else self.answer_from_s - self.started_s
+
+    @property
+    def _thought_tokens(self) -> int | None:
+        """Tokens of the thought: those that the server counted, or its pieces; None for none."""
+        if self.usage is not None and self.usage.thought_tokens:
+            return self.usage.thought_tokens
+        return self.thought_deltas or None
+
+    @property
+    def _reported_figures(self) -> dict[str, Any]:
+        """Figures of the server that a receipt has under the same names."""
+        if self.usage is None:
+            return {}
+        return {name: getattr(self.usage, name) for name in _REPORTED}
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
         """Return the limit that cut the answer short; None if none did, or it is not known which.

@@ -146,7 +146,8 @@ class ChunkReader:
         model = str_or_empty(chunk.get("model"))
         if model and not self._has_model_name:
             self._has_model_name = True
-            self._post(ModelNamed(model=model))
+            build = str_or_empty(chunk.get("system_fingerprint"))
+            self._post(ModelNamed(model=model, build=build))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
         self._usage.take_usage(chunk.get("usage"))
@@ -459,6 +460,7 @@ class ServerUsage:
         completion = count_or_none(usage.get("completion_tokens"))
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
+        completion_details = dict_or_empty(usage.get("completion_tokens_details"))
         speed = positive_or_none(timings.get("predicted_per_second"))  # LM Studio has another name
         return UsageReported(
             prompt_tokens=prompt,
@@ -466,6 +468,9 @@ class ServerUsage:
             cached_tokens=cached,
             tokens_per_second=speed or positive_or_none(timings.get("tokens_per_second")),
             prompt_tokens_per_second=positive_or_none(timings.get("prompt_per_second")),
+            thought_tokens=count_or_none(completion_details.get("reasoning_tokens")),
+            draft_tokens=count_or_none(timings.get("draft_n")),
+            accepted_tokens=count_or_none(timings.get("draft_n_accepted")),
         )
 
 

@@ -497,9 +497,11 @@ class ProxyClient:
         )
         self._prober.expect(endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
-        is_unloaded = model is not None and model.state in _NOT_IN_MEMORY
+        state = model.state if model is not None else LoadState.UNKNOWN
         exchange = self._new_exchange(
-            request, is_model_unloaded=server.loads_on_demand and is_unloaded
+            request,
+            is_model_unloaded=server.loads_on_demand and state in _NOT_IN_MEMORY,
+            is_model_asleep=state is LoadState.ASLEEP,
         )
         for note in self._writer.take_new_notes(request):
             exchange.post(RequestAdapted(note=note))
@@ -511,7 +513,13 @@ class ProxyClient:
         self._prober.expect(request.endpoint, request.product)
         return self._new_exchange(request)
 
-    def _new_exchange(self, request: ChatRequest, *, is_model_unloaded: bool = False) -> Exchange:
+    def _new_exchange(
+        self,
+        request: ChatRequest,
+        *,
+        is_model_unloaded: bool = False,
+        is_model_asleep: bool = False,
+    ) -> Exchange:
         endpoint = request.endpoint
         can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
         return Exchange(
@@ -525,6 +533,7 @@ class ProxyClient:
             sampling_options=self._writer.sampling_options(request),
             sent_thoughts=self._writer.sent_thoughts(request),
             is_model_unloaded=is_model_unloaded,
+            is_model_asleep=is_model_asleep,
             keys=self._keys,
             on_retry=lambda: self._admission.count(retries=1),
             keeps_answer=bool(request.replay_id) and can_keep,

@@ -73,6 +73,7 @@ class Exchange(Struct, kw_only=True):
     sampling_options: Mapping[str, object]  # those that the product takes, by name
     sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
+    is_model_asleep: bool  # whether that is because the server has put the model to sleep
     keys: KeySource
     on_retry: Callable[[], None]  # called before each further attempt
     keeps_answer: bool = False  # whether the server keeps the answer under its id
@@ -253,6 +254,9 @@ class Exchange(Struct, kw_only=True):
 
         newly_dropped = dialect.dropped - self.dialect.dropped  # pairs of a field and its value
         dropped_names = [name for name, _ in sorted(newly_dropped)]
+        seed_field = self.request.product.facts.sampling_fields.get("seed")
+        if self.request.has_drawn_seed and seed_field in dropped_names:
+            dropped_names.remove(seed_field)  # the user has not set it
         if dialect.has_thoughts != self.dialect.has_thoughts:
             dropped_names.append("the earlier reasoning")
         reason = error.message.rstrip(".")
@@ -300,7 +304,7 @@ class Exchange(Struct, kw_only=True):
         self.post(RequestSent(sampling=self._sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
         if self.is_model_unloaded or loading.needs_request:
-            self.post(ModelLoading())
+            self.post(ModelLoading(is_asleep=self.is_model_asleep))
         idle_timeout = IdleTimeout(
             self.timeouts, self.post, is_alive=self._is_alive, loading_begun_s=loading.begun_s
         )

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.domain.message import SentThoughts
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, ModelInfo, sent_thoughts_of
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode
@@ -55,13 +55,22 @@ class RequestWriter:
 
     def extra_fields(self, request: ChatRequest) -> dict[str, Any]:
         """Return the fields that the product adds to a request, and those that offer tools."""
-        fields = server_of(request.product).request_fields(request.sampling, self.model(request))
+        server = server_of(request.product)
+        fields = server.request_fields(self._sampling(request), self.model(request))
         return fields | tool_fields(request)
 
     def sampling_options(self, request: ChatRequest) -> dict[str, object]:
         """Return the sampling options that the body of a request has, by name."""
         server = server_of(request.product)
-        return server.sent_options(request.sampling, self.model(request))
+        return server.sent_options(self._sampling(request), self.model(request))
+
+    def _sampling(self, request: ChatRequest) -> Sampling:
+        """Return the sampling of a request, without a drawn seed if its model has refused one."""
+        refused_fields = {name for name, _ in self.dialect(request).dropped}
+        seed_field = request.product.facts.sampling_fields.get("seed")
+        if request.has_drawn_seed and seed_field in refused_fields:
+            return replace(request.sampling, seed=None)
+        return request.sampling
 
     def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
         """Return which thoughts of earlier answers are sent back to the model of a request."""

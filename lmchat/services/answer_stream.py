@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.event import (
     ReasoningDelta,
@@ -22,8 +23,16 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import ChatMessage, FilePart, Role, SentThoughts, text_message
+from lmchat.domain.message import (
+    ChatMessage,
+    FilePart,
+    Receipt,
+    Role,
+    SentThoughts,
+    text_message,
+)
 from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.domain.sampling import EXTRA, takes_option
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.domain.token_choice import TokenChoice
@@ -37,6 +46,7 @@ from lmchat.services.context_meter import (
     ContextPlan,
     cut_note,
     estimate_tokens,
+    exclusion_key,
     has_images,
     plan_context,
 )
@@ -59,6 +69,8 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
+_SEEDS = 4_294_967_295
+"""Number of seeds, from 0 on; llama.cpp takes the next number for "random"."""
 _NEARLY_FULL_SHARE = 0.8
 """Beyond this share of the window, an estimate may be wrong about what fits."""
 
@@ -143,6 +155,7 @@ class AnswerStream:
         self.plan = self._make_plan()
 
         self.request_id = ""  # of the request that runs
+        self._drawn_seed: int | None = None  # random seed of all requests for this answer
         self.has_first_words = False  # whether the answer has begun with `first_words`
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.cut_note = ""  # sentence about a prompt that is longer than the context window
@@ -175,6 +188,8 @@ class AnswerStream:
         If the thought has to end and the server cannot end it, the request is left, and another one
         continues behind the thought.
         """
+        if _may_draw_seed(self.settings):
+            self._drawn_seed = int.from_bytes(os.urandom(8)) % _SEEDS
         for note in await self._prepare():
             yield RequestAdapted(note=note)
         has_content = False
@@ -231,6 +246,23 @@ class AnswerStream:
         self._files |= {file.part.digest: file.data for file in new_files if file.data}
         await self._prepare()
         return self._make_request()
+
+    def receipt(self, turn: Turn) -> Receipt:
+        """Return the figures of an answer, including those of the answer that it continues."""
+        settings = self.settings
+        receipt = turn.receipt(
+            context=settings.target.context, max_tokens=settings.sampling.max_tokens
+        )
+        product = settings.target.product
+        is_drawn = self._drawn_seed is not None and "seed" in receipt.sampling
+        receipt = replace(
+            receipt,
+            product=product,
+            build=receipt.build if product.facts.names_build else "",
+            has_drawn_seed=is_drawn,
+            excluded_key=exclusion_key(self.path),
+        )
+        return receipt.after(self.continued.receipt if self.continued else None)
 
     def learn_from(self, turn: Turn) -> str:
         """Correct the estimates by the server's count of the prompt.
@@ -494,12 +526,16 @@ class AnswerStream:
             text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
+        sampling = settings.sampling
+        if self._drawn_seed is not None:
+            sampling = replace(sampling, seed=self._drawn_seed)
         return ChatRequest(
             endpoint=settings.target.endpoint,
             product=settings.target.product,
             model=settings.target.model_id,
             messages=messages,
-            sampling=settings.sampling,
+            sampling=sampling,
+            has_drawn_seed=self._drawn_seed is not None,
             output=settings.output,
             tools=self.tools,
             files=self._files,
@@ -510,3 +546,11 @@ class AnswerStream:
             request_id=self.request_id,
             ends_thought=self._beginning is not None and self._beginning.ends_thought,
         )
+
+
+def _may_draw_seed(settings: TurnSettings) -> bool:
+    """Whether no seed is set, and the server takes one; a gateway may know models that do not."""
+    product = settings.target.product
+    options = settings.sampling.options
+    is_set = "seed" in options or f"{EXTRA}seed" in options
+    return not is_set and takes_option(product, "seed") and not product.facts.is_gateway

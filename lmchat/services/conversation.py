@@ -60,7 +60,7 @@ from lmchat.services.compacting import (
     require_summary,
     with_left_out_note,
 )
-from lmchat.services.context_meter import ContextMeter, ContextPlan, exclusion_key
+from lmchat.services.context_meter import ContextMeter, ContextPlan
 from lmchat.services.conversation_events import (
     AnswerBegun,
     ConversationEvent,
@@ -70,6 +70,7 @@ from lmchat.services.conversation_events import (
 )
 from lmchat.services.kept_sampling import forget_sampling, kept_sampling, save_sampling
 from lmchat.services.ports import ServerClient
+from lmchat.services.read_again import CachedSession
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.turn_start import (
@@ -120,6 +121,7 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
+        self._cached = CachedSession()
         self.stream: AnswerStream | None = None  # of the running answer
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
@@ -572,15 +574,13 @@ class Conversation:
         self.sent = stream.plan
         self.stream = None
         self._reported_left_out = stream.reported_left_out if stream.plan.left_out else 0
-        receipt = turn.receipt(
-            context=settings.target.context, max_tokens=settings.sampling.max_tokens
-        )
-        receipt = replace(receipt, excluded_key=exclusion_key(stream.path))
-        receipt = receipt.after(stream.continued.receipt if stream.continued else None)
+        receipt = stream.receipt(turn)
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             receipt = replace(receipt, replay_id=stream.replay_id)
 
-        final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
+        final = replace(answer, parts=self._growing.parts, model=turn.model)
+        reread = self._cached.note(stream, final, turn, self._meter.factor(settings.target))
+        final = replace(final, receipt=replace(receipt, **reread))
         if stream.replayed is not None:
             final = joined_answer(final, stream.replayed)
         self._newest_answer = final

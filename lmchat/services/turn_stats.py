@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, new_id
 from lmchat.domain.server import Target
@@ -173,15 +174,13 @@ def failure_of(error: Exception) -> Failure:
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
     """Return the figures of a turn for the ledger; they have no text of the user or the model."""
-    receipt = turn.receipt()
+    receipt = replace(turn.receipt(), product=target.product)
     return LedgerRow(
         message_id=answer.message_id,
         endpoint=target.server_id,
-        product=target.product,
         model=answer.model,
         quantization=target.model.quantization if target.model else "",
         state=answer.state,
-        prompt_tokens_per_second=turn.usage.prompt_tokens_per_second if turn.usage else None,
         stalls=turn.stalls,
         **{name: getattr(receipt, name) for name in _FIELDS_OF_RECEIPT},
     )

@@ -50,6 +50,8 @@ _NOT_STORED = ("parts", "version", "versions")
 _MESSAGE_FIELDS = tuple(
     field.name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
+_UNSET = asdict(Receipt())
+"""Figures of a receipt in which nothing was measured; they are not stored."""
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -126,8 +128,9 @@ def stored_time(moment: datetime) -> str:
 def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
-    Texts and tags become text, moments text in UTC, receipts and failures JSON. Sampling options
-    become a JSON object, or an empty text without any. Other values are returned as they are.
+    Texts and tags become text, moments text in UTC, receipts and failures JSON; figures of a
+    receipt that were not measured are left out. Sampling options become a JSON object, or an empty
+    text without any. Other values are returned as they are.
     """
     match value:
         case str():
@@ -137,7 +140,11 @@ def column(value: object) -> object:
         case tuple():
             return stored(" ".join(value))
         case Receipt() | Failure():
-            return json.dumps(asdict(value))
+            unset = _UNSET if isinstance(value, Receipt) else {}
+            figures = asdict(value)
+            return json.dumps(
+                {name: figures[name] for name in figures if figures[name] != unset.get(name)}
+            )
         case Mapping():
             return json.dumps(dict(value)) if value else ""
         case _:

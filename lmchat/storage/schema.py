@@ -102,7 +102,8 @@ _TABLES = (
         stalls integer not null,
         retries integer not null,
         elapsed_ms real not null,
-        finish_reason text not null
+        finish_reason text not null,
+        wait_ms real
     )""",
     "create table metrics (name text primary key not null, value real not null)",
 )
@@ -111,6 +112,7 @@ _EXTENSIONS = {
     6: (
         "alter table messages add column is_excluded integer not null default 0",
         _CHOICES_TABLE,
+        "alter table ledger add column wait_ms real",
     ),
 }
 """By format, what it has and the format before it has not."""

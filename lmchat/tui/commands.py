@@ -369,6 +369,14 @@ COMMANDS: tuple[Command, ...] = (
         needs=needs.TO_SHOW_CHOICES,
         plain_hint="In a shell: lmchat ask --json --set logprobs=5",
     ),
+    _message(
+        "details",
+        "i",
+        "details",
+        "Show its details: times, tokens, sampling",
+        slash="/details",
+        needs=needs.TO_SHOW_DETAILS,
+    ),
     _message("fork", "f", "fork", "Fork into a new session from here"),
     _message(
         "previous_version",

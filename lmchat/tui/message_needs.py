@@ -162,6 +162,10 @@ TO_CHANGE_VERSION: tuple[MessageNeed, ...] = (
         "Only one version. r regenerates the answer, R asks another model for one.",
     ),
 )
+TO_SHOW_DETAILS: tuple[MessageNeed, ...] = (
+    (_is_answer, "Only answers have details."),
+    (_has_ended, STILL_STREAMING),
+)
 TO_SHOW_SOURCE: tuple[MessageNeed, ...] = ((_is_answer, "Only answers have a source view."),)
 TO_LIST_LINKS: tuple[MessageNeed, ...] = ((_has_link, "This message has no links."),)
 TO_FOLD: tuple[MessageNeed, ...] = ((_can_fold, "This message has nothing to unfold."),)

@@ -36,7 +36,22 @@ def test_typed_options_are_sent_and_said_in_the_document(llama, server):
     value = llama.json("ask", "--json", *options, "Hi")
     body = _last_body(server)
     assert (body["top_k"], body["stop"], body["no_such_field"]) == (7, ["###"], [1])
-    assert value["sampling"] == {"top_k": 7, "stop": ["###"], "extra.no_such_field": [1]}
+    assert value["sampling"] == {
+        "top_k": 7,
+        "stop": ["###"],
+        "extra.no_such_field": [1],
+        "seed": body["seed"],  # drawn by lmchat
+    }
+
+
+def test_each_answer_gets_another_seed_unless_one_is_set(llama, server):
+    for _ in range(2):
+        llama("ask", "Hi")
+    llama("ask", "--set", "seed=5", "Hi")
+    llama("ask", "--set", "extra.seed=6", "Hi")
+    first, second, *set_seeds = [request.json["seed"] for request in server.seen(CHAT)]
+    assert first != second
+    assert set_seeds == [5, 6]
 
 
 def test_the_command_line_comes_before_the_table_of_the_model_and_that_before_chat(llama, server):

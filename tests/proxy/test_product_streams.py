@@ -313,7 +313,7 @@ async def test_each_product_is_read_as_it_writes(server, client, make, every):
     assert events[-1] == StreamFinished(reason=form.reason)
     usage = [one for one in events if isinstance(one, UsageReported)]
     assert (usage[-1] if usage else None) == form.usage
-    assert [one for one in events if isinstance(one, ModelNamed)] == [ModelNamed(model="m")]
+    assert [one.model for one in events if isinstance(one, ModelNamed)] == ["m"]
     assert len(server.seen()) == 1
 
 

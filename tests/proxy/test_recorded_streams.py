@@ -37,7 +37,7 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason
     events, error = await play(server, client, name, every=every)
     assert error is None
     assert text_of(events)
-    assert ModelNamed(model=MODEL) in events
+    assert MODEL in [event.model for event in events if isinstance(event, ModelNamed)]
     assert events[-1] == StreamFinished(reason=reason)
 
 

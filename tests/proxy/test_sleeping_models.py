@@ -19,6 +19,7 @@ from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
 from tests.support.scripted_products import LLAMA, llama_cpp, router
 from tests.support.scripted_server import json_reply
 
+WAKING = ModelLoading(is_asleep=True)
 HARMLESS = {"/v1/models", "/props", "/health", "/v1/streams/lookup"}
 """Paths that wake nobody; all others of llama.cpp may."""
 
@@ -66,9 +67,9 @@ async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(serve
     await client.check(endpoint_of(server))
     first, _ = await events_of(client, request_to(server))
     second, _ = await events_of(client, request_to(server))
-    assert first[:2] == [RequestSent(), ModelLoading()]
+    assert first[:2] == [RequestSent(), WAKING]
     assert text_of(first) == "Hello there."
-    assert ModelLoading() not in second
+    assert not [event for event in second if isinstance(event, ModelLoading)]
 
 
 async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
@@ -79,7 +80,7 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     await client.check(endpoint_of(server))
     doze(server, is_sleeping=True)
     events, error = await events_of(client, request_to(server))
-    assert (error, events[:2]) == (None, [RequestSent(), ModelLoading()])
+    assert (error, events[:2]) == (None, [RequestSent(), WAKING])
 
 
 async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_same(
@@ -99,7 +100,7 @@ async def test_a_router_tells_sleep_in_its_list_and_loads_with_the_next_prompt(s
     small, large = (await client.models(endpoint, is_refresh=True)).models
     assert (small.state, large.state) == (LoadState.ASLEEP, LoadState.NOT_LOADED)
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
-    assert (error, events[:2]) == (None, [RequestSent(), ModelLoading()])
+    assert (error, events[:2]) == (None, [RequestSent(), WAKING])
 
 
 def decide(server, *, name: str = "judge", beside: str = ""):
@@ -172,7 +173,7 @@ async def test_the_real_server_sleeps_on_while_it_is_looked_at_and_wakes_for_a_p
     assert await client.count_tokens(request) is None
     assert (await _props(server.url))["is_sleeping"], "a look woke it"
     events, error = await events_of(client, request)
-    assert (error, bool(text_of(events)), ModelLoading() in events) == (None, True, True)
+    assert (error, bool(text_of(events)), WAKING in events) == (None, True, True)
     await _falls_asleep(server)
     (asleep,) = (await client.models(endpoint, is_refresh=True)).models
     await client.load(asleep)
@@ -214,7 +215,7 @@ async def test_the_real_router_tells_that_a_model_sleeps_and_wakes_it_for_a_prom
     candidate = await client.check(endpoint)
     assert candidate.verdict is Verdict.READY
     events, error = await events_of(client, request)
-    assert (error, bool(text_of(events)), ModelLoading() in events) == (None, True, True)
+    assert (error, bool(text_of(events)), WAKING in events) == (None, True, True)
     model = await _asleep(client, endpoint, name)
     await client.load(model)
     states = {one.model_id: one.state for one in (await client.check(endpoint)).models}

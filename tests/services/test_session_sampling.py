@@ -18,7 +18,14 @@ from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.session_sampling import SessionSampling
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import store_at
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
+from tests.support.scripted_backend import (
+    ENDPOINT,
+    ScriptedBackend,
+    answer,
+    model,
+    read,
+    set_options,
+)
 
 LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
 
@@ -36,10 +43,10 @@ def sampling(sessions) -> SessionSampling:
 
 
 async def ask(sessions, text, opened=None):
-    """Ask, as the screen does, and return the sampling options of the request."""
+    """Ask, as the screen does, and return the options of the request, without a drawn seed."""
     conversation = (opened or sessions.shown).conversation
     await read(conversation.send(text, sessions.next_turn.settings(conversation.own_sampling)))
-    return sessions._backend.requests[-1].sampling.options
+    return set_options(sessions._backend.requests[-1])
 
 
 async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp_path):

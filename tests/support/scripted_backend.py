@@ -83,6 +83,14 @@ def answer(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]
     ]
 
 
+def set_options(request: ChatRequest) -> dict[str, object]:
+    """Return the sampling options of a request, without a seed that lmchat has drawn."""
+    options = request.sampling.options
+    if request.has_drawn_seed:
+        del options["seed"]
+    return options
+
+
 async def read(events) -> list:
     async with aclosing(events) as stream:
         return [event async for event in stream]

@@ -26,7 +26,7 @@ KINDS = (
     ),
 )
 LOOKS = (
-    *("copy", "copy_code", "source", "links", "fold", "pager", "tree"),
+    *("copy", "copy_code", "source", "links", "fold", "pager", "tree", "details"),
     *("previous_version", "next_version", "compare"),
 )
 

@@ -9,14 +9,14 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.sampling_dialog import SamplingDialog
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend
+from tests.support.scripted_backend import ScriptedBackend, set_options
 from tests.support.tui_host import screen_text
 
 CALM = UiSettings(reduced_motion=True)
 
 
 def sent(desk) -> list[dict[str, object]]:
-    return [request.sampling.options for request in desk.backend.requests]
+    return [set_options(request) for request in desk.backend.requests]
 
 
 async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):

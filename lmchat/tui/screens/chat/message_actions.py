@@ -63,6 +63,7 @@ class MessageActions:
             "files": contents.show_files,
             "stop": self._stop,
             "links": contents.list_links,
+            "details": contents.show_details,
         }
 
     def unavailable_reason(self, name: str) -> str:

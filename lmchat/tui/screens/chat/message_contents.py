@@ -25,6 +25,7 @@ class MessageContents:
     def __init__(self, core: ChatCore) -> None:
         self._screen = core.screen
         self._platform = core.workspace.platform
+        self._store = core.workspace.store
         self._save_queue = core.open_sessions.save_queue
         self._notices = core.notices
         self._background = core.background
@@ -82,6 +83,13 @@ class MessageContents:
             texts.append(data.decode("utf-8-sig", "replace"))
         names = ", ".join(file.name for file in message.files)
         self._notices.show(TextDialog(names, "\n\n".join(texts)))
+
+    async def show_details(self, answer: ChatMessage) -> None:
+        """Show everything that is known of an answer."""
+        from lmchat.tui.screens.answer_details import details_text
+        from lmchat.tui.screens.text_dialog import TextDialog
+
+        self._notices.show(TextDialog("Details", await details_text(answer, self._store)))
 
     # Links
 

@@ -1,0 +1,169 @@
+"""Tokens of a prompt that the server has read again: how many, and what has changed.
+
+A server keeps the tokens of earlier requests in its prompt cache, and finds there the beginning
+that a new prompt has in common with one of them. Everything behind it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.domain.message import ChatMessage, Role, SentThoughts
+from lmchat.domain.session import MessagePath
+from lmchat.domain.tool import Tool
+from lmchat.domain.turn import Turn
+from lmchat.services.answer_stream import AnswerStream
+from lmchat.services.context_meter import MessageSize
+
+_LEAST_TOKENS = 32
+"""Fewer are not counted: chat templates write the end of a prompt differently the next time."""
+_UNSURE_SHARE = 0.25  # of the estimate for new messages: so much more may have been new
+_LOST = "the server had them no longer"
+
+
+class _SentPrompt(Struct, frozen=True, kw_only=True):
+    """An answered request: with its answer, it is in the cache of the server."""
+
+    server_id: str
+    model_id: str
+    tools: tuple[Tool, ...]
+    messages: tuple[ChatMessage, ...]  # with the answer as the last one
+    left_out: int  # number of older messages that were not sent
+    tokens: int | None  # of prompt and answer; None if the server has not counted both
+
+
+class CachedSession:
+    """What the servers have read of one session in this run of lmchat."""
+
+    def __init__(self) -> None:
+        self._last: _SentPrompt | None = None
+        self._read_ids: set[str] = set()  # ids of all messages that some server has read
+
+    def note(
+        self, stream: AnswerStream, answer: ChatMessage, turn: Turn, factor: float
+    ) -> dict[str, Any]:
+        """Note an answered request, and return the fields of a receipt about tokens read again.
+
+        `factor` is the correction of the estimates for the model. The fields are none for the first
+        request of a run, and where the server did not count its cached tokens.
+        """
+        usage = turn.usage
+        if usage is None or usage.prompt_tokens is None or stream.replayed is not None:
+            return {}
+        fields: dict[str, Any] = {}
+        if self._last is not None and usage.cached_tokens is not None:
+            fields = self._reread_fields(
+                self._last, stream, usage.prompt_tokens, usage.cached_tokens, factor
+            )
+        target = stream.settings.target
+        tokens = None if turn.is_estimated else usage.prompt_tokens + turn.tokens
+        self._last = _SentPrompt(
+            server_id=target.server_id,
+            model_id=target.model_id,
+            tools=stream.tools,
+            messages=(*stream.plan.messages, answer),
+            left_out=stream.plan.left_out,
+            tokens=tokens,
+        )
+        self._read_ids.update(message.message_id for message in self._last.messages)
+        return fields
+
+    def _reread_fields(
+        self,
+        last: _SentPrompt,
+        stream: AnswerStream,
+        prompt_tokens: int,
+        cached_tokens: int,
+        factor: float,
+    ) -> dict[str, Any]:
+        """Return how many tokens were read again, whether that is an estimate, and the cause.
+
+        The count is exact if the prompt only continues the last one. Otherwise it is what was read
+        without an estimate for messages that no server has read before.
+        """
+        cause = _changed_part(last, stream) or _changed_message(last, stream)
+        known_tokens = last.tokens
+        if _ids(stream.plan.messages) == _ids(last.messages)[: len(stream.plan.messages)]:
+            known_tokens = prompt_tokens - 1  # the same again; the last token is always read
+        if not cause and known_tokens is not None:
+            reread = known_tokens - cached_tokens
+            if reread < _LEAST_TOKENS:
+                reread = 0
+            return {"reread_tokens": reread, "reread_cause": _LOST if reread else ""}
+
+        new = [
+            message for message in stream.plan.messages if message.message_id not in self._read_ids
+        ]
+        new_tokens = sum(MessageSize.of(message).tokens(factor) for message in new)
+        if last.tools != stream.tools:
+            new_tokens += stream.tool_tokens
+        reread = prompt_tokens - cached_tokens - new_tokens
+        if reread < _LEAST_TOKENS + _UNSURE_SHARE * new_tokens:
+            return {"reread_tokens": 0, "is_reread_estimated": True}
+        return {
+            "reread_tokens": reread,
+            "is_reread_estimated": True,
+            "reread_cause": cause or _LOST,
+        }
+
+
+def _changed_part(last: _SentPrompt, stream: AnswerStream) -> str:
+    """Return which part of the request before its messages has changed; empty if none has."""
+    target = stream.settings.target
+    if last.server_id != target.server_id:
+        return "the server changed"
+    if last.model_id != target.model_id:
+        return "the model changed"
+    if last.tools != stream.tools:
+        return "the tools changed"
+    if _system_id(last.messages) != _system_id(stream.plan.messages):
+        return "the system prompt changed"
+    return ""
+
+
+def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
+    """Return the first change among the messages; empty if those of the last request all stayed."""
+    plan = stream.plan
+    messages = plan.messages
+    pairs = zip(last.messages, messages, strict=False)
+    changed = [pair for pair in pairs if pair[0].message_id != pair[1].message_id]
+    if not changed:
+        answer = last.messages[-1]
+        is_repeated = len(messages) >= len(last.messages)
+        is_without_thought = stream.settings.target.sent_thoughts is not SentThoughts.ALL
+        if is_repeated and answer.reasoning and is_without_thought:
+            number = _number(stream.path, answer)
+            return f"the thought of message {number} is not sent again"
+        return ""
+    old, new = changed[0]
+    if plan.left_out > last.left_out:
+        return "the oldest messages were left out"
+    present = stream.path.index_of(old.message_id)
+    if present is not None and stream.path[present].is_excluded:
+        return f"message {_number(stream.path, old)} was taken out"
+    if any(message.message_id == old.message_id for message in messages):
+        return f"message {_number(stream.path, new)} was put back"
+    return f"message {_number(stream.path, new)} changed"
+
+
+def _system_id(messages: Sequence[ChatMessage]) -> str:
+    """Return the id of the system prompt, with which a request begins; empty without one."""
+    first = messages[0]
+    return first.message_id if first.role is Role.SYSTEM else ""
+
+
+def _number(path: MessagePath, wanted: ChatMessage) -> int:
+    """Return the number of a message in the session, from 1; system prompts are not counted."""
+    number = 0
+    for message in path:
+        number += message.role is not Role.SYSTEM
+        if message.message_id == wanted.message_id:
+            break
+    return number
+
+
+def _ids(messages: Sequence[ChatMessage]) -> list[str]:
+    return [message.message_id for message in messages]

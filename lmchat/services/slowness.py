@@ -1,0 +1,73 @@
+"""Comparison of an answer with the median of the same model at the same server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from lmchat.domain.telemetry import LedgerRow
+from lmchat.services.turn_stats import spread
+
+LEAST_TURNS = 5  # earlier answers from which on a median is compared
+_NEWEST_TURNS = 100  # of these earlier answers, the newest count
+_SLOW_FACTOR = 1.5  # how many times as slow as the median an answer has to be
+_LEAST_EXCESS_MS = 500.0  # a shorter wait beyond the median is not noticed
+
+
+class Slowness(Struct, frozen=True, kw_only=True):
+    """A figure of a slow answer, and the median of this figure in earlier answers."""
+
+    value: float
+    median: float
+    turns: int  # number of these earlier answers
+
+
+def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+    """Compare how long an answer let wait for its first word, in milliseconds.
+
+    Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
+    first, up to this answer or later.
+    """
+    waits = [row.wait_ms for row in _with_earlier(message_id, rows) if row.wait_ms is not None]
+    found = _compared(waits)
+    if found is None or found.value - found.median < _LEAST_EXCESS_MS:
+        return None
+    return found if found.value > found.median * _SLOW_FACTOR else None
+
+
+def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+    """Compare the tokens per second of an answer, as `slow_wait` compares the wait."""
+    speeds = [
+        row.tokens_per_second
+        for row in _with_earlier(message_id, rows)
+        if row.tokens_per_second is not None
+    ]
+    found = _compared(speeds)
+    is_slow = found is not None and found.value * _SLOW_FACTOR < found.median
+    return found if is_slow else None
+
+
+def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Return the earlier rows of the model and the server of an answer, then its own.
+
+    Return none if the answer has no row, as after an import.
+    """
+    ids = [row.message_id for row in rows]
+    if message_id not in ids:
+        return []
+    index = ids.index(message_id)
+    own = rows[index]
+    earlier = [
+        row for row in rows[:index] if (row.endpoint, row.model) == (own.endpoint, own.model)
+    ]
+    return [*earlier, own]
+
+
+def _compared(values: Sequence[float]) -> Slowness | None:
+    """Compare the last value with the median of those before it; None if these are too few."""
+    earlier = values[:-1][-_NEWEST_TURNS:]
+    middle = spread(earlier)
+    if middle is None or len(earlier) < LEAST_TURNS:
+        return None
+    return Slowness(value=values[-1], median=middle.p50, turns=len(earlier))

@@ -1,0 +1,220 @@
+"""Text of `/details`: everything that is known of an answer, and why it was slow, if it was.
+
+A figure that was not measured or reported is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.domain.telemetry import LedgerRow
+from lmchat.errors import LMChatError
+from lmchat.services.ports import ChatStore
+from lmchat.services.sampling_layers import SetOption
+from lmchat.services.session_sampling import value_words
+from lmchat.services.slowness import Slowness, slow_speed, slow_wait
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+
+_LEDGER_DAYS = 90  # period of the answers with which this one is compared
+_NAME_CHARS = 200  # of a model or a server
+_LABEL_WIDTH = 14
+_NEARLY_FULL = 0.9  # share of the context window
+_LEAST_SHARE = 0.2  # of the time beyond the median that a cause must have taken to be named
+
+Row = tuple[str, str]
+"""A label and its value."""
+Cause = tuple[str, float | None]
+"""Words with the place of their time, and this time in milliseconds; None if it is not known."""
+
+
+async def details_text(answer: ChatMessage, store: ChatStore) -> str:
+    """Return the details of an answer, a line each; `store` has the ledger of earlier answers."""
+    since = answer.created_at - timedelta(days=_LEDGER_DAYS)
+    try:
+        ledger = await store.ledger_rows(since=since)
+    except LMChatError:
+        ledger = ()  # then nothing can be compared
+    rows = [*_why_slow(answer, ledger), *_server_rows(answer)]
+    if answer.receipt is not None:
+        rows += [*_token_rows(answer.receipt), *_time_rows(answer.receipt)]
+        rows += _sampling_rows(answer.receipt)
+    return "\n".join(f"{label:<{_LABEL_WIDTH}}{value}" for label, value in rows)
+
+
+def _server_rows(answer: ChatMessage) -> Iterator[Row]:
+    """Yield the model, its server, the time, and how the answer came to its end."""
+    receipt = answer.receipt or Receipt()
+    if answer.model:
+        yield "Model", safe_line(answer.model, limit=_NAME_CHARS)
+    if receipt.asked:
+        yield "Asked for", safe_line(receipt.asked, limit=_NAME_CHARS)
+    server = " at ".join(filter(None, (receipt.product, answer.endpoint)))
+    if server:
+        yield "Server", safe_line(server, limit=_NAME_CHARS)
+    if receipt.build and "unknown" not in receipt.build:
+        yield "Build", safe_line(receipt.build, limit=_NAME_CHARS)
+    yield "Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    yield "End", _end_words(answer, receipt)
+    if receipt.steps:
+        yield "Steps", formatting.tokens(receipt.steps)
+    if receipt.retries:
+        yield "Retries", formatting.tokens(receipt.retries)
+
+
+def _end_words(answer: ChatMessage, receipt: Receipt) -> str:
+    """Return the state of an answer, with the reason of the server or of a failure."""
+    reason = receipt.ending or receipt.finish_reason
+    if answer.state is not AnswerState.COMPLETE:
+        reason = answer.failure.message if answer.failure else ""
+    notes = ["edited"] if receipt.is_edited else []
+    notes += ["continued while you were away"] if receipt.was_away else []
+    words = (answer.state.value, safe_line(reason, limit=_NAME_CHARS), *notes)
+    return ", ".join(filter(None, words))
+
+
+def _token_rows(receipt: Receipt) -> Iterator[Row]:
+    """Yield the tokens of prompt and answer, the speeds, and what became of drafts."""
+    if receipt.prompt_tokens is not None:
+        yield "Prompt", _prompt_words(receipt)
+    if receipt.prompt_tokens is not None and receipt.context:
+        window = formatting.tokens(receipt.context)
+        yield "Window", f"{window} tokens"
+    if receipt.prompt_tokens_per_second is not None:
+        yield "Read at", formatting.rate(receipt.prompt_tokens_per_second)
+    if receipt.completion_tokens is not None:
+        yield "Answer", _answer_words(receipt, receipt.completion_tokens)
+    if receipt.tokens_per_second is not None:
+        yield "Written at", formatting.rate(receipt.tokens_per_second)
+    if receipt.draft_tokens is not None and receipt.accepted_tokens is not None:
+        accepted = formatting.tokens(receipt.accepted_tokens)
+        yield "Drafts", f"{accepted} of {formatting.tokens(receipt.draft_tokens)} tokens accepted"
+
+
+def _prompt_words(receipt: Receipt) -> str:
+    """Return the tokens of the prompt: all, those from the cache, and those that were read."""
+    prompt_tokens = receipt.prompt_tokens or 0
+    words = f"{formatting.tokens(prompt_tokens)} tokens"
+    if receipt.cached_tokens is None:
+        return words
+    read_tokens = max(prompt_tokens - receipt.cached_tokens, 0)
+    cached = formatting.tokens(receipt.cached_tokens)
+    words = f"{words}: {cached} cached, {formatting.tokens(read_tokens)} read"
+    if not receipt.reread_tokens:
+        return words
+    return f"{words}, {_reread_count(receipt)} of them again"
+
+
+def _reread_count(receipt: Receipt) -> str:
+    return formatting.tokens(receipt.reread_tokens, is_estimated=receipt.is_reread_estimated)
+
+
+def _answer_words(receipt: Receipt, tokens: int) -> str:
+    """Return the tokens of the answer; of one with a thought, also those of both parts."""
+    words = f"{formatting.tokens(tokens, is_estimated=receipt.is_estimated)} tokens"
+    if not receipt.thought_tokens:
+        return words
+    thought = formatting.tokens(min(receipt.thought_tokens, tokens), is_estimated=True)
+    answer = formatting.tokens(max(tokens - receipt.thought_tokens, 0), is_estimated=True)
+    return f"{words}: {thought} thought, {answer} answer"
+
+
+def _time_rows(receipt: Receipt) -> Iterator[Row]:
+    """Yield the times in the order in which they passed."""
+    times = (
+        ("Waited", receipt.queue_ms or None),
+        ("Loading", receipt.load_ms),
+        ("First token", receipt.ttft_ms),
+        ("Thought", receipt.reasoning_ms),
+        ("First word", receipt.wait_ms),
+        ("All", receipt.elapsed_ms or None),
+    )
+    for label, time_ms in times:
+        if time_ms is not None:
+            yield label, _time(time_ms)
+
+
+def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
+    """Yield a row for each sampling option that was sent."""
+    label = "Sampling"
+    for name, value in sorted(receipt.sampling.items()):
+        words = f"{safe_line(name)} {value_words(SetOption(name, value, ''))}"
+        if name == "seed" and receipt.has_drawn_seed:
+            words += " (drawn by lmchat)"
+        yield label, words
+        label = ""
+
+
+def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[Row]:
+    """Yield a row that says why an answer was slow; none for one of normal speed."""
+    receipt = answer.receipt
+    wait = slow_wait(answer.message_id, ledger)
+    speed = slow_speed(answer.message_id, ledger)
+    if receipt is None or (wait is None and speed is None):
+        return
+    causes: list[Cause] = []
+    comparison = ""
+    if wait is not None:
+        excess_ms = wait.value - wait.median
+        causes = [
+            (words, time_ms)
+            for words, time_ms in _wait_causes(receipt)
+            if time_ms is None or time_ms >= _LEAST_SHARE * excess_ms
+        ]
+        comparison = f"first word after {_time(wait.value)}, {_median(wait, _time(wait.median))}"
+    elif speed is not None:
+        rate = formatting.rate(speed.value)
+        comparison = f"{rate}, {_median(speed, formatting.rate(speed.median))}"
+    causes += _window_causes(receipt)
+    reasons = [words.format(time=_time(time_ms or 0.0)) for words, time_ms in causes]
+    yield "Slow because", "; ".join(reasons) or "no cause was measured"
+    yield "", f"({comparison})"
+
+
+def _median(slowness: Slowness, words: str) -> str:
+    return f"median of {slowness.turns} earlier answers {words}"
+
+
+def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
+    """Yield what has taken time before the first word, as far as it was measured."""
+    if receipt.was_loaded:
+        words = "the server was asleep" if receipt.was_asleep else "the model was loaded first"
+        yield (words if receipt.load_ms is None else f"{words} ({{time}})"), receipt.load_ms
+    if receipt.queue_ms:
+        yield "it waited for another answer ({time})", receipt.queue_ms
+    if receipt.retries:
+        yield f"it was sent again ({formatting.counted(receipt.retries, 'retry', 'ies')})", None
+    yield from _reading_causes(receipt)
+    if receipt.reasoning_ms:
+        yield "it thought for {time}", receipt.reasoning_ms
+
+
+def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
+    """Yield the time for tokens that were read again, and for new ones."""
+    speed = receipt.prompt_tokens_per_second
+    if receipt.prompt_tokens is None or receipt.cached_tokens is None or speed is None:
+        return
+    reread = receipt.reread_tokens or 0
+    if reread:
+        share = f"{_reread_count(receipt)} of {formatting.tokens(receipt.prompt_tokens)}"
+        words = f"{share} prompt tokens were read again, because {receipt.reread_cause}"
+        yield words, reread / speed * 1e3
+    new = receipt.prompt_tokens - receipt.cached_tokens - reread
+    if new > 0:
+        yield f"{formatting.tokens(new)} new prompt tokens were read ({{time}})", new / speed * 1e3
+
+
+def _window_causes(receipt: Receipt) -> Iterator[Cause]:
+    """Yield that the context window was nearly full, if it was."""
+    if receipt.context is None or receipt.prompt_tokens is None:
+        return
+    used = receipt.prompt_tokens + (receipt.completion_tokens or 0)
+    if used >= _NEARLY_FULL * receipt.context:
+        share = f"{formatting.tokens(used)} of {formatting.tokens(receipt.context)} tokens"
+        yield f"the window was nearly full ({share})", None
+
+
+def _time(time_ms: float) -> str:
+    return formatting.elapsed(time_ms / 1e3)

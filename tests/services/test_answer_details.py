@@ -1,0 +1,339 @@
+"""Details of an answer: what is known of it, and why it was slow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import (
+    ModelLoading,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.domain.message import AnswerState, ChatMessage, Role, text_message
+from lmchat.domain.product import Product
+from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.server import Target
+from lmchat.domain.session import Session
+from lmchat.errors import StoreUnavailable, StreamInterrupted
+from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import Conversation
+from lmchat.services.save_queue import SaveQueue
+from lmchat.text import GAP
+from lmchat.tui.screens.answer_details import details_text
+from tests.support.chats import header
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
+
+LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
+TimedScript = list[tuple[float, StreamEvent]]
+"""Events, each with the seconds that the server takes before it."""
+
+
+class TimedBackend(ScriptedBackend):
+    """A server that takes its time, on a clock of its own; then it plays its last script again."""
+
+    def __init__(self, *scripts: TimedScript) -> None:
+        super().__init__()
+        self.timed_scripts = list(scripts)
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        self.requests.append(request)
+        script = self.timed_scripts[0]
+        if len(self.timed_scripts) > 1:
+            self.timed_scripts.pop(0)
+        for seconds, event in script:
+            self.now_s += seconds
+            yield event
+
+
+def script(*before: tuple[float, StreamEvent], wait_s: float = 0.3, **usage: float) -> TimedScript:
+    """Return an answer; `before` comes before its first word, for which it takes `wait_s` more."""
+    reported = UsageReported(
+        **({"prompt_tokens": 20, "completion_tokens": 2, "tokens_per_second": 40.0} | usage)  # type: ignore[arg-type]
+    )
+    return [
+        *(before or [(0, RequestSent())]),
+        (wait_s, TextDelta(text="Peas.", pieces=2)),
+        (0.1, reported),
+        (0, StreamFinished(reason="stop")),
+    ]
+
+
+QUICK = script()
+READING = PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=20)
+
+
+def begin(store, backend: TimedBackend) -> Conversation:
+    return Conversation(
+        Session(header=header()),
+        backend=backend,
+        save_queue=SaveQueue(store),
+        meter=ContextMeter(),
+        clock=backend.clock,
+    )
+
+
+async def ask(conversation: Conversation, target: Target = LLAMA, **settings) -> ChatMessage:
+    """Ask, and return the answer."""
+    await read(conversation.send("one", TurnSettings(target=target, **settings)))
+    return conversation.messages[-1]
+
+
+async def shown(store, answer: ChatMessage) -> list[str]:
+    """Return the lines of the details, with ordinary blanks."""
+    return (await details_text(answer, store)).replace(GAP, " ").splitlines()
+
+
+async def why_slow(store, *scripts: TimedScript) -> str:
+    """Play five quick answers and then these; return the line that says why the last was slow."""
+    conversation = begin(store, TimedBackend(*[QUICK] * 5, *scripts))
+    for _ in range(5 + len(scripts)):
+        answer = await ask(conversation)
+    lines = await shown(store, answer)
+    return lines[0].removeprefix("Slow because").strip() if "Slow" in lines[0] else ""
+
+
+@pytest.mark.parametrize(
+    ("events", "cause"),
+    [
+        (
+            [(0, RequestSent()), (0, ModelLoading()), (4.1, READING)],
+            "the model was loaded first (4.1 s)",
+        ),
+        (
+            [(0, RequestSent()), (0, ModelLoading(is_asleep=True)), (4.1, READING)],
+            "the server was asleep (4.1 s)",
+        ),
+        ([(0, RequestQueued()), (3, RequestSent())], "it waited for another answer (3.0 s)"),
+        (
+            [(0, RequestSent()), (0.3, ReasoningDelta(text="Hm.")), (31, ReasoningDelta(text="."))],
+            "it thought for 31 s",
+        ),
+        ([(0, RequestSent()), (5, READING)], "no cause was measured"),
+    ],
+)
+async def test_each_cause_of_a_long_wait_is_named(store, events, cause):
+    assert await why_slow(store, script(*events)) == cause
+
+
+async def test_the_end_of_loading_that_no_server_reported_has_no_time(store):
+    events = [(0.0, RequestSent()), (0.0, ModelLoading())]
+    assert await why_slow(store, script(*events, wait_s=5)) == "the model was loaded first"
+
+
+async def test_new_tokens_of_a_long_prompt_are_named_with_their_time(store):
+    reading = script(wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0)
+    assert await why_slow(store, reading) == "6 000 new prompt tokens were read (6.0 s)"
+
+
+async def test_a_nearly_full_window_is_named_where_the_answer_is_written_slowly(store):
+    full = script(prompt_tokens=8000, tokens_per_second=12.0)
+    assert await why_slow(store, full) == "the window was nearly full (8 002 of 8 192 tokens)"
+
+
+@pytest.mark.parametrize("slow", [QUICK, script(wait_s=0.7), script(tokens_per_second=30.0)])
+async def test_an_answer_of_normal_speed_has_no_such_line(store, slow):
+    assert await why_slow(store, slow) == ""
+
+
+async def test_the_median_of_fewer_than_five_answers_or_of_another_model_says_nothing(store):
+    conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
+    for _ in range(5):
+        await ask(conversation)
+    other = replace(LLAMA, model=model("other"))
+    for _ in range(4):
+        answer = await ask(conversation, other)
+        assert not (await shown(store, answer))[0].startswith("Slow")
+
+
+async def test_the_line_is_the_same_after_later_slow_answers(store):
+    conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
+    for _ in range(6):
+        answer = await ask(conversation)
+    before = await shown(store, answer)
+    for _ in range(8):
+        await ask(conversation)
+    assert await shown(store, answer) == before
+    assert before[1].strip() == "(first word after 9.0 s, median of 5 earlier answers 0.3 s)"
+
+
+# Tokens that were read again
+
+
+async def reread(store, conversation: Conversation, target: Target = LLAMA, **settings) -> str:
+    """Ask, and return what the details say about tokens that were read again, with the cause."""
+    answer = await ask(conversation, target, **settings)
+    receipt = answer.receipt
+    assert receipt is not None
+    prompt = next(line for line in await shown(store, answer) if line.startswith("Prompt"))
+    return f"{prompt.removeprefix('Prompt').strip()}: {receipt.reread_cause}"
+
+
+LONG = script(prompt_tokens=1000, completion_tokens=20, cached_tokens=0)
+AGAIN = script(prompt_tokens=1100, completion_tokens=20, cached_tokens=100)
+FOUND = script(prompt_tokens=1100, completion_tokens=20, cached_tokens=1019)
+
+
+async def test_a_prompt_that_is_found_in_the_cache_is_not_read_again(store):
+    conversation = begin(store, TimedBackend(LONG, FOUND))
+    await ask(conversation)
+    assert await reread(store, conversation) == "1 100 tokens: 1 019 cached, 81 read: "
+
+
+async def test_what_the_server_has_forgotten_is_counted_exactly(store):
+    conversation = begin(store, TimedBackend(LONG, AGAIN))
+    await ask(conversation)
+    words = "1 100 tokens: 100 cached, 1 000 read, 920 of them again"
+    assert await reread(store, conversation) == f"{words}: the server had them no longer"
+
+
+async def test_the_same_prompt_again_is_all_that_was_in_the_cache(store):
+    conversation = begin(store, TimedBackend(LONG, script(prompt_tokens=1000, cached_tokens=99)))
+    first = await ask(conversation)
+    await read(conversation.regenerate(first.message_id, TurnSettings(target=LLAMA)))
+    receipt = conversation.messages[-1].receipt
+    assert (receipt.reread_tokens, receipt.is_reread_estimated) == (900, False)
+
+
+async def cause_after(store, change, **settings) -> str:
+    """Return the named cause if a change comes between two answers with a thought each."""
+    conversation = begin(store, TimedBackend(LONG, AGAIN))
+    await ask(conversation)
+    await change(conversation)
+    receipt = (await ask(conversation, **settings)).receipt
+    assert receipt.reread_tokens > 900
+    assert receipt.is_reread_estimated
+    return receipt.reread_cause
+
+
+async def test_a_changed_system_prompt_is_named(store):
+    async def change(conversation):
+        await conversation.set_system_prompt("Be brief.")
+
+    assert await cause_after(store, change) == "the system prompt changed"
+
+
+async def test_another_model_is_named(store):
+    async def change(_):
+        pass
+
+    other = replace(LLAMA, model=model("other"))
+    assert await cause_after(store, change, target=other) == "the model changed"
+
+
+async def test_a_changed_message_is_named_with_its_number(store):
+    async def change(conversation):
+        first = conversation.messages
+        settings = TurnSettings(target=LLAMA)
+        await read(conversation.edit(first[0].message_id, "another", settings))
+        conversation.messages = first  # back to the branch with the first version
+
+    assert await cause_after(store, change) == "message 1 changed"
+
+
+async def test_older_messages_that_were_left_out_are_named(store):
+    conversation = begin(store, TimedBackend(LONG, AGAIN))
+    words = text_message(Role.USER, "bean " * 400)
+    conversation.messages = conversation.messages.added(words)
+    await ask(conversation)
+    narrow = replace(LLAMA, model=model(context_loaded=600))
+    receipt = (await ask(conversation, narrow)).receipt
+    assert receipt.reread_cause == "the oldest messages were left out"
+
+
+async def test_a_thought_that_is_not_sent_again_is_named(store):
+    thinking = script((0, RequestSent()), (0, ReasoningDelta(text="Hm. " * 50)), cached_tokens=0)
+    after = script(prompt_tokens=400, cached_tokens=100)
+    conversation = begin(store, TimedBackend(thinking, after))
+    await ask(conversation)
+    receipt = (await ask(conversation)).receipt
+    assert receipt.reread_cause == "the thought of message 2 is not sent again"
+
+
+async def test_a_server_that_does_not_tell_its_cache_has_nothing_read_again(store):
+    conversation = begin(store, TimedBackend(script(prompt_tokens=1000)))
+    await ask(conversation)
+    assert await reread(store, conversation) == "1 000 tokens: "
+
+
+# The other lines
+
+
+async def test_details_have_all_that_was_measured_and_are_the_same_after_a_restart(store):
+    usage = {
+        "cached_tokens": 5,
+        "prompt_tokens_per_second": 900.0,
+        "draft_tokens": 8,
+        "accepted_tokens": 6,
+    }
+    sampling = {"temperature": 0.5, "seed": 7, "stop": ("\x1b[31m",)}
+    events = [
+        (0, RequestSent(sampling=sampling)),
+        (0, ModelNamed(model="qwen3-8b", build="b11669-Debian")),
+        (0.2, ReasoningDelta(text="Hm.")),
+    ]
+    conversation = begin(store, TimedBackend(script(*events, **usage)))
+    answer = await ask(conversation, sampling=Sampling(seed=7))
+    lines = await shown(store, answer)
+    assert lines[:3] == [
+        "Model         qwen3-8b",
+        "Server        llama.cpp at http://127.0.0.1:1234",
+        "Build         b11669-Debian",
+    ]
+    assert lines[4:] == [
+        "End           complete, stop",
+        "Prompt        20 tokens: 5 cached, 15 read",
+        "Window        8 192 tokens",
+        "Read at       900 tok/s",
+        "Answer        2 tokens: ~1 thought, ~1 answer",
+        "Written at    40.0 tok/s",
+        "Drafts        6 of 8 tokens accepted",
+        "First token   0.2 s",
+        "Thought       0.3 s",
+        "First word    0.5 s",
+        "All           0.6 s",
+        "Sampling      seed 7",
+        '              stop ["\\u001b[31m"]',
+        "              temperature 0.5",
+    ]
+    saved = await store.open_session(conversation.header.session_id)
+    assert await shown(store, saved.messages[-1]) == lines
+
+
+async def test_an_imported_answer_has_only_what_is_known(store):
+    answer = text_message(Role.ASSISTANT, "Peas.")
+    lines = await shown(store, answer)
+    assert [line.split()[0] for line in lines] == ["Begun", "End"]
+
+
+async def test_an_interrupted_answer_says_why_and_a_locked_ledger_leaves_out_the_comparison(
+    store, monkeypatch
+):
+    class Broken(TimedBackend):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+            yield TextDelta(text="Pe")
+            raise StreamInterrupted("The \x1b[31mserver went away.")
+
+    async def locked(**_):
+        raise StoreUnavailable("The disk is full.")
+
+    answer = await ask(begin(store, Broken(QUICK)))
+    monkeypatch.setattr(store, "ledger_rows", locked)
+    lines = await shown(store, answer)
+    assert answer.state is AnswerState.INTERRUPTED
+    assert any(line.startswith("End           interrupted, The") for line in lines)
+    assert "\x1b" not in "".join(lines)
