@@ -219,7 +219,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "request",
-        "Show what the next request sends",
+        "Show the next request as text, JSON or curl",
         "/request [FORM]",
         "show_request",
         plain_help="/request [FORM]: Print the next request as text, json or curl",
