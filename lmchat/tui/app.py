@@ -77,7 +77,7 @@ class LMChatApp(PatchedApp):
         self._asked_background_s = 0.0
         first_name = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
         first_theme = self.available_themes[first_name]
-        if first_theme not in THEMES:
+        if first_theme not in THEMES:  # one of Textual's
             self.register_theme(fitted(first_theme))
         self.begin_with_theme(first_name)
         self.set_class(settings.ui.ascii, ASCII_CLASS)

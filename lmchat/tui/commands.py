@@ -36,11 +36,11 @@ class Command(Struct, frozen=True, kw_only=True):
     scope: Scope
     action: str
     slash: str = ""  # the slash command with the form of its argument, as `/title TEXT`
-    typed: str = ""  # action of the slash command if it differs; takes the argument
+    typed: str = ""  # action of the slash command if it differs; always gets the argument
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
     needs: tuple[MessageNeed, ...] = ()  # what it needs of the message that it acts on
-    is_turn: bool = False  # whether it begins a turn, which no session has twice
+    is_turn: bool = False  # whether it begins a turn, of which a session has one at a time
     plain_help: str = ""  # line of the help in the plain chat, where it does other things
     plain_hint: str = ""  # what to do instead in the plain chat, which has no screen
 
@@ -55,7 +55,7 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_argument(self) -> bool:
-        """Whether its argument, in the form of the slash command, is not `[optional]`."""
+        """Whether it needs an argument; the form of an optional one is in brackets: `[FILE]`."""
         argument = self.slash.partition(" ")[2]
         return bool(argument) and not argument.startswith("[")
 

@@ -28,7 +28,8 @@ class KeyOrder:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
     Only text does not wait for text that went into the same input: the input has a queue itself,
-    which keeps the order, and can draw several letters at once.
+    which keeps the order, and can draw several letters at once. An event has had its effect when
+    callbacks behind it have passed all its queues; the wait for that ends after `LONGEST_S`.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
@@ -50,7 +51,7 @@ class KeyOrder:
             self._end_limit()
             self._current = event = self._waiting.popleft()
             loop = asyncio.get_running_loop()
-            # through the queue of the app, where `_end` awaits the delivery of the next key
+            # not `_end` itself: it awaits the next delivery, so it needs the queue of the app
             self._limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
             receiver = await self._deliver(event)
             is_field = isinstance(receiver, Input | TextArea)

@@ -107,7 +107,7 @@ def _has_versions(message: ChatMessage) -> bool:
 
 
 def _is_not_only_prompt(message: ChatMessage) -> bool:
-    """Return False for a prompt with one version: the way to another one is to edit it."""
+    """Return False for a prompt with one version: the reason then says how to make another one."""
     return _has_versions(message) or message.role is not Role.USER
 
 
@@ -128,7 +128,8 @@ TO_EDIT: tuple[MessageNeed, ...] = (
         _is_not_system,
         "System prompts cannot be edited; /system sets a new one from here on.",
     ),
-    (_is_prompt_or_answer, "Only a prompt can be edited."),  # of an answer, its prompt is
+    # with an answer, the prompt before it is edited
+    (_is_prompt_or_answer, "Only a prompt can be edited."),
 )
 TO_REWRITE: tuple[MessageNeed, ...] = (
     (_is_answer, "Only answers can be rewritten; e edits a prompt."),

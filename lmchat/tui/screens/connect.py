@@ -62,7 +62,7 @@ class Connect:
         self._asked: set[tuple[str, Missing]] = set()
         self._has_asked_host = False  # whether the user was asked about the host of `--endpoint`
         self._has_notified_of_waiting = False
-        self._has_tried_engine = False
+        self._has_tried_engine = False  # whether the engine was started, or failed to start
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(workspace.resume_id)
 
@@ -176,7 +176,7 @@ class Connect:
             candidates, model=settings.model, remembered=remembered, is_named=named is not None
         )
         is_asked_already = self._target.value is not None and choice.missing is not Missing.NOTHING
-        if is_asked_already:  # for the server in use, by the model picker or a dialog
+        if is_asked_already:  # a dialog or the model picker has asked when that server was taken
             return
         if named is not None and not self._has_asked_host:
             matches = [candidate for candidate in candidates if candidate.endpoint == named]
@@ -211,21 +211,25 @@ class Connect:
         candidate, target = choice.candidate, choice.target
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
         if candidate is not None and target is not None:
-            has_choice = any(server.has_model for server in (candidate, *candidates))
-            if choice.missing is Missing.NOTHING or (can_ask and has_choice):
+            is_complete = choice.missing is Missing.NOTHING
+            has_models = any(server.has_model for server in (candidate, *candidates))
+            if is_complete or (can_ask and has_models):
                 self._warn_of_withheld_key(candidate)
                 self._use(target)
                 return
-        lacks_key = choice.missing is Missing.KEY and can_ask
-        if candidate is not None and lacks_key:
-            is_new = self._note_question(candidate.endpoint, Missing.KEY)
-            if is_new:
+        asks_for_key = choice.missing is Missing.KEY and can_ask
+        if candidate is not None and asks_for_key:
+            is_first_time = self._note_question(candidate.endpoint, Missing.KEY)
+            if is_first_time:
                 self._ask_for_key(candidate)
                 return
         self._show_page(candidates or self._workspace.catalogue.candidates)
 
     def _warn_of_withheld_key(self, candidate: Candidate) -> None:
-        """If the saved API key is not sent to a server, warn once why."""
+        """If the saved API key is not sent to a server, warn once why.
+
+        The warning is noted as a question about a server that lacks nothing.
+        """
         if candidate.key_withheld and self._note_question(candidate.endpoint, Missing.NOTHING):
             self._chat.notices.warn(candidate.key_withheld)
 
@@ -381,7 +385,10 @@ class Connect:
         a server answers.
         """
         page = self._page
-        if page is not None and not page.is_leaving and not page.leave():
+        if page is None or page.is_leaving:
+            return
+        is_closed = page.leave()
+        if not is_closed:
             target = self._target.value
             name = target.product.value if target else "A server"
             self._chat.notices.notify(

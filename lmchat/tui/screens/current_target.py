@@ -66,7 +66,8 @@ class CurrentTarget:
     def take_over(self, health: Health) -> None:
         """Take over product and model from a health check of the server in use.
 
-        Do nothing if the check was one of another server, or found no model.
+        Do nothing if the check was one of another server, or found no model. The monitor has these
+        values already, so `aim_at`, after which it checks again, is not called.
         """
         target = self.value
         if target is None or health.model is None or health.endpoint != target.endpoint:

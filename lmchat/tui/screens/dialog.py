@@ -52,7 +52,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
         self._late_result: tuple[ResultT | None] | None = None
-        """Result to leave with as soon as the dialog is on top."""
+        """Result to leave with as soon as the dialog is on top; in a tuple, as it may be None."""
 
     @property
     def can_show(self) -> bool:
@@ -68,9 +68,9 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         return self.is_mounted and self.can_show
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave with a result: at once if the dialog is mounted and on top, else when it is.
+        """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
-        Textual always closes the screen that is on top.
+        Until then it must wait: Textual closes the screen that is on top, whichever that is.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
@@ -82,8 +82,11 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
             self.call_later(self._leave, *self._late_result)
 
     def _leave(self, result: ResultT | None) -> None:
-        """Leave, as `dismiss` does, but return nothing: Textual would await what is returned."""
-        self.dismiss(result)  # a screen must not await its own end
+        """Leave, as `dismiss` does, but return nothing.
+
+        Textual awaits what a callback returns, and a screen must not await its own end.
+        """
+        self.dismiss(result)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

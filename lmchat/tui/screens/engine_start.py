@@ -54,16 +54,17 @@ class EngineStart:
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if none can be used, download the demo model.
 
-        Without a name, the configured model is meant. Return None if the user does not want the
-        download, or stops it.
+        Without a name, the configured model is meant; without that, the one that was used last, if
+        it was one of the engine. Return None if the user does not want the download, or stops it.
         """
         remembered = self._workspace.remembered
-        last = remembered.model if remembered.endpoint == Product.BUILT_IN.value else ""
+        was_engine_last = remembered.endpoint == Product.BUILT_IN.value
+        last = remembered.model if was_engine_last else ""
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=last)
         if model is not None:
             return model
-        await engine.check()
+        await engine.check()  # raises an error if the engine could not serve a download
         offer = await engine.offer()
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = f"{reason}{_offer_words(offer)}"
@@ -86,7 +87,7 @@ class EngineStart:
 
         self._app.push_screen(dialog, stop)
         try:
-            await asyncio.wait([download])
+            await asyncio.wait([download])  # does not raise if Esc cancels the download
             return None if download.cancelled() else download.result()
         finally:
             download.cancel()

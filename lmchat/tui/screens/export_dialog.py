@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from lmchat.tui.screens.ask_dialog import AskDialog, Attempt
 
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
-"""Option before or after the file's name: `--reasoning chat.md`, `chat.md --branches`."""
+"""Option before the file's name (`--reasoning chat.md`) as group 1, or behind it as group 2."""
 
 
 class ExportRequest(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ def parse_export(words: str) -> ExportRequest:
     name = words.strip()
     options = set[str]()
     while match := re.search(_OPTION, name):
-        options.add(match[1] or match[2])  # of an option at the start, or at the end
+        options.add(match[1] or match[2])
         name = (name[: match.start()] + name[match.end() :]).strip()
     return ExportRequest(
         name=name,

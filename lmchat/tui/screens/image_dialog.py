@@ -103,8 +103,9 @@ class ImageDialog(Dialog[bool | None]):
         widget = self.query_one("#image")
         width, height = self._image.size  # pixels
         columns = min(self.query_one("#dialog-title").size.width, width)
+        # in units of a cell's width: width of the image / its height = columns / (rows * ratio)
         wanted_rows = ceil(columns * height / (width * _CELL_RATIO))
-        self.fit(widget, wanted_rows)  # it may get fewer rows
+        self.fit(widget, wanted_rows)  # it may get fewer rows: then it gets fewer columns, too
         rows = int(widget.styles.height.value) if widget.styles.height else 1
         columns_for_rows = max(rows * _CELL_RATIO * width // height, 1)
         widget.styles.width = min(columns, columns_for_rows)

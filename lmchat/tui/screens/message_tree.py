@@ -168,7 +168,10 @@ class MessageTree(ListDialog[str | None]):
 
 
 def _count_ends(listed: Sequence[Branch]) -> int:
-    """Return how many branches have no children; `listed` is in the order of the tree."""
+    """Return how many branches have no children.
+
+    `listed` is in the order of the tree: a branch has children if the next one is deeper.
+    """
     count = 0
     for index, branch in enumerate(listed):
         is_last = index + 1 == len(listed)

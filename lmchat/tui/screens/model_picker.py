@@ -31,6 +31,7 @@ from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTe
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 
+VISION = "vision"  # capability of models that can see images; as a filter, it shows only these
 # Widths in cells
 _LEAST_NAME = 16
 _MOST_NAME = 48
@@ -283,15 +284,15 @@ def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
     }
     yield signs.get(model.state, (" ", ""))
     yield " ", ""
-    server = line.title.removeprefix(line.name)
-    width = max(width - cell_len(server), 1)
+    server = line.title.removeprefix(line.name)  # with the gap before it; empty without one
+    name_width = max(width - cell_len(server), 1)
     name = line.name
-    if cell_len(name) > width:
-        cut = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
+    if cell_len(name) > name_width:
+        cut = set_cell_size(name, max(name_width - cell_len(icons.cut), 0)) + icons.cut
         name = SafeText(cut)
     yield from highlighted(name, found.match.offsets, NAME if model.can_chat else MUTED)
     yield server, MUTED
-    yield " " * (width - cell_len(name)), ""
+    yield " " * (name_width - cell_len(name)), ""
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
@@ -323,7 +324,7 @@ def show_matches(
         choose: The key of the row to choose.
     """
     field = dialog.query_one(Field)
-    width = dialog.list.text_width - 1
+    width = dialog.list.text_width - 1  # without the bar of the chosen row
     if width < 1:
         return
     typed = field.value
@@ -373,8 +374,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._typed = typed
 
     @property
-    def is_touched(self) -> bool:
-        """Whether the filter has a text."""
+    def has_filter(self) -> bool:
         return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
@@ -415,7 +415,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             show_matches(self, self._table, self._note or nothing, choose=choose)
             return
         nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
-        if self._typed.strip() == "vision":
+        if self._typed.strip() == VISION:
             nothing = (
                 "No model is known to see images. Load one that can on its server, then press ^R."
             )

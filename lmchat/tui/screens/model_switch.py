@@ -36,7 +36,7 @@ class ModelSwitch:
         self._chat = chat
         self._target = target
         self._loading: ModelInfo | None = None  # the model that is being loaded
-        self._loading_since_s = 0.0
+        self._loading_since_s = 0.0  # when the load that began last did; tells loads apart
 
     def open_picker(
         self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
@@ -50,7 +50,7 @@ class ModelSwitch:
             reason: Its title if it opens without a key of the user; else empty.
             then: Is called with the chosen model; by default the model is used from now on.
         """
-        from lmchat.tui.screens.model_picker import ModelPicker
+        from lmchat.tui.screens.model_picker import VISION, ModelPicker
 
         if self._target.state.lacks_server:
             self._app.post_message(ShowServers())
@@ -62,7 +62,7 @@ class ModelSwitch:
             age_s=age_s,
             current=(target.server_id, target.model_id) if target else None,
             reason=reason,
-            typed="vision" if self._chat.prompt_text.has_unseen_image else "",
+            typed=VISION if self._chat.prompt_text.has_unseen_image else "",
         )
 
         def use(model: ModelInfo | None) -> None:
@@ -96,7 +96,7 @@ class ModelSwitch:
         Call it when a model is ready: the user need not choose one any more.
         """
         for picker in open_screens(self._app, "ModelPicker"):
-            if picker.reason and not picker.is_touched:
+            if picker.reason and not picker.has_filter:
                 picker.dismiss(None)
 
     def switch_to(self, model: ModelInfo) -> None:
@@ -156,7 +156,7 @@ class ModelSwitch:
         begin_work(self._app, lambda: self._load(model), _LOAD)
 
     def _stop_load(self, model: ModelInfo) -> None:
-        """Cancel the load of a model, and check the server at once: it may go on loading."""
+        """Cancel the load of a model, and check at once whether the server still loads it."""
         self._loading = None
         self._app.workers.cancel_group(self._app, _LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
@@ -193,26 +193,25 @@ class ModelSwitch:
         """Load a model; if it is in use, prompts wait until it is loaded.
 
         Then they are sent, or are held if it cannot be loaded. A server that does not load on
-        request is no failure for a model in use: the first prompt loads it. Other errors are
-        raised.
+        request may load with the first prompt: for a model in use, this is no failure. Other errors
+        are raised.
         """
         since_s = self._loading_since_s = self._workspace.clock()
         self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))
         self._target.begin_loading(model, since_s)
-        is_loaded = False
+        can_answer = False
         try:
             await self._workspace.backend.load(model, on_progress=self._show_progress)
-            is_loaded = True
+            can_answer = True
         except ServerRejected as error:
-            # a server that cannot load on request may load with the first prompt
-            is_loaded = error.kind == "unsupported"
-            if not is_loaded or not self._target.has_model(model):
+            can_answer = error.kind == "unsupported"
+            if not can_answer or not self._target.has_model(model):
                 raise
         finally:
             if since_s == self._loading_since_s:  # no other load has begun since
                 self._loading = None
             if self._target.end_loading(model, since_s):
-                self._chat.turns.resume_after_load(is_loaded=is_loaded)
+                self._chat.turns.resume_after_load(is_loaded=can_answer)
 
     def _show_progress(self, fraction: float) -> None:
         """Show how much of the model is loaded; ignore a report after the load was stopped."""

@@ -60,7 +60,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self._query = query
         self._hits: dict[Hashable, SearchHit] = {}  # by the keys of their rows
         self._is_cut = False  # whether there may be more hits
-        self._has_searched = False  # whether a search has returned hits, or none
+        self._has_searched = False  # whether the last search has ended without an error
         self._now: datetime | None = None  # local time to compare dates with; None for the clock
 
     def compose_content(self) -> Iterable[Widget]:
@@ -128,7 +128,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
 
     def draw(self) -> None:
         """Draw the hits, two rows each, or words if none exist; nothing before a search."""
-        width = self.list.text_width - 1
+        width = self.list.text_width - 1  # without the bar of the chosen row
         if width < 1 or not self._has_searched:
             return
         now = self._now or datetime.now().astimezone()
@@ -191,7 +191,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
         title.append(((f"  {tags}", MUTED),))
     notes = (_author(hit), HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
     right = f" {icons.dot} ".join(filter(None, notes))
-    words = around(hit, width - 1, icons.cut)
+    words = around(hit, width - 1, icons.cut)  # which begin with a blank
     key = _key(hit)
     return [
         ListRow(tuple(title), ((right, MUTED),), key=key),
@@ -202,7 +202,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
 def _author(hit: SearchHit) -> str:
     """Return who wrote the words of a hit: "you", the model, or if it is not known the role.
 
-    Return an empty text for a title, and for a message of a tool of which the row names the kind.
+    Return an empty text for a title, and for a tool message, whose kind of hit the row names.
     """
     is_result = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
     if hit.kind == "title" or is_result:
@@ -227,7 +227,7 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
         reserved = max(min(after_width, room // _LEAST_AFTER), 0)  # for the words after it
         room_before = max(room - reserved, 0)
         if before_width > room_before:
-            kept_width = max(room_before - cell_len(ellipsis) - 1, 0)
+            kept_width = max(room_before - cell_len(f"{ellipsis} "), 0)
             _, end = split_at_cell(before, before_width - kept_width)
             before = f"{ellipsis} {end}"
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))

@@ -57,6 +57,7 @@ class VersionPane(Vertical):
 
         log = self.query_one(ChatLog)
         text_only = _without_figures(message)
+        # a version without text is not in the log, and cannot be replaced there
         is_updated = not is_new and log.replace(text_only)
         if is_updated:
             return

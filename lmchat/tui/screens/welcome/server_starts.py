@@ -58,7 +58,7 @@ class ServerStarts:
     """
 
     class Learned(Post):
-        """`machine` or `problem` has changed: the page is to be drawn again."""
+        """`machine`, `problem` or `has_read_disk` has changed: the page is to be drawn again."""
 
     def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
         remembered = workspace.remembered
@@ -83,7 +83,7 @@ class ServerStarts:
             begin_work(self._page, self._read_disk, "disk")
 
     async def _read_disk(self) -> None:
-        """Read offer and files; a second search does not use what the first one has found."""
+        """Read offer and files; after the first time, with a new search instead of the cache."""
         if self._late_engine is not None:
             engine = await self._late_engine.ready()
             await self._read_files(engine, is_refresh=self.has_read_disk)

@@ -46,7 +46,8 @@ _LAST_DIGIT = 9  # of the keys that take a row
 
 # Widths in cells
 _INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
-_GAP = 3  # between port and result
+_NAME_GAP = 2  # between name and port
+_GAP = 3  # between port, result and next step
 _LEAST_NAME = 12
 _MOST_NAME = 28
 _LEAST_PORT = 7
@@ -169,10 +170,9 @@ def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
 
 
 def _name(candidate: Candidate) -> str:
-    """Return the name of a server: its product, but its address in two cases.
+    """Return the name of a server: its address if the user named it or it is another machine.
 
-    These are an address that the user named, and one of another machine. An unknown product at an
-    address where no server answers is called "Recent".
+    Otherwise it is the product, or "Recent" for an unknown product where no server answers.
     """
     is_named = candidate.is_own and candidate.product is not Product.BUILT_IN
     if is_named or not candidate.endpoint.is_loopback:
@@ -186,15 +186,17 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
     """Return the servers as a table below a head and a rule; empty if the width is too small.
 
     What answered instead of a model server is a row of its own below the server, so that no column
-    gets too wide.
+    gets too wide. Where two ports do not fit into their column, they begin in that of the names.
     """
     longest_name = max(cell_len(line.name) for line in lines)
-    name_width = min(max(_LEAST_NAME, longest_name + 2), _MOST_NAME)
-    # two ports need more room than one: they may begin in the column of the names
-    # `- 2`: a name is cut to leave two blank cells behind it
-    longest_pair = max(min(cell_len(line.name), name_width - 2) + len(line.ports) for line in lines)
-    port_width = max(_LEAST_PORT, longest_pair + 1 - name_width)
-    result_width = max(_LEAST_RESULT, *(len(line.result) + 3 for line in lines))
+    name_width = min(max(_LEAST_NAME, longest_name + _NAME_GAP), _MOST_NAME)
+    most_name = name_width - _NAME_GAP  # a longer name is cut
+    # both columns have room for the name, a blank and the ports of each row
+    most_name_and_ports = max(
+        min(cell_len(line.name), most_name) + 1 + len(line.ports) for line in lines
+    )
+    port_width = max(_LEAST_PORT, most_name_and_ports - name_width)
+    result_width = max(_LEAST_RESULT, *(len(line.result) + _GAP for line in lines))
     step_width = max(map(_step_width, lines))
     if _INDENT + name_width + port_width + _GAP + result_width + step_width > width:
         return []
@@ -202,8 +204,8 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
     rows = [heading_row(head), rule]
     for line in lines:
         ports_width = max(port_width, len(line.ports))
-        left_width = name_width + port_width - ports_width
-        name = cut_middle(line.name, name_width - 2, icons.cut)
+        left_width = name_width + port_width - ports_width  # less for a name beside wide ports
+        name = cut_middle(line.name, most_name, icons.cut)
         parts: StyledTexts = (
             (f" {line.sign} ", line.style),
             (set_cell_size(name, left_width), NAME),

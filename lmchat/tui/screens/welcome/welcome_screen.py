@@ -179,6 +179,7 @@ class WelcomeScreen(Screen[None]):
         If a message waits for a server, this is said before the advice; on a small screen, which
         has no advice, it replaces the headline.
         """
+        # with the next steps of the rows, which are based on what this machine has
         servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
         headline = headline_of(servers)
         advice = advice_of(servers)
@@ -218,7 +219,7 @@ class WelcomeScreen(Screen[None]):
         self._show_status()
         fit_height(self._rows, len(rows), room)
         if not self._is_touched:
-            self.call_after_refresh(self._rows.settle)
+            self.call_after_refresh(self._rows.settle)  # when the list has its new height
 
     def _best_row(self, rows: Sequence[ListRow]) -> Hashable:
         """Return the key of the server that one step on this page makes usable.
