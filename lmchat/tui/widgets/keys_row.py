@@ -114,7 +114,8 @@ class KeysRow(Widget):
     def render(self) -> Content:
         width = self.content_size.width
         columns, rows = self.app.size
-        # the size that is needed comes first, and in few columns in place of the right hints
+        # on too small a terminal, the first hint is the size that is needed; if it is too narrow,
+        # there are no hints at the right
         is_too_small = columns < _LEAST_COLUMNS or rows < _LEAST_ROWS
         wanted_left = (_TOO_SMALL, *self._left) if is_too_small else self._left
         wanted_right = self._right if columns >= _LEAST_COLUMNS else ()

@@ -102,7 +102,7 @@ class LineWidget(Widget):
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
     ) -> None:
         super().__init__(**options)
-        self._pieces = [*left, right]
+        self._pieces = [*left, right]  # those at the left, and last the one at the right
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         """Show pieces at the left and a text at the right, for which `fit` finds room."""

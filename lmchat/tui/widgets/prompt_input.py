@@ -232,9 +232,8 @@ class PromptInput(TextArea):
         self.history.checkpoint()
         self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
 
-        new_cursor = cursor + len(file_lines)
-        if cursor >= end:  # behind `typed`, whose length changes
-            new_cursor += len(name) - (end - start)
+        # the cursor is behind `typed`, whose length changes
+        new_cursor = cursor + len(file_lines) + len(name) - (end - start)
         before_cursor = new_text[:new_cursor]
         line_before_cursor = before_cursor.rpartition("\n")[2]
         self.move_cursor((before_cursor.count("\n"), len(line_before_cursor)))

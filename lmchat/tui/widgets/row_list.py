@@ -163,7 +163,7 @@ class RowList(ScrollView):
         self.move(direction * max(choices_on_screen - 1, 1))
 
     def settle(self) -> None:
-        """Scroll to the top, then down again as far as the chosen rows need to be in view."""
+        """Show the list from its top, or only as far below it as the chosen rows need."""
         self.scroll_to(y=0, animate=False, force=True)
         self._scroll_to_chosen()
 
@@ -265,9 +265,9 @@ class RowList(ScrollView):
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
     """Return the parts of a row that are shown, with styles of Textual.
 
-    `styles` has the Textual style for each style of a list, such as `NAME`, that parts of this row
-    may have; other styles stay. Parts that the row does not show, because they are for a chosen
-    row, or for others, are left out: `styles` does not have theirs.
+    `styles` maps styles of a list, such as `NAME`, to those of Textual, for a chosen row or for
+    others. It lacks either `UNLESS_CHOSEN` or `WHEN_CHOSEN`: parts in that style are not shown.
+    Styles that are none of a list stay.
     """
     shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
     return tuple((text, styles.get(style, style)) for text, style in shown)

@@ -79,6 +79,7 @@ TelemetryRow = TextRow | MeterRow | SparkRow
 SectionRows = Callable[["TelemetrySnapshot", float], Iterator[TelemetryRow]]
 
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
+# names of fields of `Icons` by the style of a state; `off` for other styles
 _SIGNS: Mapping[str, str] = {_OK: "ready", _WARN: "degraded", _BAD: "down"}
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
@@ -176,8 +177,8 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
 def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
     """Return the state of the model in words; "unknown" while the server is down.
 
-    While the model loads, its progress follows, if the server reports it. Without that, the time
-    since lmchat has begun to load it follows, if lmchat has.
+    While the model loads, its progress follows if the server reports it; otherwise the time so far,
+    if it is lmchat that loads it.
     """
     unknown = StateWords("unknown", MUTED)
     if snapshot.health.is_down:

@@ -35,7 +35,7 @@ _LEAST_NAME_CELLS = 10  # less of a tool's name before the keys of its card is n
 _CALL_GAP_CELLS = 6  # of the row of a call: its fold sign, and the gaps before and after its state
 _NAME_CHARS = 80  # of a model or a tool that are shown
 _LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
-_CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
+_CARD_ROWS = 9  # rows of a folded card: head and arguments; one or two rows of the log follow
 _COUNTED_CHARS = 4_000  # of each text of a folded card that are laid out to count its rows
 _COUNTED_LINES = 500
 _ROW_CHARS = 500  # of a rule or the row of a call; more fit on no screen
@@ -143,7 +143,10 @@ def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
 
 
 def _time_span(page: Page, moment: datetime) -> Span:
-    """Return a time of day, with the date if that is another, or only the date of another year."""
+    """Return when a moment was: today `14:05`, this year `3 May 14:05`, before `3 May 2024`.
+
+    Without `today` on the page, that is always the time of day.
+    """
     local = moment.astimezone()
     words = f"{local:%H:%M}"
     if page.today is not None and local.date() != page.today:
@@ -480,9 +483,9 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
-    If the answer has text and may lack its end, the key that continues it is at the right; without
-    room for that in one row, what is unusual and the key are on a second one. An answer that was
-    continued while lmchat was away also gets a second row where it needs one.
+    If the answer has text and may lack its end, the key that continues it is at the right. With
+    this key, or if the answer was continued while lmchat was away, what is unusual and the key are
+    on a second row where one has no room. Of other receipts, figures are dropped there.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -498,7 +501,8 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     right = [*keys, ("  ", page.styles["muted"]), *versions] if versions else keys
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
-    # the second row begins without the dot before its words; such an answer has unusual words
+    # `ends` is not empty: that the answer was cut, edited or continued is in it
+    # the second row begins without the dot before its words
     first_end = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
     return [page.row(left, versions), page.row([first_end, *ends[1:]], keys)]
 
@@ -516,6 +520,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     if receipt.asked:
         asked = f"asked for {safe_line(receipt.asked, limit=_NAME_CHARS)}"
         ends.append(_after_dot(page, asked, "warning"))
+    # without a receipt, as of an imported answer, it is not known why it ended
     ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
     if ending:
         ends.append(_after_dot(page, ending, "warning"))
@@ -579,7 +584,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
         [("   ", _NULL), *_key_spans(page, "y", "copy details", "copy")],
     ]
     versions: list[Span] = []
-    if message.state is AnswerState.FAILED:
+    if message.state is AnswerState.FAILED:  # of others, the row above the card has them
         versions = _version_spans(page, message, before="  ", after="")
     error_id: list[Span] = []
     if failure.failure_id:

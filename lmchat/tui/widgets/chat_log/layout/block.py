@@ -56,9 +56,9 @@ _STYLES = {"html_inline": "muted", "math_inline": "builtin"}  # styles by the ty
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _SIGN = r"[!$&*<\[\\\]_`~]"
 _MOST_SIGNS = 4_000  # in a text that is parsed: each takes up to 12 µs, and keys wait for it
-_ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
+_ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
-_TASK = r"\[([ xX])\](?:[ \t]+|$)"
+_TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
 _MOST_SHOWN = 200  # characters of an address that are shown beside words that name another
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lists
@@ -88,7 +88,7 @@ def _plain_spans(text: str, style: Style) -> list[Span]:
 
 def addressed(text: str, style: Style) -> list[Span]:
     """Return the spans of a text in a style, in which each address is a link."""
-    parts = re.split(_ADDRESS, text)
+    parts = re.split(_ADDRESS, text)  # words and addresses, by turns; words have no link below
     return [(part, style + _link_meta(part)) for part in parts if part]
 
 

@@ -90,12 +90,12 @@ def code_lines(
         colours = page.colours.of(language_of(info), code)
     for spans in _styled_lines(page, coloured(code, colours)):
         text = "".join(words for words, _ in spans)
-        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
-        rest_width = max(width - indent, MIN_WIDTH // 2)
+        rest_indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
+        rest_width = max(width - rest_indent, MIN_WIDTH // 2)
         rows = list(break_code(spans, rest_width if is_inner else width, rest_width))
         for number, row in enumerate(rows):
             is_rest = number > 0 or is_inner
-            line = _code_line(page, row, prefix, indent=indent if is_rest else 0)
+            line = _code_line(page, row, prefix, indent=rest_indent if is_rest else 0)
             line.is_wrapped = number < len(rows) - 1
             yield line
             prefix = next_prefix

@@ -54,7 +54,8 @@ _OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
 _ATOM = (
     f"(?:[{_OPENING}]*+"
     f"(?:(?![{_OPENING}{_CLOSING}]){_IDEOGRAPH}[{_MARKS}]*|{_OTHER_WORD})"
-    f"[{_CLOSING}]*+|[{_OPENING}{_CLOSING}]++)[{_BLANKS}]*+"
+    f"[{_CLOSING}]*+|[{_OPENING}{_CLOSING}]++)"  # or brackets and stops alone
+    f"[{_BLANKS}]*+"
 )
 
 
@@ -198,8 +199,8 @@ class Page(Struct):
         room = self.text_width - width_of(right) - (2 if right else 0)  # with two cells between
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
-            has_other_piece = len(pieces) > kept + 1
-            del pieces[-1 - kept if has_other_piece else -1]
+            last_other = len(pieces) - kept - 1  # 0 is the first piece, which stays
+            del pieces[last_other if last_other > 0 else -1]
         spans = self.fit(list(chain.from_iterable(pieces)), max(room, 1))
         text = "".join(part for part, _ in spans).rstrip()
         if right:

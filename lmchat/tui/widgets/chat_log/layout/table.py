@@ -56,8 +56,8 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     # In an attempt, the first widths must fit into the space. Then the columns get the second ones,
     # shrunk as far as needed, but never below the third ones. The best attempt is first.
     attempts = (
-        (full_and_spare, full_and_spare, least_and_spare),
-        (full, full, least),
+        (full_and_spare, full_and_spare, least_and_spare),  # nothing is shrunk
+        (full, full, least),  # nothing is shrunk, but no cells are spare
         (least_and_spare, full_and_spare, least_and_spare),
         (least, full, least),
     )

@@ -26,12 +26,13 @@ from lmchat.tui.widgets.chat_log.markdown.inline import end_of_math, rest_of_add
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 _CODE = r"(`+)(?=[^`])(.*?[^`])\1(?!`)"
+# groups: `$$`; `\[`, but not that of `\[words]`; the name of an environment
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
-_MATH_END = r"\s*[.,;:]?\s*$"
-_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
-_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
+_MATH_END = r"\s*[.,;:]?\s*$"  # what may follow mathematics in its last line
+_SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
+_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"  # before a bracket, or a dot and a letter
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
-_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"
+_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"  # the signs around an asterisk that multiplies
 _IDEOGRAPH = (
     "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 )
@@ -268,7 +269,7 @@ def address_rule(state: StateInline, silent: bool) -> bool:
 def dunder_rule(state: StateInline, silent: bool) -> bool:
     """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis.
 
-    After a name and a dot, nothing needs to follow.
+    A bracket or a dot must follow, unless a name and a dot are before it.
     """
     start = state.pos
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()

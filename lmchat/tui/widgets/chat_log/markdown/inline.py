@@ -14,6 +14,7 @@ from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 
 OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
 _MAIL = "mailto:"
+# a name with dots that ends with letters, or an address of four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
 _MOST_END_RUNS = 200  # runs of brackets and stops that are removed from the end of an address
@@ -96,6 +97,7 @@ def page_host(address: str) -> str:
 
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
 _MOST_MATH_CHARS = 2_000  # of mathematics
+# `$x$`: no blanks within it beside the dollars, and no letter or digit behind it
 _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
@@ -121,6 +123,7 @@ def end_of_math(source: str, start: int, stop: int | None = None) -> int:
 
 # a line that may become a rule, a heading, an item, a fence: it is hidden until that is known
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
+# marks before the text of a line: of quotes and items, of a task, of a heading
 _BLOCK_MARKS = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
 # `[words](…` at the end of a line: 1 is the words, 2 the target so far
 _HALF_LINK = r"!?\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](\(.*)$"
@@ -287,7 +290,9 @@ def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
     if mark != "$":
         escaped = text[:start] + re.sub(_PUNCTUATION, r"\\\1", open_math)
         return escaped, len(escaped)
-    if not text[start - 1 : start].isalnum() and "$" not in open_math[1:]:
+    is_likely_money = text[start - 1 : start].isalnum() or "$" in open_math[1:]  # as in `US$5`
+    if not is_likely_money:
+        # `\{` becomes `\\\{`, which is shown as `\{`
         text = text[:start] + re.sub(r"\\" + _PUNCTUATION, r"\\\\\\\1", open_math)
     return text, start + 1
 

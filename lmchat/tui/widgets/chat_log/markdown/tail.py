@@ -163,7 +163,8 @@ class OpenFence(Struct):
         depth = 0 if self._continues_line else len(self.opening.indent)
         if "\t" in line[:depth]:  # a tab may be indent and code at once
             line = line[:depth].expandtabs(4) + line[depth:]
-        return line[min(depth, len(line) - len(line.lstrip(" "))) :]
+        blanks = len(line) - len(line.lstrip(" "))
+        return line[min(depth, blanks) :]
 
 
 class CompleteLines(Struct):
@@ -482,10 +483,12 @@ class MarkdownTail(Struct):
         It may be the first one of its text, have no blank row above it, and have a head.
         """
         block.is_first = self._is_first
-        if self._table_start or not self._head:
-            block.is_attached = self._is_attached(block.source)
-        if not self._table_start:
+        # within a table, `_head` is that of the table, which its blocks have in `info`
+        continues_cut_text = self._head and not self._table_start
+        if continues_cut_text:
             block.head = self._head
+        else:
+            block.is_attached = self._is_attached(block.source)
         return block
 
     def _is_attached(self, source: str) -> bool:
