@@ -90,10 +90,10 @@ class KeyStream(XTermParser):
         super().__init__(debug)
         self._clock = clock
         self._held_back = ""  # the beginning of a sequence
-        self._held_until_s = 0.0
+        self._held_until_s = 0.0  # when `tick` ends the wait for the rest of it, or of a reply
         self._is_pasting = False
         self._paste_pieces: list[str] = []  # of the paste
-        self._burst_until_s = 0.0
+        self._burst_until_s = 0.0  # until when text continues a paste without brackets
         self._is_in_reply = False
         self._reply = ""  # the beginning of the terminal's reply
         is_set = "ESCDELAY" in os.environ
@@ -235,7 +235,7 @@ def _paste(text: str) -> events.Paste:
 def _shifted_letter(sequence: str) -> str:
     """Return the letter that Shift and a key give under modifyOtherKeys; empty for other keys."""
     match = _OTHER_KEY.match(sequence)
-    if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:
+    if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:  # 2: Shift
         return ""
     char = chr(int(match[2]))
     return char if char.isprintable() else ""

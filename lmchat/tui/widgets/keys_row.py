@@ -131,7 +131,7 @@ class KeysRow(Widget):
         if hint.startswith("/"):
             self.post_message(self.CommandClicked(hint))
             return
-        last_key = hint.rsplit(" ", maxsplit=1)[-1]  # of `[ ]`, for the previous and the next
+        last_key = hint.rsplit(" ", maxsplit=1)[-1]  # a hint may have two, as `[ ]`
         key = key_name(last_key)
         if key:
             self.app.simulate_key(key)

@@ -150,7 +150,7 @@ class PromptInput(TextArea):
         self._is_completing = False  # whether Tab was pressed before the files were found
         self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
-        self._edited_prompts: dict[int, str] = {}  # draft and recalled prompts with their changes
+        self._edited_prompts: dict[int, str] = {}  # draft and recalled prompts as they were left
         self._loaded_draft = ""  # draft as it was shown when its session was opened
 
     def on_mount(self) -> None:

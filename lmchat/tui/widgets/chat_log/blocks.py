@@ -60,6 +60,9 @@ class Kind(StrEnum):
     MADE = "made"  # rows of the log itself: receipts, rules, cards
 
 
+AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup
+
+
 class Code(Struct):
     """A code fence, which may be cut into several blocks: its pieces."""
 

@@ -18,7 +18,7 @@ from lmchat.domain.message import (
 from lmchat.domain.tool import tool_calls_text
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, row_starts, unwrapped_text
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import AS_WRITTEN, Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
@@ -138,7 +138,8 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         chosen_numbers = [number for number in group if number in chosen]
         if not chosen_numbers:
             continue
-        is_code_alone = _is_code(blocks[group[0]]) and len(chosen) == len(chosen_numbers)
+        is_as_written = blocks[group[0]].kind in AS_WRITTEN
+        is_code_alone = is_as_written and len(chosen) == len(chosen_numbers)
         if whole.issuperset(group) and not is_code_alone:
             group_text = _source_of([blocks[number] for number in group])
         else:
@@ -161,11 +162,6 @@ def _shown_text(
         span = chosen.get(number)
         texts.append(_shown_block_text(document, index, number, span) if span is not None else "")
     return _join_pieces(pieces, texts)
-
-
-def _is_code(block: Block) -> bool:
-    """Return whether a block is shown as it is written: code, plain text, a row of the log."""
-    return block.kind is not Kind.MARKDOWN and block.kind is not Kind.TABLE
 
 
 def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -> set[int]:
@@ -193,7 +189,7 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
     groups: list[list[int]] = []
     for number in numbers:
         block = blocks[number]
-        is_piece = block.kind is Kind.TABLE or (_is_code(block) and not block.gap)
+        is_piece = block.kind is Kind.TABLE or (block.kind in AS_WRITTEN and not block.gap)
         if groups and is_piece:
             groups[-1].append(number)
         else:
@@ -250,7 +246,7 @@ def _shown_block_text(document: Document, index: int, number: int, span: Range) 
     text = unwrapped_text(block)
     start, end = span
     end = min(end, len(text))
-    if _is_code(block):
+    if block.kind in AS_WRITTEN:
         return _with_tabs(safe_text(block.source), text, (start, end))
     return re.sub(_BLANKS_AT_LINE_END, "\n", text[start:end]).rstrip("\n")
 

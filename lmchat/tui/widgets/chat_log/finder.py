@@ -21,9 +21,9 @@ _LAST = 1 << 40  # more than the number of any hit of a message
 
 
 class Standing(NamedTuple):
-    """The number of the current hit among all hits, 0 for none, and the number of all so far."""
+    """Which hit is the current one, and how many were counted so far."""
 
-    place: int
+    current_number: int  # from 1; 0 if no hit is current
     hits: int
 
 
@@ -98,8 +98,8 @@ class Finder:
         """The number of the current hit, and how many hits there are."""
         counts = self._hits.counts
         current = self._current
-        place = sum(counts[: current.index]) + current.nth + 1 if current else 0
-        return Standing(place, sum(counts))
+        current_number = sum(counts[: current.index]) + current.nth + 1 if current else 0
+        return Standing(current_number, sum(counts))
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
         """Yield the parts of hits in a line of the block at a place; `row` is the line's index.

@@ -43,8 +43,8 @@ class Highlighting:
     async def run(self) -> None:
         """Get the colours of all code that waits: of each block, then of whole fences.
 
-        After each answer, `show_frame` is called at once; while an answer of the model streams,
-        up to `STREAM_WAIT_S` later, so that its next frame may show the colours too.
+        When colours arrive, `show_frame` is called at once. While an answer streams, it is called
+        up to `STREAM_WAIT_S` later: the next frame of the text may show the colours before.
         """
         highlighter = self._highlighter
         while highlighter is not None and self.is_needed:

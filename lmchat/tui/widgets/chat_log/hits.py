@@ -11,14 +11,13 @@ from msgspec import Struct
 
 from lmchat.domain.attached_files import AttachedFile, split_files
 from lmchat.domain.message import ReasoningPart, Role
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
+from lmchat.tui.widgets.chat_log.blocks import AS_WRITTEN, Block, Line
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
 from lmchat.tui.widgets.chat_log.matching import Query
 
 SLICE = 60_000  # characters that are searched at a time, between keys and frames: about 3 ms
 _KEPT_BLOCKS = 2_000  # blocks whose hits are remembered
-_AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
 
 
 class HitSpan(Struct, frozen=True):
@@ -172,7 +171,7 @@ class Hits:
         if not block.source:
             return []
         if block.lines is None:
-            count = self._query.count(block.source, is_plain=block.kind in _AS_WRITTEN)
+            count = self._query.count(block.source, is_plain=block.kind in AS_WRITTEN)
             return [[HitSpan(0, 0, nth) for nth in range(count)]]
         cached = self._cached.get(id(block))
         if cached is None or cached.lines is not block.lines:

@@ -25,7 +25,7 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-MOST_COLUMNS = 94  # of a page: longer lines are hard to read
+_WIDEST_PAGE = 94  # columns; longer lines are hard to read
 # styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning",
@@ -67,10 +67,10 @@ class Painter:
         margin = log.get_component_styles("chat-log--margin").padding
         # the scrollbar always has its column
         room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width
-        self.left = margin.left + max((room - MOST_COLUMNS) // 2, 0)
+        self.left = margin.left + max((room - _WIDEST_PAGE) // 2, 0)
         self._selected_style = log.get_component_rich_style("chat-log--selected")
         page = Page(
-            max(min(room, MOST_COLUMNS), MIN_WIDTH),
+            max(min(room, _WIDEST_PAGE), MIN_WIDTH),
             styles,
             icons_for(log),
             has_tints=not log.app.current_theme.ansi,

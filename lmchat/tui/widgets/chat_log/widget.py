@@ -257,7 +257,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Scroll at once, as animations miss moving targets; at the end, follow the end."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top and self.viewport.is_at_end:
-            self.scroll_end()
+            self.scroll_end()  # it may have been there already: then `watch_scroll_y` did not run
 
     def on_mouse_scroll_down(self) -> None:
         """Follow the end if it is on the screen: the wheel changes no position there."""

@@ -139,7 +139,7 @@ class Page(Struct):
         """Return a line as wide as the page, which shows the prefix and the spans.
 
         `text` is what a selection copies of it. `lead` and `tint` name the styles of the ground
-        below the prefix and below the spans. Spans that do not fit are cut.
+        below the prefix and below the spans; `Line.tint` is `lead`. Spans that do not fit are cut.
         """
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]

@@ -25,7 +25,7 @@ _NULL = Style.null()
 _GAPS = (3, 2, 1)  # cells between two columns; the widest gap that fits is taken
 _HANGING = "  "  # indent of the further lines of a value
 _LONGEST_WORD = 14  # cells of a word that widen its column; longer words are cut
-_LEAST_CELLS = 6
+_LEAST_CELLS = 6  # to which a column can be shrunk, even if its words are shorter
 _SPARE_CELLS = 4  # for longer numbers and names below the rows that determine the widths
 
 

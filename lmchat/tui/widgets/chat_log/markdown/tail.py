@@ -55,8 +55,9 @@ _DEFINITION = r" {0,3}\[[^\]]*\]:"
 def cut_place(text: str) -> tuple[int, bool]:
     """Return where to cut a long paragraph, and whether a letter is after the cut.
 
-    The last place outside of emphasis, code and links is taken, or else the last place of all.
-    Places before a letter are preferred: what follows begins no other kind of block.
+    The first of `_BREAKS` counts that is in the second half of the piece: its last place outside of
+    emphasis, code and links is taken, or else its last one. All are before a letter, with which no
+    other kind of block begins. Without any, the text is cut where no drawn character is split.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
@@ -200,16 +201,17 @@ class MarkdownTail(Struct):
     open: list[Block] = field(default_factory=list)  # blocks that may still change
     references: References = field(default_factory=dict)  # link reference definitions so far
     _tail: str = ""  # `_head`, and behind it the text that is not closed
-    # what the parser must see above that text to read it right, though it is closed already: the
-    # head of the table that continues, or the marks of the heading or line that was cut
-    _head: str = ""
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
     _uncut_chars: int = 0  # characters of the tail that were found not to need a cut
     _fence: OpenFence | None = None
+    _type_above: str = ""  # type of the block above the next one, if no blank line is between them
+    # The following say what the next block continues. `_begin_new_block` resets them all.
+    # What the parser must see above the tail to read it right, though it is closed already: the
+    # head of the table that continues, or the marks of the heading or line that was cut.
+    _head: str = ""
+    _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
     _number: int | None = None  # number of the first item of a list that continues
     _is_first: bool = True  # whether the next block has a blank row above it
-    _type_above: str = ""  # type of the block above the next one, if no blank line is between them
-    _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
