@@ -20,14 +20,14 @@ HALF_CHARACTER = "\ufffd"
 """In a token: bytes that are no whole characters."""
 
 
-class Alternative(Struct, frozen=True, gc=False):
+class Alternative(Struct, frozen=True, array_like=True, gc=False):
     """A token that the model could have chosen."""
 
     token: str
     logprob: float
 
 
-class TokenChoice(Struct, frozen=True, kw_only=True, gc=False):
+class TokenChoice(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A token that was chosen, and what else the model could have chosen in its place."""
 
     token: str

@@ -19,6 +19,7 @@ from lmchat.domain.event import StreamEvent as StreamEvent
 from lmchat.domain.event import StreamFinished as StreamFinished
 from lmchat.domain.event import StreamStalled as StreamStalled
 from lmchat.domain.event import TextDelta as TextDelta
+from lmchat.domain.event import TokensChosen as TokensChosen
 from lmchat.domain.event import ToolCallDelta as ToolCallDelta
 from lmchat.domain.event import UsageReported as UsageReported
 from lmchat.domain.message import AnswerState as AnswerState
@@ -41,6 +42,8 @@ from lmchat.domain.server import LoadState as LoadState
 from lmchat.domain.server import ModelInfo as ModelInfo
 from lmchat.domain.server import Verdict as Verdict
 from lmchat.domain.telemetry import Metrics as Metrics
+from lmchat.domain.token_choice import Alternative as Alternative
+from lmchat.domain.token_choice import TokenChoice as TokenChoice
 from lmchat.errors import AnswerUnfit as AnswerUnfit
 from lmchat.errors import BodyTooLarge as BodyTooLarge
 from lmchat.errors import EndpointNotAllowed as EndpointNotAllowed

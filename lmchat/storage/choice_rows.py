@@ -1,8 +1,7 @@
 """Rows of the table `token_choices`: the choices of the tokens of an answer, compressed.
 
-A row is a list in MessagePack, compressed with zlib: for each token its text, its logprob, what
-the answer got with it (None if that is the token), whether it is of the thought, and the texts and
-the logprobs of its alternatives. Logprobs are in whole thousandths, which no screen shows.
+A row is a list of `TokenChoice` in MessagePack, compressed with zlib. Logprobs are rounded to steps
+that no screen shows.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from lmchat.domain.token_choice import Alternative, TokenChoice
 from lmchat.storage.connection import Connection
@@ -19,10 +19,10 @@ from lmchat.storage.row_values import insert
 
 log = logging.getLogger(__name__)
 
-_PER_UNIT = 1000  # steps of a stored logprob in 1.0
-_Row = tuple[str, int, str | None, bool, list[str], list[int]]
+_STEPS = 1024
+"""Steps of a stored logprob in 1.0. A power of two leaves most bytes of the number empty."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[_Row]).decode
+_decode = msgspec.msgpack.Decoder(tuple[TokenChoice, ...]).decode
 
 
 def put_choices(connection: Connection, number: int, choices: Sequence[TokenChoice]) -> None:
@@ -54,41 +54,29 @@ def copy_choices(connection: Connection, from_id: str, to_id: str) -> None:
 
 
 def _packed(choices: Sequence[TokenChoice]) -> bytes:
-    rows: list[_Row] = []
-    for choice in choices:
-        text = None if choice.text == choice.token else choice.text
-        tokens = [alternative.token for alternative in choice.top]
-        logprobs = [_stored(alternative.logprob) for alternative in choice.top]
-        rows.append(
-            (choice.token, _stored(choice.logprob), text, choice.is_thought, tokens, logprobs)
+    """Return choices as they are stored."""
+    rounded = [
+        replace(
+            choice,
+            logprob=_rounded(choice.logprob),
+            top=tuple(
+                Alternative(token=other.token, logprob=_rounded(other.logprob))
+                for other in choice.top
+            ),
         )
-    return zlib.compress(_encode(rows))
+        for choice in choices
+    ]
+    return zlib.compress(_encode(rounded))
 
 
 def _unpacked(data: bytes) -> tuple[TokenChoice, ...]:
     """Return the choices of a row; none if it is damaged."""
     try:
-        rows = _decode(zlib.decompress(data))
+        return _decode(zlib.decompress(data))
     except (zlib.error, msgspec.DecodeError, TypeError) as error:
         log.warning("the choices of an answer are damaged: %s", type(error).__name__)
         return ()
-    return tuple(_choice(row) for row in rows)
 
 
-def _choice(row: _Row) -> TokenChoice:
-    token, logprob, text, is_thought, tokens, logprobs = row
-    return TokenChoice(
-        token=token,
-        logprob=logprob / _PER_UNIT,
-        text=token if text is None else text,
-        is_thought=is_thought,
-        top=tuple(
-            Alternative(token=other, logprob=other_logprob / _PER_UNIT)
-            for other, other_logprob in zip(tokens, logprobs, strict=False)
-        ),
-    )
-
-
-def _stored(logprob: float) -> int:
-    """Return a logprob in thousandths."""
-    return round(logprob * _PER_UNIT)
+def _rounded(logprob: float) -> float:
+    return round(logprob * _STEPS) / _STEPS

@@ -11,16 +11,19 @@ import pytest
 
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.domain.message import ChatMessage, Role, TextPart
+from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
 from lmchat.domain.product import Lifetime, Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.domain.token_choice import Alternative, TokenChoice
 from lmchat.services.catalogue import ModelRow
+from lmchat.services.choosing import AnswerChoices
 from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.services.examination import Check, Examination
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.screens.context_dialog import ContextDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
@@ -142,6 +145,12 @@ def show_places(page: WelcomeScreen) -> None:
     page.show_problem(EVIL)
 
 
+def choices() -> ChoicesDialog:
+    top = (Alternative(token=EVIL, logprob=-1.0), Alternative(token=f"{EVIL}!", logprob=-2.0))
+    choice = TokenChoice(token=EVIL, logprob=-1.0, text=EVIL, top=top)
+    return ChoicesDialog(AnswerChoices(text_message(Role.ASSISTANT, EVIL), [choice]))
+
+
 SCREENS = {
     "address": (
         partial(AddressDialog, NotedConnect().try_address, EVIL),
@@ -149,6 +158,7 @@ SCREENS = {
     ),
     "allow": (partial(AllowDialog, AT, allowed=[EVIL]), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
+    "choices": (choices, None),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
     "doctor": (doctor, None),
     "fetch": (partial(FetchDialog, EVIL), None),
