@@ -22,7 +22,7 @@ from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment
 from lmchat.services.context_list import context_lines, context_lists
 from lmchat.terminal.terminal_output import drop_typed
-from lmchat.text import safe_line
+from lmchat.text import GAP, safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
 
@@ -196,7 +196,7 @@ class PlainCommands:
         from lmchat.tui.screens.answer_details import details_text
 
         text = await details_text(self._last_answer(), self._turns.sessions.save_queue.store)
-        self._output.print_lines(text.splitlines())
+        self._output.print_lines(text.replace(GAP, " ").splitlines())
 
     async def _edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.

@@ -464,6 +464,15 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     assert values == [None, 0.5, 0.5, None]
 
 
+def test_details_of_the_last_answer_are_printed(cli, server):
+    llama_cpp(server)
+    done = cli("--plain", stdin="/details\nHi\n/details")
+    lines = [line.partition(" ")[0] for line in done.stdout.splitlines()]
+    assert {"Model", "Server", "Begun", "End", "Sampling"} <= set(lines)
+    assert f"seed {server.seen(CHAT)[0].json['seed']} (drawn by lmchat)" in done.stdout
+    assert "This session is empty." in done.stderr
+
+
 def test_a_question_in_a_session_uses_its_sampling_options(cli, server):
     assert cli("--plain", stdin="/set top_p 0.5\none").returncode == 0
     assert cli("ask", "-r", "last", "two").returncode == 0

@@ -45,6 +45,7 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/retry": ("", _answered(5)),
     "/continue": ("", "complete"),
     "/source": ("", "? more"),
+    "/details": ("", "Begun"),
     "/links": ("", "Open this link?"),
     "/pager": ("", ""),
     "/title": (f"{MARK} title", "Renamed."),
@@ -83,6 +84,7 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
 _DIALOGS = (
     *(
         "Esc close",
+        "Begun",
         "Esc cancel edit",
         "Rewriting an answer",
         "Open this link?",

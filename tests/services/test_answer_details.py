@@ -28,11 +28,13 @@ from lmchat.errors import StoreUnavailable, StreamInterrupted
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
+from lmchat.services.excluding import set_excluded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.text import GAP
 from lmchat.tui.screens.answer_details import details_text
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
+from tests.support.scripted_tools import toolbox
 
 LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
 TimedScript = list[tuple[float, StreamEvent]]
@@ -104,7 +106,7 @@ async def why_slow(store, *scripts: TimedScript) -> str:
     for _ in range(5 + len(scripts)):
         answer = await ask(conversation)
     lines = await shown(store, answer)
-    return lines[0].removeprefix("Slow because").strip() if "Slow" in lines[0] else ""
+    return lines[0] if "Slow" in lines[0] else ""
 
 
 @pytest.mark.parametrize(
@@ -112,37 +114,43 @@ async def why_slow(store, *scripts: TimedScript) -> str:
     [
         (
             [(0, RequestSent()), (0, ModelLoading()), (4.1, READING)],
-            "the model was loaded first (4.1 s)",
+            " because the model was loaded first (4.1 s)",
         ),
         (
             [(0, RequestSent()), (0, ModelLoading(is_asleep=True)), (4.1, READING)],
-            "the server was asleep (4.1 s)",
+            " because the server was asleep (4.1 s)",
         ),
-        ([(0, RequestQueued()), (3, RequestSent())], "it waited for another answer (3.0 s)"),
+        (
+            [(0, RequestQueued()), (3, RequestSent())],
+            " because it waited for another answer (3.0 s)",
+        ),
         (
             [(0, RequestSent()), (0.3, ReasoningDelta(text="Hm.")), (31, ReasoningDelta(text="."))],
-            "it thought for 31 s",
+            " because it thought for 31 s",
         ),
-        ([(0, RequestSent()), (5, READING)], "no cause was measured"),
+        ([(0, RequestSent()), (5, READING)], "; no cause was measured"),
     ],
 )
 async def test_each_cause_of_a_long_wait_is_named(store, events, cause):
-    assert await why_slow(store, script(*events)) == cause
+    assert await why_slow(store, script(*events)) == f"Slow{cause}."
 
 
 async def test_the_end_of_loading_that_no_server_reported_has_no_time(store):
     events = [(0.0, RequestSent()), (0.0, ModelLoading())]
-    assert await why_slow(store, script(*events, wait_s=5)) == "the model was loaded first"
+    words = "Slow because the model was loaded first."
+    assert await why_slow(store, script(*events, wait_s=5)) == words
 
 
 async def test_new_tokens_of_a_long_prompt_are_named_with_their_time(store):
     reading = script(wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0)
-    assert await why_slow(store, reading) == "6 000 new prompt tokens were read (6.0 s)"
+    words = "Slow because 6 000 new prompt tokens were read (6.0 s)."
+    assert await why_slow(store, reading) == words
 
 
 async def test_a_nearly_full_window_is_named_where_the_answer_is_written_slowly(store):
     full = script(prompt_tokens=8000, tokens_per_second=12.0)
-    assert await why_slow(store, full) == "the window was nearly full (8 002 of 8 192 tokens)"
+    words = "Slow because the window was nearly full (8 002 of 8 192 tokens)."
+    assert await why_slow(store, full) == words
 
 
 @pytest.mark.parametrize("slow", [QUICK, script(wait_s=0.7), script(tokens_per_second=30.0)])
@@ -168,7 +176,11 @@ async def test_the_line_is_the_same_after_later_slow_answers(store):
     for _ in range(8):
         await ask(conversation)
     assert await shown(store, answer) == before
-    assert before[1].strip() == "(first word after 9.0 s, median of 5 earlier answers 0.3 s)"
+    assert before[:3] == [
+        "Slow; no cause was measured.",
+        "First word after 9.0 s; the median of 5 earlier answers is 0.3 s.",
+        "",
+    ]
 
 
 # Tokens that were read again
@@ -245,6 +257,27 @@ async def test_a_changed_message_is_named_with_its_number(store):
     assert await cause_after(store, change) == "message 1 changed"
 
 
+async def test_a_message_that_was_taken_out_is_named_and_one_that_was_put_back(store):
+    # the third request lacks a message, the fourth has it again
+    conversation = begin(store, TimedBackend(LONG, FOUND, AGAIN))
+    await ask(conversation)
+    await ask(conversation)
+    causes = []
+    for is_excluded in (True, False):
+        excluded_id = conversation.messages[0].message_id
+        await set_excluded(conversation, SaveQueue(store), [excluded_id], is_excluded=is_excluded)
+        causes.append((await ask(conversation)).receipt.reread_cause)
+    assert causes == ["message 1 was taken out", "message 1 was put back"]
+
+
+async def test_changed_tools_are_named(store):
+    able = replace(LLAMA, model=model(capabilities=("tools",)))
+    conversation = begin(store, TimedBackend(LONG, AGAIN))
+    await ask(conversation, able)
+    receipt = (await ask(conversation, able, toolbox=toolbox())).receipt
+    assert receipt.reread_cause == "the tools changed"
+
+
 async def test_older_messages_that_were_left_out_are_named(store):
     conversation = begin(store, TimedBackend(LONG, AGAIN))
     words = text_message(Role.USER, "bean " * 400)
@@ -302,10 +335,10 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         "Answer        2 tokens: ~1 thought, ~1 answer",
         "Written at    40.0 tok/s",
         "Drafts        6 of 8 tokens accepted",
-        "First token   0.2 s",
-        "Thought       0.3 s",
-        "First word    0.5 s",
-        "All           0.6 s",
+        "First token   0.20 s",
+        "Thought       0.30 s",
+        "First word    0.50 s",
+        "All           0.60 s",
         "Sampling      seed 7",
         '              stop ["\\u001b[31m"]',
         "              temperature 0.5",

@@ -37,11 +37,12 @@ async def details_text(answer: ChatMessage, store: ChatStore) -> str:
         ledger = await store.ledger_rows(since=since)
     except LMChatError:
         ledger = ()  # then nothing can be compared
-    rows = [*_why_slow(answer, ledger), *_server_rows(answer)]
+    rows = [*_server_rows(answer)]
     if answer.receipt is not None:
         rows += [*_token_rows(answer.receipt), *_time_rows(answer.receipt)]
         rows += _sampling_rows(answer.receipt)
-    return "\n".join(f"{label:<{_LABEL_WIDTH}}{value}" for label, value in rows)
+    lines = [f"{label:<{_LABEL_WIDTH}}{value}" for label, value in rows]
+    return "\n".join([*_why_slow(answer, ledger), *lines])
 
 
 def _server_rows(answer: ChatMessage) -> Iterator[Row]:
@@ -133,7 +134,7 @@ def _time_rows(receipt: Receipt) -> Iterator[Row]:
     )
     for label, time_ms in times:
         if time_ms is not None:
-            yield label, _time(time_ms)
+            yield label, formatting.first_token(time_ms / 1e3)
 
 
 def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
@@ -147,8 +148,11 @@ def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
         label = ""
 
 
-def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[Row]:
-    """Yield a row that says why an answer was slow; none for one of normal speed."""
+def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[str]:
+    """Yield a line that says why an answer was slow, and one with the median it is compared with.
+
+    Yield nothing for an answer of normal speed.
+    """
     receipt = answer.receipt
     wait = slow_wait(answer.message_id, ledger)
     speed = slow_speed(answer.message_id, ledger)
@@ -163,18 +167,18 @@ def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[Row]
             for words, time_ms in _wait_causes(receipt)
             if time_ms is None or time_ms >= _LEAST_SHARE * excess_ms
         ]
-        comparison = f"first word after {_time(wait.value)}, {_median(wait, _time(wait.median))}"
+        comparison = f"First word after {_time(wait.value)}; {_median(wait, _time(wait.median))}"
     elif speed is not None:
         rate = formatting.rate(speed.value)
-        comparison = f"{rate}, {_median(speed, formatting.rate(speed.median))}"
+        comparison = f"{rate}; {_median(speed, formatting.rate(speed.median))}"
     causes += _window_causes(receipt)
     reasons = [words.format(time=_time(time_ms or 0.0)) for words, time_ms in causes]
-    yield "Slow because", "; ".join(reasons) or "no cause was measured"
-    yield "", f"({comparison})"
+    yield f"Slow because {'; '.join(reasons)}." if reasons else "Slow; no cause was measured."
+    yield f"{comparison}.\n"
 
 
 def _median(slowness: Slowness, words: str) -> str:
-    return f"median of {slowness.turns} earlier answers {words}"
+    return f"the median of {slowness.turns} earlier answers is {words}"
 
 
 def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
@@ -185,7 +189,7 @@ def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
     if receipt.queue_ms:
         yield "it waited for another answer ({time})", receipt.queue_ms
     if receipt.retries:
-        yield f"it was sent again ({formatting.counted(receipt.retries, 'retry', 'ies')})", None
+        yield f"it was sent {receipt.retries + 1} times", None
     yield from _reading_causes(receipt)
     if receipt.reasoning_ms:
         yield "it thought for {time}", receipt.reasoning_ms
