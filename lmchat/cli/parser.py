@@ -69,6 +69,7 @@ _PLAIN_MESSAGES = {
     ),
     _CHOICE: r"unknown value \2 for \1; use \3",
     r"argument (\S+): expected one argument": r"\1 needs a value",
+    r"argument (\S+?)[/,].*: ignored explicit argument (.*)": r"\1 cannot have the value \2",
     r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
 }
 """Patterns of argparse's messages, and plainer messages."""
@@ -89,23 +90,6 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse arguments, as the parser of each command does with those behind its name.
-
-        An option with an optional value takes it only behind `=`: argparse would take the next
-        word, which may be the prompt.
-        """
-        defaults: dict[str, str] = {}
-        for action in self._actions:
-            if action.nargs == argparse.OPTIONAL:
-                defaults |= dict.fromkeys(action.option_strings, str(action.const))
-        words = list(args)
-        end = words.index("--") if "--" in words else len(words)
-        for index, word in enumerate(words[:end]):
-            if word in defaults:
-                words[index] = f"{word}={defaults[word]}"
-        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUse` with a plainer message than argparse's `message`.

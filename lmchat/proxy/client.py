@@ -56,6 +56,7 @@ from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
 from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
+from lmchat.proxy.template_text import read_template_text
 from lmchat.slots import Slots
 
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
@@ -303,13 +304,14 @@ class ProxyClient:
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
         server = server_of(request.product)
-        server.require_template_text()
+        if not server.template_path:
+            raise server.no_template_text()
         await self._require_loaded(request)
         self._admission.take_probe(request.product)
         api = self._prober.new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         try:
             async with asyncio.timeout(TEMPLATE_S):
-                return await server.template_text(api, self._writer.body(request))
+                return await read_template_text(server, api, self._writer.body(request))
         except TimeoutError:
             raise ServerUnavailable(
                 f"The server has not applied its chat template within {TEMPLATE_S:g} s.",

@@ -19,8 +19,8 @@ from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
 
 REQUESTS = 4  # of one count
-_TOKENIZE = "/tokenize"
-_NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
+TOKENIZE = "/tokenize"
+NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _MARKS = [chr(code) for code in range(0xE000, 0xE010)]  # private use: no text should have them
 
 
@@ -50,13 +50,13 @@ async def count_messages(
         return MessageCounts(total=total)
 
     marked_body = {name: value for name, value in marked_body.items() if name != "tools"}
-    reply = await api.post_optional(server.template_path + _NO_LOAD, marked_body)
+    reply = await api.post_optional(server.template_path + NO_LOAD, marked_body)
     if reply is None:
         return MessageCounts(total=total)
     text = str_or_empty(api.require_good(reply).object.get("prompt"))
     parts = text.split(mark)
     tokens = {"model": body["model"], "content": "".join(parts), "with_pieces": True}
-    reply = await api.post(_TOKENIZE + _NO_LOAD, tokens | {"add_special": True})
+    reply = await api.post(TOKENIZE + NO_LOAD, tokens | {"add_special": True})
     pieces = dicts_in(api.require_good(reply).object.get("tokens"))
     if len(pieces) != without_tools:
         return MessageCounts(total=total)

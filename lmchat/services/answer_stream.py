@@ -188,8 +188,6 @@ class AnswerStream:
         If the thought has to end and the server cannot end it, the request is left, and another one
         continues behind the thought.
         """
-        if _may_draw_seed(self.settings):
-            self._drawn_seed = int.from_bytes(os.urandom(8)) % _SEEDS
         for note in await self._prepare():
             yield RequestAdapted(note=note)
         has_content = False
@@ -352,10 +350,12 @@ class AnswerStream:
     # The plan
 
     async def _prepare(self) -> list[str]:
-        """Add tools to the plan, let the server count it if needed, and read its files.
+        """Draw a seed, add tools to the plan, let the server count it if needed, read its files.
 
         Return notes about tools that are left out or could not be listed, and about missing files.
         """
+        if _may_draw_seed(self.settings):
+            self._drawn_seed = int.from_bytes(os.urandom(8)) % _SEEDS
         notes: list[str] = []
         if self.loop is not None:
             notes += await self._offer_tools(self.loop)

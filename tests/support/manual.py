@@ -54,11 +54,8 @@ def _items(arguments: Iterable[Argument]) -> Iterator[str]:
     for one in arguments:
         names = ", ".join(one.names) if one.names[0].startswith("-") else ""
         value = one.keywords.get("metavar") or "|".join(one.keywords.get("choices", ()))
-        gap = " "
-        if value.startswith("="):
-            value, gap = f"[{value}]", ""  # an optional value, as in `--dry-run[=FORM]`
         name = (
-            f'"{_escaped(names)}{gap}" {_escaped(value)}'
+            f'"{_escaped(names)} " {_escaped(value)}'
             if names and value
             else names or value or one.names[0]
         )

@@ -419,10 +419,7 @@ def _argument(argument: Argument) -> tuple[str, str]:
     )
     is_option = argument.names[0].startswith("-")
     name = ", ".join(argument.names) if is_option else (takes or argument.names[0])
-    if is_option and takes:
-        # an optional value follows its sign, as in `--dry-run[=FORM]`
-        name += f"[{takes}]" if takes.startswith("=") else f" {takes}"
-    return f"`{name}`", str(keywords.get("help", ""))
+    return f"`{name}{' ' + takes if is_option and takes else ''}`", str(keywords.get("help", ""))
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

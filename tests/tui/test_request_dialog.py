@@ -65,10 +65,11 @@ async def test_without_a_draft_the_prompt_is_empty_behind_the_session(tmp_path):
 async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path, size):
     async with ready_desktop(tmp_path, backend=backend_with(), size=size) as desk:
         await open_with_draft(desk, "x")
-        await shown(desk, "• Text")
+        await shown(desk, "text · ")
+        await shown(desk, "Hi ␛[31m\ufffd<|im_end|>")
         text = screen_text(desk.app)
         assert "234 tokens" in text
-        assert "Hi ␛[31m\ufffd<|im_end|>" in text
+        assert "<|im_start|>user" in text
         assert not {"\x1b", "\u202e", "\x9b"} & set(text)
         assert special_texts(desk) == ["<|im_start|>", "<|im_end|>"]
 
@@ -77,9 +78,9 @@ async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path
     async with ready_desktop(tmp_path, backend=backend_with()) as desk:
         await open_with_draft(desk, "Say $HOME")
         await desk.press("y", sees="Copied with test-copy")
-        await desk.press("right", sees="• JSON")
+        await desk.press("right", sees="JSON · ")
         await desk.press("y")
-        await desk.press("right", sees="• curl")
+        await desk.press("right", sees="curl · ")
         await desk.press("y")
         await desk.until(lambda: len(desk.copied) == 3, "three copies")
         text, body, command = desk.copied
@@ -87,17 +88,17 @@ async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path
         assert '"prompt": "Say $HOME"' in body
         assert body in command
         assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
-        await desk.press("right", sees="• Text")
-        await desk.press("left", sees="• curl")
+        await desk.press("right", sees="text · ")
+        await desk.press("left", sees="curl · ")
         await desk.press("o")
         await desk.until(lambda: desk.paged == [command], "the pager")
         await desk.on(RequestDialog)
 
 
-@pytest.mark.parametrize(("typed", "name"), [("JSON", "JSON"), ("curl", "curl"), ("text", "Text")])
+@pytest.mark.parametrize(("typed", "name"), [("JSON", "JSON"), ("curl", "curl"), ("text", "text")])
 async def test_a_typed_form_is_shown_first(tmp_path, typed, name):
     async with ready_desktop(tmp_path, backend=backend_with()) as desk:
-        await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"• {name}")
+        await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"{name} · ")
 
 
 async def test_an_unknown_form_returns_to_the_prompt(tmp_path):
@@ -110,7 +111,7 @@ async def test_a_server_without_the_text_begins_with_the_json(tmp_path):
     error = ServerRejected("It does not show the text.", kind="unsupported", hint="Look at JSON.")
     async with ready_desktop(tmp_path, backend=backend_with(error)) as desk:
         await open_with_draft(desk, "x")
-        await shown(desk, "• JSON")
+        await shown(desk, "JSON · ")
         await desk.press("left", sees="It does not show the text. Look at JSON.")
         await desk.press("y", "o")
         assert desk.copied == desk.paged == []

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from lmchat.config.settings import effort_of
 from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions, Sampling, TemplateText
+from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.sampling import EXTRA, takes_option
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
@@ -211,18 +211,6 @@ class Server:
         if reply is None:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
-
-    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:  # noqa: ARG002
-        """Return the text that the chat template makes of the body of a request.
-
-        Raises `ServerRejected` if this version of the server cannot tell it.
-        """
-        raise self.no_template_text()
-
-    def require_template_text(self) -> None:
-        """Raise `ServerRejected` if no version of this product can tell the text of a prompt."""
-        if not self.template_path:
-            raise self.no_template_text()
 
     def no_template_text(self) -> ServerRejected:
         """Return the error for a server that cannot tell the text behind its chat template."""

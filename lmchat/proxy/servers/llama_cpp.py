@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
 
@@ -16,17 +16,11 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions, Sampling, TemplateText
+from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.json_values import (
-    count_or_none,
-    dict_or_empty,
-    dicts_in,
-    number_or_none,
-    str_or_empty,
-)
+from lmchat.proxy.json_values import count_or_none, dict_or_empty, number_or_none, str_or_empty
 from lmchat.proxy.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
@@ -47,8 +41,7 @@ _RUNNING = (LoadState.LOADED, LoadState.ASLEEP)
 _LOAD = "/models/load"
 _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
-_TOKENIZE = "/tokenize"  # needs the model in memory
-_NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
+_WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
@@ -174,45 +167,6 @@ class LlamaCpp(Server):
         reply = await api.post_optional(_CONTROL, order)
         return reply is not None and reply.object.get("success") is True
 
-    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
-        reply = await api.post_optional(self.template_path + _NO_LOAD, body)
-        if reply is None:
-            raise self.no_template_text()
-        text = str_or_empty(api.require_good(reply).object.get("prompt"))
-        model_id = body["model"]
-        tokens = await self._tokenize(api, model_id, text, add_special=True)
-        pieces = {str_or_empty(token.get("piece")) for token in tokens}
-        special_tokens = await self._special_tokens(api, model_id, pieces)
-        return TemplateText(text=text, tokens=len(tokens), special_tokens=special_tokens)
-
-    async def _special_tokens(
-        self, api: ServerApi, model_id: str, pieces: Collection[str]
-    ) -> tuple[str, ...]:
-        """Return those of the texts of tokens that belong to special tokens.
-
-        Only these are read as one token if special tokens are looked for, and as several otherwise.
-        Line breaks between the texts keep them apart; no special token has a blank.
-        """
-        candidates = sorted(piece for piece in pieces if piece.split() == [piece])
-        lines = "\n".join(["", *candidates, ""])
-        as_special = await self._tokenize(api, model_id, lines, parse_special=True)
-        as_text = await self._tokenize(api, model_id, lines, parse_special=False)
-        ids_of_text = {token.get("id") for token in as_text}
-        special = {
-            str_or_empty(token.get("piece"))
-            for token in as_special
-            if token.get("id") not in ids_of_text
-        }
-        return tuple(sorted(special.intersection(candidates)))
-
-    async def _tokenize(
-        self, api: ServerApi, model_id: str, text: str, **options: bool
-    ) -> list[dict[str, Any]]:
-        """Return the tokens of a text, each with its `id` and its text, the `piece`."""
-        body = {"model": model_id, "content": text, "with_pieces": True, **options}
-        reply = await api.post(_TOKENIZE + _NO_LOAD, body)
-        return dicts_in(api.require_good(reply).object.get("tokens"))
-
     async def load(
         self,
         api: ServerApi,
@@ -227,7 +181,7 @@ class LlamaCpp(Server):
         """
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
-            self.require_done(api, await api.post(_TOKENIZE, body), "load")
+            self.require_done(api, await api.post(_WAKE, body), "load")
             return
 
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):

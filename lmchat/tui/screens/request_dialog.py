@@ -1,16 +1,14 @@
-"""Dialog with the next request: as the text that the model gets, as JSON, or as a curl command."""
+"""Dialog with the next request: as the text that the model reads, as JSON, or as a curl command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.domain.request import OutgoingRequest, TemplateText
@@ -18,42 +16,26 @@ from lmchat.errors import LMChatError
 from lmchat.services.next_request import FORMS, curl_command, json_text, split_at_special_tokens
 from lmchat.text import size_text
 from lmchat.tui import formatting
-from lmchat.tui.icons import icons_for
-from lmchat.tui.screens.dialog import Dialog
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, paragraphs, styled
-from lmchat.tui.widgets.row_list import fit_scrollbar
+from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.widgets.line import paragraphs
 
 _SPECIAL = "bold $secondary"  # style of special tokens, which differ from other text by its weight
-_NAMES = {"text": "Text", "json": "JSON", "curl": "curl"}
 _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
-_MAX_COMMAND_BYTES = 1_000_000
-"""A command with a larger body is not made: most clipboards and shells do not take its text."""
 
 
-class RequestForm(Struct, frozen=True, kw_only=True):
-    """One form of a request."""
+class RequestDialog(TextDialog):
+    """The next request in one of its `FORMS`."""
 
-    shown: Content
-    text: str = ""  # what is copied and opened in the pager; empty if there is none
-    figure: str = ""  # its size
-
-
-class RequestDialog(Dialog[None]):
-    """The next request in one of its `FORMS`; other keys show the others."""
-
-    AUTO_FOCUS = "VerticalScroll"
-    HEADING = "Next request"
-    HINTS = (("← →", "other form"), ("y", "copy"), ("o", "pager"), ("↑ ↓", "scroll"))
+    HINTS = (("← →", "text, JSON, curl"), ("y", "copy"), ("o", "pager"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "change(-1)", priority=True),
         Binding("right", "change(1)", priority=True),
-        ("y", "copy_text"),
         ("o", "page"),
     ]
 
     def __init__(
         self,
-        prompt: TemplateText | LMChatError,
+        template_text: TemplateText | LMChatError,
         outgoing: OutgoingRequest,
         form: str,
         page: Callable[[str], None],
@@ -61,52 +43,66 @@ class RequestDialog(Dialog[None]):
         """Show a request.
 
         Args:
-            prompt: The text behind the server's chat template, or why there is none.
+            template_text: The text behind the server's chat template, or why there is none.
             outgoing: The request as it is sent.
-            form: The form to begin with; empty for the text, or if there is none, the JSON.
+            form: The form to begin with; empty for the text, or if the server has none, the JSON.
             page: Opens a text in the pager.
         """
-        super().__init__()
-        is_unsupported = isinstance(prompt, LMChatError) and prompt.kind == "unsupported"
-        self._form = form or ("json" if is_unsupported else "text")
+        super().__init__("Next request", "")
+        self._template_text = template_text
+        self._outgoing = outgoing
         self._page = page
-        self._forms = {
-            "text": _text_form(prompt),
-            "json": _json_form(outgoing),
-            "curl": _curl_form(outgoing),
-        }
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield LineWidget(id="forms", classes="gap")
-        with VerticalScroll(classes="text gap"):
-            yield Static()
+        has_none = isinstance(template_text, LMChatError) and template_text.kind == "unsupported"
+        self._form = form or ("json" if has_none else "text")
+        self._figures = ("", "")  # name and size of the shown form
 
     def on_mount(self) -> None:
-        fit_scrollbar(self.query_one(VerticalScroll))
         self._show_form()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._fit_text)
+        self.call_after_refresh(self._show_figures)
 
-    def _fit_text(self) -> None:
+    def _show_figures(self) -> None:
         if self.can_act:
-            scroll = self.query_one(VerticalScroll)
-            self.fit(scroll, scroll.query_one(Static).outer_size.height)
+            self.show_title(*self._figures)
 
     def _show_form(self) -> None:
-        """Show the chosen form from its beginning, with its name among those of the others."""
-        form = self._forms[self._form]
-        names: list[Content] = []
-        for name in FORMS:
-            gap = "   " if names else ""
-            style = STRONG if name == self._form else MUTED
-            mark = f"{icons_for(self).fresh} " if name == self._form else "  "
-            names.append(styled(f"{gap}{mark}{_NAMES[name]}", style))
-        self.query_one("#forms", LineWidget).show(names, styled(form.figure, MUTED))
+        """Show the chosen form from its beginning, with its name and its size in the title."""
+        figure = size_text(len(self._outgoing.body), is_exact=True)
+        match self._form:
+            case "json":
+                name = "JSON"
+                self._text = json_text(self._outgoing)
+                shown = paragraphs(_shortened(self._text))
+            case "curl":
+                name = "curl"
+                self._text = curl_command(self._outgoing)
+                shown = paragraphs(_shortened(self._text))
+            case _:
+                name = "text"
+                shown, figure = self._show_text(self._template_text)
+        self._figures = (name, figure)
+        self._show_figures()
         scroll = self.query_one(VerticalScroll)
-        scroll.query_one(Static).update(form.shown)
+        scroll.query_one(Static).update(shown)
         scroll.scroll_home(animate=False)
         self.call_after_refresh(self._fit_text)
+
+    def _show_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
+        """Return the text that the model reads, with marked special tokens, and its tokens.
+
+        Without a text, return why there is none.
+        """
+        if isinstance(template_text, LMChatError):
+            self._text = ""
+            return paragraphs(template_text.message_with_hint), ""
+        self._text = template_text.text
+        shortened = replace(template_text, text=_shortened(template_text.text))
+        parts = []
+        for index, piece in enumerate(split_at_special_tokens(shortened)):
+            is_special = index % 2 == 1
+            parts.append(paragraphs(piece, _SPECIAL if is_special else ""))
+        return Content("").join(parts), formatting.counted(template_text.tokens, "token")
 
     def action_change(self, step: int) -> None:
         """Show the form `step` places after the shown one, in a ring."""
@@ -114,42 +110,12 @@ class RequestDialog(Dialog[None]):
         self._show_form()
 
     def action_copy_text(self) -> None:
-        if text := self._forms[self._form].text:
-            self.app.copy_to_clipboard(text)
+        if self._text:
+            super().action_copy_text()
 
     def action_page(self) -> None:
-        if text := self._forms[self._form].text:
-            self._page(text)
-
-
-def _text_form(prompt: TemplateText | LMChatError) -> RequestForm:
-    """Return the text that the model gets, with marked special tokens; or why there is none."""
-    if isinstance(prompt, LMChatError):
-        return RequestForm(shown=paragraphs(prompt.message_with_hint))
-    shortened = replace(prompt, text=_shortened(prompt.text))
-    parts = []
-    for index, piece in enumerate(split_at_special_tokens(shortened)):
-        is_special = index % 2 == 1
-        parts.append(paragraphs(piece, _SPECIAL if is_special else ""))
-    figure = formatting.counted(prompt.tokens, "token")
-    return RequestForm(shown=Content("").join(parts), text=prompt.text, figure=figure)
-
-
-def _json_form(outgoing: OutgoingRequest) -> RequestForm:
-    text = json_text(outgoing)
-    figure = size_text(len(outgoing.body), is_exact=True)
-    return RequestForm(shown=paragraphs(_shortened(text)), text=text, figure=figure)
-
-
-def _curl_form(outgoing: OutgoingRequest) -> RequestForm:
-    """Return the command, or a sentence if it would be too long to be copied."""
-    if len(outgoing.body) > _MAX_COMMAND_BYTES:
-        size = size_text(len(outgoing.body), is_exact=True)
-        sentence = f"This request has {size}, which is too much to copy as a command."
-        hint = "In a shell: lmchat ask --dry-run=curl > request.sh"
-        return RequestForm(shown=paragraphs(f"{sentence} {hint}"))
-    text = curl_command(outgoing)
-    return RequestForm(shown=paragraphs(_shortened(text)), text=text)
+        if self._text:
+            self._page(self._text)
 
 
 def _shortened(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -13,6 +13,7 @@ from textual.widgets import Static
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog, ListDialog
+from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
 from lmchat.tui.widgets.row_list import fit_scrollbar, text_row
 
@@ -21,7 +22,7 @@ class TextDialog(Dialog[None]):
     """Scrollable text; `y` copies it."""
 
     AUTO_FOCUS = "VerticalScroll"
-    HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
+    HINTS: ClassVar[Sequence[Hint]] = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
     def __init__(self, title: str, text: str) -> None:
