@@ -323,7 +323,7 @@ class LMChatApp(PatchedApp):
         Without a server, end the pause of the search.
         """
         self.workspace.monitor.is_focused = True
-        self.connect.check_if_none()
+        self.connect.search_if_no_server()
         begin_work(self.chat, self.chat.sessions.reload, "reload")
 
     def on_app_blur(self) -> None:

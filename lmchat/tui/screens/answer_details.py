@@ -27,7 +27,7 @@ _LEAST_SHARE = 0.2  # of the time beyond the median that a cause must have taken
 Row = tuple[str, str]
 """A label and its value."""
 Cause = tuple[str, float | None]
-"""Words with the place of their time, and this time in milliseconds; None if it is not known."""
+"""Words, in which `{time}` is replaced, and this time in milliseconds; None if it is not known."""
 
 
 async def details_text(answer: ChatMessage, store: ChatStore) -> str:
@@ -151,7 +151,8 @@ def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
 def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[str]:
     """Yield a line that says why an answer was slow, and one with the median it is compared with.
 
-    Yield nothing for an answer of normal speed.
+    Yield nothing for an answer of normal speed. If both the wait and the speed were slow, only the
+    wait is explained.
     """
     receipt = answer.receipt
     wait = slow_wait(answer.message_id, ledger)
@@ -196,7 +197,7 @@ def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
 
 
 def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
-    """Yield the time for tokens that were read again, and for new ones."""
+    """Yield the estimated times for prompt tokens that were read again, and for new ones."""
     speed = receipt.prompt_tokens_per_second
     if receipt.prompt_tokens is None or receipt.cached_tokens is None or speed is None:
         return

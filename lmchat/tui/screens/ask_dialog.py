@@ -77,7 +77,7 @@ class AskDialog(Dialog[Any]):
         return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:
-        """Insert a letter into the input that was typed before the input had the focus."""
+        """Insert a letter that was typed before the input had the focus."""
         if event.is_printable and event.character:
             event.stop()
             self.query_one(Input).insert_text_at_cursor(event.character)

@@ -88,9 +88,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         if not self.can_act:
             return
         most_rows = _ROWS_WHEN_TALL if self.size.height >= _TALL else _ROWS_WHEN_SHORT
-        self._list.styles.height = min(
-            most_rows, 1 + max(len(choice.top) for choice in self._choices)
-        )
+        most_likely_tokens = max(len(choice.top) for choice in self._choices)
+        self._list.styles.height = min(most_rows, most_likely_tokens + 1)  # and the chosen token
         unsure = sum(_is_unsure(choice) for choice in self._choices)
         counted = formatting.counted(len(self._choices), "word")
         self.show_title(f"{counted}, {unsure} of them below {formatting.percent(_UNSURE)}")
@@ -140,7 +139,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
 def _words_of(answer: AnswerChoices) -> list[ShownWord]:
     """Return the thought and the text of an answer as words, with marks where it was unsure.
 
-    Text of which no probabilities are known stands before and behind them, muted.
+    Text before and behind the choices, of which no probabilities are known, is muted. It is left
+    out where the place of the choices in the text is not known.
     """
     words: list[ShownWord] = []
     parts = (
@@ -163,7 +163,7 @@ def _words_of(answer: AnswerChoices) -> list[ShownWord]:
 
 
 def _unknown_words(text: str) -> list[ShownWord]:
-    """Return the words of a text of which no probabilities are known."""
+    """Return the words of a text without known probabilities, each with the blank before it."""
     pieces = text.replace(" ", "\0 ").split("\0")
     return [ShownWord(shown_text(piece), MUTED) for piece in pieces if piece]
 

@@ -99,7 +99,7 @@ class Connect:
         self._workspace.monitor.check_now()
         self._chat.status.show_action("checking")
 
-    def check_if_none(self) -> None:
+    def search_if_no_server(self) -> None:
         """End the pause of the search if there is no server yet."""
         if self._target.value is None:
             self._wake.set()

@@ -19,7 +19,7 @@ _AUTHOR_CELLS = 12
 _STATE_CELLS = 8  # of "left out" and "not sent"
 _TOKENS_CELLS = 8
 _BARS = ((96, 20), (60, 10), (0, 0))
-"""Cells of a bar, by the cells of a row from which it is so long."""
+"""From so many cells of a row on, a bar has so many cells."""
 
 
 class ContextDialog(ListDialog[str | None]):
@@ -76,7 +76,7 @@ class ContextDialog(ListDialog[str | None]):
         return ListRow(pieces, tuple(right), key=item.message_id or None)
 
     def _bar(self, fraction: float) -> StyledTexts:
-        """Return a bar with a blank before it; nothing without room for one."""
+        """Return a bar with blanks before it; nothing without room for one."""
         width = next(cells for least, cells in _BARS if self.list.text_width >= least)
         if not width:
             return ()

@@ -84,6 +84,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
             try:
                 hits = await self._store.search(query, limit=limit)
             except LMChatError as error:
+                # muted: while a query is typed, it is often not valid yet
                 self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
             else:
                 took_ms = (time.monotonic() - began_s) * 1000

@@ -167,7 +167,7 @@ class Branches:
         old_id = prompt_text.edited_id
         version = await conversation.rewrite(old_id, words)
         self._rewritten_ids[version.message_id] = old_id
-        if not self._open_sessions.is_shown(conversation):
+        if not self._open_sessions.is_shown(conversation):  # the user has changed the session
             return
         row = self._widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()

@@ -235,7 +235,7 @@ class PromptText:
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `NAME [TEXT]`.
 
-        Raises `WrongUse` if there is no such preset, or it lacks what it needs.
+        Raises `WrongUse` if there is no such preset, or if it needs a text and none was typed.
         """
         from lmchat.services.prompts import filled
 
@@ -275,9 +275,10 @@ class PromptFiles:
             return
         pieces = [await self._draft_files.attach(file) for file in paths]
         if pieces:
+            # in a line with other words, the name takes the place of `typed`
             shown_name = safe_line(Path(path).name) if typed and path else ""
             self._input.attach(typed, pieces, shown_name)
-        has_image = any(split_draft(piece)[1] for piece in pieces)
+        has_image = any(split_draft(piece)[1] for piece in pieces)  # only an image is a line
         if has_image and self._prompt_text.has_unseen_image:
             self._notices.notify(CANNOT_SEE)
 
