@@ -32,6 +32,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 
 VISION = "vision"  # capability of models that can see images; as a filter, it shows only these
+
 # Widths in cells
 _LEAST_NAME = 16
 _MOST_NAME = 48
@@ -64,10 +65,10 @@ _COLUMNS = (
 )
 
 
-class TableRow(Struct, frozen=True, kw_only=True):
-    """Model with the texts of its row; name and server are safe to show."""
+class ModelLine(Struct, frozen=True, kw_only=True):
+    """Model with the texts that the list shows of it; name and server are safe to show."""
 
-    row: ModelRow
+    row: ModelRow  # the model in the catalogue
     name: SafeText
     server: SafeText  # where two servers have the same recent model; else empty
     group: str
@@ -80,14 +81,14 @@ class TableRow(Struct, frozen=True, kw_only=True):
 
 
 class ModelMatch(Struct, frozen=True):
-    """Row that matches the filter, with the characters of the name that match."""
+    """Model that matches the filter, with the characters of the name that match."""
 
-    line: TableRow
-    match: FuzzyMatch
+    line: ModelLine
+    fuzzy: FuzzyMatch
 
 
 class ModelTable:
-    """Filtered rows of models, in the order of the catalogue."""
+    """Models in the order of the catalogue, which can be filtered and laid out as rows."""
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
@@ -98,7 +99,7 @@ class ModelTable:
             self._line(row, names_server=servers_by_model[row.model.model_id] > 1) for row in rows
         ]
 
-    def _line(self, row: ModelRow, *, names_server: bool) -> TableRow:
+    def _line(self, row: ModelRow, *, names_server: bool) -> ModelLine:
         """Return the texts of a row.
 
         With `names_server`, a recent model is shown with its server: several servers have it, and
@@ -107,7 +108,7 @@ class ModelTable:
         server = ""
         if names_server and row.recent_index is not None:
             server = row.server_name or row.model.endpoint.netloc
-        return TableRow(
+        return ModelLine(
             row=row,
             name=safe_line(row.model.model_id),
             server=safe_line(server, limit=_MOST_SERVER),
@@ -156,10 +157,10 @@ class ModelTable:
         return dict(zip("123456789", usable, strict=False)).get(digit)
 
     def filtered(self, typed: str) -> list[ModelMatch]:
-        """Return the rows in which each typed word matches the name or a fact of the model."""
+        """Return the models of which each typed word matches the name or a fact."""
         words = typed.split()
-        matches = [(line, _match(words, line)) for line in self._lines]
-        return [ModelMatch(line, found) for line, found in matches if found is not None]
+        tried = [(line, _match(words, line)) for line in self._lines]
+        return [ModelMatch(line, fuzzy) for line, fuzzy in tried if fuzzy is not None]
 
     def best(self, typed: str) -> tuple[str, str] | None:
         """Return the key of the best match among the models that can chat.
@@ -168,12 +169,12 @@ class ModelTable:
         """
         if not typed.strip():
             return None
-        usable = [found for found in self.filtered(typed) if found.line.row.model.can_chat]
-        best = max(usable, key=lambda found: found.match.score, default=None)
+        usable = [match for match in self.filtered(typed) if match.line.row.model.can_chat]
+        best = max(usable, key=lambda match: match.fuzzy.score, default=None)
         return None if best is None else best.line.row.key
 
     def laid_out(
-        self, found: Sequence[ModelMatch], width: int, icons: Icons
+        self, matches: Sequence[ModelMatch], width: int, icons: Icons
     ) -> tuple[StyledTexts, list[ListRow]]:
         """Return a line with the titles of the columns, and the rows of the list, for a width.
 
@@ -185,7 +186,7 @@ class ModelTable:
         lead = " " * (_SIGN + 1)  # the bar of the chosen row is before the sign
         heads = "".join(column.cell(column.title) for column in columns)
         rows: list[ListRow] = []
-        for group, members in groupby(found, key=lambda match: match.line.group):
+        for group, members in groupby(matches, key=lambda match: match.line.group):
             if rows:
                 rows.append(ListRow())
             rows.append(heading_row(lead + group))
@@ -216,7 +217,7 @@ def _width_with_gap(column: Column) -> int:
     return column.width + _GAP
 
 
-def _match(words: Sequence[str], line: TableRow) -> FuzzyMatch | None:
+def _match(words: Sequence[str], line: ModelLine) -> FuzzyMatch | None:
     """Match each word with the name of a model, or else find it in the facts about the model.
 
     These are its server, product, address, quantization and capabilities. The result has the sum
@@ -258,23 +259,23 @@ def _cells(row: ModelRow) -> dict[str, StyledText]:
     }
 
 
-def _row(found: ModelMatch, columns: Sequence[Column], name_width: int, icons: Icons) -> ListRow:
+def _row(match: ModelMatch, columns: Sequence[Column], name_width: int, icons: Icons) -> ListRow:
     """Return the row of a match; a model that cannot chat is muted, and cannot be chosen."""
-    row = found.line.row
+    row = match.line.row
     can_chat = row.model.can_chat
-    parts = [*_name(found, name_width, icons)]
+    parts = [*_name(match, name_width, icons)]
     for column in columns:
-        text, style = found.line.cells[column.title]
+        text, style = match.line.cells[column.title]
         parts.append((column.cell(text), style if can_chat else MUTED))
     return ListRow((tuple(parts),), key=row.key if can_chat else None)
 
 
-def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
+def _name(match: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
     """Yield the sign of the state, then name and server in `width` cells.
 
     If there is not enough room, the name is cut. Its characters that match are marked.
     """
-    line = found.line
+    line = match.line
     model = line.row.model
     signs: Mapping[LoadState, StyledText] = {
         LoadState.LOADED: (icons.ready, "$success"),
@@ -290,7 +291,7 @@ def _name(found: ModelMatch, width: int, icons: Icons) -> Iterator[StyledText]:
     if cell_len(name) > name_width:
         cut = set_cell_size(name, max(name_width - cell_len(icons.cut), 0)) + icons.cut
         name = SafeText(cut)
-    yield from highlighted(name, found.match.offsets, NAME if model.can_chat else MUTED)
+    yield from highlighted(name, match.fuzzy.offsets, NAME if model.can_chat else MUTED)
     yield server, MUTED
     yield " " * (name_width - cell_len(name)), ""
 
@@ -328,12 +329,12 @@ def show_matches(
     if width < 1:
         return
     typed = field.value
-    found = table.filtered(typed)
-    heads, rows = table.laid_out(found, width, icons_for(dialog))
+    matches = table.filtered(typed)
+    heads, rows = table.laid_out(matches, width, icons_for(dialog))
     dialog.query_one(".columns", LineWidget).show([content(heads)])
     no_match = no_match.replace("{typed}", safe_line(typed, limit=30))
     dialog.show_rows(rows, *figures, choose=choose, nothing=no_match)
-    field.show_note(f"{len(found)} of {len(table.rows)}" if typed.strip() else "")
+    field.show_note(f"{len(matches)} of {len(table.rows)}" if typed.strip() else "")
 
 
 class ModelPicker(ListDialog[ModelInfo | None]):
