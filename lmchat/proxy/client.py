@@ -60,6 +60,7 @@ from lmchat.proxy.template_text import read_template_text
 from lmchat.slots import Slots
 
 COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
+PARTS_S = 10.0  # longest wait for the tokens of all parts of a request, of up to 1 MB
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older may miss that the server put its model to sleep.
@@ -254,12 +255,12 @@ class ProxyClient:
         if self._would_load(request):
             return None
         self._admission.take_probe(request.product)
-        api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=REQUESTS)
+        api = self._prober.new_api(endpoint, request.product, read_s=PARTS_S, requests=REQUESTS)
         body = self._writer.prompt_body(request)
         mark = unused_mark(encode(body))
         marked_body = self._writer.prompt_body(RequestParts(request, mark).marked)
         try:
-            async with asyncio.timeout(COUNT_S):
+            async with asyncio.timeout(PARTS_S):
                 return await count_messages(server, api, body, marked_body, mark)
         except (TimeoutError, NoRequestsLeftError):
             return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sqlite3
 from contextlib import aclosing
@@ -498,3 +499,40 @@ def test_what_the_command_line_sets_comes_before_the_session(cli, server):
     assert "top_p was set to 0.9 on the command line, and stays so." in done.stderr
     assert "top_p  0.9  command line\n" in done.stdout
     assert server.seen(CHAT)[-1].json["top_p"] == 0.9
+
+
+async def take_out(cli, session_id, message_ids):
+    async with aclosing(store_at(cli.home)) as store:
+        await store.set_excluded(session_id, message_ids, is_excluded=True)
+
+
+def test_context_lists_the_next_request_and_a_message_taken_out_is_not_sent(
+    begin, server, cli, tmp_path
+):
+    server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.")))
+    talk = begin()
+    for prompt in ("Carrots?", "Peas?"):
+        talk.type(f"{prompt}\r", sees=f"{prompt}\ntiny:")
+        wait_prompt(talk)
+    leave(talk)
+    session = stored(cli.home)
+    session_id = session.header.session_id
+    first = [session.messages[0].message_id]
+    asyncio.run(take_out(cli, session_id, first))
+
+    again = begin("--resume", session_id)
+    again.type("/context\r", sees="Next request: ~")
+    wait_prompt(again)
+    assert re.search(r"you, ~\d+ tokens?, not sent: Carrots\?", again.text)
+    assert re.search(r"you, ~\d+ tokens?: Peas\?", again.text)
+    again.type("Beans?\r", sees="C.")
+    leave(again)
+    sent = [message["content"] for message in server.seen(CHAT)[-1].json["messages"]]
+    assert sent == ["A.", "Peas?", "B.", "Beans?"]
+
+    file = tmp_path / "session.json"
+    assert cli("export", session_id, "-o", str(file)).returncode == 0
+    asyncio.run(on_disk(cli, "purge", session_id))
+    assert cli("import", str(file)).returncode == 0
+    imported = stored(cli.home).messages
+    assert [message.is_excluded for message in imported] == [True, *[False] * 5]

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 from contextlib import asynccontextmanager
+from itertools import takewhile
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Settings
-from lmchat.domain.event import UsageReported
+from lmchat.domain.event import StreamFinished, UsageReported
+from lmchat.domain.message import (
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
 from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.domain.session import MessagePath, Session
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.attachments import read_attachment
 from lmchat.services.backend import Backend
@@ -19,6 +32,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import Lazy
 from lmchat.storage.store import SqliteStore
 from tests.support.scripted_backend import read
+from tests.support.scripted_tools import toolbox
 
 pytestmark = pytest.mark.timeout(180)
 PROMPT = "Which crop needs the most water? 🌱 水"
@@ -47,9 +61,11 @@ class Gardener:
         return await read(lists)
 
     async def send(self, text: str = PROMPT, files=()) -> UsageReported:
+        """Send a prompt; return the counts of its first request, the last of which are final."""
         settings = self.sessions.next_turn.settings()
         events = await read(self.conversation.send(text, settings, files))
-        return next(event for event in events if isinstance(event, UsageReported))
+        first = takewhile(lambda event: not isinstance(event, StreamFinished), events)
+        return [event for event in first if isinstance(event, UsageReported)][-1]
 
 
 @pytest.fixture
@@ -112,6 +128,31 @@ async def test_the_sum_is_exact_where_the_template_drops_old_thoughts(
         assert gardener.conversation.messages[1].reasoning
 
 
+async def test_the_sum_is_exact_with_tools_their_calls_and_results(
+    start_real_server, make_gardener
+):
+    server = start_real_server(reasoning=24)
+    call = ToolCallPart(call_id="c1", name="read_text", arguments='{"path": "beds.md"}')
+    messages = [text_message(Role.USER, "Read the plan of the beds.")]
+    for role, parts in (
+        (Role.ASSISTANT, (ReasoningPart(text="A file. "), call)),
+        (Role.TOOL, (call, ToolResultPart(text='{"beds": 12}'))),
+        (Role.ASSISTANT, (TextPart(text="There are twelve."),)),
+    ):
+        message = text_message(role, "", parent_id=messages[-1].message_id)
+        messages.append(replace(message, parts=parts))
+    async with make_gardener(server.url, system_prompt="Be short.") as gardener:
+        gardener.sessions.next_turn.toolbox = toolbox()
+        header = gardener.conversation.header
+        gardener.sessions.show_path(Session(header=header, messages=MessagePath(messages)))
+        counted = exact(await gardener.lists("Why?"))
+        tokens = {item.author: item.tokens for item in counted.items}
+        assert tokens["tools"] > 50
+        assert 5 < tokens["tool"] < 20
+        assert min(item.tokens for item in counted.items) > 2
+        assert (await gardener.send("Why?")).prompt_tokens == counted.tokens
+
+
 async def test_a_message_taken_out_is_not_counted_and_one_put_back_is(real_server, make_gardener):
     async with make_gardener(real_server.url) as gardener:
         for text in (PROMPT, "Long words about melons. " * 20, "And peas?"):
@@ -143,3 +184,43 @@ async def test_a_model_that_sleeps_is_not_woken_for_a_count(start_real_server, m
         assert estimated.is_estimated
         await gardener.use(server.url)
         assert gardener.sessions.next_turn.target.model.state is LoadState.ASLEEP
+
+
+SYSTEM = "You are a gardener. Answer in short sentences."
+PROSE = (
+    "The old gardener walked slowly between the rows of beans, thinking about the winter. ",
+    "Nothing had survived in the lower field, not even the kale his sister had planted there. ",
+    "He took a handful of soil: dry, much too dry for this time of the year, he said. ",
+)
+GERMAN = (
+    "Der alte Gärtner ging langsam zwischen den Bohnenreihen und dachte an den Winter. ",
+    "Im unteren Garten hatte nichts überlebt, nicht einmal der Grünkohl der Schwester. ",
+    "Er ließ eine Handvoll Erde durch die Finger rieseln: viel zu trocken für das Frühjahr. ",
+)
+CHINESE = (
+    "老园丁慢慢地走在豆行之间,想着刚刚过去的冬天。",
+    "下面的田里什么都没有活下来,连羽衣甘蓝也没有。",
+    "他抓起一把土,让它从指缝间流走:对这个季节来说太干了。",
+)
+CODE = tuple(inspect.getsource(function) for function in (read, exact, Gardener.use))
+RECORDS = tuple(
+    json.dumps(
+        [{"id": n + k, "crop": "kale", "moisture": 0.1 + n / 37} for n in range(6)], indent=k
+    )
+    for k in (0, 1, 2)
+)
+MIXED = (PROSE[0], CODE[0], RECORDS[0], GERMAN[1], CHINESE[1])
+
+
+async def test_estimates_are_close_where_the_server_cannot_count(real_server, make_gardener):
+    errors = []
+    async with make_gardener(real_server.url, system_prompt=SYSTEM) as gardener:
+        for texts in (PROSE, GERMAN, CHINESE, CODE, RECORDS, MIXED):
+            gardener.sessions.begin()
+            for text in texts:
+                prompt = text * max(1, 300 // len(text))
+                estimated, _ = await gardener.lists(prompt)
+                assert estimated.is_estimated
+                usage = await gardener.send(prompt)
+                errors.append(estimated.tokens / usage.prompt_tokens - 1)
+    assert sum(map(abs, errors)) / len(errors) < 0.08, errors

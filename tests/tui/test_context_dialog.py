@@ -23,7 +23,7 @@ async def test_space_takes_a_message_out_of_requests_and_u_puts_it_back(tmp_path
         await desk.ask("carrots", 1)
         await desk.ask("peas", 2)
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        await desk.press("space")
+        await desk.press("home", "space")
         await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
         await desk.press("escape", leads_to=ChatScreen, sees="not sent")
         await desk.ask("third", 3)
@@ -37,10 +37,23 @@ async def test_space_takes_a_message_out_of_requests_and_u_puts_it_back(tmp_path
         await desk.say("/undo", sees="Put back", hides="not sent")
         assert not any(one.is_excluded for one in await desk.on_disk())
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        await desk.press("space")
+        await desk.press("home", "space")
         await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
         await desk.press("u")
         await desk.until(lambda: "not sent" not in row(desk, "carrots"), "it is sent again")
+
+
+async def test_u_also_puts_back_what_an_earlier_run_has_taken_out(tmp_path):
+    async with ready_desktop(tmp_path, answer("A.")) as desk:
+        await desk.ask("carrots", 1)
+        session_id = desk.conversation.header.session_id
+        ids = [desk.conversation.messages[0].message_id]
+        await desk.store.set_excluded(session_id, ids, is_excluded=True)
+        await desk.chat.sessions.reload()
+        await shown(desk, "not sent")
+        await desk.say("/undo", sees="Put back", hides="not sent")
+        assert not any(one.is_excluded for one in await desk.on_disk())
+        await desk.say("/undo", sees="Nothing to undo")
 
 
 async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):
@@ -55,7 +68,8 @@ async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(t
         await shown(desk, "100 of 8 192 tokens")
         assert "5" in row(desk, "My words").split()
         assert "cached" in row(desk, "carrots")
-        await desk.press("down", "enter", leads_to=ChatScreen)
+        await desk.press("space", sees="Only messages of the session")
+        await desk.press("home", "down", "enter", leads_to=ChatScreen)
         assert desk.log_view.focused_message.text == "A."
 
 

@@ -43,10 +43,12 @@ class ContextDialog(ListDialog[str | None]):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
+        """Show a list; of the first one, the end is chosen."""
+        is_first = self._content is None
         self._content = content
-        self.call_after_refresh(self.draw)
+        self.call_after_refresh(self.draw, chooses_end=is_first)
 
-    def draw(self) -> None:
+    def draw(self, *, chooses_end: bool = False) -> None:
         """Draw the items, with bars that compare their tokens, and the sum in the title."""
         content = self._content
         if content is None or not self.can_show:
@@ -58,7 +60,7 @@ class ContextDialog(ListDialog[str | None]):
         if content.limit:
             figures[0] = f"{tokens} of {formatting.tokens(content.limit)}{formatting.GAP}tokens"
             figures.append(formatting.percent(content.tokens / content.limit))
-        self.show_rows(rows, *figures)
+        self.show_rows(rows, *figures, choose=rows[-1].key if rows and chooses_end else None)
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
         """Return the row of an item: author and first words, at the right state, bar and tokens."""
@@ -73,7 +75,7 @@ class ContextDialog(ListDialog[str | None]):
         right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
         right += self._bar(item.tokens / most_tokens if most_tokens and item.is_sent else 0.0)
         right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
-        return ListRow(pieces, tuple(right), key=item.message_id or None)
+        return ListRow(pieces, tuple(right), key=item.message_id or item.author)
 
     def _bar(self, fraction: float) -> StyledTexts:
         """Return a bar with blanks before it; nothing without room for one."""
@@ -84,11 +86,19 @@ class ContextDialog(ListDialog[str | None]):
         used = round(width * fraction)
         return ((f"  {icons.used * used}", "$primary"), (icons.rule * (width - used), FAINT))
 
+    @property
+    def _chosen_id(self) -> str:
+        """Id of the chosen message; empty if it is none of the session, as the draft."""
+        items = self._content.items if self._content else ()
+        ids = [item.message_id for item in items if item.message_id == self.list.key]
+        return ids[0] if ids else ""
+
     def action_act(self, name: str) -> None:
-        message_id = "" if self.list.key is None else str(self.list.key)
-        if message_id or name == "undo":
-            self._act(name, message_id)
+        if self._chosen_id or name == "undo":
+            self._act(name, self._chosen_id)
+        else:
+            self.app.notify("Only messages of the session can be taken out.")
 
     def action_take(self) -> None:
-        if self.list.key is not None:
-            self.dismiss(str(self.list.key))
+        if self._chosen_id:
+            self.dismiss(self._chosen_id)

@@ -7,7 +7,7 @@ message of the path is its leaf. Versions are messages of one role with the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from msgspec import Struct
@@ -35,6 +35,9 @@ class _PathChange(Struct, frozen=True):
     changed_at: datetime
     action: str  # words for the panel once it is undone
     notice: str  # sentence about that
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class _Exclusion(Struct, frozen=True, kw_only=True):
@@ -226,7 +229,7 @@ class Branches:
         """Undo the newest of these changes of the shown session that is not undone.
 
         - Deleted messages are restored.
-        - Messages that were taken out of requests in this run are put back, and the reverse.
+        - Messages that were taken out of requests are put back, and in this run also the reverse.
         - After a summary or a rewritten answer, the branch from before it is shown; its own branch
           stays in the tree.
 
@@ -245,7 +248,7 @@ class Branches:
             self._notices.notify("Restored.")
         elif exclusion is not None and exclusion.changed_at == newest_at:
             await self._set_excluded(exclusion, is_excluded=not exclusion.is_excluded)
-            self._exclusions.remove(exclusion)
+            self._exclusions = [last for last in self._exclusions if last is not exclusion]
             notice = "Put back: it is sent again." if exclusion.is_excluded else "Taken out again."
             self._notices.notify(notice)
         elif path_change is not None:
@@ -257,10 +260,23 @@ class Branches:
             self._notices.notify("Nothing to undo.")
 
     def _last_exclusion(self) -> _Exclusion | None:
-        """Return the newest exclusion of the shown session that is not undone; None without any."""
+        """Return the newest exclusion of the shown session that is not undone; None without any.
+
+        Those of earlier runs come last, in the order of the path: their times are not known.
+        """
         session_id = self._sessions.shown_id
         shown = [last for last in self._exclusions if last.session_id == session_id]
-        return shown[-1] if shown else None
+        path = self._sessions.conversation.messages
+        excluded = [message for message in path if message.is_excluded]
+        if shown or not excluded:
+            return shown[-1] if shown else None
+        together = messages_together(path, excluded[-1].message_id)
+        return _Exclusion(
+            session_id=session_id,
+            message_ids=tuple(message.message_id for message in together),
+            is_excluded=True,
+            changed_at=_LONG_AGO,
+        )
 
     def _last_change(self, tree: Sequence[ChatMessage]) -> _PathChange | None:
         """Return the last summary or rewritten answer of the shown path; None without any.
