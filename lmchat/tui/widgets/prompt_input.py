@@ -146,7 +146,7 @@ class PromptInput(TextArea):
         self.names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as those of presets."""
         self._blocks = FoldedBlocks()
-        self._is_list_dismissed = False  # whether Esc has closed the list
+        self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         self._is_completing = False  # whether Tab was pressed before the files were found
         self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown

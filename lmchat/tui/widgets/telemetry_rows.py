@@ -175,7 +175,7 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
 
 
 def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
-    """Return the state of the model in words; "unknown" while the server is down.
+    """Return the state of the model in words; "unknown" also while the server is down.
 
     While the model loads, its progress follows if the server reports it; otherwise the time so far,
     if it is lmchat that loads it.
@@ -255,7 +255,8 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
     """Yield the stage of the last turn, its figures, and the speeds of the last seconds as bars.
 
-    Before the first turn, the figures are `UNKNOWN`. The bars have no row after a turn without any.
+    A tool call that waits for the user replaces the stage, or else a session that is read ahead.
+    Before the first turn, the figures are `UNKNOWN`; after a turn without speeds, no bars follow.
     """
     turn = snapshot.turn
     stage = stage_words(turn)

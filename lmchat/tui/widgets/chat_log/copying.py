@@ -371,10 +371,10 @@ class CopySequence:
         if not blocks:
             return "", ""
         key = f"code {message.message_id}"
-        if number is not None:
-            self._last_key = key
-            self._last_choice = min(number, len(blocks) - 1) - 1  # `_advance` adds the 1 again
         choice = self._advance(key, len(blocks))
+        if number is not None:
+            choice = min(number, len(blocks) - 1)
+            self._last_choice = choice
         note = f"Block {choice + 1} of {len(blocks)}" if len(blocks) > 1 else ""
         return blocks[choice], note
 

@@ -450,7 +450,8 @@ class Document:
                     self._laid_out_lines += len(block.lines or ())
                 else:
                     block.lines = None
-            if not (first.message <= index <= last.message or entry.is_streaming):
+            is_near = first.message <= index <= last.message
+            if not is_near and not entry.is_streaming:
                 self.entries.forget(index)
 
     def _drop_linked_lines(self, entry: Entry) -> bool:

@@ -132,7 +132,7 @@ class LivePart(Struct):
         if text:
             self.chunks[self._taken_chunks :] = [text]  # one chunk for hundreds of tokens
             self._taken_chunks = len(self.chunks)
-            # the arguments of a call are shown as code
+            # the arguments of a call are shown as code, without blank lines above
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")

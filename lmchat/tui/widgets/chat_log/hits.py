@@ -190,7 +190,7 @@ def _hits_in_lines(query: Query, lines: Sequence[Line]) -> list[RowHits]:
     for fragments in unwrapped_lines(lines):
         text = "".join(fragment.words + fragment.tail for fragment in fragments)
         for first, last in query.spans(text):
-            before = 0
+            before = 0  # characters of the fragments that were passed
             for fragment in fragments:
                 start = max(first - before, 0)
                 end = min(last - before, len(fragment.words))

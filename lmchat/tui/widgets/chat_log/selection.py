@@ -160,11 +160,11 @@ class Selection:
         self.pointer = (x, y)
 
         ends = self._ends_under(x, y, unit)
-        previous = self.selected
+        extended = self.selected if is_shift_held else None
         self.drop()
-        self.was_dragged = is_shift_held and previous is not None
-        if previous is not None and is_shift_held:
-            self.pressed = Selected(previous.origin, ends, previous.unit)
+        self.was_dragged = extended is not None
+        if extended is not None:
+            self.pressed = Selected(extended.origin, ends, extended.unit)
         else:
             self.pressed = Selected(ends, ends, unit)
         # a single press selects nothing until the pointer moves

@@ -137,7 +137,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
-                self.selection.find_again()
+                self.selection.find_again()  # this lays out its ends
         if self.is_attached:
             self._start_work()
         self._copy_viewport(changed)

@@ -54,8 +54,8 @@ def rule_block(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    A file in its text is its name, with its text below unless it `is_folded`. The first block also
-    shows time and version: only that one gets the `message`.
+    Attached files come first. A file in the text is its name, with its text below unless the prompt
+    `is_folded`. The first block also shows time and version: only that one gets the `message`.
     """
     blocks: list[Block] = []
     for part in message.files:
@@ -227,7 +227,8 @@ class CallText(Struct, frozen=True):
 def call_texts(message: ChatMessage) -> list[CallText]:
     """Return the arguments and the result of a call, without those that are empty.
 
-    JSON is indented; other text, and JSON that would grow too much, is returned as it is.
+    JSON is indented; other text, and JSON that is too long for that or would grow too much, is
+    returned as it is.
     """
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
@@ -465,12 +466,12 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
 def end_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks below an answer that has ended: receipt or state, and card of a failure.
 
-    A failed answer has only the card, unless it has no failure that is known. A complete answer
-    without figures and model, as an imported one, has none.
+    A failed answer has only the card, or only the state if it is not known why it failed. A
+    complete answer without figures and model, as an imported one, has none of them.
     """
     blocks = []
     failure = message.failure
-    if message.state in (AnswerState.COMPLETE, AnswerState.STREAMING):
+    if message.state is AnswerState.COMPLETE:
         if message.receipt is not None or message.model:
             blocks.append(made_block(partial(_receipt_lines, message)))
     elif message.state is not AnswerState.FAILED or failure is None:

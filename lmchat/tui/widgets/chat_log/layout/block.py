@@ -222,8 +222,8 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self._columns_of_head: dict[tuple[str, int], Columns] = {}
-        """Columns of tables by the source of the head row and by the width.
+        self._columns_of_table: dict[tuple[str, int], Columns] = {}
+        """Columns of tables by the source of their head and first rows, and by the width.
 
         A long table is cut into several blocks; those after the first have the same columns.
         """
@@ -517,9 +517,9 @@ class Layout:
         """
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
-        if key not in self._columns_of_head:
+        if key not in self._columns_of_table:
             cells, aligns = self._cells(parse_blocks(block.info, self._references))
-            self._columns_of_head[key] = fit_columns(cells, aligns, room)
+            self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
             source = completed(source, is_table=True)
@@ -527,4 +527,4 @@ class Layout:
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))
-        return continued_lines(self.page, rows, self._columns_of_head[key], prefix)
+        return continued_lines(self.page, rows, self._columns_of_table[key], prefix)

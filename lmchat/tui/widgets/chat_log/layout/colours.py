@@ -60,7 +60,7 @@ class Colours:
             if code.startswith(beginning):  # likely the same code, which has grown
                 self._forget((language, beginning))
             self._newest[language] = code, colours
-        self._forget(request)
+        self._forget(request)  # so that it becomes the most recently used
         self._cache[request] = colours or b""
         self._cached_chars += len(code)
         while self._cached_chars > _MOST_CHARS and len(self._cache) > 1:

@@ -111,7 +111,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
     block.at("reference", reference_rule)
-    _merge_end_rules(parser)
+    _merge_end_rules(parser)  # after all block rules: it asks them
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)
     inline.before("emphasis", "dunder", dunder_rule)

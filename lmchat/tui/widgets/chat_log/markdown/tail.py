@@ -228,6 +228,7 @@ class MarkdownTail(Struct):
             size = max(self._chars_to_next_look, 1)  # at least one, or the loop would not end
             piece = text[:size]
             text = text[size:]
+            # text behind a blank line ends most blocks above it, even before its line is complete
             is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
             self._tail += piece
             if "\n" in piece or is_after_blank:
@@ -296,7 +297,7 @@ class MarkdownTail(Struct):
         closed_lines = self._close_top_blocks(complete_lines, head_lines)
         if closed_lines > head_lines:
             closed_chars = sum(map(len, lines[:closed_lines]))
-            self._drop_start(closed_chars, self._head)
+            self._drop_start(closed_chars, self._head)  # the head that closing has just set
         elif not self._head and not text.strip():  # of several blank lines only one is kept
             self._drop_start(sum(map(len, lines[:-1])), "")
         return self._fence is not None
@@ -563,6 +564,7 @@ class MarkdownTail(Struct):
         if last is not None and last.type == "heading_open" and last.markup.startswith("#"):
             head = f"{last.markup} {GLUE}"
         source = self._tail[len(self._head) : begin + place]
+        # a cut between two lines is after the blanks and marks of quotes that begin the second one
         continues_line = not source.rstrip(" \t>").endswith("\n")
         self._add_closed(
             Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line)
