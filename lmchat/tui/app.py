@@ -71,20 +71,27 @@ class LMChatApp(PatchedApp):
         self.models = ModelSwitch(self, workspace, self.chat, target)
         self.connect = Connect(self, workspace, self.chat, target, self.models, self._make_page)
         settings = workspace.settings
-        for theme in THEMES:
-            self.register_theme(theme)
         self._wanted_theme = settings.ui.theme or workspace.remembered.theme  # empty for none
-        self._asked_background_s = 0.0
-        first_name = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
-        first_theme = self.available_themes[first_name]
-        if first_theme not in THEMES:  # one of Textual's
-            self.register_theme(fitted(first_theme))
-        self.begin_with_theme(first_name)
+        self._asked_background_s = 0.0  # when the terminal was asked for its background
+        self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
+        self._begin_with_built_in_theme()
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
         self.set_keymap(dict(settings.keys))
-        self._last_ctrl_c_s = 0.0
+
+    def _begin_with_built_in_theme(self) -> None:
+        """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
+
+        `on_ready` searches the user's files for it later.
+        """
+        for theme in THEMES:
+            self.register_theme(theme)
+        name = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
+        first_theme = self.available_themes[name]
+        if first_theme not in THEMES:
+            self.register_theme(fitted(first_theme))
+        self.begin_with_theme(name)
 
     def get_default_screen(self) -> ChatScreen:
         return self.chat

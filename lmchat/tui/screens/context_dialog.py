@@ -73,12 +73,13 @@ class ContextDialog(ListDialog[str | None]):
         )
         tokens = formatting.tokens(item.tokens, is_estimated=item.is_estimated)
         right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
-        right += self._bar(item.tokens / most_tokens if most_tokens and item.is_sent else 0.0)
+        has_bar = item.is_sent and most_tokens > 0
+        right += self._bar(item.tokens / most_tokens if has_bar else 0.0)
         right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
         return ListRow(pieces, tuple(right), key=item.message_id or item.author)
 
     def _bar(self, fraction: float) -> StyledTexts:
-        """Return a bar with blanks before it; nothing without room for one."""
+        """Return a bar that is filled to a fraction; nothing without room for one."""
         width = next(cells for least, cells in _BARS if self.list.text_width >= least)
         if not width:
             return ()

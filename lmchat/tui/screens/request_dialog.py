@@ -80,7 +80,7 @@ class RequestDialog(TextDialog):
                 shown = paragraphs(_shortened(self._text))
             case _:
                 name = "text"
-                shown, figure = self._show_text(self._template_text)
+                shown, figure = self._use_template_text(self._template_text)
         self._figures = (name, figure)
         self._show_figures()
         scroll = self.query_one(VerticalScroll)
@@ -88,10 +88,10 @@ class RequestDialog(TextDialog):
         scroll.scroll_home(animate=False)
         self.call_after_refresh(self._fit_text)
 
-    def _show_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
-        """Return the text that the model reads, with marked special tokens, and its tokens.
+    def _use_template_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
+        """Let the text that the model reads be copied and paged; return it, and its size in words.
 
-        Without a text, return why there is none.
+        Special tokens are marked. Without a text, return why there is none, and an empty text.
         """
         if isinstance(template_text, LMChatError):
             self._text = ""
@@ -100,7 +100,7 @@ class RequestDialog(TextDialog):
         shortened = replace(template_text, text=_shortened(template_text.text))
         parts = []
         for index, piece in enumerate(split_at_special_tokens(shortened)):
-            is_special = index % 2 == 1
+            is_special = index % 2 == 1  # the first piece is ordinary text
             parts.append(paragraphs(piece, _SPECIAL if is_special else ""))
         return Content("").join(parts), formatting.counted(template_text.tokens, "token")
 

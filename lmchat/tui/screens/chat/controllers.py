@@ -20,7 +20,7 @@ from lmchat.tui.screens.chat.turns import Turns
 
 
 class ChatControllers:
-    """All controllers of a chat screen."""
+    """All controllers of a chat screen, in the order in which they need each other."""
 
     def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
         self.core = core = ChatCore(screen, workspace)

@@ -65,6 +65,7 @@ class MessageActions:
             "links": contents.list_links,
             "details": contents.show_details,
         }
+        """By name, which is the id of the command without `message.`."""
 
     def unavailable_reason(self, name: str) -> str:
         """Return why a command on the focused message, or the last answer, can do nothing now.

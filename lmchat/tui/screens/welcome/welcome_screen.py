@@ -85,6 +85,7 @@ class WelcomeScreen(Screen[None]):
         self._searched_at_s: float | None = None
         self._next_search_at_s = 0.0
 
+        # what is on the screen, so that the same is not drawn again
         self._drawn_rows: Sequence[ListRow] = ()
         self._drawn_sentences = ("", "", "")  # headline, advice and problem
 
