@@ -57,6 +57,14 @@ def test_the_demo_model_answers(ready):
     assert not engines_of(ready.home)
 
 
+def test_the_engine_shows_the_text_of_a_request_and_not_its_key(ready):
+    text = ready("ask", "--local", "--dry-run=text", "Say hello.").stdout
+    assert text.endswith("<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n")
+    command = ready("ask", "--local", "--dry-run=curl", "Say hello.").stdout
+    assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
+    assert not engines_of(ready.home)
+
+
 def test_a_file_is_taken_by_its_name_alone(local, tmp_path):
     file = tmp_path / "My Model.gguf"
     file.symlink_to(model_file())

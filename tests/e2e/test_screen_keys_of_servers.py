@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
+from base64 import b64decode
 from contextlib import closing
 from pathlib import Path
 
@@ -54,8 +56,17 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_se
         enter(screen, KEY)
         screen.wait_ready()
         screen.ask("Say hello.", answers=1)
+        for form, words in (("text", "<|im_start|>"), ("curl", "Bearer $LMCHAT_API_KEY")):
+            screen.put(f"/request {form}")
+            screen.type("\r", sees=words)
+            screen.type("y", sees="Sent to the")
+            screen.type("\x1b", hides="Next request")
         assert KEY not in command_lines().replace(server_command(server), "")
         raw, log = screen.raw, screen.log_text
+        copied = [b64decode(data) for data in re.findall(rb"\x1b\]52;c;([^\x07\x1b]+)", raw)]
+        assert len(copied) == 2
+        assert b"$LMCHAT_API_KEY" in copied[1]
+        assert not any(KEY.encode() in data for data in copied)
         screen.type("\x11")
         assert screen.wait_exit() == 0
     kept = tmp_path / "lmchat" / "credentials.toml"
