@@ -390,7 +390,9 @@ class Entry(Struct):
     def set_figures(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
         """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
         # the wait before a retry counts from when its figures first came
-        if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
+        old_retry = self.turn.retry if self.turn else None
+        new_retry = turn.retry if turn else None
+        if new_retry is not old_retry:
             self._retried_s = now_s
         self.turn = turn
         self.now_s = now_s

@@ -36,7 +36,7 @@ _NULL = Style.null()
 
 
 class Look(Struct, frozen=True):
-    """What a painted row depends on beside its line; it is painted again with another `Look`."""
+    """All that a painted row depends on, beside its line; with another look it is painted again."""
 
     width: int
     left: int  # cells to the left of the page

@@ -168,7 +168,7 @@ class ChatLog(ScrollView, can_focus=True):
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
-            first = self.document.position(changed)
+            first = self.document.position(changed)  # all rows from there on are painted
             self.refresh(rows_region(self, first - top, max(top + self.size.height - first, 1)))
         self._is_settling = False
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
@@ -320,7 +320,7 @@ class ChatLog(ScrollView, can_focus=True):
         # the first message that is shown already; None if it is not on this path
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is not None and not self.has_all_messages:
-            wants_top = self._wants_top and not self.viewport.top
+            wants_top = self._wants_top and not self.viewport.top  # unless the user has left it
             self.has_all_messages = True
             self.prepend(MessagePath(messages[:count]))
             if wants_top:

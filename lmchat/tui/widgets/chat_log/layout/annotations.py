@@ -84,7 +84,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
 def _text_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
     """Return the text of a prompt or of a file in it as blocks on a tint.
 
-    With a `message`, the first block shows its time and version. Otherwise the text stands below
+    With a `message`, the first block shows its time and version. Otherwise the text is below
     another block of the same prompt, without a blank row between them (`is_attached`).
     """
     blocks = list(plain_blocks(harmless(text)))

@@ -141,7 +141,7 @@ def continued_lines(
 
     `rows` begins with the head, which is not shown again, but may name the values in a list.
     """
-    if not columns.widths or columns.has_blank_rows:
+    if not columns.widths or columns.has_blank_rows:  # the row above is in another block
         yield page.line([], prefix=prefix)
     if columns.widths:
         yield from _rows(page, rows[1:], columns, prefix)
