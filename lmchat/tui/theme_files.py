@@ -78,7 +78,8 @@ def _read(file: Path) -> tuple[dict[str, Any], str]:
 def _problem(table: Mapping[str, Any]) -> str:
     """Return the first fault of the table of a theme in words, as `dark must be true`; else "".
 
-    The keys and their types are checked first, then that all colours can be parsed, then the name.
+    A theme must have `primary`. Then all keys and their types are checked, then that all colours
+    can be parsed, and last the name.
     """
     if "primary" not in table:
         return "primary is missing"

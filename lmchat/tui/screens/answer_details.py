@@ -66,7 +66,7 @@ def _server_rows(answer: ChatMessage) -> Iterator[Row]:
 
 
 def _end_words(answer: ChatMessage, receipt: Receipt) -> str:
-    """Return the state of an answer, with the reason of the server or of a failure."""
+    """Return the state of an answer, the reason of the server or of a failure, and notes."""
     reason = receipt.ending or receipt.finish_reason
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""

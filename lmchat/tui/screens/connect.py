@@ -79,12 +79,12 @@ class Connect:
 
         With `--local`, the built-in engine is started the first time in place of the search.
         """
-        running = {worker.group for worker in self._app.workers if not worker.is_finished}
+        running_groups = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
             self.start_engine()
-        elif running.isdisjoint({"search", "engine"}):
+        elif running_groups.isdisjoint({"search", "engine"}):
             self._start_search()
-        if "health" not in running:
+        if "health" not in running_groups:
             begin_work(self._app, self._watch_server, "health")
 
     def _start_search(self) -> None:
@@ -241,13 +241,13 @@ class Connect:
         self._models.close_unasked_picker()
         self._target.use(target)
         self.close_page()
-        is_missing = self._target.state is TargetState.NO_MODEL
-        if is_missing and self._note_question(target.endpoint, Missing.MODEL):
+        lacks_model = self._target.state is TargetState.NO_MODEL
+        if lacks_model and self._note_question(target.endpoint, Missing.MODEL):
             named = self._workspace.settings.model
-            missing = f"No server has a model {named}"
+            reason = f"No server has a model {named}"
             if not named:
-                missing = f"{target.product} has no model loaded"
-            self._models.open_picker(f"{missing}: choose one")
+                reason = f"{target.product} has no model loaded"
+            self._models.open_picker(f"{reason}: choose one")
 
     def _note_question(self, endpoint: Endpoint, missing: Missing) -> bool:
         """Note that a question is asked about a server; return False if it was asked before.

@@ -32,6 +32,7 @@ from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 
 _TALL = 30  # rows of a terminal from which a dialog keeps blank rows around it
 _AROUND = 4  # the number of these blank rows
+_TITLE_GAP = 2  # least cells between the title and the figures
 _ROWS_BESIDE_LIST = 13  # rows of a dialog with all its blank rows, without its list
 ResultT = TypeVar("ResultT")
 
@@ -108,7 +109,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         """Show figures to the right of the title, as many of them as there is room for."""
         title = self.query_one("#dialog-title", LineWidget)
         dot = f" {icons_for(self).dot} "
-        room = title.size.width - cell_len(self.heading) - 2
+        room = title.size.width - cell_len(self.heading) - _TITLE_GAP
         fitting = list(figures)
         while fitting and styled(dot.join(fitting)).cell_length > room:
             fitting.pop()

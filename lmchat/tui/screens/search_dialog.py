@@ -34,7 +34,7 @@ from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11  # height of the list before anything was found
-_LEAST_AFTER = 3  # the words after a hit keep at least a third of the room
+_LEAST_AFTER = 3  # the words after a hit keep at least a third of the room, if they need it
 _FIRST_LIMIT = 20  # hits of the first search
 _MORE = 5  # factor by which the limit grows near the end of the list
 _MOST_HITS = 2500
@@ -205,8 +205,8 @@ def _author(hit: SearchHit) -> str:
 
     Return an empty text for a title, and for a tool message, whose kind of hit the row names.
     """
-    is_result = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
-    if hit.kind == "title" or is_result:
+    is_named_by_kind = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
+    if hit.kind == "title" or is_named_by_kind:
         return ""
     if hit.role == Role.USER:
         return "you"
@@ -225,8 +225,8 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
     before_width = cell_len(before)
     after_width = cell_len(after)
     if before_width + after_width > room:
-        reserved = max(min(after_width, room // _LEAST_AFTER), 0)  # for the words after it
-        room_before = max(room - reserved, 0)
+        room_after = max(min(after_width, room // _LEAST_AFTER), 0)
+        room_before = max(room - room_after, 0)
         if before_width > room_before:
             kept_width = max(room_before - cell_len(f"{ellipsis} "), 0)
             _, end = split_at_cell(before, before_width - kept_width)

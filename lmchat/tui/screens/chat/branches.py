@@ -139,6 +139,7 @@ class Branches:
             for other in tree
             if (other.parent_id, other.role) == (message.parent_id, message.role)
         ]
+        # not if it could not be saved, or if another lmchat has deleted it
         is_in_tree = any(version.message_id == message.message_id for version in versions)
         if is_in_tree and len(versions) > 1:
             return versions

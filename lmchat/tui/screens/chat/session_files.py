@@ -222,7 +222,7 @@ class SessionFiles:
             raise failed.error from failed
         finally:
             if dialog.is_attached:
-                dialog.dismiss()
+                dialog.dismiss()  # also cancels the worker, which has ended
 
     async def _show_outcome(self, outcome: ImportOutcome) -> None:
         """Show the list of sessions again, the number of imported chats, and the first errors."""
