@@ -6,7 +6,6 @@ from contextlib import aclosing
 from functools import partial
 
 from lmchat.errors import LMChatError
-from lmchat.services.context_list import context_lists
 from lmchat.tui.screens.chat.branches import Branches
 from lmchat.tui.screens.chat.core import ChatCore, open_screens
 from lmchat.tui.screens.chat.prompt_text import PromptText
@@ -47,6 +46,8 @@ class ContextView:
 
     async def _fill(self) -> None:
         """Show the list in the dialog, first with estimates; close the dialog after an error."""
+        from lmchat.services.context_list import context_lists
+
         text, files = self._open_sessions.files.split(self._prompt_text.new_prompt)
         lists = context_lists(
             self._sessions.conversation,
