@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.lmchat_screen import configure
 from tests.support.scripted_products import CHAT, llama_cpp, ollama, router
+from tests.support.scripted_server import DONE, delta, finish, sse
 
 TABLES = """
 [chat]
@@ -42,6 +43,18 @@ def test_typed_options_are_sent_and_said_in_the_document(llama, server):
         "extra.no_such_field": [1],
         "seed": body["seed"],  # drawn by lmchat
     }
+
+
+def test_the_probabilities_of_tokens_are_asked_for_and_in_the_document(llama, server):
+    top = [{"token": " yes", "bytes": [32, 121, 101, 115], "logprob": -0.25}]
+    top.append({"token": "\x1b[2J", "bytes": [27, 91, 50, 74], "logprob": -1.5})
+    chunk = delta(" yes")
+    chunk["choices"][0]["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+    server.on(CHAT, sse(chunk, finish(), DONE))
+    value = llama.json("ask", "--json", "--set", "logprobs=2", "Really?")
+    assert (_last_body(server)["logprobs"], _last_body(server)["top_logprobs"]) == (True, 2)
+    expected = [{"token": entry["token"], "logprob": entry["logprob"]} for entry in top]
+    assert value["logprobs"] == [{**expected[0], "top": expected}]
 
 
 def test_each_answer_gets_another_seed_unless_one_is_set(llama, server):

@@ -234,6 +234,7 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     talk = begin()
     talk.type("/theme\r", sees="lmchat: /theme needs the screen.\nStart lmchat without --plain.")
     talk.type("/now\r", sees="lmchat: /now needs the screen.\nCtrl+C stops the answer; /effort")
+    talk.type("/probabilities\r", sees="In a shell: lmchat ask --json --set logprobs=5")
     talk.type("/nonsense\r", sees="Unknown command: /nonsense.")
     talk.type("/help\r", sees='several lines begins and ends with """.')
     assert "/theme" not in talk.text.partition("/help\n")[2]

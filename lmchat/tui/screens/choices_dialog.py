@@ -43,8 +43,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
     HINTS = (
         ("← →", "word"),
         ("↑ ↓", "alternative"),
-        ("Tab", "next unsure word"),
         ("Enter", "continue with it"),
+        ("Tab", "unsure"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         ("left", "move(-1)"),

@@ -26,6 +26,8 @@ _CURSOR = "bold reverse $primary"
 _TAB = " " * 4
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """Signs that change the emoji before them."""
+_INVISIBLE = ("\ufe0e", "\ufe0f", "\u200d")
+"""Variation selectors and the joiner, which are often tokens of their own."""
 
 
 class ShownWord(Struct, frozen=True):
@@ -112,8 +114,10 @@ def shown_text(text: str) -> str:
     """Return the text of a token as it is shown beside others.
 
     Control characters become visible, tabs become blanks. A character that would be drawn over the
-    one before it gets a blank before it.
+    one before it gets a blank before it; an invisible one is shown as a blank.
     """
+    if text in _INVISIBLE:
+        return GAP
     shown = safe_text(text).replace("\t", _TAB)
     if shown.isascii():
         return shown

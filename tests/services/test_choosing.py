@@ -1,0 +1,149 @@
+"""Probabilities of the tokens of an answer: collected, saved, and the way to another answer."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RequestAdapted,
+    RequestSent,
+    Rethought,
+    StreamFinished,
+    TextDelta,
+    TokensChosen,
+)
+from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
+from lmchat.domain.product import Product
+from lmchat.domain.request import Sampling
+from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.domain.turn import GrowingAnswer
+from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.choosing import AnswerChoices
+from lmchat.services.save_queue import SaveQueue
+from tests.services.test_conversation import begin
+from tests.services.test_save_queue import Disk, ended, header
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_tools import toolbox
+
+WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
+
+
+def choice(text: str, *others: str, is_thought: bool = False) -> TokenChoice:
+    top = tuple(Alternative(token=other, logprob=-2.0) for other in (text, *others))
+    return TokenChoice(token=text, logprob=-0.5, text=text, is_thought=is_thought, top=top)
+
+
+def said(text: str, thought: str = ""):
+    """Return an answer with a thought and a text."""
+    parts = [ReasoningPart(text=thought)] if thought else []
+    return replace(text_message(Role.ASSISTANT, ""), parts=(*parts, TextPart(text=text)))
+
+
+def settings(product: Product, **choice_of_tools: str) -> TurnSettings:
+    return TurnSettings(
+        target=replace(target(capabilities=("tools",)), product=product),
+        sampling=WITH_PROBABILITIES,
+        toolbox=toolbox(**choice_of_tools),
+    )
+
+
+async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
+    backend = ScriptedBackend(answer("Yes."))
+    conversation = begin(backend, store)
+    events = await read(conversation.send("Read", settings(Product.LLAMA_CPP)))
+    assert backend.requests[0].tools == ()
+    (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
+    assert "no probabilities for answers with tools" in note
+    assert "/set logprobs default" in note
+
+
+async def test_tools_stay_where_they_go_together(store):
+    backend = ScriptedBackend(answer("Yes."))
+    conversation = begin(backend, store)
+    await read(conversation.send("Read", settings(Product.VLLM)))
+    assert len(backend.requests[0].tools) == 1
+
+
+async def test_a_tool_that_must_be_called_is_refused_before_anything_is_sent(store):
+    backend = ScriptedBackend()
+    conversation = begin(backend, store)
+    await read(conversation.send("Read", settings(Product.LLAMA_CPP, choice="required")))
+    assert backend.requests == []
+    assert conversation.messages[-1].failure.kind == "unsupported"
+
+
+async def test_choices_of_an_answer_that_could_not_be_written_are_there():
+    disk = Disk(broken={"a": StoreUnavailable("The disk is full.")})
+    save_queue = SaveQueue(disk)
+    message = ended("1")
+    await save_queue.save(header("a"), message, choices=[choice("1")])
+    assert await save_queue.token_choices(message.message_id) == [choice("1")]
+
+
+async def test_choices_are_collected_while_the_answer_streams(store):
+    script = [
+        RequestSent(),
+        ReasoningDelta(text="Hm"),
+        TokensChosen(choices=(choice("Hm", is_thought=True),)),
+        TextDelta(text="Yes"),
+        TokensChosen(choices=(choice("Yes"),)),
+        StreamFinished(reason="stop"),
+    ]
+    conversation = begin(ScriptedBackend(script, answer("No.")), store)
+    await read(conversation.send("Really?", TurnSettings(target=target())))
+    message = conversation.messages[-1]
+    assert [kept.text for kept in await store.token_choices(message.message_id)] == ["Hm", "Yes"]
+    await read(conversation.send("Really?", TurnSettings(target=target())))
+    assert await store.token_choices(conversation.messages[-1].message_id) == ()
+
+
+def test_choices_change_their_kind_with_the_text():
+    growing = GrowingAnswer(choices=[choice("Kept")])
+    growing.add(TextDelta(text="Hm"))
+    growing.add(TokensChosen(choices=(choice("Hm"),)))
+    growing.add(Rethought(is_thought=True))
+    assert [kept.is_thought for kept in growing.choices] == [False, True]
+
+
+def test_only_so_many_alternatives_of_one_answer_are_kept():
+    growing = GrowingAnswer()
+    for _ in range(5000):
+        growing.add(TokensChosen(choices=(choice("a", *["b"] * 100),)))
+    assert 1000 < len(growing.choices) < 4000
+
+
+@pytest.mark.parametrize("start", ["", "Of course: "])
+def test_a_begun_answer_has_the_exact_text_up_to_the_token(start):
+    tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
+    answered = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens)
+    begun = answered.begun_with(2, "d ")
+    assert begun.message.text == f"{start}a  b\nd "
+    assert begun.message.reasoning == "Hm."
+    assert begun.message.receipt.is_edited
+    assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
+    assert begun.choices[2].logprob == -2.0
+
+
+def test_a_token_of_the_thought_begins_an_answer_without_text():
+    tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
+    begun = AnswerChoices(said("Yes", "Hm."), tokens).begun_with(1, "!")
+    assert (begun.message.reasoning, begun.message.text) == ("Hm!", "")
+
+
+def test_text_that_came_before_its_token_stays():
+    token = TokenChoice(token="c", logprob=-1.0, text="xc")  # noqa: S106 - no secret
+    begun = AnswerChoices(said("axc"), [choice("a"), token]).begun_with(1, "d")
+    assert begun.message.text == "axd"
+
+
+def test_a_part_of_a_character_is_refused():
+    with pytest.raises(RequestInvalid, match="part of a character"):
+        AnswerChoices(said("a"), [choice("a")]).begun_with(0, "\ufffd")
+
+
+def test_a_token_whose_place_is_not_certain_is_refused():
+    with pytest.raises(RequestInvalid, match="not certain"):
+        AnswerChoices(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")
