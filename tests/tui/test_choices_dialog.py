@@ -263,6 +263,6 @@ def test_tokens_of_one_word_stay_on_one_line():
 async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
     script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
     async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
-        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5000")
+        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5 000")
         await desk.press("end", sees='" w4999"')
-        await shown(desk, "word 5000 of 5000", "w4990 w4991")
+        await shown(desk, "word 5 000 of 5 000", "w4990 w4991")

@@ -105,7 +105,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         choice = self._choices[index]
         shown = ((_quoted(choice.token), STRONG), (f"  {_percent(choice.logprob)}", ""))
         kind = "thought, " if choice.is_thought else ""
-        place = f"{kind}word {index + 1} of {len(self._choices)}"
+        number = formatting.tokens(index + 1)
+        place = f"{kind}word {number} of {formatting.tokens(len(self._choices))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
         rows = [_row(other, choice) for other in _alternatives(choice)]
