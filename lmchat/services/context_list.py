@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import NOT_SENT, ChatMessage, Role, thoughts_to_send
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Target
-from lmchat.domain.token_counts import MessageCounts, RequestPart, RequestParts
+from lmchat.domain.token_counts import MessageCounts, RequestParts
 from lmchat.domain.tool import tool_calls_text, tool_in_request
 from lmchat.errors import LMChatError
 from lmchat.services.attachments import Attachment
@@ -132,12 +132,13 @@ class _Listing:
         self._target = target
         self._meter = meter
         self._factor = meter.factor(target)
-        self._parts: defaultdict[int, list[RequestPart]] = defaultdict(list)  # by message
-        for part in RequestParts(request).parts:
-            self._parts[part.index].append(part)
+        self._parts = RequestParts(request).parts
+        self._part_numbers: defaultdict[int, list[int]] = defaultdict(list)  # by message
+        for number, part in enumerate(self._parts):
+            self._part_numbers[part.index].append(number)
         self._thoughts = thoughts_to_send(request.messages, target.sent_thoughts)
         self._items: list[ContextItem] = []
-        self._items_of_parts: list[ContextItem] = []  # the item to which each part belongs
+        self._items_of_parts: dict[int, ContextItem] = {}  # by the number of the part
         self._indexes = {message.message_id: i for i, message in enumerate(request.messages)}
         self._tools: ContextItem | None = None
 
@@ -169,7 +170,8 @@ class _Listing:
     def _add_parts(self, index: int, item: ContextItem) -> None:
         """Measure the message of an item that is sent, and add items of its files."""
         item.weight = TEMPLATE_TOKENS + _text_tokens(self._thoughts[index])
-        for part in self._parts[index]:
+        for number in self._part_numbers[index]:
+            part = self._parts[number]
             part_item = item
             if part.file_name:
                 part_item = ContextItem(
@@ -177,7 +179,7 @@ class _Listing:
                 )
                 self._items.append(part_item)
             part_item.weight += _text_tokens(part.text)
-            self._items_of_parts.append(part_item)
+            self._items_of_parts[number] = part_item
         for file in self._request.messages[index].files:
             if file.is_image:
                 image = ContextItem(
@@ -253,8 +255,8 @@ class _Listing:
         for item in sent:
             item.tokens = 0
             item.is_estimated = False
-        for item, tokens in zip(self._items_of_parts, counts.parts, strict=True):
-            item.tokens += tokens
+        for number, tokens in enumerate(counts.parts):
+            self._items_of_parts[number].tokens += tokens
         if self._tools is not None:
             self._tools.tokens = counts.tools
         return self._list(is_estimated=False)
