@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import EndpointSettings, LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
     ModelLoading,
+    RequestAdapted,
     RequestQueued,
     RequestSent,
     RetryScheduled,
@@ -158,6 +159,32 @@ async def test_refused_stream_options_are_left_out(server, client):
     _, error = await events_of(client, ask(server))
     assert error is None
     assert "stream_options" not in server.seen(CHAT)[1].json
+
+
+def drawn(server, seed: int):
+    request = ask(server, product=Product.LLAMA_CPP, seed=seed)
+    return replace(request, has_drawn_seed=True)
+
+
+@pytest.mark.rule("R-13")
+async def test_a_drawn_seed_that_is_refused_is_left_out_without_a_word_and_not_sent_again(
+    server, client
+):
+    refused = json_reply({"error": {"message": "Unsupported parameter: 'seed'"}}, status=400)
+    server.on(CHAT, refused, answer())
+    events, error = await events_of(client, drawn(server, 5))
+    assert error is None
+    assert not [event for event in events if isinstance(event, RequestAdapted)]
+    await events_of(client, drawn(server, 6))
+    await events_of(client, ask(server, product=Product.LLAMA_CPP, seed=7))
+    assert [one.json.get("seed") for one in server.seen(CHAT)] == [5, None, None, 7]
+
+
+async def test_another_attempt_has_the_same_seed(server, client):
+    server.on(CHAT, json_reply({"error": {"message": "busy"}}, status=503), answer())
+    _, error = await events_of(client, drawn(server, 5))
+    assert error is None
+    assert [one.json["seed"] for one in server.seen(CHAT)] == [5, 5]
 
 
 @pytest.mark.rule("R-13")

@@ -5,6 +5,7 @@ A figure that was not measured or reported is left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -12,17 +13,17 @@ from lmchat.domain.message import AnswerState, ChatMessage, Receipt
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import LMChatError
 from lmchat.services.ports import ChatStore
-from lmchat.services.sampling_layers import SetOption
-from lmchat.services.session_sampling import value_words
 from lmchat.services.slowness import Slowness, slow_speed, slow_wait
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 
 _LEDGER_DAYS = 90  # period of the answers with which this one is compared
 _NAME_CHARS = 200  # of a model or a server
+_VALUE_CHARS = 2000  # of a sampling option, such as a grammar
 _LABEL_WIDTH = 14
 _NEARLY_FULL = 0.9  # share of the context window
 _LEAST_SHARE = 0.2  # of the time beyond the median that a cause must have taken to be named
+_TIME = "{time}"  # place of the time in the words of a cause
 
 Row = tuple[str, str]
 """A label and its value."""
@@ -141,10 +142,10 @@ def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
     """Yield a row for each sampling option that was sent."""
     label = "Sampling"
     for name, value in sorted(receipt.sampling.items()):
-        words = f"{safe_line(name)} {value_words(SetOption(name, value, ''))}"
-        if name == "seed" and receipt.has_drawn_seed:
-            words += " (drawn by lmchat)"
-        yield label, words
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        words = safe_line(f"{name} {text}", limit=_VALUE_CHARS)
+        is_drawn = name == "seed" and receipt.has_drawn_seed
+        yield label, f"{words} (drawn by lmchat)" if is_drawn else words
         label = ""
 
 
@@ -173,7 +174,7 @@ def _why_slow(answer: ChatMessage, ledger: Sequence[LedgerRow]) -> Iterator[str]
         rate = formatting.rate(speed.value)
         comparison = f"{rate}; {_median(speed, formatting.rate(speed.median))}"
     causes += _window_causes(receipt)
-    reasons = [words.format(time=_time(time_ms or 0.0)) for words, time_ms in causes]
+    reasons = [words.replace(_TIME, _time(time_ms or 0.0)) for words, time_ms in causes]
     yield f"Slow because {'; '.join(reasons)}." if reasons else "Slow; no cause was measured."
     yield f"{comparison}.\n"
 
@@ -186,14 +187,14 @@ def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
     """Yield what has taken time before the first word, as far as it was measured."""
     if receipt.was_loaded:
         words = "the server was asleep" if receipt.was_asleep else "the model was loaded first"
-        yield (words if receipt.load_ms is None else f"{words} ({{time}})"), receipt.load_ms
+        yield (words if receipt.load_ms is None else f"{words} ({_TIME})"), receipt.load_ms
     if receipt.queue_ms:
-        yield "it waited for another answer ({time})", receipt.queue_ms
+        yield f"it waited for another answer ({_TIME})", receipt.queue_ms
     if receipt.retries:
         yield f"it was sent {receipt.retries + 1} times", None
     yield from _reading_causes(receipt)
     if receipt.reasoning_ms:
-        yield "it thought for {time}", receipt.reasoning_ms
+        yield f"it thought for {_TIME}", receipt.reasoning_ms
 
 
 def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
@@ -204,11 +205,12 @@ def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
     reread = receipt.reread_tokens or 0
     if reread:
         share = f"{_reread_count(receipt)} of {formatting.tokens(receipt.prompt_tokens)}"
-        words = f"{share} prompt tokens were read again, because {receipt.reread_cause}"
+        cause = safe_line(receipt.reread_cause, limit=_NAME_CHARS)
+        words = f"{share} prompt tokens were read again, because {cause}"
         yield words, reread / speed * 1e3
     new = receipt.prompt_tokens - receipt.cached_tokens - reread
     if new > 0:
-        yield f"{formatting.tokens(new)} new prompt tokens were read ({{time}})", new / speed * 1e3
+        yield f"{formatting.tokens(new)} new prompt tokens were read ({_TIME})", new / speed * 1e3
 
 
 def _window_causes(receipt: Receipt) -> Iterator[Cause]:
