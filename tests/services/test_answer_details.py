@@ -141,9 +141,9 @@ async def test_the_end_of_loading_that_no_server_reported_has_no_time(store):
     assert await why_slow(store, script(*events, wait_s=5)) == words
 
 
-async def test_new_tokens_of_a_long_prompt_are_named_with_their_time(store):
+async def test_the_tokens_of_a_long_prompt_are_named_with_their_time(store):
     reading = script(wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0)
-    words = "Slow because 6 000 new prompt tokens were read (6.0 s)."
+    words = "Slow because 6 000 prompt tokens were read (6.0 s)."
     assert await why_slow(store, reading) == words
 
 
@@ -181,6 +181,15 @@ async def test_the_line_is_the_same_after_later_slow_answers(store):
         "First word after 9.0 s; the median of 5 earlier answers is 0.3 s.",
         "",
     ]
+
+
+async def test_tokens_that_were_read_again_are_named_apart_from_the_others(store):
+    first = script(prompt_tokens=5000, completion_tokens=20, cached_tokens=0)
+    again = script(wait_s=7, prompt_tokens=7020, cached_tokens=20, prompt_tokens_per_second=1000.0)
+    words = "5 000 of 7 020 prompt tokens were read again, because the server had them no longer"
+    assert await why_slow(store, first, again) == (
+        f"Slow because {words}; 2 000 other prompt tokens were read (2.0 s)."
+    )
 
 
 # Tokens that were read again

@@ -208,9 +208,10 @@ def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
         cause = safe_line(receipt.reread_cause, limit=_NAME_CHARS)
         words = f"{share} prompt tokens were read again, because {cause}"
         yield words, reread / speed * 1e3
-    new = receipt.prompt_tokens - receipt.cached_tokens - reread
-    if new > 0:
-        yield f"{formatting.tokens(new)} new prompt tokens were read ({_TIME})", new / speed * 1e3
+    others = receipt.prompt_tokens - receipt.cached_tokens - reread
+    if others > 0:
+        kind = "other prompt tokens" if reread else "prompt tokens"
+        yield f"{formatting.tokens(others)} {kind} were read ({_TIME})", others / speed * 1e3
 
 
 def _window_causes(receipt: Receipt) -> Iterator[Cause]:
