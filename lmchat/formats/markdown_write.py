@@ -61,11 +61,11 @@ _WORD_CHARS = 8
 _MARKER_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
 # A heading of a turn in a text: `## You · 2026-11-20 08:00:00 UTC`, or without `##` and underlined.
 _TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
-# Groups 1 and 2 are before and after the place for a backslash with `##`, 3 and 4 if underlined.
-# `%s` is the backslash that is there. Each pattern also matches headings with further backslashes.
+# A heading is either `indent` and `hashes`, or `title` and `underline`; the other two groups are
+# empty. `%s` is the backslash of the export. Each pattern also matches headings with further ones.
 _HEADING_TEMPLATE = (
-    rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)"
-    rf"|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
+    rf"^(?:(?P<indent> {{0,3}})%s(?P<hashes>\\*#{{1,6}}[ \t])(?={_TURN}$)"
+    rf"|(?P<title>{_TURN}\n {{0,3}})%s(?P<underline>\\*-+)(?=[ \t]*$))"
 )
 _HEADING = re.compile(_HEADING_TEMPLATE % ("", ""), re.MULTILINE)
 _ESCAPED_HEADING = re.compile(_HEADING_TEMPLATE % (r"\\", r"\\"), re.MULTILINE)
@@ -78,7 +78,7 @@ def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
 
 def unescape(text: str) -> str:
     """Return a text without the backslashes that the export has put into lines like headings."""
-    return _ESCAPED_HEADING.sub(r"\1\2\3\4", text)
+    return _ESCAPED_HEADING.sub(r"\g<indent>\g<hashes>\g<title>\g<underline>", text)
 
 
 class _MarkdownWriter:
@@ -256,11 +256,13 @@ def _message_marker(message: ChatMessage) -> dict[str, object]:
 
 
 def _escaped(text: str) -> tuple[str, dict[str, object]]:
-    """Return a text with a backslash in each line that looks like the heading of a turn.
+    """Return a text in which a backslash breaks each heading that looks like that of a turn.
 
-    Also return the fields for its marker: `escaped` if there was such a line, else none.
+    It is put before the `##`, or before the dashes that underline a heading.
+    Also return the fields for its marker: `escaped` if there was such a heading, else none.
     """
-    escaped_text, count = _HEADING.subn(r"\1\3\\\2\4", text)
+    # of each heading, two groups are empty: see `_HEADING_TEMPLATE`
+    escaped_text, count = _HEADING.subn(r"\g<indent>\g<title>\\\g<hashes>\g<underline>", text)
     return escaped_text, {"escaped": True} if count else {}
 
 
