@@ -45,7 +45,7 @@ _SMALLER = "Choose a smaller model, or a smaller context window under [local] in
 def why_not_started(
     model: ModelFile | None, report: Report | None, exit_code: int | None, log: str
 ) -> EngineUnavailable:
-    """Return the error that says why a child never became ready.
+    """Return why a child never became ready.
 
     The first cause that is found counts: import, system or memory, port, model file.
     `model` is None for a test of the engine without a model. `report` is None if the child ended

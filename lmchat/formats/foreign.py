@@ -476,7 +476,7 @@ def _counts_text(counts_by_kind: Mapping[str, int]) -> str:
 
 
 def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
-    """Return, by the key of each message, the key of the nearest message with parts above it.
+    """Return the parent of each message by its key: the key of the next message above with parts.
 
     If there is none, or the messages above form a loop, it is the system prompt; without a system
     prompt, it is None. What was found for one message is used for those below it, so this takes

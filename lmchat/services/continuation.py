@@ -68,7 +68,7 @@ class Beginning(Struct, kw_only=True):
     def of(
         cls, target: Target, continued: ChatMessage | None, first_words: str
     ) -> Beginning | None:
-        """Return how an answer begins: with the user's words, or with an answer that is continued.
+        """Return the beginning of an answer: the user's words, or an answer that is continued.
 
         `continued` is None and `first_words` empty without these; without both, return None. Raises
         `RequestInvalid` if the user's words have to be continued, and the server cannot do that.

@@ -20,7 +20,7 @@ from lmchat.services.context_meter import MessageSize
 
 _LEAST_TOKENS = 32
 """Fewer are not counted: chat templates write the end of a prompt differently the next time."""
-_UNSURE_SHARE = 0.25  # of the estimate for new messages: so much more may have been new
+_UNSURE_SHARE = 0.25  # part by which an estimate for new messages may be too low
 _LOST = "the server had them no longer"
 
 
@@ -45,9 +45,9 @@ class CachedSession:
     def note(
         self, stream: AnswerStream, answer: ChatMessage, turn: Turn, factor: float
     ) -> dict[str, Any]:
-        """Note an answered request, and return the fields of a receipt about tokens read again.
+        """Note an answered request; return what its receipt says about tokens read again.
 
-        `factor` is the correction of the estimates for the model. The fields are none for the first
+        `factor` is the correction of the estimates for the model. The result is empty for the first
         request of a run, and where the server did not count its cached tokens.
         """
         usage = turn.usage

@@ -20,10 +20,9 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _FILE_MODE = 0o600
 _TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
-# A row number above this one is damaged: no table has that many rows.
-_MOST_ROWS = 16 * 1024 * 1024
-# Row numbers that are tried if the largest one is unknown; that takes half a second.
+# Row numbers that are tried if the largest one is damaged; that takes half a second.
 _TRIED_ROWS = 128 * 1024
+_SMALLEST_ROW_BYTES = 16  # fewer bytes of a file hold no row of ours
 
 
 def unused_name(path: Path, ending: str) -> Path:
@@ -98,7 +97,8 @@ def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
             # the message was written again.
             rows = target.execute("select number from parts")
             complete_messages = {number for (number,) in rows}
-        for row in _readable_rows(connection, table, columns):
+        size_bytes = source.stat().st_size
+        for row in _readable_rows(connection, table, columns, size_bytes):
             values = dict(zip(columns, row, strict=True))
             if values.get("number") not in complete_messages:
                 _insert_missing(target, table, values)
@@ -128,23 +128,29 @@ def _insert_missing(target: sqlite3.Connection, table: str, values: dict[str, ob
 
 
 def _readable_rows(
-    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], size_bytes: int
 ) -> Iterator[tuple[object, ...]]:
     """Yield the rows of a table that can be read, with one query for each row.
 
-    One query for all rows would stop at a damaged one without an error.
+    One query for all rows would stop at a damaged one without an error. `size_bytes` is the size of
+    the file.
     """
     query = f"select {', '.join(columns)} from {table} where rowid = ?"
-    for number in range(1, _last_row_number(connection, table) + 1):
+    for number in range(1, _last_row_number(connection, table, size_bytes) + 1):
         with suppress(*DATABASE_ERRORS):  # a damaged row
             yield from connection.execute(query, (number,))
 
 
-def _last_row_number(connection: sqlite3.Connection, table: str) -> int:
-    """Return the number of the last row; `_TRIED_ROWS` if that number is damaged."""
+def _last_row_number(connection: sqlite3.Connection, table: str, size_bytes: int) -> int:
+    """Return the number of the last row; `_TRIED_ROWS` if that number is damaged.
+
+    It is damaged if a file of this size cannot have that many rows. Numbers of deleted rows are not
+    used again, but a file does not shrink either when rows are deleted.
+    """
     try:
         largest = connection.execute(f"select max(rowid) from {table}").fetchone()[0]
     except DATABASE_ERRORS:  # the end of the table is damaged
         return _TRIED_ROWS
     number = int(largest or 0)  # None for an empty table
-    return number if number <= _MOST_ROWS else _TRIED_ROWS
+    is_possible = number <= max(_TRIED_ROWS, size_bytes // _SMALLEST_ROW_BYTES)
+    return number if is_possible else _TRIED_ROWS

@@ -25,7 +25,7 @@ _NEARLY_FULL = 0.9  # share of the context window
 _LEAST_SHARE = 0.2  # of the time beyond the median that a cause must have taken to be named
 _TIME = "{time}"  # place of the time in the words of a cause
 
-Row = tuple[str, str]
+DetailRow = tuple[str, str]
 """A label and its value."""
 Cause = tuple[str, float | None]
 """Words, in which `{time}` is replaced, and this time in milliseconds; None if it is not known."""
@@ -46,7 +46,7 @@ async def details_text(answer: ChatMessage, store: ChatStore) -> str:
     return "\n".join([*_why_slow(answer, ledger), *lines])
 
 
-def _server_rows(answer: ChatMessage) -> Iterator[Row]:
+def _server_rows(answer: ChatMessage) -> Iterator[DetailRow]:
     """Yield the model, its server, the time, and how the answer came to its end."""
     receipt = answer.receipt or Receipt()
     if answer.model:
@@ -77,7 +77,7 @@ def _end_words(answer: ChatMessage, receipt: Receipt) -> str:
     return ", ".join(filter(None, words))
 
 
-def _token_rows(receipt: Receipt) -> Iterator[Row]:
+def _token_rows(receipt: Receipt) -> Iterator[DetailRow]:
     """Yield the tokens of prompt and answer, the speeds, and what became of drafts."""
     if receipt.prompt_tokens is not None:
         yield "Prompt", _prompt_words(receipt)
@@ -123,7 +123,7 @@ def _answer_words(receipt: Receipt, tokens: int) -> str:
     return f"{words}: {thought} thought, {answer} answer"
 
 
-def _time_rows(receipt: Receipt) -> Iterator[Row]:
+def _time_rows(receipt: Receipt) -> Iterator[DetailRow]:
     """Yield the times in the order in which they passed."""
     times = (
         ("Waited", receipt.queue_ms or None),
@@ -138,7 +138,7 @@ def _time_rows(receipt: Receipt) -> Iterator[Row]:
             yield label, formatting.first_token(time_ms / 1e3)
 
 
-def _sampling_rows(receipt: Receipt) -> Iterator[Row]:
+def _sampling_rows(receipt: Receipt) -> Iterator[DetailRow]:
     """Yield a row for each sampling option that was sent."""
     label = "Sampling"
     for name, value in sorted(receipt.sampling.items()):

@@ -19,7 +19,7 @@ _AUTHOR_CELLS = 12
 _STATE_CELLS = 8  # of "left out" and "not sent"
 _TOKENS_CELLS = 8
 _BARS = ((96, 20), (60, 10), (0, 0))
-"""From so many cells of a row on, a bar has so many cells."""
+"""Smallest width of a row, and the width of the bar in it, in cells."""
 
 
 class ContextDialog(ListDialog[str | None]):
@@ -89,7 +89,7 @@ class ContextDialog(ListDialog[str | None]):
 
     @property
     def _chosen_id(self) -> str:
-        """Id of the chosen message; empty if it is none of the session, as the draft."""
+        """Id of the chosen message; empty for an item without one, such as the draft."""
         items = self._content.items if self._content else ()
         ids = [item.message_id for item in items if item.message_id == self.list.key]
         return ids[0] if ids else ""

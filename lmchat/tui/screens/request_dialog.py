@@ -89,7 +89,7 @@ class RequestDialog(TextDialog):
         self.call_after_refresh(self._fit_text)
 
     def _use_template_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
-        """Let the text that the model reads be copied and paged; return it, and its size in words.
+        """Take the text for copy and pager; return it as it is shown, and its size in words.
 
         Special tokens are marked. Without a text, return why there is none, and an empty text.
         """

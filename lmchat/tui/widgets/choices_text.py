@@ -38,7 +38,7 @@ class ShownWord(Struct, frozen=True):
     index: int | None = None  # among the words that can be chosen; None if this one cannot
 
 
-Line = list[ShownWord]
+WordLine = list[ShownWord]
 
 
 class ChoicesText(ScrollView):
@@ -51,7 +51,7 @@ class ChoicesText(ScrollView):
         self.can_focus = False
         self.cursor = 0  # index of the word under the cursor
         self._words: Sequence[ShownWord] = ()
-        self._lines: list[Line] = []
+        self._lines: list[WordLine] = []
         self._first_lines: dict[int, int] = {}  # the line where a word begins, by its index
 
     @property
@@ -126,13 +126,13 @@ def shown_text(text: str) -> str:
     return GAP + shown if is_drawn_over or not cell_len(first) else shown
 
 
-def lines_of(words: Iterable[ShownWord], width: int) -> list[Line]:
+def lines_of(words: Iterable[ShownWord], width: int) -> list[WordLine]:
     """Return words in lines of at most `width` cells.
 
     Words that follow each other without a blank stay on one line, if it has room for them. The
     blank before a word at the beginning of a line is left out.
     """
-    lines: list[Line] = [[]]
+    lines: list[WordLine] = [[]]
     used = 0  # cells of the last line
     for word in words:
         *closed, rest = word.text.split("\n")
@@ -146,7 +146,7 @@ def lines_of(words: Iterable[ShownWord], width: int) -> list[Line]:
     return lines
 
 
-def _add(lines: list[Line], word: ShownWord, used: int, width: int) -> int:
+def _add(lines: list[WordLine], word: ShownWord, used: int, width: int) -> int:
     """Add a word without a line break to the last of some lines, or to new ones.
 
     `used` is how many cells the last line has; return how many it has now.
@@ -169,7 +169,7 @@ def _add(lines: list[Line], word: ShownWord, used: int, width: int) -> int:
     return used + cells
 
 
-def _torn_end(line: Line) -> Line:
+def _torn_end(line: WordLine) -> WordLine:
     """Take the words behind the last blank out of a line and return them, without that blank.
 
     If the line has no blank, it stays, and nothing is returned.

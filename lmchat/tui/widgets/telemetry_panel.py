@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, zip_longest
 from typing import Any
 
+from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
@@ -39,6 +40,7 @@ ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
 _SMALLEST_FULL_BAR = 0.001  # so that bars of zeros have a height
 _MOST_WARNING_ROWS = 7
 _GAP = 2  # cells between label and value
+_NULL = Style.null()
 
 
 def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
@@ -148,7 +150,8 @@ class TelemetryPanel(Widget):
         """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
         width = self.size.width
         if not self._is_started:
-            return Strip.blank(width)  # a style for each row would delay the first paint
+            # a style for each row would delay the first paint; filters of Textual need some style
+            return Strip.blank(width, _NULL)
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
             return Strip.blank(width, self.rich_style)

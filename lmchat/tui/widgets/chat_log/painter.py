@@ -99,7 +99,7 @@ class Painter:
         page = self.page
         viewport = self._viewport
         if page is None:
-            return [Strip.blank(look.width)] * count
+            return [Strip.blank(look.width, _NULL)] * count
         if look != self._look:
             self._look = look  # equal looks are one object, since lines compare theirs with `is`
         look = self._look
