@@ -7,6 +7,7 @@ from statistics import median
 from time import monotonic
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_with_progress, model_named
@@ -19,6 +20,7 @@ from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.model_names import cannot_chat
 from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.sampling import drawn_seed
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError, WrongUse
@@ -162,12 +164,16 @@ async def _ask_once(
         messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
     sampling = Sampling(keep_loaded_s=chat.keep_loaded_s)
     sampling = sampling.with_options(layers.values({}, model.model_id))
+    seed = drawn_seed(model.product, sampling.options)
+    if seed is not None:
+        sampling = replace(sampling, seed=seed)
     request = ChatRequest(
         endpoint=model.endpoint,
         product=model.product,
         model=model.model_id,
         messages=tuple(messages),
         sampling=sampling,
+        has_drawn_seed=seed is not None,
     )
 
     def show(event: StreamEvent) -> None:

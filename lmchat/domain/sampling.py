@@ -8,6 +8,7 @@ field NAME as it is, unchecked.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
@@ -23,6 +24,7 @@ from lmchat.text import closest_word, safe_line
 _TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
+_SEEDS = 4_294_967_295  # from 0 on; llama.cpp takes the next number for "random"
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
 
@@ -194,6 +196,18 @@ def takes_option(product: Product, name: str) -> bool:
     if name in _TAKEN_BY_ALL or name in facts.sampling_fields or name.startswith(EXTRA):
         return True
     return name in LLAMA_CPP and facts.takes_llama_options
+
+
+def drawn_seed(product: Product, options: Mapping[str, object]) -> int | None:
+    """Return a random seed for a request with these options, so that its answer can be repeated.
+
+    None if a seed is among them, if the product takes none, or for a gateway, behind which models
+    may be that take none.
+    """
+    is_set = "seed" in options or f"{EXTRA}seed" in options
+    if is_set or product.facts.is_gateway or not takes_option(product, "seed"):
+        return None
+    return int.from_bytes(os.urandom(8)) % _SEEDS
 
 
 def refuse_ignored(product: Product, name: str) -> None:

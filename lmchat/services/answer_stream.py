@@ -32,7 +32,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.domain.sampling import EXTRA, takes_option
+from lmchat.domain.sampling import drawn_seed
 from lmchat.domain.server import Target
 from lmchat.domain.session import MessagePath
 from lmchat.domain.token_choice import TokenChoice
@@ -69,8 +69,6 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
-_SEEDS = 4_294_967_295
-"""Number of seeds, from 0 on; llama.cpp takes the next number for "random"."""
 _NEARLY_FULL_SHARE = 0.8
 """Beyond this share of the window, an estimate may be wrong about what fits."""
 
@@ -354,8 +352,8 @@ class AnswerStream:
 
         Return notes about tools that are left out or could not be listed, and about missing files.
         """
-        if _may_draw_seed(self.settings):
-            self._drawn_seed = int.from_bytes(os.urandom(8)) % _SEEDS
+        product = self.settings.target.product
+        self._drawn_seed = drawn_seed(product, self.settings.sampling.options)
         notes: list[str] = []
         if self.loop is not None:
             notes += await self._offer_tools(self.loop)
@@ -546,11 +544,3 @@ class AnswerStream:
             request_id=self.request_id,
             ends_thought=self._beginning is not None and self._beginning.ends_thought,
         )
-
-
-def _may_draw_seed(settings: TurnSettings) -> bool:
-    """Whether no seed is set, and the server takes one; a gateway may know models that do not."""
-    product = settings.target.product
-    options = settings.sampling.options
-    is_set = "seed" in options or f"{EXTRA}seed" in options
-    return not is_set and takes_option(product, "seed") and not product.facts.is_gateway

@@ -38,6 +38,9 @@ def test_several_runs_give_medians_and_json_has_all_figures(two, server):
     ]
     assert (first["runs"], first["load_s"], first["reply"]) == (3, None, "Hello there.")
     assert second["load_s"] is not None
+    seeds = [request.json["seed"] for request in server.seen(CHAT)]
+    assert len(set(seeds)) == 6
+    assert [one["sampling"]["seed"] for one in (first, second)] == [seeds[0], seeds[3]]
 
 
 def test_a_model_that_fails_is_told_and_the_others_are_asked(two, server):
