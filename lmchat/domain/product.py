@@ -40,9 +40,10 @@ class Product(StrEnum):
         return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
 
     def in_text(self, text: str) -> str:
-        """Return a text about LM Studio with the name of this product in its place.
+        """Return a sentence that names LM Studio with the name of this product in its place.
 
-        For an unknown product, the text stays as it is.
+        Scripts rely on the wording of these sentences for LM Studio, in both spellings; so they
+        are written out, and changed for others. For an unknown product, they stay as they are.
         """
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text

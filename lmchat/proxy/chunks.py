@@ -427,8 +427,8 @@ class ServerUsage:
     def take_timings(self, timings: object) -> UsageReported | None:
         """Keep the timings of a chunk in place of the last ones.
 
-        Returns a report if the last one is at least `USAGE_EVERY_S` old, otherwise None; also None,
-        and nothing is kept, if the chunk has no timings.
+        Returns a report if `USAGE_EVERY_S` have passed since the last one and there is something to
+        report, else None. Without timings in the chunk, nothing changes.
         """
         if not isinstance(timings, dict):
             return None

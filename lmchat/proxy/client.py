@@ -498,6 +498,7 @@ class ProxyClient:
         size_bytes = self._admission.admit(
             request, self._writer.encoded_body, is_listed=model is not None
         )
+        # a later probe of the address asks first what this product answers
         self._prober.expect(endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
         state = model.state if model is not None else LoadState.UNKNOWN

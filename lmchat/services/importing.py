@@ -271,7 +271,8 @@ class _ImportRun:
         self, files: Sequence[_NamedFile], unknown_names: set[str]
     ) -> None:
         """Add to the refused names each folder that has only files of unknown formats."""
-        # files that were named themselves have the folder "", which always counts as one with chats
+        # Files that were named themselves have the folder "". It is never refused: their names are
+        # not among the unknown ones, since each was refused itself.
         folders_with_chats = {file.folder for file in files if file.name not in unknown_names}
         for folder in dict.fromkeys(file.folder for file in files):
             if folder not in folders_with_chats:
@@ -282,8 +283,8 @@ class _ImportRun:
     async def _import_chats(self, file_name: str, items: AsyncIterator[Session | Skipped]) -> None:
         """Import the sessions of a file and add them to the outcome.
 
-        A session notes what was skipped between the session before it and its own end; the last one
-        also notes what was skipped after it. A session without messages is left out. Raises
+        What is skipped is noted with the next session that is imported; what comes after the last
+        one, with that one. A session without messages is left out. Raises
         `FileRefused` if something was skipped and no session was imported.
         """
         skipped: list[Skipped] = []

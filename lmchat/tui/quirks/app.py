@@ -67,12 +67,12 @@ class PatchedApp(App[None]):
             await super().on_event(event)
 
     async def _deliver_key(self, event: Typed) -> Widget | None:
-        """Deliver a key or paste; return its widget, or None if a binding took it or it is late."""
-        if self._is_late(event):
+        """Deliver a key or paste; return the widget that gets it, None if a binding took it."""
+        if self._is_late(event):  # it has waited for its turn since `on_event` looked
             return None
         receiver = self.focused or self.screen
         await super().on_event(event)
-        return receiver if event.is_forwarded else None  # Textual sets it on the way to `receiver`
+        return receiver if event.is_forwarded else None  # Textual has set it if no binding took it
 
     def _is_late(self, event: events.Event) -> bool:
         """Return whether the app has ended, or the widget under a pressed mouse button is gone."""

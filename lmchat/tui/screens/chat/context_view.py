@@ -67,12 +67,12 @@ class ContextView:
                 dialog.dismiss(None)
             self._notices.show_error(error)
 
-    def _act(self, name: str, message_id: str) -> None:
-        self._background.attempt(partial(self._change, name, message_id), group="exclude")
+    def _act(self, action: str, message_id: str) -> None:
+        self._background.attempt(partial(self._change, action, message_id), group="exclude")
 
-    async def _change(self, name: str, message_id: str) -> None:
+    async def _change(self, action: str, message_id: str) -> None:
         """Take a message out of requests or put it back, or undo; then show the list again."""
-        if name == "undo":
+        if action == "undo":
             await self._branches.undo()
         else:
             await self._branches.toggle_excluded(message_id)

@@ -258,8 +258,9 @@ def _chars_before(text: str, solid_before: int, blanks_before: int) -> int | Non
 def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
     """Return the number of the block that is now where a removed block was.
 
-    A row of the log is replaced by the block with its number, and reasoning by the row that it is
-    folded into. Other blocks are replaced by the one that has the source at their place.
+    That of reasoning is the row that it is folded into, and that of other text the block that has
+    the source at its place. A block without a source is a row of the log, as a header: the block
+    that has its number now is nearest to it.
     """
     last = len(entry.blocks) - 1
     number = min(anchor.number, last)
