@@ -60,6 +60,7 @@ _EVENTS = """\
 """
 _VALUES = (
     *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
+    *("TokenChoice", "Alternative"),
     *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart", "FilePart"),
     *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
 )
