@@ -74,7 +74,7 @@ async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.press("ctrl+e", leads_to=ExportDialog)
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
-        await desk.press("enter", sees="! ")
+        await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
         desk.app.screen.query_one(Input).value = str(existing)
         await desk.press("enter", leads_to=ConfirmDialog)
