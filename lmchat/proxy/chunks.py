@@ -49,6 +49,7 @@ USAGE_EVERY_S = 1.0
 # Counted for each fragment of a tool call: a server might send empty fragments forever.
 _CALL_CHARS = 64
 _OPEN_TAG = "<think>"
+_MAX_SINGLE_FRAMES = 16
 
 
 class ChunkReader:
@@ -81,7 +82,8 @@ class ChunkReader:
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
-        self._frame: Frame | None = None  # of the chunk that `read_run` last read alone
+        self._frame: Frame | None = None  # the known one: of a chunk that was decoded before
+        self._single_frames = 0  # frames that were looked for in chunks that came alone
         self._bad_in_a_row = 0  # events that were not JSON, since the last that was
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
@@ -90,20 +92,17 @@ class ChunkReader:
         """Read the data of several SSE events without names; nothing is read after `[DONE]`.
 
         Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk if all of them have the
-        frame of the chunk that was last read alone: their texts are then joined to one. If they do
-        not have it, the first chunk is read alone and gives the new frame, and the others are read
-        in two halves, in the same way.
+        known frame: their texts are then joined to one. If they do not have it, the first chunk is
+        decoded and gives the new frame, and the others are read in two halves, in the same way.
         """
         if self.has_done:
             return
         if len(payloads) < MIN_CHUNKS:
             for payload in payloads:
-                self.read(payload)
+                self._read_single(payload)
             return
 
-        texts = self._frame.texts(payloads) if self._frame else None
-        if self._frame is not None and texts is not None:
-            self._add_framed_texts(self._frame, texts)
+        if self._read_framed(payloads):
             return
         self.read(payloads[0])
         self._frame = frame_of(payloads[0])
@@ -216,14 +215,36 @@ class ChunkReader:
             hint="Check the server's log, then try again.",
         )
 
-    def _add_framed_texts(self, frame: Frame, texts: list[str]) -> None:
-        """Post the joined texts of chunks that have this frame; a text may be empty."""
+    def _read_single(self, payload: bytes) -> None:
+        """Read a chunk that came alone: by the known frame, or else by decoding it.
+
+        Some servers send no two chunks with one frame, for example with the time in each chunk. So
+        only the first `_MAX_SINGLE_FRAMES` chunks that are decoded give a new frame.
+        """
+        if self.has_done or self._read_framed([payload]):
+            return
+        self.read(payload)
+        if self._single_frames < _MAX_SINGLE_FRAMES:
+            self._single_frames += 1
+            self._frame = frame_of(payload)
+
+    def _read_framed(self, payloads: Sequence[bytes]) -> bool:
+        """Post the joined texts of chunks; return False if they do not have the known frame."""
+        frame = self._frame
+        if frame is None:
+            return False
+        texts = frame.texts(payloads)
+        if texts is None:
+            return False
         self._bad_in_a_row = 0
-        pieces = len(texts) - texts.count("")  # as if read alone: an empty text is not a piece
+        pieces = len(texts) - texts.count("")  # as if decoded: an empty text is not a piece
         if frame.is_thought:
             self._add_thought("".join(texts), pieces)
         else:
             self._add_content("".join(texts), pieces)
+        if not pieces:
+            self._post(LifeSign())
+        return True
 
     def _read_payload(self, data: bytes, name: str) -> None:
         """Decode a chunk and read it.

@@ -1,4 +1,4 @@
-"""Chunks that are read in bulk mean what they mean one by one."""
+"""Chunks that are read by their frame, many or one at a time, mean what they mean decoded."""
 
 from __future__ import annotations
 
@@ -150,15 +150,20 @@ def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(
     place = data.draw(st.integers(0, len(same)))
     whole = b"".join([*same[:place], *pieces, *same])
     parts = cut_at(whole, data.draw(st.sets(st.integers(0, 4000), max_size=2)))
-    assert read(parts, is_bulk=True, **how) == read(parts, is_bulk=False, **how)
+    decoded = read(parts, is_bulk=False, **how)
+    assert read(parts, is_bulk=True, **how) == decoded
+    assert read(whole.splitlines(keepends=True), is_bulk=True, **how) == decoded
 
 
 @pytest.mark.rule("R-16")
 @pytest.mark.parametrize(("place", "name"), FIELDS)
 def test_chunks_with_one_odd_field_are_read_as_the_tolerant_reader_reads_them(place, name):
     for value in VALUES:
-        whole = b"".join(sse_event(changed(delta(word), place, name, value)) for word in WORDS)
-        assert read([whole], is_bulk=True) == read([whole], is_bulk=False), value
+        single = [sse_event(changed(delta(word), place, name, value)) for word in WORDS]
+        whole = b"".join(single)
+        decoded = read([whole], is_bulk=False)
+        assert read([whole], is_bulk=True) == decoded, value
+        assert read(single, is_bulk=True) == decoded, value
 
 
 def test_another_field_that_begins_as_the_text_does_is_not_the_text():
