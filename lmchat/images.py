@@ -123,9 +123,9 @@ def measure_image(name: str, data: bytes) -> SizedImage:
 def check_imported_image(name: str, data: bytes) -> SizedImage:
     """Return an image of an imported chat, scaled down if its sides are too long.
 
-    An image within the limits is not decoded, so a damaged one is kept as it is; the chat is not
-    to lose it. Raises `FileRefused` if the image has too many pixels, or too many bytes also after
-    scaling.
+    Only an image beyond the limits is decoded. A damaged image is kept as it is, so that the chat
+    does not lose it. Raises `FileRefused` if the image has too many pixels, or too many bytes also
+    after scaling.
     """
     if not _has_pillow():
         return measure_image(name, data)

@@ -197,15 +197,16 @@ def _can_be_joined(char: str) -> bool:
 def decoded_text(data: bytes) -> str:
     """Return bytes as text: as UTF-8 if they are valid UTF-8, else as the likelier encoding.
 
-    If all valid parts are ASCII, it is Windows-1252, else UTF-8. Bytes that the encoding does not
-    have become U+FFFD.
+    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes
+    with such a character are taken for damaged UTF-8, others for Windows-1252, which is common for
+    old files. Bytes that the encoding does not have become U+FFFD.
     """
     try:
         return data.decode()
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
-        is_western = text.replace(_SUBSTITUTE, "").isascii()
-        return data.decode("cp1252", "replace") if is_western else text
+        valid_text = text.replace(_SUBSTITUTE, "")
+        return data.decode("cp1252", "replace") if valid_text.isascii() else text
 
 
 def plural(count: int, unit: str) -> str:
@@ -375,7 +376,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     lateness = offsets[0] / (len(text) + 1) if offsets else 0  # less than 1
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
-        score += 2 * len(query)
+        score += 2 * len(query)  # more than beginnings of words can add to another match
     return FuzzyMatch(score=score, offsets=offsets)
 
 

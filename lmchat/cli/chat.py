@@ -55,6 +55,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
     guard_terminal(app, save_before_exit)
     backend = workspace.backend
+    # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(workspace.store),
         counters_saved(backend.metrics, add_metrics),
@@ -76,7 +77,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
 
 async def _stop_tool_servers(workspace: Workspace) -> None:
-    """Stop the tool servers; do nothing if no tools are configured."""
     """Stop the tool servers; do nothing if no tools are configured."""
     toolbox = workspace.open_sessions.next_turn.toolbox
     if toolbox is not None:

@@ -97,7 +97,7 @@ async def _measure(
     """Load a model, ask it as often as `--runs` says, and return the medians of its figures.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
-    ends the runs; its model, with the runs so far, is returned as a failed one.
+    ends the runs: it becomes the `detail` of the result, whose medians are of the runs so far.
     """
     output = context.output
     runs: list[_Run] = []
@@ -164,7 +164,7 @@ async def _ask_once(
         messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
     sampling = Sampling(keep_loaded_s=chat.keep_loaded_s)
     sampling = sampling.with_options(layers.values({}, model.model_id))
-    seed = drawn_seed(model.product, sampling.options)
+    seed = drawn_seed(model.product, sampling.options)  # so that the answer can be repeated
     if seed is not None:
         sampling = replace(sampling, seed=seed)
     request = ChatRequest(

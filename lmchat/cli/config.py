@@ -149,6 +149,7 @@ def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Proble
     elif error.hint:  # the hint continues the sentence, so it begins with a small letter
         reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
 
+    # an origin is worded as "file (config.toml)"; values in arrays of tables are only in the file
     source = loaded.origins.get(str(key_path[0]), "file")
     line = line_of(loaded.text, key_path) if source.startswith("file") else None
     if line is not None:
@@ -204,7 +205,8 @@ class _Entry(Struct, frozen=True, kw_only=True):
 def _section_entries(context: Context) -> list[_Entry]:
     """Return an entry for each setting whose name is fixed, also for those with their default.
 
-    The other settings are in tables that the user names, such as `[profiles.fast]`.
+    Options of `--set` come last, in place of the settings with their names. The other settings are
+    in tables that the user names, such as `[profiles.fast]`.
     """
     settings = context.settings
     origins = context.loaded.origins
@@ -217,8 +219,8 @@ def _section_entries(context: Context) -> list[_Entry]:
             masked = _MASK if row.is_secret and value else _mask_wrong_address(key, value)
             entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
     typed = typed_options(context.options.sampling)
-    others = [entry for entry in entries if entry.key.removeprefix("chat.") not in typed]
-    return others + [
+    not_typed = [entry for entry in entries if entry.key.removeprefix("chat.") not in typed]
+    return not_typed + [
         _Entry(key=f"chat.{name}", value=value, origin="flag (--set)")
         for name, value in typed.items()
     ]
@@ -227,8 +229,8 @@ def _section_entries(context: Context) -> list[_Entry]:
 def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
     """Return an entry for each key binding, tool approval, and table of the configuration file.
 
-    The tables are `[[mcp]]` and `[[endpoints]]`, which get their numbers, and `[profiles.NAME]` and
-    `[prompts.NAME]`. `file_origin` is the origin of all these entries.
+    The tables are `[[mcp]]` and `[[endpoints]]`, which get their numbers, `[models."PATTERN"]`,
+    `[profiles.NAME]` and `[prompts.NAME]`. `file_origin` is the origin of all these entries.
     """
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
     for name, approval in settings.tools.approval.items():

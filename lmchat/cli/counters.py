@@ -24,8 +24,8 @@ async def counters_saved(
 ) -> AsyncIterator[None]:
     """Save the counters while the block runs: every `every_s` seconds, and when it ends.
 
-    `read_counters` returns the counts of this run so far; `add` adds counts to those on the disk
-    and may raise `LMChatError`. Then the same counts are part of the next save, if there is one.
+    `read_counters` returns the counts of this run so far; `add` adds counts to those on the disk.
+    If `add` raises `LMChatError`, the next save, if there is one, has the same counts too.
     """
     has_ended = asyncio.Event()  # set when the block has ended
 

@@ -72,7 +72,8 @@ class Keys:
         """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.
 
         What could not be read becomes a sentence in `warnings`. With `is_separate`, each `look_up`
-        from now on reads the keyring in a process of its own.
+        from now on reads the keyring in a process of its own: the screen, which runs for long, does
+        not have to keep the libraries of the keyring in memory.
         """
         self._is_separate = is_separate
         if warning := self._credentials.load():
@@ -146,13 +147,14 @@ class Keys:
     def _why_api_key_withheld(self, endpoint: Endpoint) -> str:
         """Return why the setting `api_key`, which is set, is not sent to a server.
 
-        Return "" for a server on this machine that the user did not name, unless the key is for
-        another port of the same host: the message that the server wants a key says where to set it.
+        Return "" for a server that was only found: it is on this machine, the user did not name it,
+        and the key is not for another port of the same host. The message that such a server needs a
+        key says where to set one.
         """
         key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
-        is_of_this_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
+        is_key_of_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
         is_named = _origin(self._loaded.settings.endpoint) == endpoint.origin
-        was_only_found = endpoint.is_loopback and not is_of_this_host and not is_named
+        was_only_found = endpoint.is_loopback and not is_key_of_host and not is_named
         if was_only_found:
             return ""
         reason = _NO_ADDRESS
@@ -202,14 +204,14 @@ class Keys:
         return self._credentials.origins()
 
     def keep(self, endpoint: Endpoint, key: str) -> str:
-        """Use a key from now on and store it, off the event loop; return where it is stored.
+        """Use a key from now on and store it; return where it is stored. Blocks.
 
-        Raises `StoreUnavailable` if it could not be stored; it is used until the end of this run.
+        Raises `StoreUnavailable` if it could not be stored; it is then used in this run only.
         """
         origin = endpoint.origin
         self._accepted[origin] = key
         if self._keyring.set(origin, key):
-            self._credentials.set(origin, "")
+            self._credentials.set(origin, "")  # notes that the keyring has the key
             return KEYRING
         self._credentials.set(origin, key)
         return _KEY_FILE

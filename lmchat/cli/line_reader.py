@@ -45,9 +45,11 @@ class LineReader:
             return
         self._readline = readline
         is_gnu = "libedit" not in (readline.__doc__ or "")  # libedit cannot read the marks
-        has_screen = sys.stdout is not None and sys.stdout.isatty()  # else readline is not used
+        # `input` uses readline only if stdout is a terminal too
+        uses_readline = sys.stdout is not None and sys.stdout.isatty()
+        # NO_COLOR stands for no escape sequences at all here
         is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
-        self._has_paste_marks = is_gnu and has_screen and not is_dumb
+        self._has_paste_marks = is_gnu and uses_readline and not is_dumb
 
         # With TERM=dumb, which lmchat sets so that readline uses no colours, readline does not ask
         # the terminal to mark pastes. So this class asks for it, and readline only reads the marks.
@@ -88,7 +90,10 @@ class LineReader:
             self._readline.add_history(text)
 
     def close(self) -> None:
-        """Let the terminal paste without marks again, as other programs expect; also in `read`."""
+        """Let the terminal paste without marks from now on, as other programs expect it.
+
+        A later `read` does not ask for marks again.
+        """
         self._set_paste_marks(is_on=False)
         self._has_paste_marks = False
 

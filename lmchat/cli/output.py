@@ -144,7 +144,8 @@ class SafeStream:
         """Print the safe form of the next part of the text; do nothing for an empty part."""
         if not text:
             return
-        # the safe form of a character depends on the one before it, which is printed already
+        # The safe form of a character depends on the one before it, which is printed already. That
+        # one's form is one character, too: only CRLF becomes shorter, and CR is undecided.
         safe = safe_text(self._last_character + text)[len(self._last_character) :]
         self._last_character = text[-1]
         self.is_at_line_start = safe.endswith("\n")

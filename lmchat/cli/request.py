@@ -39,6 +39,6 @@ def print_template_text(context: Context, template_text: TemplateText) -> None:
     mark = "{}" if is_plain else _MARKED
     shown = ""
     for index, piece in enumerate(split_at_special_tokens(template_text)):
-        is_special = index % 2 == 1
+        is_special = index % 2 == 1  # every second piece, the first is ordinary text
         shown += mark.format(safe_text(piece)) if is_special else safe_text(piece)
     context.output.print_safe(shown)

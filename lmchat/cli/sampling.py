@@ -25,8 +25,8 @@ def typed_options(texts: Sequence[str]) -> dict[str, object]:
 def sampling_layers(context: Context) -> SamplingLayers:
     """Return the places that set sampling options; raises `WrongUse` for a wrong `--set`.
 
-    The merged settings have the values of `[chat]`, of the profile of this run, of variables of the
-    environment and of options such as `--effort`; their origins tell them apart.
+    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run and of options
+    such as `--effort`, already merged. The words of their origins tell them apart again.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}

@@ -19,7 +19,8 @@ _ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound t
 def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
     """Return the address of each product whose variables set a usable one.
 
-    Addresses on other machines are returned for Ollama only.
+    Addresses on other machines are returned for Ollama only: the clients of Ollama read its
+    variable, too. Those of the others only say where a server of this machine listens.
     """
     endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 
@@ -36,8 +37,9 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
 def ollama_endpoint(host: str) -> Endpoint | None:
     """Return Ollama's address from its variable: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
-    Return None for an empty or wrong value, for this machine without a port, whose usual port every
-    scan checks, and for https on this machine. Another machine without a port gets Ollama's port.
+    A host without a port gets Ollama's usual port, a URL without one the port of its scheme. Return
+    None for an empty or wrong value. Return None, too, for this machine, unless the value has a
+    port and is no https URL: every scan checks the usual port here.
     """
     value = host.strip().rstrip("/")
     name, _, port = value.removeprefix("http://").rpartition(":")
@@ -45,8 +47,8 @@ def ollama_endpoint(host: str) -> Endpoint | None:
     if loopback_endpoint is not None:
         return loopback_endpoint
 
-    has_port = "://" in value or port.isdecimal()
-    url = value if has_port else f"{value}:{_OLLAMA_PORT}"
+    is_url = "://" in value
+    url = value if is_url or port.isdecimal() else f"{value}:{_OLLAMA_PORT}"
     if not (value and is_address(url)):
         return None
     endpoint = Endpoint.parse(url)

@@ -91,12 +91,12 @@ async def restore(context: Context) -> int:
     The session is the named one, or for `last` the one that was deleted last. Raises
     `SessionNotFound` if the trash is empty or has no such session.
     """
-    header: SessionHeader | None = None
+    header: SessionHeader | None
     async with open_library(context) as library:
-        if context.options.id != "last":
-            header = await library.restore(await library.store.find(context.options.id))
-        if header is None:  # the id is `last`
+        if context.options.id == "last":
             header = await library.undo_delete()
+        else:
+            header = await library.restore(await library.store.find(context.options.id))
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")

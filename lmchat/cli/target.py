@@ -80,13 +80,11 @@ async def find_target(
     if settings.model:
         require_model(settings.model, choice.candidate, candidates)
 
-    loading = _loading_target(choice)
-    if loading is not None:
-        note(f"{loading.product} is loading its model …")
-    while loading is not None:
+    if choice.target is not None and choice.awaits_model:
+        note(f"{choice.target.product} is loading its model …")
+    while choice.target is not None and choice.awaits_model:
         await asyncio.sleep(_CHECK_EVERY_S)
-        choice = choose(await backend.check(loading.endpoint))
-        loading = _loading_target(choice)
+        choice = choose(await backend.check(choice.target.endpoint))
 
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)
@@ -105,13 +103,3 @@ def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -
             endpoint = candidate.endpoint
             url, host = shell_word(endpoint.url), shell_word(endpoint.host)
             note(_UNUSED_SERVER.format(candidate.product, endpoint.netloc, url, host))
-
-
-def _loading_target(choice: TargetChoice) -> Target | None:
-    """Return the chosen target if its server is still loading a model, else None.
-
-    Such a target has no model yet, although the server does not lack one.
-    """
-    target = choice.target
-    is_loading = target is not None and target.model is None and choice.missing is not Missing.MODEL
-    return target if is_loading else None

@@ -57,6 +57,7 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, remembered)
+    # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
         counters_saved(backend.metrics, store.metrics.add),

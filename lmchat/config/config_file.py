@@ -301,7 +301,8 @@ class _FileCheck:
     def _check_approvals(self, file: Values, mcp_names: list[str]) -> Values:
         """Return the valid approvals of `[tools.approval]`, by `SERVER` or `SERVER/TOOL`.
 
-        An approval for a server that is not configured is a problem, but is returned too.
+        An approval for a server that is not configured is a problem. It is returned too, and has no
+        effect.
         """
         key_path = ("tools", "approval")
         tools = file.get("tools")

@@ -475,7 +475,7 @@ class Preset(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Secret, frozen=True, kw_only=True):
-    """All settings, merged: flag, else environment, else file, else default."""
+    """All settings, merged: flag, else profile, else environment, else file, else default."""
 
     endpoint: Annotated[
         str,

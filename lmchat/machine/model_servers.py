@@ -109,7 +109,8 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
         start = (program, *traces.start.split()) if traces.start else ()
         return Installed(product=product, program=program, start=start, start_words=words)
 
-    # without a home folder, only the absolute ones of these names lead to a folder
+    # Names below the home folder, or absolute: these replace what stands before them. Without a
+    # home folder, the others lead to folders below `/` that do not exist.
     folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
     # Path.is_dir would raise an error where a folder above may not be entered
     if any(map(os.path.isdir, folders)):

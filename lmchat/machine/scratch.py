@@ -45,7 +45,7 @@ class ScratchFolders:
     def make(self) -> Path:
         """Make a folder that only this user can look into; raises `OSError`."""
         folder = Path(mkdtemp(prefix=_PREFIX))
-        self._locks[folder] = -1
+        self._locks[folder] = -1  # known to `remove`, if what follows fails
         try:
             self._locks[folder] = _create_lock(folder)
             if self._has_guard:

@@ -32,8 +32,9 @@ class _Listener(Struct, frozen=True, kw_only=True):
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
     """Return the name of another user whose program listens on a local port, else an empty text.
 
-    The text is empty for a program of this user or of root, and on other systems than Linux. It is
-    also empty if nothing listens on the port: only root can forward such a port to a container or
+    Any user can take a free port and read the keys that are sent to it. The text is empty for this
+    user and for root, who can read everything anyway, and on other systems than Linux. It is also
+    empty if nothing listens on the port: only root can forward such a port to a container or
     another machine. `host` is `localhost` or an IP address.
     """
     if sys.platform != "linux":

@@ -94,9 +94,9 @@ class WayChecked(Struct, frozen=True, kw_only=True):
     """A way to the clipboard and whether it works, for the doctor."""
 
     way: str  # as in `Copied`
-    works: bool | None  # None: unknown
+    works: bool | None  # None: unknown, because it was not tried or does not report success
     reason: str
-    is_there: bool = True  # False: it is not installed, or cannot be used here
+    is_there: bool = True  # False: it is not installed or cannot be used here, so it does not work
 
 
 class Clipboard:
@@ -204,7 +204,7 @@ class Clipboard:
         the environment becomes that of lmchat's start. A display that was set then stays.
         """
         environ = dict(self._environ_at_start)
-        self.environ = environ
+        self.environ = environ  # used by `output_of` below, and changed after it
         if not environ.get(TMUX.needed_variable):
             return
         output = await self.output_of(("tmux", "show-environment")) or ""

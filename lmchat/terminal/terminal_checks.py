@@ -276,8 +276,9 @@ async def tried_findings(clipboard: Clipboard) -> list[Finding]:
 def _copying(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
     """Return the row about the best way: the first that works, else the first that may work.
 
-    `unknown_grade` is its grade if it is unknown whether that way works. `step` is the next step,
-    unless the file is the best way or there is none: the user should then install a tool.
+    `unknown_grade` is its grade if it is unknown whether that way works: no problem if nothing was
+    tried, a warning if the ways were tried. `step` is the next step, unless the file is the best
+    way or there is none: the user should then install a tool.
     """
     subject = Subject(Group.CLIPBOARD, "clipboard", "Copying")
     working = [way.way for way in ways if way.works]

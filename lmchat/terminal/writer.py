@@ -8,7 +8,7 @@ from time import monotonic
 
 from lmchat.terminal.terminal_output import TerminalOutput
 
-LATE_S = 0.02  # a terminal is behind if it has not read everything for longer
+LATE_S = 0.02  # a terminal that has unread text for longer than this is behind
 LAST_WRITES_S = 0.5  # time that `stop` gives a terminal that reads nothing
 
 
