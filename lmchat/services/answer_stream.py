@@ -71,8 +71,6 @@ _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
 _NEARLY_FULL_SHARE = 0.8
 """Beyond this share of the window, an estimate may be wrong about what fits."""
-
-
 _NO_TOOLS = "This server has no probabilities for answers with tools."
 
 
@@ -150,7 +148,7 @@ class AnswerStream:
             self.replay_id = os.urandom(16).hex()
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
-        self.plan = self._make_plan()
+        self.plan = self._make_plan()  # of the attributes above
 
         self.request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
@@ -158,7 +156,7 @@ class AnswerStream:
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.cut_note = ""  # sentence about a prompt that is longer than the context window
         self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
-        self._thought_end = ThoughtEnd(backend, self._prefix)
+        self._thought_end = ThoughtEnd(backend, self._prefix)  # as `answer_now` wants it
         self._was_shortened = False  # whether a refusal has made the plan shorter
         self._continuation: Continuation | None = None  # of the last request, for `_beginning`
 
@@ -173,7 +171,10 @@ class AnswerStream:
         return self._beginning is not None and self._beginning.is_prefilled
 
     def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of a new answer, or of the one that its server has kept."""
+        """Yield the events of a new answer, or of the one that its server has kept.
+
+        For a kept one, a single request is sent, which names its id: there is nothing to adapt.
+        """
         return self._new_answer() if self.replayed is None else self._send_request()
 
     async def _new_answer(self) -> AsyncGenerator[StreamEvent, None]:
@@ -189,24 +190,24 @@ class AnswerStream:
         for note in await self._prepare():
             yield RequestAdapted(note=note)
         has_content = False
-        while True:
+        while True:  # each round sends one request
             for note in self._note_what_does_not_fit():
                 yield RequestAdapted(note=note)
-            must_continue = False
+            leaves_thought = False
             try:
                 async with aclosing(self._send_request()) as events:
                     async for event in events:
                         if isinstance(event, _CONTENT_EVENTS):
                             has_content = True
                         yield event
-                        must_continue = await self._thought_end.must_leave(event, self.request_id)
-                        if must_continue:
+                        leaves_thought = await self._thought_end.must_leave(event, self.request_id)
+                        if leaves_thought:
                             break
             except ServerRejected as error:
                 if has_content or not self._adapt_request(error):
                     raise
             else:
-                if not must_continue:
+                if not leaves_thought:
                     return
                 self._continue_behind_thought()
 
@@ -263,8 +264,8 @@ class AnswerStream:
     def learn_from(self, turn: Turn) -> str:
         """Correct the estimates by the server's count of the prompt.
 
-        Return a sentence if the prompt was cut, else an empty text. A count much below the estimate
-        means that the server has dropped a part of the prompt.
+        Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
+        already; else the count may show that the server has dropped a part of the prompt.
         """
         if turn.usage is None or turn.usage.prompt_tokens is None:
             return ""
@@ -297,7 +298,8 @@ class AnswerStream:
             self._continuation = Continuation(
                 beginning.message,
                 is_prefilled=beginning.is_prefilled,
-                is_exact=bool(self.begun_choices),
+                # what the model writes behind a token that the user has chosen is never removed
+                is_all_new=bool(self.begun_choices),
             )
         async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
@@ -314,8 +316,8 @@ class AnswerStream:
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
-        If prefill may be the reason, it is switched off, and a new plan is made. Else the plan is
-        shortened, at most once in an answer.
+        If prefill may be the reason, and the answer can also be continued without it, it is
+        switched off, and a new plan is made. Else the plan is shortened, at most once in an answer.
         """
         beginning = self._beginning
         is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
@@ -334,7 +336,8 @@ class AnswerStream:
         Return False at once for another error, or if neither the server nor the plan has a number
         of tokens.
         """
-        # without a count of the server: the prompt has at least as many tokens as the window
+        # The server may name the tokens of the prompt, or those of its window, which the prompt
+        # exceeds. Without both, the window is as large as the plan took it to be.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if error.kind != "context_overflow" or not least_tokens:
             return False

@@ -19,8 +19,11 @@ from lmchat.domain.server import Endpoint, ModelInfo, Target
 _ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
 """Kinds of failures after which the answer may be fetched another time."""
-# The end of a text that broke off may have been taken for something else, such as half a tag.
 _UNSURE_CHARS = 64
+"""The last characters of a saved text that need not be the same in the fetched one.
+
+Where a text broke off, half a tag may have been taken for words.
+"""
 
 
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
@@ -67,8 +70,8 @@ def without_replay(answer: ChatMessage) -> ChatMessage:
 def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     """Return an answer after it was fetched; `earlier` is what was saved of it before.
 
-    If fetching broke off before the end of the saved text, the saved text stays. A complete answer
-    that begins in another way is not the same answer: then the saved one stays as it was.
+    The fetched answer takes the place of the saved one if it begins with the saved text. Otherwise
+    the saved text stays: fetching has ended before its end, or another answer has come.
     """
     receipt = fetched.receipt or Receipt()
     # the times are those of fetching it; only the server's own figures are right
@@ -77,11 +80,11 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     if _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS]):
         return replace(fetched, receipt=replace(receipt, was_away=is_complete))
     was_refused = fetched.failure is not None and fetched.failure.kind not in _NETWORK_KINDS
-    if is_complete or was_refused:
+    if is_complete or was_refused:  # the server has another answer, or none
         return without_replay(earlier)
-    if fetched.state is AnswerState.STOPPED:
+    if fetched.state is AnswerState.STOPPED:  # the stop has dropped the answer at the server, too
         return replace(without_replay(earlier), state=fetched.state, failure=None)
-    return earlier
+    return earlier  # the connection broke: the answer can be fetched another time
 
 
 def hung_up(answer: ChatMessage) -> ChatMessage:

@@ -54,9 +54,9 @@ class Backend:
         """
         self._client = Lazy(make_client)
         self._engine = engine
-        self._used = tuple(used)  # until the first scan, which probes some of them anyway
+        self._used = tuple(used)  # empty after the first scan
         self._used_elsewhere: tuple[Endpoint, ...] = ()
-        """Those of `used` that the first scan did not probe; all further scans do."""
+        """Those of `used` that are no usual address: the first scan did not probe them."""
         self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
         self._engine_slots = Slots()
         """One is held by each answer of the engine, which loads another model only afterwards."""
@@ -76,7 +76,8 @@ class Backend:
     async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
         """Return the candidates at all addresses, with `is_own` only for those the user has named.
 
-        If the first scan has missed some used addresses, a second one at once probes them, too.
+        Only the client knows the usual addresses. So the first scan shows which used addresses are
+        others; a second one follows at once, which probes these, too, as all later ones do.
         """
         client = await self._client.ready()
         candidates = await client.detect(expected=(*expected, *self._used_elsewhere))
@@ -85,7 +86,7 @@ class Backend:
         self._used = ()
         if missed:
             self._used_elsewhere = missed
-            return await self._scan(expected)
+            return await self._scan(expected)  # `_used` is empty: it misses none
 
         named: list[Candidate] = []
         for candidate in candidates:  # the client sets `is_own` for used addresses, too
@@ -273,27 +274,31 @@ class Backend:
         await engine.start(file, context=context)
 
     def _count_engine_slots(self, engine: Engine, model_name: str) -> int:
-        """Return how many requests may run beside each other for one of this model to begin.
+        """Return how many requests may run at once, a new one for this model included.
 
-        1 if the engine does not serve this model now: loading it must wait for all other answers.
+        It is 1 if the engine does not serve this model now, because loading it must wait for all
+        other answers, and if the engine has not reported its slots.
         """
         if not _serves(engine, model_name):
             return 1
-        loaded = [model for model in self._engine_models if model.state is LoadState.LOADED]
-        return (loaded[0].slots or 1) if loaded else 1
+        for model in self._engine_models:
+            if model.state is LoadState.LOADED:
+                return model.slots or 1
+        return 1
 
     async def _check_engine(
         self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> Candidate:
         """Return the engine as a candidate with all its model files, and set `_engine_models`.
 
-        An engine that is ready is probed. The state of any other, and of one that does not answer
-        the probe, becomes the verdict.
+        An engine that is ready is probed. If it is not, or does not answer, its state gives the
+        verdict.
         """
         files = list(await engine.files(is_refresh=is_refresh))
         loaded_file = engine.model
         if loaded_file is not None and all(file.path != loaded_file.path for file in files):
-            # it was named by its path, outside the folders that are searched
+            # it was named by its path, outside the folders that are searched; requests name models
+            # by the name of the file alone, so it hides another file of the same name
             files = [loaded_file, *(file for file in files if file.name != loaded_file.name)]
 
         candidate: Candidate | None = None
@@ -326,7 +331,7 @@ async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
 
 
 def _only_one() -> int:
-    """Return 1 as the number of slots: what takes one waits until no other is taken."""
+    """Return 1 as the number of slots: who takes the one slot waits until all answers end."""
     return 1
 
 
@@ -341,8 +346,8 @@ def _model_info(
 ) -> ModelInfo:
     """Return the model of a file.
 
-    If the engine has loaded it and has reported it under this name, fields that the file does not
-    tell are taken from `reported`.
+    If the engine has loaded it and has reported it under this name, `reported` fills in the fields
+    that the file does not tell.
     """
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:

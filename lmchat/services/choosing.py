@@ -31,10 +31,12 @@ class AnswerChoices:
         self.answer = answer
         self.choices = choices
         self.thought_start = _start(answer.reasoning, choices, is_thought=True)
+        """The same as `text_start`, in the thought."""
         self.text_start = _start(answer.text, choices, is_thought=False)
-        """Where the text begins to which the choices belong; None if the answer has other text.
+        """Index in the text of the answer from which its tokens are known.
 
-        It is above 0 in an answer that continues another one, or a text of the user.
+        It is above 0 in an answer that continues another one, or a text of the user. It is None if
+        the tokens do not make up a part of the text.
         """
 
     def begun_with(self, index: int, token: str) -> BegunAnswer:
@@ -44,6 +46,7 @@ class AnswerChoices:
         cannot be sent.
         """
         chosen = self.choices[index]
+        earlier = self.choices[:index]
         start = self.thought_start if chosen.is_thought else self.text_start
         if HALF_CHARACTER in token:
             raise RequestInvalid(
@@ -55,15 +58,16 @@ class AnswerChoices:
                 hint="Rewrite the answer with E instead.",
             )
         whole = self.answer.reasoning if chosen.is_thought else self.answer.text
-        before = _text_of(self.choices[:index], is_thought=chosen.is_thought)
-        begun = whole[:start] + before + chosen.text_before + token
-        kept = self.choices[:index]
-        alternative = [other for other in chosen.top if other.token == token]
-        logprob = alternative[0].logprob if alternative else chosen.logprob
-        taken = replace(chosen, token=token, logprob=logprob, text=chosen.text_before + token)
+        text_of_earlier = _text_of(earlier, is_thought=chosen.is_thought)
+        text_of_token = chosen.text_before + token
+        begun = whole[:start] + text_of_earlier + text_of_token
+        logprobs = [other.logprob for other in chosen.top if other.token == token]
+        logprob = logprobs[0] if logprobs else chosen.logprob
+        taken = replace(chosen, token=token, logprob=logprob, text=text_of_token)
+        tokens = len(earlier) + 1
         return BegunAnswer(
-            message=_answer_with(self.answer, begun, len(kept) + 1, is_thought=chosen.is_thought),
-            choices=(*kept, taken),
+            message=_answer_with(self.answer, begun, tokens, is_thought=chosen.is_thought),
+            choices=(*earlier, taken),
         )
 
 
@@ -85,7 +89,8 @@ def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: boo
 def _start(whole: str, choices: Sequence[TokenChoice], *, is_thought: bool) -> int | None:
     """Return where the text of the choices of one kind begins in the text of an answer.
 
-    Return None if it is not in there.
+    It is looked for from the end, since what an answer continues comes before it. Return None if it
+    is not there.
     """
     start = whole.rfind(_text_of(choices, is_thought=is_thought))
     return None if start < 0 else start

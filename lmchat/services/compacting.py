@@ -36,9 +36,10 @@ def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePa
         if message.role is Role.USER and not message.is_excluded
     ]
     older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    if all(path[index].text == prompt for index in older_indexes):
+    if all(path[index].text == prompt for index in older_indexes):  # also if there are none
         return MessagePath()
-    return MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
+    first_kept_index = prompt_indexes[-_KEPT_EXCHANGES]
+    return MessagePath(path[:first_kept_index])
 
 
 def makes_room(
@@ -106,7 +107,7 @@ def compacted_branch(
 
     Each message is the parent of the next one. The last system prompt of `older` stays in force: if
     it is the first message of all, the new branch begins below it, else with a copy of it. Receipts
-    lose their prompt tokens.
+    lose their prompt tokens, which the server has counted with the messages of the old branch.
     """
     system_messages = [message for message in older if message.role is Role.SYSTEM]
     last_system = system_messages[-1:]  # a list of one message, or of none
@@ -121,7 +122,7 @@ def compacted_branch(
         is_copy = message is not prompt and message is not summary
         message_id = new_id() if is_copy else message.message_id
         receipt = message.receipt
-        if receipt is not None:  # its prompt tokens are those of the old branch
+        if receipt is not None:
             receipt = replace(receipt, prompt_tokens=None)
         branch.append(replace(message, message_id=message_id, parent_id=parent_id, receipt=receipt))
         parent_id = message_id

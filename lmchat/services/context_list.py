@@ -28,12 +28,13 @@ CACHED = "cached"
 LEFT_OUT = "left out"
 _SHOWN_CHARS = 300  # of the words of an item
 _LINE_CHARS = 80  # of the words of an item in a line
-_SINGLE = re.compile(r"\n\s*|\d")  # a line break with its indentation, or a digit: one token
-_OTHER = re.compile(r"[^\0-\u024f\W]")
-_OTHER_TOKENS = 1.2  # of a letter of other scripts; models have 0.7 to 2 for a Chinese character
-_WORDS = re.compile(r"[A-Za-z\u00c0-\u024f]+")
-_SIGNS = re.compile(r"[^\w\s]+|_+")  # about two in a token
+# Up to U+024F, letters are Latin; from U+00C0 on, they have accents, as é.
 _ACCENTED = re.compile(r"[\u00c0-\u024f]")
+_WORDS = re.compile(r"[A-Za-z\u00c0-\u024f]+")
+_OTHER = re.compile(r"[^\0-\u024f\W]")  # a letter or digit of another script
+_OTHER_TOKENS = 1.2  # of such a letter; models have 0.7 to 2 for a Chinese character
+_SIGNS = re.compile(r"[^\w\s]+|_+")  # about two in a token
+_SINGLE = re.compile(r"\n\s*|\d")  # a line break with its indentation, or a digit: one token
 _MOST_FACTOR = 4.0  # by which estimates are corrected at most; at least by a quarter
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
@@ -118,7 +119,11 @@ async def context_lists(
 
 
 class _Listing:
-    """Items of the messages of a session, and of what a request has beside them."""
+    """Items of the messages of a session, and of what a request has beside them.
+
+    A *part* is a text or a text file in a message of the request (`RequestParts`): what the server
+    can count alone. A message whose text has files in it has several; an image is none.
+    """
 
     def __init__(
         self,
@@ -133,14 +138,16 @@ class _Listing:
         self._meter = meter
         self._factor = meter.factor(target)
         self._parts = RequestParts(request).parts
-        self._part_numbers: defaultdict[int, list[int]] = defaultdict(list)  # by message
+        self._part_numbers: defaultdict[int, list[int]] = defaultdict(list)
+        """Numbers of the parts of a message, by its index in the request."""
         for number, part in enumerate(self._parts):
             self._part_numbers[part.index].append(number)
         self._thoughts = thoughts_to_send(request.messages, target.sent_thoughts)
-        self._items: list[ContextItem] = []
-        self._items_of_parts: dict[int, ContextItem] = {}  # by the number of the part
+        self._items: list[ContextItem] = []  # in the order in which they are shown
+        self._items_of_parts: dict[int, ContextItem] = {}
+        """The item that has the tokens of a part, by the number of the part."""
         self._indexes = {message.message_id: i for i, message in enumerate(request.messages)}
-        self._tools: ContextItem | None = None
+        self._tools: ContextItem | None = None  # the item of all tools; None without tools
 
         path_ids = {message.message_id for message in path}
         new = [message for message in request.messages if message.message_id not in path_ids]
@@ -161,14 +168,16 @@ class _Listing:
         if index is not None:
             self._items.append(item)
             self._add_parts(index, item)
-        elif message.sent_text or message.files:  # else such as a failed answer
-            is_out = message.is_excluded or message.role is Role.SYSTEM
-            item.state = NOT_SENT if is_out else LEFT_OUT
+        elif message.sent_text or message.files:  # a failed answer, for example, has neither
+            is_replaced_prompt = message.role is Role.SYSTEM  # by a later system prompt
+            # what is left out would be sent if there were room
+            is_never_sent = message.is_excluded or is_replaced_prompt
+            item.state = NOT_SENT if is_never_sent else LEFT_OUT
             item.weight = MessageSize.of(message).tokens(self._factor)
             self._items.append(item)
 
     def _add_parts(self, index: int, item: ContextItem) -> None:
-        """Measure the message of an item that is sent, and add items of its files."""
+        """Give an item the weight of its message, which is sent, and add items of its files."""
         item.weight = TEMPLATE_TOKENS + _text_tokens(self._thoughts[index])
         for number in self._part_numbers[index]:
             part = self._parts[number]
@@ -181,7 +190,7 @@ class _Listing:
             part_item.weight += _text_tokens(part.text)
             self._items_of_parts[number] = part_item
         for file in self._request.messages[index].files:
-            if file.is_image:
+            if file.is_image:  # its tokens are never counted alone
                 image = ContextItem(
                     author="file",
                     words=file.name,
@@ -220,26 +229,25 @@ class _Listing:
         """
         factor = self._fit_to_last_count()
         for item in self._items:
-            if not item.tokens:
+            if not item.tokens:  # else it has its share of that count
                 item.tokens = round(item.weight * (factor if item.is_sent else 1.0))
         return self._list(is_estimated=True)
 
     def _fit_to_last_count(self) -> float:
         """Fit the estimates of messages that the server has counted together to that count.
 
-        Return the factor between them. It is 1, and nothing is done, if messages are left out,
-        which were perhaps counted.
+        Return the factor between them. It is 1, and nothing is done, without such a count, and if
+        messages are left out, which were perhaps counted.
         """
         counted, uncounted = self._meter.counted_messages(self._target, self._path)
         if any(item.state == LEFT_OUT for item in self._items) or not counted:
             return 1.0
-        later_ids = {message.message_id for message in uncounted}
+        # no message of the session has the empty id, which the items of a draft have
+        uncounted_ids = {message.message_id for message in uncounted} | {""}
         items = [
             item
             for item in self._items
-            if item.is_sent
-            and (item is self._tools or item.message_id)
-            and item.message_id not in later_ids
+            if item is self._tools or (item.is_sent and item.message_id not in uncounted_ids)
         ]
         _share(counted, items)
         factor = counted / (sum(item.weight for item in items) or counted)
@@ -248,7 +256,8 @@ class _Listing:
     def counted(self, counts: MessageCounts) -> ContextList:
         """Return the list with counts of the server; where it has only the sum, with estimates."""
         sent = [item for item in self._items if item.is_sent]
-        has_parts = len(counts.parts) == len(self._items_of_parts) > 0
+        # a chat template may leave out a text: then the counts are not those of the parts
+        has_parts = bool(counts.parts) and len(counts.parts) == len(self._items_of_parts)
         if not has_parts:
             _share(counts.total, sent)
             return self._list(is_estimated=False)
@@ -294,10 +303,11 @@ def _text_tokens(text: str) -> float:
 
 def _share(tokens: int, items: Sequence[ContextItem]) -> None:
     """Divide tokens among items in proportion to their weights; the sum is kept exactly."""
-    total = sum(item.weight for item in items) or 1.0
-    weight = 0.0
-    shared = 0
+    total_weight = sum(item.weight for item in items) or 1.0
+    weight_so_far = 0.0
+    tokens_so_far = 0
     for item in items:
-        weight += item.weight
-        item.tokens = round(tokens * weight / total) - shared
-        shared += item.tokens
+        weight_so_far += item.weight
+        # the sums are rounded, not the shares: so errors do not add up
+        item.tokens = round(tokens * weight_so_far / total_weight) - tokens_so_far
+        tokens_so_far += item.tokens

@@ -172,10 +172,10 @@ def plan_context(
 ) -> ContextPlan:
     """Return the plan of a request: the system prompt and the last messages that fit.
 
-    Messages that the user has taken out of requests do not count at all. Of the others, the oldest
-    are left out, one after the other, until the others and the reserve for the
+    The oldest messages are left out, one after the other, until the others and the reserve for the
     answer fit into the window. A message is never cut. The last two messages, and all from the last
-    prompt on, are sent even if they do not fit.
+    prompt on, are sent even if they do not fit. Messages that the user has taken out of requests do
+    not count at all.
 
     Args:
         messages: The path.
@@ -199,10 +199,10 @@ def plan_context(
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
     left_out = 0
-    kept_tokens = needed_tokens
+    kept_tokens = needed_tokens  # without the messages that are left out so far
     for index in range(_always_sent_from(dialogue)):
         is_too_long = limit is not None and kept_tokens + reserve > limit
-        # the result of a tool is not sent without its call, which was left out before it
+        # the result of a tool is not sent without its call, so it is left out after that
         if not is_too_long and dialogue[index].role is not Role.TOOL:
             break
         kept_tokens -= tokens[index]
@@ -253,8 +253,8 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
 def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
     """Return the index of the first message that is sent even if it and all later ones do not fit.
 
-    That is the last prompt or the last message but one, whichever is earlier. It is negative if
-    there are fewer than two messages, which are all sent.
+    That is the last prompt or the last message but one, whichever is earlier. For fewer than two
+    messages it may be negative: an empty range of messages may be left out.
     """
     last_but_one = len(dialogue) - _KEPT_MESSAGES
     for index in range(len(dialogue) - 1, -1, -1):
@@ -299,8 +299,8 @@ class ContextMeter:
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
-        # cache of `use`: messages, key and value
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
+        """Cache of `use`: messages, what else the result depends on, and the result."""
 
     def factor(self, target: Target | None) -> float:
         """Return the learned factor of a model; 1 before the first count."""
@@ -415,29 +415,30 @@ def _split_at_count(
     a request from which other messages were taken out than now is not used. Without a count, return
     0 and all messages.
     """
-    excluded = _excluded_places(messages)
+    excluded = _excluded_indexes(messages)
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
         counted = _counted_tokens(message)
         if not counted or message.is_excluded or model_id not in ("", message.model):
             continue
-        excluded_key = message.receipt.excluded_key if message.receipt else 0
-        if excluded_key == _key_of(excluded[: bisect_left(excluded, index)]):
+        counted_key = message.receipt.excluded_key if message.receipt else 0
+        excluded_before = excluded[: bisect_left(excluded, index)]  # the indexes below this one
+        if counted_key == _key_of(excluded_before):
             return counted, messages[index + 1 :]
     return 0, messages
 
 
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:
     """Return a checksum that tells which messages are taken out of requests; 0 if none are."""
-    return _key_of(_excluded_places(messages))
+    return _key_of(_excluded_indexes(messages))
 
 
-def _excluded_places(messages: Sequence[ChatMessage]) -> list[int]:
+def _excluded_indexes(messages: Sequence[ChatMessage]) -> list[int]:
     return [index for index, message in enumerate(messages) if message.is_excluded]
 
 
-def _key_of(places: Sequence[int]) -> int:
-    return crc32(repr(places).encode()) if places else 0
+def _key_of(excluded_indexes: Sequence[int]) -> int:
+    return crc32(repr(excluded_indexes).encode()) if excluded_indexes else 0
 
 
 def _model_key(target: Target) -> tuple[str, str]:

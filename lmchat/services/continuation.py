@@ -68,10 +68,10 @@ class Beginning(Struct, kw_only=True):
     def of(
         cls, target: Target, continued: ChatMessage | None, first_words: str
     ) -> Beginning | None:
-        """Return the beginning of an answer: the user's words, or an answer that is continued.
+        """Return the beginning of an answer: `first_words` of the user, else `continued`.
 
-        `continued` is None and `first_words` empty without these; without both, return None. Raises
-        `RequestInvalid` if the user's words have to be continued, and the server cannot do that.
+        Return None if `first_words` is empty and `continued` is None. Raises `RequestInvalid` if
+        the user's words have to be continued, and the server cannot do that.
         """
         message = text_message(Role.ASSISTANT, first_words) if first_words else continued
         if message is None:
@@ -109,11 +109,11 @@ class Continuation:
     """
 
     def __init__(
-        self, continued: ChatMessage, *, is_prefilled: bool, is_exact: bool = False
+        self, continued: ChatMessage, *, is_prefilled: bool, is_all_new: bool = False
     ) -> None:
         """Create a filter.
 
-        `is_exact` is whether all text of the stream is new, also if it repeats the old text.
+        `is_all_new` is whether all text of the stream is new, also if it repeats the old text.
         """
         continues_thought = is_prefilled and not continued.text
         self._text = continued.text
@@ -121,9 +121,9 @@ class Continuation:
         self._is_new_thought = bool(continued.reasoning) and not continues_thought
         """Whether the next thought is a new paragraph below the thought of the old answer."""
         line_ends = continued.reasoning[-2:].count("\n")
-        self._paragraph_break = "\n" * (2 - line_ends)
+        self._paragraph_break = "\n" * (2 - line_ends)  # what that lacks of a blank line
         self._buffer = ""  # text that is held back, because it may repeat the old answer
-        self._is_past_repetition = is_exact or not continued.text  # then text passes at once
+        self._is_past_repetition = is_all_new or not continued.text  # then text passes at once
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
         """Return the events that replace one event.

@@ -375,7 +375,8 @@ class Conversation:
             is_branch_written = True
             self.show_path(session)
         finally:
-            is_request_shown = self.find(request.message_id) is not None  # else `show_path` ran
+            # if the user has opened another branch since, that path stays
+            is_request_shown = self.find(request.message_id) is not None
             if is_request_shown and not is_branch_written:
                 self.messages = path
                 # the options may have been changed while the summary was written
@@ -528,18 +529,21 @@ class Conversation:
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in stream.release_withheld():
+            for event in stream.release_withheld():  # text held back when the stream broke off
                 self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
-            goes_on = self.is_hung_up and self.turn.is_kept
-            if state is AnswerState.STOPPED and goes_on:
+            server_continues = self.is_hung_up and self.turn.is_kept
+            if state is AnswerState.STOPPED and server_continues:
                 answer = hung_up(replace(answer, parts=self._growing.parts))
             await self._complete(self._end_answer(answer, self.turn, stream, is_saved=is_saved))
         if self.cut_note != stream.cut_note:  # the server's count has shown that it was cut
             yield RequestAdapted(note=self.cut_note)
 
     def _begin_answer(self, stream: AnswerStream, version: int) -> ChatMessage:
-        """Add an answer to the path in memory, with the parts that it continues; return it."""
+        """Add an answer to the path in memory, with the parts that it continues; return it.
+
+        An answer that is fetched again takes its own place on the path, and begins empty.
+        """
         continued = stream.continued
         parts = continued.parts if continued else ()
         target = stream.settings.target
@@ -548,7 +552,7 @@ class Conversation:
             answer = replace(stream.replayed, parts=(), state=AnswerState.STREAMING, failure=None)
         elif stream.replay_id:  # saved with the answer before the request is sent
             answer = replace(answer, receipt=Receipt(replay_id=stream.replay_id))
-        stream.reported_left_out = self._reported_left_out
+        stream.reported_left_out = self._reported_left_out  # so that notes are not repeated
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued, stream.begun_choices)
         self.stream = stream
@@ -566,7 +570,8 @@ class Conversation:
 
         Memory is changed before the first `await`, so that the screen never waits for the disk.
         """
-        settings = stream.settings
+        target = stream.settings.target
+        is_fetched = stream.replayed is not None
         if not stream.has_first_words:  # nothing has arrived: the next answer begins with them
             self.first_words = self.first_words or stream.first_words
         turn = turn.end(answer.state, self._clock())
@@ -579,21 +584,21 @@ class Conversation:
             receipt = replace(receipt, replay_id=stream.replay_id)
 
         final = replace(answer, parts=self._growing.parts, model=turn.model)
-        reread = self._cached.note(stream, final, turn, self._meter.factor(settings.target))
-        final = replace(final, receipt=replace(receipt, **reread))
+        reread_fields = self._cached.note(stream, final, turn, self._meter.factor(target))
+        final = replace(final, receipt=replace(receipt, **reread_fields))
         if stream.replayed is not None:
             final = joined_answer(final, stream.replayed)
         self._newest_answer = final
         self.messages = self.messages.replaced(final)
-        if stream.replayed is None:
+        if not is_fetched:
             self._update_header(model=final.model, endpoint=final.endpoint)
             self.cut_note = stream.learn_from(turn)
 
         if is_saved:
             choices = self._growing.choices
             await self._save_queue.save(self.header, final, stream.path, choices=choices)
-        if stream.replayed is None:  # its times are not those of the answer
-            await self._save_queue.add_ledger(ledger_row(final, turn, settings.target))
+        if not is_fetched:  # else the times are those of fetching it
+            await self._save_queue.add_ledger(ledger_row(final, turn, target))
 
     # Tool calls
 
@@ -604,7 +609,7 @@ class Conversation:
 
         If the turn is stopped, calls without a result get the state "stopped".
         """
-        self._newest_answer = None
+        self._newest_answer = None  # while this turn runs, no text streams into an answer
         self.turn = Turn(
             model=target.model_id,
             started_s=self._clock(),

@@ -23,7 +23,7 @@ def messages_together(path: Sequence[ChatMessage], message_id: str) -> list[Chat
     if message_id not in ids:
         return []
     first = ids.index(message_id)
-    while first > 0 and path[first].role is Role.TOOL:
+    while first > 0 and path[first].role is Role.TOOL:  # back to the answer with the calls
         first -= 1
     results = takewhile(lambda message: message.role is Role.TOOL, path[first + 1 :])
     return [path[first], *results]

@@ -142,11 +142,12 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 
 
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return the 20 paths that match best, the best first; of equal ones, the shorter first."""
+    """Return the 20 paths that match best, the best first."""
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
     for path in paths:
         match = fuzzy_match(typed, path)
         if match is not None:
+            # scores are rounded, so that of about equal ones the shorter path comes first
             ranks[path] = (-ceil(match.score), len(path), path)
     return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))
 
@@ -158,14 +159,19 @@ def named_files(text: str) -> tuple[Path, ...]:
     shell. A name is an absolute path or a `file://` address. Return no file if one of them does not
     exist.
     """
-    words = [text.strip()]  # one name may have spaces
-    for _ in range(2):
-        with suppress(ValueError):  # a broken address, or a quote that is not closed
-            paths = [_path_of_word(word) for word in words]
-            if paths and all(map(_is_absolute_file, paths)):
-                return tuple(map(Path, paths))
-            words = shlex.split(text[:_MOST_PASTED_CHARS])  # for the second round
+    with suppress(ValueError):  # a broken address, or a quote that is not closed
+        one_file = _absolute_files([text.strip()])  # one name may have spaces
+        return one_file or _absolute_files(shlex.split(text[:_MOST_PASTED_CHARS]))
     return ()
+
+
+def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
+    """Return the files that some words name, or no file if a word names none.
+
+    Raises `ValueError` for a broken address.
+    """
+    paths = [_path_of_word(word) for word in words]
+    return tuple(map(Path, paths)) if all(map(_is_absolute_file, paths)) else ()
 
 
 def _path_of_word(word: str) -> str:

@@ -22,6 +22,7 @@ FORMS = ("text", "json", "curl")
 KEY_VARIABLE = "LMCHAT_API_KEY"  # of the environment, in place of the key in a command
 _SHOWN_DATA_CHARS = 32  # of an image; a whole one would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
+"""An image in an encoded body: its type and its data, between `"url":"data:` and `"`."""
 _END = "JSON"  # line that ends the body in a command; lines of the body have other beginnings
 
 

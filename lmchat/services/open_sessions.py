@@ -138,7 +138,10 @@ class OpenSession(Struct):
 
     @property
     def last_answer(self) -> ChatMessage | None:
-        """The newest answer, or the newest prompt if no answer follows it; None before both."""
+        """The message for commands that are not about a certain one; None before the first prompt.
+
+        It is the newest answer, or the newest prompt if no answer follows it.
+        """
         for message in reversed(self.conversation.messages):
             if message.role in (Role.ASSISTANT, Role.USER):
                 return message
@@ -157,7 +160,8 @@ class OpenSession(Struct):
     def is_waiting(self) -> bool:
         """Whether the prompt that was queued last waits for a server or a model.
 
-        It does not if a turn runs, whose end it waits for, or if it is held.
+        It does not if a turn runs, whose end it waits for, or if it is held. New prompts come
+        behind the held ones: if the last one is held, all are.
         """
         if self.is_busy or not self.queue:
             return False

@@ -20,7 +20,7 @@ from lmchat.services.context_meter import MessageSize
 
 _LEAST_TOKENS = 32
 """Fewer are not counted: chat templates write the end of a prompt differently the next time."""
-_UNSURE_SHARE = 0.25  # part by which an estimate for new messages may be too low
+_UNSURE_SHARE = 0.25  # of an estimate for new messages, which may be too low by this
 _LOST = "the server had them no longer"
 
 
@@ -30,7 +30,7 @@ class _SentPrompt(Struct, frozen=True, kw_only=True):
     server_id: str
     model_id: str
     tools: tuple[Tool, ...]
-    messages: tuple[ChatMessage, ...]  # with the answer as the last one
+    messages: tuple[ChatMessage, ...]  # those of the prompt, and the answer as the last one
     left_out: int  # number of older messages that were not sent
     tokens: int | None  # of prompt and answer; None if the server has not counted both
 
@@ -81,23 +81,23 @@ class CachedSession:
     ) -> dict[str, Any]:
         """Return how many tokens were read again, whether that is an estimate, and the cause.
 
-        The count is exact if the prompt only continues the last one. Otherwise it is what was read
-        without an estimate for messages that no server has read before.
+        If the prompt continues or repeats the last request, the number is exact: that of the tokens
+        that should be in the cache, less those that were. Otherwise it is estimated: as that of the
+        tokens that were read, less those of messages that no server has read before.
         """
+        messages = stream.plan.messages
         cause = _changed_part(last, stream) or _changed_message(last, stream)
-        known_tokens = last.tokens
-        if _ids(stream.plan.messages) == _ids(last.messages)[: len(stream.plan.messages)]:
-            known_tokens = prompt_tokens - 1  # the same again; the last token is always read
-        if not cause and known_tokens is not None:
-            reread = known_tokens - cached_tokens
+        should_be_cached = last.tokens
+        if _ids(messages) == _ids(last.messages)[: len(messages)]:  # the prompt is repeated
+            should_be_cached = prompt_tokens - 1  # the last token of a prompt is always read
+        if not cause and should_be_cached is not None:
+            reread = should_be_cached - cached_tokens
             if reread < _LEAST_TOKENS:
                 reread = 0
             return {"reread_tokens": reread, "reread_cause": _LOST if reread else ""}
 
-        new = [
-            message for message in stream.plan.messages if message.message_id not in self._read_ids
-        ]
-        new_tokens = sum(MessageSize.of(message).tokens(factor) for message in new)
+        new_messages = [message for message in messages if message.message_id not in self._read_ids]
+        new_tokens = sum(MessageSize.of(message).tokens(factor) for message in new_messages)
         if last.tools != stream.tools:
             new_tokens += stream.tool_tokens
         reread = prompt_tokens - cached_tokens - new_tokens
@@ -125,16 +125,19 @@ def _changed_part(last: _SentPrompt, stream: AnswerStream) -> str:
 
 
 def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
-    """Return the first change among the messages; empty if those of the last request all stayed."""
+    """Return the first change among the messages that both requests have; empty without one.
+
+    The answer of the last request is one of them. It counts as changed if its thought is not sent.
+    """
     plan = stream.plan
     messages = plan.messages
     pairs = zip(last.messages, messages, strict=False)
     changed = [pair for pair in pairs if pair[0].message_id != pair[1].message_id]
     if not changed:
         answer = last.messages[-1]
-        is_repeated = len(messages) >= len(last.messages)
-        is_without_thought = stream.settings.target.sent_thoughts is not SentThoughts.ALL
-        if is_repeated and answer.reasoning and is_without_thought:
+        has_answer = len(messages) >= len(last.messages)
+        drops_thoughts = stream.settings.target.sent_thoughts is not SentThoughts.ALL
+        if has_answer and answer.reasoning and drops_thoughts:
             number = _number(stream.path, answer)
             return f"the thought of message {number} is not sent again"
         return ""
@@ -144,7 +147,7 @@ def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
     present = stream.path.index_of(old.message_id)
     if present is not None and stream.path[present].is_excluded:
         return f"message {_number(stream.path, old)} was taken out"
-    if any(message.message_id == old.message_id for message in messages):
+    if any(message.message_id == old.message_id for message in messages):  # `new` is before it
         return f"message {_number(stream.path, new)} was put back"
     return f"message {_number(stream.path, new)} changed"
 

@@ -46,9 +46,9 @@ class ReadAhead:
         self._open_sessions = open_sessions
         self._next_turn = open_sessions.next_turn
         self._task: asyncio.Task[None] | None = None
-        self._followed: object = None  # what was read last, or is being read
-        self._failed: object = None  # server, model and session of the last failure
-        self._model: object = None  # server and model to which `_cached_prompts` belongs
+        self._followed: object = None  # what is read, or was read last; None after `cancel`
+        self._failed_place: object = None  # `_place` of the last failure
+        self._cached_model: object = None  # server and model to which `_cached_prompts` belongs
         self._cached_prompts: list[tuple[str, ...]] = []
         """Prompts in the cache of the server, each as the ids of its messages; newest last."""
 
@@ -114,7 +114,7 @@ class ReadAhead:
         target = options.target
         if target is None or not options.is_ready or not target.model_id:
             return False
-        if not target.product.facts.can_read_ahead or self._failed == self._place:
+        if not target.product.facts.can_read_ahead or self._failed_place == self._place:
             return False
         wanted = options.chat.read_ahead
         is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
@@ -131,7 +131,7 @@ class ReadAhead:
             await self._read_steps(draft)
         except LMChatError as error:
             _log.info("reading ahead: %s", error.kind)
-            self._failed = place
+            self._failed_place = place
             self._cached_prompts.clear()
         finally:
             if self._task is asyncio.current_task():  # else `cancel` has ended it
@@ -141,7 +141,7 @@ class ReadAhead:
     async def _read_steps(self, draft: str) -> None:
         """Send one request for each step, unless too little is new.
 
-        Stop before a step if by now another session, server or model was chosen, or loads.
+        Stop before a step if another session, server or model was chosen since, or may not be read.
         """
         place = self._place
         conversation = self._open_sessions.shown.conversation
@@ -157,7 +157,7 @@ class ReadAhead:
         factor = self._next_turn.meter.factor(settings.target)
         extra_tokens = 0 if cached else stream.tool_tokens
         steps = list(steps_of(messages, cached, factor, extra_tokens))
-        if has_images(messages):  # they would be sent with each step
+        if has_images(messages):  # they would be sent with each step, so there is only one
             tokens = sum(step.tokens for step in steps)
             steps = [Step(messages=messages, tokens=tokens)]
         total_tokens = sum(step.tokens for step in steps)
@@ -175,7 +175,7 @@ class ReadAhead:
                     read_of_step = progress.fraction * step.tokens
                     self.fraction = (read_tokens + read_of_step) / total_tokens
             read_tokens += step.tokens
-            self._note_cached(step.messages[:-1])
+            self._note_cached(step.messages[:-1])  # the last one may be read in part only
 
     def _show(self, fraction: float) -> None:
         """Set the fraction, and report the beginning of the reading."""
@@ -206,8 +206,8 @@ class ReadAhead:
     def _forget_other_model(self) -> None:
         """Forget what is in the cache if another server or model answers next."""
         model = self._place[:2]
-        if model != self._model:
-            self._model = model
+        if model != self._cached_model:
+            self._cached_model = model
             self._cached_prompts.clear()
 
 
@@ -255,26 +255,26 @@ def steps_of(
         factor: Correction of the estimates for the model.
         extra_tokens: Tokens of the tools, which come before all messages.
     """
-    tokens = extra_tokens  # new ones since the last step
+    pending_tokens = extra_tokens  # before this message, and not in a step yet
     for index in range(cached, len(messages)):
         message = messages[index]
         message_tokens = MessageSize.of(message).tokens(factor)
+        done_tokens = 0  # of this message, which are in a step already
         if message.role is Role.USER:
-            done = 0  # tokens of this message in the last step
-            while tokens + message_tokens - done >= STEP_TOKENS:
-                cut = max(STEP_TOKENS - tokens, 0)
-                begun = _cut(message, (done + cut) / message_tokens)
-                yield Step(messages=(*messages[:index], begun), tokens=tokens + cut)
-                done += cut
-                tokens = 0
-            message_tokens -= done
-        tokens += message_tokens
-    if tokens:
-        yield Step(messages=messages, tokens=tokens)
+            while pending_tokens + message_tokens - done_tokens >= STEP_TOKENS:
+                # none of the message if the pending ones are more than a step: answers are not cut
+                next_tokens = max(STEP_TOKENS - pending_tokens, 0)
+                begun = _cut(message, (done_tokens + next_tokens) / message_tokens)
+                yield Step(messages=(*messages[:index], begun), tokens=pending_tokens + next_tokens)
+                done_tokens += next_tokens
+                pending_tokens = 0
+        pending_tokens += message_tokens - done_tokens
+    if pending_tokens:
+        yield Step(messages=messages, tokens=pending_tokens)
 
 
 def _cut(message: ChatMessage, fraction: float) -> ChatMessage:
-    """Return a user message with its files and the beginning of its text."""
+    """Return a user message with its files and this fraction of its text, from its beginning."""
     text = message.text[: int(len(message.text) * fraction)]
     shown_text = text_message(Role.USER, text).parts if text else ()
     return replace(message, parts=(*message.files, *shown_text))

@@ -62,16 +62,17 @@ class Rewriting(Struct, frozen=True, kw_only=True):
 
 
 def newest_rewriting(path: Sequence[ChatMessage], tree: Sequence[ChatMessage]) -> Rewriting | None:
-    """Return the last rewritten answer on a path; None without one, or without an earlier version.
+    """Return the last rewritten answer on a path that has an earlier version; None without one.
 
     `tree` has the messages of all branches, oldest first.
     """
     for answer in reversed(path):
         if answer.receipt is None or not answer.receipt.is_edited:
             continue
-        key = (answer.parent_id, answer.role)
+        key = (answer.parent_id, answer.role)  # the same for all versions
         ids = [other.message_id for other in tree if (other.parent_id, other.role) == key]
-        if answer.message_id in ids[1:]:
+        has_earlier = answer.message_id in ids[1:]
+        if has_earlier:
             earlier_id = ids[ids.index(answer.message_id) - 1]
             return Rewriting(answer=answer, earlier_id=earlier_id)
     return None

@@ -28,7 +28,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """The places that set sampling options; of the places that set an option, the first counts.
 
     They are: `/effort`, the command line, the session, the profile, the table of the model, and
-    `[chat]`. An empty value stands for an option that is not sent.
+    `[chat]`. A place with an empty value says that the option is not sent; later ones do not count.
     """
 
     effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
@@ -40,12 +40,15 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     chat: OptionValues = field(default_factory=dict)
 
     def options(self, session: OptionValues, model_id: str) -> tuple[SetOption, ...]:
-        """Return what is sent to a model, by a session that sets `session`, sorted by name."""
-        found: dict[str, SetOption] = {}
+        """Return the options that are sent to a model, sorted by name.
+
+        `session` has the options that the session sets.
+        """
+        first_set: dict[str, SetOption] = {}
         for origin, options in self._layers(session, model_id):
             for name, value in options.items():
-                found.setdefault(name, SetOption(name, value, origin))
-        sent = [option for option in found.values() if option.value not in (None, "", ())]
+                first_set.setdefault(name, SetOption(name, value, origin))
+        sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
     def values(self, session: OptionValues, model_id: str) -> dict[str, object]:
@@ -53,7 +56,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         return {option.name: option.value for option in self.options(session, model_id)}
 
     def _layers(self, session: OptionValues, model_id: str) -> Iterator[tuple[str, OptionValues]]:
-        """Yield the origin and the options of each place, the first to count first."""
+        """Yield the origin and the options of each place, those with priority first."""
         if self.effort is not None:
             yield "/effort", {"reasoning_effort": self.effort}
         yield COMMAND_LINE, self.command_line

@@ -263,15 +263,17 @@ class SavedTexts:
             for session_id, noted_text in list(self._to_write.items()):
                 text = noted_text
                 if self._is_draft and session_id not in self._on_disk:
-                    # it was typed before the draft of an earlier run was read: keep both
-                    earlier_text = await self._read(session_id)
-                    if earlier_text != noted_text:
-                        text = _joined(earlier_text, noted_text)
+                    text = await self._with_earlier_draft(session_id, noted_text)
                 if self._on_disk.get(session_id, "") != text:
                     await self._save(session_id, text)
                 self._on_disk[session_id] = text
                 if self._to_write[session_id] == noted_text:  # else `note` has changed it by now
                     self._to_write[session_id] = text
+
+    async def _with_earlier_draft(self, session_id: str, text: str) -> str:
+        """Return a draft behind that of an earlier run, which was not read before it was typed."""
+        earlier_text = await self._read(session_id)
+        return text if text == earlier_text else _joined(earlier_text, text)
 
     async def _read(self, session_id: str) -> str:
         if self._is_draft:

@@ -107,15 +107,15 @@ class ServerLauncher:
         return program
 
     async def watch(self, program: Program) -> None:
-        """Wait until a started process has ended; raise `LMChatError` if it should not have ended.
+        """Wait until a started process has ended; raise `LMChatError` if that is a failure.
 
-        It should if `aclose` has ended it, or if it was a command that only starts its server in
-        the background, and its exit code is 0.
+        It is none if `aclose` has ended the process. It is none either for the exit code 0 of a
+        command that only starts its server in the background.
         """
         while (code := program.exit_code) is None:  # noqa: ASYNC110 - no event on all systems
             await asyncio.sleep(_POLL_S)
         has_failed = code != 0 or program.start.lifetime is not Lifetime.BRIEF
-        was_closed = program not in self._started.values()
+        was_closed = program not in self._started.values()  # `aclose` empties this
         if has_failed and not was_closed:
             raise await _exit_error(program, code)
 

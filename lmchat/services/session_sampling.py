@@ -23,12 +23,13 @@ NOTHING_SET = (
     "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
 )
 _DEFAULT = "default"  # value that takes an option of the session back
-_FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)  # NAME, NAME VALUE or NAME=VALUE
+_FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
+"""NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
 _MAX_VALUE_CHARS = 60
 
 
 class SessionSampling:
-    """The sampling options of a session, above those that are the same in all sessions."""
+    """The sampling options that are sent in a session: its own ones, and those of all sessions."""
 
     def __init__(self, conversation: Conversation, next_turn: NextTurn) -> None:
         self._conversation = conversation
@@ -72,9 +73,9 @@ class SessionSampling:
     async def change(self, typed: str) -> str:
         """Change the option that `NAME VALUE` or `NAME=VALUE` names; return a sentence on it.
 
-        The value "default" takes it back; without a value, nothing changes, and the sentence is
-        that of `describe`. Raises `WrongUse` if the option cannot have this value, or if `/effort`
-        or the command line, which come first, have set it.
+        The value "default" removes the session's own value. Without a value, nothing changes, and
+        the sentence is that of `describe`. Raises `WrongUse` if the option cannot have this value,
+        or if `/effort` or the command line has set it: these have priority over the session.
         """
         name, text = _name_and_value(typed)
         if not text:

@@ -24,16 +24,16 @@ class Slowness(Struct, frozen=True, kw_only=True):
 
 
 def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
-    """Compare how long an answer let wait for its first word, in milliseconds.
+    """Compare the time to the first word of an answer, in milliseconds, with earlier answers.
 
     Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
     first, up to this answer or later.
     """
     waits = [row.wait_ms for row in _with_earlier(message_id, rows) if row.wait_ms is not None]
-    found = _compared(waits)
-    if found is None or found.value - found.median < _LEAST_EXCESS_MS:
+    wait = _compared(waits)
+    if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
         return None
-    return found if found.value > found.median * _SLOW_FACTOR else None
+    return wait if wait.value > wait.median * _SLOW_FACTOR else None
 
 
 def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
@@ -43,9 +43,9 @@ def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
         for row in _with_earlier(message_id, rows)
         if row.tokens_per_second is not None
     ]
-    found = _compared(speeds)
-    is_slow = found is not None and found.value * _SLOW_FACTOR < found.median
-    return found if is_slow else None
+    speed = _compared(speeds)
+    is_slow = speed is not None and speed.value * _SLOW_FACTOR < speed.median
+    return speed if is_slow else None
 
 
 def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
@@ -65,7 +65,7 @@ def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]
 
 
 def _compared(values: Sequence[float]) -> Slowness | None:
-    """Compare the last value with the median of those before it; None if these are too few."""
+    """Return the last value and the median of those before it; None if these are too few."""
     earlier = values[:-1][-_NEWEST_TURNS:]
     middle = spread(earlier)
     if middle is None or len(earlier) < LEAST_TURNS:

@@ -14,8 +14,8 @@ class _ThoughtState(Enum):
 
     NOT_WANTED = auto()
     WANTED = auto()  # the next piece of the thought leads to the request
-    REQUESTED = auto()  # the server has agreed, or the stream was left
-    REFUSED = auto()  # the next piece of the thought shows that the stream has to be left
+    REFUSED = auto()  # the server cannot end it: the next piece of the thought ends the stream
+    DONE = auto()  # the server has agreed, or the stream was left; nothing more is tried
 
 
 class ThoughtEnd:
@@ -29,7 +29,7 @@ class ThoughtEnd:
         self._backend = backend
         self._state = _ThoughtState.NOT_WANTED
         self._pieces: list[str] = [prefix.reasoning] if prefix is not None else []
-        # A server cannot get a thought that comes behind text of the same answer.
+        # in a request, the thought of an answer comes before its text: none can follow that
         self._can_continue = prefix is None or not prefix.text
 
     @property
@@ -43,21 +43,21 @@ class ThoughtEnd:
             self._state = _ThoughtState.WANTED
 
     async def must_leave(self, event: StreamEvent, request_id: str) -> bool:
-        """Ask the server to end the thought if that is wanted and `event` is a piece of it.
+        """Note an event of the stream; ask the server to end the thought where that is wanted.
 
-        Return whether to leave the stream of the request, and to continue behind `message`. That is
-        so if the server cannot end the thought and another piece of the thought follows: after its
-        refusal, the text of the answer may have been on its way.
+        Return whether to leave the stream of the request, and to continue behind `message`: for the
+        next piece of the thought after the server has refused. Without one, the thought has ended.
+        An answer that continues a text is never left.
         """
         if not isinstance(event, ReasoningDelta):
             return False
         self._pieces.append(event.text)
         if self._state is _ThoughtState.REFUSED:
-            self._state = _ThoughtState.REQUESTED
+            self._state = _ThoughtState.DONE
             return self._can_continue
         if self._state is _ThoughtState.WANTED:
             has_ended = await self._backend.end_thought(request_id)
-            self._state = _ThoughtState.REQUESTED if has_ended else _ThoughtState.REFUSED
+            self._state = _ThoughtState.DONE if has_ended else _ThoughtState.REFUSED
         return False
 
     @property

@@ -116,6 +116,7 @@ class ToolLoop:
 
     def _count_same_call(self, call: ToolCallPart) -> None:
         """Compare a call with the one before it; after three same ones in a row, set the limit."""
+        # parsed, so that the same arguments in another order or with other blanks are the same
         name_and_arguments = (call.name, parse_arguments(call.arguments) or call.arguments)
         if name_and_arguments != self._last_call:
             self._same_calls = 0

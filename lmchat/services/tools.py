@@ -110,9 +110,9 @@ class Toolbox:
         return "" if self._configured_rule(tool) else self._fingerprint(tool)
 
     def why_asked_again(self, tool: Tool) -> str:
-        """Return why the user has to decide again about a tool that was once always allowed.
+        """Return why the user has to decide about this tool, although it was once always allowed.
 
-        Empty for a tool that was never always allowed.
+        Empty for a tool that was never always allowed. To be called only for a tool that is `ASK`.
         """
         if tool.full_name not in self.allowed:
             return ""

@@ -99,13 +99,16 @@ class NextTurn:
     def __init__(
         self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
     ) -> None:
-        """Begin with the settings `chat`; without `layers`, all sampling comes from them."""
+        """Begin with the settings `chat`; without `layers`, all sampling comes from them.
+
+        `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
+        """
         layers = layers or SamplingLayers(chat=set_options(chat))
         self.options = TurnOptions(chat=chat, layers=layers, profile_name=profile_name)
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
-        self._without_profile = self.options
-        self._first_profile = profile_name  # it cannot be left, because `chat` includes it
+        self._options_at_start = self.options  # every profile is applied to these
+        self._first_profile = profile_name  # for the whole run, because these options include it
 
     @property
     def target(self) -> Target | None:
@@ -136,16 +139,16 @@ class NextTurn:
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Use the profile `name` for the next turns, and return it.
 
-        Its settings change those without any profile, so that nothing of an earlier one stays. The
-        name "none" returns to the settings without a profile, unless a profile has this name.
-        Raises `WrongUse` for an unknown name, or if lmchat was started with a profile, which cannot
-        be left.
+        It changes the settings that lmchat was started with, so that nothing of a profile that was
+        chosen since then stays. The name "none" returns to these settings, unless a profile has
+        this name. Raises `WrongUse` for an unknown name, and for "none" if lmchat was started with
+        a profile.
         """
         if name == NO_PROFILE and name not in profiles:
             if self._first_profile:
                 problem = f"lmchat was started with --profile {self._first_profile}."
                 raise WrongUse(problem, hint="To use no profile, start it without this option.")
-            self._use(self._without_profile)
+            self._use(self._options_at_start)
             return Profile()
         if name not in profiles:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
@@ -156,7 +159,7 @@ class NextTurn:
                 hint = f"Configured: {', '.join(profiles)}."
             raise WrongUse(problem, hint=hint)
         profile = profiles[name]
-        base = self._without_profile
+        base = self._options_at_start
         options = {**base.layers.profile, **_options_of(profile)}
         layers = replace(base.layers, profile_name=name, profile=options)
         chat = base.chat.with_profile(profile)

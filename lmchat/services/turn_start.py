@@ -84,16 +84,16 @@ def start_at(
 ) -> TurnStart:
     """Return the start of a turn that works on a message of the path and adds no prompt.
 
-    A prompt is answered, a tool call is repeated, and an answer gets another version, which
-    continues the old one if `is_resumed`, or what `begun` has of it. Raises `RequestInvalid` for
-    a message on another branch, for an imported call, and if the message that would be answered is
-    taken out of requests.
+    A prompt is answered, a tool call is repeated, and an answer gets another version. With
+    `is_resumed`, this continues the old one; with `begun`, too, it continues that instead. Raises
+    `RequestInvalid` for a message on another branch, for an imported call, and if the message that
+    would be answered is taken out of requests.
     """
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
     old = path[index]
-    is_new_answer = old.role is Role.ASSISTANT and not is_resumed
-    _require_sent(earlier, None if is_new_answer else old)
+    is_replaced = old.role is Role.ASSISTANT and not is_resumed
+    _require_sent(earlier, None if is_replaced else old)
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."
         hint = "Retry the answer above it: the model then makes its own call."
@@ -105,14 +105,14 @@ def start_at(
         following = takewhile(_is_tool_message, path[index + 1 :])
         batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
         return TurnStart(path=earlier, version=version, batch=batch)
+    if begun is not None:
+        return TurnStart(
+            path=earlier, version=version, continued=begun.message, begun_choices=begun.choices
+        )
     continued = old if is_resumed else None
     if is_resumed and old.receipt is not None and old.receipt.ends_with_edit:
         continued = without_blank_end(old)
-    if begun is None:
-        return TurnStart(path=earlier, version=version, continued=continued)
-    return TurnStart(
-        path=earlier, version=version, continued=begun.message, begun_choices=begun.choices
-    )
+    return TurnStart(path=earlier, version=version, continued=continued)
 
 
 def path_with_rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
@@ -134,12 +134,13 @@ def _index_of(path: MessagePath, message_id: str) -> int:
 
 
 def _require_sent(earlier: MessagePath, old: ChatMessage | None) -> None:
-    """Raise `RequestInvalid` if `old`, or the last prompt before it, is taken out of requests.
+    """Raise `RequestInvalid` if a message that the turn needs is taken out of requests.
 
-    `old` is the message that is sent; None if its new version takes its place.
+    It needs the prompt that is answered: `old`, or the last one of `earlier`. If `old` is an answer
+    or a tool call, it is needed, too; None if a new version takes its place.
     """
     prompts = [message for message in earlier if message.role is Role.USER]
-    needed = prompts[-1:]
+    needed = prompts[-1:]  # a list of one message, or of none
     if old is not None:
         needed = [old] if old.role is Role.USER else [*needed, old]
     if any(message.is_excluded for message in needed):
