@@ -131,7 +131,11 @@ class AnswerStream:
         self.settings = settings
         self.path = path
         self.continued = continued
-        self.begun_choices: Sequence[TokenChoice] = ()  # of its tokens, if they are known
+        self.begun_choices: Sequence[TokenChoice] = ()
+        """Choices of the tokens of `continued`, if the user has chosen another one for the last.
+
+        Set by the caller, as is `reported_left_out`, before `events`.
+        """
         self.first_words = first_words
         self.replayed = replayed
         self.loop = loop
@@ -236,7 +240,7 @@ class AnswerStream:
         self.plan = self._make_plan()
 
     async def prepared_request(self, new_files: Sequence[Attachment] = ()) -> ChatRequest:
-        """Complete the plan and return the request that `events` would send; send nothing.
+        """Complete the plan and return the request that `events` would send, without sending it.
 
         `new_files` are files of the prompt, some of which are not on the disk yet.
         """
@@ -251,6 +255,7 @@ class AnswerStream:
             context=settings.target.context, max_tokens=settings.sampling.max_tokens
         )
         product = settings.target.product
+        # a server that has refused the seed got a request without it
         is_drawn = self._drawn_seed is not None and "seed" in receipt.sampling
         receipt = replace(
             receipt,
@@ -310,7 +315,7 @@ class AnswerStream:
                     is_begun = isinstance(filtered_event, (*_CONTENT_EVENTS, StreamFinished))
                     if is_begun and self.first_words and not self.has_first_words:
                         self.has_first_words = True
-                        yield TextDelta(text=self.first_words, pieces=0)
+                        yield TextDelta(text=self.first_words, pieces=0)  # no tokens of the model
                     yield filtered_event
 
     def _adapt_request(self, error: ServerRejected) -> bool:
@@ -368,9 +373,9 @@ class AnswerStream:
     async def _offer_tools(self, loop: ToolLoop) -> list[str]:
         """Set `tools`, and plan again with the tokens of their descriptions.
 
-        Return a note if there are more tools than a request may have, and those of `loop` about the
-        tool host; where probabilities exclude tools, only a note about that. Raises `LMChatError`
-        after the last round of calls, and for a call that is required and excluded.
+        Return notes: about tools beyond the number that a request may have, and about the tool
+        host. Where probabilities exclude tools, none is offered, and a note says so; if a call is
+        required then, `LMChatError` is raised. It is raised, too, after the last round of calls.
         """
         if self._excludes_tools and loop.must_call:
             raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
@@ -420,7 +425,7 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        if self._prefix is not None:  # its request has a prompt or a prefill beyond the plan
+        if self._prefix is not None:  # its request has a prompt or a prefill behind the path
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
@@ -464,7 +469,8 @@ class AnswerStream:
     def _sent_thoughts(self) -> SentThoughts:
         """Which thoughts of earlier answers are sent.
 
-        Without prefill, a continuation is asked for by a last prompt; no thought comes after it.
+        Without prefill, the request ends with a prompt that asks for the continuation: behind that,
+        there is no answer whose thought could be sent.
         """
         sent_thoughts = self.settings.target.sent_thoughts
         ends_with_prompt = self._prefix is not None and not self._is_prefilled

@@ -35,7 +35,7 @@ def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
 
 
 def target_of(answer: ChatMessage) -> Target:
-    """Return the server and the model of a kept answer."""
+    """Return the server and the model of a kept answer; only llama.cpp keeps answers."""
     endpoint = Endpoint.parse(answer.endpoint)
     product = Product.LLAMA_CPP
     model = ModelInfo(model_id=answer.model, endpoint=endpoint, product=product)
@@ -88,7 +88,7 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
 
 
 def hung_up(answer: ChatMessage) -> ChatMessage:
-    """Return an answer, which its server continues, as it is when the terminal is closed."""
+    """Return an answer as interrupted by the end of its terminal; its server continues it."""
     return interrupted(answer, "The terminal was closed")
 
 

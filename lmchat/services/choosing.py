@@ -72,9 +72,9 @@ class AnswerChoices:
 
 
 def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: bool) -> ChatMessage:
-    """Return an answer that has only a thought so far, or a thought and the begun text.
+    """Return an answer that has `text` as its whole thought, or behind its thought.
 
-    Its receipt says that the user has had a hand in it, and how many tokens it has.
+    Its receipt says that it was edited by the user, and how many tokens it has.
     """
     parts: list[Part] = []
     if is_thought:

@@ -253,8 +253,8 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
 def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
     """Return the index of the first message that is sent even if it and all later ones do not fit.
 
-    That is the last prompt or the last message but one, whichever is earlier. For fewer than two
-    messages it may be negative: an empty range of messages may be left out.
+    That is the last prompt or the last message but one, whichever is earlier. It is negative for
+    fewer than two messages: none of them may be left out.
     """
     last_but_one = len(dialogue) - _KEPT_MESSAGES
     for index in range(len(dialogue) - 1, -1, -1):
@@ -389,7 +389,7 @@ class ContextMeter:
         tokens, uncounted = _split_at_count(messages, target.model_id)
         if not tokens:
             return 0, uncounted
-        answer = messages[len(messages) - len(uncounted) - 1]
+        answer = messages[len(messages) - len(uncounted) - 1]  # the last one that is counted
         is_sent = target.sent_thoughts is SentThoughts.ALL
         if answer.reasoning and not is_sent and answer.receipt is not None:
             thought = raw_tokens(answer.reasoning)

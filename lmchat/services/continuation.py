@@ -38,9 +38,10 @@ def can_prefill(product: Product, continued: ChatMessage) -> bool:
 
 
 def require_prefill(target: Target, continued: ChatMessage | None = None) -> None:
-    """Raise `RequestInvalid` if the server of a target cannot continue a text that it is given.
+    """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
 
-    `continued` is the text as an answer, which may be nothing but a thought.
+    `continued` is the answer that has these words; None for words that are no answer yet. An answer
+    may be nothing but a thought, which fewer servers can continue.
     """
     can_continue = target.product.facts.can_prefill
     if continued is not None:
@@ -183,7 +184,7 @@ def _without_repetition(old_text: str, new_text: str) -> str:
     may precede it; such lines are removed, too. If nothing is repeated, return the text unchanged.
     """
     old = old_text.rstrip()
-    spaces_after_old = old_text[len(old) :]
+    spaces_after_old = old_text[len(old) :]  # the old text has them, so they may be repeated, too
     new = new_text.lstrip()
     line_starts = [line_end.end() for line_end in re.finditer(r"\n\s*", new[:_BUFFER_CHARS])]
     for start in (0, *line_starts):

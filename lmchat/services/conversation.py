@@ -177,10 +177,7 @@ class Conversation:
         return self.messages.replaced(newest)
 
     async def wait_until_saved(self) -> None:
-        """Wait until the save queue has tried to write the end of what came last.
-
-        That is a turn, or a rewritten answer.
-        """
+        """Wait until the save queue has tried to write the ended turn, or the rewritten answer."""
         if self._end_of_turn is not None:
             await asyncio.wait([self._end_of_turn])
 
@@ -369,7 +366,7 @@ class Conversation:
                     yield event
             summary = require_summary(self._newest_answer)
             summary = with_left_out_note(summary, stream.plan.left_out)
-            await self._save_queue.write_unsaved()
+            await self._save_queue.write_unsaved()  # the branch needs its session on the disk
             branch = compacted_branch(older, request, summary, path[len(older) :])
             session = await self._save_queue.store.append_branch(self.header, branch)
             is_branch_written = True

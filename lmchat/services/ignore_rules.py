@@ -56,7 +56,7 @@ class _Rule(Struct, frozen=True):
         result = self.pattern.match_file(text)
         if result is None:
             return False
-        # pathspec matches what is below a named folder, too: then only the beginning of the path
+        # pathspec also matches what is below a named folder: then the match ends with that folder
         is_whole_path = result.match.end() == len(text)
         return is_whole_path or self.is_for_all_below
 

@@ -271,10 +271,9 @@ class _ImportRun:
         self, files: Sequence[_NamedFile], unknown_names: set[str]
     ) -> None:
         """Add to the refused names each folder that has only files of unknown formats."""
-        # Files that were named themselves have the folder "". It is never refused: their names are
-        # not among the unknown ones, since each was refused itself.
+        named_folders = dict.fromkeys(file.folder for file in files if file.folder)
         folders_with_chats = {file.folder for file in files if file.name not in unknown_names}
-        for folder in dict.fromkeys(file.folder for file in files):
+        for folder in named_folders:
             if folder not in folders_with_chats:
                 message = f"{folder} has no chats that lmchat can read."
                 hint = "`lmchat import --help` lists the formats."
@@ -283,9 +282,9 @@ class _ImportRun:
     async def _import_chats(self, file_name: str, items: AsyncIterator[Session | Skipped]) -> None:
         """Import the sessions of a file and add them to the outcome.
 
-        What is skipped is noted with the next session that is imported; what comes after the last
-        one, with that one. A session without messages is left out. Raises
-        `FileRefused` if something was skipped and no session was imported.
+        What is skipped is noted with the next session that is imported, and what is skipped after
+        the last session with that one. A session without messages is left out. Raises `FileRefused`
+        if something was skipped and no session was imported.
         """
         skipped: list[Skipped] = []
         last_chat: ImportedChat | None = None

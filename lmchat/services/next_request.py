@@ -41,7 +41,7 @@ async def next_request(
     settings: TurnSettings,
     files: Sequence[Attachment] = (),
 ) -> ChatRequest:
-    """Return the request that `Conversation.send` would send first; nothing is sent or changed.
+    """Return the request that `Conversation.send` would send first, without sending it.
 
     Without text and files, its last prompt is empty. Raises the errors of `Conversation.send`.
     """

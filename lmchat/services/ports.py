@@ -56,9 +56,9 @@ class ChatStore(Protocol):
         """Delete sessions permanently, with all files that have their text."""
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a session with all branches, all or nothing.
+        """Write a session with all branches, all or nothing, and return None.
 
-        If a session has its id already, return the header of that and write nothing.
+        If a session with its id exists, write nothing, and return the header of that.
         """
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
@@ -219,10 +219,7 @@ class ServerClient(Protocol):
         """
 
     async def keeps_answer(self, request: ChatRequest) -> bool:
-        """Return whether the server still has the answer that a request wants to fetch.
-
-        `request.is_replay` says that it wants this.
-        """
+        """Return whether the server still has the answer that a request with `is_replay` wants."""
 
     def leave_answers(self) -> None:
         """From now on, closing a stream does not stop an answer that its server keeps."""

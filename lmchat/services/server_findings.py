@@ -74,12 +74,18 @@ class Detected(Struct, frozen=True, kw_only=True):
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
     def holder_of(self, candidate: Candidate) -> PortHolder | None:
-        """Return the program that listens at the port of a candidate; None on another machine."""
+        """Return the program that listens at the port of a candidate.
+
+        None if that is not known, as on another machine.
+        """
         endpoint = candidate.endpoint
         return self.holders.get(endpoint.port) if endpoint.is_loopback else None
 
     def installed_as(self, candidate: Candidate) -> Installed | None:
-        """Return the installed program of a candidate's product; None if the user named it."""
+        """Return the installed program of a candidate's product.
+
+        None if none was found, and for an address that the user named.
+        """
         if candidate.is_own:
             return None
         for installed in self.installed:
@@ -127,11 +133,12 @@ def _chat_row(detected: Detected) -> Finding:
 
 
 def _first_step(detected: Detected) -> str:
-    """Return the step after which a chat is most likely to begin; the first of these that there is.
+    """Return the step after which a chat is most likely to begin.
 
-    The step of the chosen server; of another one that answers or runs; the built-in engine; the
-    start of an installed server; the start of any server. If the user has named a server that is
-    not probed, only its address can be corrected.
+    If the user has named a server that was not probed, its address has to be corrected. Otherwise
+    it is the first of these that exists: the step of the chosen server, that of another server
+    which answers or runs, the use of the built-in engine, the start of an installed server, the
+    start of any server.
     """
     one_step_away = [
         candidate for candidate in detected.candidates if _is_one_step_away(candidate, detected)
@@ -233,10 +240,11 @@ def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: boo
 def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
     """Return the grade of the row about an address.
 
-    A usable server is ok; if it is not ready, and the user has named it or a chat would use it, it
-    is a warning. Another server that the user has named, or that answers and refuses, is a warning,
-    or a fault if no chat can begin. Any other address is `ABSENT`; it is a warning if no chat can
-    begin, and something runs there or its product is installed.
+    - Ready: ok.
+    - Usable, not ready: a warning if the user has named it or a chat would use it, else ok.
+    - Another one that the user has named, or that refuses: a fault if no chat can begin, else a
+      warning.
+    - Other addresses: absent; a warning if no chat can begin and something runs there or could.
     """
     verdict = candidate.verdict
     if verdict is Verdict.READY:

@@ -195,7 +195,7 @@ class ToolLoop:
         tool = self.toolbox.find(message.tool_calls[0].name)
         if tool is None:
             return None
-        if not self.toolbox.is_on(self._session_id, tool):
+        if not self.toolbox.is_offered(self._session_id, tool):
             return partial(_refuse, "This tool is switched off, or not allowed to run.")
         if question is not None:
             decision = await question.decision

@@ -74,9 +74,9 @@ class Toolbox:
         if not self.can_use(target):
             return ()
         await self.host.list_servers()
-        return tuple(tool for tool in self.tools if self.is_on(session_id, tool))
+        return tuple(tool for tool in self.tools if self.is_offered(session_id, tool))
 
-    def is_on(self, session_id: str, tool: Tool) -> bool:
+    def is_offered(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session: it is, unless it may never run there."""
         return self.approval(session_id, tool) is not Approval.NEVER
 

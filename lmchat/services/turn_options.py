@@ -195,7 +195,7 @@ class NextTurn:
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
             return False
-        return any(toolbox.is_on(session_id, tool) for tool in toolbox.tools)
+        return any(toolbox.is_offered(session_id, tool) for tool in toolbox.tools)
 
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
@@ -250,7 +250,10 @@ class NextTurn:
 
 
 def _options_of(profile: Profile) -> dict[str, object]:
-    """Return the sampling options that a profile sets, by name; an empty list of stops counts."""
+    """Return the sampling options that a profile sets, by name.
+
+    None and an empty effort set nothing; an empty list of stops takes those of `[chat]` back.
+    """
     names = ("temperature", "top_p", "max_tokens", "stop")
     options = {name: getattr(profile, name) for name in names}
     if profile.reasoning_effort:

@@ -150,6 +150,8 @@ class Schema:
 
         schema = _plain_schema(value)
         try:
+            # a schema is a value that has to fit the meta-schema of its draft; formats are checked,
+            # too: those of its patterns and references
             draft = validators.validator_for(schema, default=Draft202012Validator)
             meta_validator = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
             reason = _best_error(meta_validator.iter_errors(schema))

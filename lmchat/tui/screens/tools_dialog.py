@@ -73,7 +73,7 @@ class ToolsDialog(ListDialog[None]):
             rows += self._server_rows(server, is_off=is_off)
             rows += [self._tool_row(tool, is_off=is_off) for tool in server.tools]
         tools = self._toolbox.tools
-        count = len([tool for tool in tools if self._toolbox.is_on(self._session_id, tool)])
+        count = len([tool for tool in tools if self._toolbox.is_offered(self._session_id, tool)])
         figure = f"{count} of {formatting.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
