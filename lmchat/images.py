@@ -81,7 +81,7 @@ def open_image(name: str, data: bytes) -> Iterator[Any]:
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image to attach, which is decoded as a test.
+    """Return an image to attach; it is decoded to find out whether that works.
 
     If a side is longer than `LONGEST_SIDE`, the image is scaled down. Without Pillow it is neither
     decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,

@@ -125,7 +125,8 @@ async def _open_sessions(
     `--system` changes the system prompt of a session that is continued; a new session has it from
     the settings. Raises `LMChatError` if `-r` names no session.
     """
-    chat = replace(runtime.settings.chat, detach=False)  # a command that ends ends its answer
+    # with the command, its answer ends at the server, too: nothing would fetch the rest
+    chat = replace(runtime.settings.chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
         backend=runtime.backend,

@@ -22,7 +22,7 @@ _MAX_ARGUMENTS = 6
 _MAX_LINES = 12  # of all arguments, so that the whole question fits on a screen of 24 lines
 _MAX_NAME_CELLS = 60
 _MAX_MARKS = 2  # on one letter; more of them would paint over the lines above and below
-_MAX_CHARS_PER_CELL = 4  # of an argument; the others are cut off before its cells are counted
+_MAX_CHARS_PER_CELL = 4  # of an argument; of a huge one, no more are filtered and measured
 
 
 def call_question(call: ToolCallPart, columns: int) -> str:

@@ -47,7 +47,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     app = LMChatApp(workspace)
 
     async def save_before_exit(signal_number: int) -> None:
-        if signal_number == HANG_UP:
+        if signal_number == HANG_UP:  # the terminal is gone: servers may continue answers
             workspace.open_sessions.leave_answers()
         # before saving, as that may take long: an editor may still show a file with chat text
         await asyncio.to_thread(scratch.remove_all)

@@ -116,8 +116,8 @@ def _make_backend(
 ) -> Backend:
     """Return the backend of all servers, which makes its client with the first request.
 
-    The client is made in a thread. That also removes the leftovers of killed processes, loads the
-    API keys, and adds warnings about the keys to the list `notices`.
+    The client is made in a thread, which first removes the leftovers of killed processes, loads
+    the API keys, and adds warnings about the keys to the list `notices`.
     """
 
     def make_client() -> ServerClient:

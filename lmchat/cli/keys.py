@@ -220,8 +220,8 @@ class Keys:
         """Return the setting `api_key` if it may be sent to this server, else "".
 
         A key that is set together with an address is for the server at that address. Any other key
-        is for this machine: if the setting `endpoint` names a server on this machine, only for that
-        server, else for all servers on this machine.
+        is for this machine only: for the server here that the setting `endpoint` names, or for all
+        servers here if it names none.
         """
         key = self._loaded.settings.api_key
         key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""

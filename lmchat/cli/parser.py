@@ -72,7 +72,10 @@ _PLAIN_MESSAGES = {
     r"argument (\S+?)[/,].*: ignored explicit argument (.*)": r"\1 cannot have the value \2",
     r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
 }
-"""Patterns of argparse's messages, and plainer messages."""
+"""Patterns of argparse's messages, and plainer messages; all are applied, in this order.
+
+So `_CHOICE`, which would match a wrong `--effort` too, follows the pattern for that option.
+"""
 
 
 class _EffortChoices(tuple[str, ...]):

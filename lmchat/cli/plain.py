@@ -52,7 +52,7 @@ def run_plain(context: Context) -> int:
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     opened: list[PlainTurns] = []  # one, as soon as the session is open
 
-    def leave_answers() -> None:
+    def leave_answers() -> None:  # the terminal is gone: servers may continue answers
         for turns in opened:
             turns.sessions.leave_answers()
 
@@ -106,7 +106,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))
     turns = PlainTurns(context, runtime, sessions, reader)
-    if not turns.is_terminal:  # there, `_begin` does it after it has shown the session
+    if not turns.is_terminal:  # at a terminal, `_begin` does it once it has shown the session
         await turns.catch_up()
     return turns
 

@@ -148,7 +148,8 @@ class PlainCommands:
         backend = self._turns.runtime.backend
         async with aclosing(context_lists(conversation, next_turn, backend, "", files)) as lists:
             contents = [content async for content in lists]
-        self._output.print_lines(context_lines(contents[-1]))  # counted, if the server can
+        # the first list is estimated; a second one is counted by the server, if it can count
+        self._output.print_lines(context_lines(contents[-1]))
         self._turns.print_label("On the screen, /context also takes messages out of requests.")
 
     async def _retry(self, _: str) -> None:

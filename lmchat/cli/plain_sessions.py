@@ -79,7 +79,7 @@ class PlainSessions:
     async def _offer_draft(self, session_id: str) -> None:
         """Load the draft of a session, put its text on the next line, and attach its files.
 
-        The user can edit the text there. Nothing is printed about a draft without text.
+        The user can edit the text there. A note says so if there is a text.
         """
         sessions = self._turns.sessions
         next_prompt = self._turns.next_prompt

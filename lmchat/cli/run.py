@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
     An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
     the reader of stdout is gone.
     """
-    # errors of the parser are printed in the form that the options ask for, unparsed as they are
+    # for errors of the parser: no options are parsed yet, so their words are searched for
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:

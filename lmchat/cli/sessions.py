@@ -113,17 +113,17 @@ async def purge(context: Context) -> int:
             session_id = await library.store.find(context.options.id)
             # only the header is needed, but the store reads at least one message
             session = await library.store.open_session(session_id, count=1)
-            candidates = [session.header]
+            headers = [session.header]
         else:
-            candidates = list(await library.trash())
-        if candidates and await _confirm_purge(context, candidates):
-            await library.purge(*(header.session_id for header in candidates))
-            purged = candidates
+            headers = list(await library.trash())
+        if headers and await _confirm_purge(context, headers):
+            await library.purge(*(header.session_id for header in headers))
+            purged = headers
 
     lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
     if context.options.id and purged:
         return context.output.print_result(header_json(purged[0]), *lines)
-    empty_note = "Nothing was deleted." if candidates else "The trash is empty."
+    empty_note = "Nothing was deleted." if headers else "The trash is empty."
     return context.output.print_list(
         [header_json(header) for header in purged], lambda: lines, empty_note
     )

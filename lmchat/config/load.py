@@ -224,7 +224,8 @@ def _unknown_profile(name: str, profiles: Values) -> Problem:
 def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
     """Yield the values of flags as overrides, without the allowed hosts.
 
-    A blank `--endpoint` is a problem, but overrides the file too.
+    A blank `--endpoint` is a problem, and is yielded too: the user does not mean the server of the
+    file.
     """
     if flags.endpoint is not None and not flags.endpoint.strip():
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))

@@ -92,8 +92,9 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
 def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
     """Return how to start a product; None if neither its program nor a folder of it exists.
 
-    A program is looked for in `PATH` and, for LM Studio, in its own folders. If only a folder
-    exists, the result has words for the user and no command.
+    A program is looked for in `PATH` and, for LM Studio, in its own folders. The result has words
+    for the user in any case, and a command only if the program exists and starts a server without
+    further choices.
     """
     traces = product.facts.traces
     if traces is None:  # it is not known how to find the product

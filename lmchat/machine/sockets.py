@@ -93,6 +93,7 @@ def _all_listeners(table: Path) -> list[_Listener]:
         return []
     listeners: list[_Listener] = []
     for line in lines_below_heading:
+        # number, local address, remote address, state, queues, timer, retries, user id, …
         _, address, _, state, _, _, _, user_id, *_ = line.split()
         if state == _LISTENING:
             listeners.append(_Listener(address=address, user_id=int(user_id)))

@@ -23,7 +23,7 @@ HANG_UP = 1  # SIGHUP, which Windows does not have
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-    if name in signal.Signals.__members__ and hasattr(signal, name)
+    if hasattr(signal, name)
 )
 """Signals that ask a program to end, as far as this system has them."""
 

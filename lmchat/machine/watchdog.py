@@ -88,6 +88,7 @@ def main() -> int:
     if line:
         unsent.put(line)
         unsent.put(_END_OF_INPUT)
+    # otherwise, what the parent still writes is dropped; the end of it shows the parent's end
     forward_to = unsent if stdin == ALL_INPUT else None
     _start_thread(partial(_read_until_parent_ends, is_ending, forward_to, float(grace_s)))
     _start_thread(partial(_end_command, command.pid, is_ending, float(terminate_s)))
@@ -134,7 +135,10 @@ def _forward_input(sink: IO[bytes], unsent: queue.SimpleQueue[bytes]) -> None:
 
 
 def _end_command(group: int, is_ending: threading.Event, terminate_s: float) -> None:
-    """Wait for `is_ending`, then ask the process group of the command to end, then kill it."""
+    """Wait for `is_ending`, ask the process group of the command to end, and kill it later.
+
+    If the command ends within `terminate_s`, so does the watchdog, and this thread kills nothing.
+    """
     is_ending.wait()
     _send_signal(group, signal.SIGTERM)
     time.sleep(terminate_s)

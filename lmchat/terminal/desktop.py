@@ -58,7 +58,7 @@ async def open_file(
     """
 
     def write_copy() -> Path:
-        copy = scratch.make() / PurePath(name).name
+        copy = scratch.make() / PurePath(name).name  # in the folder, also for a name as `../a.md`
         copy.write_bytes(data)
         return copy
 
