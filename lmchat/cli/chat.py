@@ -26,25 +26,27 @@ async def run_chat(settings: Settings, context: Context) -> int:
     At its end, save the sessions, remove the temporary folders, and end the tool servers and the
     model servers that the screen has started. Raises the error that ended the screen, if any.
     """
+    lazy_store = late_store(context)
+    # with a guard, even a temporary chat that is killed leaves no file
+    scratch = ScratchFolders(has_guard=context.options.temporary)
 
-    @cache
+    def write(control_sequence: str) -> bool:  # `app`, which needs the workspace, is made below
+        return write_to_terminal(app, control_sequence)
+
+    workspace = make_workspace(context, settings, lazy_store, write, scratch)
+
+    @cache  # made when the welcome page first asks for it
     def launcher() -> ServerLauncher:
         from lmchat.cli import local
 
         return local.make_launcher(context)
 
+    workspace.make_launcher = launcher
+    app = LMChatApp(workspace)
+
     async def add_metrics(metrics: Metrics) -> None:
         store = await lazy_store.ready()
         await store.metrics.add(metrics)
-
-    def write(control_sequence: str) -> bool:  # `app`, which needs the workspace, is made below
-        return write_to_terminal(app, control_sequence)
-
-    lazy_store = late_store(context)
-    scratch = ScratchFolders(has_guard=context.options.temporary)
-    workspace = make_workspace(context, settings, lazy_store, write, scratch)
-    workspace.make_launcher = launcher
-    app = LMChatApp(workspace)
 
     async def save_before_exit(signal_number: int) -> None:
         if signal_number == HANG_UP:  # the terminal is gone: servers may continue answers (R-42)
