@@ -58,7 +58,7 @@ async def compare(context: Context) -> int:
     """Print the answers and figures of all models; return 1 if one of them failed, else 0.
 
     Raises `WrongUse` before any model is asked, if fewer than two are named, if no server has one
-    of them, or if one cannot chat.
+    of them, or if one cannot chat or is known to ignore an option of the command line.
     """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:

@@ -1,6 +1,7 @@
 """API keys of servers, and where each is set.
 
-A server is identified by its origin: scheme, host and port.
+A server is identified by its origin: scheme, host and port. `Loaded.origins` is something else: the
+places where settings are set.
 """
 
 from __future__ import annotations

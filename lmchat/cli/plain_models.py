@@ -66,10 +66,10 @@ class PlainModels:
 
         Do nothing if the server cannot load a model on request: it does so with the first prompt.
         """
-        loading = self._turns.loading
-        loading.show()  # at once, since some servers report no progress
+        notes = self._turns.loading_notes
+        notes.show()  # at once, since some servers report no progress
         try:
-            await self._turns.runtime.backend.load(model, on_progress=loading.show)
+            await self._turns.runtime.backend.load(model, on_progress=notes.show)
         except ServerRejected as error:
             if error.kind != "unsupported":
                 raise

@@ -62,7 +62,7 @@ class PlainTurns:
         self.sessions = sessions
         self.output = context.output
         self.is_terminal = reader.is_terminal
-        self.loading = LoadingNotes(context.output)
+        self.loading_notes = LoadingNotes(context.output)
         self.next_prompt = NextPrompt()
         self._reader = reader
 
@@ -166,7 +166,7 @@ class PlainTurns:
                         case _:
                             pass
                     if isinstance(event, ModelLoading):
-                        self.loading.show(event.fraction)
+                        self.loading_notes.show(event.fraction)
                     else:
                         printer.show(event)
         finally:  # also if Ctrl+C stops the answer

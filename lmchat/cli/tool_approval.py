@@ -69,7 +69,7 @@ async def _ask_once(
         return Decision(choice=Choice.NO)
 
     was_pasted = has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S)
-    if was_pasted:
+    if was_pasted:  # it was meant as a prompt, and not written for this question
         return None
     word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
     choice = CHOICES.get(word.lower())

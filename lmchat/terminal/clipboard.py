@@ -295,7 +295,7 @@ def osc_52(encoded: str, environ: Mapping[str, str]) -> str:
     for_screen = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(chunks) + "\x07\x1b\\"
     term = environ.get("TERM", "")
     if environ.get("TMUX") and not environ.get("STY"):
-        wrapped_for_tmux = f"\x1bPtmux;\x1b{plain}\x1b\\"
+        wrapped_for_tmux = f"\x1bPtmux;\x1b{plain}\x1b\\"  # within it, tmux wants ESC twice
         return plain + wrapped_for_tmux
     if environ.get("STY") or term.startswith("screen."):
         return for_screen

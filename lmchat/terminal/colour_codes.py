@@ -20,8 +20,8 @@ _CODE = re.compile(r"\x1b\[([\d;]*)m")
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
 # A move of the cursor after a reset of all colours, so that the next row begins without colours.
 _NEXT_ROW = re.compile(r"(?<=\x1b\[0m)(\n?\x1b\[\d+;\d+H)")
-# Beginnings of images and the like, whose bytes are not changed.
-_STRINGS = re.compile(r"\x1b[P_^X]")
+# Beginnings of control strings (DCS, APC, PM and SOS), which hold images and must stay as they are.
+_CONTROL_STRINGS = re.compile(r"\x1b[P_^X]")
 # First numbers of the settings in a code.
 _FOREGROUND = frozenset(map(str, (*range(30, 40), *range(90, 98))))
 _BACKGROUND = frozenset(map(str, (*range(40, 50), *range(100, 108))))
@@ -49,7 +49,7 @@ def rows_of(text: str) -> list[str]:
 
     At the beginning of each item, no colours are set. A frame with an image is returned as one row.
     """
-    if _STRINGS.search(text):
+    if _CONTROL_STRINGS.search(text):
         return [text]
     return _NEXT_ROW.split(text)
 
@@ -61,7 +61,7 @@ def with_changed_colours(text: str) -> str:
     since the last such output. The terminal's own colours must be set before the output, and they
     are set after it. Text with an image is returned as it is.
     """
-    if _STRINGS.search(text):
+    if _CONTROL_STRINGS.search(text):
         return text
     written: list[str] = []
     terminal_style = _PLAIN  # set by the codes in `written`
@@ -80,7 +80,7 @@ def with_changed_colours(text: str) -> str:
 
 def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
     """Yield each output between two codes with the code after it; the last code is empty."""
-    outputs_and_codes = _CODE.split(text)  # alternately, from an output to an output
+    outputs_and_codes = _CODE.split(text)  # output, code, output, …, code, output
     outputs = outputs_and_codes[::2]
     codes = outputs_and_codes[1::2]
     return zip(outputs, [*codes, ""], strict=True)
@@ -90,7 +90,7 @@ def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
 def _style_after(style: CellStyle, code: str) -> CellStyle:
     """Return the style that text has after a code, if it had `style` before.
 
-    `code` has the numbers of the code. A code without numbers resets the style.
+    `code` is the numbers of the code, such as `1;38;5;208`. A code without any resets the style.
     """
     for setting in _settings_of(code):
         number = setting.partition(";")[0]
