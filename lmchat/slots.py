@@ -13,7 +13,10 @@ CountSlots = Callable[[], int]  # returns how many slots there are now, at least
 
 
 class _Waiter(Struct, eq=False):
-    """A request that waits for a slot; two waiters are never equal."""
+    """A request that waits for a slot.
+
+    Two waiters are never equal (`eq=False`), so `in` and `remove` find this one in the queue.
+    """
 
     count: CountSlots
     has_slot: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,7 +39,7 @@ class Slots:
         return self._taken > 0
 
     def must_wait(self, count: CountSlots) -> bool:
-        """Whether a request with this number of slots would have to wait now."""
+        """Whether a request that counts the slots with `count` would have to wait now."""
         return bool(self._waiters) or self._taken >= count()
 
     @asynccontextmanager
@@ -49,14 +52,17 @@ class Slots:
             await waiter.has_slot.wait()
             yield
         finally:
-            if waiter in self._waiters:  # cancelled while it waited
+            if waiter in self._waiters:  # cancelled while it waited: it has no slot
                 self._waiters.remove(waiter)
             else:
                 self._taken -= 1
             self._serve_waiters()
 
     def _serve_waiters(self) -> None:
-        """Give the free slots to the first waiters; none overtakes another."""
+        """Give the free slots to the first waiters.
+
+        If the first one has to wait, so do all others, even if they count more slots.
+        """
         while self._waiters and self._taken < self._waiters[0].count():
             self._taken += 1
             self._waiters.popleft().has_slot.set()

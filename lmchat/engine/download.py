@@ -108,7 +108,7 @@ async def fetch_demo_model(
     try:
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / _LOCK_FILE).open("a") as lock:
-            # `try_lock` takes the lock, unless another lmchat is downloading
+            # `try_lock` takes the lock, unless another lmchat holds it, which is then downloading
             await report_until(lambda: try_lock(lock.fileno()))
             if await asyncio.to_thread(is_demo_intact, demo, folder):
                 return
@@ -224,16 +224,16 @@ async def _install(
 
 
 def _reason_in(output: str) -> str:
-    """Return the last error in what an installer printed, else the last line.
+    """Return the last error in what an installer printed, or without an error the last line.
 
-    Return a sentence of its own if nothing was printed.
+    If nothing was printed, return words that say so.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if not lines:
         return "the installer ended without a message"
     errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)]
-    last_line = errors[-1] if errors else lines[-1]
-    return last_line.removeprefix("ERROR: ")
+    reason = errors[-1] if errors else lines[-1]
+    return reason.removeprefix("ERROR: ")
 
 
 def _remove_leftovers(demo: DemoModel, folder: Path) -> None:

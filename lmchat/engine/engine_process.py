@@ -89,8 +89,8 @@ class EngineProcess:
     def exit_code(self) -> int | None:
         """Exit code of the child; None while it runs.
 
-        For a child that a signal ended, it is minus the number of that signal. The watchdog, whose
-        exit code is read here, adds a number to it instead.
+        For a child that a signal ended, it is minus the number of that signal, as with any process
+        in Python. It is read from the watchdog, which tells a signal as shells do: 128 + number.
         """
         code = self._child.exit_code
         if code is None:

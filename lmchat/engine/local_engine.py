@@ -106,7 +106,7 @@ class LocalEngine:
         found by then are returned.
         """
         if self._files is None or is_refresh:
-            models: list[ModelFile] = []
+            models: list[ModelFile] = []  # the thread adds to it, also after the timeout
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
@@ -157,9 +157,10 @@ class LocalEngine:
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one; return the address when it is ready.
 
-        `context` is the window in tokens. Without it, a model keeps the window that was asked for
-        when it was served last. If the model is already served with this window, nothing is done.
-        Raises `EngineUnavailable` with reason and advice.
+        `context` is the window in tokens. Without it, the model that was served last keeps the
+        window that was asked for then, and any other model gets the usual one. If the model is
+        already served with this window, nothing is done. Raises `EngineUnavailable` with reason
+        and advice.
         """
         async with self._lock:
             is_same_model = self.model == model
@@ -175,7 +176,7 @@ class LocalEngine:
             try:
                 return await self._serve(model)
             except EngineUnavailable as error:
-                self._context = None
+                self._context = None  # the next start takes the usual window
                 if error.kind == "port":  # another program took it; the next try takes another
                     self.endpoint = None
                 raise

@@ -32,7 +32,8 @@ _MAX_DEPTH = 8  # levels of folders below the folder that is searched
 _NAMELESS = "model"  # Jan's name for the file of every model, whose folder has the model's name
 # name of a file of a model that is split: "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
-# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"
+# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"; the group is it
+# without the separator: a family, and perhaps a variant such as "_K_M"
 _QUANTIZATION = re.compile(
     r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
@@ -144,9 +145,9 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 
 
 def read_gguf_file(path: Path) -> GgufFile | None:
-    """Return the model in a file, by its header; `path` is the first file of a split model.
+    """Return the model in a file, by its header; of a split model, `path` is the first file.
 
-    Return None if that is no readable GGUF file, if another file of the model is missing, or if
+    Return None if it is no readable GGUF file, if another file of a split model is missing, or if
     the path is not UTF-8.
     """
     stem, files = _files_of_model(path)

@@ -66,16 +66,16 @@ def why_not_started(
 
 
 def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavailable:
-    """Return the error that says why a child ended that was ready.
+    """Return why a child that was ready has ended: the system, the memory, or an unknown reason.
 
-    It is about the system or memory, else about a crash without a known reason.
+    `exit_code` and `log` are as for `why_not_started`.
     """
     system_or_memory = _system_or_memory_error(model, exit_code, log)
     return system_or_memory if system_or_memory is not None else _crashed(exit_code, log)
 
 
 def _is_only_port_taken(log: str) -> bool:
-    """Return whether the port was taken, and nothing in the log is about the model file."""
+    """Return whether the log says that the port was taken, and nothing about the model file."""
     is_about_file = _UNKNOWN_KIND.search(log) or _DAMAGED.search(log)
     return not is_about_file and _PORT_TAKEN.search(log) is not None
 

@@ -117,10 +117,10 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
             f"Endpoint not allowed: {quoted} is not a host or host:port.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
-    # `endpoint.port` also has the default port, so the port that was written is read here. An IPv6
-    # address is left out, because it contains colons; without brackets, nothing is left out.
-    behind_ipv6 = host.rpartition("]")[2]
-    port = behind_ipv6.partition(":")[2]
+    # `endpoint.port` is never empty: it may be the default port, which was not written. So the port
+    # is read from the text: behind the colon, but not behind one inside the brackets of IPv6.
+    behind_brackets = host.rpartition("]")[2]  # the whole text if it has no brackets
+    port = behind_brackets.partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
 
@@ -320,10 +320,11 @@ class Admission:
         is_listed: bool,
         purpose: Purpose = Purpose.CHAT,
     ) -> int:
-        """Run all checks on a request, count it for its limit, and return the bytes of its body.
+        """Run all checks on a request, count it for its limit, and return the size of its body.
 
-        `encode` returns the body. `is_listed` is whether the server lists the model, whose name is
-        then not checked. If a chat request is refused, the counter `refused_requests` is raised.
+        The size is in bytes. `encode` returns the body, which is only measured here. `is_listed` is
+        whether the server lists the model, whose name is then not checked. If a chat request is
+        refused, the counter `refused_requests` is raised.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.

@@ -593,14 +593,16 @@ class SyncClient:
                 events.put(None)
 
         running = self._start(fill_queue)
-        event: StreamEvent | None = None
+        event: StreamEvent | None = None  # the last one that was taken; None behind the stream
         try:
             while (event := events.get()) is not None:
                 yield event
             self._wait_for(running)  # raises the error with which the stream has ended, if any
         finally:
             running.cancel()
-            while event is not None:  # the caller has left early: wait until the stream is closed
+            # If the caller has left early, wait until the stream is closed, and with it the
+            # connection: None then follows.
+            while event is not None:
                 event = events.get()
 
     def metrics(self) -> Metrics:

@@ -72,13 +72,15 @@ class ChunkReader:
         self.has_token = False  # whether any text, thought or tool call came
         self.finish_reason = ""  # the server's word, empty if none came
         self.answer_id = ""  # the server's name of this answer, empty if none came
-        self.must_keep_id = False  # whether chunks of an answer with another name are an error
+        self.must_keep_id = False
+        """Whether a chunk with another name is an error: set when the rest of this answer is read
+        over a new connection, where the server might send another answer."""
         self._refuse = refuse
         self._post_event = post
         self._splitter = splitter
         self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._choices: ChoiceReader | None = None  # from the first probabilities on
+        self._token_choices: ChoiceReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
@@ -91,9 +93,10 @@ class ChunkReader:
     def read_run(self, payloads: Sequence[bytes]) -> None:
         """Read the data of several SSE events without names; nothing is read after `[DONE]`.
 
-        Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk if all of them have the
-        known frame: their texts are then joined to one. If they do not have it, the first chunk is
-        decoded and gives the new frame, and the others are read in two halves, in the same way.
+        Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk, which is faster, if all
+        of them have the known frame: their texts are then joined to one. If they do not have it,
+        the first chunk is decoded and gives the new frame, and the others are read in two halves in
+        the same way, as each half may have one frame.
         """
         if self.has_done:
             return
@@ -135,7 +138,7 @@ class ChunkReader:
         """Read a decoded chunk of a stream, or the decoded reply of a server that does not stream.
 
         Posts an event for each fact that it contains, and keeps its finish reason. Of several
-        choices, only the first is read.
+        parallel answers (`choices`), only the first is read.
         """
         chunk = dict_or_empty(value)
         chunk_id = str_or_empty(chunk.get("id"))
@@ -157,15 +160,21 @@ class ChunkReader:
 
         choices = dicts_in(chunk.get("choices"))
         if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
-            choice = choices[0]
-            logprobs = choice.get("logprobs")
-            if logprobs and self._choices is None:
-                self._choices = ChoiceReader()
-            # A chunk has a `delta`, a whole reply a `message`.
-            self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
-            if logprobs and self._choices is not None:
-                self._post_choices(self._choices.read(logprobs))
-            self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
+            self._read_choice(choices[0])
+
+    def _read_choice(self, choice: dict[str, Any]) -> None:
+        """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
+
+        The text is read first: the reader of probabilities tells which text came with a token.
+        """
+        logprobs = choice.get("logprobs")
+        if logprobs and self._token_choices is None:
+            self._token_choices = ChoiceReader()
+        # A chunk has a `delta`, a whole reply a `message`.
+        self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
+        if logprobs and self._token_choices is not None:
+            self._post_token_choices(self._token_choices.read(logprobs))
+        self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
 
     def close(self) -> None:
         """End the answer: post the text that the splitter holds back, and the last usage."""
@@ -299,14 +308,14 @@ class ChunkReader:
     def _add_thought(self, thought: str, pieces: int = 1) -> None:
         """Post a thought that a field marks as such, not tags; an empty one is ignored.
 
-        With the first one, the splitter is told that such fields exist, and the text that it held
+        With the first one, the splitter learns that such fields exist, and the text that it held
         back is posted. `pieces` is how many chunks the thought came in.
         """
         if not thought:
             return
         self._count_chars(len(thought))
-        if self._choices is not None:
-            self._choices.add_text(thought, is_thought=True)
+        if self._token_choices is not None:
+            self._token_choices.add_text(thought, is_thought=True)
         if self._splitter is not None and not self._field_thoughts:
             self._post_split(self._splitter.note_thought_fields())
         self._field_thoughts.append(thought)
@@ -315,14 +324,15 @@ class ChunkReader:
     def _add_content(self, content: str, pieces: int = 1) -> None:
         """Post content, in which tags may enclose thought; an empty one is ignored.
 
-        As long as the splitter has held back all content of the answer, post a `LifeSign` that
-        counts as a token. `pieces` is how many chunks the content came in.
+        If no token was posted yet because the splitter holds back all content so far, post a
+        `LifeSign` that counts as the first token (R-18). `pieces` is how many chunks the content
+        came in.
         """
         if not content:
             return
         self._count_chars(len(content))
-        if self._choices is not None:
-            self._choices.add_text(content, is_thought=False)
+        if self._token_choices is not None:
+            self._token_choices.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_text(content, pieces, is_thought=False)
             return
@@ -333,9 +343,10 @@ class ChunkReader:
     def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
         """Post the texts and corrections that the splitter returned.
 
-        Once thought has come in fields, thought from between tags is kept and not posted, until
-        text of the answer follows or the answer ends: it may repeat the fields. `pieces` is how
-        many chunks the split text came in; all but the first posted text count as one piece each.
+        Thought from between tags may repeat thought that has come in fields. If there was any, it
+        is kept until text of the answer follows; then `_post_tagged_thoughts` decides about it.
+        `pieces` is how many chunks the split text came in. All of them are counted for the first
+        text that is posted, and one for each further text.
         """
         for part in split:
             if isinstance(part, Rethought):
@@ -359,8 +370,9 @@ class ChunkReader:
         """
         tagged = "".join(self._tagged_thoughts)
         self._tagged_thoughts.clear()
-        # An empty text also returns here: every text starts with it.
-        if "".join(self._field_thoughts).strip().startswith(tagged.strip()):
+        # Also true if nothing was kept: every text starts with an empty one.
+        is_repeated = "".join(self._field_thoughts).strip().startswith(tagged.strip())
+        if is_repeated:
             return
         if is_closed:
             self._post_text(tagged, is_thought=True)
@@ -374,7 +386,7 @@ class ChunkReader:
         delta_type = ReasoningDelta if is_thought else TextDelta
         self._post_token(delta_type(text=text, pieces=pieces))
 
-    def _post_choices(self, choices: tuple[TokenChoice, ...]) -> None:
+    def _post_token_choices(self, choices: tuple[TokenChoice, ...]) -> None:
         """Post the probabilities of the last tokens, if there are any."""
         if choices:
             self._post(TokensChosen(choices=choices))

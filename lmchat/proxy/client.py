@@ -120,11 +120,12 @@ class ProxyClient:
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
         self._environment_endpoints: Mapping[Product, Endpoint] = {}
-        # Slots of near servers; by `Endpoint.canonical`, and the model if it has slots of its own.
+        # Slots of near servers, by `Endpoint.canonical` and the name of a model that has slots of
+        # its own, as behind a router; the name is empty for slots that all models share.
         self._slots: dict[tuple[tuple[str, int], str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
         self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
-        self._leaves_answers = False  # whether they are not stopped, as the terminal is gone
+        self._leaves_answers = False  # whether answers that servers keep are not stopped any more
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Let `detect` also probe these addresses, which variables of the environment name."""
@@ -222,8 +223,8 @@ class ProxyClient:
         longer than `COUNT_S`. Raises `LMChatError` for a request that may not be sent.
         """
         server = server_of(request.product)
-        is_busy = self._is_busy(request.endpoint)
-        if not server.count_path or self._would_load(request) or is_busy:
+        can_count = bool(server.count_path) and not self._would_load(request)
+        if not can_count or self._is_busy(request.endpoint):
             return None
 
         is_listed = self._writer.model(request) is not None
@@ -242,8 +243,8 @@ class ProxyClient:
     async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
         """Return how many tokens the server counts in a request and, if it can tell, in its parts.
 
-        None as in `count_tokens`; the state of the model is checked first. The last message may be
-        empty.
+        None if the server cannot count, is busy, would have to load the model first, or takes
+        longer than `PARTS_S`. The state of the model is asked for first if it is not fresh.
         """
         endpoint = request.endpoint
         server = server_of(request.product)
@@ -448,7 +449,10 @@ class ProxyClient:
         return server_of(request.product).loads_on_demand and not is_loaded
 
     async def _require_loaded(self, request: ChatRequest) -> None:
-        """Raise `ServerRejected` if a request would load or wake its model; check it first."""
+        """Raise `ServerRejected` if a request would make its server load or wake the model.
+
+        The state of the model is asked for first if it is not fresh.
+        """
         endpoint = request.endpoint
         self._admission.check(endpoint)
         if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
@@ -512,7 +516,10 @@ class ProxyClient:
         return exchange
 
     def _admit_replay(self, request: ChatRequest) -> Exchange:
-        """Check where a request for a kept answer goes, and return its exchange."""
+        """Return the exchange of a request that fetches a kept answer, if its address is allowed.
+
+        The other checks do not apply: it sends no messages and no options.
+        """
         self._admission.check(request.endpoint)
         self._prober.expect(request.endpoint, request.product)
         return self._new_exchange(request)
@@ -525,6 +532,7 @@ class ProxyClient:
         is_model_asleep: bool = False,
     ) -> Exchange:
         endpoint = request.endpoint
+        # The server of a replay has kept the answer, so it can, even if it was not asked since.
         can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
         return Exchange(
             request=request,
@@ -553,8 +561,8 @@ class ProxyClient:
         if not request.endpoint.is_near:
             return await self._run_counted(exchange)
         model = self._writer.model(request)
-        slots_owner = request.model if model is not None and model.has_own_slots else ""
-        key = (request.endpoint.canonical, slots_owner)
+        has_own_slots = model is not None and model.has_own_slots
+        key = (request.endpoint.canonical, request.model if has_own_slots else "")
         slots = self._slots.setdefault(key, Slots())
         count = partial(self._count_slots, request)
         if slots.must_wait(count):

@@ -118,15 +118,17 @@ class Dialect(Struct, frozen=True, kw_only=True):
         """Return the form to try after a refusal of the way in which JSON was asked for.
 
         Returns None if the refusal is about anything else, or if JSON was asked for in words, which
-        is the last way. If the server does not know the mode, it is left out of all later requests;
-        if it refuses the schema, the mode is left out for this request alone.
+        is the last way. If the server does not know the mode, it is left out of all later requests.
+        After any other refusal, such as one of the schema, it is left out of this request alone.
         """
         mode = self.json_mode(output)
         refusal_text = _refusal_text(error)
         is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(refusal_text)
         if mode is JsonMode.WORDS or not is_about_json:
             return None
-        if _UNKNOWN_FORMAT.search(refusal_text) and not _ABOUT_THIS_SCHEMA.search(refusal_text):
+        is_about_schema = _ABOUT_THIS_SCHEMA.search(refusal_text) is not None
+        is_mode_unknown = not is_about_schema and _UNKNOWN_FORMAT.search(refusal_text)
+        if is_mode_unknown:
             other_modes = tuple(other for other in self.json_modes if other is not mode)
             return replace(self, json_modes=other_modes)
         return replace(self, unfit_modes=self.unfit_modes | {mode})

@@ -20,8 +20,13 @@ from lmchat.text import safe_line, without_secret
 
 MESSAGE_CHARS = 300
 _READ_BYTES = 16 * MESSAGE_CHARS  # of a body that is no JSON
-# Escape sequences of terminals, such as ESC [31m (colour) and ESC ]0;title BEL.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+_ESCAPE = re.compile(
+    r"\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]"  # CSI, such as ESC [31m for a colour
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, such as ESC ]0;title BEL; its end may be missing
+    r"|.)"  # any other: ESC and one character
+)
+"""Escape sequences of terminals."""
 _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 
 

@@ -78,7 +78,9 @@ class Exchange(Struct, kw_only=True):
     on_retry: Callable[[], None]  # called before each further attempt
     keeps_answer: bool = False  # whether the server keeps the answer under its id (R-42)
     must_be_dropped: bool = False
-    """Whether the server keeps an answer that may still be running; set when it is asked for."""
+    """Whether closing this exchange has to stop the answer at its server, which would continue it.
+
+    True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
     has_response: bool = False  # whether a response has begun
     events: EventQueue = field(default_factory=asyncio.Queue)  # what `post` puts in
     _key: str = ""  # the API key that is sent; empty: none
@@ -171,8 +173,9 @@ class Exchange(Struct, kw_only=True):
     async def _send_adapted(self) -> StreamFinished:
         """Send the request, read the answer, and return its last event.
 
-        After a refusal that `_handle_refusal` can remedy, send it again; raise any other refusal. A
-        refused connection (`ServerUnavailable`) is raised with the product's hint how to start it.
+        After a refusal that `_handle_refusal` can remedy, send it again; raise any other refusal,
+        and any that comes after a token. If the connection is refused, the hint of the raised
+        `ServerUnavailable` says how to start the product.
         """
         check_health = self._ask_health if self.server.health_path else None
         loading = Loading(check_health, self.timeouts, self.post)
@@ -276,9 +279,10 @@ class Exchange(Struct, kw_only=True):
     async def _is_alive(self) -> bool:
         """Whether the server, or at least its machine, answers while the request waits.
 
-        True if that cannot be checked.
+        False while the request itself gets no connection. Otherwise the health path is asked or,
+        without one, the machine connected to. True if neither can be done.
         """
-        if self._trace.is_connecting:  # the request itself gets no connection
+        if self._trace.is_connecting:
             return False
         endpoint = self.request.endpoint
         if not self.server.health_path:
@@ -296,8 +300,9 @@ class Exchange(Struct, kw_only=True):
     async def _send_once(self, loading: Loading) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.
 
-        `loading` knows whether the model still loads; then this is posted. While the answer is
-        awaited and read, limits of silence apply. Raises the error of a refusal.
+        If the model has to be loaded first, or `loading` cannot tell whether it still loads, this
+        is posted as loading. While the answer is awaited and read, limits of silence apply. Raises
+        the error of a refusal.
         """
         endpoint = self.request.endpoint
         client = await self.connections.client(endpoint)
@@ -372,14 +377,14 @@ class Exchange(Struct, kw_only=True):
     async def _reconnect(self, offset: int) -> httpx.Response | None:
         """After the connection broke, return a response with the rest of the answer (R-42).
 
-        `offset` is the number of bytes of the body that were read. As many attempts are made as
-        the settings allow for a request. Returns None if the server does not answer, or if it has
-        forgotten the answer.
+        `offset` is the number of bytes of the body that were read. The broken connection counts as
+        the first of the attempts that the settings allow. Returns None if the server does not
+        answer; then the answer is not dropped. Also None if the server has forgotten the answer.
         """
         endpoint = self.request.endpoint
         limits = self.settings.limits
         client = await self.connections.client(endpoint)
-        for attempt in range(1, limits.retries):
+        for attempt in range(1, limits.retries):  # the number of the last attempt
             wait_s = _RECONNECT_PLAN.wait_after(attempt, limits)
             self.on_retry()
             self.post(
@@ -397,12 +402,12 @@ class Exchange(Struct, kw_only=True):
             except ServerUnavailable as error:
                 if error.kind == "offline" and endpoint.is_loopback:
                     break  # the program has ended, so waiting would not help
-                continue
+                continue  # to the next attempt
             if response.is_success:
                 return response
             await response.aclose()
             return None
-        self.must_be_dropped = False  # the network is gone; the next start fetches the answer
+        self.must_be_dropped = False  # no order would arrive; the next start fetches the answer
         return None
 
     async def _read_answer(

@@ -43,6 +43,8 @@ class Frame(Struct, frozen=True):
         """
         start, end = len(self.before), -len(self.after)
         encoded_texts = [payload[start:end] for payload in payloads]
+        # All are compared at once, which is faster. A payload that is shorter than the frame makes
+        # `rebuilt` longer, so it is found, too.
         rebuilt = self.before + (self.after + self.before).join(encoded_texts) + self.after
         if rebuilt != b"".join(payloads):
             return None
@@ -72,8 +74,8 @@ def frame_of(payload: bytes) -> Frame | None:
     except NotJsonError:
         return None
     choices = dicts_in(dict_or_empty(chunk).get("choices"))
-    # An index above 0 is that of a parallel answer, which is not read. Probabilities belong to
-    # one text.
+    # An index above 0 is that of a parallel answer, which is not read. Probabilities must be read
+    # with their own chunk, and not be joined with others.
     if not choices or choices[0].get("index") or choices[0].get("logprobs"):
         return None
     delta = dict_or_empty(choices[0].get("delta"))

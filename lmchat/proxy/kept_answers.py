@@ -27,7 +27,7 @@ _DROP_AGAIN_S = 0.5
 
 
 def kept_answer_url(endpoint: Endpoint, replay_id: str, offset: int | None = None) -> str:
-    """Return the URL of a kept answer, from the byte `offset` of its body on."""
+    """Return the URL of a kept answer; with an `offset`, of its body from this byte on."""
     query: dict[str, str | int] = {"conv_id": replay_id}
     if offset is not None:
         query["from"] = offset
@@ -48,7 +48,8 @@ async def drop_answer(
     has begun; if not, the order is sent a second time a little later.
     """
     url = kept_answer_url(endpoint, replay_id)
-    for wait_s in (0.0,) if has_begun else (0.0, _DROP_AGAIN_S):
+    waits_s = [0.0] if has_begun else [0.0, _DROP_AGAIN_S]
+    for wait_s in waits_s:
         await asyncio.sleep(wait_s)
         with suppress(LMChatError):
             await connections.ask(endpoint, "DELETE", url, key=key, timeout=httpx.Timeout(DROP_S))

@@ -25,7 +25,7 @@ _MARKS = [chr(code) for code in range(0xE000, 0xE010)]  # private use: no text s
 
 
 def unused_mark(body: bytes) -> str:
-    """Return a mark that the encoded body of a request does not have; empty without one."""
+    """Return a mark that is not in the encoded body of a request; empty if all of them are."""
     text = body.decode()
     return next((mark for mark in _MARKS if mark not in text), "")
 
@@ -35,52 +35,58 @@ async def count_messages(
 ) -> MessageCounts | None:
     """Count the tokens of a request; None if the server cannot.
 
-    `body` and `marked_body` are of the request without and with marks; an empty `mark` says that
-    there is no second one. The tools are no part: their tokens are those that the request has fewer
-    without them.
+    `body` and `marked_body` are bodies of the same request, without and with a `mark` behind each
+    part; if `mark` is empty, there are no marks, and only the total is counted. The tools are not a
+    part: their tokens are those that the request has fewer without them.
     """
     total = await server.count_tokens(api, body)
     if total is None:
         return None
-    without_tools = total
+    total_without_tools = total
     if "tools" in body:
-        body = {name: value for name, value in body.items() if name != "tools"}
-        without_tools = await server.count_tokens(api, body) or 0
-    if not mark or not server.template_path or without_tools > total:
+        total_without_tools = await server.count_tokens(api, _without_tools(body)) or 0
+    if not mark or not server.template_path or total_without_tools > total:
         return MessageCounts(total=total)
 
-    marked_body = {name: value for name, value in marked_body.items() if name != "tools"}
-    reply = await api.post_optional(server.template_path + NO_LOAD, marked_body)
+    path = server.template_path + NO_LOAD
+    reply = await api.post_optional(path, _without_tools(marked_body))
     if reply is None:
         return MessageCounts(total=total)
-    text = str_or_empty(api.require_good(reply).object.get("prompt"))
-    parts = text.split(mark)
-    tokens = {"model": body["model"], "content": "".join(parts), "with_pieces": True}
-    reply = await api.post(TOKENIZE + NO_LOAD, tokens | {"add_special": True})
-    pieces = dicts_in(api.require_good(reply).object.get("tokens"))
-    if len(pieces) != without_tools:
+    marked_text = str_or_empty(api.require_good(reply).object.get("prompt"))
+    texts = marked_text.split(mark)
+    order = {"model": body["model"], "content": "".join(texts), "with_pieces": True}
+    reply = await api.post(TOKENIZE + NO_LOAD, order | {"add_special": True})
+    tokens = dicts_in(api.require_good(reply).object.get("tokens"))
+    if len(tokens) != total_without_tools:
         return MessageCounts(total=total)
-    counts = _tokens_per_part(parts, [_size(piece.get("piece")) for piece in pieces])
-    return MessageCounts(total=total, tools=total - without_tools, parts=tuple(counts))
+    counts = _tokens_per_part(texts, [_bytes_of(token.get("piece")) for token in tokens])
+    return MessageCounts(total=total, tools=total - total_without_tools, parts=tuple(counts))
 
 
-def _size(piece: object) -> int:
-    """Return the bytes of the text of a token; one that is no valid text is a list of bytes."""
+def _without_tools(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "tools"}
+
+
+def _bytes_of(piece: object) -> int:
+    """Return how many bytes a token has; a piece that is no valid text is a list of its bytes."""
     return len(piece) if isinstance(piece, list) else len(str_or_empty(piece).encode())
 
 
-def _tokens_per_part(parts: Sequence[str], token_bytes: Sequence[int]) -> list[int]:
-    """Return how many tokens end in each part but the last, which counts for the one before it.
+def _tokens_per_part(texts: Sequence[str], token_bytes: Sequence[int]) -> list[int]:
+    """Return the number of tokens of each part; a token belongs to the part in which it ends.
 
-    Some tokenizers begin with bytes that are not in the text: the ends are counted from behind.
+    `texts` are those of the parts, and last the text behind the last mark, which has no count of
+    its own: its tokens belong to the last part. `token_bytes` are the sizes of all tokens.
     """
-    part_ends = list(accumulate(len(part.encode()) for part in parts))
-    surplus = sum(token_bytes) - part_ends[-1]
-    counts = [0] * (len(parts) - 1)
-    index = 0
-    for end in accumulate(token_bytes):
-        while index < len(counts) - 1 and end - surplus > part_ends[index]:
-            index += 1
-        if counts:
-            counts[index] += 1
+    text_ends = list(accumulate(len(text.encode()) for text in texts))
+    # Some tokenizers put bytes before the text that it does not have, such as a blank.
+    bytes_before = sum(token_bytes) - text_ends[-1]
+    counts = [0] * (len(texts) - 1)
+    if not counts:  # the request has no parts
+        return counts
+    part = 0
+    for token_end in accumulate(token_bytes):
+        while part < len(counts) - 1 and token_end - bytes_before > text_ends[part]:
+            part += 1
+        counts[part] += 1
     return counts

@@ -17,8 +17,18 @@ from lmchat.files import read_plain, write_atomically
 
 WRITE_EVERY_S = 60.0  # an unchanged list is not written again before
 _LASTING = (
-    *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
-    *("is_embedding", "is_decision", "is_blind", "keeps_thoughts", "slots"),
+    "params",
+    "quantization",
+    "context_max",
+    "size_bytes",
+    "capabilities",
+    "owned_by",
+    "created",
+    "is_embedding",
+    "is_decision",
+    "is_blind",
+    "keeps_thoughts",
+    "slots",
 )
 """Fields of a model that do not change, and that a quick check may leave empty."""
 _log = logging.getLogger(__name__)

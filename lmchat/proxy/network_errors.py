@@ -77,11 +77,13 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     # Errors that are not of httpx, such as `OSError`, come from making the connection.
     if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
         return _not_connected(error, endpoint, details)
-    https = "; if it uses https, write https:// in its address" if endpoint.scheme == "http" else ""
+    hint = "Check the server's log, then try again"
+    if endpoint.scheme == "http":  # a port with TLS closes a connection without it
+        hint += "; if it uses https, write https:// in its address"
     return ServerUnavailable(
         f"Streaming failed: {endpoint.netloc} closed the connection before it answered.",
         kind="dropped",
-        hint=f"Check the server's log, then try again{https}.",
+        hint=f"{hint}.",
         details=details,
     )
 
@@ -95,9 +97,9 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return _tls_error(cause, endpoint)
-    through_proxy = None if endpoint.is_local else proxy_unavailable(endpoint, details)
-    if through_proxy is not None:
-        return through_proxy
+    proxy_error = None if endpoint.is_local else proxy_unavailable(endpoint, details)
+    if proxy_error is not None:
+        return proxy_error
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         message = f"The name {endpoint.host} is unknown."
         return ServerUnavailable(message, hint="Check the address.", details=details)
@@ -190,9 +192,10 @@ def host_and_port(value: str) -> str:
 
 
 def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | None:
-    """Return the error of a proxy that does not answer, if requests to an address go through one.
+    """Return the error that names the proxy through which requests to an address go.
 
-    None if the environment names no proxy for the scheme of the address, or excepts its host.
+    A connection to the address has failed, so it is this proxy that does not answer. None if the
+    environment names no proxy for the scheme of the address, or excepts its host.
     """
     if proxy_bypass(endpoint.host):  # excepted by NO_PROXY or by the system
         return None

@@ -51,16 +51,15 @@ class Probe(Struct, frozen=True, kw_only=True):
 async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = None) -> Candidate:
     """Probe a server and return its candidate; errors of the server become the verdict.
 
-    If `known_server` is given, it is not found out which product answers.
+    If `known_server` is given, this product is taken as the one that answers, without a check.
     """
     error: LMChatError | None = None
-    verdict = Verdict.NO_MODEL
     models: tuple[ModelInfo, ...] = ()
     try:
         models = await read_models(api, probe.server, known_server)
         verdict = verdict_of(models)
     except NoRequestsLeftError:
-        pass  # the server answers, but needs more requests to list its models
+        verdict = Verdict.NO_MODEL  # the server answers, but needs more requests to list its models
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
         error = caught  # `RequestInvalid`: the key has characters that no header can hold
         verdict = _verdict_of_error(caught, api)
@@ -92,9 +91,8 @@ async def read_models(
 ) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models.
 
-    If `known_server` is given, this product is taken as identified. Sets the product of `api`, and
-    whether it is identified. If the list of models needs more requests than are left, it is asked
-    for once more with one further request.
+    If `known_server` is given, this product is taken as identified; otherwise `expected` is asked
+    first. Sets the product of `api`, and whether it is identified.
     """
     server = known_server
     api.is_identified = True
@@ -106,6 +104,7 @@ async def read_models(
     try:
         return await server.models(api)
     except NoRequestsLeftError:
+        # LM Studio before 0.3.6 needs one more (R-2). `api` keeps replies, so none is sent again.
         api.requests_left = 1
         return await server.models(api)
 
@@ -176,17 +175,17 @@ def _step_after(
 def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
     """Return what the user should do after this error; empty if the step of the verdict will do.
 
-    Steps are shown without a full stop, and hints of errors end with one.
+    A step has no full stop, so the one of a hint is removed.
     """
     if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
-        return error.hint
+        return error.hint  # it may have several sentences
+    # Either nothing answers, for which the verdict has a step, or the name of the host is unknown.
     is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
-    if is_unknown_name:
+    is_wrong_path = error.kind == "wrong_path"
+    is_path_of_server = is_wrong_path and verdict is Verdict.SERVER_ERROR
+    if is_unknown_name or is_path_of_server:
         return error.hint.removesuffix(".")
 
-    is_wrong_path = error.kind == "wrong_path"
-    if verdict is Verdict.SERVER_ERROR and is_wrong_path:
-        return error.hint.removesuffix(".")
     if verdict is not Verdict.NOT_AN_LLM:
         return ""
     if is_wrong_path and probe.endpoint.path != "/v1":
@@ -208,18 +207,17 @@ def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
 def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     """Return the verdict for an error.
 
-    If the product is not identified, a web login, or a refusal that a model server would not send,
-    means that another program answers.
+    As long as the product is not identified, another program may answer: a web login shows this,
+    and so does a refusal that a model server would not send. A server that wants a key has its own
+    verdicts; all other kinds of errors are in `_VERDICTS`, or are a SERVER_ERROR.
     """
+    may_be_other_program = not api.is_identified
     if error.kind == "auth":
-        if (
-            not api.is_identified
-            and api.first_reply is not None
-            and _is_other_login(api.first_reply)
-        ):
+        first_reply = api.first_reply
+        if may_be_other_program and first_reply is not None and _is_other_login(first_reply):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
-    if error.kind in _FOREIGN_KINDS and not api.is_identified:
+    if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
 
@@ -240,10 +238,10 @@ def _asks_for_password(reply: Reply) -> bool:
 
 
 def _foreign_answer(api: ServerApi) -> str:
-    """Return in a few words what answered in place of a model server.
+    """Return in a few words what answered in place of a model server, such as "a web page".
 
-    It is read from the last reply that was refused; empty if there was none, or if it succeeded
-    and is not a web page.
+    It is read from the last reply that was refused. Empty if there was none, or if that reply has
+    a status of success and is no web page: then there is nothing to name.
     """
     reply = api.refused_reply
     if reply is None:

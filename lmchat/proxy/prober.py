@@ -287,7 +287,7 @@ class Prober:
         record = self._record_of(endpoint)
         api = self._new_api_for(probe, key)
         api.is_quick = record.is_proven and not probe.is_scan
-        is_known = api.is_quick or bool(probe.server.hosts)
+        is_known = api.is_quick or bool(probe.server.hosts)  # it alone answers at its hosts
         known_server = probe.server if is_known else None
         candidate = await run_probe(api, probe, known_server)
 
@@ -305,10 +305,10 @@ class Prober:
         return self._with_withheld_key(candidate, api.key_withheld)
 
     def _with_withheld_key(self, candidate: Candidate, reason: str) -> Candidate:
-        """Return a candidate that says why its key was not sent; `reason` may be empty.
+        """Return a candidate that says why its key was not sent.
 
-        If the server needs a key, the settings may give the reason, and the reason becomes the next
-        step.
+        `reason` is that of the connection; it may be empty. If the server needs a key, the settings
+        may have another reason, and the reason that is found becomes the next step.
         """
         if candidate.verdict is not Verdict.NEEDS_KEY:
             return replace(candidate, key_withheld=reason)
@@ -324,7 +324,9 @@ class Prober:
         """
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
-        requests = SCAN_REQUESTS + 1  # the last for the models in memory of an Ollama at any port
+        # One more than in a scan, for an Ollama at an unusual port: it is identified and has listed
+        # its models after three, and the fourth tells which of them are in memory.
+        requests = SCAN_REQUESTS + 1
         if probe.is_scan:
             requests = SCAN_REQUESTS
             if endpoint.is_loopback:
@@ -359,14 +361,15 @@ class Prober:
         return await run_probe(api, probe, known_server)
 
     async def _check_if_off(self, candidate: Candidate, server: Server) -> Candidate:
-        """Find out whether a program runs whose server is off (R-3).
+        """Find out whether LM Studio runs with its server off (R-3).
 
-        Only if the port of the server on this machine refuses the connection, the ports of the
-        program itself are asked. If one answers, return the candidate with the verdict SERVER_OFF,
-        in all other cases unchanged. Only LM Studio has such ports.
+        LM Studio itself listens at other ports than its server. They are asked if the port of the
+        server refuses the connection on this machine. If one answers, return the candidate with
+        the verdict SERVER_OFF. In all other cases, also for other products, return it unchanged.
         """
         is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
-        if not server.off_hint or not is_refused:
+        has_app_ports = bool(server.off_hint)  # only LM Studio has this hint
+        if not has_app_ports or not is_refused:
             return candidate
         ports = await asyncio.to_thread(app_ports)
         answers = await asyncio.gather(*(self._is_program_at(port, server) for port in ports))
@@ -376,7 +379,7 @@ class Prober:
         return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
 
     async def _is_program_at(self, port: int, server: Server) -> bool:
-        """Whether the program of a product answers its opening path at a port of this machine."""
+        """Whether a program at a port of this machine answers the opening path as `server` does."""
         api = self.new_api(
             loopback(port), server.product, read_s=GREETING_S, key=_NO_KEY, requests=1
         )

@@ -272,11 +272,12 @@ def wait_words(seconds: float) -> str:
     return " ".join(parts[:2])
 
 
+# Words before a number, and at most 25 other characters between them and the number:
 # "… (requested 9000 tokens", "your request (9000", "contains at least 9000", …
 _NEEDED_TOKENS = re.compile(
     r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
 )
-# "maximum context length is 4096", "the context size (4096", …
+# The same: "maximum context length is 4096", "the context size (4096", …
 _CONTEXT_TOKENS = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )

@@ -48,8 +48,8 @@ def body_of(
 ) -> dict[str, Any]:
     """Return the body of a request; options that are not set are left out.
 
-    `extra_fields` are all fields of the product and those of tools. The fields that `dialect` says
-    were refused are left out here, and so are thoughts if it says that they were.
+    `extra_fields` are all fields of the product and those of tools. Left out here are those that
+    the server has refused with the same value, as `dialect` says, and thoughts if it refused them.
     """
     mode = dialect.json_mode(request.output)
     sent_fields = {

@@ -19,7 +19,12 @@ from lmchat.proxy.request_body import body_of, tool_fields
 from lmchat.proxy.servers import server_of
 
 _PROMPT_FIELDS = (
-    *("model", "messages", "tools", "response_format", "reasoning_effort", "chat_template_kwargs"),
+    "model",
+    "messages",
+    "tools",
+    "response_format",
+    "reasoning_effort",
+    "chat_template_kwargs",
 )
 """Fields of a request that its prompt depends on."""
 
@@ -65,7 +70,11 @@ class RequestWriter:
         return server.sent_options(self._sampling(request), self.model(request))
 
     def _sampling(self, request: ChatRequest) -> Sampling:
-        """Return the sampling of a request, without a drawn seed if its model has refused one."""
+        """Return the sampling of a request, without a drawn seed if its model has refused one.
+
+        The dialect knows a refused field by its value, and each request draws another one: it
+        would be sent and refused each time.
+        """
         refused_fields = {name for name, _ in self.dialect(request).dropped}
         seed_field = request.product.facts.sampling_fields.get("seed")
         if request.has_drawn_seed and seed_field in refused_fields:
@@ -90,7 +99,10 @@ class RequestWriter:
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
 
     def read_ahead_body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the body that makes llama.cpp read a prompt and generate one token (R-41)."""
+        """Return the body that makes llama.cpp read a prompt and generate as little as it can.
+
+        That is one token, although the limit is 0 (R-41).
+        """
         body = self.body(request)
         for name in _LIMIT_FIELDS:
             body.pop(name, None)

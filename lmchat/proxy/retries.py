@@ -52,13 +52,14 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryP
     """
     if isinstance(error, ServerRejected):
         return _plan_for_rejection(error, endpoint, product)
-    is_refused = error.kind == "offline"
+    is_offline = error.kind == "offline"  # no connection could be made, and that showed at once
     if endpoint.is_near:  # its server may be restarting: try once more, soon
-        return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_refused else None
-    if is_refused:
+        return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_offline else None
+    if is_offline:
         return RetryPlan()
-    # `NothingAnswers` is a timeout of connecting: try once more only, because the system has
-    # already tried several times. All else, such as a timeout of the reply, is not repeated.
+    # What is left of `NothingAnswers` is a timeout of connecting: try once more only, because the
+    # system has already tried several times. All else, such as a timeout of the reply, is not
+    # repeated: the server may have begun to work on the request.
     return RetryPlan(attempts=2) if isinstance(error, NothingAnswers) else None
 
 

@@ -72,16 +72,16 @@ def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]
 
     On this machine, all but the first are marked as spare, or as the port of older versions.
     """
-    # Only if the first address has the usual port, the old port is an alternative to it.
-    is_usual = bool(server.ports) and endpoints[0].port == server.ports[0]
+    # If another address comes first, the old port is a spare one like any other.
+    begins_with_usual_port = bool(server.ports) and endpoints[0].port == server.ports[0]
     for index, endpoint in enumerate(endpoints):
-        is_old_port = is_usual and endpoint.port == server.old_port
-        is_second = index > 0 and endpoint.is_loopback
+        is_old_port = begins_with_usual_port and endpoint.port == server.old_port
+        is_further_port = index > 0 and endpoint.is_loopback
         yield Probe(
             endpoint=endpoint,
             server=server,
             is_scan=True,
-            is_spare=is_second and not is_old_port,
+            is_spare=is_further_port and not is_old_port,
             is_old_port=is_old_port,
         )
 
@@ -152,17 +152,18 @@ def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidat
         if _is_unused_extra_port(probe, candidate):
             continue
 
-        is_refused = candidate.verdict is Verdict.REFUSED
         ports = probe.server.ports
         is_first_port = bool(ports) and probe.endpoint.port == ports[0]
-        is_usual = is_first_port and not probe.is_own
+        is_usual_port = is_first_port and not probe.is_own
+        is_refused = candidate.verdict is Verdict.REFUSED
         at_old_port = old_port_candidates.get(probe.server.product)
-        if at_old_port is None or not (is_usual and is_refused):
+        if at_old_port is None or not (is_usual_port and is_refused):
             yield candidate
         elif at_old_port.verdict is Verdict.REFUSED:
             yield _with_other_port(candidate, at_old_port.endpoint.port)
         elif at_old_port.product is not probe.server.product:  # another program has that port
             yield candidate
+        # Otherwise it is left out: the product answers at its old port.
 
 
 def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:

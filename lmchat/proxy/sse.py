@@ -141,12 +141,13 @@ def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
     Returns the data of each event, and the text behind them. If the text begins with anything else,
     or if one of the events has more than one line, returns no data and the whole text.
     """
-    # The position behind the last complete event; 1 if there is no blank line (-1 + 2).
-    end = text.rfind(_BLANK_LINE) + len(_BLANK_LINE)
-    # A longer text is read line by line instead, where the length of each line is checked.
-    if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
+    last_blank_line = text.rfind(_BLANK_LINE)
+    if last_blank_line < 0 or not text.startswith(_DATA):
         return [], text
-    without_ends = text[len(_DATA) : end - len(_BLANK_LINE)]
+    end = last_blank_line + len(_BLANK_LINE)  # behind the last complete event
+    if end > MAX_LINE_BYTES:  # it is read line by line instead: that checks the length of each
+        return [], text
+    without_ends = text[len(_DATA) : last_blank_line]
     # `rsplit` takes half the time of `split`: from the end, it meets the rare byte first.
     payloads = without_ends.rsplit(_BLANK_LINE + _DATA)
     if b"\n" in b"".join(payloads):

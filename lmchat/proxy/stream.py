@@ -106,7 +106,7 @@ class AnswerReader:
             if response is None:
                 break
             self._response = response
-            self._chunks.must_keep_id = True
+            self._chunks.must_keep_id = True  # the server may have another answer by now
             try:
                 network_error = await self._read_connection()
             finally:

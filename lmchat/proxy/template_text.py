@@ -44,9 +44,10 @@ class _Tokenizer:
     async def special_tokens(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return those of the texts of tokens that belong to special tokens.
 
-        Only these are one token if special tokens are looked for, and several otherwise. Line
-        breaks between the texts keep them apart; no special token has a blank.
+        All texts are tokenized twice: with special tokens, and as plain text. A special token is
+        found only with the first. Line breaks between the texts keep them apart.
         """
+        # no special token has a blank or a line break, and an empty text is none
         candidates = sorted({text for text in texts if text.split() == [text]})
         lines = "\n".join(["", *candidates, ""])
         as_special = await self.tokens(lines, parse_special=True)

@@ -232,7 +232,8 @@ class ThinkSplitter:
     def _begin_answer(self, pieces: list[SplitPiece | Rethought]) -> None:
         """Decide that all unsure text is answer, and so is all text from now on.
 
-        If the unsure text was returned as thought, a `Rethought` is added to `pieces`.
+        If the unsure text was returned as thought, a `Rethought` is added to `pieces`, and the next
+        answer is not expected to begin within a thought.
         """
         if self._is_guess_thought and self._unsure:
             self.starts_in_thought = False

@@ -39,8 +39,9 @@ CheckHealth = Callable[[], Awaitable[Reply]]
 class IdleTimeout:
     """Limits of silence of one answer; a second task checks them with each tick of the clock.
 
-    Before the first byte, only the limit for the first token counts, if it is set, and the server
-    must answer other requests: a model may load and read a long prompt for minutes.
+    Before the first byte, silence of the answer alone is no error: a model may load and read a
+    long prompt for minutes. Then the wait ends with an error only at the limit for the first token,
+    if it is set, or if the server does not answer `is_alive` either for `give_up_after_s`.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class IdleTimeout:
         self._timeout.reschedule(self._loop.time())  # which raises `TimeoutError` in the block
 
     def _tick_s(self) -> float:
-        """Return the pause between two checks: at most half of the shortest limit that is set."""
+        """Return the pause between two checks: at most half of the shortest limit, and `TICK_S`."""
         limits = self._timeouts
         limits_s = (
             limits.first_token_s,
@@ -155,9 +156,8 @@ class IdleTimeout:
     async def _probe(self, is_alive: IsAlive) -> LMChatError | None:
         """Ask the server for a sign of life, if it is silent and was not asked just before.
 
-        Each time it does not answer, a stall is posted, and the error is returned if it has not
-        answered for `give_up_after_s`. In all other cases, None is returned. When it answers again,
-        a `LifeSign` is posted.
+        Each time it does not answer, a stall is posted, and when it answers again, a `LifeSign`.
+        Returns the error if it has given no sign of life for `give_up_after_s`, otherwise None.
         """
         now_s = self._loop.time()
         if self._silent_s < PROBE_AFTER_S or now_s < self._next_probe_s:
@@ -267,18 +267,17 @@ class Loading:
         return self.begun_s is not None and self._check_health is None
 
     async def wait(self) -> None:
-        """Wait until the request should be sent again.
+        """Wait until the request should be sent again; called when a loading server refuses it.
 
-        It is called after each refusal because the model loads. It pauses, and then checks the
-        health, if the server has such a path, until this does not say any more that the model
-        loads. A second refusal means that the health check does not see the loading, so the pause
-        before the next request is longer. It is also longer without a health check.
+        First it pauses, then it checks the health until this does not say "loading" any more. The
+        pause is short only after the first refusal, and if there is a health check. A second one
+        means that this has not seen the loading, so the request itself has to find out, less often.
 
         Raises:
             ServerUnavailable: loading takes too long, or the server does not answer any more.
         """
         pause_s = REQUEST_PAUSE_S
-        if self.begun_s is None:
+        if self.begun_s is None:  # the first refusal
             self.begun_s = self._loop.time()
             self._last_confirmed_s = self.begun_s
             if self._check_health is not None:

@@ -24,28 +24,30 @@ class ChoiceReader:
     """
 
     def __init__(self) -> None:
-        self._text = ""  # of the answer, since the last token that was reported
+        self._text = ""  # of the answer, for which no token was reported yet
         self._is_thought = False  # whether that text is a thought
 
     def add_text(self, text: str, *, is_thought: bool) -> None:
-        """Take a text of the answer; its tokens are read after it."""
+        """Take a text of the answer; `read` must be called after it for the tokens of this text."""
         if is_thought != self._is_thought:
-            self._text = ""  # the end of a thought, which no token of the answer follows
+            self._text = ""  # of the other kind; its tokens are not reported any more
         self._is_thought = is_thought
         self._text += text
 
     def read(self, logprobs: object) -> tuple[TokenChoice, ...]:
         """Return the choices in the field `logprobs` of a chunk, whose text was added before.
 
-        The last of them gets all text that is left.
+        The text that no token was reported for yet is shared out: each token gets itself if the
+        text begins with it, else nothing, and the last token of the chunk gets all that is left.
         """
         entries = dicts_in(dict_or_empty(logprobs).get("content"))
         reported = [(entry, read_token(entry)) for entry in entries]
         tokens = [(entry, token) for entry, token in reported if token is not None]
         choices: list[TokenChoice] = []
         for number, (entry, token) in enumerate(tokens, 1):
+            is_last = number == len(tokens)
             text = self._text
-            if number < len(tokens):
+            if not is_last:
                 text = token.token if text.startswith(token.token) else ""
             self._text = self._text[len(text) :]
             choice = TokenChoice(

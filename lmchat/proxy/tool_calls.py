@@ -53,8 +53,9 @@ class ToolCalls:
     def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
         """Return the number of the call that a fragment belongs to.
 
-        If the fragment begins a call, this call is added. The number may differ from the server's
-        index: some servers send 0 for each call, others send no index.
+        It is the call with its index and id, else the one with its index. If there is none, or if
+        it is another call (`_is_next_call`), the fragment begins a call, which is added. The number
+        may differ from the server's index: some send 0 for each call, others send no index.
         """
         number = self._number_by_id.get((index, call_id))  # never found by an empty id
         if number is not None:
@@ -64,7 +65,7 @@ class ToolCalls:
         if has_arguments_only and self._calls:  # they continue the last call
             return len(self._calls) - 1
 
-        number = self._number_by_index.get(index)
+        number = self._number_by_index.get(index)  # without an index, none is found
         if number is None or self._is_next_call(number, call_id, name):
             number = len(self._calls)
             self._calls.append(_Call())

@@ -68,7 +68,8 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     host = _Host(orders, secrets, sink)
     while line := await lines.get():
         host.follow(msgspec.json.decode(line, type=Order))
-    # while `asyncio.run` ends the servers: one that does not end must not delay this process
+    # `asyncio.run` now ends the servers, and this timer runs meanwhile: a server that does not end
+    # must not keep this process alive
     loop.call_later(SERVERS_END_S, os._exit, 1)
 
 

@@ -66,7 +66,7 @@ class McpServer:
         With `restarts`, a server that has failed or ended before is started again.
         """
         has_failed = self._settled.is_set() and self._client is None
-        # the task of a server that has ended may still be closing its connection
+        # its task may still be closing the connection; a new one must wait for that
         if self._task is not None and restarts and has_failed:
             await asyncio.wait([self._task])
         if self._task is None or (restarts and self._task.done()):

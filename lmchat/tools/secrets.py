@@ -53,10 +53,10 @@ def _secrets_in_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
     """
     previous = ""
     for argument in arguments:
+        # the name ends at the first `=` or `:`; behind it, `value` may have an `=` for a `:`
         name, _, value = argument.replace(":", "=", 1).partition("=")
         follows_flag = previous.startswith("-") and "=" not in previous
         if value and _SECRET_NAME.search(name):
-            # not `value`, in which a colon may have been replaced
             yield argument[len(name) + 1 :].strip()
         elif follows_flag and _SECRET_NAME.search(previous):
             yield argument

@@ -127,8 +127,8 @@ class McpHost:
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that do not run, and return all with their states and tools.
 
-        Servers that have failed before are started only if `again`. A child that does not answer is
-        ended, and its servers count as failed: something in it blocks all tools.
+        Servers that have failed before are started only if `again`. If the child does not answer,
+        something in it blocks all tools: it is ended, and its servers are marked as failed.
         """
         child = await self._ensure_child()
         if child is None:
@@ -147,8 +147,8 @@ class McpHost:
     ) -> ToolResult:
         """Call a tool and return its result, within `timeout_s`.
 
-        An error is returned as a result: that of the tool, a timeout, or that of a server that the
-        child may not run.
+        Any error is returned as a result: one of the tool, a timeout, or the reason why the child
+        or the server of the tool does not run.
         """
         try:
             async with asyncio.timeout(timeout_s):

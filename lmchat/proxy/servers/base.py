@@ -145,6 +145,7 @@ class Server:
     ) -> bool:
         """Whether a request to a model may name this effort; the server may still refuse it.
 
+        An effort is a level such as `low`, or a limit for the thought: a number of tokens as text.
         `model` is None if the server has not listed it.
         """
         if effort.isdecimal():
@@ -152,7 +153,7 @@ class Server:
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
-        """Return the fields of a request that set this reasoning effort."""
+        """Return the fields of a request that set this reasoning effort, a level or a number."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
@@ -312,9 +313,9 @@ class Server:
 
 
 def _sent_effort(sampling: Sampling) -> str:
-    """Return the reasoning effort to send, which is never a limit of 0 tokens (R-46).
+    """Return the reasoning effort to send, in which a limit of 0 tokens has become `none` (R-46).
 
-    An unknown one stays as it is.
+    An effort that is neither a level nor a number stays as it is; empty if none is set.
     """
     effort = sampling.reasoning_effort
     return effort_of(effort) or effort

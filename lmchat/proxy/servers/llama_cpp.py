@@ -288,7 +288,10 @@ class LlamaCpp(Server):
 
 
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
-    """Return a model with the facts of `/props`; those that the list gave are kept."""
+    """Return a model with the facts of `/props`.
+
+    Images that the list says it takes, and the window that the list names, are kept.
+    """
     template = dict_or_empty(props.object.get("chat_template_caps"))
     vision = dict_or_empty(props.object.get("modalities")).get("vision")
     settings = dict_or_empty(props.object.get("default_generation_settings"))
@@ -337,8 +340,8 @@ def _command_line_number(status: dict[str, Any], option: str) -> int | None:
 class BuiltIn(LlamaCpp):
     """llama.cpp's server as a child process of lmchat.
 
-    lmchat knows its address from the start, so its replies need not prove the product: they prove
-    `LlamaCpp`.
+    Its replies are those of any llama.cpp, so a probe finds `LlamaCpp`. Whoever has started the
+    child knows its address, and puts this product in its place.
     """
 
     product = Product.BUILT_IN

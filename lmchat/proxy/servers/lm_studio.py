@@ -56,9 +56,7 @@ class LmStudio(Server):
 
     def last_port(self) -> int | None:
         """Return the port in LM Studio's settings of its server; None if they cannot be read."""
-        for port in _ports_in_files("http-server-config.json"):
-            return port
-        return None
+        return next(_ports_in_files("http-server-config.json"), None)
 
     def is_proven_by(self, reply: Reply) -> bool:
         """Whether a reply is the error of LM Studio for an unknown path or a missing token.
@@ -197,9 +195,8 @@ def app_ports() -> tuple[int, ...]:
 
     That is the port in LM Studio's file, if there is one, and then the usual ones.
     """
-    for port in _ports_in_files("http-server.json"):
-        return (port, *APP_PORTS)
-    return APP_PORTS
+    port = next(_ports_in_files("http-server.json"), None)
+    return APP_PORTS if port is None else (port, *APP_PORTS)
 
 
 def _ports_in_files(name: str) -> Iterator[int]:
