@@ -124,8 +124,8 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
     With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
     detection knows no more than the names of its models; other lists may come from the cache.
-    If no server is usable, raise the error that says why. Only if no server is found, none is
-    named and `is_refresh` is off, return the cached list of the last run instead, as a stale one.
+    If no server is usable, raise the error that says why. If none was even found, return the cached
+    list of the last run as a stale one instead, unless `is_refresh` or a named server forbids it.
     """
     candidates = await find_candidates(runtime.backend, runtime.settings)
     requests = []  # coroutines, which run at the same time below

@@ -94,6 +94,7 @@ class PlainTurns:
         if may_compact and next_turn.can_compact(conversation, text):
             await self.compact()
 
+        # not before: if an error ends this above, files and draft stay for the next prompt
         files = self.next_prompt.take_files()
         await self._delete_draft()
         if edited_id:

@@ -115,7 +115,7 @@ async def call(context: Context) -> int:
     """Run the tool that the command names, without asking, and print its result.
 
     Return 1 if the result is an error, else 0. Raises `WrongUse` for arguments that are no JSON
-    object, an unknown tool, or one that may never run.
+    object, an unknown tool, or one that may never run, `LMChatError` if its server does not work.
     """
     name = context.options.tool
     arguments = context.options.arguments

@@ -41,7 +41,7 @@ class LoadingNotes:
         self._last_noted_s = -math.inf  # on the monotonic clock
 
     def show(self, fraction: float | None = None) -> None:
-        """Print a note that a model is loading, unless the last note is a few seconds old or newer.
+        """Print a note that a model is loading, unless the last note is only a few seconds old.
 
         `fraction` is how much of the model is loaded, from 0 to 1; None if that is unknown.
         """
@@ -110,10 +110,10 @@ class TurnPrinter:
         self._stream.end()
 
     def note_oddities(self, answer: ChatMessage) -> None:
-        """Print notes on what the text of an answer does not show.
+        """Print notes on what the text of the last answer of a turn does not show.
 
-        These are a refusal, each tool call that did not run, and one note on an answer that was cut
-        short, was filtered, or is empty.
+        These are a refusal, each tool call, and one note on an answer that was cut short, was
+        filtered, or is empty. The tool calls did not run: another answer would follow them.
         """
         note = self._output.note
         if answer.refusal:
@@ -149,7 +149,8 @@ class TurnPrinter:
         """Correct what was printed of this answer, and forget its reasoning so far.
 
         If `is_thought`, the text so far was reasoning: print a note on stderr, or a JSON line, that
-        says so. Otherwise, the reasoning so far, which was not printed, is text: print it.
+        says so; print nothing if the text is not printed while it arrives. Otherwise, the reasoning
+        so far, which was not printed, is text: print it.
         """
         if not is_thought:
             self._print("".join(self._reasoning))
@@ -157,7 +158,7 @@ class TurnPrinter:
             self._output.print_json({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
-            self._stream.write("\n")
+            self._stream.write("\n")  # an empty line before the answer
             words = "the text so far was the model's reasoning; the answer follows."
             self._output.note(f"lmchat: {words}")
         self._reasoning.clear()

@@ -239,9 +239,10 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
     """
     limits = key_limits(environ)
     has_own_limits = any(limit is not _SHIFT_ENTER for limit in limits)
-    step = limits[0].instead if has_own_limits else ""
+    step = limits[0].instead if has_own_limits else ""  # `_SHIFT_ENTER` is the last of several
     sentences: list[str] = []
     for limit in limits:
+        # what the step says is not said twice
         instead = "" if limit.instead == step else f" ({limit.instead})"
         sentences.append(f"{limit.keys}{instead}.")
     cause = " ".join(sentences) or "All keys of lmchat arrive as pressed."
