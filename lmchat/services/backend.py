@@ -294,13 +294,7 @@ class Backend:
         An engine that is ready is probed. If it is not, or does not answer, its state gives the
         verdict.
         """
-        files = list(await engine.files(is_refresh=is_refresh))
-        loaded_file = engine.model
-        if loaded_file is not None and all(file.path != loaded_file.path for file in files):
-            # it was named by its path, outside the folders that are searched; requests name models
-            # by the name of the file alone, so it hides another file of the same name
-            files = [loaded_file, *(file for file in files if file.name != loaded_file.name)]
-
+        files = _with_named_file(await engine.files(is_refresh=is_refresh), engine.model)
         candidate: Candidate | None = None
         if engine.state is EngineState.READY:
             candidate = await (await self._client.ready()).check(endpoint)
@@ -315,6 +309,17 @@ class Backend:
         return replace(
             candidate, product=Product.BUILT_IN, models=models, next_step=next_step, is_own=True
         )
+
+
+def _with_named_file(files: Sequence[ModelFile], named: ModelFile | None) -> Sequence[ModelFile]:
+    """Return the files of the searched folders, after `named` if that is in none of them.
+
+    The user can name a file outside these folders by its path. It hides a file of the same name,
+    since requests have the name alone.
+    """
+    if named is None or any(file.path == named.path for file in files):
+        return files
+    return [named, *(file for file in files if file.name != named.name)]
 
 
 async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:

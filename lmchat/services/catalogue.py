@@ -35,9 +35,9 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     """
     models = [row.model for row in rows]
     chat_models = [model for model in models if model.can_chat]
-    named = find_model(name, chat_models)
-    if named is not None:
-        return named
+    exact_match = find_model(name, chat_models)
+    if exact_match is not None:
+        return exact_match
     partial_matches = [
         model for model in chat_models if name.casefold() in model.model_id.casefold()
     ]

@@ -53,8 +53,8 @@ def makes_room(
     if not older:
         return False
     kept_messages = [message for message in path[len(older) :] if not message.is_excluded]
-    kept = PromptSize.of(kept_messages, sent_thoughts)
-    return kept.raw <= _MAX_KEPT_SHARE * path_tokens
+    kept_tokens = PromptSize.of(kept_messages, sent_thoughts).raw
+    return kept_tokens <= _MAX_KEPT_SHARE * path_tokens
 
 
 def no_room_error(older: MessagePath) -> RequestInvalid:
@@ -110,13 +110,11 @@ def compacted_branch(
     lose their prompt tokens, which the server has counted with the messages of the old branch.
     """
     system_messages = [message for message in older if message.role is Role.SYSTEM]
-    last_system = system_messages[-1:]  # a list of one message, or of none
+    copied_system = system_messages[-1:]  # a list of one message, or of none
     parent_id: str | None = None
-    copied_system: list[ChatMessage] = []
-    if last_system and last_system[0] == older[0]:
+    if copied_system and copied_system[0] == older[0]:
         parent_id = older[0].message_id
-    else:
-        copied_system = last_system
+        copied_system = []
     branch: list[ChatMessage] = []
     for message in (*copied_system, prompt, summary, *kept):
         is_copy = message is not prompt and message is not summary

@@ -122,7 +122,7 @@ class _Listing:
     """Items of the messages of a session, and of what a request has beside them.
 
     A *part* is a text or a text file in a message of the request (`RequestParts`): what the server
-    can count alone. A message whose text has files in it has several; an image is none.
+    can count alone. A message whose text has files in it has several; an image is no part.
     """
 
     def __init__(
@@ -150,8 +150,10 @@ class _Listing:
         self._tools: ContextItem | None = None  # the item of all tools; None without tools
 
         path_ids = {message.message_id for message in path}
-        new = [message for message in request.messages if message.message_id not in path_ids]
-        for message in (*path, *new):
+        new_messages = [
+            message for message in request.messages if message.message_id not in path_ids
+        ]
+        for message in (*path, *new_messages):
             self._add(message, is_new=message.message_id not in path_ids)
         self._add_tools()
 
@@ -297,8 +299,8 @@ def _text_tokens(text: str) -> float:
     letters = 3 if _ACCENTED.search(text) else 6
     words = sum(-(-len(word) // letters) for word in _WORDS.findall(text))
     signs = sum(-(-len(run) // 2) for run in _SIGNS.findall(text))
-    others = _OTHER_TOKENS * len(_OTHER.findall(text))
-    return words + signs + len(_SINGLE.findall(text)) + others
+    other_letters = _OTHER_TOKENS * len(_OTHER.findall(text))
+    return words + signs + len(_SINGLE.findall(text)) + other_letters
 
 
 def _share(tokens: int, items: Sequence[ContextItem]) -> None:

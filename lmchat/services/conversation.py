@@ -513,7 +513,7 @@ class Conversation:
                 PieceWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(stream.events()) as events,
             ):
-                writer.add(*self._growing.pieces)
+                writer.add(*self._growing.pieces)  # those of the continued answer, if there is one
                 async for event in events:
                     self.turn = self.turn.apply(event, self._clock())
                     pieces = self._growing.add(event)

@@ -1,8 +1,8 @@
 """Reading ahead: a server reads the shown session into its prompt cache while the user types.
 
 When the prompt is sent, the server finds all earlier messages in its cache, and the answer begins
-sooner (R-41). A server goes on with what it has begun to read, so the session is read in *steps*:
-longer and longer beginnings of the messages, of which the sent prompt waits for one at most.
+sooner (R-41). A server does not stop reading at once when a request is closed. So the session is
+read in *steps*, longer and longer beginnings of it: a sent prompt waits for one of them at most.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.attached_files import AttachedFile, file_count, split_files
 from lmchat.domain.message import ChatMessage, Role, SentThoughts, text_message
+from lmchat.domain.request import ChatRequest
 from lmchat.errors import LMChatError
 from lmchat.services.context_meter import MessageSize, has_images
 from lmchat.services.conversation import Conversation
@@ -144,22 +145,7 @@ class ReadAhead:
         Stop before a step if another session, server or model was chosen since, or may not be read.
         """
         place = self._place
-        conversation = self._open_sessions.shown.conversation
-        typed, images = self._open_sessions.files.split(draft)
-        words = _up_to_last_file(typed)
-        settings = self._next_turn.settings(conversation.own_sampling)
-        stream = conversation.unsent(words, settings, images)
-        request = await stream.prepared_request()
-        messages = request.messages
-        if not words and not images:  # an empty prompt is not in the plan
-            messages = (*messages, text_message(Role.USER, ""))
-        cached = self.cached_count(messages)
-        factor = self._next_turn.meter.factor(settings.target)
-        extra_tokens = 0 if cached else stream.tool_tokens
-        steps = list(steps_of(messages, cached, factor, extra_tokens))
-        if has_images(messages):  # they would be sent with each step, so there is only one
-            tokens = sum(step.tokens for step in steps)
-            steps = [Step(messages=messages, tokens=tokens)]
+        request, steps = await self._request_and_steps(draft)
         total_tokens = sum(step.tokens for step in steps)
         if total_tokens < LEAST_TOKENS:
             return
@@ -176,6 +162,29 @@ class ReadAhead:
                     self.fraction = (read_tokens + read_of_step) / total_tokens
             read_tokens += step.tokens
             self._note_cached(step.messages[:-1])  # the last one may be read in part only
+
+    async def _request_and_steps(self, draft: str) -> tuple[ChatRequest, list[Step]]:
+        """Return the next request of the shown session, and the steps in which to read it.
+
+        Its last message has what is final of a draft: the files, and the words between them.
+        """
+        conversation = self._open_sessions.shown.conversation
+        typed, images = self._open_sessions.files.split(draft)
+        words = _up_to_last_file(typed)
+        settings = self._next_turn.settings(conversation.own_sampling)
+        stream = conversation.unsent(words, settings, images)
+        request = await stream.prepared_request()
+        messages = request.messages
+        if not words and not images:  # an empty prompt is not in the plan
+            messages = (*messages, text_message(Role.USER, ""))
+        cached = self.cached_count(messages)
+        factor = self._next_turn.meter.factor(settings.target)
+        extra_tokens = 0 if cached else stream.tool_tokens  # the tools are before all messages
+        steps = list(steps_of(messages, cached, factor, extra_tokens))
+        if has_images(messages):  # they would be sent with each step, so there is only one
+            tokens = sum(step.tokens for step in steps)
+            steps = [Step(messages=messages, tokens=tokens)]
+        return request, steps
 
     def _show(self, fraction: float) -> None:
         """Set the fraction, and report the beginning of the reading."""

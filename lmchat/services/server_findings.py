@@ -298,8 +298,8 @@ def _key_rows(detected: Detected) -> list[Finding]:
         row = _key_row(candidate, detected)
         if row is not None:
             rows.append(row)
-    unread = Subject(Group.KEYS, "key", "Keys")
-    rows += [unread.warning(words, facts={"state": "warning"}) for words in detected.warnings]
+    keys = Subject(Group.KEYS, "key", "Keys")
+    rows += [keys.warning(words, facts={"state": "warning"}) for words in detected.warnings]
 
     cause = "No API key is stored."
     if detected.stored:

@@ -109,8 +109,8 @@ class ServerLauncher:
     async def watch(self, program: Program) -> None:
         """Wait until a started process has ended; raise `LMChatError` if that is a failure.
 
-        It is none if `aclose` has ended the process. It is none either for the exit code 0 of a
-        command that only starts its server in the background.
+        It is no failure if `aclose` has ended the process, or if a command that only starts its
+        server in the background has ended with the exit code 0.
         """
         while (code := program.exit_code) is None:  # noqa: ASYNC110 - no event on all systems
             await asyncio.sleep(_POLL_S)

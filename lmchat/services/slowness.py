@@ -67,7 +67,7 @@ def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]
 def _compared(values: Sequence[float]) -> Slowness | None:
     """Return the last value and the median of those before it; None if these are too few."""
     earlier = values[:-1][-_NEWEST_TURNS:]
-    middle = spread(earlier)
-    if middle is None or len(earlier) < LEAST_TURNS:
+    earlier_spread = spread(earlier)
+    if earlier_spread is None or len(earlier) < LEAST_TURNS:
         return None
-    return Slowness(value=values[-1], median=middle.p50, turns=len(earlier))
+    return Slowness(value=values[-1], median=earlier_spread.p50, turns=len(earlier))

@@ -93,9 +93,9 @@ def _parameters_schema(arguments: type[Any]) -> dict[str, Any]:
     msgspec puts the struct below `$defs` and a `$ref` to it at the top, but models look for the
     parameters at the top. Other types that the fields refer to stay below `$defs`.
     """
-    whole = msgspec.json.schema(arguments, schema_hook=_refuse_type)
-    definitions = whole["$defs"]
-    own_name = whole["$ref"].rpartition("/")[2]
+    root = msgspec.json.schema(arguments, schema_hook=_refuse_type)
+    definitions = root["$defs"]
+    own_name = root["$ref"].rpartition("/")[2]  # of "#/$defs/NAME"
     schema: dict[str, Any] = definitions.pop(own_name)
     return {**schema, "$defs": definitions} if definitions else schema
 
