@@ -57,7 +57,10 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings of a configuration without problems; raises `ConfigError` for others."""
+        """The settings of a configuration without problems; raises `ConfigError` for others.
+
+        Wrong keyboard keys do not count here: the screen starts and shows them as a notice.
+        """
         return self.loaded.require_valid().settings
 
     @cached_property

@@ -59,15 +59,17 @@ class Keys:
         self._loaded = loaded
         self._environ = environ
         self._credentials = credentials
-        self._keyring = keyring or KeyringKeys()
         self._accepted: dict[str, str] = {}  # keys of this run, by origin
         self._temporary: set[str] = set()  # origins of servers that end with this run
         self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
-        self._is_separate = False
+        self.warnings: list[str] = []  # sentences about what could not be read; without keys
+
+        # `look_up` asks the keyring once about a server, and two threads ask one after the other
+        self._keyring = keyring or KeyringKeys()
+        self._is_separate = False  # whether a process of its own asks it
         self._lock = Lock()
         self._looked_up: set[str] = set()  # origins that the keyring was asked about
-        self._unanswered: set[str] = set()  # origins whose key is in a keyring without an answer
-        self.warnings: list[str] = []  # sentences about what could not be read; without keys
+        self._unanswered: set[str] = set()  # those of them whose stored key it did not return
 
     def load(self, *, is_separate: bool = False) -> None:
         """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.

@@ -101,7 +101,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
         sessions.next_turn.toolbox = toolbox
         stack.push_async_callback(toolbox.host.aclose)
-    stack.push_async_callback(sessions.save_all)
+    stack.push_async_callback(sessions.save_all)  # the last one is called first
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))

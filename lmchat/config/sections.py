@@ -167,7 +167,10 @@ class Section(Struct, frozen=True, kw_only=True):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Names of the keys without which the table cannot be used: those with a `min_length`."""
+        """Names of the keys without which the table cannot be used.
+
+        They have a `min_length`, as they must not be empty; other keys have a default.
+        """
         return tuple(name for name, row in self.rows.items() if row.meta.min_length)
 
 
