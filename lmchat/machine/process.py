@@ -129,7 +129,7 @@ async def run_tool(
     except TimeoutError:
         return None
     finally:
-        child.kill()
+        child.kill()  # no effect on a tool that has ended, so what it left in the background stays
         await child.wait()
     return output if child.exit_code == 0 else None
 
