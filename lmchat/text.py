@@ -284,13 +284,13 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     spans, _ = split_graphemes(text)
     begin = 0
     cells = 0
-    is_half_flag = False
+    is_half_flag = False  # whether the grapheme so far is a flag letter without the second one
     for start, _end, width in spans:
         char = text[start]
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
         is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
         completes_flag = is_flag_letter and is_half_flag
-        # at the first span, there is no grapheme before it to yield
+        # a grapheme is yielded when the next one begins; before the first span, there is none
         if start and not is_mark and not completes_flag:
             yield begin, cells
             begin = start

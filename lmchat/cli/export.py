@@ -74,8 +74,8 @@ async def export_session(
 ) -> int:
     """Print a session of the library, or write it into `file` if that is named; return exit code 0.
 
-    With `is_forced`, an existing file is overwritten; otherwise it raises an error. On stdout with
-    `--json`, a format other than JSON is printed as the text in a JSON document.
+    An existing file is overwritten with `is_forced`, otherwise `FileExists` is raised. On stdout
+    with `--json`, the text of a format other than JSON is a field of a JSON document.
     """
     session = await library.store.open_session(session_id)
     if file is not None:
