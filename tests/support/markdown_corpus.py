@@ -220,13 +220,13 @@ break *a
 b* **c `d
 e` f** ~~g~~ \\*h\\* &copy; &#35; &nosuch;
 <http://auto.link> http://bare.link. <b>html</b> <!-- c --> ![alt *x*](/i.png "t") [l *m*](</a b> 't')
-$x^2 + \\frac{a}{b}$ and \\(y_1\\)
+$x^q + \\frac{a}{b}$ and \\(y_q\\)
 
 $$
-\\int_0^1 x_1 \\, dx
+\\int_0^q x_1 \\, dx
 $$
 
-\\[ z \\]
+\\[ z_q \\]
 
 <details>
 <summary>more</summary>

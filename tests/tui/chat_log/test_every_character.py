@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from itertools import count
 from pathlib import Path
 
@@ -119,7 +120,8 @@ GIANT_CHARS = {"backticks": 800}  # where more of them is cut, other ticks make 
 
 TEXTS = {
     **CORPUS,
-    "sheet": SHEET.read_text(),
+    # with formulas that have no form in Unicode: others are shown with other characters
+    "sheet": re.sub(r"a_1|x\^2|i=1", lambda formula: f"{formula[0]}_q", SHEET.read_text()),
     **{
         f"giant {name}": made(GIANT_CHARS.get(name, PIECE_CHARS + 500))
         for name, made in GIANTS.items()

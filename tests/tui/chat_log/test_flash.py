@@ -23,11 +23,11 @@ AS_THEY_STAND = [
     "see [1][2] and ![this][that].",
     "[a]: http://hidden.example\n\nmatrix[i][j] = x[i][j]",
     "a*b*c, 5 * 3 * 2 and x_1 and y_2",
-    "in \\(a_1\\{b\\} * c*\\) and \\[x\\] or $$y_1\\$$",
-    "$a_1$, $\\{b\\}$ costs $5 or $\\{c\\}",
+    "in \\(a_q\\{b\\} * c*\\) and \\[x_q\\] or $$y_q\\$$",
+    "$a_q$, $\\{b_q\\}$ costs $5 or $\\{c\\}",
     "<tag of ~50 ~60 <b c",
     "**bold \\(x\\{y",
-    "| a \\(b\\) | c[i][j] |\n|---|---|\n| d[i][j] | e |\n",
+    "| a \\(b_q\\) | c[i][j] |\n|---|---|\n| d[i][j] | e |\n",
 ]
 """In none of these does a sign stand for anything but itself, once it has been seen."""
 

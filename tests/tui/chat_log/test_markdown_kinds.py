@@ -110,8 +110,8 @@ KINDS = {
         ],
     ),
     "mathematics in a line": (
-        r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5 and $6",
-        [r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5", "and $6"],
+        r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5 and $6 for two",
+        [r"a₁b₁, x * y * z, \[ x \\ y \] and $$p_q$$ cost $5 and $6", "for two"],
     ),
     "mathematics of its own": (
         "So:\n\\[\na_1\n+ b \\\\\n- c\n\\]\nand\n\n$$\n# x\n$$\n\n\\begin{align*}\n* y\n\\end{align*}",
@@ -174,7 +174,7 @@ def test_in_ascii_it_is_as_wide_and_has_no_other_sign(name):
         ("**Note:**text **b**", [("Note:", "strong"), ("b", "strong")]),
         ("**a** b.**c** d", [("a", "strong"), ("c", "strong")]),
         ("**a*b**", [("a*b", "strong")]),
-        ("$a*b*c$", [("$a*b*c$", "builtin")]),
+        ("$a*b*c$", [("a * b * c", "builtin")]),
         # ideographs need no blanks around emphasis, whatever stop stands at its end
         ("**「重点」**的", [("「重点」", "strong")]),
         ("**注意:**请", [("注意:", "strong")]),

@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.text import on_one_line
+from lmchat.tui.icons import UNICODE
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
 from lmchat.tui.widgets.chat_log.layout.page import (
@@ -34,6 +35,7 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     split_lines,
     table_lines,
 )
+from lmchat.tui.widgets.chat_log.markdown.formula import unicode_formula
 from lmchat.tui.widgets.chat_log.markdown.inline import (
     can_be_opened,
     completed,
@@ -51,7 +53,7 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
 )
 
 _NULL = Style.null()
-_STYLES = {"html_inline": "muted", "math_inline": "builtin"}  # styles by the type of a token
+_STYLES = {"html_inline": "muted"}  # styles by the type of a token
 # a text without these signs and without `://` needs no parser: so are most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _SIGN = r"[!$&*<\[\\\]_`~]"
@@ -115,6 +117,8 @@ class _Writer:
                 self._add_image(token)
             elif token.type == "code_inline":
                 self._add_code(token.content)
+            elif token.type == "math_inline":
+                self._add(_shown_formula(self.page, token.content), self._style("builtin"))
             else:
                 self._add(token.content, self._style(_STYLES.get(token.type, "")))
         return self.spans
@@ -185,6 +189,13 @@ class _Writer:
         if len(target) <= _MOST_SHOWN:
             return target
         return target[:_MOST_SHOWN] + self.page.icons.cut
+
+
+def _shown_formula(page: Page, source: str) -> str:
+    """Return a formula as one line of Unicode; as its source in ASCII, or if that is uncertain."""
+    if page.icons is not UNICODE:
+        return source
+    return unicode_formula(source) or source
 
 
 def _is_break(token: Token) -> bool:
@@ -394,16 +405,18 @@ class Layout:
         yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield the lines of a block that is shown as source, as mathematics or HTML.
+        """Yield the lines of a block that is shown as source, as HTML, or of mathematics.
 
-        Mathematics are indented.
+        Mathematics are indented, and shown on one line where that says the same.
         """
         style = self.page.styles["muted"]
+        shown = token.content.removesuffix("\n")
         if token.type == "math_block":
             style = self.page.styles["builtin"]
+            shown = _shown_formula(self.page, shown)
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
-        for text in token.content.removesuffix("\n").split("\n"):
+        for text in shown.split("\n"):
             yield from self.page.wrap(
                 addressed(on_one_line(text), style), prefix=prefix, next_prefix=next_prefix
             )
