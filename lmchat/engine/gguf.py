@@ -97,7 +97,7 @@ def _header(values: dict[str, object], tensor_count: int) -> Header:
     file_type = values.get("general.file_type")
     return Header(
         architecture=architecture,
-        # `type`, as True is an `int` for `isinstance`
+        # not `isinstance`, by which True is an `int`
         quantization=_QUANTIZATIONS.get(file_type, "") if type(file_type) is int else "",
         kind=_text_at(values, "general.type"),
         context_max=_positive_at(values, f"{architecture}.context_length") or None,
@@ -115,7 +115,7 @@ def _text_at(values: dict[str, object], key: str) -> str:
 def _positive_at(values: dict[str, object], key: str) -> int:
     """Return the value of a key if it is a whole number above 0 and below the limit, else 0."""
     value = values.get(key)
-    if type(value) is not int:
+    if type(value) is not int:  # not `isinstance`, by which True is an `int`
         return 0
     return value if 0 < value < _MAX_NUMBER else 0
 

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -138,10 +137,12 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 
     Without a known home folder, yield nothing.
     """
-    with suppress(RuntimeError):  # no home folder is known
+    try:
         home = Path(environ.get("HOME") or Path.home())
-        yield from ModelSearch().find_models(model_folders(home, environ))
-        yield from ollama_models(ollama_folders(home, environ))
+    except RuntimeError:  # no home folder is known
+        return
+    yield from ModelSearch().find_models(model_folders(home, environ))
+    yield from ollama_models(ollama_folders(home, environ))
 
 
 def read_gguf_file(path: Path) -> GgufFile | None:

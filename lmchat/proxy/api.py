@@ -142,7 +142,10 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
 
 
 def _sampling_of(options: Options) -> Sampling:
-    """Return the sampling of options; raises `WrongUse` for a further option that is wrong."""
+    """Return the sampling of options; raises `WrongUse` for a wrong one among the further options.
+
+    A further option that `Sampling` has a field for, such as `top_p`, replaces this field.
+    """
     from lmchat.domain.sampling import checked_option  # noqa: PLC0415 - few programs need it
 
     sampling = Sampling(**options)
@@ -520,10 +523,13 @@ class Client:
 
         If a server was given, the key is for its origin alone, otherwise for this machine.
         """
-        may_have_key = endpoint.is_loopback
-        if self._given_endpoint is not None:
+        if self._given_endpoint is None:
+            may_have_key = endpoint.is_loopback
+        else:
             may_have_key = endpoint.origin == self._given_endpoint.origin
-        return self._key if may_have_key and self._key else None
+        if not may_have_key:
+            return None
+        return self._key or None
 
 
 T = TypeVar("T")  # result of a method

@@ -77,15 +77,18 @@ class ChunkReader:
         over a new connection, where the server might send another answer."""
         self._refuse = refuse
         self._post_event = post
-        self._splitter = splitter
         self._usage = ServerUsage()
         self._calls = ToolCalls()
         self._token_choices: ChoiceReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
+        # Thought, which comes in fields, between tags, or in both:
+        self._splitter = splitter
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
+        # For reading without decoding:
         self._frame: Frame | None = None  # the known one: of a chunk that was decoded before
         self._single_frames = 0  # frames that were looked for in chunks that came alone
+        # Counts:
         self._bad_in_a_row = 0  # events that were not JSON, since the last that was
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
@@ -177,7 +180,7 @@ class ChunkReader:
         self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
 
     def close(self) -> None:
-        """End the answer: post the text that the splitter holds back, and the last usage."""
+        """End the answer: post the text and thought that were held back, and the last usage."""
         if self._splitter is not None:
             self._post_split(self._splitter.close())
             self._post_tagged_thoughts(is_closed=not self._splitter.is_open)

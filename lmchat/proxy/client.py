@@ -482,7 +482,8 @@ class ProxyClient:
         """
         endpoint = request.endpoint
         model = self._writer.model(request)
-        if model is None or model.state is not LoadState.LOADED or self._is_busy(endpoint):
+        was_in_memory = model is not None and model.state is LoadState.LOADED
+        if not was_in_memory or self._is_busy(endpoint):
             return
         loads_on_demand = server_of(request.product).loads_on_demand
         can_sleep = loads_on_demand and self._prober.tells_sleep(endpoint)
@@ -502,8 +503,7 @@ class ProxyClient:
         size_bytes = self._admission.admit(
             request, self._writer.encoded_body, is_listed=model is not None
         )
-        # a later probe of the address asks first what this product answers
-        self._prober.expect(endpoint, request.product)
+        self._prober.expect(endpoint, request.product)  # a later probe then asks for it first
         _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
         state = model.state if model is not None else LoadState.UNKNOWN
         exchange = self._new_exchange(

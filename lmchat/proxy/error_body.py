@@ -66,9 +66,10 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     outer = dict_or_empty(value)
     # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
     inner = _first_field(outer, "error", "message", "error_message", "detail")
-    facts = dict_or_empty(inner) or outer  # `inner` may be a text: {"error": "not found"}
+    facts = dict_or_empty(inner) or outer
     invalid_message, invalid_param = _validation_error(inner)
 
+    # `value` or `inner` may be the message itself: {"error": "not found"}
     message = _first_text(value, inner, _message_in(facts), invalid_message)
     error_type = _first_text(facts.get("type"), outer.get("error_type"), outer.get("type"))
     param = _first_text(facts.get("param"), outer.get("param"), invalid_param)

@@ -145,10 +145,10 @@ class Exchange(Struct, kw_only=True):
                 return await self._send_adapted()
             except (ServerUnavailable, ServerRejected) as error:
                 plan = self._retry_plan(error)
-                max_attempts = limits.retries
-                if plan and plan.attempts:
-                    max_attempts = min(plan.attempts, max_attempts)
-                if plan is None or attempt >= max_attempts:
+                if plan is None:
+                    raise
+                max_attempts = min(plan.attempts or limits.retries, limits.retries)
+                if attempt >= max_attempts:
                     raise
                 wait_s = plan.wait_after(attempt, limits)
                 reason = error.message
@@ -330,7 +330,6 @@ class Exchange(Struct, kw_only=True):
         refused_fields = {name for name, _ in self.dialect.dropped}
         options: dict[str, object] = {}
         for name, value in self.sampling_options.items():
-            # the first field is the option itself; others only go with it
             first_field, *_ = self.server.fields_of_option(name, value)
             if first_field not in refused_fields:
                 options[name] = value
@@ -344,11 +343,12 @@ class Exchange(Struct, kw_only=True):
         if self.request.is_replay:
             return self._new_replay_request(client, 0)
         outgoing = self.outgoing()
+        headers_with_key = self._stream_headers(self._key, has_body=True)
         return client.build_request(
             "POST",
             outgoing.url,
             content=outgoing.body,
-            headers={**outgoing.headers, **self._stream_headers(self._key, has_body=True)},
+            headers={**outgoing.headers, **headers_with_key},
             timeout=self._stream_timeout,
         )
 

@@ -30,10 +30,10 @@ def server_at(endpoint: Endpoint) -> Server:
 async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
     """Return the product that answers, and whether a reply has proven or confirmed it.
 
-    At most three requests are sent: the opening path of the product that is expected at this
-    address, the list of models, and the path that confirms a product. This product is one that the
-    list makes likely, or else the expected one. Without proof, a server with a list of models is
-    `UNKNOWN`, and any other is the expected one: it may have refused the requests.
+    At most three requests are sent, until one gives proof: the opening path of the `expected`
+    product, the list of models, and the path that confirms the product that the list makes likely,
+    or else the expected one. Without proof, a server with a list of models is `UNKNOWN`. Any other
+    counts as the expected one: it may have refused the requests.
     """
     if expected.opening_path:
         opening = await api.get(expected.opening_path)
@@ -47,9 +47,9 @@ async def identify(api: ServerApi, expected: Server) -> tuple[Server, bool]:
         return proven, True
 
     suspect = _suspected_by(models_reply) or expected
-    # The opening path was asked above; its reply has confirmed nothing.
-    can_confirm = suspect.confirm_path not in ("", expected.opening_path)
-    if can_confirm and api.requests_left > 0:
+    # The opening path was asked above, and its reply has confirmed nothing.
+    has_new_path = suspect.confirm_path not in ("", expected.opening_path)
+    if has_new_path and api.requests_left > 0:
         confirmation = await api.get(suspect.confirm_path)
         if suspect.is_confirmed_by(confirmation):
             return suspect, True

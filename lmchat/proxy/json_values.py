@@ -42,6 +42,7 @@ def without_surrogates(text: str) -> str:
 
 def utf8_safe(value: Any) -> Any:
     """Return a JSON value with all its texts and names `without_surrogates`."""
+    # written as one text, which has surrogates as they are; so all are replaced at once
     return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
@@ -88,7 +89,10 @@ def positive_or_none(value: object) -> float | None:
 
 
 def _decode_loosely(data: bytes) -> Any:
-    """Decode JSON that the strict decoder refused, as `decode` describes."""
+    """Decode JSON that the strict decoder refused, with the faults that `decode` tolerates.
+
+    Python's own decoder accepts lone surrogates, `NaN` and infinite numbers.
+    """
     try:
         return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:

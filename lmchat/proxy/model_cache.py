@@ -180,8 +180,8 @@ class ModelCache:
 def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
     """Return a model whose empty `_LASTING` fields are filled from `earlier`.
 
-    `earlier` is the model of this name in the last list. If there was none, or if it was of another
-    product, the new model is returned unchanged.
+    False counts as empty, too: a quick check leaves it. `earlier` is the model of this name in the
+    last list. If there was none, or if it was of another product, the new model is unchanged.
     """
     if earlier is None or earlier.product is not new.product:
         return new

@@ -342,9 +342,11 @@ class Prober:
         """Continue a probe, whose server needs a key, with the key and the requests left (R-2).
 
         If there is no key to send, return `candidate`, the result so far. `has_key` is whether the
-        caller has given the key for this probe; then no other one is looked for.
+        caller has given the key for this probe. No key is looked for then, nor if one was withheld:
+        it would be withheld again.
         """
-        if not (has_key or api.facts.key or api.key_withheld):
+        may_look_for_key = not (has_key or api.facts.key or api.key_withheld)
+        if may_look_for_key:
             key = await self.keys.key_after_refusal(probe.endpoint)
             api.facts = replace(api.facts, key=key or "")
         if not api.facts.key:

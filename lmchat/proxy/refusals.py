@@ -349,7 +349,7 @@ def _rejection(
         without_secret(message, facts.key),
         kind=rule.kind,
         # None tells that the refusal came inside a stream, whatever the code of its object is.
-        status=None if is_in_stream else status or None,
+        status=None if is_in_stream else status,
         hint=_hint(rule, fields, facts, wait_s),
         details=without_secret(details, facts.key),
         retry_after_s=wait_s,
@@ -385,14 +385,15 @@ def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float
     A wait is named only for temporary failures, and only from 1 s up. If no key was sent, the hint
     to check the key becomes the hint that the server needs one.
     """
-    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
+    wait_s = wait_s or 0.0
+    if rule.kind in _TEMPORARY and wait_s >= 1:  # R-32
         return f"Wait {wait_words(wait_s)}, as the server asks, then try again."
     hint = rule.hint_for(facts.product)
     if hint == KEY_REJECTED and not facts.key:
         return KEY_MISSING
     # The hint may hold a command, in which names have to be quoted.
-    shell_fields = {name: shell_word(fields[name]) for name in ("model", "host")}
-    return hint.format(**fields | shell_fields)
+    quoted = {name: shell_word(fields[name]) for name in ("model", "host")}
+    return hint.format(**{**fields, **quoted})
 
 
 def _searched_line(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:

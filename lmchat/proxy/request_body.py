@@ -135,7 +135,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
         named_schema: dict[str, Any] = {"name": "object", "schema": {"type": "object"}}
     else:
         name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
-        # A name in another script has nothing left.
+        # Of a name in another script, such as Greek, nothing is left.
         named_schema = {"name": name or "answer", "schema": utf8_safe(output.schema)}
     return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
 
@@ -160,9 +160,10 @@ def _with_output_instruction(
 
 
 def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
-    """Return what the system prompt has to say of the output.
+    """Return what the system prompt has to say of the output; empty if text is wanted.
 
-    Empty if text is wanted, or if the request has the schema in a field.
+    A JSON object of any form is asked for in each mode. A schema is put into words only if no field
+    of the request has it; otherwise the result is empty.
     """
     if isinstance(output, AnyObject):
         return f"Answer with one JSON object, {_NOTHING_ELSE}"
@@ -194,7 +195,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 encoded.append(_tool_result(message))
                 continue
 
-            self._add_text(message, encoded)
+            self._add_text(message, encoded)  # `encoded[-1]` is then this message
             if thoughts[index]:
                 self._add_thought(thoughts[index], encoded[-1])
             if self.has_tools and message.tool_calls:

@@ -97,6 +97,7 @@ async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candi
     try:
         done, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
         is_own_pending = any(probe.is_own and task in pending for probe, task in tasks.items())
+        # `result` raises nothing: `_probe_safely` has turned errors into candidates.
         has_usable = any(task.result().verdict.is_usable for task in done)
         if pending and (is_own_pending or not has_usable):
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)

@@ -153,8 +153,9 @@ class ServerApi(Struct, kw_only=True):
     def url(self, path: str) -> str:
         """Return the URL of a path of the server.
 
-        A path in `/v1/` is put behind the address of the OpenAI-like API, which may end in another
-        version; any other path is put behind the address without `/v1`.
+        A path in `/v1/` belongs to the OpenAI-like API, whose address may end in something else:
+        `/v1/models` becomes `…/v1beta/openai/models` at Gemini. Any other path is put behind the
+        address without `/v1`.
         """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")

@@ -62,10 +62,11 @@ class SseReader:
             self._partial_line.clear()
 
         events: list[SseEvent] = []
-        if self._data or self._name:  # the chunk begins within an event
+        if self._data or self._name:  # the chunk begins within an event, which is read first
             end = _end_of_event(chunk)
             self._read_lines(chunk[:end], events)
             chunk = chunk[end:]
+        # Nearly always all the rest is such a run; what is not, is read line by line.
         payloads, chunk = _split_data_events(chunk)
         if payloads:
             events.append(SseEvent(payloads))

@@ -54,8 +54,8 @@ class McpServer:
         self._send = send
         self._task: asyncio.Task[None] | None = None
         self._state = ToolServer(name=settings.name)
-        self._client: Any = None  # of the SDK, while the server is ready
-        self._settled = asyncio.Event()  # set once the server is ready or has failed
+        self._client: Any = None  # of the SDK, while the server is ready; otherwise None
+        self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
         self._must_check = asyncio.Event()
         """Set when the tools have changed, when it is in doubt whether the server answers, and when
         the server has ended. Then the task lists the tools again, or ends."""

@@ -125,7 +125,7 @@ class Server:
     def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
         """Return the fields of a request for a sampling option that the product takes.
 
-        The first of them holds the value of the option.
+        The first of them is the option itself; others only go with it.
         """
         facts = self.product.facts
         if name == "reasoning_effort":
