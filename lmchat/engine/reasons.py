@@ -83,7 +83,7 @@ def _is_only_port_taken(log: str) -> bool:
 def _model_file_error(model: ModelFile, report: Report | None, log: str) -> EngineUnavailable:
     """Return the error that says why a model file could not be loaded.
 
-    The log may say that its kind is unknown or that it is damaged.
+    Its kind is unknown, or it is damaged; otherwise the error in the log or the report is quoted.
     """
     hint = "Choose another model file."
     if unknown := _UNKNOWN_KIND.search(log):

@@ -160,7 +160,7 @@ class Limiter:
         if len(times) < limit:
             times.append(time.monotonic())
             return
-        # Until the oldest request is older than the window. At least 1, as "in 0 s" would be wrong.
+        # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
         wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
             f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
@@ -174,9 +174,9 @@ class Limiter:
         return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
 
     def _recent(self, purpose: Purpose) -> deque[float]:
-        """Return the times of the counted requests of a purpose, oldest first.
+        """Return the times of the requests of a purpose in the last 60 s, oldest first.
 
-        Times before the window of 60 s are removed. `take` appends to the returned deque.
+        Earlier times are removed. The returned deque is the kept one: `take` appends to it.
         """
         times = self._times[purpose]
         while times and times[0] <= time.monotonic() - _WINDOW_S:

@@ -146,7 +146,8 @@ class ChunkReader:
         chunk = dict_or_empty(value)
         chunk_id = str_or_empty(chunk.get("id"))
         self.answer_id = self.answer_id or chunk_id
-        if self.must_keep_id and chunk_id and chunk_id != self.answer_id:
+        is_other_answer = chunk_id not in ("", self.answer_id)
+        if self.must_keep_id and is_other_answer:
             raise MalformedStreamError("another answer follows it")
         model = str_or_empty(chunk.get("model"))
         if model and not self._has_model_name:
@@ -497,12 +498,14 @@ class ServerUsage:
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
         completion_details = dict_or_empty(usage.get("completion_tokens_details"))
-        speed = positive_or_none(timings.get("predicted_per_second"))  # LM Studio has another name
+        # llama.cpp's name of the speed, and that of LM Studio.
+        speed = positive_or_none(timings.get("predicted_per_second"))
+        speed = speed or positive_or_none(timings.get("tokens_per_second"))
         return UsageReported(
             prompt_tokens=prompt,
             completion_tokens=completion,
             cached_tokens=cached,
-            tokens_per_second=speed or positive_or_none(timings.get("tokens_per_second")),
+            tokens_per_second=speed,
             prompt_tokens_per_second=positive_or_none(timings.get("prompt_per_second")),
             thought_tokens=count_or_none(completion_details.get("reasoning_tokens")),
             draft_tokens=count_or_none(timings.get("draft_n")),

@@ -52,7 +52,7 @@ from lmchat.proxy.kept_answers import (
 )
 from lmchat.proxy.message_counts import REQUESTS, count_messages, unused_mark
 from lmchat.proxy.model_cache import ModelCache
-from lmchat.proxy.prober import SCAN_REQUESTS, KeySource, Prober
+from lmchat.proxy.prober import KeySource, Prober
 from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
@@ -231,13 +231,11 @@ class ProxyClient:
         self._admission.admit(
             request, self._writer.encoded_body, is_listed=is_listed, purpose=Purpose.PROBE
         )
-        api = self._prober.new_api(
-            request.endpoint, request.product, read_s=COUNT_S, requests=SCAN_REQUESTS
-        )
+        api = self._prober.new_api(request.endpoint, request.product, read_s=COUNT_S, requests=1)
         try:
             async with asyncio.timeout(COUNT_S):
                 return await server.count_tokens(api, self._writer.prompt_body(request))
-        except (TimeoutError, NoRequestsLeftError):
+        except TimeoutError:
             return None
 
     async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
@@ -613,7 +611,7 @@ class ProxyClient:
     def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
         """Return a context in which the progress of loading is posted as events of the exchange.
 
-        If the model is in memory, the context does nothing.
+        If the request does not make the server load its model, the context does nothing.
         """
         if not exchange.is_model_unloaded:
             return nullcontext()

@@ -37,7 +37,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     code: str = ""
     type: str = ""
     param: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    error_object: Mapping[str, Any] = field(default_factory=dict)  # as the server sent it
     is_html: bool = False
 
 
@@ -66,21 +66,21 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     outer = dict_or_empty(value)
     # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
     inner = _first_field(outer, "error", "message", "error_message", "detail")
-    facts = dict_or_empty(inner) or outer
+    error_object = dict_or_empty(inner) or outer
     invalid_message, invalid_param = _validation_error(inner)
 
     # `value` or `inner` may be the message itself: {"error": "not found"}
-    message = _first_text(value, inner, _message_in(facts), invalid_message)
-    error_type = _first_text(facts.get("type"), outer.get("error_type"), outer.get("type"))
-    param = _first_text(facts.get("param"), outer.get("param"), invalid_param)
-    code = facts.get("code", facts.get("status", outer.get("code")))
+    message = _first_text(value, inner, _message_in(error_object), invalid_message)
+    error_type = _first_text(error_object.get("type"), outer.get("error_type"), outer.get("type"))
+    param = _first_text(error_object.get("param"), outer.get("param"), invalid_param)
+    code = error_object.get("code", error_object.get("status", outer.get("code")))
     return ErrorBody(
         # The key is cut out before the message is shortened, which could leave half of a key.
         message=clean(without_secret(message, key)),
         code=_as_safe_text(code),
         type=clean(error_type),
         param=clean(param),
-        facts=facts,
+        error_object=error_object,
     )
 
 
@@ -115,12 +115,12 @@ def _first_text(*values: object) -> str:
     return ""
 
 
-def _message_in(facts: Mapping[str, Any]) -> str:
+def _message_in(error_object: Mapping[str, Any]) -> str:
     """Return the message of an error object, or an empty text.
 
     It is the field `message` or `error`, or the `message` of an object in one of these fields.
     """
-    message = facts.get("message") or facts.get("error")
+    message = error_object.get("message") or error_object.get("error")
     return str_or_empty(message) or str_or_empty(dict_or_empty(message).get("message"))
 
 

@@ -1,8 +1,8 @@
 """Answers that llama.cpp keeps under an id, so that they can be fetched again (R-42).
 
-A request whose header `X-Conversation-Id` names an id is continued by the server after its
-connection is closed. Until some minutes after its end, the bytes of its answer can be read again,
-from any of the newest 4 MiB on. So such an answer has to be dropped to be stopped.
+If the header `X-Conversation-Id` of a request names an id, the server continues its answer after
+the connection is closed, so the answer has to be dropped to be stopped. Until some minutes after
+its end, its bytes can be read again, from any of the newest 4 MiB on.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ async def count_messages(
     total_without_tools = total
     if "tools" in body:
         total_without_tools = await server.count_tokens(api, _without_tools(body)) or 0
-    if not mark or not server.template_path or total_without_tools > total:
+    can_mark = bool(mark and server.template_path)
+    if not can_mark or total_without_tools > total:
         return MessageCounts(total=total)
 
     path = server.template_path + NO_LOAD

@@ -297,7 +297,8 @@ class Prober:
 
         if candidate.verdict is Verdict.NEEDS_KEY:
             candidate = await self._probe_with_key(api, probe, candidate, has_key=bool(key))
-        if candidate.verdict.is_server and (api.is_identified or candidate.models):
+        shows_product = api.is_identified or bool(candidate.models)
+        if candidate.verdict.is_server and shows_product:
             self._note_answer(endpoint, candidate.product)
         else:
             # Another product may answer next time; until then the name of this one is shown.

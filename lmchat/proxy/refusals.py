@@ -228,15 +228,15 @@ _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
 
-def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
+def retry_after_s(headers: Mapping[str, str], error_object: Mapping[str, Any]) -> float | None:
     """Return the seconds to wait, or None if the server names none that can be read (R-32).
 
-    They come from `headers`, with names in lower case, or from the error (`facts`). A date is
-    turned into the seconds until then; for a date in the past, they are 0.
+    They come from `headers`, with names in lower case, or else from the error object of the body. A
+    date is turned into the seconds until then; for a date in the past, they are 0.
     """
     if match := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
         return float(match[1]) / 1000
-    delay_or_date = headers.get("retry-after", "") or _retry_delay(facts)
+    delay_or_date = headers.get("retry-after", "") or _retry_delay(error_object)
     if match := _SECONDS.fullmatch(delay_or_date):
         return float(match[1])
 
@@ -249,9 +249,9 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _retry_delay(facts: Mapping[str, Any]) -> str:
+def _retry_delay(error_object: Mapping[str, Any]) -> str:
     """Return the delay that Gemini names in the details of an error, such as "12s", or ""."""
-    for detail in dicts_in(facts.get("details")):
+    for detail in dicts_in(error_object.get("details")):
         if delay := str_or_empty(dict_or_empty(detail).get("retryDelay")):
             return delay
     return ""
@@ -342,7 +342,7 @@ def _rejection(
     searched_line = _searched_line(body, facts, headers.get("www-authenticate", ""))
     rule = next(rule for rule in RULES if rule.fits(status, searched_line))
     fields = _message_fields(status, headers, body, facts)
-    wait_s = retry_after_s(headers, body.facts)
+    wait_s = retry_after_s(headers, body.error_object)
     message = _message(rule, fields, body, is_in_stream=is_in_stream)
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     error = ServerRejected(
@@ -444,7 +444,7 @@ def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int |
 
     None if there is no such number, or if it is 0.
     """
-    count = count_or_none(body.facts.get(field))
+    count = count_or_none(body.error_object.get(field))
     if count is None:
         match = pattern.search(body.message.lower())
         count = int(match[1]) if match else None

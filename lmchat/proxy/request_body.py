@@ -218,7 +218,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
 
         may_join = role is Role.ASSISTANT and not self.has_tools
-        if may_join and encoded and encoded[-1]["role"] == "assistant":
+        follows_answer = bool(encoded) and encoded[-1]["role"] == "assistant"
+        if may_join and follows_answer:
             encoded[-1]["content"] = _joined_paragraphs(encoded[-1]["content"], content)
         else:
             if message.files:

@@ -69,9 +69,10 @@ class IdleTimeout:
         self._last_data_s: float | None = None  # None before the first byte
         self._next_probe_s = 0.0  # before this time, `is_alive` is not called again
         self._last_alive_s = self._begun_s  # when the server last answered `is_alive`
+        # Findings:
         self._has_token = False  # whether any text has arrived
         self._is_gone = False  # whether the server left the last `is_alive` unanswered
-        self._error: LMChatError | None = None
+        self._error: LMChatError | None = None  # of `_watch`; `watching` raises it in the block
 
     def note_data(self, *, has_token: bool) -> None:
         """Note that bytes have arrived now; `has_token` is whether any text has arrived so far."""

@@ -106,6 +106,9 @@ def _logprob_of(entry: dict[str, Any]) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a number as a float, also the lowest that there is; None for any other value."""
+    """Return a number as a float; None for any other value.
+
+    Unlike `number_or_none`, it takes the lowest number that a float can hold, too.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number else None  # type: ignore[arg-type]

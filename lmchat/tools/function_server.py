@@ -38,7 +38,8 @@ class FunctionServer:
 
         With `restarts`, the file is executed again first if it was executed without giving a tool.
         """
-        if restarts and self._loading.done() and not self._tools:
+        has_given_no_tool = self._loading.done() and not self._tools
+        if restarts and has_given_no_tool:
             self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
         await asyncio.wait([self._loading])
 

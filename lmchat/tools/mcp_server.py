@@ -143,8 +143,9 @@ class McpServer:
     async def _connect(self) -> None:
         """Connect, list the tools, and list them again each time `_must_check` is set.
 
-        Return when `call` has found that the server has ended. Raises the errors of the SDK, and
-        `TimeoutError` if connecting or listing the tools takes longer than `START_S`.
+        After each list, report that the server is ready. Return when `call` has found that the
+        server has ended. Raises the errors of the SDK, and `TimeoutError` if connecting or listing
+        the tools takes longer than `START_S`.
         """
         import anyio
 
@@ -160,7 +161,7 @@ class McpServer:
                     self._settled.set()
 
                     await self._must_check.wait()
-                    if self._client is None:  # `call` has found that the server has ended
+                    if self._client is None:  # set by `call`
                         return
                     await asyncio.sleep(_RELIST_S)
                     limit.deadline = anyio.current_time() + START_S

@@ -113,8 +113,8 @@ class McpHost:
         self._environ = environ
         self._check_address = check_address
         self._starting = asyncio.Lock()  # held while the child starts or ends
-        self._child: ChildProcess | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._child: ChildProcess | None = None  # while it runs
+        self._reader: asyncio.Task[None] | None = None  # of its reports; ends after it
         self._server_names: list[str] = []  # what the child may run, with `FUNCTIONS`
         self._order_numbers = count(1)
         self._results: dict[int, asyncio.Future[ToolResult]] = {}  # awaited ones, by order number

@@ -43,7 +43,7 @@ class LiteLlm(Server):
         listed = dicts_in(reply.object.get("data"))
         is_its_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         is_server_error = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
-        lacks_key = is_server_error and reply.body == _ERROR_WITHOUT_KEY
+        lacks_key = is_server_error and reply.body == _ERROR_WITHOUT_KEY  # it fails without a key
         has_wrong_key = dict_or_empty(reply.object.get("error")).get("type") == "no_db_connection"
         return is_its_list or lacks_key or has_wrong_key
 

@@ -88,9 +88,9 @@ class LlamaCpp(Server):
     async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
-        The list does not say whether the server has put its model to sleep, but `/props` does. So
-        a quick check asks for `/props` only if the server can do that, and reads only this and the
-        number of slots there.
+        The list does not say whether the server has put its model to sleep, but `/props` of newer
+        versions does. A quick check asks for `/props` only if it has said so before, and reads
+        only this and the number of slots there.
         """
         models = await super().models(api)
         has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED

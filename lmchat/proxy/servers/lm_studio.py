@@ -215,6 +215,7 @@ def _ports_in_files(name: str) -> Iterator[int]:
             fields = dict_or_empty(decode(content))
         except (OSError, NotJsonError):
             continue
-        port = count_or_none(fields.get("port"))
-        if port and port <= _MAX_PORT and not str_or_empty(fields.get("error")):
+        port = count_or_none(fields.get("port")) or 0
+        has_error = bool(str_or_empty(fields.get("error")))
+        if 0 < port <= _MAX_PORT and not has_error:
             yield port

@@ -86,11 +86,12 @@ class Ollama(Server):
         shown = api.memory.model_facts.get(_digest(row), {})
         abilities = {*_strings_in(row.get("capabilities")), *shown.get("capabilities", ())}
         family = shown.get("family") or str_or_empty(details.get("family"))
+        is_bert_alone = not abilities and family.endswith("bert")
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
             product=self.product,
-            is_embedding="embedding" in abilities or (not abilities and family.endswith("bert")),
+            is_embedding="embedding" in abilities or is_bert_alone,
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
             context_max=shown.get("context_length"),
