@@ -201,7 +201,7 @@ def check_size(
     """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
 
     `attached_bytes` is the size of the attached files before they are encoded. They do not count,
-    because they have their own limits. The message names the longest of `messages`.
+    because they have their own limits. The error names the longest of `messages`.
     """
     size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:

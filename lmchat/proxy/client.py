@@ -242,7 +242,8 @@ class ProxyClient:
         """Return how many tokens the server counts in a request and, if it can tell, in its parts.
 
         None if the server cannot count, is busy, would have to load the model first, or takes
-        longer than `PARTS_S`. The state of the model is asked for first if it is not fresh.
+        longer than `PARTS_S`. The state of the model is asked for first if it is not fresh. The
+        messages are not checked: the last one may be empty.
         """
         endpoint = request.endpoint
         server = server_of(request.product)
@@ -441,7 +442,10 @@ class ProxyClient:
         return self._prober.new_api(model.endpoint, model.product)
 
     def _would_load(self, request: ChatRequest) -> bool:
-        """Whether a request would make its server load or wake the model, as far as is known."""
+        """Whether a request would make its server load or wake the model.
+
+        A model whose state is not known counts as not loaded.
+        """
         model = self._writer.model(request)
         is_loaded = model is not None and model.state is LoadState.LOADED
         return server_of(request.product).loads_on_demand and not is_loaded

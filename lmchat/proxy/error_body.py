@@ -90,7 +90,7 @@ def is_error(value: object) -> bool:
         return False
     if value.get("error") or value.get("error_message") or value.get("object") == "error":
         return True
-    choices = dicts_in(value.get("choices"))
+    choices = dicts_in(value.get("choices"))  # an answer may end with an error, too
     return bool(choices) and choices[0].get("finish_reason") == "error"
 
 

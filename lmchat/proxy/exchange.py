@@ -362,7 +362,10 @@ class Exchange(Struct, kw_only=True):
         )
 
     def _stream_headers(self, key: str, *, has_body: bool = False) -> dict[str, str]:
-        """Return the headers of a request for a stream; an empty key is not sent."""
+        """Return the headers of a request for an uncompressed stream (R-34).
+
+        An empty key is not sent.
+        """
         headers = request_headers(key, has_body=has_body)
         headers["Accept"] = "text/event-stream, application/json"
         headers["Accept-Encoding"] = "identity"

@@ -179,7 +179,10 @@ def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:
 
 
 def _with_other_port(candidate: Candidate, port: int) -> Candidate:
-    """Return a candidate that says that nothing answers at another port either."""
+    """Return a candidate that says that nothing answers at another port either.
+
+    If it has a detail, this then names both ports.
+    """
     detail = candidate.detail
     if detail:
         detail = f"Nothing answers at {candidate.endpoint.netloc} or at port {port}."

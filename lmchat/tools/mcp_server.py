@@ -244,7 +244,7 @@ class McpServer:
 def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
     """Return the path of the program of a command; raises `FileNotFoundError`.
 
-    A name without a folder is searched in the absolute folders of `PATH`, and another one is
+    A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
     relative to `folder`. `environment` has the variables of the server's settings.
     """
     if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference

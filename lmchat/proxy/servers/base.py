@@ -164,6 +164,7 @@ class Server:
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
         """Return the sampling options that a request to a model has, by name."""
         options = sampling.options
+        # The effort may be sent in another form, and whether it is depends on the model, too.
         options.pop("reasoning_effort", None)
         effort = _sent_effort(sampling)
         if effort and self.takes_effort(effort, model):

@@ -115,8 +115,9 @@ class OpenRouter(Hosted):
 
         For other models, the server drops the effort without an error.
         """
-        known = model.capabilities if model is not None else ()
-        can_reason = "reasoning" in known or not known  # without any, the list does not tell it
+        abilities = model.capabilities if model is not None else ()
+        # Without any ability, the list does not tell whether the model can reason.
+        can_reason = "reasoning" in abilities or not abilities
         return can_reason and super().takes_effort(effort, model)
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
