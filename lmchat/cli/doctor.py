@@ -40,10 +40,10 @@ from lmchat.services.server_findings import Detected, server_findings
 from lmchat.storage import remembered_file
 from lmchat.storage.file_checks import (
     files_findings,
+    integrity_findings,
     keyring_findings,
     mode_of,
     store_findings,
-    whole_findings,
 )
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.terminal_checks import clipboard_findings, terminal_findings, tried_findings
@@ -90,7 +90,7 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
             "store.whole",
             Group.FILES,
             "Integrity",
-            partial(whole_findings, paths.sessions_file),
+            partial(integrity_findings, paths.sessions_file),
             # to read a large file takes longer than the time limit
             step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
         ),

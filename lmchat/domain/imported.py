@@ -84,8 +84,8 @@ def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> Chat
 def _calls_with_result(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
     """Return the keys of the calls that have a result on any branch, by the id of the answer.
 
-    A result is in a tool message. That follows the answer with the call, or another tool message
-    that follows the answer.
+    A tool message holds a result and repeats its call. The tool messages of an answer follow each
+    other, and the first one follows the answer.
     """
     keys_by_answer: defaultdict[str, set[str]] = defaultdict(set)
     answer_ids: dict[str | None, str | None] = {}  # id of the answer, by that of a tool message

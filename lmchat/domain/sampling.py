@@ -241,6 +241,7 @@ def _in_type(kind: ValueKind, value: object) -> object:
     """Return a value in the type of a kind; None if it cannot be that."""
     match kind:
         case ValueKind.TEXT:
+            # a typed text of digits was read as a number
             return str(value) if isinstance(value, str) or _is_whole(value) else None
         case ValueKind.TEXTS:
             return _texts(value)
@@ -273,7 +274,7 @@ def _texts(value: object) -> tuple[str, ...] | None:
 def _is_bias(value: object) -> bool:
     """Whether a value has a number from -100 to 100, or false, for each of some token numbers.
 
-    false forbids the token.
+    false forbids the token. In Python, it counts as the number 0, and true as 1.
     """
     if not isinstance(value, Mapping) or not value:
         return False

@@ -179,7 +179,8 @@ def _find_non_chat_model(candidate: Candidate, name: str) -> ModelInfo | None:
 def _lacks(candidate: Candidate, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
-    It is False for gateways and cloud providers, which take names that they do not list.
+    It is False for gateways and cloud providers, which take names that they do not list. Any server
+    outside your network is taken for a provider.
     """
     if candidate.product.facts.is_gateway or not candidate.endpoint.is_near:
         return False

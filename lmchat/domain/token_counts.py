@@ -47,23 +47,23 @@ class RequestParts:
         self._mark = mark
         self._files = dict(request.files)
         messages: list[ChatMessage] = []
-        has_open_part = False  # whether the mark of the message before comes with this one
+        awaits_mark = False  # whether the answer before this message has no mark yet
         for index, message in enumerate(request.messages):
             self._add_files(index, message)
-            following = request.messages[index + 1 : index + 2]
-            is_call = bool(message.tool_calls) and message.role is Role.ASSISTANT
+            roles_from_here = [message.role for message in request.messages[index : index + 2]]
+            is_call_with_result = roles_from_here == [Role.ASSISTANT, Role.TOOL]
             if message.role is Role.TOOL:
                 result = self._add(index, message.tool_result)
-                text = self._mark + result if has_open_part else result
+                text = self._mark + result if awaits_mark else result
                 messages.append(_with_text(message, text))
-                has_open_part = False
-            elif is_call and following and following[0].role is Role.TOOL:
+                awaits_mark = False
+            elif message.tool_calls and is_call_with_result:
                 self._add(index, message.sent_text)
-                messages.append(message)
-                has_open_part = True
+                messages.append(message)  # without its mark, which the first result gets
+                awaits_mark = True
             else:
                 messages.append(_with_text(message, self._add_text(index, message)))
-                has_open_part = False
+                awaits_mark = False
         self.marked = replace(request, messages=tuple(messages), files=self._files)
 
     def _add(self, index: int, text: str, file_name: str = "") -> str:
@@ -78,11 +78,15 @@ class RequestParts:
             data = self._files.get(file.digest)
             if data is not None and not file.is_image:
                 text = data.decode("utf-8-sig", "replace").rstrip()
+                # a file that is attached twice has its mark already
                 marked = self._add(index, text.removesuffix(self._mark), file.name)
                 self._files[file.digest] = marked.encode()
 
     def _add_text(self, index: int, message: ChatMessage) -> str:
-        """Add the text of a message, and the files in it; return the text with its marks."""
+        """Add the text of a message, and the files in it; return the text with its marks.
+
+        Blanks between two files are no part. A prompt without text is one, unless it has files.
+        """
         if not message.text:
             is_empty_prompt = message.role is Role.USER and not message.files
             return self._add(index, "") if is_empty_prompt else ""

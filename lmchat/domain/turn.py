@@ -172,9 +172,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     def _with_new_attempt(self, now_s: float) -> Turn:
         """Return the turn with a request that was just sent.
 
-        If text has arrived, the request continues it: its tokens stay, and those of the request are
-        counted from 0. Without text, a first token belonged to the attempt before, which showed
-        nothing.
+        If text has arrived, the request continues it: the tokens so far become `earlier_tokens`,
+        and those of the request are counted from 0. Without text, the time to the first token is
+        measured again: the attempt before may have had one, but its text was never shown.
         """
         turn = replace(self._out_of_queue(now_s), stage=Stage.WAITING, retry=None)
         if not self.has_text:
@@ -217,9 +217,10 @@ class Turn(Struct, frozen=True, kw_only=True):
         return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=stalls)
 
     def _with_changed_kind(self, now_s: float, *, is_thought: bool) -> Turn:
-        """Return the turn after all its text became reasoning, which ends now, or all an answer.
+        """Return the turn after all its text so far has changed its kind (`Rethought`).
 
-        An answer has no time of thinking. Reasoning began with the first token.
+        With `is_thought`, it was reasoning, which began with the first token and ends now. If not,
+        it is the answer, and there was no reasoning. In both cases the answer goes on.
         """
         from_s = self.first_token_s or now_s
         if not is_thought:
@@ -236,10 +237,10 @@ class Turn(Struct, frozen=True, kw_only=True):
         """
         first_s = self.first_token_s
         stage = self.stage
-        if stage is Stage.STALLED:
+        if stage is Stage.STALLED and first_s is None:
+            stage = Stage.WAITING
+        elif stage is Stage.STALLED:
             stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
-            if first_s is None:
-                stage = Stage.WAITING
         if is_token and first_s is None:
             first_s = now_s
         return replace(self, first_token_s=first_s, stage=stage)

@@ -282,10 +282,12 @@ class ForeignChat(Struct, kw_only=True):
                 messages.append((Role.TOOL, self._tool_message_parts(foreign_part)))
                 continue
             parts = self._convert(foreign_part, role)
-            if messages and messages[-1][0] is not Role.TOOL:
-                messages[-1][1].extend(parts)
-            elif parts:
+            begins_message = not messages or messages[-1][0] is Role.TOOL
+            if begins_message and parts:
                 messages.append((Role.ASSISTANT if messages else role, parts))
+            elif not begins_message:
+                _, last_parts = messages[-1]
+                last_parts += parts
         for _, parts in messages:
             msgspec.convert(msgspec.to_builtins(parts), list[Part])  # only checks the types
         return messages
@@ -485,14 +487,20 @@ def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str
     root = _SYSTEM if messages[_SYSTEM].parts else None
     parents: dict[str, str | None] = {_SYSTEM: None}
     for key, message in messages.items():
-        walked = {key}  # messages without parts from this one upwards; all get the same parent
+        walked = {key}  # this message and the empty ones above it, which all get the same parent
         above = message.parent or ""
-        while above not in parents and above not in walked and _is_empty(messages.get(above)):
+        while _is_empty(messages.get(above)):
+            is_known = above in parents
+            is_loop = above in walked
+            if is_known or is_loop:
+                break
             walked.add(above)
             above = messages[above].parent or ""
 
-        has_parts = above in messages and not _is_empty(messages[above])
-        parent = above if has_parts else parents.get(above, root)
+        if above in messages and not _is_empty(messages[above]):
+            parent: str | None = above
+        else:  # an empty message whose parent is known, a lost message, or a loop
+            parent = parents.get(above, root)
         parents |= dict.fromkeys(walked - {_SYSTEM}, parent)
     return parents
 

@@ -26,9 +26,8 @@ _DAMAGED = "it is damaged"
 class JsonValues:
     """Reader of the values of a text.
 
-    Memory is used for one value only, which may have `limit` characters. A value begins at the
-    offset in the text that is in memory. After a broken value, the reader looks for the next line
-    or for the end of the object.
+    Memory is used for one value only, which may have `limit` characters. The next value begins at
+    `_offset` in `_text`, the part of the stream that is in memory; `_read_more` moves both on.
     """
 
     def __init__(self, stream: TextIO, limit: int, *, has_lines: bool) -> None:
@@ -37,7 +36,7 @@ class JsonValues:
         self._limit = limit
         self._has_lines = has_lines
         self._decode = json.JSONDecoder().raw_decode
-        self._text = ""  # the part of the stream that is in memory
+        self._text = ""
         self._offset = 0  # of the next value in `_text`
         self._line = 1  # number of the line at `_counted_end`
         self._counted_end = 0  # offset up to which lines are counted
@@ -48,12 +47,13 @@ class JsonValues:
     def __iter__(self) -> Iterator[Any]:
         """Yield each value of the stream, and a `Skipped` for each broken one.
 
-        If a value cannot be decoded, the text may be cut within it: then more is read. Otherwise it
-        is broken. If values are in lines, all from this one on are read by lines. If not, the next
-        value is behind the end of this object; without such an end, the rest is left out.
+        A value that cannot be decoded may only be cut, because the text in memory ends within it:
+        then more is read, and it is decoded again. Otherwise it is broken. If it has a line of its
+        own, this value and all after it are read by lines. If not, the next value is behind the end
+        of this object; an object without an end is left out with the rest of the stream.
         """
         while self._find_value():
-            end = self._end_if_measured()
+            end = self._end_if_measured()  # None in most cases: decoding finds the end
             try:
                 if end is None:
                     value, end = self._decode(self._text, self._offset)

@@ -133,11 +133,13 @@ def _marked_texts(text: str, marker_word: str) -> Iterator[MarkedText]:
     """
     # A line like `<!-- 3f9a12bc {"part": "text"} -->`.
     matches = list(re.finditer(rf"^<!-- {marker_word} (\{{.*\}}) -->$", text, re.MULTILINE))
+    # Each text ends with the gap before the next marker, and the last one with the file.
     text_ends = [match.start() - len(_GAP) for match in matches[1:]]
     text_ends.append(len(text.removesuffix("\n")))
     line = 1
     counted_end = 0  # offset up to which lines are counted
-    for match, text_end in zip(matches, text_ends, strict=False):  # without matches, one end more
+    # not strict: a file without markers has no match, but one end
+    for match, text_end in zip(matches, text_ends, strict=False):
         line += text.count("\n", counted_end, match.start())
         counted_end = match.start()
         with _refusing_changed_line(line):

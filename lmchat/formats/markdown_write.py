@@ -61,8 +61,10 @@ _WORD_CHARS = 8
 _MARKER_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
 # A heading of a turn in a text: `## You · 2026-11-20 08:00:00 UTC`, or without `##` and underlined.
 _TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
-# A heading is either `indent` and `hashes`, or `title` and `underline`; the other two groups are
-# empty. `%s` is the backslash of the export. Each pattern also matches headings with further ones.
+# Pattern of both forms of a heading: the groups `indent` and `hashes`, or `title` and `underline`;
+# those of the other form are empty. `%s` is the place of the backslash of the export: nothing in
+# `_HEADING`, a backslash in `_ESCAPED_HEADING`. The text itself may have backslashes there (`\\*`):
+# such headings get one more, so that removing one gives the same text again.
 _HEADING_TEMPLATE = (
     rf"^(?:(?P<indent> {{0,3}})%s(?P<hashes>\\*#{{1,6}}[ \t])(?={_TURN}$)"
     rf"|(?P<title>{_TURN}\n {{0,3}})%s(?P<underline>\\*-+)(?=[ \t]*$))"

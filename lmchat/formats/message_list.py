@@ -113,8 +113,9 @@ def _take_tool_run(
     name = text_in(record, "name") or text_in(record, "tool_name")
     call = ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
     for index, candidate in enumerate(open_calls):
-        has_name = name in ("", candidate.name)
-        is_called = candidate.call_id == call_id if call_id else has_name
+        has_id = candidate.call_id == call_id
+        has_name = not name or candidate.name == name
+        is_called = has_id if call_id else has_name
         if is_called:
             call = open_calls.pop(index)
             break

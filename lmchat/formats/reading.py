@@ -113,7 +113,8 @@ class Reader:
             hint = "Unpack it, and import the folder."
             raise FileRefused(message, hint=hint, details=repr(error)) from error
         if not has_chats:
-            self._note_source(self._last_source)  # a better reason, if that is another program
+            # if a member had chats of another program, this raises an error that says so
+            self._note_source(self._last_source)
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
 
     def _read_member(self, member: ZipMember) -> ReadItems:
@@ -207,8 +208,9 @@ class Reader:
                 yield item
 
     def _own_items(self, text: str, value: Any) -> ReadItems:
-        """Return the session of a text and what is left out; `value` is its JSON, or None.
+        """Return an iterator of the session of a text and what is left out of it.
 
+        `value` is the decoded text, or None if it is no JSON.
         Raises `FormatUnknown` for a text in no known format, and `FileRefused` for a broken one.
         """
         if isinstance(value, dict) and "lmchat" in value:

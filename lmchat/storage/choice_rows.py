@@ -20,7 +20,10 @@ from lmchat.storage.row_values import insert
 log = logging.getLogger(__name__)
 
 _STEPS = 1024
-"""Steps of a stored logprob in 1.0. A power of two leaves most bytes of the number empty."""
+"""Steps of a stored logprob in 1.0.
+
+With a power of two, most bytes of the stored number are 0, which compresses well.
+"""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[TokenChoice, ...]).decode
 

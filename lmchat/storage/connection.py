@@ -236,7 +236,7 @@ def _refuse_outdated(connection: Connection) -> None:
 
 
 def _use_write_ahead_log(connection: Connection) -> None:
-    """Turn on write-ahead logging; where the file system cannot share memory, a rollback journal.
+    """Turn on write-ahead logging, or a rollback journal if the file system cannot share memory.
 
     If another process has just started too, the file may be locked. SQLite does not wait for this
     lock, so this function tries again for `BUSY_S`. Raises `sqlite3.OperationalError` after that,

@@ -10,7 +10,6 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -157,11 +156,11 @@ class Database:
         await self._thread.aclose(self._disconnect)
 
     def _run(self, job: Callable[[Connection], T]) -> T:
-        """Run a job on the thread and return its result; raises `StoreUnavailable`.
+        """Run a job on the thread and return its result.
 
-        An error of the database or the system is raised as `StoreUnavailable`; other errors of the
-        job stay as they are. After such an error the connection is closed, so that the next job
-        opens the file again, except after `_TEMPORARY` errors and on a full disk.
+        An error of the database or the system is raised as `StoreUnavailable`, and closes the
+        connection, so that the next job opens the file again. It stays open after `_TEMPORARY`
+        errors and on a full disk. Other errors of the job are raised as they are.
         """
         try:
             return self._run_with_repairs(job)
@@ -232,21 +231,29 @@ class Database:
             self._connection = None
 
     def _repair(self, error: Exception) -> None:
-        """Rebuild the search index if the error is from it, else replace the file if necessary.
+        """Repair the file after an error of damage; the next job opens it.
 
-        The file is also replaced if the index cannot be rebuilt. An intact file stays: another
-        process has put it in the place of the damaged one. The next job opens it.
+        If the error is from the search index, and the index can be made again, nothing else is
+        done. Otherwise the file is replaced. An intact file stays: another process has put it in
+        the place of the damaged one.
         """
-        if name_of(error) == "SQLITE_CORRUPT_VTAB" and self._connection is not None:
-            log.warning("the search index is damaged and made again")
-            self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
-            with suppress(sqlite3.Error):  # other parts of the file are damaged, too
-                renew_index(self._connection)
-                self._disconnect()
-                return
+        is_from_index = name_of(error) == "SQLITE_CORRUPT_VTAB"
+        is_repaired = is_from_index and self._renew_index()
         self._disconnect()
-        if not is_intact(self.path):
+        if not is_repaired and not is_intact(self.path):
             self._replace_file(error)
+
+    def _renew_index(self) -> bool:
+        """Make the search index again; return whether that worked."""
+        if self._connection is None:
+            return False
+        log.warning("the search index is damaged and made again")
+        self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
+        try:
+            renew_index(self._connection)
+        except sqlite3.Error:  # other parts of the file are damaged, too
+            return False
+        return True
 
     def _replace_file(self, error: Exception) -> None:
         """Replace the damaged file, and use the connection to the new one for the next jobs."""

@@ -189,7 +189,7 @@ def store_findings(path: Path) -> list[Finding]:
     return [_check_sessions(path), _check_room(path)]
 
 
-def whole_findings(path: Path) -> list[Finding]:
+def integrity_findings(path: Path) -> list[Finding]:
     """Let SQLite check every page of the file, and return a list with the row about its integrity.
 
     The list is empty for an empty file, and for a file that cannot be used for another reason than

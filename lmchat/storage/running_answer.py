@@ -110,10 +110,10 @@ def is_running(path: Path) -> bool:
     """Return whether the process of an answer still runs: whether it has locked the file.
 
     False for a missing file, and on a file system without locks. True for a file that cannot be
-    read now, so that it is not removed.
+    read now: the answer would be saved without the text in it.
     """
     try:
-        read_answer(path)
+        read_answer(path)  # only to find out whether it can be read
         descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     except FileNotFoundError:
         return False

@@ -33,7 +33,8 @@ The matches after these are by time."""
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
-_FIRST_TITLES_READ = 50  # among which these are looked for: some titles only repeat a prompt
+# of the newest titles, among which the first ones are looked for: many only repeat a prompt
+_FIRST_TITLES_READ = 50
 # text around a match in a hit
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
@@ -170,8 +171,9 @@ class _Search:
     def titles(self) -> Iterator[_Match | None]:
         """Yield the matches in titles, of the session that was changed last first.
 
-        A title that only repeats the first prompt yields None: that prompt is a hit itself. With
-        filters, which are for messages, nothing is yielded.
+        A title that only repeats the first prompt is no match, as that prompt is a hit itself. None
+        is yielded for it, so that the caller can limit how many titles are compared with prompts.
+        With filters, which are for messages, nothing is yielded.
         """
         if self._filters.sql:
             return
@@ -180,8 +182,8 @@ class _Search:
             title = loaded(row[1])
             match = self._match(row, "title", title)
             if match is not None:
-                is_prompt = first_prompt_title(self._connection, row[0]) == title
-                yield None if is_prompt else match
+                repeats_prompt = first_prompt_title(self._connection, row[0]) == title
+                yield None if repeats_prompt else match
 
     def messages(self) -> Iterator[_Match]:
         """Yield the matches in parts of messages, newest first.
@@ -339,8 +341,9 @@ def _find(text: str, pattern: str) -> re.Match[str] | None:
     the end of that word: “run” finds “running”, and is found in “overrun” only if no word begins
     with it. In scripts without blanks between words, a match ends with the term.
     """
-    letter = rf"[^\W{_UNSPACED}]"
-    word = rf"(?<!\w){pattern}(?:(?<={letter}){letter}*)?"
+    letter = rf"[^\W{_UNSPACED}]"  # letter or digit of a script with blanks between words
+    word_rest = rf"(?:(?<={letter}){letter}*)?"  # if the term ends with such a letter
+    word = rf"(?<!\w){pattern}{word_rest}"
     return re.search(word, text, re.IGNORECASE) or re.search(pattern, text, re.IGNORECASE)
 
 

@@ -50,9 +50,11 @@ def parse_terms(text: str) -> tuple[str, ...]:
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        # In other programs, a star at the end asks for words that begin so. Here every word does
-        # that, so the star is dropped, unless the word is nothing but stars.
-        term = phrase if word is None else word.rstrip("*") or word
+        term = phrase
+        if word is not None:
+            # In other programs, a star at the end asks for words that begin so. Here every word
+            # does that, so the star is dropped, unless the word is nothing but stars.
+            term = word.rstrip("*") or word
         term = encodable(" ".join(term.split())[:_LONGEST_TERM])
         if folded(term):
             terms[term] = None

@@ -59,8 +59,8 @@ def read_rows(connection: Connection, session_id: str) -> SessionRows:
 def write_rows(connection: Connection, rows: SessionRows) -> None:
     """Write a session that this database does not have; its messages get new numbers.
 
-    A running answer is first written as it was, then replaced by its `ended_answer`. The caller
-    begins the transaction.
+    A running answer is first written as it was, then as its `ended_answer`, which has no values for
+    `branch`, `hidden_by` and `hidden_at`. The caller begins the transaction.
     """
     insert(connection, "sessions", rows.session)
     for message_rows in rows.messages:

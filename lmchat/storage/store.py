@@ -195,8 +195,9 @@ class SqliteStore(SessionTables):
     ) -> SessionHeader | None:
         """Write a session and return None, or return the header of a session that has its id.
 
-        Messages whose id another session uses get new ids. Raises `StoreUnavailable` after
-        `is_cancelled` was set, so that the transaction is rolled back.
+        Messages whose id another session uses get new ids. One whose parent is not in `session`
+        becomes a root. Raises `StoreUnavailable` after `is_cancelled` was set, so that the
+        transaction is rolled back.
         """
         session_id = session.header.session_id
         query = "select 1 from sessions where session_id = ?"

@@ -43,7 +43,7 @@ class UnsavedStore:
         self._files: dict[str, bytes] = {}  # attached ones, by digest
         self._drafts: dict[str, str] = {}  # by session id
         self._bookmarks: dict[str, str] = {}  # by session id
-        self._opened_ids: set[str] = set()  # of sessions that are not new, as they were opened
+        self._opened_ids: set[str] = set()  # of sessions that were opened, so they are not new
         self._memory_ids: set[str] = set()  # of sessions in memory
         self._copied_ids: set[str] = set()  # of sessions in memory that are copies of saved ones
         self._copying = asyncio.Lock()  # so that a session is copied once

@@ -10,7 +10,7 @@ import pytest
 from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
 from lmchat.storage.connection import connect
-from lmchat.storage.file_checks import store_findings, whole_findings
+from lmchat.storage.file_checks import integrity_findings, store_findings
 from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import fill
@@ -27,7 +27,7 @@ async def filled(path: Path) -> Path:
 
 
 def rows(path: Path) -> dict[str, Finding]:
-    return {row.check: row for row in (*store_findings(path), *whole_findings(path))}
+    return {row.check: row for row in (*store_findings(path), *integrity_findings(path))}
 
 
 async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where_it_is_open(
