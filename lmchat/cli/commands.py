@@ -234,6 +234,26 @@ lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
     "Exit codes: 0 all answered, 1 one of them failed.",
     handler="compare:compare",
 )
+_DECIDE = Subcommand(
+    "decide",
+    "let the model choose one of 2 to 20 options; stdin is appended to the question",
+    """\
+cat mail.txt | lmchat decide "Is this mail spam?" && mv mail.txt spam/
+cat mail.txt | lmchat decide "What is it about?" --options order,bill,other
+cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
+    (
+        argument("prompt QUESTION", "question that one of the options answers"),
+        argument(
+            "--options OPTIONS",
+            "options, separated by commas; default: yes,no",
+            dest="choices",
+        ),
+    ),
+    notes="The model is asked once for each option, in another order, for one token.\n"
+    "The probabilities are the means of these answers. Thinking is switched off.\n"
+    "Exit codes: 0 the first option, 10 another one, 1 the server cannot do it.",
+    handler="decide:decide",
+)
 _TOOLS = Subcommand(
     "tools",
     "list the tools that models can use, and the servers they come from",
@@ -393,6 +413,7 @@ COMMANDS: tuple[Subcommand, ...] = (
     _ASK,
     _MODELS,
     _COMPARE,
+    _DECIDE,
     _TOOLS,
     Subcommand(
         "health",
@@ -463,6 +484,7 @@ class ParsedOptions:
     models: Sequence[str] = ()
     limit = 20
     runs = 1
+    choices = "yes,no"
     reasoning = branches = force = False
     output: str | None = None
     all_into: str | None = None

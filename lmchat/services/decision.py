@@ -1,0 +1,222 @@
+"""Decisions of a model: one of several options, each with its probability.
+
+The model sees the options with labels (`A: yes`, `B: no`) and answers with one token, a label. The
+server reports the probabilities of the tokens that could stand in its place; those of the labels
+are scaled so that their sum is 1. Labels are used because options that are words may be several
+tokens, and may share their first one.
+
+Models prefer some labels and places, small ones strongly. So they are asked once for each rotation
+of the options, and each option gets the mean of its probabilities: it then had each label once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from time import monotonic
+
+from msgspec import Struct
+
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
+from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.server import Target
+from lmchat.domain.token_choice import MAX_ALTERNATIVES, TokenChoice, probability
+from lmchat.domain.turn import WholeAnswer
+from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
+from lmchat.services.ports import ServerClient
+from lmchat.text import safe_line
+
+MIN_OPTIONS = 2
+MAX_OPTIONS = 20
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = "1234567890"
+_USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
+_SEED = 0  # any fixed one, so that the same question gets the same numbers
+_MAX_QUOTED_CHARS = 40  # of the answer that has no label, in the message
+_PROMPT = """\
+{question}
+
+{options}
+
+Answer with the label of the right option, and nothing else."""
+
+
+class ChosenOption(Struct, frozen=True, kw_only=True):
+    """The likeliest option, and the probabilities of all options; their sum is 1."""
+
+    choice: str
+    probabilities: Mapping[str, float]  # by option, in the order in which they were given
+    elapsed_ms: float
+
+    @property
+    def probability(self) -> float:
+        """The probability of the choice."""
+        return self.probabilities[self.choice]
+
+
+async def decide(
+    backend: ServerClient,
+    target: Target,
+    question: str,
+    options: Sequence[str],
+    *,
+    system_prompt: str = "",
+    sampling: Mapping[str, object] | None = None,
+) -> ChosenOption:
+    """Ask a model which option is right, once for each rotation of the options.
+
+    `sampling` has further options for the requests, such as a seed; those that the probabilities
+    depend on are replaced. Of equally likely options, the first is the choice.
+
+    The first request does without llama.cpp's cache, whose content changes the numbers by up to
+    0.01. The next ones read the question from the cache, in which only this request has put it, so
+    the same call gets the same numbers again.
+
+    Raises:
+        WrongUse: the options are too few, too many, empty, equal, or too many single letters.
+        ServerRejected: the server does not report probabilities.
+        AnswerUnfit: no label is among the likeliest tokens.
+        LMChatError: a request failed.
+    """
+    started_s = monotonic()
+    labels = labels_for(options)
+    messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
+
+    found: dict[str, list[float]] = {option: [] for option in options}
+    for start in range(len(options)):
+        turned = [*options[start:], *options[:start]]
+        prompt = _prompt(question, turned, labels)
+        request = ChatRequest(
+            endpoint=target.endpoint,
+            product=target.product,
+            model=target.model_id,
+            messages=(*messages, text_message(Role.USER, prompt)),
+            sampling=_sampling(target.product, labels, sampling or {}, has_cache=start > 0),
+        )
+        probabilities = await _label_probabilities(backend, request, labels)
+        for option, label in zip(turned, labels, strict=True):
+            found[option].append(probabilities[label])
+
+    means = {option: fmean(values) for option, values in found.items()}
+    return ChosenOption(
+        choice=max(means, key=lambda option: means[option]),
+        probabilities=means,
+        elapsed_ms=(monotonic() - started_s) * 1e3,
+    )
+
+
+def labels_for(options: Sequence[str]) -> list[str]:
+    """Return a label for each option: a letter, or a digit first where an option is a letter.
+
+    No label is equal to an option. Raises `WrongUse` for options that no model can decide between.
+    """
+    if not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
+        raise WrongUse(
+            f"decide needs {MIN_OPTIONS} to {MAX_OPTIONS} options, not {len(options)}.",
+            hint="Example: --options yes,no",
+        )
+    if not all(option.strip() for option in options):
+        raise WrongUse("An option is empty.", hint="Write a word between the commas.")
+    if len(set(options)) < len(options):
+        raise WrongUse("Two options are equal.", hint="Leave out one of them.")
+
+    taken = {option.upper() for option in options}
+    has_letters = not taken.isdisjoint(_LETTERS)
+    pool = _DIGITS + _LETTERS if has_letters else _LETTERS
+    labels = [label for label in pool if label not in taken]
+    if len(labels) < len(options):
+        raise WrongUse(
+            "Too many of the options are single letters: no labels are left for them.",
+            hint="Write them as words.",
+        )
+    return labels[: len(options)]
+
+
+def _sampling(
+    product: Product, labels: Sequence[str], further: Mapping[str, object], *, has_cache: bool
+) -> Sampling:
+    """Return the sampling options that make a server report the probabilities of labels.
+
+    llama.cpp applies a grammar only if the token that it has drawn does not fit; then it reports
+    the probabilities under the grammar, otherwise those of all tokens. So as many as possible are
+    asked for, and the caller scales them. All samplers but the temperature are switched off, since
+    they would change the probabilities: a penalty for repeated tokens hits the labels first.
+
+    Of an unknown server it is not known what it takes, so it is tried. Raises `ServerRejected` for
+    a product that is known to report no probabilities.
+
+    Args:
+        product: The product of the server.
+        labels: The labels of the options.
+        further: Options of the caller.
+        has_cache: Whether llama.cpp may use the cache of earlier requests.
+    """
+    facts = product.facts
+    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
+    if facts.takes_llama_options:
+        options |= {
+            "logprobs": MAX_ALTERNATIVES,
+            "post_sampling_probs": True,
+            "samplers": ("temperature",),
+            "grammar": f"root ::= [{''.join(labels)}]",
+            "seed": further.get("seed", _SEED),
+            "cache_prompt": has_cache,
+        }
+    elif "logprobs" in facts.sampling_fields:
+        options |= {"logprobs": _USUAL_ALTERNATIVES}
+    elif product is Product.OPENAI_COMPATIBLE:
+        options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
+    else:
+        raise _without_probabilities(product)
+    return Sampling().with_options({**further, **options})
+
+
+def _prompt(question: str, options: Sequence[str], labels: Sequence[str]) -> str:
+    """Return the prompt; the question is first, so that the server reads it once for all."""
+    lines = [f"{label}: {option}" for label, option in zip(labels, options, strict=True)]
+    return _PROMPT.format(question=question, options="\n".join(lines))
+
+
+async def _label_probabilities(
+    backend: ServerClient, request: ChatRequest, labels: Sequence[str]
+) -> dict[str, float]:
+    """Return the probabilities of all labels as the first token of an answer; their sum is 1."""
+    answer = WholeAnswer(request.model)
+    await answer.read(backend.stream(request))
+    text = answer.growing.text("reasoning", "text", "refusal")
+    if text and not answer.growing.choices:
+        raise _without_probabilities(request.product)
+
+    likelihoods = dict.fromkeys(labels, 0.0)
+    for choice in answer.growing.choices[:1]:
+        for token, token_probability in _tokens_of(choice).items():
+            label = token.strip()  # some models begin an answer with a blank
+            if label in likelihoods:
+                likelihoods[label] += token_probability
+    total = sum(likelihoods.values())
+    if not total:
+        quoted = safe_line(text, limit=_MAX_QUOTED_CHARS)
+        raise AnswerUnfit(
+            f"The model answered with none of the labels {labels[0]} to {labels[-1]}, "
+            f'but with "{quoted}".',
+            hint="Ask a shorter question, or use another model.",
+            kind="no_label",
+        )
+    return {label: likelihood / total for label, likelihood in likelihoods.items()}
+
+
+def _tokens_of(choice: TokenChoice) -> dict[str, float]:
+    """Return the probabilities of a token and of those that could stand in its place."""
+    tokens = {choice.token: probability(choice.logprob)}
+    for alternative in choice.top:
+        tokens[alternative.token] = probability(alternative.logprob)
+    return tokens
+
+
+def _without_probabilities(product: Product) -> ServerRejected:
+    return ServerRejected(
+        f"{product.subject} does not report the probabilities of tokens.",
+        kind="unsupported",
+        hint="Use a server that does, such as llama.cpp or vLLM.",
+    )

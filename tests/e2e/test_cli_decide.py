@@ -1,0 +1,220 @@
+"""`lmchat decide`: what it asks, prints and returns."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from tests.support.programs import Inside as Cli
+from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
+from tests.support.scripted_server import DONE, Seen, delta, finish, json_reply, sse
+
+QUESTION = "Is this mail spam?"
+
+
+def labelled(seen: Seen) -> dict[str, str]:
+    """Return the options of a request by their labels."""
+    lines = seen.json["messages"][-1]["content"].splitlines()
+    return dict(line.split(": ", 1) for line in lines if line[1:3] == ": ")
+
+
+def chosen(**probabilities: float):
+    """Reply with the first token, and the probabilities of it and of others."""
+    top = [{"token": token, "prob": prob} for token, prob in probabilities.items()]
+    chunk = delta(top[0]["token"])
+    chunk["choices"][0]["logprobs"] = {"content": [{**top[0], "top_probs": top}]}
+    return sse(chunk, finish("length"), DONE)
+
+
+@pytest.fixture
+def llama(server, cli):
+    """A model that would say "no" with 80 %, but prefers the label A."""
+
+    def play(seen: Seen):
+        no = next(label for label, option in labelled(seen).items() if option == "no")
+        return chosen(A=0.8, B=0.1, The=0.1) if no == "A" else chosen(B=0.5, A=0.4, The=0.1)
+
+    llama_cpp(server)
+    server.on(CHAT, play)
+    return cli
+
+
+def test_the_means_over_all_turned_options_decide(llama, server):
+    value = llama.json("decide", QUESTION, "--json", code=10)
+    assert [labelled(seen) for seen in server.seen(CHAT)] == [
+        {"A": "yes", "B": "no"},
+        {"A": "no", "B": "yes"},
+    ]
+    yes = (4 / 9 + 1 / 9) / 2
+    assert list(value) == [
+        *("choice", "probability", "probabilities", "model", "endpoint", "elapsed_ms"),
+    ]
+    assert (value["choice"], value["model"], value["endpoint"]) == ("no", "tiny.gguf", server.url)
+    assert value["probabilities"] == {"yes": pytest.approx(yes), "no": pytest.approx(1 - yes)}
+    assert value["probability"] == value["probabilities"]["no"]
+
+
+def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
+    llama("decide", QUESTION, "--set", "seed=7", "--set", "top_k=3", "--set", "min_p=0.5")
+    body = server.seen(CHAT)[0].json
+    assert (body["max_tokens"], body["temperature"], body["samplers"]) == (1, 1, ["temperature"])
+    assert (body["logprobs"], body["top_logprobs"], body["post_sampling_probs"]) == (
+        True,
+        100,
+        True,
+    )
+    assert body["grammar"] == "root ::= [AB]"
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    seeds = [seen.json["seed"] for seen in server.seen(CHAT)]
+    assert seeds == [7, 7]
+
+
+def test_only_the_first_request_does_without_the_cache(llama, server):
+    llama("decide", QUESTION, "--options", "yes,no,perhaps")
+    caches = [seen.json["cache_prompt"] for seen in server.seen(CHAT)]
+    assert caches == [False, True, True]
+
+
+def test_the_exit_code_tells_the_first_option_from_others(llama):
+    first = llama("decide", QUESTION, "--options", "no,yes")
+    assert (first.returncode, first.stdout, first.stderr) == (0, "no 0.72\n", "")
+    other = llama("decide", QUESTION)
+    assert (other.returncode, other.stdout, other.stderr) == (10, "no 0.72\n", "")
+
+
+def test_standard_input_is_appended_to_the_question(llama, server):
+    llama("decide", QUESTION, stdin="Buy now!\n")
+    prompt = server.seen(CHAT)[0].json["messages"][-1]["content"]
+    assert prompt.startswith(f"{QUESTION}\n\nBuy now!\n\nA: yes\n")
+
+
+def test_labels_are_no_options(llama, server):
+    llama("decide", "Which grade?", "--options", "A,b,1,no")
+    assert labelled(server.seen(CHAT)[0]) == {"2": "A", "3": "b", "4": "1", "5": "no"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("yes", "decide needs 2 to 20 options, not 1."),
+        (",".join(map(str, range(21))), "decide needs 2 to 20 options, not 21."),
+        ("yes,,no", "An option is empty."),
+        ("yes,no, yes", "Two options are equal."),
+        (",".join("ABCDEFGHIJKLMNOPQRST"), "Too many of the options are single letters"),
+    ],
+)
+def test_wrong_options_are_refused_and_nothing_is_sent(options, said, llama, server):
+    done = llama("decide", QUESTION, "--options", options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not server.requests
+
+
+def test_an_empty_question_is_refused(llama, server):
+    done = llama("decide", " ", stdin="Buy now!")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The question is empty." in done.stderr
+    assert not server.requests
+
+
+def test_nothing_is_sent_to_a_product_without_probabilities(cli, server):
+    lm_studio(server)
+    detail = cli.json("decide", QUESTION, "--json", code=1)["detail"]
+    assert detail["error"] == "unsupported"
+    assert detail["message"] == "LM Studio does not report the probabilities of tokens."
+    assert not server.seen(CHAT)
+
+
+def test_an_unknown_server_is_asked_once(cli, server):
+    done = cli("decide", QUESTION)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The server does not report the probabilities of tokens." in done.stderr
+    (request,) = server.seen(CHAT)
+    assert (request.json["logprobs"], request.json["top_logprobs"]) == (True, 20)
+
+
+def test_raw_log_probabilities_are_scaled_to_the_labels(cli, server):
+    top = [
+        {"token": " A", "logprob": math.log(0.3)},
+        {"token": "A", "logprob": math.log(0.3)},
+        {"token": "B", "logprob": math.log(0.2)},
+    ]
+    chunk = delta(" A")
+    chunk["choices"][0]["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+    server.on(CHAT, sse(chunk, finish("length"), DONE))
+    value = cli.json("decide", QUESTION, "--json")
+    assert value["probabilities"] == {"yes": pytest.approx(0.5), "no": pytest.approx(0.5)}
+
+
+@pytest.mark.parametrize("reply", [chosen(The=0.9, It=0.1), sse(finish("stop"), DONE)])
+def test_an_answer_without_a_label_is_one_sentence(reply, llama, server):
+    server.on(CHAT, reply)
+    detail = llama.json("decide", QUESTION, "--json", code=1)["detail"]
+    assert detail["error"] == "no_label"
+    assert detail["message"].startswith("The model answered with none of the labels A to B")
+
+
+def test_an_error_of_the_server_is_that_of_ask(llama, server):
+    server.on(CHAT, json_reply({"error": {"message": "no memory left"}}, status=500))
+    done = llama("decide", QUESTION)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no memory left" in done.stderr
+
+
+def test_without_a_server_the_exit_code_is_that_of_ask(alone):
+    detail = alone.json("decide", QUESTION, "--json", code=3)["detail"]
+    assert detail["error"] == "no_server"
+
+
+def test_hostile_options_are_printed_safely(llama, server):
+    server.on(CHAT, chosen(A=1.0))
+    done = llama("decide", QUESTION, "--options", "\x1b[2Jred\u202e,no")
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+REAL_CASES = {
+    "words": ("Is the sky blue?", ["yes", "no"]),
+    "several words": (
+        "What is this mail about? 'Your invoice is overdue.'",
+        ["an unpaid bill", "a bug report", "a request for a feature"],
+    ),
+    "same first letters": ("Which word names a colour?", ["blueberry", "blue", "blunt", "blur"]),
+    "Chinese": ("天空是什么颜色", ["红色", "蓝色", "绿色"]),
+}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("case", REAL_CASES)
+def test_a_real_server_decides_whatever_the_order_of_the_options(case, real):
+    real.wait_s = 60
+    question, options = REAL_CASES[case]
+    turned = [*options[1:], options[0]]
+    asked_before = real.json("metrics")["totalRequests"]
+    first = decided(real, question, options)
+    assert real.json("metrics")["totalRequests"] - asked_before == len(options)
+    again = decided(real, question, options)
+    others = decided(real, question, turned), decided(real, question, options[::-1])
+
+    assert list(first) == options
+    assert sum(first.values()) == pytest.approx(1)
+    assert again == first
+    for other in others:
+        assert other == pytest.approx(first, abs=0.1)
+
+
+def decided(cli, question, options):
+    """Return the probabilities that `decide` prints."""
+    done = cli("decide", question, "--options", ",".join(options), "--json", "--set", "seed=3")
+    value = json.loads(done.stdout)
+    assert done.returncode == (0 if value["choice"] == options[0] else 10)
+    return value["probabilities"]
+
+
+@pytest.mark.timeout(180)
+def test_a_real_thinking_model_does_not_think(start_real_server, tmp_path):
+    cli = Cli(home=tmp_path, url=start_real_server(reasoning=48).url, wait_s=60)
+    probabilities = decided(cli, "Is the sky blue?", ["yes", "no"])
+    assert sum(probabilities.values()) == pytest.approx(1)
