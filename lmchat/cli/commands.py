@@ -254,6 +254,37 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     "Exit codes: 0 the first option, 10 another one, 1 the server cannot do it.",
     handler="decide:decide",
 )
+_BATCH = Subcommand(
+    "batch",
+    "answer many prompts, one a line; prints one JSON object a line",
+    """\
+lmchat batch prompts.jsonl -o answers.jsonl
+lmchat batch --text questions.txt -o answers.jsonl --jobs 4
+lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
+    (
+        argument(
+            "file FILE",
+            'one {"prompt"}, {"messages"} or line of OpenAI\'s batch format a line; default: stdin',
+            nargs="?",
+        ),
+        argument(
+            "-o --output FILE",
+            "write to a file; the same command again does what is missing or has failed",
+        ),
+        argument("--text", "take each line as a prompt", dest="is_text", action="store_true"),
+        argument(
+            "--jobs N",
+            "prompts at once; default: as many as the server has slots, at most 8",
+            type=positive_number,
+        ),
+        argument("-p --preset NAME", "preset of the configuration; each prompt becomes its input"),
+        argument("--schema FILE", "each answer must be a JSON value that matches the schema"),
+        argument("--force", "replace an output file of another run"),
+    ),
+    json="",
+    notes="Exit codes: 0 all answered, 1 a line failed, 130 after Ctrl+C.",
+    handler="batch:batch",
+)
 _TOOLS = Subcommand(
     "tools",
     "list the tools that models can use, and the servers they come from",
@@ -413,6 +444,7 @@ COMMANDS: tuple[Subcommand, ...] = (
     _ASK,
     _MODELS,
     _COMPARE,
+    _BATCH,
     _DECIDE,
     _TOOLS,
     Subcommand(
@@ -473,7 +505,7 @@ class ParsedOptions:
     temporary = local = plain = json = False
 
     # options and arguments of some commands
-    code = stream_json = tools = yes = False
+    code = stream_json = tools = yes = is_text = False
     schema: str | None = None
     preset: str | None = None
     start = ""
@@ -491,6 +523,8 @@ class ParsedOptions:
     format = ""
     dry_run = False
     source = "auto"
+    jobs: int | None = None
+    file = ""
     prompt = id = title = model_id = tool = arguments = shell = ""
     files: Sequence[str] = ()
     query: Sequence[str] = ()

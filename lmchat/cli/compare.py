@@ -7,9 +7,9 @@ from statistics import median
 from time import monotonic
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.cli.context import Context
+from lmchat.cli.jobs import SingleAnswer, answer_of, single_request
 from lmchat.cli.models import fetch_models, load_with_progress, model_named
 from lmchat.cli.output import Output, failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
@@ -17,25 +17,14 @@ from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.event import ModelLoading, StreamEvent
-from lmchat.domain.message import Receipt, Role, text_message
+from lmchat.domain.message import Role, text_message
 from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.sampling import drawn_seed
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.sampling_layers import SamplingLayers, refuse_ignored_options
 
 _MIN_MODELS = 2
 _MS_TO_S = 1e-3
-
-
-class _Run(Struct, frozen=True, kw_only=True):
-    """One answer of a model with its figures; incomplete if it ended with an error."""
-
-    reply: str
-    receipt: Receipt
-    error: LMChatError | None = None
 
 
 class _Comparison(Struct, frozen=True, kw_only=True):
@@ -100,7 +89,7 @@ async def _measure(
     ends the runs: it becomes the `detail` of the result, whose medians are of the runs so far.
     """
     output = context.output
-    runs: list[_Run] = []
+    runs: list[SingleAnswer] = []
     load_s = None
     try:
         load_s = await _load(runtime, model, output)
@@ -153,7 +142,7 @@ async def _ask_once(
     model: ModelInfo,
     prompt: str,
     printer: TurnPrinter | None,
-) -> _Run:
+) -> SingleAnswer:
     """Ask a model once and return its answer with the figures, and with the error that ended it.
 
     If there is a printer, it prints the answer while it arrives.
@@ -162,19 +151,8 @@ async def _ask_once(
     messages = [text_message(Role.USER, prompt)]
     if chat.system_prompt:
         messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
-    sampling = Sampling(keep_loaded_s=chat.keep_loaded_s)
-    sampling = sampling.with_options(layers.values({}, model.model_id))
-    seed = drawn_seed(model.product, sampling.options)  # so that the answer can be repeated
-    if seed is not None:
-        sampling = replace(sampling, seed=seed)
-    request = ChatRequest(
-        endpoint=model.endpoint,
-        product=model.product,
-        model=model.model_id,
-        messages=tuple(messages),
-        sampling=sampling,
-        has_drawn_seed=seed is not None,
-    )
+    options = layers.values({}, model.model_id)
+    request = single_request(model, messages, options, keep_loaded_s=chat.keep_loaded_s)
 
     def show(event: StreamEvent) -> None:
         # Loading is not noted: `_load` has loaded the model, or the server loads it now and the
@@ -182,17 +160,11 @@ async def _ask_once(
         if printer is not None and not isinstance(event, ModelLoading):
             printer.show(event)
 
-    answer = WholeAnswer(request.model)
-    failure = None
     try:
-        await answer.read(runtime.backend.stream(request), show)
-    except LMChatError as error:
-        failure = error
+        return await answer_of(runtime.backend, request, model, show)
     finally:
         if printer is not None:
             printer.end()
-    receipt = answer.turn.receipt(context=model.context, max_tokens=sampling.max_tokens)
-    return _Run(reply=answer.growing.text("text", "refusal"), receipt=receipt, error=failure)
 
 
 def _median(figures: Sequence[float | None]) -> float | None:

@@ -104,12 +104,23 @@ async def extract_of(options: ParsedOptions) -> Extract | None:
 
     Its value is not read yet. Raises `WrongUse` for a schema file that cannot be used.
     """
+    schema = await wanted_value(options)
+    if schema is not None:
+        return ValueExtract(schema)
+    return CodeExtract() if options.code else None
+
+
+async def wanted_value(options: ParsedOptions) -> WantedValue | None:
+    """Return the value that `--schema` asks for, None without this option.
+
+    Raises `WrongUse` for a schema file that cannot be used.
+    """
     if options.schema is None:
-        return CodeExtract() if options.code else None
+        return None
     schema_name = expanded_path(options.schema).stem
     schema = WantedValue(_read_schema(options.schema), name=schema_name)
     await schema.require_valid()
-    return ValueExtract(schema)
+    return schema
 
 
 def _read_schema(file_name: str) -> object:

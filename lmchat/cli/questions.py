@@ -6,8 +6,11 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from io import BufferedReader
+from typing import TypeVar
 
 from lmchat.text import safe_line
+
+Result = TypeVar("Result")
 
 
 def can_ask() -> bool:
@@ -33,7 +36,7 @@ async def ask_yes_no(question: str, read: Callable[[], Awaitable[bytes]] = typed
     return line.strip().lower() in (b"y", b"yes")
 
 
-def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
+def from_stdin(read: Callable[[BufferedReader], Result]) -> Result:
     """Call `read` with another file object for stdin than `sys.stdin`, and return its result.
 
     The caller may be a thread that is abandoned while `read` waits. If that thread held the lock of

@@ -84,6 +84,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Whether lmchat has drawn the seed at random, as none is set."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
+    is_batch: bool = False
+    """Whether it is one of many that a command sends: on this machine, the limiter lets it pass."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     ends_thought: bool = False
     """Whether the last message is a thought that is complete: the server continues with text."""

@@ -338,8 +338,9 @@ class Admission:
                 body = encode(request)
                 attached_bytes = sum(map(len, request.files.values()))
                 check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
-            with _logged_step(purpose, "limiter"):
-                self.limiter.take(purpose, request.product)
+            if not (request.is_batch and request.endpoint.is_loopback):
+                with _logged_step(purpose, "limiter"):
+                    self.limiter.take(purpose, request.product)
         except LMChatError:
             if purpose is Purpose.CHAT:
                 self.count(refused_requests=1)

@@ -1,0 +1,203 @@
+"""What commands with many prompts share: lines of a file, single answers side by side, progress."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Self, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.cli.output import rounded
+from lmchat.domain.event import StreamEvent
+from lmchat.domain.message import ChatMessage, Receipt
+from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.domain.sampling import drawn_seed
+from lmchat.domain.server import ModelInfo
+from lmchat.domain.turn import WholeAnswer
+from lmchat.errors import LMChatError
+from lmchat.services.ports import ServerClient
+
+MOST_JOBS = 8  # at once where `--jobs` is not given, however many slots a server has
+_READ_BYTES = 64 * 1024
+
+Job = TypeVar("Job")
+
+
+class NumberedLine(Struct, frozen=True):
+    """A line of a file."""
+
+    number: int  # from 1; blank lines count, too
+    data: bytes | None  # without its line end; None if it is too long
+
+
+class SingleAnswer(Struct, frozen=True, kw_only=True):
+    """An answer to messages that belong to no session; incomplete if it ended with an error."""
+
+    reply: str
+    reasoning: str
+    model: str  # that has answered, by its own word
+    receipt: Receipt
+    is_refusal: bool = False
+    error: LMChatError | None = None
+
+    @property
+    def usage(self) -> dict[str, int | bool | None]:
+        """Token counts as `--json` prints them; `prompt_tokens` is None if nobody has counted."""
+        prompt_tokens = self.receipt.prompt_tokens
+        completion_tokens = self.receipt.completion_tokens or 0
+        return {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": (prompt_tokens or 0) + completion_tokens,
+            "estimated": self.receipt.is_estimated or prompt_tokens is None,
+        }
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Usage and times in milliseconds, by their names in JSON."""
+        return {
+            "usage": self.usage,
+            "ttft_ms": rounded(self.receipt.ttft_ms),
+            "elapsed_ms": rounded(self.receipt.elapsed_ms),
+        }
+
+
+def lines_of(file: BinaryIO, *, max_bytes: int) -> Iterator[NumberedLine]:
+    """Yield the lines of a file that are not blank; of a longer line than `max_bytes`, no data."""
+    number = 0
+    while data := file.readline(max_bytes + 1):
+        number += 1
+        if len(data) > max_bytes and not data.endswith(b"\n"):
+            while not data.endswith(b"\n") and (data := file.readline(_READ_BYTES)):
+                pass  # the rest of the line is skipped
+            yield NumberedLine(number, None)
+        elif data.strip():
+            yield NumberedLine(number, data.rstrip(b"\r\n"))
+
+
+def single_request(
+    model: ModelInfo,
+    messages: Sequence[ChatMessage],
+    options: dict[str, object],
+    *,
+    keep_loaded_s: int | None,
+    output: WantedOutput | None = None,
+) -> ChatRequest:
+    """Return a request for an answer that belongs to no session, with these sampling options.
+
+    If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
+    """
+    sampling = Sampling(keep_loaded_s=keep_loaded_s).with_options(options)
+    seed = drawn_seed(model.product, sampling.options)
+    if seed is not None:
+        sampling = replace(sampling, seed=seed)
+    return ChatRequest(
+        endpoint=model.endpoint,
+        product=model.product,
+        model=model.model_id,
+        messages=tuple(messages),
+        sampling=sampling,
+        output=output or AnyText(),
+        has_drawn_seed=seed is not None,
+    )
+
+
+async def answer_of(
+    backend: ServerClient,
+    request: ChatRequest,
+    model: ModelInfo,
+    show: Callable[[StreamEvent], None] = lambda _: None,
+) -> SingleAnswer:
+    """Send a request and return its answer, with the error that has ended it; `show` each event."""
+    answer = WholeAnswer(request.model)
+    failure = None
+    try:
+        await answer.read(backend.stream(request), show)
+    except LMChatError as error:
+        failure = error
+    refusal = answer.growing.text("refusal")
+    return SingleAnswer(
+        reply=answer.growing.text("text", "refusal"),
+        reasoning=answer.growing.text("reasoning"),
+        model=answer.turn.model,
+        receipt=answer.turn.receipt(context=model.context, max_tokens=request.sampling.max_tokens),
+        is_refusal=bool(refusal),
+        error=failure,
+    )
+
+
+def default_jobs(model: ModelInfo) -> int:
+    """Return how many requests a model is sent at once: as many as it has slots, at most 8."""
+    from lmchat.proxy.servers import server_of
+
+    return min(model.slots or server_of(model.product).slots, MOST_JOBS)
+
+
+async def side_by_side(
+    jobs: Iterable[Job], work: Callable[[Job], Awaitable[None]], *, count: int
+) -> None:
+    """Do the work of all jobs, `count` at once; each next one begins when another has ended.
+
+    The first error of a work ends all others and is raised.
+    """
+    waiting = iter(jobs)
+
+    async def work_off() -> None:
+        for job in waiting:
+            await work(job)
+
+    workers = [asyncio.create_task(work_off()) for _ in range(count)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers)
+
+
+class JobProgress:
+    """Progress of jobs on one line of stderr: done, failed, tokens a second, time left.
+
+    It is shown only if stderr is a terminal that can overwrite a line, and stdout is none: there,
+    the results show the progress.
+    """
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        is_output_seen = sys.stdout is not None and sys.stdout.isatty()
+        self._failed = 0
+        self._tokens = 0
+        self._bar = Progress(
+            BarColumn(),
+            TextColumn("{task.completed} of {task.total}"),
+            TextColumn("{task.fields[failed]} failed"),
+            TextColumn("{task.fields[speed]:.0f} tok/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=is_output_seen or not console.is_terminal or console.is_dumb_terminal,
+        )
+        self._task = self._bar.add_task("", total=total, failed=0, speed=0.0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def count(self, *, is_failed: bool, tokens: int = 0) -> None:
+        """Count a job that has ended, with the tokens of its answer."""
+        self._failed += is_failed
+        self._tokens += tokens
+        elapsed_s = self._bar.tasks[0].elapsed or 0.0
+        speed = self._tokens / elapsed_s if elapsed_s else 0.0
+        self._bar.update(self._task, advance=1, failed=self._failed, speed=speed)
