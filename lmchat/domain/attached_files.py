@@ -39,8 +39,8 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
 
 def fence_for(text: str) -> str:
     """Return backticks for a fence around a text: at least three, and more than in its fences."""
-    longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=_MIN_TICKS - 1)
-    return "`" * (longest + 1)
+    longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=0)
+    return "`" * max(longest + 1, _MIN_TICKS)
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:

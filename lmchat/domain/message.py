@@ -182,13 +182,13 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     wait_ms: float | None = None
     """Time from the start of the turn to the first word of the answer, behind any thought."""
     queue_ms: float = 0.0
-    """Part of it in which the request waited for another answer."""
+    """Part of `wait_ms` in which the request waited for another answer."""
     was_loaded: bool = False
     """Whether the server loaded the model for this answer, or woke it."""
     was_asleep: bool = False
     """Whether the server had put the model to sleep before."""
     load_ms: float | None = None
-    """Time for that, if the end of loading was reported."""
+    """Time in which the model was loaded or woken; None if the end of that was not reported."""
     prompt_tokens_per_second: float | None = None
     """Speed at which the server has read the prompt."""
     cached_tokens: int | None = None
@@ -203,7 +203,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     draft_tokens: int | None = None
     """Tokens that the server's drafts proposed."""
     accepted_tokens: int | None = None
-    """Those of them that the model accepted."""
+    """Those of `draft_tokens` that the model accepted."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.

@@ -211,7 +211,7 @@ def drawn_seed(product: Product, options: Mapping[str, object]) -> int | None:
 
 
 def refuse_ignored(product: Product, name: str) -> None:
-    """Raise `WrongUse`, with the options that it takes, if a product would ignore an option."""
+    """Raise `WrongUse` if a product would ignore an option; its hint names those that it takes."""
     if takes_option(product, name):
         return
     taken = [known for known in (*COMMON, *LLAMA_CPP) if takes_option(product, known)]

@@ -76,6 +76,7 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     is_archived: bool = False
     deleted_at: datetime | None = None
     parent_id: str | None = None
+    """Id of the session that this one was forked from."""
     tags: tuple[str, ...] = ()
     sampling: Mapping[str, object] = field(default_factory=dict)
     """Sampling options that the user has set for this session, by name."""
@@ -235,9 +236,9 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
-        run = _messages_up_to_fork(first, children)
-        all_branches.append(Branch(messages=tuple(run), depth=depth))
-        next_messages = children[run[-1].message_id]
+        branch = Branch(messages=tuple(_messages_up_to_fork(first, children)), depth=depth)
+        all_branches.append(branch)
+        next_messages = children[branch.messages[-1].message_id]
         unvisited += [(message, depth + 1) for message in reversed(next_messages)]
     return all_branches
 
@@ -249,9 +250,9 @@ def _messages_up_to_fork(
 
     `children` has the children of each message by its id, and an empty list for a leaf.
     """
-    run = [first]
+    messages = [first]
     next_messages = children[first.message_id]
     while len(next_messages) == 1:
-        run += next_messages
-        next_messages = children[run[-1].message_id]
-    return run
+        messages += next_messages
+        next_messages = children[messages[-1].message_id]
+    return messages

@@ -140,8 +140,8 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
-    chosen with its name alone. Return None if no model can be chosen without a question: the server
-    lacks the configured one, or all are unloaded.
+    chosen with its name alone. Return None if no model can be chosen without a question: if the
+    server lacks the configured one, if that cannot chat, or, without one, if all are unloaded.
     """
     models = candidate.chat_models
     if model:

@@ -499,7 +499,7 @@ class GrowingAnswer:
         self, begun: ChatMessage | None = None, choices: Sequence[TokenChoice] = ()
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
-        self._begun_choices = len(choices)
+        self._begun_choice_count = len(choices)
         self._alternative_count = count_alternatives(choices)
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all pieces so far, by the kind of the piece."""
@@ -548,7 +548,7 @@ class GrowingAnswer:
         begun_count = self._begun_counts[source]
         self._texts[target] += self._texts[source][begun_count:]
         del self._texts[source][begun_count:]
-        for index in range(self._begun_choices, len(self.choices)):
+        for index in range(self._begun_choice_count, len(self.choices)):
             self.choices[index] = replace(self.choices[index], is_thought=is_thought)
 
     def _pieces_of_call(self, delta: ToolCallDelta) -> list[Piece]:

@@ -205,11 +205,8 @@ def _read_text(content: Record, chat: ForeignChat) -> str:
     text = "\n".join(filter(None, texts))
     text = text or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
-    if kind in _TEXTS:
-        fields_with_content = {"text", "result"}
-    else:
-        fields_with_content = content.keys() - {_KIND, "parts"}
-    if not text and any(content.get(field) for field in fields_with_content):
+    counted_fields = {"text", "result"} if kind in _TEXTS else content.keys() - {_KIND, "parts"}
+    if not text and any(content.get(field) for field in counted_fields):
         chat.omit(kind)
     return text
 

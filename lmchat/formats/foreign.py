@@ -171,7 +171,7 @@ class ForeignChat(Struct, kw_only=True):
             message_key = key if is_last else f"{key}.{number}"
             if message_key not in self.messages:
                 self.messages[message_key] = message
-            elif split_parts:
+            elif split_parts:  # nothing is lost with an empty one
                 self.omitted[REPEATED] += 1
             parent_key = message_key
 

@@ -178,7 +178,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     try:
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
-        connection.execute("select count(*) from sqlite_master").fetchone()  # plays a journal back
+        # Opens the file now, so that the caller can use a copy if it is locked. This also plays a
+        # journal back.
+        connection.execute("select count(*) from sqlite_master").fetchone()
         for guard in _GUARDS:
             connection.execute(f"pragma {guard}")
         connection.set_authorizer(_authorize)

@@ -53,20 +53,18 @@ class JsonValues:
         of this object; an object without an end is left out with the rest of the stream.
         """
         while self._find_value():
-            end = self._end_if_measured()  # None in most cases: decoding finds the end
+            measured_end = self._end_if_measured()
+            end: int | None
             try:
-                if end is None:
-                    value, end = self._decode(self._text, self._offset)
-                else:
-                    value = json.loads(self._text[self._offset : end])
+                value, end = self._value_and_end(measured_end)
             except NO_JSON as error:
-                if end is None:
-                    if _is_cut(error, self._text) and self._read_more():
-                        continue  # decode it again, with more text
-                    if self._has_own_line():
-                        yield from self._values_of_lines()  # up to the end of the stream
-                        break
-                    end = self._object_end()
+                is_measured = measured_end is not None  # then it is whole, and has no own line
+                if not is_measured and _is_cut(error, self._text) and self._read_more():
+                    continue  # decode it again, with more text
+                if not is_measured and self._has_own_line():
+                    yield from self._values_of_lines()  # up to the end of the stream
+                    break
+                end = measured_end or self._object_end()
                 if end is None:  # the beginning of the next value is not known either
                     megabytes = self._limit // (1024 * 1024)
                     reason = f"{_DAMAGED}, or a chat in it is larger than {megabytes} MB"
@@ -81,6 +79,12 @@ class JsonValues:
         unnamed_count = self._broken_count - _MOST_NAMED
         if unnamed_count > 0:
             yield Skipped(where=f"{unnamed_count} more records", reason="they are damaged")
+
+    def _value_and_end(self, measured_end: int | None) -> tuple[Any, int]:
+        """Decode the value at the offset, up to its measured end if that is known."""
+        if measured_end is None:
+            return self._decode(self._text, self._offset)
+        return json.loads(self._text[self._offset : measured_end]), measured_end
 
     def _find_value(self) -> bool:
         """Move the offset to the next value; return whether there is one."""
@@ -166,9 +170,9 @@ class JsonValues:
     def _end_if_measured(self) -> int | None:
         """Return the offset behind the object at the offset, if many values were broken before it.
 
-        Otherwise, and for values in lines, return None. When decoding fails, Python counts the
-        lines of all text before the error, which takes long for many errors. The text of a measured
-        object is decoded alone.
+        Otherwise, and for values in lines, return None. Each error of decoding takes long, since
+        Python counts the lines of all text before it. After many errors, the end of an object is
+        therefore found first, and its text is decoded alone.
         """
         if self._broken_count < _MOST_UNMEASURED or self._has_own_line():
             return None

@@ -91,7 +91,7 @@ def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
         if not columns:  # the schema of the table is lost
             return
 
-        complete_messages: set[object] = set()  # their numbers; stays empty for other tables
+        complete_messages: set[object] = set()  # numbers of those whose parts `target` has
         if table == "parts":
             # Take the parts of a message from one file: an older copy may have others, from before
             # the message was written again.
@@ -100,7 +100,8 @@ def _copy_table(table: str, source: Path, target: sqlite3.Connection) -> None:
         size_bytes = source.stat().st_size
         for row in _readable_rows(connection, table, columns, size_bytes):
             values = dict(zip(columns, row, strict=True))
-            if values.get("number") not in complete_messages:
+            is_complete = table == "parts" and values.get("number") in complete_messages
+            if not is_complete:
                 _insert_missing(target, table, values)
 
 

@@ -147,6 +147,7 @@ class RunningAnswers:
 
         A tool call is written with its pieces. A failure is ignored: `add` tries again.
         """
+        # `convert` leaves out the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file

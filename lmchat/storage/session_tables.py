@@ -242,6 +242,7 @@ class SessionTables:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
+        # later than earlier deletions, also after the clock was set back: it is undone before them
         query = "select max(hidden_at) from messages where session_id = ?"
         last_hidden_at = connection.execute(query, (session_id,)).fetchone()[0]
         connection.execute(
