@@ -13,6 +13,7 @@ _JSON_HELP = "print one JSON document"
 _ALWAYS_JSON_HELP = "no effect: the output is always JSON"
 # values with these names are not decoded: the name of a file may have bytes that are not UTF-8
 _FILE_METAVARS = ("FILE", "DIR")
+_MAX_PORT = 65_535
 # values that examples show, by the name of the value
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
@@ -114,6 +115,20 @@ def positive_number(word: str) -> int:
 
 
 positive_number.__name__ = "number"  # argparse prints it: "invalid number value: 'x'"
+
+
+def port_number(word: str) -> int:
+    """Return the port that a word has, as a `type` of argparse; 0 means any free port.
+
+    Raises `ValueError` if it is none.
+    """
+    number = int(word)
+    if not 0 <= number <= _MAX_PORT:
+        raise ValueError
+    return number
+
+
+port_number.__name__ = "port"
 
 
 def _program_name(word: str) -> str:
@@ -284,6 +299,31 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
     json="",
     notes="Exit codes: 0 all answered, 1 a line failed, 130 after Ctrl+C.",
     handler="batch:batch",
+)
+_SERVE = Subcommand(
+    "serve",
+    "give other programs one address for all model servers of this machine",
+    """\
+lmchat serve
+lmchat serve --port 9000
+lmchat serve --host 192.168.1.20 --key garden-gate""",
+    (
+        argument("--port PORT", "port to listen at; default: 8642", type=port_number),
+        argument("--host ADDRESS", "address to listen at; default: 127.0.0.1; others need --key"),
+        argument("--key KEY", "API key that programs have to send"),
+        argument(
+            "--allow-origin ORIGIN",
+            "let a web page use it, such as https://chat.example; may be repeated",
+            dest="origins",
+            action="append",
+        ),
+    ),
+    json="",
+    notes="Other programs use the address http://127.0.0.1:8642/v1 and any API key.\n"
+    "Paths: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings;\n"
+    "/health, /models, /detect-endpoint, /chat/completions, /metrics,\n"
+    "/metrics/reset. A model of several servers is also there as NAME@PRODUCT.",
+    handler="serve:serve",
 )
 _TOOLS = Subcommand(
     "tools",
@@ -469,7 +509,7 @@ COMMANDS: tuple[Subcommand, ...] = (
         (argument("--plot", "plot the speed of each day instead"),),
         handler="stats:stats",
     ),
-    *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),
+    *(_SERVE, _SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),
     Subcommand(
         "completion",
         "print a script that completes commands, options and models in your shell",
@@ -505,6 +545,10 @@ class ParsedOptions:
     temporary = local = plain = json = False
 
     # options and arguments of some commands
+    port = 8642
+    host = "127.0.0.1"
+    key: str | None = None
+    origins: tuple[str, ...] = ()
     code = stream_json = tools = yes = is_text = False
     schema: str | None = None
     preset: str | None = None

@@ -50,7 +50,6 @@ _COMMANDS_OF_OTHER_PROGRAMS = {
     "lmchat ps": "To see which models are loaded: lmchat models",
     "lmchat pull": "Download models in your server's program, then list them: lmchat models",
     "lmchat stop": "To unload a model: lmchat models unload MODEL",
-    "lmchat serve": "To chat without a server: lmchat --local",
     "lmchat sessions list": "To list the sessions: lmchat sessions",
     "lmchat version": "To print the version: lmchat --version",
 }
@@ -64,6 +63,7 @@ _CHOICE = r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)"
 _PLAIN_MESSAGES = {
     "the following arguments are required": "missing",
     r"argument (\S+): invalid number value: .*": r"\1 must be a whole number of at least 1",
+    r"argument (\S+): invalid port value: .*": r"\1 must be a port from 0 to 65535",
     r"argument --effort: invalid choice: (.*) \(choose from (.*)\)": (
         r"unknown value \1 for --effort; use \2, or a number of tokens"
     ),

@@ -24,6 +24,7 @@ from lmchat.config.settings import (
     Preset,
     Profile,
     SamplingSettings,
+    ServeSettings,
     Settings,
     TimeoutSettings,
     ToolSettings,
@@ -248,6 +249,7 @@ SECTIONS = (
         settings=ChatSettings,
     ),
     Section(name="limits", help="Limits on requests.", settings=LimitSettings),
+    Section(name="serve", help="Limits of `lmchat serve`.", settings=ServeSettings),
     TIMEOUTS,
     Section(name="ui", help="Look of the screen.", settings=UiSettings),
     Section(

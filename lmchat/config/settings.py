@@ -253,6 +253,17 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     retry_max_s: Annotated[float, setting("longest delay in seconds", ge=0, le=3600)] = 30
 
 
+class ServeSettings(Struct, frozen=True, kw_only=True):
+    """Limits of `lmchat serve`."""
+
+    requests_per_minute: Annotated[
+        int,
+        setting(
+            "maximum number of requests of all programs per minute; 0: no limit", ge=0, le=100_000
+        ),
+    ] = 600
+
+
 class TimeoutSettings(Struct, frozen=True, kw_only=True):
     """Timeouts in seconds."""
 
@@ -503,6 +514,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = ""
     chat: ChatSettings = field(default_factory=ChatSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     ui: UiSettings = field(default_factory=UiSettings)
     keys: Mapping[str, str] = field(default_factory=dict)

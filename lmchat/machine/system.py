@@ -31,6 +31,8 @@ ENDING_SIGNALS = tuple(
 def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
+    A signal that is ignored stays so: `nohup` wants that a program survives its terminal.
+
     Return an empty list. When one of these signals comes, its number is added to the list, except
     that of SIGINT, which Ctrl+C sends. `on_hang_up` is called before SIGHUP interrupts the program.
     """
@@ -43,7 +45,8 @@ def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]
         signal.raise_signal(signal.SIGINT)
 
     for number in ENDING_SIGNALS:
-        if number != signal.SIGINT:
+        is_ignored = signal.getsignal(number) is signal.SIG_IGN
+        if number != signal.SIGINT and not is_ignored:
             signal.signal(number, interrupt)
     return received
 

@@ -19,6 +19,7 @@ from typing import TypeGuard
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
+from lmchat.domain.forwarding import CHAT_PATH, ForwardedRequest
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
@@ -42,6 +43,8 @@ _BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
 _CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_WHOLE = 2**63 - 1  # largest whole number that servers read
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
+_FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
+_ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _PROVIDER_HOSTS = frozenset(host for server in SERVERS for host in server.hosts)
 _log = logging.getLogger(__name__)
 
@@ -137,6 +140,7 @@ class Purpose(StrEnum):
 
     CHAT = "chat"
     PROBE = "probe"  # health, models and counting
+    FORWARD = "forward"  # requests of other programs that `lmchat serve` passes on
 
 
 class Limiter:
@@ -145,8 +149,13 @@ class Limiter:
     Counted are the requests of the last 60 seconds, not those of a minute of the clock.
     """
 
-    def __init__(self, requests_per_minute: int) -> None:
-        self._limits = {Purpose.CHAT: requests_per_minute, Purpose.PROBE: PROBES_PER_MINUTE}
+    def __init__(self, requests_per_minute: int, *, forwards_per_minute: int = 0) -> None:
+        """`forwards_per_minute` is the limit for requests of other programs; 0: none."""
+        self._limits = {
+            Purpose.CHAT: requests_per_minute,
+            Purpose.PROBE: PROBES_PER_MINUTE,
+            Purpose.FORWARD: forwards_per_minute,
+        }
         self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
     def take(self, purpose: Purpose, product: Product = Product.LM_STUDIO) -> None:
@@ -155,17 +164,20 @@ class Limiter:
         Raises:
             TooManyRequests: the limit of its purpose is reached; the message names `product`.
         """
-        times = self._recent(purpose)
         limit = self._limits[purpose]
+        if limit == 0:
+            return
+        times = self._recent(purpose)
         if len(times) < limit:
             times.append(time.monotonic())
             return
         # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
         wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
+        section = "[serve]" if purpose is Purpose.FORWARD else "[limits]"
         raise TooManyRequests(
             f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
             wait_s=wait_s,
-            hint="Wait, or raise requests_per_minute under [limits].",
+            hint=f"Wait, or raise requests_per_minute under {section}.",
         )
 
     def budget(self) -> Budget:
@@ -281,6 +293,39 @@ def _is_whole(value: object) -> TypeGuard[int]:
     return abs(value) <= _MAX_WHOLE
 
 
+def check_forwarded_messages(messages: object) -> None:
+    """Raise `RequestInvalid` for the first wrong part of `messages` in another program's request.
+
+    Answers and results of tools may be empty, and an answer may have no content beside its calls.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    for position, message in enumerate(messages, 1):
+        if not isinstance(message, dict):
+            raise RequestInvalid(f"Invalid messages array: message {position} is not an object.")
+        role = message.get("role")
+        if role not in _FORWARDED_ROLES:
+            roles = ", ".join(_FORWARDED_ROLES)
+            raise RequestInvalid(
+                f"Invalid message role: the role of message {position} must be one of {roles}."
+            )
+        content = message.get("content")
+        may_be_empty = role in _ROLES_WITHOUT_TEXT
+        if not may_be_empty and not content:
+            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+        if content is not None and not _is_text_or_parts(content):
+            raise RequestInvalid(
+                f"Invalid message content: that of message {position} must be text or parts."
+            )
+
+
+def _is_text_or_parts(content: object) -> bool:
+    """Whether the content of a message is a text, or a list of objects."""
+    if isinstance(content, list):
+        return all(isinstance(part, dict) for part in content)
+    return isinstance(content, str)
+
+
 class Admission:
     """All checks before a request is sent, and the counters of requests.
 
@@ -291,7 +336,10 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
         self.allowed = AllowList(settings.allowed_hosts)
-        self.limiter = Limiter(settings.limits.requests_per_minute)
+        self.limiter = Limiter(
+            settings.limits.requests_per_minute,
+            forwards_per_minute=settings.serve.requests_per_minute,
+        )
         self.metrics = Metrics()
 
     def count(self, **counts: float) -> None:
@@ -346,6 +394,24 @@ class Admission:
                 self.count(refused_requests=1)
             raise
         return len(body)
+
+    def admit_forwarded(self, request: ForwardedRequest) -> None:
+        """Run the checks on a request of another program, whose size was checked as it was read.
+
+        Raises:
+            LMChatError: a check refuses the request; the checks after it do not run.
+        """
+        try:
+            if request.path == CHAT_PATH:
+                with _logged_step(Purpose.FORWARD, "validate"):
+                    check_forwarded_messages(request.messages)
+            with _logged_step(Purpose.FORWARD, "allow-list"):
+                self.allowed.check(request.model.endpoint)
+            with _logged_step(Purpose.FORWARD, "limiter"):
+                self.limiter.take(Purpose.FORWARD, request.model.product)
+        except LMChatError:
+            self.count(refused_requests=1)
+            raise
 
 
 @contextmanager

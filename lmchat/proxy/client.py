@@ -9,8 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +32,7 @@ from lmchat.domain.event import (
     StreamEvent,
     StreamFinished,
 )
+from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, LoadOptions, OutgoingRequest, TemplateText
 from lmchat.domain.server import (
@@ -35,13 +42,14 @@ from lmchat.domain.server import (
     ModelInfo,
     ModelList,
 )
-from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_counts import MessageCounts, RequestParts
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
+from lmchat.proxy.forward import Forwarding
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.kept_answers import (
     DROP_S,
@@ -347,6 +355,33 @@ class ProxyClient:
             if exchange.must_be_dropped and not self._leaves_answers:
                 self._drop_soon(exchange)
 
+    @asynccontextmanager
+    async def forward(
+        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+    ) -> AsyncIterator[ForwardedReply]:
+        """Pass on a request of another program when it is its turn, and yield the reply.
+
+        Its connection is closed after the block. `on_end` gets the figures of a request that was
+        sent. Raises `LMChatError` if it may not be sent, or has no complete reply.
+        """
+        model = request.model
+        endpoint = model.endpoint
+        self._admission.admit_forwarded(request)
+        _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
+        forwarding = Forwarding(
+            request=request,
+            server=server_of(model.product),
+            connections=self._connections,
+            limits=self._settings.limits,
+            timeouts=self._timeouts_for(endpoint),
+            keys=self._keys,
+            load_model=partial(self.load, model),
+            count=self._admission.count,
+            on_end=on_end,
+        )
+        async with self._turn(endpoint, model.model_id, model.product), forwarding.reply() as reply:
+            yield reply
+
     async def keeps_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
 
@@ -554,32 +589,55 @@ class ProxyClient:
         )
 
     async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
-        """Run an exchange and return the last event of its answer.
+        """Run an exchange when it is its turn, and return the last event of its answer.
 
-        A near server gets as many requests at once as it has slots (R-25). While an exchange waits,
-        its events say that it is queued.
+        While it waits, its events say that it is queued.
         """
         request = exchange.request
-        if not request.endpoint.is_near:
-            return await self._run_counted(exchange)
-        model = self._writer.model(request)
-        has_own_slots = model is not None and model.has_own_slots
-        key = (request.endpoint.canonical, request.model if has_own_slots else "")
-        slots = self._slots.setdefault(key, Slots())
-        count = partial(self._count_slots, request)
-        if slots.must_wait(count):
-            exchange.post(RequestQueued())
-        async with slots.one_slot(count):
+        turn = self._turn(
+            request.endpoint,
+            request.model,
+            request.product,
+            on_wait=lambda: exchange.post(RequestQueued()),
+        )
+        async with turn:
             return await self._run_counted(exchange)
 
-    def _count_slots(self, request: ChatRequest) -> int:
-        """Return how many requests the server of a request answers at once, at least 1.
+    @asynccontextmanager
+    async def _turn(
+        self,
+        endpoint: Endpoint,
+        model_id: str,
+        product: Product,
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[None]:
+        """Wait for a slot of a near server, and hold it while the block runs.
+
+        Such a server gets as many requests at once as it has slots (R-25). `on_wait` is called if
+        none is free. Other servers have no slots.
+        """
+        if not endpoint.is_near:
+            yield
+            return
+        model = self._cache.model(endpoint, model_id)
+        has_own_slots = model is not None and model.has_own_slots
+        key = (endpoint.canonical, model_id if has_own_slots else "")
+        slots = self._slots.setdefault(key, Slots())
+        count = partial(self._count_slots, endpoint, model_id, product)
+        if slots.must_wait(count):
+            on_wait()
+        async with slots.one_slot(count):
+            yield
+
+    def _count_slots(self, endpoint: Endpoint, model_id: str, product: Product) -> int:
+        """Return how many requests a server answers at once with a model, at least 1.
 
         It is the number that the server last listed for the model, else that of the product.
         """
-        model = self._writer.model(request)
+        model = self._cache.model(endpoint, model_id)
         listed = model.slots if model is not None else None
-        return listed or server_of(request.product).slots
+        return listed or server_of(product).slots
 
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange, count its result in the metrics, and return its last event.

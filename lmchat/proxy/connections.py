@@ -138,7 +138,8 @@ class Connections:
         verify = self._empty_tls_context
         if endpoint.scheme == "https" and self._tls_context is not None:
             verify = self._tls_context
-        limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
+        # Slots and limits say how many requests run at once, so there is no limit of connections.
+        limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         try:
             return httpx.AsyncClient(
                 transport=self._transport or self._paced_transport(endpoint, limits),

@@ -40,6 +40,7 @@ from lmchat.proxy.connections import (
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.kept_answers import ID_HEADER, kept_answer_url
+from lmchat.proxy.life_signs import ask_health, is_alive
 from lmchat.proxy.network_errors import errors_as_unavailable
 from lmchat.proxy.prober import KeySource
 from lmchat.proxy.refusals import RequestFacts, refusal, shown_address
@@ -48,10 +49,9 @@ from lmchat.proxy.retries import RetryPlan, plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, EventQueue, joined_events
 from lmchat.proxy.think import ThinkSplitter
-from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_machine_alive
+from lmchat.proxy.timeouts import IdleTimeout, Loading
 from lmchat.text import without_secret
 
-HEALTH_S = 4.0  # timeout for the health of a server that loads: a hang is reported within 5 s
 REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
 _RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
 _log = logging.getLogger(__name__)
@@ -271,31 +271,24 @@ class Exchange(Struct, kw_only=True):
 
     async def _ask_health(self) -> Reply:
         """GET the health path of the product, over another connection than that of the request."""
-        endpoint = self.request.endpoint
-        url = f"{endpoint.root_url}{self.server.health_path}"
-        timeout = httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
-        return await self.connections.ask(endpoint, "GET", url, key=self._key, timeout=timeout)
+        return await ask_health(
+            self.connections,
+            self.server,
+            self.request.endpoint,
+            key=self._key,
+            health_s=self.timeouts.health_s,
+        )
 
     async def _is_alive(self) -> bool:
-        """Whether the server, or at least its machine, answers while the request waits.
-
-        False while the request itself gets no connection. Otherwise the health path is asked or,
-        without one, the machine connected to. True if neither can be done.
-        """
-        if self._trace.is_connecting:
-            return False
-        endpoint = self.request.endpoint
-        if not self.server.health_path:
-            # On this machine, connecting succeeds even if the server hangs, so it tells nothing.
-            if endpoint.is_loopback or not can_check_alive(endpoint):
-                return True
-            return await is_machine_alive(endpoint)
-        try:
-            await self._ask_health()
-        except LMChatError as error:
-            # Any other error comes from a program that has answered.
-            return error.kind not in ("offline", "timeout")
-        return True
+        """Whether the server, or at least its machine, answers while the request waits."""
+        return await is_alive(
+            self.connections,
+            self.server,
+            self.request.endpoint,
+            self._trace,
+            key=self._key,
+            health_s=self.timeouts.health_s,
+        )
 
     async def _send_once(self, loading: Loading) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, PromptProgress, RequestQueued, StreamEvent
+from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
-from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_counts import MessageCounts
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy, ServerClient
@@ -164,6 +165,14 @@ class Backend:
         async with aclosing(client.read_ahead(request)) as steps:
             async for progress in steps:
                 yield progress
+
+    @asynccontextmanager
+    async def forward(
+        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+    ) -> AsyncIterator[ForwardedReply]:
+        client = await self._client.ready()
+        async with client.forward(request, on_end) as reply:
+            yield reply
 
     async def end_thought(self, request_id: str) -> bool:
         return await (await self._client.ready()).end_thought(request_id)

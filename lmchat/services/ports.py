@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.event import PromptProgress, StreamEvent
+from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
@@ -202,6 +204,14 @@ class ServerClient(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
+
+    def forward(
+        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
+        """Pass on a request of another program, and yield the reply of the server as it comes.
+
+        `on_end` gets its figures after the block, if the request was sent.
+        """
 
     def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let the server read a prompt into its cache, and yield how far it is.

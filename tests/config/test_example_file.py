@@ -13,7 +13,7 @@ from tests.support.pty_program import ROOT
 
 _ALL = (*SECTIONS, MCP, ENDPOINT, MODEL, PROFILE, PROMPT)
 _NESTED = {
-    *("chat", "limits", "timeouts", "ui", "keys", "local"),
+    *("chat", "limits", "serve", "timeouts", "ui", "keys", "local"),
     *("endpoints", "models", "profiles", "prompts", "tools", "mcp"),
 }
 _OF_TABLES = {"approval"}

@@ -203,7 +203,7 @@ async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
         return False
 
     monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
-    monkeypatch.setattr("lmchat.proxy.exchange.is_machine_alive", never)
+    monkeypatch.setattr("lmchat.proxy.life_signs.is_machine_alive", never)
     client.allow("127.0.0.1")
     server.on(CHAT, HANGS)
     await first_stall(client, ask(server, product=Product.LM_STUDIO))

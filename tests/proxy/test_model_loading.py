@@ -10,7 +10,7 @@ from lmchat.domain.product import Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.connections import Reply
-from lmchat.proxy.exchange import HEALTH_S
+from lmchat.proxy.life_signs import HEALTH_S
 from lmchat.proxy.timeouts import POLL_S, REQUEST_PAUSE_S, Loading
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
@@ -84,7 +84,7 @@ async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(
     server, client, monkeypatch
 ):
     assert POLL_S + HEALTH_S < 5
-    monkeypatch.setattr("lmchat.proxy.exchange.HEALTH_S", 0.2)
+    monkeypatch.setattr("lmchat.proxy.life_signs.HEALTH_S", 0.2)
     server.on(CHAT, LOADS).on(HEALTH, raw_reply(Hold()))
     async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
         async for event in stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
+from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.domain.server import (
@@ -32,7 +33,7 @@ from lmchat.domain.server import (
     Target,
     Verdict,
 )
-from lmchat.domain.telemetry import Budget, Metrics
+from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_counts import MessageCounts
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.services.ports import Lazy
@@ -182,6 +183,11 @@ class ScriptedBackend:
         except LMChatError:
             self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
             raise
+
+    def forward(
+        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
+        raise AssertionError("a screen forwards nothing")
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         self.read_ahead_requests.append(request)

@@ -1,0 +1,224 @@
+"""The server behind `lmchat serve`: its socket, its lines on the terminal, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from lmchat.cli.context import Context
+from lmchat.cli.output import Output
+from lmchat.cli.stats import metrics_json
+from lmchat.cli.target import find_candidates
+from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.domain.message import AnswerState
+from lmchat.domain.server import Candidate, Endpoint
+from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.machine.system import ENDING_SIGNALS
+from lmchat.serve.access import LOOPBACK_HOSTS, AccessRules
+from lmchat.serve.app import API, new_app
+from lmchat.serve.forward_route import Gateway
+from lmchat.serve.model_routes import ModelRoutes
+from lmchat.serve.request_log import RequestReport
+from lmchat.serve.server_watch import ServerWatch
+from lmchat.text import header_value, plural
+
+END_S = 5  # for running answers after a signal
+KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
+_ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - refused without a key
+_BACKLOG = 2048
+_PROGRAM_COLUMNS = 24
+_MODEL_COLUMNS = 28
+
+
+async def run_server(context: Context) -> int:
+    """Listen, look for servers and serve until a signal ends this; return exit code 0."""
+    options = context.options
+    rules = access_rules(options.host, options.port, options.origins, options.key or "")
+    listening = _listen(options.host, options.port)
+    port: int = listening.getsockname()[1]
+    if port != options.port:  # 0 means any free port
+        rules = access_rules(options.host, port, options.origins, options.key or "")
+    try:
+        async with open_runtime(context) as runtime, _watch(context, runtime) as watch:
+            gateway = Gateway(
+                client=runtime.backend,
+                watch=watch,
+                add_ledger=runtime.store.add_ledger,
+                max_body_mb=runtime.settings.limits.max_body_mb,
+            )
+            app = new_app(
+                gateway,
+                rules,
+                metrics_json=metrics_json,
+                on_request=partial(_print_report, context.output),
+                log_bug=context.log_unexpected,
+            )
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            context.output.print_lines([f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."])
+            _print_servers(context.output, watch.routes)
+            await _serve_until_signal(app, listening)
+    finally:
+        listening.close()
+    return 0
+
+
+def access_rules(host: str, port: int, origins: tuple[str, ...], key: str) -> AccessRules:
+    """Return the rules for the headers of requests to this host and port.
+
+    Raises `WrongUse` for a host that is not this machine without a key, and for a key that no
+    header can have.
+    """
+    is_loopback = Endpoint(scheme="http", host=host, port=port).is_loopback
+    if not is_loopback and not key:
+        raise WrongUse(
+            "--host with an address of another network needs --key.",
+            hint="Add --key KEY, which each program then has to send.",
+        )
+    try:
+        key = header_value(key)
+    except ValueError as error:
+        raise WrongUse(f"The value of --key {error}.", hint="Choose another key.") from None
+
+    names = [*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host.lower()]
+    if host in _ANY_HOSTS:  # programs use whatever name this machine has; the key protects it
+        names = []
+    return AccessRules(
+        hosts=frozenset([*names, *(f"{name}:{port}" for name in names)]),
+        origins=frozenset(origin.lower().rstrip("/") for origin in origins),
+        key=key,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises `WrongUse` if it cannot.
+
+    Connections wait in its queue until the servers have been looked for.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WrongUse(
+            f"Cannot listen at {host}, port {port}: {reason}.",
+            hint="Choose another port with --port, or end the program that uses it.",
+        ) from error
+
+
+@asynccontextmanager
+async def _watch(context: Context, runtime: Runtime) -> AsyncIterator[ServerWatch]:
+    """Look for servers, and go on looking while the block runs."""
+    backend = runtime.backend
+
+    async def read_details(candidate: Candidate) -> object:
+        return await backend.models(candidate.endpoint, is_refresh=True)
+
+    def show_change(routes: ModelRoutes) -> None:
+        if has_begun:
+            _print_servers(context.output, routes)
+
+    has_begun = False
+    watch = ServerWatch(
+        partial(find_candidates, backend, runtime.settings), read_details, show_change
+    )
+    await watch.look()
+    has_begun = True
+    watching = asyncio.create_task(watch.run(), name="server watch")
+    try:
+        yield watch
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Server of uvicorn that ends with exit code 0 after a signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals end the server while the block runs.
+
+        uvicorn would raise them again behind it. A signal that is ignored stays so: the system
+        ignores Ctrl+C for programs in the background of a script.
+        """
+        previous_handlers = {
+            number: signal.signal(number, self.handle_exit)
+            for number in ENDING_SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous_handlers.items():
+                signal.signal(number, handler)
+
+
+async def _serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until a signal comes; then let running answers end for `END_S`.
+
+    Ctrl+C for the second time ends them at once.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # lmchat has a log of its own
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=END_S,
+    )
+    await _Server(config).serve(sockets=[listening])
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _print_servers(output: Output, routes: ModelRoutes) -> None:
+    """Print on a terminal which servers there are."""
+    servers = [
+        f"{candidate.product} {candidate.endpoint.netloc} "
+        f"({plural(len(candidate.models), 'model')})"
+        for candidate in routes.usable
+    ]
+    _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
+
+
+def _print_report(output: Output, report: RequestReport) -> None:
+    """Print the line of a request on a terminal: time, program, model, status, TTFT, speed."""
+    row = report.row
+    status = str(report.status or "closed")
+    figures = ""
+    if row is not None:
+        if row.state is not AnswerState.COMPLETE and report.status < HTTPStatus.BAD_REQUEST:
+            status = row.state
+        if row.ttft_ms is not None:
+            figures += f"  {row.ttft_ms / 1e3:.2f} s"
+        if row.tokens_per_second is not None:
+            figures += f"  {row.tokens_per_second:.1f} tok/s"
+    clock = datetime.now().astimezone().strftime("%H:%M:%S")
+    program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
+    model = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
+    _print_line(output, f"{clock}  {program}  {model}  {status}{figures}")
+
+
+def _print_line(output: Output, line: str) -> None:
+    """Print a line on a terminal; one that is gone does not end the answers."""
+    if not _is_terminal():
+        return
+    with suppress(LMChatError, FileRefused, BrokenPipeError):
+        output.print_lines([line])

@@ -1,0 +1,65 @@
+"""Errors as replies, in the shape of OpenAI's API."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse, Response
+
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    LMChatError,
+    NoServerFound,
+    ServerRejected,
+    ServerUnavailable,
+    TooManyRequests,
+)
+
+_STATUS_BY_KIND = {
+    "auth": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "model_missing": HTTPStatus.NOT_FOUND,
+    "wrong_path": HTTPStatus.NOT_FOUND,
+    "wrong_method": HTTPStatus.METHOD_NOT_ALLOWED,
+    "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
+"""Codes of OpenAI for kinds of errors; others have the kind as their code."""
+
+
+def status_of(error: LMChatError) -> HTTPStatus:
+    """Return the status of the reply for an error."""
+    match error:
+        case TooManyRequests():
+            return HTTPStatus.TOO_MANY_REQUESTS
+        case BodyTooLarge():
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        case EndpointNotAllowed():
+            return HTTPStatus.FORBIDDEN
+        case ServerUnavailable(kind="timeout"):
+            return HTTPStatus.GATEWAY_TIMEOUT
+        case NoServerFound() | ServerUnavailable() | ServerRejected():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return _STATUS_BY_KIND.get(error.kind, HTTPStatus.BAD_REQUEST)
+
+
+def openai_error(error: LMChatError) -> Response:
+    """Return the reply for an error in the shape of OpenAI's API."""
+    status = status_of(error)
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = {
+        "message": error.message_with_hint,
+        "type": "server_error" if is_ours else "invalid_request_error",
+        "param": None,
+        "code": _CODES.get(error.kind, error.kind),
+    }
+    return JSONResponse({"error": detail}, status, headers_of(error))
+
+
+def headers_of(error: LMChatError) -> dict[str, str]:
+    """Return the headers that belong to an error."""
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": f"{error.wait_s:.0f}"}
+    return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

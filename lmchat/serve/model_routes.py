@@ -1,0 +1,73 @@
+"""Names of models, and the server to which each leads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field
+
+from lmchat.domain.model_names import find_model, unknown_model
+from lmchat.domain.server import Candidate, ModelInfo
+from lmchat.domain.target_choice import why_unusable
+
+
+class ModelRoutes(Struct, frozen=True):
+    """The models of all servers by their names, from the last look at the servers.
+
+    A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
+    and `NAME@PRODUCT:PORT` to one of several servers of it.
+    """
+
+    candidates: tuple[Candidate, ...] = ()  # servers that were found, usable or not, best first
+    aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
+    """The models by their names with `@`."""
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> ModelRoutes:
+        """Return the routes to the models of these servers."""
+        usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+        product_counts = Counter(candidate.product for candidate in usable)
+        aliases: dict[str, ModelInfo] = {}
+        for candidate in usable:
+            server_name: str = candidate.product
+            if product_counts[candidate.product] > 1:
+                server_name += f":{candidate.endpoint.port}"
+            for model in candidate.models:
+                aliases.setdefault(f"{model.model_id}@{server_name}", model)
+        return cls(tuple(candidates), aliases)
+
+    @property
+    def usable(self) -> tuple[Candidate, ...]:
+        return tuple(candidate for candidate in self.candidates if candidate.verdict.is_usable)
+
+    def listed(self) -> dict[str, ModelInfo]:
+        """Return the models by the names to show: with `@` only where several servers have it."""
+        counts = Counter(model.model_id for model in self.aliases.values())
+        models: dict[str, ModelInfo] = {}
+        for alias, model in self.aliases.items():
+            models.setdefault(model.model_id, model)
+            if counts[model.model_id] > 1:
+                models[alias] = model
+        return models
+
+    def require_server(self) -> None:
+        """Return if there is a server; raise the error that says why none can be used."""
+        if not self.usable:
+            raise why_unusable(self.candidates)
+
+    def find(self, name: str) -> ModelInfo:
+        """Return the model to which a name leads.
+
+        Raises `WrongUse` if no server has it, and the error that says why if there is no server.
+        """
+        self.require_server()
+        models = tuple(self.aliases.values())
+        model = find_model(name, models) or self.aliases.get(name)
+        if model is None:
+            raise unknown_model(name, models)
+        return model
+
+    def is_alias(self, name: str, model: ModelInfo) -> bool:
+        """Whether a name, which leads to a model, is its name with `@`."""
+        return name != model.model_id and self.aliases.get(name) is model

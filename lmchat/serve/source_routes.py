@@ -1,0 +1,159 @@
+"""Routes of older programs of this kind, whose requests, replies and texts stay as they were.
+
+An error is one text: `{"error": "…"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo
+from lmchat.domain.target_choice import NOTHING_FOUND, why_unusable
+from lmchat.domain.telemetry import Metrics
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.serve.bodies import fields_of, model_name, with_changes
+from lmchat.serve.error_replies import headers_of, status_of
+from lmchat.serve.forward_route import ForwardRoute, Gateway
+
+STREAMING_FAILED = "Streaming failed"
+RESET = "Metrics reset successfully"
+
+
+class SourceRoutes:
+    """Handlers of these routes, but for the chat, which is a `SourceChatRoute`."""
+
+    def __init__(
+        self, gateway: Gateway, metrics_json: Callable[[Metrics], dict[str, object]]
+    ) -> None:
+        self._gateway = gateway
+        self._metrics_json = metrics_json
+        self._metrics_at_reset = gateway.client.metrics()
+
+    async def health(self, request: Request) -> Response:
+        """Say whether the named server can answer, or any of all servers."""
+        try:
+            candidate = await self._usable_server(request.query_params.get("endpoint", ""))
+        except LMChatError as error:
+            status = _failure_status(error)
+            return JSONResponse({"healthy": False, "error": error.message}, status)
+        return JSONResponse(
+            {
+                "healthy": True,
+                "endpoint": candidate.endpoint.url,
+                "models": len(candidate.models),
+            }
+        )
+
+    async def models(self, request: Request) -> Response:
+        """List the models of the named server, or of all servers."""
+        url = request.query_params.get("endpoint", "")
+        try:
+            if url:
+                candidate = await self._usable_server(url)
+                models = {model.model_id: model for model in candidate.models}
+            else:
+                await self._usable_server("")
+                models = self._gateway.watch.routes.listed()
+        except LMChatError as error:
+            return JSONResponse({"error": error.message}, _failure_status(error))
+        return JSONResponse(list_json(models))
+
+    async def detect_endpoint(self, _: Request) -> Response:
+        """Name the best server of the last look."""
+        usable = self._gateway.watch.routes.usable
+        if not usable:
+            document = {"detected": False, "error": NOTHING_FOUND}
+            return JSONResponse(document, HTTPStatus.NOT_FOUND)
+        return JSONResponse({"endpoint": usable[0].endpoint.url, "detected": True})
+
+    async def metrics(self, _: Request) -> Response:
+        """Return the counters since the start or the last reset."""
+        counted = self._gateway.client.metrics().since(self._metrics_at_reset)
+        return JSONResponse(self._metrics_json(counted))
+
+    async def reset_metrics(self, _: Request) -> Response:
+        """Count from 0; the counters of all runs on the disk stay."""
+        self._metrics_at_reset = self._gateway.client.metrics()
+        return JSONResponse({"message": RESET})
+
+    async def _usable_server(self, url: str) -> Candidate:
+        """Check and return the server at an address; without one, return the best of all.
+
+        Raises `LMChatError` if it cannot be used.
+        """
+        candidates = self._gateway.watch.routes.candidates
+        if url:
+            candidates = (await self._gateway.client.check(Endpoint.parse(url)),)
+        for candidate in candidates:
+            if candidate.verdict.is_usable:
+                return candidate
+        raise why_unusable(candidates)
+
+
+class SourceChatRoute(ForwardRoute):
+    """The chat of older programs: the body may name the server, and the answer is streamed."""
+
+    async def new_request(self, request: Request, body: bytes) -> ForwardedRequest:
+        """Return the request to pass on, to the server that the body names, if any."""
+        fields = fields_of(body)
+        changes = {"stream": True} if fields.stream is None else {}
+        body = with_changes(body, changes, removed="endpoint")
+        if not fields.endpoint:
+            return await super().new_request(request, body)
+        name = model_name(fields, request)
+        endpoint = Endpoint.parse(str(fields.endpoint))
+        model = await self._model_at(endpoint, name)
+        return ForwardedRequest(model=model, path=self.path, body=body, messages=fields.messages)
+
+    async def _model_at(self, endpoint: Endpoint, name: str) -> ModelInfo:
+        """Return a model of a server; the server itself refuses one that it does not list."""
+        for candidate in self.gateway.watch.routes.usable:
+            if candidate.endpoint.canonical == endpoint.canonical:
+                break
+        else:
+            candidate = await self.gateway.client.check(endpoint)
+        for model in candidate.models:
+            if model.model_id == name:
+                return model
+        return ModelInfo(model_id=name, endpoint=candidate.endpoint, product=candidate.product)
+
+    def error_reply(self, error: LMChatError) -> Response:
+        """Return the reply for an error before the first byte."""
+        if isinstance(error, ServerUnavailable | ServerRejected):
+            document = {"error": STREAMING_FAILED, "message": error.message}
+            return JSONResponse(document, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return JSONResponse({"error": error.message}, status_of(error), headers_of(error))
+
+    async def reply_to_send(self, reply: ForwardedReply) -> ForwardedReply:
+        """Return the reply; raise `ServerRejected` if the server has refused the request."""
+        if reply.status < HTTPStatus.BAD_REQUEST:
+            return reply
+        message = f"The server refused the request with status {reply.status}."
+        raise ServerRejected(message, kind="server_error", status=reply.status)
+
+
+def list_json(models: dict[str, ModelInfo]) -> dict[str, object]:
+    """Return the models by these names as a list of OpenAI's API."""
+    return {"object": "list", "data": [model_json(name, model) for name, model in models.items()]}
+
+
+def model_json(name: str, model: ModelInfo) -> dict[str, object]:
+    """Return a model as a row of OpenAI's list of models."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": model.created or 0,
+        "owned_by": model.owned_by or model.product,
+    }
+
+
+def _failure_status(error: LMChatError) -> HTTPStatus:
+    """Return 500 for a server that cannot be used; other errors have a status of their own."""
+    status = status_of(error)
+    is_of_server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return HTTPStatus.INTERNAL_SERVER_ERROR if is_of_server else status

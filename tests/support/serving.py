@@ -1,0 +1,63 @@
+"""`lmchat serve` as a program: started at a free port, and ended with its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.support.programs import WAIT_S, Cli
+
+
+@dataclass
+class Serving:
+    """A running `lmchat serve`."""
+
+    process: subprocess.Popen[bytes]
+    url: str  # without `/v1`
+    home: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def get(self, path: str, **options) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=WAIT_S, **options)
+
+    def post(self, path: str, value: object = None, **options) -> httpx.Response:
+        if value is not None:
+            options["content"] = json.dumps(value)
+        return httpx.post(self.url + path, timeout=WAIT_S, **options)
+
+    def chat(self, model: str = "tiny", path: str = "/v1/chat/completions", **fields):
+        messages = [{"role": "user", "content": "Hi"}]
+        return self.post(path, {"model": model, "messages": messages, **fields})
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(WAIT_S)
+
+
+@contextmanager
+def serving(
+    home: Path, *words: str, url: str = "", config: str = "", env: dict[str, str] | None = None
+) -> Iterator[Serving]:
+    """Run `lmchat serve` while the block runs; `url` is the only server, without it all are found."""
+    cli = Cli(home=home, url=url, env=env or {})
+    cli.configure(config)
+    process = cli.start("serve", "--port", "0", *words)
+    try:
+        line = process.stdout.readline().decode()
+        found = re.search(r"http://\S+?(?=/v1;)", line)
+        assert found, (line, process.stderr.read())
+        yield Serving(process=process, url=found[0], home=home)
+    finally:
+        process.kill()
+        process.communicate()
