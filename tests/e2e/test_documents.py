@@ -22,7 +22,7 @@ _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(lmchat [^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _FILLED = {"ID": "3f2a", "COMMAND": "models"}
-_SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&"}
+_SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&", ")"}
 
 
 def _commands(page: Path) -> set[tuple[str, ...]]:

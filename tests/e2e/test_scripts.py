@@ -1,0 +1,174 @@
+"""The recipes of `docs/scripts.md`, run as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import httpx
+import pytest
+
+from tests.support.files_to_attach import image
+from tests.support.programs import run
+from tests.support.recipes import Shell, recipe
+from tests.support.scripted_products import CHAT, answer, llama_cpp, model_list, plain
+from tests.support.scripted_server import DONE, Seen, delta, finish, json_reply, sse
+from tests.support.serving import serving
+
+MODEL = "qwen3-8b"
+ADDRESS = "http://127.0.0.1:8642"
+
+
+@pytest.fixture
+def shell(tmp_path, server):
+    return Shell(tmp_path, server.url)
+
+
+def prompt_of(seen: Seen) -> str:
+    return seen.json["messages"][-1]["content"]
+
+
+def test_mails_are_sorted_by_what_they_are_about(shell, server):
+    def play(seen: Seen):
+        if "broken" in prompt_of(seen):
+            return json_reply({"error": {"message": "no memory left"}}, status=500)
+        topic = "order" if "tomatoes" in prompt_of(seen) else "bill"
+        (line,) = [line for line in prompt_of(seen).splitlines() if line.endswith(f": {topic}")]
+        chunk = delta(line[0])
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": line[0], "prob": 1.0}]}
+        return sse(chunk, finish("length"), DONE)
+
+    llama_cpp(server)
+    server.on(CHAT, play)
+    (shell.folder / "mails").mkdir()
+    for name, text in {"a b": "Two tomatoes, please.", "c": "Please pay.", "d": "broken"}.items():
+        (shell.folder / "mails" / f"{name}.txt").write_text(text)
+    done = shell(recipe("## Sort mails into folders"))
+    assert done.returncode == 0, done
+    assert shell.names("order") == {"a b.txt"}
+    assert shell.names("bill") == {"c.txt"}
+    assert shell.names("mails") == {"d.txt"}
+    assert "no memory left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reply", "name"),
+    [
+        (answer("Ripe tomatoes, ", "sunny!"), "Ripe-tomatoes-sunny.jpg"),
+        (answer("../../etc/\n-rf Garten ä"), "etc-rf-Garten-ä.jpg"),
+        (answer("…"), "new.jpg"),
+        (sse(delta("Half")), "new.jpg"),
+    ],
+)
+def test_photos_are_named_by_the_answer(reply, name, shell, server):
+    server.on(CHAT, reply)
+    photos = shell.folder / "photos"
+    photos.mkdir()
+    (photos / "new.jpg").write_bytes(image("JPEG"))
+    shell(recipe("## Name photos by what they show"))
+    assert shell.names("photos") == {name}
+    (request,) = server.seen(CHAT)
+    assert request.json["messages"][-1]["content"][0]["type"] == "image_url"
+
+
+def test_a_photo_replaces_no_other(shell, server):
+    server.on(CHAT, answer("Tomatoes"))
+    photos = shell.folder / "photos"
+    photos.mkdir()
+    (photos / "Tomatoes.jpg").write_bytes(image("JPEG"))
+    (photos / "new.jpg").write_bytes(image("JPEG", mode="L"))
+    shell(recipe("## Name photos by what they show"))
+    assert shell.names("photos") == {"Tomatoes.jpg", "new.jpg"}
+
+
+def test_a_file_is_translated_line_by_line(shell, server):
+    server.on(CHAT, lambda seen: answer(f"{prompt_of(seen)}\nauf Deutsch"))
+    shell.write(english_txt="One\n\nTwo\nThree\n")
+    done = shell(recipe("## Translate a file line by line"))
+    assert done.returncode == 0, done
+    assert shell.read("german.txt").splitlines() == [
+        *("One auf Deutsch", "", "Two auf Deutsch", "Three auf Deutsch"),
+    ]
+    assert server.seen(CHAT)[0].json["messages"][0]["role"] == "system"
+
+
+def test_two_quantizations_are_compared_on_ten_prompts(shell, server):
+    def play(seen: Seen):
+        is_odd = prompt_of(seen) == "Prompt 7" and seen.json["model"] == models[0]
+        return answer("Something else" if is_odd else "The same", model=seen.json["model"])
+
+    models = ("qwen3-8b-q4_k_m", "qwen3-8b-q8_0")
+    plain(server, *models)
+    server.on(CHAT, play)
+    shell.write(prompts_txt="".join(f"Prompt {number}\n" for number in range(1, 11)))
+    done = shell(recipe("## Compare two quantizations on ten prompts"))
+    assert done.returncode == 0, done
+    first, second, *differences = done.stdout.splitlines()
+    assert first.startswith(f"{models[0]}: ")
+    assert second.startswith(f"{models[1]}: ")
+    assert differences == ["", "Prompt 7:", "1. Something else", "2. The same"]
+    assert len(server.seen(CHAT)) == 20
+
+
+@pytest.mark.router
+@pytest.mark.timeout(180)
+def test_two_models_of_a_real_router_are_compared(real_router, tmp_path):
+    shell = Shell(tmp_path, real_router.url)
+    shell.write(prompts_txt="".join(f"Name {number} colours.\n" for number in range(1, 11)))
+    commands = recipe("## Compare two quantizations on ten prompts").replace("200", "8")
+    for shown, real in zip(("qwen3-8b-q4_k_m", "qwen3-8b-q8_0"), real_router.models, strict=True):
+        commands = commands.replace(shown, real)
+    done = shell(commands)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[0].startswith(f"{real_router.models[0]}: ")
+
+
+@pytest.fixture
+def gateway(tmp_path, server):
+    """The `lmchat serve` of the page, at a free port."""
+    assert recipe("## Use all models from other programs") == "lmchat serve\n"
+    server.on("GET /v1/models", model_list(MODEL))
+    server.on(CHAT, lambda seen: answer(model=MODEL) if seen.json.get("stream") else WHOLE)
+    with serving(tmp_path, url=server.url) as program:
+        yield program
+
+
+WHOLE = json_reply(
+    {"choices": [{"message": {"role": "assistant", "content": "Hello there."}}], "model": MODEL}
+)
+
+
+def test_curl_asks_through_lmchat_serve(gateway, tmp_path):
+    shell = Shell(tmp_path, "")
+    done = shell(recipe("### curl").replace(ADDRESS, gateway.url))
+    assert (done.returncode, done.stdout) == (0, f"{MODEL}\nHello there.\n"), done
+
+
+def test_the_openai_package_asks_through_lmchat_serve(gateway, tmp_path):
+    program = tmp_path / "ask.py"
+    program.write_text(recipe("### The openai package", "python").replace(ADDRESS, gateway.url))
+    done = run([sys.executable, program], home=tmp_path, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Hello there.\n"), done
+
+
+def test_the_address_that_an_editor_gets_answers_as_openai_does(gateway):
+    config = recipe("### A plugin of an editor", "yaml")
+    model = dict(re.findall(r"^    (\w+): (.*)$", config, re.MULTILINE))
+    assert model["provider"] == "openai"
+    reply = httpx.post(
+        f"{model['apiBase'].replace(ADDRESS, gateway.url)}/chat/completions",
+        headers={"Authorization": f"Bearer {model['apiKey']}"},
+        json={
+            "model": model["model"],
+            "messages": [{"role": "user", "content": "Hi"}],
+            "stream": True,
+        },
+    )
+    data = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
+    texts = [
+        json.loads(line)["choices"][0]["delta"].get("content", "")
+        for line in data
+        if "delta" in line
+    ]
+    assert ("".join(texts), data[-1]) == ("Hello there.", "[DONE]")

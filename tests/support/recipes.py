@@ -1,0 +1,56 @@
+"""Recipes of `docs/scripts.md`: the code blocks below each of its headings, and a shell to run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from tests.support.programs import LMCHAT, run
+from tests.support.pty_program import ROOT
+
+PAGE = ROOT / "docs" / "scripts.md"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_WAIT_S = 60
+
+
+def recipe(heading: str, language: str = "sh") -> str:
+    """Return the only code block below a heading, up to the next one."""
+    _, following = PAGE.read_text(encoding="utf-8").split(f"\n{heading}\n")
+    section = re.split(r"^#+ ", following, maxsplit=1, flags=re.MULTILINE)[0]
+    ((written_in, block),) = _BLOCK.findall(section)
+    assert written_in == language
+    return block
+
+
+class Shell:
+    """A shell in a folder of its own, whose `lmchat` uses one server."""
+
+    def __init__(self, folder: Path, url: str, **env: str) -> None:
+        self.folder = folder / "work"
+        self.folder.mkdir()
+        self._home = folder
+        self._env = {"LMCHAT_ENDPOINT": url, "PYTHONPATH": str(ROOT), **env}
+        programs = folder / "bin"
+        programs.mkdir()
+        program = programs / "lmchat"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(LMCHAT)} "$@"\n')
+        program.chmod(0o755)
+        self._env["PATH"] = os.pathsep.join((str(programs), os.environ["PATH"]))
+
+    def write(self, **texts: str) -> None:
+        """Write files, named with `_` for `.`."""
+        for name, text in texts.items():
+            (self.folder / name.replace("_", ".")).write_text(text)
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def names(self, folder: str) -> set[str]:
+        return {path.name for path in (self.folder / folder).iterdir()}
+
+    def __call__(self, commands: str):
+        """Run commands as a script would, and return what they printed."""
+        words = ["/bin/sh", "-c", commands]
+        return run(words, home=self._home, cwd=self.folder, env=self._env, wait_s=_WAIT_S)
