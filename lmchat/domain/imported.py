@@ -22,7 +22,7 @@ def as_imported(session: Session) -> Session:
     calls_with_result = _calls_with_result(messages)
     imported_by_id: dict[str, ChatMessage] = {}
     parents_of_dropped: dict[str | None, str | None] = {}  # id of the parent, by the dropped id
-    for message in messages:  # parents come first
+    for message in messages:  # each after its parent: readers of files order them so
         # the parent, or the parent of a dropped parent
         parent_id = parents_of_dropped.get(message.parent_id, message.parent_id)
         keys = calls_with_result.get(message.message_id, set())

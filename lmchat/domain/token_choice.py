@@ -53,8 +53,8 @@ def probability(logprob: float) -> float:
     return math.exp(min(logprob, 0.0))
 
 
-def count_alternatives(choices: Sequence[TokenChoice]) -> int:
-    """Return how many tokens some choices hold, to limit their memory."""
+def count_probabilities(choices: Sequence[TokenChoice]) -> int:
+    """Return how many probabilities some choices hold, to limit their memory."""
     return sum(1 + len(choice.top) for choice in choices)
 
 

@@ -51,10 +51,10 @@ from lmchat.domain.message import (
     new_id,
 )
 from lmchat.domain.model_names import is_other_model
-from lmchat.domain.token_choice import TokenChoice, count_alternatives
+from lmchat.domain.token_choice import TokenChoice, count_probabilities
 
 _CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
-_MAX_ALTERNATIVES = 300_000
+_MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
 _REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
@@ -293,7 +293,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def may_think(self) -> bool:
-        """Whether a thought streams, or may be the first that comes of an answer."""
+        """Whether a thought is streaming, or an answer is awaited, which may begin with one."""
         is_answering = self.is_running and self.stage is not Stage.TOOLS
         return is_answering and (self.is_thinking or not self.has_text)
 
@@ -447,7 +447,8 @@ def _milliseconds(seconds: float | None) -> float | None:
 Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
 RESET: Piece = ("anew", "")  # in a file, the pieces after it replace all before it
-# kind of a piece of a tool call: the number of the call, and the field that the text belongs to
+# Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
+# `(?a)`: in ASCII digits only.
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
@@ -464,8 +465,8 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     for kind, text in pieces:
         if call_kind := re.fullmatch(_CALL_KIND, kind):
             number = int(call_kind[1])
-            field = call_kind[2]
-            calls[number][field] += text
+            field_name = call_kind[2]
+            calls[number][field_name] += text
         elif kind in TEXT_PARTS:
             text_pieces.append((kind, text))
 
@@ -500,7 +501,7 @@ class GrowingAnswer:
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
         self._begun_choice_count = len(choices)
-        self._alternative_count = count_alternatives(choices)
+        self._probability_count = count_probabilities(choices)
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all pieces so far, by the kind of the piece."""
         if begun is not None:
@@ -535,8 +536,8 @@ class GrowingAnswer:
 
     def _add_choices(self, choices: Sequence[TokenChoice]) -> None:
         """Add the choices of tokens, up to a limit: those of later tokens are dropped."""
-        self._alternative_count += count_alternatives(choices)
-        if self._alternative_count <= _MAX_ALTERNATIVES:
+        self._probability_count += count_probabilities(choices)
+        if self._probability_count <= _MAX_PROBABILITIES:
             self.choices += choices
 
     def _move_texts(self, *, is_thought: bool) -> None:

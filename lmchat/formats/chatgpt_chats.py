@@ -139,13 +139,13 @@ class _ChatgptReader:
     def _add_images(self, content: Record, role: str) -> Iterator[FilePart]:
         """Add the images of a prompt to the chat and yield their parts; count missing ones.
 
-        An image that a model or tool has made is counted as missing too.
+        An image that a model or tool has made is not looked for, and is counted as missing too.
         """
         for part in content.get("parts") or ():
             if text_in(part, _KIND) == _IMAGE:
                 # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`.
                 name = text_in(part, "asset_pointer").rpartition("/")[2]
-                image = self._file.stored(name) if role == Role.USER else b""  # b"" is counted
+                image = self._file.stored(name) if role == Role.USER else b""
                 yield from self._chat.add_images([image])
 
     def _tool_runs(self, key: str, tool: str, text: str) -> Iterator[ToolRun]:

@@ -96,7 +96,7 @@ def _path_end(messages: Mapping[str, Record], parents: Parents) -> str | None:
     for key in sorted(messages, key=lambda key: number_in(messages[key], "created_at")):
         children[parents[key]].append(key)
 
-    end: str | None = None
+    end: str | None = None  # the parent of first messages
     while end in children:
         candidates = children.pop(end)
         active_child = None

@@ -170,15 +170,16 @@ class Reader:
     def _sessions(self, readers: Iterable[ChatReader | Skipped], source: str) -> ReadItems:
         """Read chats, and yield their sessions and what is left out.
 
-        Yield a `Skipped` for a damaged chat. An error of the whole database is raised. `source` is
-        the program of the chats.
+        Among `readers` may be a `Skipped` for a broken value, which is yielded as it is. A damaged
+        chat becomes a `Skipped`; an error of the whole database is raised. `source` is the program
+        of the chats.
         """
-        for number, read in enumerate(readers, 1):
-            if isinstance(read, Skipped):
-                yield read
+        for number, reader in enumerate(readers, 1):
+            if isinstance(reader, Skipped):
+                yield reader
                 continue
             try:
-                for chat in read():
+                for chat in reader():
                     yield from chat.finish(self._moment, source=source)
             except sqlite3.OperationalError:  # the database is locked, or a query took too long
                 raise

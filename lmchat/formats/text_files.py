@@ -58,7 +58,7 @@ class TextFile:
         with self.open() as stream:
             data = stream.read(self.limit + 1)
         if len(data) > self.limit:
-            message = f"It is larger than {self.limit >> 20} MB."
+            message = f"It is larger than {self.limit // (1024 * 1024)} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
         return data
 
@@ -146,5 +146,5 @@ def _begins_with_name(file_name: str, name: str) -> bool:
     """Return whether the name of a file begins with the word `name`; False if that is empty."""
     if not name or not file_name.startswith(name):
         return False
-    next_character = file_name[len(name) : len(name) + 1]
-    return not next_character.isalnum()
+    following = file_name.removeprefix(name)
+    return not following[:1].isalnum()  # "" is not alphanumeric either

@@ -56,7 +56,10 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """Set columns of the row of a session; `values` are by the name of the column."""
+    """Set columns of the row of a session to values, by name, in the form in which they are stored.
+
+    `row_values.column` returns that form.
+    """
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
@@ -113,8 +116,8 @@ def end_answer(
     """Write an answer or a tool call that has ended, and make its session the newest.
 
     An answer also changes the model and the server of its session. If the message has no row yet
-    and its prompt has one, the message becomes the leaf of the path. Both may be missing, if they
-    could not be written.
+    and its prompt has one, the message becomes the leaf of the path. Either row may be missing if
+    it could not be written, as on a full disk.
     """
     is_new = number_of(connection, message.message_id) is None
     has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None

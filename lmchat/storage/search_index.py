@@ -35,7 +35,7 @@ def index_message(connection: Connection, number: int) -> None:
 
 
 def unindex_message(connection: Connection, number: int) -> None:
-    """Take the parts of a message out of the index, if they are in it, and mark the message so.
+    """Take the parts of a message out of the index, if they are in it, and mark it as not indexed.
 
     The rows of its parts must still exist: to delete a text, FTS5 needs that text.
     """

@@ -81,8 +81,8 @@ class SessionTables:
     def find(self, connection: Connection, id_or_prefix: str) -> str:
         """Return the only session id that begins with a text of at least 4 characters.
 
-        For the text `last`, return the id of the session that was changed last. Raises
-        `SessionNotFound` if no id or more than one fits.
+        Capitals in the text count as small letters. For the text `last`, return the id of the
+        session that was changed last. Raises `SessionNotFound` if no id or more than one fits.
         """
         if id_or_prefix == "last":
             return _last_session_id(connection)
