@@ -38,8 +38,8 @@ class RequestParts:
 
     `marked` is the request with a mark at the end of each part. A chat template takes the marks
     along, so that they tell which part a token of its text belongs to. Blanks at the end of a text
-    stay behind its mark, since templates remove them. The calls of an answer belong to the part of
-    its text, whose mark is before the first result.
+    stay behind its mark, so that templates remove them as they do without a mark. The calls of an
+    answer belong to the part of its text, whose mark is before the first result.
     """
 
     def __init__(self, request: ChatRequest, mark: str = "") -> None:

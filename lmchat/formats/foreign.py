@@ -137,11 +137,10 @@ class ForeignChat(Struct, kw_only=True):
     ) -> None:
         """Add a message, with `parent` as the key of the message before it.
 
-        Values come from a file, so those of type `Any` are checked. `parts` may be a generator that
-        raises an error for a damaged message. Such a message is counted, and added without parts;
-        one without a key, or with the key of another message, is counted and not added. An answer
-        with tool results becomes several messages: the parts before a result, a tool message for
-        each result, the parts after them. The last one has `key`.
+        Values of type `Any` come from a file and are checked. `parts` may be a generator that
+        raises an error for a damaged message: that is counted, and added without parts. A message
+        without a key, or with the key of another one, is counted and not added. An answer with tool
+        results becomes several messages, of which the last one has `key`.
         """
         if not isinstance(key, str) or not key:
             self.omitted[DAMAGED] += 1
@@ -273,8 +272,9 @@ class ForeignChat(Struct, kw_only=True):
     ) -> list[tuple[Role, list[Part]]]:
         """Return the role and parts of each message that a message of the program becomes.
 
-        Each tool result is a message of its own; parts after one are an answer. Empty parts are
-        left out, so the list may be empty. Raises an error for values of wrong types.
+        Each tool result is a message of its own, and so are the parts before it and the parts after
+        it, which are an answer. Empty parts are left out, so the list may be empty. Raises an error
+        for values of wrong types.
         """
         messages: list[tuple[Role, list[Part]]] = []
         for foreign_part in foreign_parts:

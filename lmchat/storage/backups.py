@@ -34,8 +34,8 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 def back_up(path: Path, moment: datetime) -> None:
     """Copy the file; if that worked, remove old copies.
 
-    The newest `_KEPT_COPIES` copies stay, without those older than `_KEPT_DAYS`. A failed copy is
-    logged, and the old ones stay.
+    The newest `_KEPT_COPIES` copies stay, unless they are older than `_KEPT_DAYS`. If copying
+    fails, that is logged, and all old copies stay.
     """
     if not _try_to_copy(path, _copy_of_day(path, moment)):
         return
