@@ -69,9 +69,8 @@ async def decide(
     `sampling` has further options for the requests, such as a seed; those that the probabilities
     depend on are replaced. Of equally likely options, the first is the choice.
 
-    The first request does without llama.cpp's cache, whose content changes the numbers by up to
-    0.01. The next ones read the question from the cache, in which only this request has put it, so
-    the same call gets the same numbers again.
+    llama.cpp's cache is not used, unless `sampling` sets `cache_prompt`: what earlier requests have
+    left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
 
     Raises:
         WrongUse: the options are too few, too many, empty, equal, or too many single letters.
@@ -92,7 +91,7 @@ async def decide(
             product=target.product,
             model=target.model_id,
             messages=(*messages, text_message(Role.USER, prompt)),
-            sampling=_sampling(target.product, labels, sampling or {}, has_cache=start > 0),
+            sampling=_sampling(target.product, labels, sampling or {}),
         )
         probabilities = await _label_probabilities(backend, request, labels)
         for option, label in zip(turned, labels, strict=True):
@@ -133,9 +132,7 @@ def labels_for(options: Sequence[str]) -> list[str]:
     return labels[: len(options)]
 
 
-def _sampling(
-    product: Product, labels: Sequence[str], further: Mapping[str, object], *, has_cache: bool
-) -> Sampling:
+def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
     """Return the sampling options that make a server report the probabilities of labels.
 
     llama.cpp applies a grammar only if the token that it has drawn does not fit; then it reports
@@ -143,14 +140,8 @@ def _sampling(
     asked for, and the caller scales them. All samplers but the temperature are switched off, since
     they would change the probabilities: a penalty for repeated tokens hits the labels first.
 
-    Of an unknown server it is not known what it takes, so it is tried. Raises `ServerRejected` for
-    a product that is known to report no probabilities.
-
-    Args:
-        product: The product of the server.
-        labels: The labels of the options.
-        further: Options of the caller.
-        has_cache: Whether llama.cpp may use the cache of earlier requests.
+    Of an unknown server it is not known what it takes, so it is tried. `further` has the options of
+    the caller. Raises `ServerRejected` for a product that is known to report no probabilities.
     """
     facts = product.facts
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
@@ -161,7 +152,7 @@ def _sampling(
             "samplers": ("temperature",),
             "grammar": f"root ::= [{''.join(labels)}]",
             "seed": further.get("seed", _SEED),
-            "cache_prompt": has_cache,
+            "cache_prompt": further.get("cache_prompt", False),
         }
     elif "logprobs" in facts.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
@@ -173,7 +164,7 @@ def _sampling(
 
 
 def _prompt(question: str, options: Sequence[str], labels: Sequence[str]) -> str:
-    """Return the prompt; the question is first, so that the server reads it once for all."""
+    """Return the prompt; the question is first, so that a cache holds it for all rotations."""
     lines = [f"{label}: {option}" for label, option in zip(labels, options, strict=True)]
     return _PROMPT.format(question=question, options="\n".join(lines))
 

@@ -71,10 +71,11 @@ def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
     assert seeds == [7, 7]
 
 
-def test_only_the_first_request_does_without_the_cache(llama, server):
-    llama("decide", QUESTION, "--options", "yes,no,perhaps")
+def test_the_cache_of_the_server_is_used_only_if_that_is_set(llama, server):
+    llama("decide", QUESTION)
+    llama("decide", QUESTION, "--set", "cache_prompt=true")
     caches = [seen.json["cache_prompt"] for seen in server.seen(CHAT)]
-    assert caches == [False, True, True]
+    assert caches == [False, False, True, True]
 
 
 def test_the_exit_code_tells_the_first_option_from_others(llama):
@@ -176,6 +177,7 @@ def test_hostile_options_are_printed_safely(llama, server):
 
 
 REAL_CASES = {
+    "numbers": ("Which number is the largest?", ["101", "102", "103", "104", "105", "106", "107"]),
     "words": ("Is the sky blue?", ["yes", "no"]),
     "several words": (
         "What is this mail about? 'Your invoice is overdue.'",
