@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import aclosing
 
 import pytest
 
-from tests.support.programs import Inside as Cli
+from lmchat.config.settings import Settings
+from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.server import Endpoint, Target
+from lmchat.proxy.client import ProxyClient
+from lmchat.services.decision import decide
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
-from tests.support.scripted_server import DONE, Seen, delta, finish, json_reply, sse
+from tests.support.scripted_server import DONE, Cut, Seen, delta, finish, json_reply, raw_reply, sse
 
 QUESTION = "Is this mail spam?"
 
@@ -164,6 +169,13 @@ def test_an_error_of_the_server_is_that_of_ask(llama, server):
     assert "no memory left" in done.stderr
 
 
+def test_a_server_that_dies_between_two_requests_leaves_no_half_decision(llama, server):
+    server.on(CHAT, chosen(A=1.0), raw_reply(Cut(is_reset=True)))
+    done = llama("decide", QUESTION)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("lmchat: ")
+
+
 def test_without_a_server_the_exit_code_is_that_of_ask(alone):
     detail = alone.json("decide", QUESTION, "--json", code=3)["detail"]
     assert detail["error"] == "no_server"
@@ -215,8 +227,25 @@ def decided(cli, question, options):
     return value["probabilities"]
 
 
+class Recorder(ProxyClient):
+    """Client that keeps the events of all answers."""
+
+    async def stream(self, request):
+        self.events = getattr(self, "events", [])
+        async with aclosing(super().stream(request)) as events:
+            async for event in events:
+                self.events.append(event)
+                yield event
+
+
 @pytest.mark.timeout(180)
-def test_a_real_thinking_model_does_not_think(start_real_server, tmp_path):
-    cli = Cli(home=tmp_path, url=start_real_server(reasoning=48).url, wait_s=60)
-    probabilities = decided(cli, "Is the sky blue?", ["yes", "no"])
-    assert sum(probabilities.values()) == pytest.approx(1)
+async def test_a_real_thinking_model_does_not_think(start_real_server):
+    endpoint = Endpoint.parse(start_real_server(reasoning=48).url)
+    async with aclosing(Recorder(Settings(), key_for=lambda _: None)) as client:
+        candidate = await client.check(endpoint)
+        target = Target(endpoint=endpoint, product=candidate.product, model=candidate.models[0])
+        decision = await decide(client, target, "Is the sky blue?", ["yes", "no"])
+        texts = [event.text for event in client.events if isinstance(event, TextDelta)]
+        thoughts = [event for event in client.events if isinstance(event, ReasoningDelta)]
+    assert (len(texts), set(texts) <= {"A", "B"}, thoughts) == (2, True, [])
+    assert sum(decision.probabilities.values()) == pytest.approx(1)
