@@ -1,0 +1,153 @@
+"""Programs of others use `lmchat serve` as they use OpenAI: the official package, and `llm`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.support.programs import run
+from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import Cut, Hold, json_reply, sse
+from tests.support.serving import serving
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def _client(gateway) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0, timeout=30)
+
+
+@pytest.fixture
+def client(tmp_path, server):
+    with serving(tmp_path, url=server.url) as gateway, _client(gateway) as client:
+        yield client
+
+
+@pytest.fixture
+def of_real_server(tmp_path, real_server):
+    with serving(tmp_path, url=real_server.url) as gateway, _client(gateway) as client:
+        yield client
+
+
+def test_the_official_package_talks_to_a_real_server(of_real_server, real_server):
+    (model,) = of_real_server.models.list().data
+    assert model.id == real_server.models[0]
+    assert of_real_server.models.retrieve(model.id).id == model.id
+    options = {"model": model.id, "messages": HI, "max_tokens": 12, "temperature": 0, "seed": 1}
+    whole = of_real_server.chat.completions.create(**options)
+    assert whole.usage.completion_tokens <= 12
+    stream = of_real_server.chat.completions.create(**options, stream=True)
+    pieces = [
+        chunk.choices[0].delta.content
+        for chunk in stream
+        if chunk.choices and chunk.choices[0].delta
+    ]
+    assert "".join(filter(None, pieces)) == whole.choices[0].message.content
+    done = of_real_server.completions.create(model=model.id, prompt="One, two,", max_tokens=4)
+    assert done.choices[0].text
+
+
+def test_the_real_server_refuses_embeddings_in_its_own_words(of_real_server, real_server):
+    with pytest.raises(openai.APIStatusError) as caught:
+        of_real_server.embeddings.create(model=real_server.models[0], input="Hi")
+    direct = openai.OpenAI(base_url=f"{real_server.url}/v1", api_key="any", max_retries=0)
+    with direct, pytest.raises(openai.APIStatusError) as expected:
+        direct.embeddings.create(model=real_server.models[0], input="Hi")
+    assert caught.value.status_code == expected.value.status_code
+    assert caught.value.body == expected.value.body
+
+
+def test_a_hang_up_in_mid_stream_frees_the_slot_of_a_real_server(of_real_server, real_server):
+    options = {"model": real_server.models[0], "messages": HI}
+    for _ in range(6):  # more than it has slots; each alone would take 40 s
+        stream = of_real_server.chat.completions.create(**options, max_tokens=4000, stream=True)
+        next(iter(stream))
+        stream.close()
+    assert of_real_server.chat.completions.create(**options, max_tokens=2).choices
+
+
+def test_embeddings_pass(client, server):
+    rows = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
+    server.on("POST /v1/embeddings", json_reply({"object": "list", "data": rows, "model": "tiny"}))
+    made = client.embeddings.create(model="tiny", input="Hi", encoding_format="float")
+    assert made.data[0].embedding == [0.25, 0.5]
+
+
+def test_tools_and_json_modes_go_through(client, server):
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    client.chat.completions.create(
+        model="tiny",
+        messages=HI,
+        tools=tools,
+        response_format={"type": "json_object"},
+        extra_body={"top_k": 3},
+    )
+    sent = server.seen(CHAT)[0].json
+    assert (sent["tools"], sent["response_format"], sent["top_k"]) == (
+        tools,
+        {"type": "json_object"},
+        3,
+    )
+
+
+def test_errors_are_those_of_the_package(client, server):
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="nope", messages=HI)
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError, match="Invalid messages array"):
+        client.chat.completions.create(model="tiny", messages=[])
+    server.on(CHAT, json_reply({"error": {"message": "no memory"}}, status=500))
+    with pytest.raises(openai.InternalServerError, match="no memory"):
+        client.chat.completions.create(model="tiny", messages=HI)
+    server.on(CHAT, sse("Hel", Cut()))
+    with pytest.raises(openai.APIConnectionError):
+        _read(client.chat.completions.create(model="tiny", messages=HI, stream=True))
+    server.stop()
+    with pytest.raises(openai.APIStatusError) as gone:
+        client.chat.completions.create(model="tiny", messages=HI)
+    assert gone.value.status_code == 503
+
+
+def _read(stream) -> None:
+    for _ in stream:
+        pass
+
+
+def test_a_hang_up_in_mid_stream_reaches_the_server(client, server):
+    server.on(CHAT, sse("Hel", Hold()))
+    stream = client.chat.completions.create(model="tiny", messages=HI, stream=True)
+    next(iter(stream))
+    stream.close()
+    assert server.seen(CHAT)[0].client_left.wait(5)
+
+
+@pytest.mark.parametrize("words", [(), ("--no-stream",)])
+def test_llm_answers_through_its_file_of_extra_models(tmp_path, server, words):
+    whole = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "tiny",
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "Hello there."},
+            }
+        ],
+    }
+    server.on(CHAT, json_reply(whole) if words else answer())
+    with serving(tmp_path, url=server.url) as gateway:
+        (tmp_path / "extra-openai-models.yaml").write_text(
+            f"- model_id: local\n  model_name: tiny\n  api_base: {gateway.url}/v1\n"
+        )
+        llm = str(Path(sys.executable).with_name("llm"))
+        done = run(
+            [llm, "-m", "local", *words, "Hi"], home=tmp_path, env={"LLM_USER_PATH": str(tmp_path)}
+        )
+    assert (done.stdout, done.returncode) == ("Hello there.\n", 0), done.stderr
+    assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "Hi"
