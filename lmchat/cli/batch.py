@@ -141,7 +141,7 @@ async def _answer_all(
 ) -> int:
     """Answer tasks, `jobs` at once, add a row for each, and return how many failed."""
     failed = 0
-    with JobProgress(len(tasks)) as progress:
+    with JobProgress(len(tasks), prints_rows=isinstance(rows, _RowPrinter)) as progress:
 
         async def work(task: _Task) -> None:
             nonlocal failed
@@ -269,7 +269,7 @@ class _TaskReader:
             return _Task(number=line.number, line_id=question.line_id, key=key, outcome=error)
 
     def _question_of(self, line: NumberedLine) -> _LineQuestion:
-        """Read a line; raises `RequestInvalid`, with the number of the line, for a wrong one."""
+        """Read a line; raises `LMChatError`, with the number of the line, for a wrong one."""
         if line.data is None:
             _refuse(line.number, f"is longer than {_MAX_LINE_BYTES >> 20} MB")
         if self._context.options.is_text:
@@ -323,7 +323,8 @@ class _TaskReader:
 
 
 def _refuse(number: int, reason: str) -> NoReturn:
-    raise RequestInvalid(f"Line {number} {reason}.", kind="bad_line")
+    message = f"Line {number} {reason}."
+    raise LMChatError(message, kind="bad_line", hint="Correct the line, then run it again.")
 
 
 def _question_in(fields: Mapping[str, Any]) -> _LineQuestion:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from time import monotonic
 
 from msgspec import Struct
 
 from lmchat.cli.context import Context
 from lmchat.cli.jobs import SingleAnswer, answer_of, single_request
-from lmchat.cli.models import fetch_models, load_with_progress, model_named
-from lmchat.cli.output import Output, failure_detail, rounded, table
+from lmchat.cli.models import fetch_models, load_if_needed, model_named
+from lmchat.cli.output import failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
@@ -19,7 +18,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.server import LoadState, ModelInfo
+from lmchat.domain.server import ModelInfo
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.sampling_layers import SamplingLayers, refuse_ignored_options
 
@@ -92,7 +91,7 @@ async def _measure(
     runs: list[SingleAnswer] = []
     load_s = None
     try:
-        load_s = await _load(runtime, model, output)
+        load_s = await load_if_needed(runtime, model, output)
         printer = TurnPrinter(output, asked_model=model.model_id)
         runs.append(await _ask_once(runtime, layers, model, prompt, printer))
         failure = runs[0].error
@@ -118,24 +117,6 @@ async def _measure(
     )
 
 
-async def _load(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
-    """Load a model that its server reports as not loaded, and return the seconds that this took.
-
-    Return None if the model is in another state or its state is unknown. Return None, too, if the
-    server cannot load a model on request: it then loads the model with the first prompt.
-    """
-    if model.state is not LoadState.NOT_LOADED:
-        return None
-    started_s = monotonic()
-    try:
-        await load_with_progress(runtime, model, output)
-    except LMChatError as error:
-        if error.kind == "unsupported":
-            return None
-        raise
-    return monotonic() - started_s
-
-
 async def _ask_once(
     runtime: Runtime,
     layers: SamplingLayers,
@@ -155,8 +136,8 @@ async def _ask_once(
     request = single_request(model, messages, options, keep_loaded_s=chat.keep_loaded_s)
 
     def show(event: StreamEvent) -> None:
-        # Loading is not noted: `_load` has loaded the model, or the server loads it now and the
-        # time until the first token shows that.
+        # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
+        # and the time until the first token shows that.
         if printer is not None and not isinstance(event, ModelLoading):
             printer.show(event)
 

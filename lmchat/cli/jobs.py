@@ -161,16 +161,16 @@ async def side_by_side(
 class JobProgress:
     """Progress of jobs on one line of stderr: done, failed, tokens a second, time left.
 
-    It is shown only if stderr is a terminal that can overwrite a line, and stdout is none: there,
-    the results show the progress.
+    It is shown only if stderr is a terminal that can overwrite a line.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, prints_rows: bool) -> None:
+        """With `prints_rows`, nothing is shown if stdout is a terminal: rows show the progress."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        is_output_seen = sys.stdout is not None and sys.stdout.isatty()
+        has_rows = prints_rows and sys.stdout is not None and sys.stdout.isatty()
         self._failed = 0
         self._tokens = 0
         self._bar = Progress(
@@ -183,7 +183,7 @@ class JobProgress:
             console=console,
             transient=True,
             redirect_stdout=False,
-            disable=is_output_seen or not console.is_terminal or console.is_dumb_terminal,
+            disable=has_rows or not console.is_terminal or console.is_dumb_terminal,
         )
         self._task = self._bar.add_task("", total=total, failed=0, speed=0.0)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 
 from msgspec.structs import replace
 
@@ -87,6 +88,24 @@ async def load_with_progress(
         await runtime.backend.load(model, context=window, on_progress=show)
     finally:
         output.show_progress("")
+
+
+async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
+    """Load a model that its server reports as not loaded, and return the seconds that this took.
+
+    Return None if the model is in another state or its state is unknown. Return None, too, if the
+    server cannot load a model on request: it then loads the model with the first prompt.
+    """
+    if model.state is not LoadState.NOT_LOADED:
+        return None
+    started_s = monotonic()
+    try:
+        await load_with_progress(runtime, model, output)
+    except LMChatError as error:
+        if error.kind == "unsupported":
+            return None
+        raise
+    return monotonic() - started_s
 
 
 async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:

@@ -114,7 +114,7 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["aks"], "Unknown command 'aks'; did you mean ask?"),
         (
             ["xyzzy"],
-            "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, tools, health, detect, metrics, stats",
+            "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, eval, tools, health, detect, metrics, stats",
         ),
         (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
         (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),

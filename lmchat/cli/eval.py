@@ -1,0 +1,431 @@
+"""`lmchat eval`: own prompts for several models, with checks of their answers.
+
+Answers and judgements are kept in the cache folder, so the same command again asks nothing. It
+asks one prompt at a time: the figures would not be those of the model alone otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.cli.context import Context
+from lmchat.cli.eval_cases import Case, read_cases
+from lmchat.cli.jobs import JobProgress, SingleAnswer, answer_of, single_request
+from lmchat.cli.models import fetch_models, load_if_needed, model_named
+from lmchat.cli.output import failure_detail, rounded, table
+from lmchat.cli.sampling import sampling_layers
+from lmchat.cli.target import find_target
+from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.model_names import cannot_chat
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.server import ModelInfo, ModelList, Target
+from lmchat.domain.session import MessagePath
+from lmchat.errors import AnswerUnfit, FileExists, WrongUse
+from lmchat.files import expanded_path, write_atomically, write_new_file
+from lmchat.services.decision import decide
+from lmchat.services.sampling_layers import SamplingLayers
+from lmchat.services.turn_start import start_at_end
+from lmchat.text import safe_line, safe_text
+
+_YES_OR_NO = ("yes", "no")
+_JUDGED = """\
+{question}
+
+The prompt was:
+{prompt}
+
+The answer is:
+{reply}"""
+_MAX_REPLY = 200  # characters of the reply of a failed case that are printed
+_MS_TO_S = 1e-3
+
+
+class _Answer(Struct, kw_only=True):
+    """An answer to a case with its figures, and the checks that it fails."""
+
+    model: str
+    case: Case
+    run: int  # from 1
+    reply: str
+    reasoning: str
+    finish_reason: str
+    is_refusal: bool
+    ttft_ms: float | None
+    tokens_per_second: float | None
+    tokens: int | None
+    elapsed_ms: float | None
+    detail: dict[str, str] | None = None  # the error that has ended it
+    misfits: dict[str, list[str]] = {}
+    """The checks that it fails, each with the texts or questions that it fails at.
+
+    An answer that ended with an error fails the check `answer`.
+    """
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of the checks that it fails."""
+        return list(self.misfits)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its form in JSON."""
+        row: dict[str, Any] = {
+            "name": self.case.name,
+            "model": self.model,
+            "run": self.run,
+            "passed": not self.misfits,
+            "failed": self.failed,
+            "reply": self.reply,
+        }
+        return row | ({"detail": self.detail} if self.detail else {})
+
+    @property
+    def failure(self) -> str:
+        """What was missing, in words."""
+        if self.detail is not None:
+            return self.detail["message"]
+        failures: list[str] = []
+        for check, texts in self.misfits.items():
+            quoted = ", ".join(f"“{text}”" for text in texts)
+            failures.append(f"{check} {quoted}".rstrip())
+        return "; ".join(failures)
+
+
+class _ModelFigures(Struct, frozen=True, kw_only=True):
+    """Medians of the answers of one model; `--json` prints these fields."""
+
+    model: str
+    passed: int
+    cases: int  # answers: each case counts once for each run
+    ttft_ms: float | None
+    tokens_per_second: float | None
+    tokens: float | None
+    elapsed_ms: float | None
+
+
+async def evaluate(context: Context) -> int:
+    """Ask all models all prompts, and print how many answers pass; return 1 if one fails, else 0.
+
+    Raises an error before anything is asked if the file, the report or a model cannot be used.
+    """
+    options = context.options
+    layers = sampling_layers(context)
+    report_path = _report_path(context)
+    cases = await read_cases(expanded_path(options.file))
+
+    async with open_runtime(context, is_saved=False) as runtime:
+        models, judge = await _models(context, runtime)
+        cache = _Cache(context)
+        evaluation = _Evaluation(runtime, layers, cache, judge, context)
+        count = len(models) * len(cases) * options.runs
+        answers: list[_Answer] = []
+        with JobProgress(count, prints_rows=False) as progress:
+            for model in models:
+                for case in cases:
+                    for run in range(1, options.runs + 1):
+                        answer = await evaluation.answer(model, case, run)
+                        answers.append(answer)
+                        progress.count(is_failed=bool(answer.failed), tokens=answer.tokens or 0)
+
+    figures = [_figures_of(model.model_id, answers) for model in models]
+    if report_path is not None:
+        report = _html_report if report_path.suffix == ".html" else _markdown_report
+        text = report(figures, answers)
+        await asyncio.to_thread(write_new_file, report_path, text, is_forced=options.force)
+    if context.output.is_json:
+        rows = [answer.row for answer in answers]
+        context.output.print_json({"models": figures, "cases": rows})
+    else:
+        context.output.print_lines(_text_report(figures, answers))
+    return 1 if any(answer.failed for answer in answers) else 0
+
+
+def _report_path(context: Context) -> Path | None:
+    """Return the file of `-o`; raises an error now if it could not be written at the end."""
+    options = context.options
+    if not options.output:
+        return None
+    path = expanded_path(options.output)
+    if path.suffix not in (".md", ".html"):
+        raise WrongUse("A report is Markdown or HTML.", hint="Name it NAME.md or NAME.html.")
+    if path.exists() and not options.force:
+        hint = "Choose another name, or overwrite it with --force."
+        raise FileExists(f"{path} already exists.", hint=hint)
+    return path
+
+
+async def _models(context: Context, runtime: Runtime) -> tuple[list[ModelInfo], ModelInfo | None]:
+    """Return the models of `-m`, without it the one that would be asked, and that of `--judge`."""
+    options = context.options
+    if options.models:
+        model_list = await fetch_models(runtime, is_refresh=True)
+        names: Sequence[str] = options.models
+    else:
+        target = await find_target(
+            runtime.backend, runtime.settings, runtime.remembered, context.output.note
+        )
+        model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
+        names = [target.model_id]
+    models = [_model_for_chat(name, model_list) for name in names]
+    judge = _model_for_chat(options.judge, model_list) if options.judge else None
+    return models, judge
+
+
+def _model_for_chat(name: str, model_list: ModelList) -> ModelInfo:
+    model = model_named(name, model_list)
+    if not model.can_chat:
+        raise cannot_chat(model)
+    return model
+
+
+class _Cache:
+    """Answers and judgements of earlier runs, as files of JSON by a hash of what decides them."""
+
+    def __init__(self, context: Context) -> None:
+        self._folder = context.paths.cache_dir / "eval"
+        self._is_read = not context.options.fresh
+        self._is_written = not context.options.temporary
+
+    def read(self, key: str) -> dict[str, Any] | None:
+        """Return what is kept under a key, None if nothing is, or nothing that can be read."""
+        if not self._is_read:
+            return None
+        try:
+            kept = json.loads((self._folder / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return kept if isinstance(kept, dict) else None
+
+    def write(self, key: str, value: Mapping[str, Any]) -> None:
+        if self._is_written:
+            write_atomically(self._folder / f"{key}.json", json.dumps(value))
+
+
+def _hash_of(*decisive: object) -> str:
+    text = json.dumps(decisive, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Evaluation:
+    """Asks models, and checks their answers."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        layers: SamplingLayers,
+        cache: _Cache,
+        judge: ModelInfo | None,
+        context: Context,
+    ) -> None:
+        self._runtime = runtime
+        self._backend = runtime.backend
+        self._layers = layers
+        self._cache = cache
+        self._judge = judge  # None: each model judges its own answers
+        self._output = context.output
+        self._loaded: set[tuple[str, str]] = set()  # models that were loaded, with their servers
+
+    async def answer(self, model: ModelInfo, case: Case, run: int) -> _Answer:
+        """Return the answer of a model to a case, kept or asked for now, with its failed checks."""
+        request = self._request(model, case)
+        key = self._key_of(request, run)
+        fields = self._cache.read(key)
+        detail = None
+        if fields is None:
+            await self._load(model)
+            answer = await answer_of(self._backend, request, model)
+            fields = _fields_of(answer)
+            if answer.error is None:
+                self._cache.write(key, fields)
+            else:
+                detail = failure_detail(answer.error)
+        checked = _Answer(model=model.model_id, case=case, run=run, detail=detail, **fields)
+        checked.misfits = {"answer": []}
+        if detail is None:
+            checked.misfits = await self._misfits(model, request, checked)
+        return checked
+
+    def _request(self, model: ModelInfo, case: Case) -> ChatRequest:
+        chat = self._runtime.settings.chat
+        messages: tuple[ChatMessage, ...] = case.messages
+        if not messages:
+            system = chat.system_prompt if case.system_prompt is None else case.system_prompt
+            messages = start_at_end(MessagePath(()), case.prompt, case.files, system).prompts
+        request = single_request(
+            model,
+            messages,
+            self._layers.values(case.options, model.model_id),
+            keep_loaded_s=chat.keep_loaded_s,
+            output=case.schema.output if case.schema else None,
+        )
+        files = {file.part.digest: file.data for file in case.files}
+        return replace(request, files=files, is_batch=True)
+
+    def _key_of(self, request: ChatRequest, run: int) -> str:
+        """Return the key of an answer; a seed that was drawn does not count."""
+        options = request.sampling.options
+        if request.has_drawn_seed:
+            options.pop("seed", None)
+        messages = [[message.role, message.text] for message in request.messages]
+        schema = getattr(request.output, "schema", None)
+        settings = [sorted(request.files), options, schema]
+        return _hash_of(request.endpoint.url, request.model, messages, settings, run)
+
+    async def _load(self, model: ModelInfo) -> None:
+        """Load a model before it is first asked, so that no answer waits for it."""
+        name = (model.endpoint.url, model.model_id)
+        if name not in self._loaded:
+            self._loaded.add(name)
+            await load_if_needed(self._runtime, model, self._output)
+
+    async def _misfits(
+        self, model: ModelInfo, request: ChatRequest, answer: _Answer
+    ) -> dict[str, list[str]]:
+        """Return the checks that an answer fails.
+
+        Raises `LMChatError` if the judge does not judge: its answers would say nothing.
+        """
+        case = answer.case
+        misfits = case.misfits(answer.reply)
+        if case.schema is not None:
+            try:
+                await case.schema.value_in(
+                    answer.reply,
+                    thought=answer.reasoning,
+                    finish_reason=answer.finish_reason,
+                    is_refusal=answer.is_refusal,
+                )
+            except AnswerUnfit:
+                misfits["schema"] = []
+        prompt = "\n\n".join(message.text for message in request.messages)
+        for question in case.judged:
+            judged = _JUDGED.format(question=question, prompt=prompt, reply=answer.reply)
+            if not await self._is_yes(self._judge or model, judged):
+                misfits.setdefault("judge", []).append(question)
+        return misfits
+
+    async def _is_yes(self, judge: ModelInfo, question: str) -> bool:
+        """Return whether a model answers a question with yes; the answer is kept."""
+        key = _hash_of("judge", judge.endpoint.url, judge.model_id, question)
+        kept = self._cache.read(key)
+        if kept is None:
+            await self._load(judge)
+            target = Target(endpoint=judge.endpoint, product=judge.product, model=judge)
+            chosen = await decide(self._backend, target, question, _YES_OR_NO, is_batch=True)
+            kept = {"choice": chosen.choice}
+            self._cache.write(key, kept)
+        return kept.get("choice") == _YES_OR_NO[0]
+
+
+def _fields_of(answer: SingleAnswer) -> dict[str, Any]:
+    """Return the fields of an `_Answer` that are kept."""
+    receipt = answer.receipt
+    return {
+        "reply": answer.reply,
+        "reasoning": answer.reasoning,
+        "finish_reason": receipt.finish_reason,
+        "is_refusal": answer.is_refusal,
+        "ttft_ms": rounded(receipt.ttft_ms),
+        "tokens_per_second": rounded(receipt.tokens_per_second),
+        "tokens": receipt.completion_tokens,
+        "elapsed_ms": rounded(receipt.elapsed_ms),
+    }
+
+
+def _figures_of(model: str, answers: Sequence[_Answer]) -> _ModelFigures:
+    own = [answer for answer in answers if answer.model == model]
+    return _ModelFigures(
+        model=model,
+        passed=sum(not answer.failed for answer in own),
+        cases=len(own),
+        ttft_ms=_median([answer.ttft_ms for answer in own]),
+        tokens_per_second=_median([answer.tokens_per_second for answer in own]),
+        tokens=_median([answer.tokens for answer in own]),
+        elapsed_ms=_median([answer.elapsed_ms for answer in own]),
+    )
+
+
+def _median(figures: Sequence[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return rounded(median(known)) if known else None
+
+
+# Reports
+
+_HEAD = ("MODEL", "PASSED", "FIRST TOKEN", "SPEED", "TOKENS", "TIME")
+
+
+def _cells(figures: _ModelFigures) -> tuple[str, ...]:
+    """Return the cells of the row of a model; a figure that is unknown is empty."""
+    return (
+        figures.model,
+        f"{figures.passed} of {figures.cases}",
+        _shown(figures.ttft_ms, "{:.2f} s", _MS_TO_S),
+        _shown(figures.tokens_per_second, "{:.1f} tok/s"),
+        _shown(figures.tokens, "{:.0f}"),
+        _shown(figures.elapsed_ms, "{:.1f} s", _MS_TO_S),
+    )
+
+
+def _shown(figure: float | None, template: str, factor: float = 1.0) -> str:
+    return "" if figure is None else template.format(figure * factor)
+
+
+def _title_of(answer: _Answer) -> str:
+    return f"{answer.case.name} · {answer.model} · run {answer.run}"
+
+
+def _text_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> list[str]:
+    lines = table(_HEAD, [_cells(row) for row in figures])
+    for answer in answers:
+        if answer.failed:
+            reply = safe_line(answer.reply, limit=_MAX_REPLY)
+            lines += ["", f"{_title_of(answer)}: {answer.failure}", f"  {reply}"]
+    return lines
+
+
+def _markdown_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> str:
+    from lmchat.domain.attached_files import fence_for
+
+    lines = ["# Evaluation", "", f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|"]
+    for row in figures:
+        cells = [safe_line(cell).replace("|", "\\|") for cell in _cells(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    for answer in answers:
+        if answer.failed:
+            fence = fence_for(answer.reply)
+            heading = safe_line(f"{_title_of(answer)}: {answer.failure}")
+            lines += ["", f"## {heading}", "", fence, safe_text(answer.reply), fence]
+    return "\n".join(lines) + "\n"
+
+
+def _html_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> str:
+    """Return a page without scripts; all texts of models are escaped."""
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(row))}</tr>\n"
+        for row in figures
+    )
+    failures = "".join(
+        f"<h2>{escape(f'{_title_of(answer)}: {answer.failure}')}</h2>\n"
+        f"<pre>{escape(safe_text(answer.reply))}</pre>\n"
+        for answer in answers
+        if answer.failed
+    )
+    head = "".join(f"<th>{name}</th>" for name in _HEAD)
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Evaluation</title>\n'
+        f"<style>body{{font-family:sans-serif;margin:2em}}td,th{{padding:.3em 1em;text-align:left}}"
+        f"pre{{white-space:pre-wrap}}</style>\n<h1>Evaluation</h1>\n"
+        f"<table>\n<tr>{head}</tr>\n{rows}</table>\n{failures}</html>\n"
+    )

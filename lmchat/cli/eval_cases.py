@@ -1,0 +1,207 @@
+"""Cases of `lmchat eval`: prompts from a TOML file, and the checks of their answers."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from msgspec import Struct, field
+
+from lmchat.config.config_file import KeyPath, key_of, line_of
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.sampling import checked_option
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.services.attachments import Attachment, read_attachment
+from lmchat.structured.json_schema import WantedValue
+from lmchat.structured.json_text import UnfitError, strict_json
+
+_TEXTS = (str, list)  # one text, or several
+_KEYS: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "prompt": (str,),
+    "messages": (list,),
+    "file": _TEXTS,
+    "system": (str,),
+    "expect": _TEXTS,
+    "reject": _TEXTS,
+    "regex": _TEXTS,
+    "schema": (dict, str),
+    "judge": _TEXTS,
+    "set": (dict,),
+}
+"""Keys of a case, with the types of their values in TOML."""
+_CHECKS = ("expect", "reject", "regex", "schema", "judge")
+_EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """A prompt, and what its answer must be."""
+
+    name: str
+    prompt: str = ""
+    messages: tuple[ChatMessage, ...] = ()  # in place of a prompt
+    files: tuple[Attachment, ...] = ()
+    system_prompt: str | None = None  # None: that of the configuration
+    options: Mapping[str, object] = field(default_factory=dict)  # for sampling
+    expected: tuple[str, ...] = ()  # texts that the answer has, in capital or small letters
+    rejected: tuple[str, ...] = ()  # texts that it does not have
+    patterns: tuple[str, ...] = ()  # regular expressions that it has a match of
+    schema: WantedValue | None = None
+    judged: tuple[str, ...] = ()  # questions about it that a model answers with yes
+
+    def misfits(self, reply: str) -> dict[str, list[str]]:
+        """Return the checks of the text that a reply fails, each with where it fails."""
+        folded = reply.casefold()
+        misfits = {
+            "expect": [text for text in self.expected if text.casefold() not in folded],
+            "reject": [text for text in self.rejected if text.casefold() in folded],
+            "regex": [pattern for pattern in self.patterns if not re.search(pattern, reply)],
+        }
+        return {check: texts for check, texts in misfits.items() if texts}
+
+
+async def read_cases(path: Path) -> list[Case]:
+    """Return the cases of a file; raises `WrongUse`, with the line, for a wrong one."""
+    try:
+        text = _text_of(path)
+        table = tomllib.loads(text)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}."
+        raise WrongUse(message, hint="Check the path.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WrongUse(f"{path} is not valid TOML: {error}.", hint="Correct it.") from error
+    return await _CaseFile(path, text).cases(table)
+
+
+def _text_of(path: Path) -> str:
+    return path.read_bytes().decode("utf-8-sig")
+
+
+class _CaseFile:
+    """Reader of one file; its methods raise `WrongUse` with the line of what is wrong."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._text = text
+
+    async def cases(self, table: Mapping[str, Any]) -> list[Case]:
+        for key in table:
+            if key != "case":
+                self._refuse((key,), "is unknown: a file has [[case]] tables only")
+        entries = table.get("case")
+        if not isinstance(entries, list) or not entries:
+            raise WrongUse(f"{self._path} has no [[case]].", hint=_EXAMPLE)
+        cases = [await self._case(index, entry) for index, entry in enumerate(entries)]
+        names = [case.name for case in cases]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self._refuse(("case", index, "name"), "is the name of another case, too")
+        return cases
+
+    async def _case(self, index: int, entry: object) -> Case:
+        if not isinstance(entry, dict):
+            self._refuse(("case", index), "is not a table: write [[case]]")
+        for key, value in entry.items():
+            if key not in _KEYS:
+                self._refuse(("case", index, key), f"is unknown; keys: {', '.join(_KEYS)}")
+            if not isinstance(value, _KEYS[key]):
+                self._refuse(("case", index, key), "has a value of the wrong type")
+        if not {"prompt", "messages", "file"} & entry.keys():
+            self._refuse(("case", index), "has no prompt, messages or file")
+        if "messages" in entry and {"prompt", "file", "system"} & entry.keys():
+            self._refuse(("case", index, "messages"), "takes the place of prompt, file and system")
+        if not set(_CHECKS) & entry.keys():
+            self._refuse(("case", index), f"checks nothing; checks: {', '.join(_CHECKS)}")
+
+        def at(key: str, read: Callable[[Any], Any], default: Any = ()) -> Any:
+            return self._read((index, key), entry, read, default)
+
+        return Case(
+            name=entry.get("name", f"case {index + 1}"),
+            prompt=entry.get("prompt", ""),
+            messages=at("messages", _messages_of),
+            files=await self._files(index, entry),
+            system_prompt=entry.get("system"),
+            options=at("set", _options_of, {}),
+            expected=at("expect", _texts_of),
+            rejected=at("reject", _texts_of),
+            patterns=at("regex", _patterns_of),
+            schema=await self._schema(index, entry),
+            judged=at("judge", _texts_of),
+        )
+
+    def _read(
+        self,
+        place: tuple[int, str],
+        entry: Mapping[str, Any],
+        read: Callable[[Any], Any],
+        default: Any,
+    ) -> Any:
+        """Return what `read` makes of a value; the default if the case does not have it."""
+        index, key = place
+        if key not in entry:
+            return default
+        try:
+            return read(entry[key])
+        except LMChatError as error:
+            self._refuse(("case", index, key), f"cannot be used: {error.message.rstrip('.')}")
+
+    async def _files(self, index: int, entry: Mapping[str, Any]) -> tuple[Attachment, ...]:
+        files: list[Attachment] = []
+        try:
+            for name in _texts_of(entry.get("file", [])):
+                files.append(await read_attachment(self._path.parent / name))  # noqa: PERF401
+        except LMChatError as error:
+            self._refuse(("case", index, "file"), f"cannot be used: {error.message.rstrip('.')}")
+        return tuple(files)
+
+    async def _schema(self, index: int, entry: Mapping[str, Any]) -> WantedValue | None:
+        """Return the schema in the case, or in the file that the case names."""
+        value = entry.get("schema")
+        if value is None:
+            return None
+        try:
+            if isinstance(value, str):
+                value = strict_json(_text_of(self._path.parent / value))
+            schema = WantedValue(value)
+            await schema.require_valid()
+        except (LMChatError, OSError, ValueError, UnfitError) as error:
+            self._refuse(("case", index, "schema"), f"cannot be used: {error}".rstrip("."))
+        return schema
+
+    def _refuse(self, key_path: KeyPath, reason: str) -> NoReturn:
+        line = line_of(self._text, key_path)
+        place = f"{self._path}, line {line}" if line else str(self._path)
+        raise WrongUse(f"{place}: {key_of(key_path)} {reason}.", hint="Correct the file.")
+
+
+def _texts_of(value: object) -> tuple[str, ...]:
+    """Return one text, or the texts of a list; raises `WrongUse` for other items."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise WrongUse("write a text, or a list of texts.", hint="Correct the file.")
+    return tuple(texts)
+
+
+def _patterns_of(value: object) -> tuple[str, ...]:
+    patterns = _texts_of(value)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            message = f"{pattern} is no regular expression: {error}."
+            raise WrongUse(message, hint="Correct the file.") from error
+    return patterns
+
+
+def _options_of(value: Mapping[str, object]) -> dict[str, object]:
+    return {name: checked_option(name, item) for name, item in value.items()}
+
+
+def _messages_of(entries: list[object]) -> tuple[ChatMessage, ...]:
+    from lmchat.proxy.api import messages_of
+
+    return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets
