@@ -189,7 +189,7 @@ def test_hostile_options_are_printed_safely(llama, server):
 
 
 REAL_CASES = {
-    "numbers": ("Which number is the largest?", ["101", "102", "103", "104", "105", "106", "107"]),
+    "numbers": ("Which number is the largest?", ["101", "102", "103", "104", "105"]),
     "words": ("Is the sky blue?", ["yes", "no"]),
     "several words": (
         "What is this mail about? 'Your invoice is overdue.'",
