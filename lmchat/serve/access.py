@@ -8,7 +8,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import LMChatError
 from lmchat.serve.error_replies import openai_error
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
@@ -23,27 +23,27 @@ class AccessRules(Struct, frozen=True, kw_only=True):
     key: str = ""  # that each request needs; empty: none
 
     def check(self, headers: Headers) -> None:
-        """Return if a request with these headers is allowed; raise `RequestInvalid` if not.
+        """Return if a request with these headers is allowed; raise `LMChatError` if not.
 
         A web page that a browser shows can send requests to this machine. They have its origin, or
         the name of a host that only pretends to be this machine (DNS rebinding).
         """
         host = headers.get("host", "").lower()
         if self.hosts and host not in self.hosts:
-            raise RequestInvalid(
+            raise LMChatError(
                 "This address is for programs of this machine: the Host header names another one.",
                 kind="forbidden",
                 hint="Use http://127.0.0.1 with this port.",
             )
         for origin in headers.getlist("origin"):
             if origin.lower() not in self.origins:
-                raise RequestInvalid(
+                raise LMChatError(
                     "Web pages may not use this address.",
                     kind="forbidden",
                     hint="To allow one, start lmchat serve with --allow-origin ORIGIN.",
                 )
         if self.key and not self._has_key(headers):
-            raise RequestInvalid(
+            raise LMChatError(
                 "The API key is missing or wrong.",
                 kind="auth",
                 hint="Use the key that lmchat serve was started with (--key).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp
 
 from lmchat.domain.forwarding import CHAT_PATH
 from lmchat.domain.telemetry import Metrics
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import LMChatError
 from lmchat.serve.access import AccessCheck, AccessRules
 from lmchat.serve.error_replies import openai_error
 from lmchat.serve.forward_route import EMBEDDINGS_PATH, ForwardRoute, Gateway
@@ -21,7 +22,6 @@ from lmchat.serve.request_log import RequestLog, RequestReport
 from lmchat.serve.source_routes import SourceChatRoute, SourceRoutes, list_json, model_json
 
 API = "/v1"
-_HTTP_KINDS = {404: "wrong_path", 405: "wrong_method"}
 
 
 def new_app(
@@ -84,10 +84,10 @@ def _http_error(error: Exception) -> Response:
     """Return the reply for a path or method that does not exist."""
     if not isinstance(error, HTTPException):
         raise error
-    kind = _HTTP_KINDS.get(error.status_code, "bad_request")
     message = "lmchat serve has no such path."
-    if kind == "wrong_method":
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         message = "This path does not take this method."
-    reply = openai_error(RequestInvalid(message, kind=kind, hint="lmchat serve --help lists them."))
+    refusal = LMChatError(message, kind="wrong_path", hint="lmchat serve --help lists the paths.")
+    reply = openai_error(refusal, error.status_code)
     reply.headers.update(error.headers or {})
     return reply

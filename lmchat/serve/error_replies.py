@@ -20,8 +20,6 @@ _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
     "model_missing": HTTPStatus.NOT_FOUND,
-    "wrong_path": HTTPStatus.NOT_FOUND,
-    "wrong_method": HTTPStatus.METHOD_NOT_ALLOWED,
     "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
@@ -45,9 +43,13 @@ def status_of(error: LMChatError) -> HTTPStatus:
             return _STATUS_BY_KIND.get(error.kind, HTTPStatus.BAD_REQUEST)
 
 
-def openai_error(error: LMChatError) -> Response:
-    """Return the reply for an error in the shape of OpenAI's API."""
-    status = status_of(error)
+def openai_error(error: LMChatError, status: int | None = None) -> Response:
+    """Return the reply for an error in the shape of OpenAI's API.
+
+    `status` is that of the reply; None: the one for the error.
+    """
+    if status is None:
+        status = status_of(error)
     is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     detail = {
         "message": error.message_with_hint,
