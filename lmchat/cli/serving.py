@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -43,12 +43,11 @@ _MODEL_COLUMNS = 28
 async def run_server(context: Context) -> int:
     """Listen, look for servers and serve until a signal ends this; return exit code 0."""
     options = context.options
-    rules = access_rules(options.host, options.port, options.origins, options.key or "")
+    key = checked_key(options.host, options.key or "")
     listening = _listen(options.host, options.port)
-    port: int = listening.getsockname()[1]
-    if port != options.port:  # 0 means any free port
-        rules = access_rules(options.host, port, options.origins, options.key or "")
+    port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
+        rules = access_rules(options.host, port, options.origins, key)
         async with open_runtime(context) as runtime, _watch(context, runtime) as watch:
             gateway = Gateway(
                 client=runtime.backend,
@@ -72,23 +71,26 @@ async def run_server(context: Context) -> int:
     return 0
 
 
-def access_rules(host: str, port: int, origins: tuple[str, ...], key: str) -> AccessRules:
-    """Return the rules for the headers of requests to this host and port.
+def checked_key(host: str, key: str) -> str:
+    """Return the key for requests; an empty one means that none is needed.
 
     Raises `WrongUse` for a host that is not this machine without a key, and for a key that no
     header can have.
     """
-    is_loopback = Endpoint(scheme="http", host=host, port=port).is_loopback
+    is_loopback = Endpoint(scheme="http", host=host, port=0).is_loopback
     if not is_loopback and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",
             hint="Add --key KEY, which each program then has to send.",
         )
     try:
-        key = header_value(key)
+        return header_value(key)
     except ValueError as error:
         raise WrongUse(f"The value of --key {error}.", hint="Choose another key.") from None
 
+
+def access_rules(host: str, port: int, origins: Sequence[str], key: str) -> AccessRules:
+    """Return the rules for the headers of requests to this host and port."""
     names = [*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host.lower()]
     if host in _ANY_HOSTS:  # programs use whatever name this machine has; the key protects it
         names = []
@@ -112,9 +114,9 @@ def _listen(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a host that is no name
         listening.close()
-        reason = error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise WrongUse(
             f"Cannot listen at {host}, port {port}: {reason}.",
             hint="Choose another port with --port, or end the program that uses it.",

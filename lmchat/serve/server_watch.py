@@ -10,8 +10,9 @@ from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
 from lmchat.serve.model_routes import ModelRoutes
 
-# Pause between two looks. A look may take 2 s, and a change must be noticed within 5 s.
-PAUSE_S = 2.5
+# Time between the starts of two looks. One may take 2 s, and changes are noticed within 5 s.
+EVERY_S = 3.0
+MIN_PAUSE_S = 1.0
 _log = logging.getLogger(__name__)
 
 FindServers = Callable[[], Awaitable[tuple[Candidate, ...]]]
@@ -28,8 +29,8 @@ class ServerWatch:
     ) -> None:
         """Create it; nothing is looked for yet.
 
-        `find` returns all servers. `read_details` asks a new server for what `find` does not tell,
-        such as its slots. `on_change` gets the routes if the servers or their models have changed.
+        `find` returns all servers. After changes, `read_details` asks each server for what `find`
+        does not tell, such as its slots, and `on_change` gets the routes.
         """
         self._find = find
         self._read_details = read_details
@@ -39,20 +40,22 @@ class ServerWatch:
     async def look(self) -> None:
         """Look for servers once; raises `LMChatError` if that cannot be done."""
         routes = ModelRoutes.of(await self._find())
-        previous = self.routes
+        has_changed = routes.aliases.keys() != self.routes.aliases.keys()
         self.routes = routes
-        if routes.aliases.keys() == previous.aliases.keys():
+        if not has_changed:
             return
-        known = {candidate.endpoint for candidate in previous.usable}
-        new = [candidate for candidate in routes.usable if candidate.endpoint not in known]
-        await asyncio.gather(*map(self._read_details, new), return_exceptions=True)
+        await asyncio.gather(*map(self._read_details, routes.usable), return_exceptions=True)
         self._on_change(routes)
 
     async def run(self) -> None:
         """Look for servers until this is cancelled; the routes stay if a look fails."""
+        loop = asyncio.get_running_loop()
+        pause_s = EVERY_S
         while True:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
+            begun_s = loop.time()
             try:
                 await self.look()
             except LMChatError as error:
                 _log.warning("the servers could not be looked for: %s", error.kind)
+            pause_s = max(EVERY_S - (loop.time() - begun_s), MIN_PAUSE_S)
