@@ -120,7 +120,7 @@ positive_number.__name__ = "number"  # argparse prints it: "invalid number value
 def port_number(word: str) -> int:
     """Return the port that a word has, as a `type` of argparse; 0 means any free port.
 
-    Raises `ValueError` if it is none.
+    Raises `ValueError` for any other word.
     """
     number = int(word)
     if not 0 <= number <= _MAX_PORT:

@@ -10,19 +10,23 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.eval_cases import Case, read_cases
+from lmchat.cli.eval_report import (
+    CaseAnswer,
+    figures_of,
+    html_report,
+    markdown_report,
+    text_report,
+)
 from lmchat.cli.jobs import JobProgress, SingleAnswer, answer_of, single_request
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
-from lmchat.cli.output import failure_detail, rounded, table
+from lmchat.cli.output import failure_detail, rounded
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
@@ -36,7 +40,6 @@ from lmchat.files import expanded_path, write_atomically, write_new_file
 from lmchat.services.decision import decide
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.turn_start import start_at_end
-from lmchat.text import safe_line, safe_text
 
 _YES_OR_NO = ("yes", "no")
 _JUDGED = """\
@@ -47,71 +50,6 @@ The prompt was:
 
 The answer is:
 {reply}"""
-_MAX_REPLY = 200  # characters of the reply of a failed case that are printed
-_MS_TO_S = 1e-3
-
-
-class _Answer(Struct, kw_only=True):
-    """An answer to a case with its figures, and the checks that it fails."""
-
-    model: str
-    case: Case
-    run: int  # from 1
-    reply: str
-    reasoning: str
-    finish_reason: str
-    is_refusal: bool
-    ttft_ms: float | None
-    tokens_per_second: float | None
-    tokens: int | None
-    elapsed_ms: float | None
-    detail: dict[str, str] | None = None  # the error that has ended it
-    misfits: dict[str, list[str]] = {}
-    """The checks that it fails, each with the texts or questions that it fails at.
-
-    An answer that ended with an error fails the check `answer`.
-    """
-
-    @property
-    def failed(self) -> list[str]:
-        """The names of the checks that it fails."""
-        return list(self.misfits)
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Its form in JSON."""
-        row: dict[str, Any] = {
-            "name": self.case.name,
-            "model": self.model,
-            "run": self.run,
-            "passed": not self.misfits,
-            "failed": self.failed,
-            "reply": self.reply,
-        }
-        return row | ({"detail": self.detail} if self.detail else {})
-
-    @property
-    def failure(self) -> str:
-        """What was missing, in words."""
-        if self.detail is not None:
-            return self.detail["message"]
-        failures: list[str] = []
-        for check, texts in self.misfits.items():
-            quoted = ", ".join(f"“{text}”" for text in texts)
-            failures.append(f"{check} {quoted}".rstrip())
-        return "; ".join(failures)
-
-
-class _ModelFigures(Struct, frozen=True, kw_only=True):
-    """Medians of the answers of one model; `--json` prints these fields."""
-
-    model: str
-    passed: int
-    cases: int  # answers: each case counts once for each run
-    ttft_ms: float | None
-    tokens_per_second: float | None
-    tokens: float | None
-    elapsed_ms: float | None
 
 
 async def evaluate(context: Context) -> int:
@@ -129,7 +67,7 @@ async def evaluate(context: Context) -> int:
         cache = _Cache(context)
         evaluation = _Evaluation(runtime, layers, cache, judge, context)
         count = len(models) * len(cases) * options.runs
-        answers: list[_Answer] = []
+        answers: list[CaseAnswer] = []
         with JobProgress(count, prints_rows=False) as progress:
             for model in models:
                 for case in cases:
@@ -138,16 +76,16 @@ async def evaluate(context: Context) -> int:
                         answers.append(answer)
                         progress.count(is_failed=bool(answer.failed), tokens=answer.tokens or 0)
 
-    figures = [_figures_of(model.model_id, answers) for model in models]
+    figures = [figures_of(model.model_id, answers) for model in models]
     if report_path is not None:
-        report = _html_report if report_path.suffix == ".html" else _markdown_report
+        report = html_report if report_path.suffix == ".html" else markdown_report
         text = report(figures, answers)
         await asyncio.to_thread(write_new_file, report_path, text, is_forced=options.force)
     if context.output.is_json:
         rows = [answer.row for answer in answers]
         context.output.print_json({"models": figures, "cases": rows})
     else:
-        context.output.print_lines(_text_report(figures, answers))
+        context.output.print_lines(text_report(figures, answers))
     return 1 if any(answer.failed for answer in answers) else 0
 
 
@@ -236,7 +174,7 @@ class _Evaluation:
         self._output = context.output
         self._loaded: set[tuple[str, str]] = set()  # models that were loaded, with their servers
 
-    async def answer(self, model: ModelInfo, case: Case, run: int) -> _Answer:
+    async def answer(self, model: ModelInfo, case: Case, run: int) -> CaseAnswer:
         """Return the answer of a model to a case, kept or asked for now, with its failed checks."""
         request = self._request(model, case)
         key = self._key_of(request, run)
@@ -250,7 +188,7 @@ class _Evaluation:
                 self._cache.write(key, fields)
             else:
                 detail = failure_detail(answer.error)
-        checked = _Answer(model=model.model_id, case=case, run=run, detail=detail, **fields)
+        checked = CaseAnswer(model=model.model_id, case=case, run=run, detail=detail, **fields)
         checked.misfits = {"answer": []}
         if detail is None:
             checked.misfits = await self._misfits(model, request, checked)
@@ -290,7 +228,7 @@ class _Evaluation:
             await load_if_needed(self._runtime, model, self._output)
 
     async def _misfits(
-        self, model: ModelInfo, request: ChatRequest, answer: _Answer
+        self, model: ModelInfo, request: ChatRequest, answer: CaseAnswer
     ) -> dict[str, list[str]]:
         """Return the checks that an answer fails.
 
@@ -329,7 +267,7 @@ class _Evaluation:
 
 
 def _fields_of(answer: SingleAnswer) -> dict[str, Any]:
-    """Return the fields of an `_Answer` that are kept."""
+    """Return the fields of an `CaseAnswer` that are kept."""
     receipt = answer.receipt
     return {
         "reply": answer.reply,
@@ -341,91 +279,3 @@ def _fields_of(answer: SingleAnswer) -> dict[str, Any]:
         "tokens": receipt.completion_tokens,
         "elapsed_ms": rounded(receipt.elapsed_ms),
     }
-
-
-def _figures_of(model: str, answers: Sequence[_Answer]) -> _ModelFigures:
-    own = [answer for answer in answers if answer.model == model]
-    return _ModelFigures(
-        model=model,
-        passed=sum(not answer.failed for answer in own),
-        cases=len(own),
-        ttft_ms=_median([answer.ttft_ms for answer in own]),
-        tokens_per_second=_median([answer.tokens_per_second for answer in own]),
-        tokens=_median([answer.tokens for answer in own]),
-        elapsed_ms=_median([answer.elapsed_ms for answer in own]),
-    )
-
-
-def _median(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return rounded(median(known)) if known else None
-
-
-# Reports
-
-_HEAD = ("MODEL", "PASSED", "FIRST TOKEN", "SPEED", "TOKENS", "TIME")
-
-
-def _cells(figures: _ModelFigures) -> tuple[str, ...]:
-    """Return the cells of the row of a model; a figure that is unknown is empty."""
-    return (
-        figures.model,
-        f"{figures.passed} of {figures.cases}",
-        _shown(figures.ttft_ms, "{:.2f} s", _MS_TO_S),
-        _shown(figures.tokens_per_second, "{:.1f} tok/s"),
-        _shown(figures.tokens, "{:.0f}"),
-        _shown(figures.elapsed_ms, "{:.1f} s", _MS_TO_S),
-    )
-
-
-def _shown(figure: float | None, template: str, factor: float = 1.0) -> str:
-    return "" if figure is None else template.format(figure * factor)
-
-
-def _title_of(answer: _Answer) -> str:
-    return f"{answer.case.name} · {answer.model} · run {answer.run}"
-
-
-def _text_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> list[str]:
-    lines = table(_HEAD, [_cells(row) for row in figures])
-    for answer in answers:
-        if answer.failed:
-            reply = safe_line(answer.reply, limit=_MAX_REPLY)
-            lines += ["", f"{_title_of(answer)}: {answer.failure}", f"  {reply}"]
-    return lines
-
-
-def _markdown_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> str:
-    from lmchat.domain.attached_files import fence_for
-
-    lines = ["# Evaluation", "", f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|"]
-    for row in figures:
-        cells = [safe_line(cell).replace("|", "\\|") for cell in _cells(row)]
-        lines.append(f"| {' | '.join(cells)} |")
-    for answer in answers:
-        if answer.failed:
-            fence = fence_for(answer.reply)
-            heading = safe_line(f"{_title_of(answer)}: {answer.failure}")
-            lines += ["", f"## {heading}", "", fence, safe_text(answer.reply), fence]
-    return "\n".join(lines) + "\n"
-
-
-def _html_report(figures: Sequence[_ModelFigures], answers: Sequence[_Answer]) -> str:
-    """Return a page without scripts; all texts of models are escaped."""
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(row))}</tr>\n"
-        for row in figures
-    )
-    failures = "".join(
-        f"<h2>{escape(f'{_title_of(answer)}: {answer.failure}')}</h2>\n"
-        f"<pre>{escape(safe_text(answer.reply))}</pre>\n"
-        for answer in answers
-        if answer.failed
-    )
-    head = "".join(f"<th>{name}</th>" for name in _HEAD)
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Evaluation</title>\n'
-        f"<style>body{{font-family:sans-serif;margin:2em}}td,th{{padding:.3em 1em;text-align:left}}"
-        f"pre{{white-space:pre-wrap}}</style>\n<h1>Evaluation</h1>\n"
-        f"<table>\n<tr>{head}</tr>\n{rows}</table>\n{failures}</html>\n"
-    )

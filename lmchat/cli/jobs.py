@@ -45,7 +45,7 @@ class SingleAnswer(Struct, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> dict[str, int | bool | None]:
-        """Token counts as `--json` prints them; `prompt_tokens` is None if nobody has counted."""
+        """Token counts as `--json` prints them; `prompt_tokens` is None if not reported."""
         prompt_tokens = self.receipt.prompt_tokens
         completion_tokens = self.receipt.completion_tokens or 0
         return {

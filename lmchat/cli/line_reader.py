@@ -47,7 +47,7 @@ class LineReader:
         is_gnu = "libedit" not in (readline.__doc__ or "")  # libedit cannot read the marks
         # `input` uses readline only if stdout is a terminal too
         uses_readline = sys.stdout is not None and sys.stdout.isatty()
-        # NO_COLOR stands for no escape sequences at all here
+        # NO_COLOR means no escape sequences at all here
         is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
         self._has_paste_marks = is_gnu and uses_readline and not is_dumb
 

@@ -208,8 +208,8 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     def after(self, begun: Receipt | None) -> Receipt:
         """Return the figures of an answer in two parts, of which this is the second.
 
-        `begun` has the figures of the first part, which this one continues; None: there is none,
-        and nothing changes. Tokens and times are added up, and the time to the first token is that
+        `begun` has the figures of the first part, which this one continues; if it is None,
+        nothing changes. Tokens and times are added up, and the time to the first token is that
         of the first part. An edited part makes an edited answer. All other figures are those of the
         second.
         """

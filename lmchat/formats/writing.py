@@ -87,7 +87,7 @@ def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
 def export_name(session: Session, *, form: str = "md") -> str:
     """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`."""
     title = unicodedata.normalize("NFC", safe_line(session.header.title))
-    # U+FFFD stands for what is no character; some systems refuse it.
+    # U+FFFD replaces what is no character; some systems refuse it.
     words = re.findall(r"\w+", title.replace("\ufffd", " "))
     name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]

@@ -47,7 +47,7 @@ class _Tokenizer:
         All texts are tokenized twice: with special tokens, and as plain text. A special token is
         found only with the first. Line breaks between the texts keep them apart.
         """
-        # no special token has a blank or a line break, and an empty text is none
+        # no special token has a blank or a line break, nor is an empty text one
         candidates = sorted({text for text in texts if text.split() == [text]})
         lines = "\n".join(["", *candidates, ""])
         as_special = await self.tokens(lines, parse_special=True)

@@ -36,7 +36,7 @@ def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePa
         if message.role is Role.USER and not message.is_excluded
     ]
     older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    if all(path[index].text == prompt for index in older_indexes):  # also if there are none
+    if all(path[index].text == prompt for index in older_indexes):  # also for no prompts
         return MessagePath()
     first_kept_index = prompt_indexes[-_KEPT_EXCHANGES]
     return MessagePath(path[:first_kept_index])

@@ -1,7 +1,7 @@
 """Decisions of a model: one of several options, each with its probability.
 
 The model sees the options with labels (`A: yes`, `B: no`) and answers with one token, a label. The
-server reports the probabilities of the tokens that could stand in its place; those of the labels
+server reports the probabilities of the tokens that could take its place; those of the labels
 are scaled so that their sum is 1. Labels are used because options that are words may be several
 tokens, and may share their first one.
 
@@ -201,7 +201,7 @@ async def _label_probabilities(
 
 
 def _tokens_of(choice: TokenChoice) -> dict[str, float]:
-    """Return the probabilities of a token and of those that could stand in its place."""
+    """Return the probabilities of a token and of those that could take its place."""
     tokens = {choice.token: probability(choice.logprob)}
     for alternative in choice.top:
         tokens[alternative.token] = probability(alternative.logprob)

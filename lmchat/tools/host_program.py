@@ -68,7 +68,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     host = _Host(orders, secrets, sink)
     while line := await lines.get():
         host.follow(msgspec.json.decode(line, type=Order))
-    # `asyncio.run` now ends the servers, and this timer runs meanwhile: a server that does not end
+    # `asyncio.run` now ends the servers, and this timer runs beside it: a server that does not end
     # must not keep this process alive
     loop.call_later(SERVERS_END_S, os._exit, 1)
 

@@ -74,7 +74,7 @@ def counted(count: int, word: str, ending: str = "s") -> str:
 
 
 def window(value: int | None) -> str:
-    """Return a context window of so many tokens as `8k`, `128k` or `1M`; empty for None.
+    """Return a context window of this many tokens as `8k`, `128k` or `1M`; empty for None.
 
     Multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below 1000 are written
     in full.

@@ -43,7 +43,7 @@ class RequestDialog(TextDialog):
         """Show a request.
 
         Args:
-            template_text: The text behind the server's chat template, or why there is none.
+            template_text: The text behind the server's chat template, or why it is missing.
             outgoing: The request as it is sent.
             form: The form to begin with; empty for the text, or if the server has none, the JSON.
             page: Opens a text in the pager.

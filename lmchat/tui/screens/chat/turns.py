@@ -333,7 +333,7 @@ class Turns:
         return True
 
     def answer_now(self) -> None:
-        """End the thought of the shown session; if there is none to end, notify the user."""
+        """End the thought of the shown session; if no thought runs, notify the user."""
         refusal = answer_now(self._sessions.conversation)
         if refusal:
             self._notices.notify(refusal)

@@ -26,7 +26,7 @@ _OUTER_MARKS = (
     ("\\begin{equation}", "\\end{equation}"),
     ("\\begin{equation*}", "\\end{equation*}"),
 )
-_STOPS = ".,;:"  # may follow a formula that stands on lines of its own
+_STOPS = ".,;:"  # may follow a formula on lines of its own
 
 
 class _Role(Enum):
@@ -232,7 +232,7 @@ class _FormulaReader:
         return atoms
 
     def _skip_invisible_delimiter(self) -> None:
-        r"""Skip the dot of `\left.` and `\right.`, which stands for no bracket."""
+        r"""Skip the dot of `\left.` and `\right.`, which means no bracket."""
         if self._tokens[self._place : self._place + 1] == ["."]:
             self._place += 1
 

@@ -1,0 +1,114 @@
+"""Output of `lmchat batch`: rows of JSON on stdout, or in a file that says what is done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmchat.cli.batch_tasks import BatchTask
+from lmchat.cli.output import Output, to_json
+from lmchat.errors import FileRefused, WrongUse
+from lmchat.files import write_atomically
+from lmchat.structured.json_text import UnfitError, strict_json
+
+_FILE_MODE = 0o666  # as the umask allows
+_ROW_OF_OTHER_RUN = "Row {0} of {1} belongs to another run: its prompt, model or settings differ."
+_REPLACE_HINT = "Name another file with -o, or replace this one with --force."
+
+
+class RowPrinter:
+    """Prints rows on stdout; what an earlier run has printed is not known."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    async def add(self, row: Mapping[str, Any]) -> None:
+        self._output.print_safe(to_json(row))
+
+
+class RowFile:
+    """File of rows: each is on the disk before `add` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._lock = asyncio.Lock()  # one row is written at a time
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def keep_done(self, tasks: Sequence[BatchTask], *, is_forced: bool) -> set[int]:
+        """Open the file, take failed rows out of it, and return the numbers of the lines done.
+
+        With `is_forced`, the file is emptied. Raises `WrongUse` if it has anything but rows of
+        these tasks, and `FileRefused` if it cannot be read or written.
+        """
+        try:
+            kept: dict[int, bytes] = {}
+            if self._path.is_file():
+                data = b"" if is_forced else self._path.read_bytes()
+                kept = self._kept_rows(data, tasks)
+                content = b"".join(kept.values())
+                if content != data or is_forced:
+                    write_atomically(self._path, content, keeps_mode=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._descriptor = os.open(self._path, flags, _FILE_MODE)
+        except OSError as error:
+            raise self._write_error(error, "Name another file with -o.") from error
+        return set(kept)
+
+    def _kept_rows(self, data: bytes, tasks: Sequence[BatchTask]) -> dict[int, bytes]:
+        """Return the rows without errors by the number of their line; see `keep_done`.
+
+        The last row is dropped if a kill has cut it.
+        """
+        keys = {task.number: task.key for task in tasks}
+        kept: dict[int, bytes] = {}
+        rows = data.splitlines(keepends=True)
+        for position, encoded in enumerate(rows, 1):
+            if not encoded.endswith(b"\n"):
+                continue
+            try:
+                row = strict_json(encoded.decode())
+                number = row["index"]
+                has_failed = "error" in row  # it is done again, whatever it was
+                is_of_this_run = has_failed or keys.get(number) == row["key"]
+            except (ValueError, UnfitError, LookupError, TypeError):
+                message = (
+                    f"{self._path} is no output of `lmchat batch`: line {position} is not a row."
+                )
+                raise WrongUse(message, hint=_REPLACE_HINT) from None
+            if not is_of_this_run:
+                message = _ROW_OF_OTHER_RUN.format(position, self._path)
+                raise WrongUse(message, hint=_REPLACE_HINT)
+            if not has_failed:
+                kept.setdefault(number, encoded)
+        return kept
+
+    async def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row and wait until it is on the disk; raises `FileRefused`."""
+        encoded = (to_json(row) + "\n").encode("utf-8", "replace")
+        async with self._lock:
+            await asyncio.to_thread(self._append, encoded)
+
+    def _append(self, encoded: bytes) -> None:
+        """Write a row whole, or not at all."""
+        size = os.fstat(self._descriptor).st_size
+        try:
+            written = 0
+            while written < len(encoded):
+                written += os.write(self._descriptor, encoded[written:])
+            if self._path.is_file():
+                os.fsync(self._descriptor)
+        except OSError as error:
+            if self._path.is_file():
+                os.ftruncate(self._descriptor, size)
+            hint = "When that is mended, the same command does what is missing."
+            raise self._write_error(error, hint) from error
+
+    def _write_error(self, error: OSError, hint: str) -> FileRefused:
+        return FileRefused(f"{self._path} cannot be written: {error.strerror or error}.", hint=hint)
