@@ -290,7 +290,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
         is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
         completes_flag = is_flag_letter and is_half_flag
-        # a grapheme is yielded when the next one begins; before the first span, there is none
+        # a grapheme is yielded when the next one begins; before the first span, none has begun
         if start and not is_mark and not completes_flag:
             yield begin, cells
             begin = start

@@ -68,7 +68,7 @@ class CaseAnswer(Struct, kw_only=True):
         return "; ".join(failures)
 
 
-class ModelFigures(Struct, frozen=True, kw_only=True):
+class EvaluatedModel(Struct, frozen=True, kw_only=True):
     """Medians of the answers of one model; `--json` prints these fields."""
 
     model: str
@@ -80,10 +80,10 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     elapsed_ms: float | None
 
 
-def figures_of(model: str, answers: Sequence[CaseAnswer]) -> ModelFigures:
+def figures_of(model: str, answers: Sequence[CaseAnswer]) -> EvaluatedModel:
     """Return the medians of those of the answers that are of one model."""
     own = [answer for answer in answers if answer.model == model]
-    return ModelFigures(
+    return EvaluatedModel(
         model=model,
         passed=sum(not answer.failed for answer in own),
         cases=len(own),
@@ -102,7 +102,7 @@ def _median(figures: Sequence[float | None]) -> float | None:
 _HEAD = ("MODEL", "PASSED", "FIRST TOKEN", "SPEED", "TOKENS", "TIME")
 
 
-def _cells(figures: ModelFigures) -> tuple[str, ...]:
+def _cells(figures: EvaluatedModel) -> tuple[str, ...]:
     """Return the cells of the row of a model; a figure that is unknown is empty."""
     return (
         figures.model,
@@ -122,7 +122,7 @@ def _title_of(answer: CaseAnswer) -> str:
     return f"{answer.case.name} · {answer.model} · run {answer.run}"
 
 
-def text_report(figures: Sequence[ModelFigures], answers: Sequence[CaseAnswer]) -> list[str]:
+def text_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAnswer]) -> list[str]:
     """Return the lines for a terminal; of a failed answer, only its beginning is shown."""
     lines = table(_HEAD, [_cells(row) for row in figures])
     for answer in answers:
@@ -132,7 +132,7 @@ def text_report(figures: Sequence[ModelFigures], answers: Sequence[CaseAnswer]) 
     return lines
 
 
-def markdown_report(figures: Sequence[ModelFigures], answers: Sequence[CaseAnswer]) -> str:
+def markdown_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAnswer]) -> str:
     """Return a page of Markdown; texts of models are in fences that they cannot end."""
     from lmchat.domain.attached_files import fence_for
 
@@ -148,7 +148,7 @@ def markdown_report(figures: Sequence[ModelFigures], answers: Sequence[CaseAnswe
     return "\n".join(lines) + "\n"
 
 
-def html_report(figures: Sequence[ModelFigures], answers: Sequence[CaseAnswer]) -> str:
+def html_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAnswer]) -> str:
     """Return a page without scripts; all texts of models are escaped."""
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(row))}</tr>\n"
