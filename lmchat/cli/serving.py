@@ -48,7 +48,7 @@ async def run_server(context: Context) -> int:
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
         rules = access_rules(options.host, port, options.origins, key)
-        async with open_runtime(context) as runtime, _watch(context, runtime) as watch:
+        async with open_runtime(context) as runtime, _watch(context, runtime, port) as watch:
             gateway = Gateway(
                 client=runtime.backend,
                 watch=watch,
@@ -125,9 +125,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def _watch(context: Context, runtime: Runtime) -> AsyncIterator[ServerWatch]:
-    """Look for servers, and go on looking while the block runs."""
+async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator[ServerWatch]:
+    """Look for servers, and go on looking while the block runs.
+
+    `port` is that of this server, which is not one to pass requests on to.
+    """
     backend = runtime.backend
+
+    async def find() -> tuple[Candidate, ...]:
+        candidates = await find_candidates(backend, runtime.settings)
+        own_address = ("localhost", port)
+        return tuple(found for found in candidates if found.endpoint.canonical != own_address)
 
     async def read_details(candidate: Candidate) -> object:
         return await backend.models(candidate.endpoint, is_refresh=True)
@@ -137,9 +145,7 @@ async def _watch(context: Context, runtime: Runtime) -> AsyncIterator[ServerWatc
             _print_servers(context.output, routes)
 
     has_begun = False
-    watch = ServerWatch(
-        partial(find_candidates, backend, runtime.settings), read_details, show_change
-    )
+    watch = ServerWatch(find, read_details, show_change)
     await watch.look()
     has_begun = True
     watching = asyncio.create_task(watch.run(), name="server watch")

@@ -119,6 +119,7 @@ def test_an_answer_that_breaks_off_breaks_off_for_the_program_too(gateway, serve
     assert gateway.chat().status_code == 200
 
 
+@pytest.mark.rule("R-28")
 def test_a_program_that_hangs_up_ends_the_generation(gateway, server):
     server.on(CHAT, sse("Hel", Hold()))
     url = f"{gateway.url}/v1/chat/completions"
@@ -127,6 +128,7 @@ def test_a_program_that_hangs_up_ends_the_generation(gateway, server):
     assert server.seen(CHAT)[0].client_left.wait(5)
 
 
+@pytest.mark.rule("R-25")
 def test_a_program_that_hangs_up_while_it_waits_for_its_turn_is_never_sent(gateway, server):
     gate = Gate()
     server.on(CHAT, sse("Hel", gate, finish(), DONE), answer())
@@ -219,6 +221,16 @@ def test_other_models_at_the_same_address_are_noticed(gateway, server):
     wait_until(lambda: _ids(gateway) == {"other"}, "the other model")
     assert gateway.chat("tiny").status_code == 404
     assert gateway.chat("other").status_code == 200
+
+
+def test_lmchat_serve_does_not_pass_requests_on_to_itself(tmp_path, server):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    config = _endpoints(server) + f'[[endpoints]]\nname = "me"\nurl = "127.0.0.1:{port}"\n'
+    with serving(tmp_path, "--port", str(port), config=config) as gateway:
+        server.on("GET /v1/models", model_list("other"))
+        wait_until(lambda: "other" in _ids(gateway), "a look while it answers")
+        assert _ids(gateway) == {"other"}
 
 
 def test_without_a_server_everything_says_so(tmp_path, alone):
