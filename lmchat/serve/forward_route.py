@@ -81,9 +81,8 @@ class ForwardRoute:
         """Return the reply for an error before the first byte."""
         return openai_error(error)
 
-    async def reply_to_send(self, reply: ForwardedReply) -> ForwardedReply:
-        """Return the reply to send in place of that of the server; here the same."""
-        return reply
+    def check_reply(self, reply: ForwardedReply) -> None:
+        """Raise `LMChatError` if a reply of the server may not be sent; here, each may."""
 
     async def _answer(self, request: Request, body: bytes, send: Send) -> None:
         """Pass on a request and its reply.
@@ -99,7 +98,8 @@ class ForwardRoute:
         try:
             forwarded = await self.new_request(request, body)
             async with self.gateway.client.forward(forwarded, keep_row) as reply:
-                await _send_reply(await self.reply_to_send(reply), send)
+                self.check_reply(reply)
+                await _send_reply(reply, send)
         except LMChatError as error:
             if not report.status:
                 await self.error_reply(error)(request.scope, request.receive, send)
@@ -117,7 +117,7 @@ class ForwardRoute:
 async def _send_reply(reply: ForwardedReply, send: Send) -> None:
     """Send a reply with the headers that are passed on, each chunk as soon as it has come."""
     headers = [
-        (name.encode("latin-1"), reply.headers[name].encode("latin-1"))
+        (name.encode(), reply.headers[name].encode())
         for name in _PASSED_HEADERS
         if name in reply.headers
     ]

@@ -129,12 +129,11 @@ class SourceChatRoute(ForwardRoute):
             return JSONResponse(document, HTTPStatus.INTERNAL_SERVER_ERROR)
         return JSONResponse({"error": error.message}, status_of(error), headers_of(error))
 
-    async def reply_to_send(self, reply: ForwardedReply) -> ForwardedReply:
-        """Return the reply; raise `ServerRejected` if the server has refused the request."""
-        if reply.status < HTTPStatus.BAD_REQUEST:
-            return reply
-        message = f"The server refused the request with status {reply.status}."
-        raise ServerRejected(message, kind="server_error", status=reply.status)
+    def check_reply(self, reply: ForwardedReply) -> None:
+        """Raise `ServerRejected` if the server has refused the request."""
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            message = f"The server refused the request with status {reply.status}."
+            raise ServerRejected(message, kind="server_error", status=reply.status)
 
 
 def list_json(models: dict[str, ModelInfo]) -> dict[str, object]:

@@ -32,10 +32,12 @@ from tests.support.scripted_server import (
     ScriptedServer,
     finish,
     json_reply,
+    raw_reply,
     sse,
 )
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.timeout(120)
 HI = [{"role": "user", "content": "Hi"}]
 
 
@@ -86,6 +88,12 @@ def test_only_some_headers_come_back_and_the_key_of_the_program_stays_here(gatew
     assert reply.headers["x-request-id"] == "r1"
     assert not {"set-cookie", "access-control-allow-origin"} & set(reply.headers)
     assert not {"authorization", "cookie"} & set(server.seen(CHAT)[0].headers)
+
+
+def test_a_header_that_is_not_ascii_harms_nothing(gateway, server):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: \xe2\x82\xac\r\nContent-Length: 2\r\n\r\n{}"
+    server.on(CHAT, raw_reply(head))
+    assert gateway.chat().content == b"{}"
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings"])
@@ -483,7 +491,22 @@ def test_the_ledger_gets_the_figures_and_no_content(tmp_path, gateway, server):
             assert b"SECRET" not in file.read_bytes()
 
 
+def test_answers_pass_though_the_disk_takes_no_figures(tmp_path, server):
+    (tmp_path / "lmchat" / "sessions.db").mkdir(parents=True)
+    with serving(tmp_path, url=server.url) as gateway:
+        assert [gateway.chat().status_code for _ in range(2)] == [200, 200]
+        assert gateway.end() == 0
+
+
 # Start and end
+
+
+def test_a_terminal_that_closes_ends_it(tmp_path, server):
+    argv = Cli(home=tmp_path, url=server.url).argv("serve", "--port", "0")
+    with PtyProgram(argv, home=tmp_path) as program:
+        program.wait_for("Ctrl+C ends it.")
+        program.hang_up()
+        assert program.wait_exit() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,6 +13,7 @@ from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import Cut, Hold, json_reply, sse
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.timeout(120)
 HI = [{"role": "user", "content": "Hi"}]
 
 
@@ -147,7 +148,10 @@ def test_llm_answers_through_its_file_of_extra_models(tmp_path, server, words):
         )
         llm = str(Path(sys.executable).with_name("llm"))
         done = run(
-            [llm, "-m", "local", *words, "Hi"], home=tmp_path, env={"LLM_USER_PATH": str(tmp_path)}
+            [llm, "-m", "local", *words, "Hi"],
+            home=tmp_path,
+            env={"LLM_USER_PATH": str(tmp_path)},
+            wait_s=60,
         )
     assert (done.stdout, done.returncode) == ("Hello there.\n", 0), done.stderr
     assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "Hi"
