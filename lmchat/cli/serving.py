@@ -62,10 +62,13 @@ async def run_server(context: Context) -> int:
                 on_request=partial(_print_report, context.output),
                 log_bug=context.log_unexpected,
             )
-            host = f"[{options.host}]" if ":" in options.host else options.host
-            context.output.print_lines([f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."])
-            _print_servers(context.output, watch.routes)
-            await _serve_until_signal(app, listening)
+            server = _new_server(app)
+            with server.ended_by_signals():
+                host = f"[{options.host}]" if ":" in options.host else options.host
+                line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
+                context.output.print_lines([line])
+                _print_servers(context.output, watch.routes)
+                await server.serve(sockets=[listening])
     finally:
         listening.close()
     return 0
@@ -140,14 +143,8 @@ async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator
     async def read_details(candidate: Candidate) -> object:
         return await backend.models(candidate.endpoint, is_refresh=True)
 
-    def show_change(routes: ModelRoutes) -> None:
-        if has_begun:
-            _print_servers(context.output, routes)
-
-    has_begun = False
-    watch = ServerWatch(find, read_details, show_change)
+    watch = ServerWatch(find, read_details, partial(_print_servers, context.output))
     await watch.look()
-    has_begun = True
     watching = asyncio.create_task(watch.run(), name="server watch")
     try:
         yield watch
@@ -161,10 +158,15 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone; uvicorn would raise them again after its end."""
+        yield
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
         """Let signals end the server while the block runs.
 
-        uvicorn would raise them again behind it. A signal that is ignored stays so: the system
-        ignores Ctrl+C for programs in the background of a script.
+        Running answers then have `END_S` to end; Ctrl+C for the second time ends them at once. A
+        signal that is ignored stays so, as Ctrl+C is for programs in the background of a script.
         """
         previous_handlers = {
             number: signal.signal(number, self.handle_exit)
@@ -178,11 +180,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-async def _serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve until a signal comes; then let running answers end for `END_S`.
-
-    Ctrl+C for the second time ends them at once.
-    """
+def _new_server(app: ASGIApp) -> _Server:
+    """Return the server of an application, which does not run yet."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -196,7 +195,7 @@ async def _serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=END_S,
     )
-    await _Server(config).serve(sockets=[listening])
+    return _Server(config)
 
 
 def _is_terminal() -> bool:

@@ -30,22 +30,25 @@ class ServerWatch:
         """Create it; nothing is looked for yet.
 
         `find` returns all servers. After changes, `read_details` asks each server for what `find`
-        does not tell, such as its slots, and `on_change` gets the routes.
+        does not tell, such as its slots, and `on_change` gets the routes if `run` has seen them.
         """
         self._find = find
         self._read_details = read_details
         self._on_change = on_change
         self.routes = ModelRoutes()
 
-    async def look(self) -> None:
-        """Look for servers once; raises `LMChatError` if that cannot be done."""
+    async def look(self) -> bool:
+        """Look for servers once; return whether they or their models have changed.
+
+        Raises `LMChatError` if they cannot be looked for.
+        """
         routes = ModelRoutes.of(await self._find())
         has_changed = routes.aliases.keys() != self.routes.aliases.keys()
         self.routes = routes
-        if not has_changed:
-            return
-        await asyncio.gather(*map(self._read_details, routes.usable), return_exceptions=True)
-        self._on_change(routes)
+        if has_changed:
+            reads = map(self._read_details, routes.usable)
+            await asyncio.gather(*reads, return_exceptions=True)
+        return has_changed
 
     async def run(self) -> None:
         """Look for servers until this is cancelled; the routes stay if a look fails."""
@@ -55,7 +58,8 @@ class ServerWatch:
             await asyncio.sleep(pause_s)
             begun_s = loop.time()
             try:
-                await self.look()
+                if await self.look():
+                    self._on_change(self.routes)
             except LMChatError as error:
                 _log.warning("the servers could not be looked for: %s", error.kind)
             pause_s = max(EVERY_S - (loop.time() - begun_s), MIN_PAUSE_S)

@@ -119,6 +119,28 @@ def test_a_busy_server_is_asked_again_before_the_first_byte(tmp_path, server):
     assert len(server.seen(CHAT)) == 2
 
 
+def test_a_server_that_still_loads_its_model_is_waited_for(tmp_path, server):
+    server.forget()
+    error = {"message": "Loading model", "type": "unavailable_error", "code": 503}
+    loading = json_reply({"error": error}, status=503, headers={"Server": "llama.cpp"})
+    llama_cpp(server).on(CHAT, loading, echo)
+    with serving(tmp_path, url=server.url) as gateway:
+        assert gateway.chat("tiny.gguf").status_code == 200
+    assert len(server.seen(CHAT)) == 2
+
+
+def test_the_server_gets_its_own_key_and_not_that_of_the_program(tmp_path, server):
+    server.forget()
+    plain(server, "tiny", key="sk-own-key")
+    config = f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\napi_key = "sk-own-key"\n'
+    with serving(tmp_path, "--key", "sk-for-programs", config=config) as gateway:
+        headers = {"Authorization": "Bearer sk-for-programs"}
+        body = {"model": "tiny", "messages": HI}
+        reply = gateway.post("/v1/chat/completions", body, headers=headers)
+    assert reply.status_code == 200
+    assert server.seen(CHAT)[0].headers["authorization"] == "Bearer sk-own-key"
+
+
 def test_an_answer_that_breaks_off_breaks_off_for_the_program_too(gateway, server):
     server.on(CHAT, sse("Hel", Cut()))
     with pytest.raises(httpx.RemoteProtocolError):
