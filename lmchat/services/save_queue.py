@@ -219,7 +219,8 @@ class SavedTexts:
         self._is_draft = is_draft
         self._texts: dict[str, str] = {}  # as the screen shows them
         self._on_disk: dict[str, str] = {}  # as they were last read or written
-        self._to_write: dict[str, str] = {}  # as they should be on the disk
+        self._to_write: dict[str, str] = {}  # as they should be on the disk, noted in this run
+        self._earlier_drafts: dict[str, str] = {}  # unread drafts of an earlier run
         self._lock = asyncio.Lock()
 
     def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
@@ -261,19 +262,25 @@ class SavedTexts:
         """
         async with self._lock:
             for session_id, noted_text in list(self._to_write.items()):
-                text = noted_text
-                if self._is_draft and session_id not in self._on_disk:
-                    text = await self._with_earlier_draft(session_id, noted_text)
+                earlier_draft = await self._earlier_draft(session_id, noted_text)
+                text = _joined(earlier_draft, noted_text)
                 if self._on_disk.get(session_id, "") != text:
                     await self._save(session_id, text)
                 self._on_disk[session_id] = text
-                if self._to_write[session_id] == noted_text:  # else `note` has changed it by now
-                    self._to_write[session_id] = text
 
-    async def _with_earlier_draft(self, session_id: str, text: str) -> str:
-        """Return a draft behind that of an earlier run, which was not read before it was typed."""
-        earlier_text = await self._read(session_id)
-        return text if text == earlier_text else _joined(earlier_text, text)
+    async def _earlier_draft(self, session_id: str, noted_text: str) -> str:
+        """Return the draft of an earlier run that was not read before another one was typed.
+
+        It stays before all that is typed in this run: nobody has seen it yet. It is empty if the
+        draft was read, or is the typed one.
+        """
+        if not self._is_draft or session_id in self._on_disk:
+            return self._earlier_drafts.get(session_id, "")
+        earlier_draft = await self._read(session_id)
+        if earlier_draft == noted_text:
+            return ""
+        self._earlier_drafts[session_id] = earlier_draft
+        return earlier_draft
 
     async def _read(self, session_id: str) -> str:
         if self._is_draft:

@@ -368,10 +368,11 @@ async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str 
 
 
 async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
-    """Return whether tmux passes texts on to the terminal around it, and the reason.
+    """Return whether tmux passes texts on to the terminal around it, and the end of a sentence.
 
-    tmux is asked for its settings. No text is copied, because the clipboard of that terminal could
-    not be restored.
+    The sentence begins with `tmux`. If tmux passes texts on, it is not known whether that terminal
+    takes them, as it does not answer; if not, the sentence has the command that changes that. tmux
+    is only asked for its settings: a copied text could not be taken back from that terminal.
     """
     features = await clipboard.output_of(TMUX_FEATURES)
     if features is None:

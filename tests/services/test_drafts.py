@@ -65,7 +65,10 @@ async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
     assert disk.kept["a"] == "old\n\nnew"
     drafts.note("a", "newer")
     await drafts.write()
-    assert disk.kept["a"] == "newer"
+    assert disk.kept["a"] == "old\n\nnewer"
+    drafts.note("a", "")  # it was sent
+    await drafts.write()
+    assert disk.kept["a"] == "old"
 
 
 async def test_nothing_typed_yet_erases_no_old_draft():

@@ -151,10 +151,9 @@ class SessionFiles:
 
         text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
         dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-        result = await self._notices.ask(dialog)
-        if result is None and not last_outcome.chats:
-            return ImportOutcome()
-        return last_outcome  # also if the dialog was left while chats were imported
+        await self._notices.ask(dialog)
+        # An import that ran when the dialog was left has ended all the same, and its chats count.
+        return last_outcome if last_outcome.chats else ImportOutcome()
 
     async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
         """Import a file, zip or folder; return the outcome, of a part of it if it was stopped."""
