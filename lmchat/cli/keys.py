@@ -74,11 +74,12 @@ class Keys:
     def load(self, *, is_separate: bool = False) -> None:
         """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.
 
-        What could not be read becomes a sentence in `warnings`. With `is_separate`, each `look_up`
-        from now on reads the keyring in a process of its own: the screen, which runs for long, does
-        not have to keep the libraries of the keyring in memory.
+        What could not be read becomes a sentence in `warnings`, in place of earlier ones. With
+        `is_separate`, each `look_up` from now on reads the keyring in a process of its own: the
+        screen, which runs for long, does not have to keep the libraries of the keyring in memory.
         """
-        self._is_separate = is_separate
+        self.warnings = []
+        self._is_separate = self._is_separate or is_separate
         if warning := self._credentials.load():
             self.warnings.append(warning)
         for entry in self._loaded.settings.endpoints:

@@ -186,7 +186,10 @@ def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
     if earlier is None or earlier.product is not new.product:
         return new
     missing = [name for name in _LASTING if not getattr(new, name)]
-    return replace(new, **{name: getattr(earlier, name) for name in missing})
+    completed = replace(new, **{name: getattr(earlier, name) for name in missing})
+    if "vision" in new.capabilities:  # the server was started again, now with a part for images
+        completed = replace(completed, is_blind=False)
+    return completed
 
 
 def _undated(models: Iterable[ModelInfo]) -> list[ModelInfo]:

@@ -114,6 +114,8 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
     )
     assert _key_for(keys, "http://a:1") is None
     assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
+    keys.load()  # as the doctor does on the screen: each warning stays one
+    assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
 
 
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
