@@ -325,6 +325,13 @@ COMMANDS: tuple[Command, ...] = (
         "Copy a code block; again: the next",
         needs=needs.TO_COPY_CODE,
     ),
+    _message(
+        "save",
+        "w",
+        "save",
+        "Save a code block as a file; again: the next",
+        needs=needs.TO_SAVE,
+    ),
     _message("edit", "e", "edit", "Edit and resend", slash="/edit", needs=needs.TO_EDIT),
     _message(
         "rewrite",

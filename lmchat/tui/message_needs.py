@@ -120,8 +120,13 @@ def _can_page(message: ChatMessage) -> bool:
     return bool(message.files or words_of(message))
 
 
+def _has_words(message: ChatMessage) -> bool:
+    return bool(words_of(message))
+
+
 # What each command needs. The first need that is not met is shown.
 TO_COPY: tuple[MessageNeed, ...] = ((_can_copy, "This message has nothing to copy yet."),)
+TO_SAVE: tuple[MessageNeed, ...] = ((_has_words, "This message has nothing to save yet."),)
 TO_COPY_CODE: tuple[MessageNeed, ...] = ((_has_code, "This message has no code block."),)
 TO_EDIT: tuple[MessageNeed, ...] = (
     (

@@ -11,6 +11,7 @@ from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.key_hints import KeyHints
 from lmchat.tui.screens.chat.message_actions import MessageActions
 from lmchat.tui.screens.chat.message_contents import MessageContents
+from lmchat.tui.screens.chat.message_file import MessageFile
 from lmchat.tui.screens.chat.next_request import NextRequest
 from lmchat.tui.screens.chat.prompt_text import PromptFiles, PromptText
 from lmchat.tui.screens.chat.saved_sessions import SavedSessions
@@ -33,6 +34,9 @@ class ChatControllers:
         self.context = ContextView(core, sessions, prompt_text, branches)
         self.contents = contents = MessageContents(core)
         self.next_request = NextRequest(core, sessions, prompt_text, contents)
-        self.messages = MessageActions(core, sessions, prompt_text, turns, branches, contents)
+        message_file = MessageFile(core)
+        self.messages = MessageActions(
+            core, sessions, prompt_text, turns, branches, contents, message_file
+        )
         self.saved_sessions = SavedSessions(core, status, sessions, turns)
         self.hints = KeyHints(core, status, prompt_text)

@@ -14,6 +14,7 @@ from lmchat.tui.messages import AskAnotherModel
 from lmchat.tui.screens.chat.branches import Branches
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.message_contents import MessageContents
+from lmchat.tui.screens.chat.message_file import MessageFile
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
@@ -36,6 +37,7 @@ class MessageActions:
         turns: Turns,
         branches: Branches,
         contents: MessageContents,
+        message_file: MessageFile,
     ) -> None:
         self._screen = core.screen
         self._widgets = core.widgets
@@ -47,6 +49,7 @@ class MessageActions:
         self._branches = branches
         self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
+            "save": message_file.save,
             "edit": self._edit,
             "rewrite": prompt_text.begin_edit,
             "regenerate": turns.regenerate,

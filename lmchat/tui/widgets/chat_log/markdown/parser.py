@@ -103,8 +103,17 @@ def closing(tokens: list[Token], position: int) -> int:
 
 def code_blocks(text: str) -> list[str]:
     """Return the code of all fences and indented code blocks, in order."""
+    return [code for code, _ in code_with_info(text)]
+
+
+def code_with_info(text: str) -> list[tuple[str, str]]:
+    """Return the code of all fences and indented code blocks, in order, each with its info.
+
+    The info is what follows the opening fence, as `python`; that of an indented block is empty.
+    """
     tokens = parse_blocks(text, {})
-    return [token.content for token in tokens if token.type in ("fence", "code_block")]
+    blocks = [token for token in tokens if token.type in ("fence", "code_block")]
+    return [(block.content, block.info) for block in blocks]
 
 
 def links(text: str) -> dict[str, str]:

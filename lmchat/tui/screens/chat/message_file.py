@@ -1,0 +1,136 @@
+"""Saving of a message, or of a code block in it, as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from pathlib import PurePath
+from typing import NamedTuple
+
+from lmchat.domain.message import ChatMessage
+from lmchat.errors import FileExists, LMChatError
+from lmchat.files import expanded_path, write_new_file
+from lmchat.text import safe_line
+from lmchat.tui.message_needs import words_of
+from lmchat.tui.screens.chat.core import ChatCore
+
+_MOST_WORDS = 6  # of the first line, in a suggested name
+_MOST_CHARS = 60  # of a suggested name, without its suffix
+_REFUSED = r'[<>:"/\\|?*\x00-\x1f\x7f]'  # characters that some system refuses in names
+# names of devices on Windows, whatever their suffix is
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+_FILE_NAME = r"[\w.+-]*\.\w{1,8}"  # a word behind the language of a fence that names a file
+
+
+class _Block(NamedTuple):
+    """Text to save, and the line that opened its fence; empty without one."""
+
+    text: str
+    info: str = ""
+
+
+class MessageFile:
+    """Writes a code block of a message into a file, the first one and then the next; or its text.
+
+    The user is asked for the name, and before a file is overwritten.
+    """
+
+    def __init__(self, core: ChatCore) -> None:
+        self._notices = core.notices
+        self._last_id = ""  # of the message that was saved last
+        self._last_index = -1  # of the code block in it
+
+    async def save(self, message: ChatMessage) -> None:
+        """Ask for a file, and write the next code block of a message; without one, its words."""
+        from lmchat.tui.screens.ask_dialog import AskDialog
+
+        words = words_of(message)
+        blocks = await _code_blocks(message.text)
+        block, position = self._next(message, blocks or [_Block(words)])
+
+        async def attempt(name: str) -> bool | str:
+            try:
+                return await self._write(name, block.text, is_forced=False)
+            except LMChatError as error:
+                return error.message_with_hint
+
+        dialog = AskDialog(
+            "Save to which file?",
+            text=position,
+            value=suggested_name(block.info, words, is_code=bool(blocks)),
+            verb="save",
+            attempt=attempt,
+        )
+        await self._notices.ask(dialog)
+
+    def _next(self, message: ChatMessage, blocks: list[_Block]) -> tuple[_Block, str]:
+        """Return the block behind the one that was saved last, and its position in words."""
+        is_again = message.message_id == self._last_id
+        self._last_index = (self._last_index + 1) % len(blocks) if is_again else 0
+        self._last_id = message.message_id
+        if len(blocks) == 1:
+            return blocks[0], ""
+        position = f"Block {self._last_index + 1} of {len(blocks)}. To save the next one: w again."
+        return blocks[self._last_index], position
+
+    async def _write(self, name: str, text: str, *, is_forced: bool) -> bool | str:
+        """Write a file; return an empty text if it exists and the user wants to keep it.
+
+        Raises `FileRefused` if it cannot be written.
+        """
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        path = expanded_path(name)
+        ended_text = text if text.endswith("\n") else f"{text}\n"
+        try:
+            await asyncio.to_thread(write_new_file, path, ended_text, is_forced=is_forced)
+        except FileExists as error:
+            question = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
+            if not await self._notices.ask(question):
+                return ""
+            return await self._write(name, text, is_forced=True)
+        self._notices.notify(f"Saved to {safe_line(str(path.absolute()))}")
+        return True
+
+
+async def _code_blocks(text: str) -> list[_Block]:
+    """Return the code blocks of a text that are not blank; it is parsed in a thread."""
+    from lmchat.tui.widgets.chat_log.markdown.parser import code_with_info
+
+    found = await asyncio.to_thread(code_with_info, text)
+    return [_Block(code, info) for code, info in found if code.strip()]
+
+
+def suggested_name(info: str, words: str, *, is_code: bool) -> str:
+    """Return the name of a file for a code block, or for a message without one.
+
+    The fence may name it, as in `python garden.py`: then only the last part of that name counts.
+    Otherwise it is made of the first words of the message, with the suffix of the language.
+    """
+    language, _, rest = info.strip().partition(" ")
+    for word in re.split(r"[\s=\"'{}]+", rest):
+        name = _valid_on_all_systems(PurePath(word.replace("\\", "/")).name)
+        if re.fullmatch(_FILE_NAME, name):
+            return name
+    line = next((line for line in words.splitlines() if line.strip()), "")
+    plain_words = re.findall(r"\w+", unicodedata.normalize("NFC", safe_line(line)))
+    stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
+    suffix = _suffix_of(language) if is_code else ".md"
+    return _valid_on_all_systems(stem + suffix)
+
+
+def _valid_on_all_systems(name: str) -> str:
+    """Return a name without characters that some system refuses, and not that of a device."""
+    valid = re.sub(_REFUSED, "", name.replace("\ufffd", "")).strip(". ")
+    return f"_{valid}" if _DEVICES.match(valid) else valid
+
+
+def _suffix_of(language: str) -> str:
+    """Return the suffix of files in a language, by the name that fences have for it."""
+    from pygments.lexers import get_all_lexers  # only its table, no lexer
+
+    for _, aliases, patterns, _ in get_all_lexers(plugins=False):
+        if language.lower() in aliases and patterns and patterns[0].startswith("*."):
+            return patterns[0][1:]
+    return ".txt"
