@@ -63,6 +63,15 @@ async def test_a_prompt_is_edited_and_sent_again(tmp_path):
         assert desk.prompt_input.text == "x"  # what had been typed before
 
 
+async def test_an_edit_that_was_sent_is_not_called_cancelled(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, answer("A."), half("B", gate), asked=["one"]) as desk:
+        await desk.press("alt+up", "alt+up", "e", "!", "enter", sees="edited")
+        await gone(desk, "edit cancelled")
+        gate.set()
+        await desk.answered()
+
+
 async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("x", "y", "alt+up", "e", "escape")

@@ -146,6 +146,7 @@ class Turns:
             events = opened.conversation.edit(edited_id, words, settings, files)
             self._begin_turn(opened, events, text)
             self._prompt_text.leave_edit()
+            self._status.show_action("edited")
 
     def _enqueue(self, text: str) -> None:
         """Queue a prompt of the shown session.
