@@ -217,7 +217,10 @@ class Conversation:
         return None if index is None else self.messages[index]
 
     def current(self, message: ChatMessage) -> ChatMessage:
-        """Return the present state of a message that was streaming when the caller got it."""
+        """Return a message as it is now; it may have streamed when the caller got it.
+
+        Only the newest answer has the text so far: the one in `messages` gets it at its end.
+        """
         if message.state is not AnswerState.STREAMING:
             return message
         newest = self.newest_answer

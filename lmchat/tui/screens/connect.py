@@ -398,8 +398,9 @@ class Connect:
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
         """Close the welcome page, so that the chat is shown.
 
-        `typed`, a key or a paste that is meant for the prompt, is handed to it; a later search then
-        opens the page again. If the user leaves the page without typing, it stays closed.
+        `typed`, a key or a paste that is meant for the prompt, is handed to it. Who types has not
+        decided against the page: the next search opens it again, once the prompt is sent or
+        deleted. Who leaves it in another way does not want to see it: then it stays closed.
         """
         if typed is None:
             self._has_left_page = True

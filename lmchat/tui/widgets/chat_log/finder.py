@@ -102,9 +102,10 @@ class Finder:
         return Standing(current_number, sum(counts))
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
-        """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
+        """Yield the parts of hits in one line of the block at a place.
 
-        Nothing is marked in rows of the log itself, and in blocks that are not laid out.
+        `row` is the index of the line among the lines of the block; the row of `place` does not
+        count. Nothing is marked in annotations, and in blocks that are not laid out.
         """
         if not self.is_active or not block.source or block.lines is None:
             return

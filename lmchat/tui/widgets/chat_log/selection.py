@@ -36,6 +36,7 @@ _MARK = "\u0301"  # replaces any combining mark before words are searched
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+"
 _JOINERS = "\u200c\u200d"
+_RIGHT_OF_ALL_CELLS = 1 << 30
 
 Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
 
@@ -186,17 +187,18 @@ class Selection:
             self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        """Return the ends of the character, word or paragraph at a cell and row of the screen.
+        """Return the ends of the character, word or paragraph under the pointer.
 
-        A pointer outside of the widget counts as on its first or last row. On a row without text,
-        below the last message, the end of that message is returned.
+        `x` is its cell, counted from the one after the bar, and `y` its row in the widget; above or
+        below the widget, its first or last row counts. Below the last message, it is as if the
+        pointer were right of the last line of that message.
         """
         document = self._document
         viewport = self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
         if row >= document.total:
-            right_of_all_cells = END
-            return ends_at(document, document.locate(document.total - 1), right_of_all_cells, unit)
+            last_place = document.locate(document.total - 1)
+            return ends_at(document, last_place, _RIGHT_OF_ALL_CELLS, unit)
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:

@@ -574,7 +574,10 @@ class MarkdownTail(Struct):
 
 
 def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
-    """Return the first lines of the items of a list between two lines, except its first item."""
+    """Return the first lines of the items of an outermost list, without that of its first item.
+
+    The list goes from line `start`, where its first item begins, up to line `end`.
+    """
     items = [
         span(token)[0] for token in tokens if token.type == "list_item_open" and token.level == 1
     ]
