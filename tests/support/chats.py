@@ -273,6 +273,7 @@ SENSIBLE = {
     "links": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},
     "fold": {"system", "result of a tool", "thought only", "stopped"},
     "pager": set(MESSAGES) - {"failed", "stopped before a word"},
+    "save": set(MESSAGES) - {"failed", "stopped before a word"},
     "delete": set(MESSAGES),
     "undo": set(MESSAGES),
 }
