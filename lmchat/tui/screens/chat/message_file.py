@@ -20,6 +20,28 @@ _MOST_CHARS = 60  # of a suggested name, without its suffix
 _REFUSED = r'[<>:"/\\|?*\x00-\x1f\x7f]'  # characters that some system refuses in names
 # names of devices on Windows, whatever their suffix is
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+_SUFFIXES = {
+    **dict.fromkeys(("bash", "shell", "zsh", "console"), ".sh"),
+    **dict.fromkeys(("text", "plain", "output"), ".txt"),
+    "c++": ".cpp",
+    "c#": ".cs",
+    "csharp": ".cs",
+    "golang": ".go",
+    "haskell": ".hs",
+    "javascript": ".js",
+    "kotlin": ".kt",
+    "latex": ".tex",
+    "markdown": ".md",
+    "perl": ".pl",
+    "powershell": ".ps1",
+    "python": ".py",
+    "python3": ".py",
+    "ruby": ".rb",
+    "rust": ".rs",
+    "typescript": ".ts",
+    "yaml": ".yaml",
+}
+"""Suffixes of languages whose usual name in a fence is not their suffix."""
 _FILE_NAME = r"[\w.+-]*\.\w{1,8}"  # a word behind the language of a fence that names a file
 
 
@@ -127,10 +149,11 @@ def _valid_on_all_systems(name: str) -> str:
 
 
 def _suffix_of(language: str) -> str:
-    """Return the suffix of files in a language, by the name that fences have for it."""
-    from pygments.lexers import get_all_lexers  # only its table, no lexer
+    """Return the suffix of files in a language, by the name that fences have for it.
 
-    for _, aliases, patterns, _ in get_all_lexers(plugins=False):
-        if language.lower() in aliases and patterns and patterns[0].startswith("*."):
-            return patterns[0][1:]
-    return ".txt"
+    A short name that is not in the table is a suffix itself, as `json` and `rs`.
+    """
+    name = language.lower()
+    if name in _SUFFIXES:
+        return _SUFFIXES[name]
+    return f".{name}" if re.fullmatch(r"[a-z0-9]{1,5}", name) else ".txt"
