@@ -290,5 +290,14 @@ def test_two_real_models_give_the_numbers_of_ask(tmp_path, real_router):
     )
     row = next(row for row in found["cases"] if (row["name"], row["model"]) == ("bird", names[-1]))
     assert row["reply"] == asked["reply"]
+    alone = cases_file(tmp_path, cases.partition('[[case]]\nname = "day"')[0])
+    (figures,) = json.loads(cli("eval", alone, "-m", names[-1], "--json").stdout)["models"]
+    asked = cli.json(
+        *("ask", "--json", "-m", names[-1], "Say a word about the sum."),
+        *("--set", "max_tokens=12", "--set", "temperature=0", "--set", "seed=1"),
+    )
+    assert figures["tokens"] == asked["usage"]["completion_tokens"]
+    assert figures.keys() >= {"ttft_ms", "tokens_per_second", "elapsed_ms"} <= asked.keys()
+    cases_file(tmp_path, cases)
     again = cli("eval", *words, "--json")
     assert json.loads(again.stdout) == found
