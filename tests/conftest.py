@@ -23,9 +23,14 @@ _ASKED_FOR = ("slow", "router")
 
 
 def pytest_configure():
-    """Let programs of the tests hear Ctrl-C: in the background of a shell it would be ignored."""
+    """Let programs of the tests hear Ctrl-C and a hang-up.
+
+    In the background of a shell the one would be ignored, below `nohup` the other.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers(config):
