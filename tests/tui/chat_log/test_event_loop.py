@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from asyncio import events
 from functools import partial
@@ -29,7 +28,7 @@ from tests.support.chat_log_app import (
     screen_text,
     streaming,
 )
-from tests.support.machine_speed import processor_limit_s
+from tests.support.machine_speed import processor_limit_s, without_collections
 from tests.support.markdown_corpus import ENDLESS
 from tests.support.programs import until
 
@@ -39,6 +38,12 @@ CHARS = 100_000
 LONGEST_BLOCK = 20_000  # characters of an item or a quote, which is laid out in one piece
 MOST_S = processor_limit_s(0.25)
 """CPU time of one callback: 50 ms, with room for other programs and the caches of the processor."""
+
+
+@pytest.fixture(autouse=True)
+def _no_collections():
+    with without_collections():
+        yield
 
 
 @pytest.fixture
@@ -51,10 +56,8 @@ def longest_s(monkeypatch):
         run(handle)
         taken_s.append(time.thread_time() - begun_s)
 
-    gc.disable()  # a collection goes through all that other tests have left
     monkeypatch.setattr(events.Handle, "_run", timed)
-    yield lambda: max(taken_s)
-    gc.enable()
+    return lambda: max(taken_s)
 
 
 @pytest.mark.slow
