@@ -86,6 +86,7 @@ def make_workspace(
         open_sessions.next_turn.toolbox = make_toolbox(context, settings, remembered)
     return Workspace(
         settings=settings,
+        named=context.named,
         backend=backend,
         store=store,
         library=Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file)),

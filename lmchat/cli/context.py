@@ -14,6 +14,7 @@ from lmchat.cli.log_file import start_log
 from lmchat.cli.output import Output
 from lmchat.config.config_file import Problem
 from lmchat.config.load import Flags, Loaded, load
+from lmchat.config.named_tables import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.files import environment_for_others, expanded_path
@@ -62,6 +63,11 @@ class Context:
         Wrong keyboard keys do not count here: the screen starts and shows them as a notice.
         """
         return self.loaded.require_valid().settings
+
+    @cached_property
+    def named(self) -> NamedTables:
+        """Presets and profiles, which a chat reads again when the file changes."""
+        return NamedTables(self.config_file, self.settings)
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:

@@ -124,7 +124,7 @@ class PlainCommands:
 
     def _presets(self) -> list[str]:
         """Return the names of the presets; without any, one line that says how to add one."""
-        presets = list(self._turns.runtime.settings.prompts)
+        presets = list(self._turns.context.named.presets())
         return presets or ["No presets: add [prompts.NAME] to config.toml."]
 
     async def _send_preset(self, name_and_text: str) -> None:
@@ -133,6 +133,7 @@ class PlainCommands:
         The first word is the name of the preset, the rest the text, which may be empty.
         """
         name, _, text = name_and_text.partition(" ")
+        self._turns.note_wrong_tables()
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
 
     async def _compact(self, _: str) -> None:

@@ -87,12 +87,14 @@ class PlainModels:
 
     def profiles(self) -> list[str]:
         """Return a line for each profile, and one for no profile; one line says "in use"."""
-        names = (*self._turns.runtime.settings.profiles, NO_PROFILE)
+        names = (*self._turns.context.named.profiles(), NO_PROFILE)
         return _choices(names, self._next_turn.options.profile_name or NO_PROFILE)
 
     async def use_profile(self, name: str) -> None:
         """Use a profile, and its model if it names one, from the next answer on."""
-        profile = self._next_turn.use_profile(name, self._turns.runtime.settings.profiles)
+        self._turns.note_wrong_tables()
+        profiles = self._turns.context.named.profiles()
+        profile = self._next_turn.use_profile(name, profiles)
         self._output.note(f"Profile: {self._next_turn.options.profile_name or NO_PROFILE}.")
         if profile.model:
             await self.use_model(profile.model)

@@ -205,6 +205,11 @@ class PlainTurns:
         finally:
             signal.signal(signal.SIGINT, asyncio_handler)
 
+    def note_wrong_tables(self) -> None:
+        """Say what is wrong with the presets or profiles of a file that was changed."""
+        if problem := self.context.named.problem():
+            self.output.note(problem)
+
     async def connect_for_turn(self) -> TurnSettings:
         """Choose server and model if needed, as `connect` does, and return the turn's settings."""
         await self.connect()

@@ -46,7 +46,7 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     clipboard = Clipboard(
         environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
     )
-    return await filled(context.settings.prompts, name, typed, clipboard.paste)
+    return await filled(context.named.presets(), name, typed, clipboard.paste)
 
 
 async def _read_piped_text(output: Output) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from lmchat.config.named_tables import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
@@ -75,6 +76,7 @@ class Workspace(Struct, kw_only=True):
     """
 
     settings: Settings
+    named: NamedTables  # presets and profiles
     backend: ServerClient
     store: ChatStore
     library: Library

@@ -323,6 +323,20 @@ def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
     assert (done.returncode, "In a shell: lmchat sessions --trash" in done.stderr) == (2, True)
 
 
+def test_presets_are_read_again_when_the_file_changes(cli, begin):
+    cli.configure("[prompts.french]\ntext = 'x'\n")
+    program = begin()
+    program.type("/p\r", sees="french\nYou:")
+    cli.configure("[prompts.german]\ntext = 'Auf Deutsch: {{input}}'\n[profiles.calm]\n")
+    program.type("/p\r", sees="german\nYou:")
+    program.type("/profile\r", sees="calm\nnone, in use\nYou:")
+    cli.configure("[prompts.german]\ntext = 3\n")
+    program.type("/p german cats\r", sees="prompts.german.text must be")
+    wait_prompt(program)
+    assert texts(cli.home)[0] == "Auf Deutsch: cats"
+    leave(program)
+
+
 def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
     assert cli("--plain", "--temporary", stdin="secret").returncode == 0
     assert cli("--plain", stdin="first").returncode == 0

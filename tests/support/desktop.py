@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.load import Loaded
+from lmchat.config.named_tables import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, now
@@ -176,6 +177,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     seen.app = LMChatApp(
         Workspace(
             settings=settings,
+            named=NamedTables(folder / "config.toml", settings),
             backend=late,
             store=store,
             library=Library(store, clock=moment),

@@ -29,6 +29,24 @@ async def test_a_preset_is_sent_by_its_name_and_a_wrong_one_lists_the_known(tmp_
         assert desk.prompt_input.text == "/p frensh dogs"
 
 
+async def test_presets_and_profiles_are_read_again_when_the_file_changes(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        file = tmp_path / "config.toml"
+        file.write_text('[prompts.german]\ntext = "Auf Deutsch: {{input}}"\n[profiles.calm]\n')
+        await desk.press(*"/p g", sees="/p german")
+        await desk.press("tab", *" two cats", "enter", sees="Auf Deutsch: two cats")
+        assert desk.backend.requests[0].messages[-1].text == "Auf Deutsch: two cats"
+        await desk.say("/profile short", sees="Configured: calm")
+
+
+async def test_a_file_with_a_wrong_preset_is_told_and_changes_nothing(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        file = tmp_path / "config.toml"
+        file.write_text("[prompts.french]\ntext = 3\n")
+        await desk.say("/p french two cats", sees="prompts.french.text must be")
+        assert desk.backend.requests[0].messages[-1].text == "In French: two cats"
+
+
 async def test_a_clipboard_that_cannot_be_read_keeps_the_command_in_the_prompt(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")

@@ -137,10 +137,10 @@ def _message_entries(
 
 def _configured(chat: ChatScreen) -> Iterator[Command]:
     """Yield a command for each preset and profile of the configuration."""
-    settings = chat.workspace.settings
-    for name in settings.prompts:
+    named = chat.workspace.named
+    for name in named.presets():
         yield _command("preset", name, f"/p {name}", f"slash({f'/p {name} '!r})")
-    for name in settings.profiles:
+    for name in named.profiles():
         yield _command("profile", name, f"/profile {name}", f"use_profile({name!r})")
 
 

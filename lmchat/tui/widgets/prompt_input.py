@@ -51,18 +51,20 @@ class Completion(Struct, frozen=True, kw_only=True):
 
 
 CLOSED = Completion()
+Names = Mapping[str, Callable[[], Iterable[str]]]
+"""Functions that return the names that can follow a slash command, such as those of presets."""
 
 
-def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
+def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
     """Return the commands that begin with `text`, as `/mod`, else those that contain its letters.
 
-    `names` has the names that may follow some commands. For such a command and the beginning of
+    `names` gives the names that may follow some commands. For such a command and the beginning of
     a name, as `/profile co`, return rows with the command and each name that begins so. For text
     that is no beginning of a command, return `CLOSED`.
     """
     word, space, typed = text.partition(" ")
     if space and word in names:
-        fitting_names = [name for name in names[word] if name.startswith(typed)]
+        fitting_names = [name for name in names[word]() if name.startswith(typed)]
         return Completion(rows=tuple(f"{word} {name}" for name in fitting_names))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
@@ -143,8 +145,7 @@ class PromptInput(TextArea):
         self.completion = CLOSED  # matching slash commands or files
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
-        self.names: Mapping[str, Iterable[str]] = {}
-        """Names that can follow a slash command, such as those of presets."""
+        self.names: Names = {}
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         self._is_completing = False  # whether Tab was pressed before the files were found

@@ -243,7 +243,7 @@ class PromptText:
             return without_file_lines(await self._workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._workspace.settings.prompts, name, text, paste)
+        return await filled(self._workspace.named.presets(), name, text, paste)
 
 
 class PromptFiles:

@@ -102,9 +102,9 @@ class ChatScreen(PatchedScreen):
         log.is_saved = not self.workspace.is_temporary
         self.widgets.prompt_input.find_files = self.workspace.platform.find_files
         self.widgets.prompt_input.names = {
-            "/p": settings.prompts,
-            "/profile": settings.profiles,
-            "/set": (*COMMON, *LLAMA_CPP),
+            "/p": self.workspace.named.presets,
+            "/profile": self.workspace.named.profiles,
+            "/set": lambda: (*COMMON, *LLAMA_CPP),
         }
         self.status.start()
         self.sessions.show_conversation()
@@ -264,13 +264,21 @@ class ChatScreen(PatchedScreen):
         self.status.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        profile = self.open_sessions.next_turn.use_profile(name, self.workspace.settings.profiles)
+        self._notify_of_wrong_tables()
+        profiles = self.workspace.named.profiles()
+        profile = self.open_sessions.next_turn.use_profile(name, profiles)
         if profile.model:
             await self.run_action(f"app.pick_model({profile.model!r})")
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
+        self._notify_of_wrong_tables()
         self.turns.submit(await self.prompt_text.fill_preset(typed))
+
+    def _notify_of_wrong_tables(self) -> None:
+        """Say what is wrong with the presets or profiles of a file that was changed."""
+        if problem := self.workspace.named.problem():
+            self.notices.notify(problem)
 
     def action_use_effort(self, typed: str) -> None:
         next_turn = self.open_sessions.next_turn
