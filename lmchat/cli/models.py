@@ -16,6 +16,7 @@ from lmchat.cli.output import Output, rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.model_names import find_model, unknown_model
+from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -85,7 +86,7 @@ async def load_with_progress(
         output.show_progress(f"{fraction:.0%}")
 
     try:
-        await runtime.backend.load(model, context=window, on_progress=show)
+        await runtime.backend.load(model, options=LoadOptions(context=window), on_progress=show)
     finally:
         output.show_progress("")
 

@@ -96,6 +96,9 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     effort has rules of its own.
     """
     takes_llama_options: bool = False  # whether it takes llama.cpp's further sampling options
+    load_fields: Mapping[str, str] = field(default_factory=dict)
+    """Fields of a request to load a model, by the names that lmchat has for these options."""
+    load_switches: tuple[str, ...] = ()  # those of `load_fields` that are on or off
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
     is_gateway: bool = False
     """Whether it passes requests on: to models that it does not list, with errors of others."""
@@ -106,7 +109,7 @@ _REASONING_CONTENT = ("reasoning_content",)
 
 
 def _same_names(*names: str) -> dict[str, str]:
-    """Return sampling options that a product takes under the names that lmchat has for them."""
+    """Return options that a product takes under the names that lmchat has for them."""
     return {name: name for name in names}
 
 
@@ -147,6 +150,13 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=_REASONING_CONTENT,
         lists_tool_models=True,
         sampling_fields=_LM_STUDIO_SAMPLING,
+        load_fields={
+            "context": "context_length",
+            **_same_names(
+                "eval_batch_size", "num_experts", "flash_attention", "offload_kv_cache_to_gpu"
+            ),
+        },
+        load_switches=("flash_attention", "offload_kv_cache_to_gpu"),
     ),
     Product.JAN: ProductFacts(
         where_to_get="Get it at jan.ai",
@@ -169,6 +179,7 @@ FACTS: Mapping[Product, ProductFacts] = {
             ),
             start_words="Open Jan: Settings, Local API Server, Start",
         ),
+        load_fields={"context": "ctx_size", **_same_names("n_gpu_layers")},
         thought_fields=_REASONING_CONTENT,
         can_prefill=True,
         sampling_fields=_LLAMA_SAMPLING,
@@ -259,6 +270,7 @@ FACTS: Mapping[Product, ProductFacts] = {
     Product.OPENAI_COMPATIBLE: ProductFacts(),
     Product.BUILT_IN: ProductFacts(
         where_key_is="lmchat created it for this run: start lmchat again.",
+        load_fields={"context": "context"},
         thought_fields=_REASONING_CONTENT,
         can_prefill=True,
         can_prefill_thought=True,

@@ -28,7 +28,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.domain.request import AnyText, ChatRequest, LoadOptions, Sampling, WantedOutput
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.target_choice import choose, choose_without_asking, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
@@ -251,8 +251,7 @@ class Client:
         """
         await self._proxy.load(
             await self._model_info(model),
-            context=context,
-            keep_loaded_s=keep_loaded_s,
+            options=LoadOptions(context=context, keep_loaded_s=keep_loaded_s),
             on_progress=on_progress,
         )
 

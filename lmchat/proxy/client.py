@@ -34,7 +34,13 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, LoadOptions, OutgoingRequest, TemplateText
+from lmchat.domain.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -198,20 +204,18 @@ class ProxyClient:
         self,
         model: ModelInfo,
         *,
-        context: int | None = None,
-        keep_loaded_s: int | None = None,
+        options: LoadOptions = SERVER_DECIDES,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
         The cached list of its server is then outdated, because the state of the model has changed.
 
-        `context` is the size of the window in tokens. `keep_loaded_s` is how long the unused model
-        stays in memory; None: as the settings say. `on_progress` takes a fraction from 0 to 1.
+        Without `keep_loaded_s` in `options`, the model stays in memory as long as the settings say.
+        `on_progress` takes a fraction from 0 to 1.
         """
-        if keep_loaded_s is None:
-            keep_loaded_s = self._settings.chat.keep_loaded_s
-        options = LoadOptions(context=context, keep_loaded_s=keep_loaded_s)
+        if options.keep_loaded_s is None:
+            options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
         server = server_of(model.product)
         server.check_load(options)
         api = self._api_for_action(model)

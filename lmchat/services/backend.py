@@ -12,7 +12,13 @@ from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, PromptProgress, RequestQueued, StreamEvent
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
+from lmchat.domain.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_counts import MessageCounts
@@ -211,16 +217,16 @@ class Backend:
         self,
         model: ModelInfo,
         *,
-        context: int | None = None,
+        options: LoadOptions = SERVER_DECIDES,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model; the engine does so after the answer that it is writing."""
         if engine := self._engine_at(model.endpoint):
             async with self._engine_slots.one_slot(_only_one):
-                await self._start_engine(engine, model.model_id, context=context)
+                await self._start_engine(engine, model.model_id, context=options.context)
         else:
             client = await self._client.ready()
-            await client.load(model, context=context, on_progress=on_progress)
+            await client.load(model, options=options, on_progress=on_progress)
 
     async def unload(self, model: ModelInfo) -> None:
         if engine := self._engine_at(model.endpoint):

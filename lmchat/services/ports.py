@@ -12,7 +12,13 @@ from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFil
 from lmchat.domain.event import PromptProgress, StreamEvent
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
+from lmchat.domain.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
@@ -263,12 +269,11 @@ class ServerClient(Protocol):
         self,
         model: ModelInfo,
         *,
-        context: int | None = None,
+        options: LoadOptions = SERVER_DECIDES,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model and return when it is loaded.
 
-        `context` is the size of the context window in tokens; None leaves it to the server.
         `on_progress` gets the fraction that is loaded, from 0 to 1.
         """
 

@@ -28,6 +28,7 @@ from lmchat.tui.messages import (
     ChangeBranch,
     ChangeTrash,
     LoadOrUnload,
+    LoadWith,
     ModelUsed,
     OpenFile,
     RefreshModels,
@@ -370,6 +371,10 @@ class LMChatApp(PatchedApp):
     @on(LoadOrUnload)
     def _load_or_unload(self, event: LoadOrUnload) -> None:
         self.models.load_or_unload(event.model)
+
+    @on(LoadWith)
+    def _load_with(self, event: LoadWith) -> None:
+        self.models.ask_for_load_options(event.model)
 
     @on(RefreshModels)
     def _refresh_models(self) -> None:

@@ -490,6 +490,16 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _command(
         Scope.PICKER,
+        "picker.load_with",
+        "alt+l",
+        "load with …",
+        "Load the model with a context window and other options",
+        "load_with",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.PICKER,
         "picker.refresh",
         "ctrl+r",
         "refresh",

@@ -52,6 +52,12 @@ class LoadOrUnload(Post):
     model: ModelInfo
 
 
+class LoadWith(Post):
+    """Request to ask for options, and to load a model with them."""
+
+    model: ModelInfo
+
+
 class RefreshModels(Post):
     """Request to ask all servers for their models."""
 

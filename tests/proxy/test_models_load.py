@@ -7,6 +7,7 @@ import pytest
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.product import Product
+from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.servers import llama_cpp
@@ -231,7 +232,7 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     model = model_at(server, "jan-nano", Product.JAN)
     await client.load(model)
     await client.unload(model)
-    await client.load(model, context=8192)
+    await client.load(model, options=LoadOptions(context=8192))
     assert [one.json for one in server.seen() if one.method == "POST"] == [
         *[{"model": "jan-nano"}] * 2,
         {"model": "jan-nano", "ctx_size": 8192},
@@ -241,10 +242,10 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
 async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, client):
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
-    await client.load(model, context=16384)
+    await client.load(model, options=LoadOptions(context=16384))
     (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
     assert listed.state is LoadState.LOADED
-    await client.load(listed, context=4096)
+    await client.load(listed, options=LoadOptions(context=4096))
     posts = [
         (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
     ]
@@ -253,6 +254,17 @@ async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, clien
         ("unload", {"instance_id": "qwen3-8b"}),
         ("load", {"model": "qwen3-8b", "context_length": 4096}),
     ]
+
+
+async def test_lm_studio_is_told_all_options_and_loads_a_loaded_model_anew(server, client):
+    products.lm_studio(server, loaded=["qwen3-8b"])
+    model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
+    (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
+    others = {"flash_attention": True, "num_experts": 4, "eval_batch_size": 512}
+    await client.load(listed, options=LoadOptions(others=others))
+    unloading, loading = (one for one in server.seen() if one.method == "POST")
+    assert unloading.json == {"instance_id": "qwen3-8b"}
+    assert loading.json == {"model": "qwen3-8b", **others}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +282,7 @@ async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(
     server, client, product, step
 ):
     with pytest.raises(ServerRejected) as caught:
-        await client.load(model_at(server, "m", product), context=8192)
+        await client.load(model_at(server, "m", product), options=LoadOptions(context=8192))
     assert caught.value.kind == "unsupported"
     assert "cannot set the context window" in caught.value.message
     assert step in caught.value.hint
@@ -285,7 +297,9 @@ async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
 ):
     products.ollama(server)
     client = make_client(chat=ChatSettings(keep_loaded_s=configured))
-    await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA), keep_loaded_s=asked)
+    await client.load(
+        model_at(server, "llama3.2:3b", Product.OLLAMA), options=LoadOptions(keep_loaded_s=asked)
+    )
     assert server.seen("POST /api/generate")[0].json.get("keep_alive") == sent
 
 
@@ -294,6 +308,8 @@ async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
 )
 async def test_a_window_that_is_none_is_refused_before_anything_is_sent(server, client, wrong):
     with pytest.raises(RequestInvalid) as caught:
-        await client.load(model_at(server, "qwen3-8b", Product.LM_STUDIO), **wrong)
+        await client.load(
+            model_at(server, "qwen3-8b", Product.LM_STUDIO), options=LoadOptions(**wrong)
+        )
     assert next(iter(wrong)) in caught.value.message
     assert server.requests == []

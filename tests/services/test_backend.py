@@ -10,7 +10,7 @@ from lmchat.domain.engine import EngineState
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
+from lmchat.domain.request import ChatRequest, LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
@@ -76,8 +76,8 @@ async def test_without_an_engine_everything_is_passed_on(inner):
     assert (await backend.models(ENDPOINT)).models == OTHER.models
     assert backend.cached_models() == inner.cached_models()
     assert isinstance((await events_of(backend, request()))[-1], StreamFinished)
-    await backend.load(model("other"), context=2048)
-    assert (inner.loaded, inner.contexts) == (["other"], [2048])
+    await backend.load(model("other"), options=LoadOptions(context=2048))
+    assert (inner.loaded, inner.load_options) == (["other"], [LoadOptions(context=2048)])
     inner.tokens = 7
     assert await backend.count_tokens(request(endpoint=ENDPOINT)) == 7
     await backend.aclose()
@@ -253,7 +253,7 @@ async def test_its_end_is_the_engines_end(backend, engine, inner):
 
 async def test_a_window_reaches_the_engine(backend, engine):
     await engine.start(BIG)
-    await backend.load(TOLD, context=1024)
+    await backend.load(TOLD, options=LoadOptions(context=1024))
     assert engine.contexts == [None, 1024]
 
 
@@ -292,11 +292,11 @@ async def test_a_host_that_was_refused_is_allowed(backend, inner):
 async def test_how_far_loading_is_comes_through(backend, inner):
     heard = []
 
-    async def load(_model, *, context=None, on_progress=None):
-        on_progress(context / 2)
+    async def load(_model, *, options, on_progress=None):
+        on_progress(options.context / 2)
 
     inner.load = load
-    await backend.load(model(), context=1, on_progress=heard.append)
+    await backend.load(model(), options=LoadOptions(context=1), on_progress=heard.append)
     assert heard == [0.5]
 
 

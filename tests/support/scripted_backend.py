@@ -23,7 +23,13 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
+from lmchat.domain.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -114,7 +120,7 @@ class ScriptedBackend:
         self.keys: list[str] = []
         self.good_key = "sk-good"
         self.loaded: list[str] = []
-        self.contexts: list[int | None] = []
+        self.load_options: list[LoadOptions] = []
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -243,11 +249,11 @@ class ScriptedBackend:
         self,
         model: ModelInfo,
         *,
-        context: int | None = None,
+        options: LoadOptions = SERVER_DECIDES,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         self.loaded.append(model.model_id)
-        self.contexts.append(context)
+        self.load_options.append(options)
 
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)

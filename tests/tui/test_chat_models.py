@@ -7,9 +7,12 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
+from lmchat.domain.request import SERVER_DECIDES, LoadOptions
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import half, hold, ready_desktop, shown
@@ -17,7 +20,7 @@ from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, ca
 from tests.support.tui_host import screen_text
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
-COLD = model("phi4-14b", state=LoadState.NOT_LOADED)
+COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
 EMBED = model("nomic-embed", is_embedding=True)
 
 
@@ -93,6 +96,46 @@ async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
         assert isinstance(desk.app.screen, ModelPicker)
 
 
+async def test_a_model_is_loaded_with_the_options_that_its_server_takes(tmp_path):
+    backend = two()
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await desk.press(*"phi", "alt+l", leads_to=AskDialog, sees="flash_attention=on")
+        await desk.press(*"16384 flash_attn=on", "enter", sees="takes no flash_attn here")
+        assert backend.loaded == []
+        await desk.press(*["backspace"] * len("n=on"), *"ention=on", "enter", leads_to=ModelPicker)
+        await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
+        wanted = LoadOptions(context=16384, others={"flash_attention": True})
+        assert backend.load_options == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("0", "context must be a whole number of at least 1."),
+        ("8192 num_experts=x", "num_experts must be a whole number of at least 1."),
+        ("8192 flash_attention=1", "flash_attention must be on or off."),
+    ],
+)
+async def test_a_wrong_value_of_a_load_option_is_told_and_loads_nothing(tmp_path, typed, words):
+    backend = two()
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await desk.press(*"phi", "alt+l", leads_to=AskDialog)
+        await desk.press(*typed, "enter", sees=words)
+        assert backend.loaded == []
+
+
+async def test_a_server_that_takes_no_options_says_where_the_window_is_set(tmp_path):
+    cold = replace(COLD, product=Product.LLAMA_CPP)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, QWEN, cold)])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await desk.press(*"phi", "alt+l", sees="llama.cpp takes no options when it loads a model.")
+        assert "llama-server -c TOKENS" in screen_text(desk.app)
+        assert backend.loaded == []
+
+
 class Loading:
     """A load that stands still until it is let go, and says how far it is."""
 
@@ -103,7 +146,7 @@ class Loading:
         self.tell = None
         backend.load = self.load
 
-    async def load(self, wanted, *, context=None, on_progress=None):
+    async def load(self, wanted, *, options=SERVER_DECIDES, on_progress=None):
         self.begun.append(wanted.model_id)
         self.tell = on_progress
         try:

@@ -44,7 +44,6 @@ class Server:
     loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
-    context_field: ClassVar[str] = ""  # field for the window in a request to load; empty: none
     signs_replies: ClassVar[bool] = False  # whether every reply proves it
     health_path: ClassVar[str] = ""
     """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
@@ -234,7 +233,7 @@ class Server:
             is_valid = value is None or (isinstance(value, int) and value >= 1)
             if not is_valid:
                 raise RequestInvalid(f"{name} must be a whole number of at least 1.")
-        if options.context is not None and not self.context_field:
+        if options.context is not None and "context" not in self.product.facts.load_fields:
             hint = self.product.facts.larger_window or self.load_hint or self.model_hint
             raise ServerRejected(
                 f"{self._name} cannot set the context window when it loads a model.",
@@ -251,16 +250,20 @@ class Server:
     ) -> None:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
-        If `options` set the context window, and the model is in memory, it is unloaded first: some
+        If `options` set something, and the model is in memory, it is unloaded first: some
         products would load it a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
             raise self._cannot("load")
         body: dict[str, Any] = {"model": model.model_id}
+        fields = self.product.facts.load_fields
+        for name, value in options.others.items():
+            body[fields[name]] = value
         if options.context is not None:
-            body[self.context_field] = options.context
-            if model.state is LoadState.LOADED:
-                await self.unload(api, model)
+            body[fields["context"]] = options.context
+        is_otherwise_loaded = len(body) > 1 and model.state is LoadState.LOADED
+        if is_otherwise_loaded:
+            await self.unload(api, model)
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:

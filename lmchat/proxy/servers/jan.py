@@ -24,7 +24,6 @@ class Jan(Server):
     state = LoadState.LOADED
     load_path = "/v1/models/load"
     unload_path = "/v1/models/unload"
-    context_field = "ctx_size"
     efforts = EFFORTS
     has_thinking_switch = True
     start_hint = "Settings, Local API Server, Start"

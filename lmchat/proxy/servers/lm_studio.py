@@ -44,7 +44,6 @@ class LmStudio(Server):
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
     slots = 4
     load_path = f"{_MODELS_V1}/load"
-    context_field = "context_length"
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"

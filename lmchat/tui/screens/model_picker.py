@@ -24,7 +24,7 @@ from lmchat.text import FuzzyMatch, SafeText, fuzzy_match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
-from lmchat.tui.messages import LoadOrUnload, RefreshModels, ShowServers
+from lmchat.tui.messages import LoadOrUnload, LoadWith, RefreshModels, ShowServers
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTexts, content, styled
@@ -341,8 +341,13 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     """Picker of models; returns the chosen one, or None."""
 
     HEADING = "Models"
-    HINTS = (("Enter", "use"), ("^L", "load or unload"), ("^R", "refresh"))
-    FIRST_HINTS = (("Enter", "load"), ("^R", "refresh"))
+    HINTS = (
+        ("Enter", "use"),
+        ("^L", "load or unload"),
+        ("Alt+L", "load with …"),
+        ("^R", "refresh"),
+    )
+    FIRST_HINTS = (("Enter", "load"), ("Alt+L", "load with …"), ("^R", "refresh"))
     """Keys where the picker opens because no model is loaded."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
@@ -457,6 +462,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:
             self.post_message(LoadOrUnload(model))
+
+    def action_load_with(self) -> None:
+        if (model := self._chosen()) is not None:
+            self.post_message(LoadWith(model))
 
     def action_refresh_models(self) -> None:
         self.post_message(RefreshModels())

@@ -7,14 +7,18 @@ may be older; the picker shows it in place of theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 from textual.app import App
 
 from lmchat.domain.model_names import cannot_chat
+from lmchat.domain.product import Product
+from lmchat.domain.request import SERVER_DECIDES, LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo, Target
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.services.catalogue import ModelRow, matching_model
+from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.messages import ShowServers
@@ -152,8 +156,36 @@ class ModelSwitch:
         else:
             self._begin_load(model)
 
-    def _begin_load(self, model: ModelInfo) -> None:
-        begin_work(self._app, lambda: self._load(model), _LOAD)
+    def ask_for_load_options(self, model: ModelInfo) -> None:
+        """Ask for the options that the server takes, and begin to load the model with them.
+
+        A model that is in memory is loaded anew. A server that takes none is named in a
+        notification, with the way to a larger window.
+        """
+        from lmchat.tui.screens.ask_dialog import AskDialog
+
+        facts = model.product.facts
+        if not facts.load_fields:
+            words = f"{model.product} takes no options when it loads a model."
+            hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
+            self._chat.notices.notify(f"{words} {hint}".rstrip())
+            return
+
+        def load(typed: str | None) -> None:
+            if typed is not None:
+                self._begin_load(model, parse_load_options(typed, model.product))
+
+        dialog = AskDialog(
+            f"Load {_short_name(model)} with …",
+            text=form_of(model.product),
+            value=f"{CONTEXT}={model.context_loaded or ''}",
+            verb="load",
+            check=partial(_fault, product=model.product),
+        )
+        self._app.push_screen(dialog, load)
+
+    def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> None:
+        begin_work(self._app, lambda: self._load(model, options), _LOAD)
 
     def _stop_load(self, model: ModelInfo) -> None:
         """Cancel the load of a model, and check at once whether the server still loads it."""
@@ -173,11 +205,11 @@ class ModelSwitch:
             self._chat.notices.show_error(error)
         self._show_new_states()
 
-    async def _load(self, model: ModelInfo) -> None:
+    async def _load(self, model: ModelInfo, options: LoadOptions) -> None:
         """Load a model; show the error if this fails, and then the new states of the models."""
         self._chat.status.show_action(f"loading {_short_name(model)}")
         try:
-            await self._load_for_use(model)
+            await self._load_for_use(model, options)
             self._chat.status.show_action(f"loaded {_short_name(model)}")
         except LMChatError as error:
             self._chat.notices.show_error(error)
@@ -189,7 +221,7 @@ class ModelSwitch:
         if open_screens(self._app, "ModelPicker"):
             self.refresh_picker()
 
-    async def _load_for_use(self, model: ModelInfo) -> None:
+    async def _load_for_use(self, model: ModelInfo, options: LoadOptions) -> None:
         """Load a model; if it is in use, prompts wait until it is loaded.
 
         Then they are sent, or are held if it cannot be loaded. A server that does not load on
@@ -201,7 +233,9 @@ class ModelSwitch:
         self._target.begin_loading(model, since_s)
         can_answer = False
         try:
-            await self._workspace.backend.load(model, on_progress=self._show_progress)
+            await self._workspace.backend.load(
+                model, options=options, on_progress=self._show_progress
+            )
             can_answer = True
         except ServerRejected as error:
             can_answer = error.kind == "unsupported"
@@ -244,3 +278,12 @@ class ModelSwitch:
 
 def _short_name(model: ModelInfo) -> str:
     return safe_line(model.model_id, limit=20)
+
+
+def _fault(typed: str, *, product: Product) -> str:
+    """Return why a line of load options is wrong; an empty text if it is right."""
+    try:
+        parse_load_options(typed, product)
+    except WrongUse as error:
+        return f"{error.message} {error.hint}".rstrip()
+    return ""

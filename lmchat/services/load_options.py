@@ -1,0 +1,49 @@
+"""Options for loading a model, as a person types them: `context=16384 flash_attention=on`."""
+
+from __future__ import annotations
+
+from lmchat.domain.product import Product
+from lmchat.domain.request import LoadOptions
+from lmchat.errors import WrongUse
+from lmchat.text import closest_word, safe_line
+
+CONTEXT = "context"  # size of the context window in tokens
+_SWITCHES = {"on": True, "true": True, "off": False, "false": False}
+
+
+def parse_load_options(typed: str, product: Product) -> LoadOptions:
+    """Return the options of a typed line; a number without a name is the context window.
+
+    Raises `WrongUse` for a name that the product does not take, and for a wrong value.
+    """
+    values: dict[str, int | bool] = {}
+    for word in typed.split():
+        name, is_named, value = word.partition("=")
+        if not is_named:
+            name, value = CONTEXT, word
+        values[name] = _value(name, value, product)
+    return LoadOptions(context=values.pop(CONTEXT, None), others=values)
+
+
+def form_of(product: Product) -> str:
+    """Return the options that a product takes, as they are typed."""
+    fields = product.facts.load_fields
+    switches = product.facts.load_switches
+    return "  ".join(f"{name}=on" if name in switches else f"{name}=NUMBER" for name in fields)
+
+
+def _value(name: str, typed: str, product: Product) -> int | bool:
+    """Return the value of an option; raises `WrongUse` if the product takes no such option."""
+    facts = product.facts
+    if name not in facts.load_fields:
+        suggestion = closest_word(name, tuple(facts.load_fields))
+        hint = f"Did you mean {suggestion}?" if suggestion else f"It takes {form_of(product)}."
+        raise WrongUse(f"{product} takes no {safe_line(name, limit=40)} here.", hint=hint)
+    if name in facts.load_switches:
+        if typed not in _SWITCHES:
+            raise WrongUse(f"{name} must be on or off.", hint=f"Type {name}=on.")
+        return _SWITCHES[typed]
+    if not (typed.isascii() and typed.isdigit() and int(typed) >= 1):
+        hint = f"Type {name}= and a number."
+        raise WrongUse(f"{name} must be a whole number of at least 1.", hint=hint)
+    return int(typed)
