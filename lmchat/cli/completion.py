@@ -13,6 +13,32 @@ _SAFE_NAME = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
 Names come from servers: of one such as `$(reboot)`, bash would run a part.
 """
 
+_WHOLE_WORDS_IN_BASH = """
+# bash splits words at colons; here llama3.2:1b is one word
+_lmchat() {
+  local words=() word index count=0 cursor=$COMP_CWORD
+  for index in "${!COMP_WORDS[@]}"; do
+    word=${COMP_WORDS[index]}
+    if ((count > 1)) && [[ $word == :* || ${words[count - 1]} == *: ]]; then
+      words[count - 1]+=$word
+      if ((index <= COMP_CWORD)); then ((cursor -= 1)); fi
+    else
+      words[count]=$word
+      ((count += 1))
+    fi
+  done
+  local COMP_WORDS=("${words[@]}") COMP_CWORD=$cursor
+  _shtab_lmchat
+  word=${COMP_WORDS[COMP_CWORD]}
+  # bash replaces only what follows the last colon
+  if [[ $COMP_WORDBREAKS == *:* ]]; then
+    COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*:}"}"}")
+  fi
+}
+complete -o bashdefault -F _lmchat lmchat
+"""
+"""Function around that of shtab, which knows nothing of colons."""
+
 
 def completion(context: Context) -> int:
     """Print the completion script of the shell that the command names; return exit code 0."""
@@ -37,5 +63,9 @@ def completion(context: Context) -> int:
     for action in actions_of(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
             vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute
-    context.output.print_text(shtab.complete(parser, shell=context.options.shell))
+    shell = context.options.shell
+    script = shtab.complete(parser, shell=shell)
+    if shell == "bash":
+        script += _WHOLE_WORDS_IN_BASH
+    context.output.print_text(script)
     return 0

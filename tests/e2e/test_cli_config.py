@@ -243,6 +243,19 @@ def test_names_of_models_are_completed_without_a_server(tmp_path):
     assert run(["fish", "-c", ask], home=cli.home).stdout.startswith("qwen3-8b")
 
 
+@pytest.mark.parametrize("typed", ["models load ll", "compare -m qwen3-8b -m ll", "--model ll"])
+def test_bash_keeps_the_name_of_a_model_with_a_colon_whole(tmp_path, typed):
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path, url=plain(server, "llama3.2:1b", "llama3.2:3b", "qwen3-8b").url)
+        cli("models")
+    (tmp_path / "script").write_text(f"PS1=ready; {cli('completion', 'bash').stdout}")
+    with PtyProgram(["bash", "--rcfile", tmp_path / "script", "-i"], home=tmp_path) as shell:
+        shell.wait_for("ready")
+        shell.type(f"lmchat {typed}\t", sees=f"lmchat {typed}ama3.2:")
+        shell.type("1\t", sees=f"lmchat {typed}ama3.2:1b")
+        shell.type("\x15lmchat --endpoint http://127.0.0.1:1 doc\t", sees="127.0.0.1:1 doctor")
+
+
 @pytest.mark.parametrize(
     "name", ["$(touch${IFS}ran)", "`touch${IFS}ran`", "q;touch${IFS}ran", "q'$(touch${IFS}ran)'"]
 )
