@@ -27,6 +27,8 @@ DARK = Theme(
         "text": "#d9dde4",
         "text-muted": "#9fa8b6",
         "text-disabled": "#626c7d",
+        "spark": "#626c7d",
+        "meter": "#9fa8b6",
         "scrollbar": "#303745",
         "scrollbar-background": "#15171c",
     },
@@ -50,6 +52,8 @@ LIGHT = Theme(
         "text": "#23262c",
         "text-muted": "#565d69",
         "text-disabled": "#8a8984",
+        "spark": "#767570",  # a terminal of 16 colours makes light grey of lighter ones
+        "meter": "#565d69",
         "scrollbar": "#d8d5ce",
         "scrollbar-background": "#fcfbf8",
     },
@@ -69,6 +73,8 @@ ANSI = Theme(
         "block-cursor-background": "ansi_default",
         "muted": "dim",  # for styles of text only: in CSS it is `text-style: dim`
         "text-disabled": "ansi_bright_black",
+        "spark": "ansi_default",  # in some palettes, bright black can hardly be seen
+        "meter": "ansi_default",
         "scrollbar": "ansi_bright_black",
         "scrollbar-background": "ansi_default",
         "ansi-background": "ansi_black",  # an own ansi theme must define these two
@@ -122,6 +128,8 @@ def _variables_from(theme: Theme) -> dict[str, str]:
         "text": text.hex,
         "text-muted": muted,
         "text-disabled": ground.blend(text, 0.45).hex,
+        "spark": ground.blend(text, 0.5).hex,
+        "meter": muted,
         "scrollbar": ground.blend(text, 0.2).hex,
         "scrollbar-background": ground.hex,
     }

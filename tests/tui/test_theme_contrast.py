@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from rich.color import Color as RichColor
+from rich.color import ColorSystem
 from textual.color import Color
 
 from lmchat.tui.theme_files import contrast
@@ -26,7 +28,29 @@ def test_text_has_a_contrast_of_at_least_4_5_on_every_tint(theme, text, ground):
 @pytest.mark.parametrize("ground", ["background", "surface"])
 def test_rules_and_sparks_have_a_contrast_of_at_least_3(theme, ground):
     names = colours(theme)
-    assert contrast(Color.parse(names["text-disabled"]), Color.parse(names[ground])) >= 3.0
+    for drawn in ("text-disabled", "spark"):
+        assert contrast(Color.parse(names[drawn]), Color.parse(names[ground])) >= 3.0
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
+def test_sparks_and_meters_can_be_seen_in_a_terminal_of_16_colours(theme):
+    names = colours(theme)
+    ground, rest, used, spark = (
+        in_16_colours(names[name]) for name in ("background", "text-disabled", "meter", "spark")
+    )
+    assert contrast(spark, ground) >= 2.5
+    assert used != rest
+
+
+def in_16_colours(value: str) -> Color:
+    """Return the colour to which Rich changes a value for such a terminal."""
+    number = RichColor.parse(value).downgrade(ColorSystem.STANDARD).number
+    return Color(*RichColor.from_ansi(number or 0).get_truecolor())
+
+
+def test_sparks_and_meters_do_not_depend_on_the_grey_of_the_palette():
+    """Some palettes have nearly the colour of the ground there."""
+    assert {ANSI.variables["spark"], ANSI.variables["meter"]} == {"ansi_default"}
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)

@@ -21,7 +21,9 @@ StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
 StyledTexts = tuple[StyledText, ...]
 
 MUTED = "$muted"  # style of secondary text
-FAINT = "$text-disabled"  # style of rules and sparks, never of words
+FAINT = "$text-disabled"  # style of rules, never of words
+SPARK = "$spark"  # style of the bars of a sparkline
+METER = "$meter"  # style of the used part of a meter
 STRONG = "bold"  # style of titles, heads and keys
 HIT = "bold underline $primary"  # style of search hits
 _GAP = 2  # cells between the left pieces and the right text

@@ -16,7 +16,8 @@ from textual.widget import Widget
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.widgets.line import (
     FAINT,
-    MUTED,
+    METER,
+    SPARK,
     StyledText,
     StyledTexts,
     content,
@@ -51,7 +52,7 @@ def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
     """
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
-    style = MUTED
+    style = METER
     if share > ALARMS_ABOVE:
         style = "$error"
     elif share > WARNS_ABOVE:
@@ -70,13 +71,13 @@ def spark(
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     known = [value for value in shown if value is not None]
     full_bar = max([at_least, _SMALLEST_FULL_BAR, *known])
-    parts: list[StyledText] = [(" " * (width - len(shown)), FAINT)]
+    parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]
     for value in shown:
         if value is None:
             parts.append((icons.down, "$error"))
         else:
             level = max(round(value / full_bar * len(icons.levels)), 1)  # 0 has the lowest bar, too
-            parts.append((icons.levels[level - 1], FAINT))
+            parts.append((icons.levels[level - 1], SPARK))
     runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
 
