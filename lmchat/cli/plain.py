@@ -19,16 +19,17 @@ from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
 from lmchat.cli.plain_commands import QUOTES, PlainCommands
 from lmchat.cli.plain_sessions import PlainSessions
+from lmchat.cli.plain_shell import run_shell_command
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.message import AnswerState
-from lmchat.errors import LMChatError, NoServerFound
+from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.tui.commands import is_command
+from lmchat.tui.commands import NOT_TYPED, NOT_TYPED_HINT, is_command, is_shell_command
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
@@ -122,6 +123,7 @@ class PlainChat:
         self._commands = PlainCommands(turns, self._sessions)
         self._reader = reader
         self._has_begun = not turns.is_terminal  # on a pipe, there is nothing to show at first
+        self._is_for_shell = False  # whether the line that was read is a command for the shell
         self._is_reading = False  # still true after Ctrl+C at the prompt
 
     def run_until_end(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
@@ -167,7 +169,9 @@ class PlainChat:
         store = self._turns.runtime.store
         if notice := await store.open():
             self._output.note(f"lmchat: {notice}")
-        self._reader.begin(await store.prompt_history())
+        history = await store.prompt_history()
+        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program
+        self._reader.begin(prompt for prompt in history if not is_shell_command(prompt))
         await self._sessions.show()
         await self._turns.connect()
         await self._turns.catch_up()
@@ -182,17 +186,28 @@ class PlainChat:
         of them are the text. The text is added to the history of the reader.
         """
         initial_text = self._turns.next_prompt.take_text()
+        self._is_for_shell = False
         if initial_text and not self._reader.can_edit:  # it can only be read, and typed again
             self._output.note(*initial_text.split("\n"))
         prompt = "You:\n" if self._turns.is_terminal else ""
         try:
             text = self._reader.read(prompt, initial_text=initial_text)
-            if text.startswith(QUOTES):
+            is_command = is_shell_command(text.strip("\n"))
+            if self._turns.is_terminal and is_command:
+                self._check_is_typed(text, initial_text)
+                self._is_for_shell = True
+            elif text.startswith(QUOTES):
                 text = self._read_block(text.removeprefix(QUOTES))
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
         self._reader.remember(text)
         return text
+
+    def _check_is_typed(self, line: str, initial_text: str) -> None:
+        """Raise `WrongUse` for a command that is a draft as it was offered; offer it again."""
+        if line == initial_text:
+            self._turns.next_prompt.text = initial_text
+            raise WrongUse(NOT_TYPED, hint=NOT_TYPED_HINT)
 
     def _read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.
@@ -207,7 +222,7 @@ class PlainChat:
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
     async def _handle(self, text: str | None) -> None:
-        """Run a slash command, or send any other text as a prompt, unless it is blank.
+        """Run a command for lmchat or the shell, or send any other text that is not blank.
 
         None, which means the end of the input, ends the chat.
         """
@@ -215,6 +230,8 @@ class PlainChat:
             self._commands.is_leaving = True
             self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
         # `is_command` takes one line only, but the message to edit may have several
+        elif self._is_for_shell:
+            await run_shell_command(self._turns, text.strip("\n"))
         elif is_command(text) or text.startswith(("/edit ", "/rewrite ")):
             await self._commands.run(text)
         elif text.strip():

@@ -14,6 +14,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.machine.scratch import ScratchFolders
+from lmchat.machine.shell_command import ShellCommand
 from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.ports import ServerClient
@@ -68,6 +69,9 @@ class ScreenPlatform:
         from lmchat.terminal.editor import page_text
 
         await page_text(text, environ=self._environ)
+
+    def shell_command(self, command: str) -> ShellCommand:
+        return ShellCommand(command, self._environ)
 
     async def open_page(self, address: str) -> bool:
         from lmchat.terminal.desktop import open_page

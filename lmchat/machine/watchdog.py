@@ -43,15 +43,17 @@ def watched(
     log_bytes: int = 0,
     stdin: str = NO_INPUT,
     grace_s: float = 0.0,
+    ends_children: bool = False,
 ) -> list[str]:
     """Return the command line that runs the command `argv` under the watchdog.
 
     `terminate_s` is the time that the command has to end after SIGTERM, before it is killed.
     `log_bytes` is the size at which the file of its stderr is emptied; 0 means never. `stdin` is
     `NO_INPUT`, `ONE_LINE` or `ALL_INPUT`. With `ALL_INPUT`, the command gets SIGTERM only `grace_s`
-    after the end of its input.
+    after the end of its input. With `ends_children` or `ALL_INPUT`, what the command has left in
+    its process group ends with it.
     """
-    options = (str(terminate_s), str(log_bytes), stdin, str(grace_s))
+    options = (str(terminate_s), str(log_bytes), stdin, str(grace_s), str(int(ends_children)))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
@@ -66,8 +68,9 @@ def main() -> int:
     A thread each forwards the input, waits for the end of the parent, ends the command, and limits
     the log. When the command has ended, its children are ended too, if the command was to end or
     has `ALL_INPUT`: that is a tool host or a tool server, whose children have no use without it.
+    So are they with `ends_children`.
     """
-    terminate_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
+    terminate_s, log_bytes, stdin, grace_s, ends_children, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
     is_ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
@@ -95,7 +98,8 @@ def main() -> int:
     _start_thread(partial(bound_log, int(log_bytes)))
 
     exit_code = command.wait()
-    if is_ending.is_set() or stdin == ALL_INPUT:
+    has_tied_children = stdin == ALL_INPUT or ends_children == "1"
+    if is_ending.is_set() or has_tied_children:
         _end_children(command.pid)
     # Python returns -N after signal N
     return exit_code if exit_code >= 0 else _SIGNAL_BASE - exit_code

@@ -140,12 +140,12 @@ def _read_attachment(path: Path) -> Attachment:
         part = replace(part, width=image.width, height=image.height)
         return Attachment(part=part, data=image.data)
     if data.startswith(_PDF_HEAD):
-        return _text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+        return text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
         # also a text is refused: the user expects an image
         message = f"{name} is not an image, although its name says so."
         raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
-    return _text_attachment(name, "text/plain", data)
+    return text_attachment(name, "text/plain", data)
 
 
 def _read_file(path: Path) -> bytes:
@@ -158,7 +158,7 @@ def _read_file(path: Path) -> bytes:
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
 
 
-def _text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
+def text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
     """Return the attachment of a text, converted to UTF-8.
 
     Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.

@@ -13,6 +13,7 @@ from lmchat.config.named_tables import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
+from lmchat.machine.shell_command import ShellCommand
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Examination
 from lmchat.services.importing import Importer
@@ -48,6 +49,9 @@ class Platform(Protocol):
 
     async def page(self, text: str) -> None:
         """Show a text in the user's pager; return when the pager has ended."""
+
+    def shell_command(self, command: str) -> ShellCommand:
+        """Return a command of the user's shell, which does not run yet; may raise `WrongUse`."""
 
     async def open_page(self, address: str) -> bool:
         """Open a web page in the browser; return whether a program for it was found."""

@@ -237,7 +237,7 @@ class LMChatApp(PatchedApp):
             self.screen.clear_selection()
             return
         has_copied = self.screen is self.chat and self.chat.widgets.log.copy_selection()
-        if has_copied or self.chat.turns.stop():
+        if has_copied or self.chat.stop_running():
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:

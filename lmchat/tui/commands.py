@@ -565,6 +565,10 @@ ALIASES: Mapping[str, str] = {
 """Names from other programs."""
 
 
+NOT_TYPED = "This command was not typed here, so it does not run."
+NOT_TYPED_HINT = "Type it again, or begin it with a space to send it as a message."
+
+
 class SlashCommand(Struct, frozen=True, kw_only=True):
     """Typed slash command."""
 
@@ -585,6 +589,11 @@ def is_command(text: str) -> bool:
         return True
     word = text.partition(" ")[0]
     return word[1:].isalpha() and not os.path.lexists(word)
+
+
+def is_shell_command(text: str) -> bool:
+    """Return whether a typed text is a command for the user's shell: one line, as `!COMMAND`."""
+    return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
 
 
 def parse_slash(line: str) -> SlashCommand | None:

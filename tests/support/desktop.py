@@ -28,6 +28,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.errors import FileRefused
+from lmchat.machine.shell_command import ShellCommand
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
 from lmchat.services.backend import Backend
@@ -229,6 +230,9 @@ class DeskPlatform:
 
     async def page(self, text: str) -> None:
         self.seen.paged.append(text)
+
+    def shell_command(self, command: str) -> ShellCommand:
+        return ShellCommand(command, os.environ)
 
     async def open_page(self, address: str) -> bool:
         self.seen.opened.append(address)

@@ -59,6 +59,14 @@ class FoldedBlocks:
             pieces.append(f"{line}\n" if piece.source.endswith("\n") else line)
         return "".join(pieces)
 
+    def without_lines(self, text: str) -> str:
+        """Return a text without the lines of folded blocks."""
+        return "\n".join(line for line in text.split("\n") if line not in self._blocks)
+
+    def lines_of(self, text: str) -> str:
+        """Return only the lines of folded blocks of a text, each with its line end."""
+        return "".join(f"{line}\n" for line in text.split("\n") if line in self._blocks)
+
     def line_at_end(self, text: str) -> str:
         """Return the line of a folded block if a text ends with one; else return an empty text."""
         for line in self._blocks:

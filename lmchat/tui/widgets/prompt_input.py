@@ -16,10 +16,17 @@ from msgspec.structs import replace
 from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
 
 from lmchat.text import fuzzy_match, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.commands import COMMANDS, Command
+from lmchat.tui.commands import (
+    COMMANDS,
+    NOT_TYPED,
+    NOT_TYPED_HINT,
+    Command,
+    is_shell_command,
+)
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import run_own_binding
@@ -104,6 +111,11 @@ class PromptInput(TextArea):
 
         text: str  # prompt, or `/command argument`; never blank
 
+    class CommandSubmitted(Post):
+        """Enter was pressed after a command for the shell, which is no longer in the prompt."""
+
+        line: str  # `!COMMAND`
+
     class Drafted(Post):
         """The text has changed."""
 
@@ -146,7 +158,10 @@ class PromptInput(TextArea):
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
         self.names: Names = {}
+        self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
+        self._is_typed = True  # whether the text beside folded blocks was typed, line by line
+        self._own_commands: set[str] = set()  # lines `!COMMAND` that the user has run
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         self._is_completing = False  # whether Tab was pressed before the files were found
         self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
@@ -166,6 +181,40 @@ class PromptInput(TextArea):
     def is_being_written(self) -> bool:
         """Whether the prompt has a text, and it is not the draft as it was loaded."""
         return bool(self.text) and self.text != self._loaded_draft
+
+    @property
+    def command_line(self) -> str:
+        """The line `!COMMAND` if nothing else is in the prompt but folded blocks; else empty."""
+        line = self._blocks.without_lines(self.text).strip("\n").rstrip()
+        return line if is_shell_command(line) else ""
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text, and note whether it is still typed.
+
+        Several lines at once come from a paste or from lmchat. What they leave is not typed, until
+        nothing is left of it.
+        """
+        result = super().edit(edit)
+        if "\n" in edit.text.strip("\n"):
+            self._is_typed = False
+        else:
+            self._is_typed = self._is_typed or self._has_no_words
+        return result
+
+    def undo(self) -> None:
+        """Undo an edit; what comes back may be a text that was not typed."""
+        super().undo()
+        self._is_typed = self._has_no_words
+
+    def redo(self) -> None:
+        """Redo an edit; what comes back may be a text that was not typed."""
+        super().redo()
+        self._is_typed = self._has_no_words
+
+    @property
+    def _has_no_words(self) -> bool:
+        """Whether the prompt is empty but for folded blocks."""
+        return not self._blocks.without_lines(self.text).strip()
 
     def insert_block(self, block: str, label: str = "") -> None:
         """Insert a long text at the cursor, shown as one line.
@@ -227,12 +276,16 @@ class PromptInput(TextArea):
         if not other_words.strip():
             name = ""
 
+        is_typed = (
+            self._is_typed and not name
+        )  # a name was not typed, and a shell may run parts of it
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         new_text = text[:line_start] + file_lines + text[line_start:start] + name + text[end:]
         self._leave_history(text)
         self.history.checkpoint()
         self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
 
+        self._is_typed = is_typed
         # the cursor is behind `typed`, whose length changes
         new_cursor = cursor + len(file_lines) + len(name) - (end - start)
         before_cursor = new_text[:new_cursor]
@@ -249,6 +302,7 @@ class PromptInput(TextArea):
         self._leave_history(text)
         self._loaded_draft = self._folded(text)
         self.load_text(self._loaded_draft)
+        self._is_typed = self._has_no_words
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
@@ -270,12 +324,25 @@ class PromptInput(TextArea):
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
-        Line breaks around the text and blanks at its end are removed.
+        Line breaks around the text and blanks at its end are removed. A command for the shell is
+        posted as `CommandSubmitted` instead, and folded blocks stay.
         """
+        if self.runs_commands and self.command_line:
+            self._submit_command(self.command_line)
+            return
         text = self.full_text.strip("\n").rstrip()
         if text.strip():
             self.put("")
             self._post_to_parent(self.Submitted(text))
+
+    def _submit_command(self, line: str) -> None:
+        """Post a command for the shell if the user has typed it; else keep it, and notify them."""
+        if not self._is_typed:
+            self.notify(f"{NOT_TYPED} {NOT_TYPED_HINT}", severity="warning", markup=False)
+            return
+        self._own_commands.add(line)
+        self.put(self._blocks.lines_of(self.text))
+        self._post_to_parent(self.CommandSubmitted(line))
 
     def _post_to_parent(self, message: Message) -> None:
         """Put a message into the queue of the parent.
@@ -309,7 +376,7 @@ class PromptInput(TextArea):
             plural = "s" if lines > 1 else ""
             self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
         else:
-            is_command = self.text.startswith("/")
+            is_command = self.text.startswith("/") or bool(self.command_line)
             self._insert(text)
             if _LIKE_PATH.match(text) and not is_command:
                 self._post_to_parent(self.FileNamed(text.strip(), ""))
@@ -375,6 +442,8 @@ class PromptInput(TextArea):
 
         It may be empty. Return None if no file is being named.
         """
+        if self.command_line:
+            return None
         row, column = self.cursor_location
         before = self.document[row][:column]
         if not row and before.startswith(_FILE_COMMAND):
@@ -527,6 +596,7 @@ class PromptInput(TextArea):
         """Replace the text, as one step that can be undone, and go to its end."""
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
+        self._is_typed = self._has_no_words or self.command_line in self._own_commands
         self.move_cursor(self.document.end)
 
 

@@ -16,6 +16,7 @@ from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_words, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
+from lmchat.tui.screens.chat.shell_commands import ShellCommands
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.widgets.keys_row import Hint, is_taken_by_tmux, written
 
@@ -46,13 +47,20 @@ _FIND_HINTS: Sequence[Hint] = (
 class KeyHints:
     """Shows what the keys do now, and what can be done in an empty prompt."""
 
-    def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
+    def __init__(
+        self,
+        core: ChatCore,
+        status: StatusDisplay,
+        prompt_text: PromptText,
+        shell_commands: ShellCommands,
+    ) -> None:
         self._configured_keys = core.workspace.settings.keys
         self._workspace = core.workspace
         self._open_sessions = core.open_sessions
         self._widgets = core.widgets
         self._status = status
         self._prompt_text = prompt_text
+        self._shell_commands = shell_commands
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
@@ -63,8 +71,11 @@ class KeyHints:
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do.
 
-        It says that an answer is being rewritten, or with which words the next one begins.
+        It says which commands run, that an answer is being rewritten, or with which words the next
+        one begins.
         """
+        if self._shell_commands.note:
+            return self._shell_commands.note, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
         first_words = self._open_sessions.shown.conversation.first_words

@@ -63,14 +63,14 @@ class PromptText:
 
         It is empty for a session without messages: all new sessions share one draft.
         """
-        conversation = self._open_sessions.shown.conversation
-        return conversation.header.session_id if conversation.messages else ""
+        return _draft_id(self._open_sessions.shown)
 
     @property
     def new_prompt(self) -> str:
         """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
         typed = self._input.full_text
-        return "" if self.edited_id or is_command(typed) else typed
+        has_command = is_command(typed) or bool(self._input.command_line)
+        return "" if self.edited_id or has_command else typed
 
     @property
     def unedited_prompt(self) -> str:
@@ -188,6 +188,7 @@ class PromptText:
             self._before_edit = self._input.full_text
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
+        self._input.runs_commands = False
         files = "".join(map(file_line, message.files))
         self._input.put(files + without_file_lines(message.text))
         self._input.focus()
@@ -199,10 +200,19 @@ class PromptText:
             return False
         self.edited_id = ""
         self.is_rewriting = False
+        self._input.runs_commands = True
         self._input.put(self._before_edit)
         self._before_edit = ""
         self._status.show_action("edit cancelled")
         return True
+
+    def add_file(self, opened: OpenSession, file_text: str) -> None:
+        """Put the text of a file into the prompt of a session, or into its draft if not shown."""
+        draft_id = _draft_id(opened)
+        if opened is self._open_sessions.shown or draft_id == self._draft_id:
+            self._input.attach("", [file_text])
+        else:
+            self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
 
     def begin_command(self, start: str) -> None:
         """Put the start of a command, as `/title `, in place of what is typed, which is kept."""
@@ -244,6 +254,12 @@ class PromptText:
 
         name, _, text = typed.partition(" ")
         return await filled(self._workspace.named.presets(), name, text, paste)
+
+
+def _draft_id(opened: OpenSession) -> str:
+    """Return the id under which the draft of a session is saved; empty without messages."""
+    conversation = opened.conversation
+    return conversation.header.session_id if conversation.messages else ""
 
 
 class PromptFiles:

@@ -51,6 +51,7 @@ class ChatScreen(PatchedScreen):
         self.read_ahead = controllers.core.read_ahead
         self.status = controllers.status
         self.prompt_text = controllers.prompt_text
+        self.shell_commands = controllers.shell_commands
         self.sessions = controllers.sessions
         self.turns = controllers.turns
         self.branches = controllers.branches
@@ -195,6 +196,14 @@ class ChatScreen(PatchedScreen):
             self.turns.submit(event.text)
         self.prompt_text.leave_command()
 
+    @on(PromptInput.CommandSubmitted)
+    def _run_shell_command(self, event: PromptInput.CommandSubmitted) -> None:
+        """Run a command of the user's shell, and keep its line as an earlier prompt."""
+        prompt_input = self.widgets.prompt_input
+        prompt_input.history_of_prompts = (event.line, *prompt_input.history_of_prompts)
+        self.shell_commands.begin(event.line)
+        self.prompt_text.leave_command()
+
     def run_command(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
         slash = parse_slash(line)
@@ -234,8 +243,9 @@ class ChatScreen(PatchedScreen):
         await run_own_binding(self.widgets.log, event.key)
 
     @on(PromptInput.StopWanted)
-    def _stop_answer(self) -> None:
-        self.turns.stop()
+    def stop_running(self) -> bool:
+        """Stop the commands that run in the shell; else the answer; return whether one was."""
+        return self.shell_commands.stop() or self.turns.stop()
 
     @on(PromptInput.QueueActWanted)
     def _act_on_queue(self, event: PromptInput.QueueActWanted) -> None:
@@ -421,7 +431,7 @@ class ChatScreen(PatchedScreen):
         If none has, close the find bar and the panels over the chat, and focus the prompt.
         """
         steps = [
-            self.turns.stop,
+            self.stop_running,
             self.prompt_text.leave_edit,
             self.prompt_text.leave_command,
             self.widgets.log.drop_selection,

@@ -166,7 +166,8 @@ class StatusDisplay:
         place of the size.
         """
         typed = self._widgets.prompt_input.full_text
-        draft_tokens = self._next_turn.draft_tokens("" if is_command(typed) else typed)
+        has_command = is_command(typed) or bool(self._widgets.prompt_input.command_line)
+        draft_tokens = self._next_turn.draft_tokens("" if has_command else typed)
         draft_size = ""
         if draft_tokens:
             size = formatting.tokens(draft_tokens, is_estimated=True)

@@ -1,0 +1,32 @@
+"""`!COMMAND` in the plain chat: runs a command of the user's shell for the next prompt."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.cli.plain_turns import PlainTurns
+from lmchat.machine.shell_command import ShellCommand
+from lmchat.services.command_output import left_out_note, output_attachment
+
+
+async def run_shell_command(turns: PlainTurns, line: str) -> None:
+    """Run the line `!COMMAND`, and attach its output to the next prompt.
+
+    Ctrl+C stops the command; what it has printed until then is attached.
+    """
+    command = ShellCommand(line.removeprefix("!").strip(), turns.context.environ_of_programs)
+    turns.output.note("Running. Ctrl+C stops it.")
+    try:
+        await command.run()
+    except asyncio.CancelledError:
+        command.stop()
+        _attach_output(turns, command)
+        raise
+    _attach_output(turns, command)
+
+
+def _attach_output(turns: PlainTurns, command: ShellCommand) -> None:
+    turns.add_file(output_attachment(command))
+    note = left_out_note(command)
+    if note:
+        turns.output.note(note)

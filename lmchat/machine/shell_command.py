@@ -1,0 +1,153 @@
+"""A command of the user's shell, which runs without a terminal and ends with lmchat.
+
+It runs under the watchdog, in a process group of its own. That group ends with the command, after
+a time limit, when lmchat stops it, and when lmchat ends, in whatever way. It has no input and no
+controlling terminal, so no program in it can ask for a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum, auto
+
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.files import environment_for_others, is_absolute_path
+from lmchat.machine.process import ChildProcess
+from lmchat.machine.watchdog import watched
+from lmchat.text import safe_text
+
+TIME_LIMIT_S = 60.0
+MAX_OUTPUT_BYTES = 200_000
+_HALF_BYTES = MAX_OUTPUT_BYTES // 2
+_TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
+_READ_BYTES = 256 * 1024  # more than a pipe holds
+_USUAL_SHELL = "/bin/sh"
+
+
+class Ending(Enum):
+    """Why a command has ended."""
+
+    BY_ITSELF = auto()
+    STOPPED = auto()  # by the user
+    TIMED_OUT = auto()
+
+
+class BoundedOutput:
+    """First and last bytes of an output; at most `MAX_OUTPUT_BYTES`, the others are counted."""
+
+    def __init__(self) -> None:
+        self.first = bytearray()
+        self.last = bytearray()
+        self.left_out_bytes = 0  # between `first` and `last`
+
+    def add(self, data: bytes) -> None:
+        room = _HALF_BYTES - len(self.first)
+        self.first += data[:room]
+        self.last += data[room:]
+        surplus = len(self.last) - _HALF_BYTES
+        if surplus > 0:
+            del self.last[:surplus]
+            self.left_out_bytes += surplus
+
+
+class ShellCommand:
+    """A command of the user's shell: `run` runs it, `stop` ends it earlier."""
+
+    def __init__(
+        self, command: str, environ: Mapping[str, str], time_limit_s: float = TIME_LIMIT_S
+    ) -> None:
+        """Create it; `environ` is the environment, from which lmchat's own variables are removed.
+
+        Raises `WrongUse` if the command contains characters that cannot be seen.
+        """
+        if safe_text(command) != command:
+            problem = "The command contains invisible characters, so it was not run."
+            raise WrongUse(problem, hint="Type it instead of pasting it.")
+        self.command = command
+        self.time_limit_s = time_limit_s
+        self.output = BoundedOutput()
+        self.exit_code: int | None = None  # as shells report it; None until the end
+        self.ending = Ending.BY_ITSELF
+        self._environment = environment_for_others(environ)
+        self._child: ChildProcess | None = None
+
+    async def run(self) -> None:
+        """Run the command, and return when it and its process group have ended.
+
+        Cancelling ends them, too. Raises `LMChatError` if the command cannot start.
+        """
+        if not hasattr(os, "killpg"):  # Windows, which has no process groups
+            problem = "lmchat cannot run commands on this system."
+            raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
+        read_end, write_end = os.pipe()
+        try:
+            self._child = await self._start(write_end)
+            await self._receive_until_end(self._child, read_end)
+        finally:
+            os.close(read_end)
+
+    def stop(self) -> None:
+        """Begin to end the command and its process group; `run` returns when they have ended."""
+        self.ending = Ending.STOPPED
+        if self._child is not None:
+            self._child.close_input()
+
+    async def _start(self, output: int) -> ChildProcess:
+        """Start the shell under the watchdog; `output` is the pipe, of which this end is closed."""
+        shell = self._environment.get("SHELL", "")
+        if not (is_absolute_path(shell) and os.access(shell, os.X_OK)):
+            shell = _USUAL_SHELL
+        argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
+        try:
+            return await ChildProcess.start(
+                argv, environment=self._environment, output=output, errors=output
+            )
+        except OSError as error:
+            problem = f"The command cannot start: {error.strerror or error}."
+            hint = "Shorten the command, or close other programs."
+            raise LMChatError(problem, hint=hint, kind="program") from error
+        finally:
+            os.close(output)
+
+    async def _receive_until_end(self, child: ChildProcess, pipe: int) -> None:
+        """Collect the output until the watchdog has ended, which ends the process group first.
+
+        The end of the output is not waited for: a program that has left the process group may hold
+        the pipe open.
+        """
+        loop = asyncio.get_running_loop()
+        os.set_blocking(pipe, False)
+
+        def receive() -> None:
+            with suppress(BlockingIOError):  # the pipe is empty
+                data = os.read(pipe, _READ_BYTES)
+                self.output.add(data)
+                if not data:  # the end of the output
+                    loop.remove_reader(pipe)
+
+        loop.add_reader(pipe, receive)
+        try:
+            await self._wait(child)
+        finally:
+            loop.remove_reader(pipe)
+            receive()
+
+    async def _wait(self, child: ChildProcess) -> None:
+        """Wait for the end of the watchdog; after the time limit, and if cancelled, end it.
+
+        The end of its input makes it end the process group.
+        """
+        if self.ending is Ending.STOPPED:  # while it started
+            child.close_input()
+        try:
+            async with asyncio.timeout(self.time_limit_s):
+                await child.wait()
+        except TimeoutError:
+            self.ending = Ending.TIMED_OUT
+        finally:
+            child.close_input()
+            await child.wait()
+            self.exit_code = child.exit_code
