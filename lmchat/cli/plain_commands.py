@@ -112,6 +112,7 @@ class PlainCommands:
             if command.name in self._handlers
         )
         self._output.note(
+            "!COMMAND runs a command of your shell; its output goes with your next prompt.",
             f"A prompt of several lines begins and ends with {QUOTES}.",
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
         )

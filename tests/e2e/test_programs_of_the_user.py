@@ -91,7 +91,9 @@ headers_env = { Authorization = "WIKI_TOKEN" }
 _KEYS = {"GARDEN_KEY": "sk-garden", "WIKI_TOKEN": "Bearer abc", "LMCHAT_API_KEY": "sk-own"}
 
 
-@pytest.mark.parametrize("keys", ["\x07", "\x1b[1;3Ao"], ids=["editor", "pager"])
+@pytest.mark.parametrize(
+    "keys", ["\x07", "\x1b[1;3Ao", "!$EDITOR\r"], ids=["editor", "pager", "shell"]
+)
 def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path, keys):
     server.on(CHAT, answer("Beans."))
     cli.configure(_CONFIG)

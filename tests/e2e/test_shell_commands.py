@@ -1,0 +1,198 @@
+"""`!COMMAND` on a real terminal: hostile commands leave terminal, prompt, memory and processes in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_plain import begin, leave, on_disk, texts, wait_prompt  # noqa: F401 - a fixture
+from tests.support.lmchat_screen import leave as leave_screen
+from tests.support.lmchat_screen import stored
+from tests.support.programs import Inside, is_running, processes, wait_until
+from tests.support.pty_program import ALTERNATE_SCREEN
+from tests.support.scripted_products import CHAT, answer
+
+Cli = Inside
+_GIGABYTE = "head -c 1000000000 /dev/zero | tr '\\0' x"
+_ESCAPES = r"printf '\033[?1049l\033]0;evil\007\033[2J\033c\233evil\n'"
+_ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered"
+
+
+def numbered(folder: Path, command: str) -> tuple[str, Path]:
+    """Return a command that writes the number of its shell into a file, and this file."""
+    file = folder / "number"
+    return f"!echo $$ > {file}; {command}\r", file
+
+
+def number_in(file: Path) -> int:
+    wait_until(lambda: file.exists() and file.read_text().strip(), "the number")
+    return int(file.read_text())
+
+
+def peak_kb(screen) -> int:
+    """Return the most memory that the program has used so far."""
+    status = Path(f"/proc/{screen.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def ask_about(screen, server) -> str:
+    """Send the block in the prompt with a question; return what the server got."""
+    screen.type("Why?\r")
+    screen.wait_answered()
+    [request] = server.seen(CHAT)
+    return request.json["messages"][-1]["content"]
+
+
+def test_escape_sequences_reach_neither_the_terminal_nor_the_prompt(screen, server):
+    screen.type(f"!{_ESCAPES}\r")
+    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
+    assert ALTERNATE_SCREEN in screen.private_modes
+    assert "evil" not in screen.title
+    text = ask_about(screen, server)
+    assert "␛[?1049l␛]0;evil␇␛[2J␛c›evil\n[exit code 0]" in text
+    leave_screen(screen)
+    assert screen.left_behind() == []
+
+
+def test_a_gigabyte_takes_no_memory_and_the_screen_stays_usable(screen, server):
+    before_kb = peak_kb(screen)
+    screen.type(f"!echo first; {_GIGABYTE}; echo; echo last\r", sees="Running: echo first")
+    screen.put("and then")
+    screen.wait_until(lambda: "bytes)]\nand then" in screen.prompt_text, "the block", 60)
+    assert peak_kb(screen) - before_kb < 20_000
+    screen.wait_for("1.0 GB in its middle are left out")
+    text = ask_about(screen, server)
+    assert "\nfirst\nxxx" in text
+    assert "xxx\nlast\n[exit code 0]" in text
+    assert len(text) < 201_000
+    leave_screen(screen)
+
+
+def test_a_command_that_never_ends_is_stopped_by_esc_with_its_children(screen, tmp_path):
+    typed, file = numbered(tmp_path, "trap '' TERM; yes & while :; do sleep 1; done")
+    screen.type(typed, sees="Running:")
+    number = number_in(file)
+    screen.put("Still")
+    screen.type("\x1b", hides="Running:")
+    screen.wait_until(lambda: "stopped" in screen.prompt_text, "the block")
+    assert not is_running(number)
+    assert "Still" in screen.prompt_text
+    leave_screen(screen)
+    assert screen.left_behind() == []
+
+
+def test_a_question_for_a_password_ends_instead_of_reaching_the_terminal(screen, server):
+    screen.type(f"!{_ASKS}\r")
+    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
+    text = ask_about(screen, server)
+    assert "/dev/tty" in text
+    assert "\nanswered\n" in text
+    assert b"Password:" not in screen.raw.replace(b"printf Password:", b"")
+    leave_screen(screen)
+
+
+def test_what_a_command_puts_into_the_background_ends_with_it(screen, tmp_path):
+    file = tmp_path / "number"
+    screen.type(f"!sh -c 'sleep 601 & sleep 601 & echo $! > {file}'\r")
+    number = number_in(file)
+    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
+    assert not is_running(number)
+    assert processes("sleep", "601") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_running_command_ends_with_lmchat(screen, tmp_path, number):
+    typed, file = numbered(tmp_path, "trap '' TERM HUP; sleep 600; sleep 600")
+    screen.type(typed, sees="Running:")
+    pid = number_in(file)
+    screen.kill(number)
+    assert screen.wait_exit() == 128 + number
+    wait_until(lambda: not is_running(pid), "the end of the command")
+
+
+def test_quitting_ends_a_running_command_without_a_wait_for_it(screen, tmp_path):
+    typed, file = numbered(tmp_path, "trap '' TERM; sleep 600; sleep 600")
+    screen.type(typed, sees="Running:")
+    pid = number_in(file)
+    leave_screen(screen)
+    assert screen.left_behind() == []
+    wait_until(lambda: not is_running(pid), "the end of the command")
+
+
+# The plain chat
+
+
+def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli):  # noqa: F811
+    server.on(CHAT, answer("Beans."))
+    talk = begin()
+    talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
+    wait_prompt(talk)
+    assert server.seen(CHAT) == []
+    talk.type("Why?\r", sees="Beans.\nYou:")
+    leave(talk)
+    [request] = server.seen(CHAT)
+    assert "␛c›evil\n[exit code 3]" in request.json["messages"][-1]["content"]
+    assert stored(cli.home).messages[0].files[0].name.endswith(", exit code 3")
+
+
+def test_in_the_plain_chat_ctrl_c_stops_it_and_keeps_its_output(begin, tmp_path):  # noqa: F811
+    talk = begin()
+    typed, file = numbered(tmp_path, "echo begun; sleep 600")
+    talk.type(typed, sees="Running. Ctrl+C stops it.")
+    number = number_in(file)
+    talk.type("\x03", sees="stopped (")
+    talk.wait_for("Stopped.\nYou:")
+    assert not is_running(number)
+    leave(talk)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_in_the_plain_chat_it_ends_with_lmchat(begin, tmp_path, number):  # noqa: F811
+    talk = begin()
+    typed, file = numbered(tmp_path, "sleep 600; sleep 600")
+    talk.type(typed, sees="Running.")
+    pid = number_in(file)
+    talk.kill(number)
+    assert talk.wait_exit() == 128 + number
+    wait_until(lambda: not is_running(pid), "the end of the command")
+
+
+def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
+    server.on(CHAT, answer("A."), answer("B."))
+    done = cli("--plain", stdin=f'!touch {tmp_path}/ran\n"""!touch {tmp_path}/ran"""\n')
+    assert (done.returncode, done.stdout) == (0, "A.\nB.\n")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_neither_drafts_nor_earlier_prompts_nor_pastes_run_in_the_plain_chat(
+    begin,  # noqa: F811
+    cli,
+    server,
+    tmp_path,
+):
+    server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.")))
+    line = f"!touch {tmp_path}/ran"
+    cli("--plain", stdin=f"{line}\n")
+    session_id = stored(cli.home).header.session_id
+    asyncio.run(on_disk(cli, "save_draft", session_id, line))
+    talk = begin()
+    talk.type("/sessions\r", sees="1. “!touch")
+    talk.type("/sessions 1\r", sees=f"You:\n{line}")
+    talk.type("\r", sees="was not typed here")
+    talk.wait_until(lambda: talk.text.rstrip().endswith(line), "the draft again")
+    talk.type("\x15")
+    wait_prompt(talk)
+    talk.type("\x1b[A\x1b[A\x1b[A\x1b[A")  # farther back than the prompt that was sent
+    talk.wait_until(lambda: talk.text.rstrip().endswith("You:\n/sessions"), "the oldest line")
+    talk.type("\x15")
+    wait_prompt(talk)
+    talk.paste(f"{line}\nx")
+    talk.type("\r", sees="B.\nYou:")
+    talk.type(f'"""{line}"""\r', sees="C.\nYou:")
+    talk.type("\x04")
+    assert talk.wait_exit() == 0
+    assert not (tmp_path / "ran").exists()
+    assert texts(cli.home)[2::2] == [f"{line}\nx", line]
