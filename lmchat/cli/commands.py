@@ -562,7 +562,7 @@ class ParsedOptions:
     effort: str | None = None
     sampling: tuple[str, ...] = ()  # the values of `--set`
     log_level: str | None = None
-    temporary = local = plain = json = False
+    temporary = local = plain = inline = json = False
 
     # options and arguments of some commands
     port = 8642

@@ -80,6 +80,12 @@ class LineReader:
         return text
 
     @property
+    def can_redraw(self) -> bool:
+        """Whether input and output are a terminal on which lines can be drawn again."""
+        has_screen = sys.stdout is not None and sys.stdout.isatty()
+        return self.is_terminal and has_screen and self._term not in _DUMB_TERMINALS
+
+    @property
     def can_edit(self) -> bool:
         """Whether the user can edit a text that is given to `read`."""
         return self._readline is not None

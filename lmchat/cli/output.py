@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, date, datetime
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -32,6 +33,8 @@ class Output:
         self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
+        self.around_notes: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Context of each note: it clears the place where the note is printed."""
 
     def print_text(self, text: str) -> None:
         """Make a text safe for a terminal and print it; it may have several lines."""
@@ -51,7 +54,7 @@ class Output:
         _write(text if text.endswith("\n") else text + "\n")
 
     def print_exactly(self, text: str) -> None:
-        """Print a text as it is, without a line end behind it; only a pipe may get it."""
+        """Print a text as it is, without a line end behind it; a terminal gets only safe text."""
         _write(text)
 
     def print_json(self, value: object) -> None:
@@ -86,8 +89,9 @@ class Output:
     def note(self, *lines: str) -> None:
         """Print each text on one line of stderr, so that a name in it cannot forge a line."""
         if sys.stderr is not None:
-            sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
-            sys.stderr.flush()
+            with self.around_notes():
+                sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
+                sys.stderr.flush()
 
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
@@ -112,6 +116,30 @@ class Output:
             with suppress(FileRefused):  # stdout on a full disk, which may be the error itself
                 self.print_json({"detail": failure_detail(error)})
         return error.exit_code
+
+
+class TextStream(Protocol):
+    """Printer of a text that arrives in pieces."""
+
+    @property
+    def is_at_line_start(self) -> bool:
+        """Whether the next character would begin a line."""
+
+    def write(self, piece: str) -> None:
+        """Print a piece, at once or soon."""
+
+    def end(self) -> None:
+        """Print all that is not printed yet, and end the line."""
+
+
+class FormattedStream(TextStream, Protocol):
+    """Printer that formats a text, and draws its end again until it is complete."""
+
+    def drawing(self) -> AbstractContextManager[None]:
+        """Keep the terminal to itself for the block: what is typed is not shown meanwhile."""
+
+    async def settle(self) -> None:
+        """Wait a moment for what the last part of the text still lacks."""
 
 
 class SafeStream:

@@ -217,6 +217,9 @@ def shared_arguments(
         argument("--temporary", "do not save this session"),
         argument("--local", "use the built-in engine; -m accepts a GGUF file"),
         argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
+        argument(
+            "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"
+        ),
         argument("--config FILE", "configuration file to use instead of the usual one"),
         argument(
             "--log-level LEVEL",

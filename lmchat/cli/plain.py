@@ -47,7 +47,12 @@ def run_plain(context: Context) -> int:
     that of the first error; otherwise it is 0. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
     reader = LineReader(term=os.environ.get("TERM", ""))  # before the next line changes it
-    os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
+    is_inline = context.options.inline and reader.can_redraw
+    if context.options.inline and reader.is_terminal and not is_inline:
+        words = "This terminal cannot draw lines again, so --inline is --plain here."
+        context.output.note(f"lmchat: {words}")
+    if not is_inline:
+        os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -62,6 +67,8 @@ def run_plain(context: Context) -> int:
     with asyncio.Runner() as runner:
         try:
             turns = runner.run(_open(context, stack, reader))
+            if is_inline:
+                runner.run(_format_answers(turns, stack))
             opened.append(turns)
             chat = PlainChat(turns, reader)
             chat.run_until_end(runner, signals)
@@ -110,6 +117,16 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     if not turns.is_terminal:  # at a terminal, `_begin` does it once it has shown the session
         await turns.catch_up()
     return turns
+
+
+async def _format_answers(turns: PlainTurns, stack: AsyncExitStack) -> None:
+    """Print answers formatted from now on; what ends that is pushed on `stack`."""
+    from lmchat.cli.inline import InlineText
+
+    output = turns.output
+    turns.inline = text = InlineText(output.print_exactly, turns.context.environ)
+    output.around_notes = text.hidden
+    stack.push_async_callback(text.aclose)
 
 
 class PlainChat:

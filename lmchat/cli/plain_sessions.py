@@ -72,7 +72,7 @@ class PlainSessions:
         for message in conversation.messages[-2:]:
             is_prompt = message.role is Role.USER
             self._output.note("You:" if is_prompt else f"{message.model or message.role}:")
-            self._output.print_text(message.text)
+            self._turns.print_saved(message)
         # the draft of a session without a message is saved under an empty id
         await self._offer_draft(conversation.header.session_id if conversation.messages else "")
 

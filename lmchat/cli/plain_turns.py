@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
@@ -14,11 +15,13 @@ from msgspec import Struct, field
 
 from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
+from lmchat.cli.output import FormattedStream
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.turn_printer import LoadingNotes, TurnPrinter
 from lmchat.cli.wiring import Runtime
 from lmchat.domain.event import ModelLoading, ReasoningDelta
+from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.services.answer_stream import TurnSettings
@@ -27,6 +30,7 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.terminal.terminal_output import echo
 
 _CHECK_EVERY_S = 2.0  # while no server answers
 
@@ -64,6 +68,7 @@ class PlainTurns:
         self.is_terminal = reader.is_terminal
         self.loading_notes = LoadingNotes(context.output)
         self.next_prompt = NextPrompt()
+        self.inline: FormattedStream | None = None  # with `--inline`, it prints the answers
         self._reader = reader
 
     @property
@@ -74,6 +79,14 @@ class PlainTurns:
         """At a terminal, print a line such as the name of the model above its answer, on stderr."""
         if self.is_terminal:
             self.output.note(label)
+
+    def print_saved(self, message: ChatMessage) -> None:
+        """Print the text of a saved message; with `--inline`, an answer is formatted."""
+        if self.inline is None or message.role is not Role.ASSISTANT:
+            self.output.print_text(message.text)
+        else:
+            self.inline.write(message.text)
+            self.inline.end()
 
     def add_file(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
@@ -144,32 +157,19 @@ class PlainTurns:
             await self.sessions.drafts.write()
 
     async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
-        """Print the answer of a turn while it arrives.
+        """Print the answer of a turn while it arrives, with `--inline` formatted.
 
         `turn` yields the events of the turn; it is closed at the end. The user is asked about tool
         calls that need approval. Raises the error of the turn, of its answer, or of saving it.
         """
-        printer = TurnPrinter(self.output)
-        has_label = False
-        has_reasoning = False
+        printer = TurnPrinter(self.output, stream=self.inline)
         try:
-            async with aclosing(turn) as events:
-                async for event in events:
-                    match event:
-                        case AnswerBegun() if not has_label:
-                            has_label = True
-                            self.print_label(f"{event.message.model}:")
-                        case ReasoningDelta() if not has_reasoning:
-                            has_reasoning = True
-                            self.output.note("Thinking…")
-                        case ApprovalAsked():
-                            await decide(event, self.context, self.read_answer)
-                        case _:
-                            pass
-                    if isinstance(event, ModelLoading):
-                        self.loading_notes.show(event.fraction)
-                    else:
-                        printer.show(event)
+            if self.inline is None:
+                await self._print_events(turn, printer)
+            else:
+                with self.inline.drawing():
+                    await self._print_events(turn, printer)
+                    await self.inline.settle()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
 
@@ -177,6 +177,31 @@ class PlainTurns:
         if error is not None:
             raise error
         printer.note_oddities(self.conversation.messages[-1])
+
+    async def _print_events(
+        self, turn: AsyncGenerator[ConversationEvent, None], printer: TurnPrinter
+    ) -> None:
+        """Print the events of a turn, and close it at the end; ask about calls of tools."""
+        has_label = False
+        has_reasoning = False
+        async with aclosing(turn) as events:
+            async for event in events:
+                match event:
+                    case AnswerBegun() if not has_label:
+                        has_label = True
+                        self.print_label(f"{event.message.model}:")
+                    case ReasoningDelta() if not has_reasoning:
+                        has_reasoning = True
+                        self.output.note("Thinking…")
+                    case ApprovalAsked():
+                        printer.end()  # the question is below the text
+                        await decide(event, self.context, self.read_answer)
+                    case _:
+                        pass
+                if isinstance(event, ModelLoading):
+                    self.loading_notes.show(event.fraction)
+                else:
+                    printer.show(event)
 
     def _last_error(self) -> LMChatError | None:
         """Return why the last turn has failed, or why it is not saved; None if all went well.
@@ -199,7 +224,8 @@ class PlainTurns:
         asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             await asyncio.sleep(0)  # raises if Ctrl+C has cancelled the turn before
-            return f"{self._reader.read()}\n".encode()
+            with echo(sys.stdin.fileno(), is_on=True):
+                return f"{self._reader.read()}\n".encode()
         except EOFError:
             return b""
         finally:

@@ -70,12 +70,13 @@ def _interruption() -> LMChatError:
 def _handle(context: Context) -> int:
     """Run the command of the options and return the exit code.
 
-    Without a command, run the chat: as lines with `--plain` or on a dumb terminal, else the screen.
+    Without a command, run the chat: as lines with `--plain` and `--inline` or on a dumb terminal,
+    else the screen.
     After a signal, print an error, unless the command has printed JSON already.
     """
     options, output = context.options, context.output
     _require_compatible(options)
-    is_plain = options.plain or context.environ.get("TERM") == "dumb"
+    is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if options.handler:
         handler = _import_handler(options.handler)
     elif is_plain:
@@ -110,8 +111,9 @@ def _require_compatible(options: ParsedOptions) -> None:
     if options.temporary and options.handler in _CHANGING_HANDLERS:
         message = "--temporary changes no saved session, so it cannot be used here."
         raise WrongUse(message, hint="Leave out --temporary.")
-    if options.plain and options.handler:
-        raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
+    if options.handler and (options.plain or options.inline):
+        option = "--plain" if options.plain else "--inline"
+        raise WrongUse(f"{option} cannot be used here.", hint="Use it without a command.")
 
 
 def _import_handler(name: str) -> CommandHandler:

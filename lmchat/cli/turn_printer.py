@@ -9,7 +9,7 @@ import math
 import time
 from typing import Any
 
-from lmchat.cli.output import Output, SafeStream
+from lmchat.cli.output import Output, SafeStream, TextStream
 from lmchat.cli.tools import step_json, step_note
 from lmchat.domain.event import (
     ModelLoading,
@@ -63,8 +63,17 @@ class TurnPrinter:
     about the turn on stderr.
     """
 
-    def __init__(self, output: Output, *, asked_model: str = "", prints_text: bool = True) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        asked_model: str = "",
+        prints_text: bool = True,
+        stream: TextStream | None = None,
+    ) -> None:
         """Create a printer; without `prints_text`, plain text is left to the caller to print.
+
+        `stream` prints the text of the answer; by default as it is.
 
         `asked_model` is the model of the request. It may be empty for the events of a conversation:
         these name the model when an answer begins.
@@ -73,7 +82,7 @@ class TurnPrinter:
         self.sent_tokens = 0  # estimated length of the prompt
         self._output = output
         self._asked_model = asked_model
-        self._stream = SafeStream()
+        self._stream = SafeStream() if stream is None else stream
         self._is_streaming = prints_text and not output.is_json
         self._is_loading_noted = False
         self._is_stall_noted = False

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
+_LOCAL_FLAGS = 3  # index in the attributes of a terminal
 _END_S = 0.3  # timeout for a terminal that takes no bytes
 
 
@@ -118,6 +120,34 @@ def has_shell() -> bool:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
     except (OSError, AttributeError):  # the leader has ended; Windows has no such shells
         return False
+
+
+@contextmanager
+def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
+    """Show what is typed at a terminal while the block runs, or do not; it can be read anyway."""
+    before = _attributes(fileno)
+    if before is None:
+        yield
+        return
+    changed = [*before]
+    echo_bit = termios.ECHO
+    changed[_LOCAL_FLAGS] = before[_LOCAL_FLAGS] & ~echo_bit
+    if is_on:
+        changed[_LOCAL_FLAGS] |= echo_bit
+    termios.tcsetattr(fileno, termios.TCSANOW, changed)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fileno, termios.TCSANOW, before)
+
+
+def _attributes(fileno: int) -> list[Any] | None:
+    """Return the attributes of a terminal; None for other files, and on Windows."""
+    if termios is not None:
+        with suppress(termios.error):
+            return termios.tcgetattr(fileno)
+    return None
 
 
 def drop_typed(fileno: int) -> None:

@@ -331,7 +331,8 @@ def test_presets_are_read_again_when_the_file_changes(cli, begin):
     program.type("/p\r", sees="german\nYou:")
     program.type("/profile\r", sees="calm\nnone, in use\nYou:")
     cli.configure("[prompts.german]\ntext = 3\n")
-    program.type("/p german cats\r", sees="prompts.german.text must be")
+    program.type("/p german cats\r")
+    program.wait_for_raw(b"prompts.german.text must be")
     wait_prompt(program)
     assert texts(cli.home)[0] == "Auf Deutsch: cats"
     leave(program)

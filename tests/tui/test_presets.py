@@ -43,7 +43,7 @@ async def test_a_file_with_a_wrong_preset_is_told_and_changes_nothing(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         file = tmp_path / "config.toml"
         file.write_text("[prompts.french]\ntext = 3\n")
-        await desk.say("/p french two cats", sees="prompts.french.text must be")
+        await desk.say("/p french two cats", sees="prompts.french.text")
         assert desk.backend.requests[0].messages[-1].text == "In French: two cats"
 
 

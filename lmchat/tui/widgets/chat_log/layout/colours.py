@@ -48,6 +48,10 @@ class Colours:
         """The newest code that waits for its colours; None if no code waits."""
         return next(reversed(self._waiting), None)
 
+    def is_waiting(self, block: Block) -> bool:
+        """Return whether a block has code that waits for its colours."""
+        return any(block is other for blocks in self._waiting.values() for other in blocks)
+
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
         """Take the colours of a code, or None if the highlighter has none for it.
 

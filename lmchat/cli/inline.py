@@ -1,0 +1,243 @@
+"""Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
+
+The last block of an answer is drawn in place until it is closed. Then its rows are final: ordinary
+text that the terminal keeps, searches and copies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+
+from lmchat.cli.live_area import DrawnRow, LiveArea, terminal_size
+from lmchat.machine.highlighter import Highlighter
+from lmchat.terminal.terminal_output import echo
+from lmchat.tui.widgets.chat_log.blocks import Block, Line
+from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
+from lmchat.tui.widgets.chat_log.layout.page import Page
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+
+_FRAME_S = 1 / 15  # least time between two frames
+_LOAD = 0.25  # share of a core that drawing may take
+_COLOURS_S = 1.0  # time that the end of an answer waits for the colours of code
+_WIDEST_PAGE = 94  # columns, as on the screen; longer lines are hard to read
+_NULL = Style.null()
+# the colours of the terminal itself, since what is printed stays when its theme changes
+_STYLES = {
+    "base": "none",
+    "panel": "none",
+    "muted": "dim",
+    "faint": "bright_black",
+    "strong": "bold",
+    "em": "italic",
+    "s": "strike",
+    "link": "bright_blue underline",
+    "code": "cyan",
+    "quote": "dim",
+    "h1": "bold",
+    "h2": "bold",
+    "h3": "bold dim",
+    "warning": "yellow",
+    "error": "red",
+    "focus": "bright_blue",
+    "cursor": "none",
+    "keyword": "magenta",
+    "string": "green",
+    "number": "yellow",
+    "comment": "italic dim",
+    "function": "bright_blue",
+    "builtin": "cyan",
+}
+
+
+class InlineText:
+    """Writer of Markdown that arrives in pieces; has the methods of `SafeStream`.
+
+    Call its methods while an event loop runs.
+    """
+
+    is_at_line_start = True  # every row is drawn with its line end
+
+    def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
+        """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
+        self._area = LiveArea(write, environ=environ)
+        self._has_colours = not environ.get("NO_COLOR")
+        self._styles = {name: Style.parse(words) for name, words in _STYLES.items()}
+        self._colours = Colours()
+        self._highlighter = Highlighter()
+        self._highlighting: asyncio.Task[None] | None = None
+        self._layout = Layout(self._page(terminal_size()[0]))
+        self._tail = MarkdownTail()
+        self._final_count = 0  # blocks of the tail whose rows are final
+        self._unread = ""  # text that is not parsed yet
+        self._timer: asyncio.TimerHandle | None = None  # runs to the next frame
+        self._next_frame_s = 0.0  # on the clock of the event loop
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Keep the terminal to itself for the block: what is typed is not shown meanwhile.
+
+        Ctrl+Z leaves nothing on the terminal that is not final.
+        """
+        loop = asyncio.get_running_loop()
+        can_stop = hasattr(signal, "SIGTSTP")  # not on Windows
+        with echo(sys.stdin.fileno(), is_on=False):
+            if can_stop:
+                loop.add_signal_handler(signal.SIGTSTP, self._stop_process)
+            try:
+                yield
+            finally:
+                if can_stop:
+                    loop.remove_signal_handler(signal.SIGTSTP)
+
+    def _stop_process(self) -> None:
+        """Let the shell stop this process, and go on when it is continued."""
+        with self._area.hidden(), echo(sys.stdin.fileno(), is_on=True):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """Take what is not final off the terminal for a block, which may print something else."""
+        return self._area.hidden()
+
+    def write(self, piece: str) -> None:
+        """Add a piece of the text; it is drawn with the next frame."""
+        self._unread += piece
+        self._draw_soon()
+
+    async def settle(self) -> None:
+        """Wait a moment for the colours of the code at the end of the text."""
+        self._draw(is_complete=True)
+        if self._highlighting is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_COLOURS_S):
+                    await asyncio.shield(self._highlighting)
+
+    def end(self) -> None:
+        """Print the rest of the text for good; the next piece begins another text."""
+        self._draw(is_complete=True)
+        self._draw_blocks(self._tail.closed, [])
+        if self._highlighting is not None:
+            self._highlighting.cancel()
+            self._highlighting = None
+        self._colours.drop_requests()
+        self._tail = MarkdownTail()
+        self._final_count = 0
+
+    async def aclose(self) -> None:
+        """End the child process that colours code."""
+        await self._highlighter.aclose()
+
+    def _draw_soon(self) -> None:
+        """Draw a frame when its time has come, if none is to be drawn already."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._next_frame_s, self._draw)
+
+    def _draw(self, *, is_complete: bool = False) -> None:
+        """Draw a frame with all text; `is_complete` says that no more text follows.
+
+        The pause to the next frame grows with the time that this one took.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        begun_s = time.perf_counter()
+        text = self._unread
+        self._unread = ""
+        if text or is_complete:
+            self._tail.feed(text, is_final=is_complete)
+        columns, _ = terminal_size()
+        if columns + 1 != self._layout.page.width:
+            self._layout = Layout(self._page(columns))
+            for block in (*self._tail.closed[self._final_count :], *self._tail.open):
+                block.forget()
+        colourless = self._first_without_colours()
+        self._draw_blocks(self._tail.closed[:colourless], self._tail.closed[colourless:])
+        if self._colours.newest_request is not None and self._highlighting is None:
+            self._highlighting = asyncio.ensure_future(self._highlight())
+        cost_s = time.perf_counter() - begun_s
+        now_s = asyncio.get_running_loop().time()
+        self._next_frame_s = now_s + max(_FRAME_S, cost_s / _LOAD)
+
+    def _first_without_colours(self) -> int:
+        """Return the index of the first closed block that waits for colours, or behind the last.
+
+        Closed blocks that are not final yet are laid out, and so request their colours.
+        """
+        closed = self._tail.closed
+        for index in range(self._final_count, len(closed)):
+            self._lines(closed[index])
+            if self._colours.is_waiting(closed[index]):
+                return index
+        return len(closed)
+
+    def _draw_blocks(self, final: list[Block], waiting: list[Block]) -> None:
+        """Draw blocks that may change below those up to the end of `final`, which is for good."""
+        final_rows = [row for block in final[self._final_count :] for row in self._rows(block)]
+        live_rows = [row for block in (*waiting, *self._tail.open) for row in self._rows(block)]
+        self._area.draw(final_rows, live_rows)
+        self._final_count = max(self._final_count, len(final))
+
+    async def _highlight(self) -> None:
+        """Get the colours of all code that waits for them; draw the rows with them."""
+        while (request := self._colours.newest_request) is not None:
+            colours = await self._highlighter.colours(*request)
+            for block in self._colours.put(request, colours):
+                block.forget()
+            self._draw_soon()
+        self._highlighting = None
+
+    def _rows(self, block: Block) -> Iterator[DrawnRow]:
+        """Yield the rows of a block, with the blank one above it."""
+        is_first = bool(self._tail.closed) and block is self._tail.closed[0]
+        is_only = not self._tail.closed
+        if block.gap and not is_first and not is_only:
+            yield DrawnRow("", 0)
+        for line in self._lines(block):
+            yield self._row(line)
+
+    def _lines(self, block: Block) -> list[Line]:
+        """Return the lines of a block on the present page; those of a closed one are kept."""
+        if block.lines is None:
+            # of a block that may grow, marks without an end count as complete
+            block.has_cursor = any(block is other for other in self._tail.open)
+            block.lines = self._layout.lines(block, self._tail.references)
+        return block.lines
+
+    def _row(self, line: Line) -> DrawnRow:
+        """Return a line without the empty cell at its left and the padding at its right."""
+        segments = list(line.segments[1:])
+        while segments and not segments[-1].text.strip(" "):
+            segments.pop()
+        if segments:
+            last = segments[-1]
+            segments[-1] = Segment(last.text.rstrip(" "), last.style)
+        text = "".join(self._painted(segment) for segment in segments)
+        return DrawnRow(text, sum(segment.cell_length for segment in segments))
+
+    def _painted(self, segment: Segment) -> str:
+        """Return the text of a segment with the control sequences of its style."""
+        style = segment.style or _NULL
+        if not self._has_colours:
+            style = style.without_color
+        return style.render(segment.text, color_system=ColorSystem.STANDARD)
+
+    def _page(self, columns: int) -> Page:
+        """Return a page for a width of the terminal.
+
+        Its first cell is dropped from each line, and the last column of the terminal stays empty:
+        some terminals go on to the next line when it is filled.
+        """
+        return Page(
+            min(columns, _WIDEST_PAGE) + 1, self._styles, has_tints=False, colours=self._colours
+        )

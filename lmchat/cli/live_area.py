@@ -1,0 +1,92 @@
+"""The last rows of a terminal, drawn in place again and again until they are final.
+
+Everything above them is ordinary text of the terminal, which is never touched again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import takewhile
+
+from msgspec import Struct
+
+# the terminal shows what is between these marks at once, if it knows them
+_FRAME_BEGINS = "\x1b[?2026h"
+_FRAME_ENDS = "\x1b[?2026l"
+_CLEAR_BELOW = "\x1b[J"
+
+
+class DrawnRow(Struct, frozen=True):
+    """One line of text for the terminal."""
+
+    text: str  # with its colours, and without a line end
+    cells: int  # its width
+
+
+class LiveArea:
+    """Rows that are drawn in place at the end of what the terminal shows.
+
+    After each call, the cursor is at the begin of the line below them.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, environ: Mapping[str, str]) -> None:
+        """Create an empty area; `write` writes to the terminal."""
+        self._write = write
+        self._rows: Sequence[DrawnRow] = ()  # what is drawn now
+        self._cut_columns = 0  # columns of the terminal when it was drawn
+        self._wraps_again = _wraps_again(environ)
+
+    def draw(self, final: Sequence[DrawnRow], live: Sequence[DrawnRow]) -> None:
+        """Draw rows in place of the last ones: `final` for good, and below them `live`.
+
+        Of `live`, only the last ones are drawn, in at most half of the terminal. A terminal that
+        is made smaller moves rows into its history, where they could not be drawn again.
+        """
+        columns, lines = terminal_size()
+        shown = [*final, *live[max(len(live) - max(lines // 2, 1), 0) :]]
+        same = 0
+        if columns == self._cut_columns:
+            pairs = zip(self._rows, shown, strict=False)
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        new_rows = "".join(f"{row.text}\n" for row in shown[same:])
+        erase = self._erase(self._rows[same:], columns)
+        self._rows = shown[len(final) :]
+        self._cut_columns = columns
+        if new_rows or erase:
+            self._write(f"{_FRAME_BEGINS}{erase}{new_rows}{_FRAME_ENDS}")
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the rows away for the block, in which something else may be printed."""
+        rows = self._rows
+        self.draw((), ())
+        try:
+            yield
+        finally:
+            self.draw((), rows)
+
+    def _erase(self, rows: Sequence[DrawnRow], columns: int) -> str:
+        """Return what erases the last rows that are drawn, in a terminal of now `columns`."""
+        if not rows:
+            return ""
+        height = len(rows)
+        if self._wraps_again:  # a long row takes several lines of a terminal that became narrower
+            height = sum(max(-(-row.cells // columns), 1) for row in rows)
+        return f"\r\x1b[{height}A{_CLEAR_BELOW}"
+
+
+def terminal_size() -> tuple[int, int]:
+    """Return columns and lines of the terminal now."""
+    size = shutil.get_terminal_size()
+    with suppress(OSError):
+        size = os.get_terminal_size(1)  # the function above prefers $COLUMNS, which may be old
+    return max(size.columns, 1), max(size.lines, 1)
+
+
+def _wraps_again(environ: Mapping[str, str]) -> bool:
+    """Return whether a terminal wraps its lines again when its width changes; most of them do."""
+    cuts_lines = "XTERM_VERSION" in environ or environ.get("TERM") == "linux"
+    return not cuts_lines or "TMUX" in environ

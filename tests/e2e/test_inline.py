@@ -1,0 +1,236 @@
+"""`lmchat --inline`: formatted answers that become ordinary text of the terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+
+import pyte
+import pytest
+
+from tests.e2e.test_cli_tools import CHAT, calling, write_tools
+from tests.support.markdown_answers import markdown_answer, markers_of, pieces
+from tests.support.programs import Inside, run, wait_until
+from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.scripted_products import answer
+from tests.support.scripted_server import DONE, Cut, Gate, Hold, Pause, delta, finish, sse
+
+Cli = Inside
+pytestmark = pytest.mark.timeout(60)
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+_OWN_SEQUENCE = re.compile(rb"\x1b\[(?:[0-9;]*m|\?2026[hl]|\?2004[hl]|\d+A|J)")
+
+
+def in_pieces(number, *, pause_s=0.0):
+    steps = []
+    for piece in pieces(markdown_answer(number), number):
+        steps += [delta(piece), Pause(pause_s)] if pause_s else [delta(piece)]
+    return sse(*steps, finish(), DONE)
+
+
+def scrollback(raw, columns=80, lines=24):
+    """Return all lines that the terminal has shown, also those that have left the screen."""
+    screen = pyte.HistoryScreen(columns, lines, history=100_000, ratio=0.001)
+    pyte.ByteStream(screen).feed(re.sub(rb"\x1b\[\?20\d\d[hl]", b"", raw))
+    rows = [*screen.history.top, *(screen.buffer[y] for y in range(lines))]
+    return ["".join(row[x].data for x in range(columns)).rstrip() for row in rows]
+
+
+def assert_each_once(text, count):
+    found = re.findall(
+        r"\b(?:Heading|word|item|row|quote|end)\d+(?:-\d+)?\b|function_\d+_\d+", text
+    )
+    wanted = [marker for number in range(1, count + 1) for marker in markers_of(number)]
+    assert found == wanted
+
+
+@pytest.fixture
+def begin(cli):
+    programs = []
+
+    def start(*words, size=(80, 24), **env):
+        program = PtyProgram(
+            cli.argv("--inline", *words), home=cli.home, size=size, env=env, cwd=ROOT
+        )
+        programs.append(program)
+        program.wait_for("You:")
+        return program
+
+    yield start
+    for program in programs:
+        program.close()
+
+
+def answered(talk, prompt, end):
+    talk.type(f"{prompt}\r", sees=re.compile(rf"{end}[^\n]*\n(?:[^\n]*\n)*You:\s*$"))
+
+
+def leave(talk):
+    talk.type("\x04")
+    assert talk.wait_exit() == 0
+    assert talk.left_behind() == []
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
+def test_each_line_of_ten_answers_is_in_the_scrollback_once_and_in_order(begin, server, size):
+    server.on(CHAT, *(in_pieces(number, pause_s=0.0005) for number in range(1, 11)))
+    talk = begin(size=size)
+    for number in range(1, 11):
+        answered(talk, "go on", f"end{number}: x²")
+    lines = scrollback(talk.raw, *size)
+    assert_each_once("\n".join(lines), 10)
+    assert sum("name" in line and "value" in line for line in lines) == 10
+    assert sum(line == "│ python" for line in lines) == 10
+    leave(talk)
+
+
+def test_a_terminal_that_is_resized_in_the_middle_keeps_each_line_once(tmp_path, server, cli):
+    tmux = shutil.which("tmux")
+    assert tmux, "this test needs tmux 3.2 or later: install it, or leave out the slow tests"
+    server.on(CHAT, *(in_pieces(number, pause_s=0.003) for number in range(1, 4)))
+    socket = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
+    words = [*socket, "new-session", "-d", "-s", "chat", "-x", "80", "-y", "24"]
+    env = {"PYTHONPATH": str(ROOT), "LMCHAT_HOME": str(cli.folder), "TERM": "xterm-256color"}
+    run([*words, *cli.argv("--inline")], home=cli.home, env=env)
+
+    def shown():
+        return run([*socket, "capture-pane", "-t", "chat", "-p", "-J", "-S", "-"]).stdout
+
+    try:
+        for number in range(1, 4):
+            wait_until(lambda: shown().rstrip().endswith("You:"), "the terminal")
+            run([*socket, "send-keys", "-t", "chat", "go", "Enter"])
+            for columns, lines in ((50, 16), (110, 30), (64, 20), (80, 24)):
+                before = shown()
+                wait_until(lambda before=before: shown() != before, "the terminal")
+                size = ["-x", str(columns), "-y", str(lines)]
+                run([*socket, "resize-window", "-t", "chat", *size])
+            wait_until(lambda number=number: f"end{number}: x²" in shown(), "the terminal")
+        wait_until(lambda: shown().rstrip().endswith("You:"), "the prompt")
+        assert_each_once(shown(), 3)
+    finally:
+        run([*socket, "kill-server"])
+
+
+def test_ctrl_c_keeps_what_has_arrived_and_ctrl_d_quits(begin, server):
+    server.on(CHAT, sse(delta("# Beans\n\nThey **grow"), Hold()), answer("Yes."))
+    talk = begin()
+    talk.type("Beans?\r", sees="They grow")
+    talk.type("\x03", sees="They **grow\nStopped.\nYou:")
+    answered(talk, "Really?", "Yes.")
+    leave(talk)
+
+
+def test_a_stopped_program_leaves_only_final_text_and_goes_on_when_it_is_continued(begin, server):
+    gate = Gate()
+    server.on(CHAT, sse(delta("First.\n\nSecond has be"), gate, delta("gun."), finish(), DONE))
+    talk = begin()
+    talk.type("Go\r", sees="Second has be")
+    assert talk.attributes != talk.attributes_before
+    talk.kill(signal.SIGTSTP)
+    talk.wait_until(lambda: talk.state() == "T", "the stop")
+    talk.wait_gone("Second has be")
+    assert "First." in talk.text
+    talk.kill(signal.SIGCONT)
+    talk.wait_for("Second has be")
+    gate.open()
+    talk.wait_for("Second has begun.\nYou:")
+    leave(talk)
+
+
+def test_what_is_typed_meanwhile_is_seen_at_the_next_prompt_only(begin, server):
+    gate = Gate()
+    server.on(CHAT, sse(delta("Some"), gate, delta(" beans."), finish(), DONE), answer("More."))
+    talk = begin()
+    talk.type("Go\r", sees="Some")
+    talk.type("and then?")
+    gate.open()
+    talk.wait_for("Some beans.\nYou:\nand then?")
+    talk.type("\r", sees="More.\nYou:")
+    leave(talk)
+
+
+def test_a_note_is_above_the_text_that_is_still_drawn(begin, server):
+    head = {"choices": [{"index": 0, "delta": {"content": "Some"}}], "model": "tiny"}
+    other = {"choices": [{"index": 0, "delta": {"content": " beans"}}], "model": "other-model"}
+    server.on(CHAT, sse(head, other, delta("."), finish(), DONE))
+    talk = begin()
+    talk.type("Go\r", sees="Some beans.\nYou:")
+    assert talk.text.count("Some") == 1
+
+
+def test_a_question_about_a_tool_is_below_the_text_and_shows_the_typed_answer(begin, server, cli):
+    write_tools(cli)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is **5**."))
+    talk = begin(size=(120, 40))
+    talk.type("3 and 2?\r", sees="n no:")
+    talk.type("y\r", sees="It is 5.\nYou:")
+    assert "n no: y" in talk.text
+    leave(talk)
+
+
+def test_an_answer_that_breaks_off_is_kept_and_the_error_follows(begin, server):
+    server.on(CHAT, sse(delta("Some *beans*"), Cut()))
+    talk = begin()
+    talk.type("Go\r", sees="Type /continue for the rest of the answer")
+    assert "Some beans\n" in talk.text
+
+
+def test_without_colours_there_are_none_but_headings_are_bold(begin, server):
+    server.on(CHAT, in_pieces(1))
+    talk = begin(NO_COLOR="1")
+    answered(talk, "go on", "end1: x²")
+    shown = set(_COLOUR.findall(talk.raw))
+    assert b"\x1b[1m" in shown
+    codes = {int(code) for one in shown for code in one[2:-1].split(b";") if code}
+    assert codes <= {0, 1, 2, 3, 4, 9}
+
+
+def test_a_dumb_terminal_gets_the_plain_chat_and_is_told(begin, server):
+    server.on(CHAT, answer("**Beans.**"))
+    talk = begin(TERM="dumb")
+    talk.type("Go\r", sees="**Beans.**\nYou:")
+    assert (
+        "lmchat: This terminal cannot draw lines again, so --inline is --plain here." in talk.text
+    )
+    assert b"\x1b" not in talk.raw
+
+
+def test_a_pipe_gets_what_plain_prints(cli, server):
+    server.on(CHAT, answer("**Beans.**"))
+    printed = [cli(option, stdin="Go").stdout for option in ("--inline", "--plain")]
+    assert printed == ["**Beans.**\n"] * 2
+
+
+def test_a_session_that_is_continued_shows_its_answer_formatted(begin, server, cli):
+    server.on(CHAT, answer("# Beans\n\n**Broad** ones."))
+    assert cli("--plain", stdin="Which?").returncode == 0
+    talk = begin("-r", "last")
+    talk.wait_for("Beans\n\nBroad ones.\n")
+
+
+HOSTILE = {
+    "escapes": "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b31m \x1bP1$q\x1b\\ done",
+    "bidi": "a\u202eb\u2066c \u200b done",
+    "a long line": "x" * 100_000 + " done",
+    "many short lines": "a\n" * 20_000 + "\ndone",
+    "deep lists": "".join("  " * depth + "- a\n" for depth in range(300)) + "\ndone",
+    "an endless fence": "```python\n" + "x = 1\n" * 5_000 + "# done",
+    "a wide table": "|a" * 500 + "|\n" + "|-" * 500 + "|\n" + "|b" * 500 + "|\n\ndone",
+    "half characters": "\ud83d done".encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_answer_is_text_and_its_end_is_shown(begin, server, name):
+    text = HOSTILE[name]
+    parts = [delta(text[start : start + 500]) for start in range(0, len(text), 500)]
+    server.on(CHAT, sse(*parts, finish(), DONE))
+    talk = begin()
+    talk.type("Go\r")
+    talk.wait_for(re.compile(r"done\n+You:"), timeout_s=40)
+    assert b"\x1b" not in _OWN_SEQUENCE.sub(b"", talk.raw)
+    assert not re.search("[\x80-\x9f\u202e\u2066]", talk.raw.decode())
+    leave(talk)
