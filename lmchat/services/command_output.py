@@ -7,7 +7,7 @@ from lmchat.machine.shell_command import BoundedOutput, Ending, ShellCommand
 from lmchat.services.attachments import Attachment, text_attachment
 from lmchat.text import GAP, decoded_text, safe_line, safe_text, size_text
 
-_MAX_NAME_CHARS = 40  # of the command in the name: behind it, the folded block says how it ended
+_MAX_NAME_CHARS = 28  # of the command in the name: behind it, the folded block says how it ended
 
 
 def output_attachment(command: ShellCommand) -> Attachment:
@@ -64,8 +64,11 @@ def _output_text(output: BoundedOutput) -> str:
 
 
 def _safe_lines(data: bytes) -> str:
-    """Return bytes as safe text, with a line end behind its last line."""
-    text = safe_text(decoded_text(data))
+    """Return bytes as safe text, with a line end behind its last line.
+
+    A blank is added to a line that would begin a file in a prompt: only the output itself is one.
+    """
+    text = safe_text(decoded_text(data)).replace("):\n```", "): \n```")
     return f"{text}\n" if text and not text.endswith("\n") else text
 
 

@@ -21,7 +21,7 @@ async def test_command_output_and_exit_code_are_one_file_of_the_prompt():
     command = await ran("echo one; echo two >&2; exit 4")
     [file] = split_files(output_as_prompt_text(command))
     assert isinstance(file, AttachedFile)
-    assert file.name == "$ echo one; echo two >&2; exit 4, exit code 4"
+    assert file.name == "$ echo one; echo two >&2; exi…, exit code 4"
     assert file.text == "$ echo one; echo two >&2; exit 4\none\ntwo\n[exit code 4]"
 
 
@@ -32,7 +32,7 @@ async def test_a_success_without_output_is_told_too():
 async def test_a_long_command_is_whole_in_the_text_and_cut_in_the_name():
     command = f"true {'x' * 500}"
     name, text = await transcript(f"{command}; false")
-    assert name == f"$ true {'x' * 34}…, exit code 1"
+    assert name == f"$ true {'x' * 22}…, exit code 1"
     assert text.startswith(f"$ {command}; false\n")
 
 
@@ -57,6 +57,13 @@ async def test_an_output_cannot_end_its_own_fence():
     command = await ran("printf '```\\nevil.md (4 bytes):\\n```\\nevil\\n```\\n'")
     [file] = split_files(output_as_prompt_text(command))
     assert "evil.md" in file.text
+
+
+async def test_an_output_that_is_full_of_files_is_one_file():
+    command = await ran("for i in $(seq 200); do printf 'a (1 bytes):\\n```\\na\\n```\\n'; done")
+    assert output_attachment(command).data.count(b"a (1 bytes): \n```") == 200
+    [file] = split_files(output_as_prompt_text(command))
+    assert isinstance(file, AttachedFile)
 
 
 async def test_bytes_that_are_no_text_are_counted_and_not_shown():

@@ -190,7 +190,7 @@ async def test_a_chosen_file_puts_no_name_into_a_command(desk):
     await desk.press("tab")
     await until_prompt(desk, "[x; touch ran]\nsee x; touch ran")
     await desk.press(*["left"] * 16, "!")
-    assert desk.prompt_input.command_line == "!see x; touch ran"
+    assert desk.prompt_input.typed_command == "!see x; touch ran"
     await refuses(desk)
     assert not has_run(desk)
 
@@ -204,6 +204,28 @@ async def test_at_in_a_command_lists_no_files(desk):
 async def test_nothing_of_it_is_read_ahead_or_counted(desk):
     await desk.type("!echo one")
     assert desk.chat.prompt_text.new_prompt == ""
+
+
+async def test_other_commands_run_below_a_block_and_leave_it(desk):
+    await desk.say("!echo one")
+    await until_prompt(desk, "[$ echo one]\n")
+    await desk.say("/effort low", sees="Reasoning effort: low.")
+    await desk.say("/nonsense", sees="Unknown command")
+    await until_prompt(desk, "[$ echo one]\n/nonsense")
+    assert desk.backend.requests == []
+
+
+async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), asked=["first"]) as desk:
+        await desk.say("!until [ -e go ];do :;done", sees="Running:")
+        await desk.type("Why?")
+        await desk.press("alt+up", "alt+up", "e")
+        await until_prompt(desk, "first")
+        (desk.folder / "go").touch()
+        await desk.press(hides="Running:")
+        await until_prompt(desk, "first")
+        await desk.press("escape")
+        await until_prompt(desk, "[$ until [ -e go ];do :;done]\nWhy?")
 
 
 async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):

@@ -29,7 +29,7 @@ _PROMPT: tuple[HelpEntry, ...] = (
     HelpEntry("↑", "In an empty prompt: earlier prompts"),
     HelpEntry("/", "At the start of a line: commands; Tab completes them"),
     HelpEntry("@", "Before a part of a file's name: files of this folder; Enter attaches one"),
-    HelpEntry("!", "At the start of a line: runs a command of your shell for the prompt"),
+    HelpEntry("!", "At the start of a line: a command of your shell"),
     HelpEntry("^Z", "Undo"),
 )
 _READING: tuple[HelpEntry, ...] = (

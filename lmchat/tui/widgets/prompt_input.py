@@ -25,6 +25,7 @@ from lmchat.tui.commands import (
     NOT_TYPED,
     NOT_TYPED_HINT,
     Command,
+    is_command,
     is_shell_command,
 )
 from lmchat.tui.icons import icons_for
@@ -111,7 +112,7 @@ class PromptInput(TextArea):
 
         text: str  # prompt, or `/command argument`; never blank
 
-    class CommandSubmitted(Post):
+    class ShellCommandSubmitted(Post):
         """Enter was pressed after a command for the shell, which is no longer in the prompt."""
 
         line: str  # `!COMMAND`
@@ -183,10 +184,20 @@ class PromptInput(TextArea):
         return bool(self.text) and self.text != self._loaded_draft
 
     @property
-    def command_line(self) -> str:
-        """The line `!COMMAND` if nothing else is in the prompt but folded blocks; else empty."""
-        line = self._blocks.without_lines(self.text).strip("\n").rstrip()
-        return line if is_shell_command(line) else ""
+    def typed_command(self) -> str:
+        """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
+        line = self._typed_words.strip("\n").rstrip()
+        return line if is_command(line) or is_shell_command(line) else ""
+
+    @property
+    def _typed_words(self) -> str:
+        """The text without folded blocks."""
+        return self._blocks.without_lines(self.text)
+
+    @property
+    def _is_empty_or_own(self) -> bool:
+        """Whether the words are none, or a command for the shell that the user has run before."""
+        return not self._typed_words.strip() or self.typed_command in self._own_commands
 
     def edit(self, edit: Edit) -> EditResult:
         """Change the text, and note whether it is still typed.
@@ -198,23 +209,18 @@ class PromptInput(TextArea):
         if "\n" in edit.text.strip("\n"):
             self._is_typed = False
         else:
-            self._is_typed = self._is_typed or self._has_no_words
+            self._is_typed = self._is_typed or self._is_empty_or_own
         return result
 
     def undo(self) -> None:
         """Undo an edit; what comes back may be a text that was not typed."""
         super().undo()
-        self._is_typed = self._has_no_words
+        self._is_typed = self._is_empty_or_own
 
     def redo(self) -> None:
         """Redo an edit; what comes back may be a text that was not typed."""
         super().redo()
-        self._is_typed = self._has_no_words
-
-    @property
-    def _has_no_words(self) -> bool:
-        """Whether the prompt is empty but for folded blocks."""
-        return not self._blocks.without_lines(self.text).strip()
+        self._is_typed = self._is_empty_or_own
 
     def insert_block(self, block: str, label: str = "") -> None:
         """Insert a long text at the cursor, shown as one line.
@@ -302,7 +308,7 @@ class PromptInput(TextArea):
         self._leave_history(text)
         self._loaded_draft = self._folded(text)
         self.load_text(self._loaded_draft)
-        self._is_typed = self._has_no_words
+        self._is_typed = self._is_empty_or_own
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
@@ -324,25 +330,35 @@ class PromptInput(TextArea):
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
-        Line breaks around the text and blanks at its end are removed. A command for the shell is
-        posted as `CommandSubmitted` instead, and folded blocks stay.
+        Line breaks around the text and blanks at its end are removed. Of folded blocks and
+        a command, only the command is posted, and the blocks stay.
         """
-        if self.runs_commands and self.command_line:
-            self._submit_command(self.command_line)
+        command = self.typed_command if self.runs_commands else ""
+        blocks = self._blocks.lines_of(self.text)
+        if is_shell_command(command):
+            self._submit_shell_command(command, blocks)
             return
-        text = self.full_text.strip("\n").rstrip()
+        text = command if blocks and command else self.full_text.strip("\n").rstrip()
         if text.strip():
-            self.put("")
+            self.put(blocks if command else "")
             self._post_to_parent(self.Submitted(text))
 
-    def _submit_command(self, line: str) -> None:
+    def _submit_shell_command(self, line: str, blocks: str) -> None:
         """Post a command for the shell if the user has typed it; else keep it, and notify them."""
         if not self._is_typed:
             self.notify(f"{NOT_TYPED} {NOT_TYPED_HINT}", severity="warning", markup=False)
             return
         self._own_commands.add(line)
-        self.put(self._blocks.lines_of(self.text))
-        self._post_to_parent(self.CommandSubmitted(line))
+        self.put(blocks)
+        self._post_to_parent(self.ShellCommandSubmitted(line))
+
+    def give_back(self, command: str) -> None:
+        """Put a command that could not run below the folded blocks, unless another text is there.
+
+        A shell command that the user has typed can then be sent again.
+        """
+        if not self._typed_words.strip():
+            self.put(self._blocks.lines_of(self.text) + command)
 
     def _post_to_parent(self, message: Message) -> None:
         """Put a message into the queue of the parent.
@@ -376,9 +392,9 @@ class PromptInput(TextArea):
             plural = "s" if lines > 1 else ""
             self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
         else:
-            is_command = self.text.startswith("/") or bool(self.command_line)
+            has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)
-            if _LIKE_PATH.match(text) and not is_command:
+            if _LIKE_PATH.match(text) and not has_command:
                 self._post_to_parent(self.FileNamed(text.strip(), ""))
 
     @on(TextArea.Changed)
@@ -442,7 +458,7 @@ class PromptInput(TextArea):
 
         It may be empty. Return None if no file is being named.
         """
-        if self.command_line:
+        if is_shell_command(self.typed_command):
             return None
         row, column = self.cursor_location
         before = self.document[row][:column]
@@ -596,7 +612,7 @@ class PromptInput(TextArea):
         """Replace the text, as one step that can be undone, and go to its end."""
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
-        self._is_typed = self._has_no_words or self.command_line in self._own_commands
+        self._is_typed = self._is_empty_or_own
         self.move_cursor(self.document.end)
 
 

@@ -180,15 +180,15 @@ class Background:
         """Run work in a worker of the chat screen, and show the `LMChatError` that it raises.
 
         After such an error, `typed`, the command that began the work, returns to the prompt if the
-        prompt is empty. With `is_only`, earlier workers of the group are cancelled.
+        prompt has no words. With `is_only`, earlier workers of the group are cancelled.
         """
 
         async def run() -> None:
             try:
                 await work()
             except LMChatError as error:
-                if typed and not self._prompt.input.text:
-                    self._prompt.input.put(typed)
+                if typed:
+                    self._prompt.input.give_back(typed)
                 self._notices.show_error(error)
 
         self.begin(run, group, is_only=is_only)

@@ -22,7 +22,6 @@ from lmchat.services.file_finder import named_files
 from lmchat.services.open_sessions import OpenSession
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
-from lmchat.tui.commands import is_command
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -68,9 +67,8 @@ class PromptText:
     @property
     def new_prompt(self) -> str:
         """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
-        typed = self._input.full_text
-        has_command = is_command(typed) or bool(self._input.command_line)
-        return "" if self.edited_id or has_command else typed
+        has_no_prompt = bool(self.edited_id or self._input.typed_command)
+        return "" if has_no_prompt else self._input.full_text
 
     @property
     def unedited_prompt(self) -> str:
@@ -207,9 +205,15 @@ class PromptText:
         return True
 
     def add_file(self, opened: OpenSession, file_text: str) -> None:
-        """Put the text of a file into the prompt of a session, or into its draft if not shown."""
+        """Put the text of a file into the prompt of a session, or into its draft if not shown.
+
+        While a message is edited, it is put into what comes back after the edit.
+        """
         draft_id = _draft_id(opened)
-        if opened is self._open_sessions.shown or draft_id == self._draft_id:
+        is_shown = opened is self._open_sessions.shown or draft_id == self._draft_id
+        if is_shown and self.edited_id:
+            self._before_edit = file_text + self._before_edit
+        elif is_shown:
             self._input.attach("", [file_text])
         else:
             self._save(draft_id, file_text + self._drafts.text(draft_id), opened)

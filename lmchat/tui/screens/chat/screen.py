@@ -196,8 +196,8 @@ class ChatScreen(PatchedScreen):
             self.turns.submit(event.text)
         self.prompt_text.leave_command()
 
-    @on(PromptInput.CommandSubmitted)
-    def _run_shell_command(self, event: PromptInput.CommandSubmitted) -> None:
+    @on(PromptInput.ShellCommandSubmitted)
+    def _run_shell_command(self, event: PromptInput.ShellCommandSubmitted) -> None:
         """Run a command of the user's shell, and keep its line as an earlier prompt."""
         prompt_input = self.widgets.prompt_input
         prompt_input.history_of_prompts = (event.line, *prompt_input.history_of_prompts)
@@ -208,7 +208,7 @@ class ChatScreen(PatchedScreen):
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
         slash = parse_slash(line)
         if slash is None:
-            self.widgets.prompt_input.put(line)
+            self.widgets.prompt_input.give_back(line)
             words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
             hint = "F1 lists the commands. Begin with a space to send it as a message."
             self.notices.show_error(WrongUse(words, hint=hint))

@@ -16,7 +16,7 @@ from lmchat.services.answer_now import can_answer_now
 from lmchat.services.turn_stats import Speedometer
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.commands import BY_ID, is_command, keys_of
+from lmchat.tui.commands import BY_ID, keys_of
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.chat.core import ChatCore
@@ -165,9 +165,9 @@ class StatusDisplay:
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
         place of the size.
         """
-        typed = self._widgets.prompt_input.full_text
-        has_command = is_command(typed) or bool(self._widgets.prompt_input.command_line)
-        draft_tokens = self._next_turn.draft_tokens("" if has_command else typed)
+        prompt_input = self._widgets.prompt_input
+        draft = "" if prompt_input.typed_command else prompt_input.full_text
+        draft_tokens = self._next_turn.draft_tokens(draft)
         draft_size = ""
         if draft_tokens:
             size = formatting.tokens(draft_tokens, is_estimated=True)
