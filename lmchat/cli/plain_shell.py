@@ -20,6 +20,7 @@ async def run_shell_command(turns: PlainTurns, line: str) -> None:
         await command.run()
     except asyncio.CancelledError:
         command.stop()
+        turns.output.note("")  # ends the line on which Ctrl+C was pressed
         _attach_output(turns, command)
         raise
     _attach_output(turns, command)

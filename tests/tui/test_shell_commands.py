@@ -242,6 +242,15 @@ async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
         assert len(desk.backend.requests) == 1
 
 
+async def test_a_command_that_is_half_typed_when_an_output_comes_runs(desk):
+    await desk.say("!until [ -e go ];do :;done", sees="Running:")
+    await desk.type("!echo tw")
+    (desk.folder / "go").touch()
+    await until_prompt(desk, "[$ until [ -e go ];do :;done]\n!echo tw")
+    await desk.say("o")
+    await until_prompt(desk, "[$ until [ -e go ];do :;done]\n[$ echo two]\n")
+
+
 async def test_two_commands_run_side_by_side(desk):
     await desk.say("!until [ -e go ]; do sleep 0.01; done", sees="Running: until")
     await desk.say("!touch go", hides="Running:")

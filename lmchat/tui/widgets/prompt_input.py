@@ -282,9 +282,8 @@ class PromptInput(TextArea):
         if not other_words.strip():
             name = ""
 
-        is_typed = (
-            self._is_typed and not name
-        )  # a name was not typed, and a shell may run parts of it
+        # a name was not typed, and as a part of a command it may run another one
+        is_typed = self._is_typed and not name
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         new_text = text[:line_start] + file_lines + text[line_start:start] + name + text[end:]
         self._leave_history(text)
