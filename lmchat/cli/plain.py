@@ -209,10 +209,9 @@ class PlainChat:
         prompt = "You:\n" if self._turns.is_terminal else ""
         try:
             text = self._reader.read(prompt, initial_text=initial_text)
-            is_command = is_shell_command(text.strip("\n"))
-            if self._turns.is_terminal and is_command:
-                self._check_is_typed(text, initial_text)
+            if self._turns.is_terminal and is_shell_command(text.strip("\n")):
                 self._is_for_shell = True
+                self._check_is_typed(text, initial_text)
             elif text.startswith(QUOTES):
                 text = self._read_block(text.removeprefix(QUOTES))
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
@@ -222,7 +221,7 @@ class PlainChat:
 
     def _check_is_typed(self, line: str, initial_text: str) -> None:
         """Raise `WrongUse` for a command that is a draft as it was offered; offer it again."""
-        if line == initial_text:
+        if line == initial_text and self._reader.can_edit:
             self._turns.next_prompt.text = initial_text
             raise WrongUse(NOT_TYPED, hint=NOT_TYPED_HINT)
 
@@ -246,9 +245,9 @@ class PlainChat:
         if text is None:
             self._commands.is_leaving = True
             self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
-        # `is_command` takes one line only, but the message to edit may have several
         elif self._is_for_shell:
             await run_shell_command(self._turns, text.strip("\n"))
+        # `is_command` takes one line only, but the message to edit may have several
         elif is_command(text) or text.startswith(("/edit ", "/rewrite ")):
             await self._commands.run(text)
         elif text.strip():

@@ -6,7 +6,7 @@ import asyncio
 
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.machine.shell_command import ShellCommand
-from lmchat.services.command_output import left_out_note, output_attachment
+from lmchat.services.command_output import output_attachment
 
 
 async def run_shell_command(turns: PlainTurns, line: str) -> None:
@@ -21,13 +21,6 @@ async def run_shell_command(turns: PlainTurns, line: str) -> None:
     except asyncio.CancelledError:
         command.stop()
         turns.output.note("")  # ends the line on which Ctrl+C was pressed
-        _attach_output(turns, command)
+        turns.add_file(output_attachment(command))
         raise
-    _attach_output(turns, command)
-
-
-def _attach_output(turns: PlainTurns, command: ShellCommand) -> None:
     turns.add_file(output_attachment(command))
-    note = left_out_note(command)
-    if note:
-        turns.output.note(note)

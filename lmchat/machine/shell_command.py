@@ -11,10 +11,9 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from enum import Enum, auto
 
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import environment_for_others, is_absolute_path
+from lmchat.files import environment_for_others, find_program
 from lmchat.machine.process import ChildProcess
 from lmchat.machine.watchdog import watched
 from lmchat.text import safe_text
@@ -25,14 +24,6 @@ _HALF_BYTES = MAX_OUTPUT_BYTES // 2
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
 _READ_BYTES = 256 * 1024  # more than a pipe holds
 _USUAL_SHELL = "/bin/sh"
-
-
-class Ending(Enum):
-    """Why a command has ended."""
-
-    BY_ITSELF = auto()
-    STOPPED = auto()  # by the user
-    TIMED_OUT = auto()
 
 
 class BoundedOutput:
@@ -67,12 +58,22 @@ class ShellCommand:
             problem = "The command contains invisible characters, so it was not run."
             raise WrongUse(problem, hint="Type it instead of pasting it.")
         self.command = command
-        self.time_limit_s = time_limit_s
+        self._time_limit_s = time_limit_s
         self.output = BoundedOutput()
-        self.exit_code: int | None = None  # as shells report it; None until the end
-        self.ending = Ending.BY_ITSELF
+        self.stopped_words = ""  # why lmchat has ended it; empty if it ends by itself
         self._environment = environment_for_others(environ)
         self._child: ChildProcess | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        return bool(self.stopped_words)
+
+    @property
+    def ending(self) -> str:
+        """How the command has ended: `stopped`, or its exit code as shells report it."""
+        if self._child is None or self.is_stopping:
+            return self.stopped_words
+        return f"exit code {self._child.exit_code}"
 
     async def run(self) -> None:
         """Run the command, and return when it and its process group have ended.
@@ -91,15 +92,13 @@ class ShellCommand:
 
     def stop(self) -> None:
         """Begin to end the command and its process group; `run` returns when they have ended."""
-        self.ending = Ending.STOPPED
+        self.stopped_words = "stopped"
         if self._child is not None:
             self._child.close_input()
 
     async def _start(self, output: int) -> ChildProcess:
         """Start the shell under the watchdog; `output` is the pipe, of which this end is closed."""
-        shell = self._environment.get("SHELL", "")
-        if not (is_absolute_path(shell) and os.access(shell, os.X_OK)):
-            shell = _USUAL_SHELL
+        shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
         argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
         try:
             return await ChildProcess.start(
@@ -140,14 +139,13 @@ class ShellCommand:
 
         The end of its input makes it end the process group.
         """
-        if self.ending is Ending.STOPPED:  # while it started
+        if self.is_stopping:  # since it was started
             child.close_input()
         try:
-            async with asyncio.timeout(self.time_limit_s):
+            async with asyncio.timeout(self._time_limit_s):
                 await child.wait()
         except TimeoutError:
-            self.ending = Ending.TIMED_OUT
+            self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
         finally:
             child.close_input()
             await child.wait()
-            self.exit_code = child.exit_code

@@ -4,7 +4,6 @@ import pytest
 
 from lmchat.domain.attached_files import AttachedFile, split_draft, split_files
 from lmchat.services.command_output import (
-    left_out_note,
     output_as_prompt_text,
     output_attachment,
 )
@@ -21,7 +20,7 @@ async def test_command_output_and_exit_code_are_one_file_of_the_prompt():
     command = await ran("echo one; echo two >&2; exit 4")
     [file] = split_files(output_as_prompt_text(command))
     assert isinstance(file, AttachedFile)
-    assert file.name == "$ echo one; echo two >&2; exi…, exit code 4"
+    assert file.name == "$ echo one; echo two >&2;…, exit code 4"
     assert file.text == "$ echo one; echo two >&2; exit 4\none\ntwo\n[exit code 4]"
 
 
@@ -32,7 +31,7 @@ async def test_a_success_without_output_is_told_too():
 async def test_a_long_command_is_whole_in_the_text_and_cut_in_the_name():
     command = f"true {'x' * 500}"
     name, text = await transcript(f"{command}; false")
-    assert name == f"$ true {'x' * 22}…, exit code 1"
+    assert name == f"$ true {'x' * 18}…, exit code 1"
     assert text.startswith(f"$ {command}; false\n")
 
 
@@ -66,9 +65,9 @@ async def test_an_output_that_is_full_of_files_is_one_file():
     assert isinstance(file, AttachedFile)
 
 
-async def test_bytes_that_are_no_text_are_counted_and_not_shown():
+async def test_bytes_that_are_no_text_are_left_out():
     _, text = await transcript("head -c 1500 /dev/zero")
-    assert text == "$ head -c 1500 /dev/zero\n[1.5 kB that are not text]\n[exit code 0]\n"
+    assert text == "$ head -c 1500 /dev/zero\n[not text]\n[exit code 0]\n"
 
 
 async def test_the_middle_of_a_long_output_is_left_out_and_told():
@@ -78,14 +77,10 @@ async def test_the_middle_of_a_long_output_is_left_out_and_told():
     assert "\n[389 kB left out]\n" in text
     assert text.endswith("\n99999\n100000\n[exit code 0]\n")
     assert len(text) < 201_000
-    assert left_out_note(command) == ("The output is too long: 389 kB in its middle are left out.")
+    assert output_attachment(command).part.name == "$ seq 100000, 389 kB left out"
 
 
 @pytest.mark.parametrize("printed", ["\\001", "\\302\\200"])
 async def test_the_worst_output_is_small_enough_for_a_prompt(printed):
     command = await ran(f"printf '{printed}%.0s' $(seq 300000)")
     assert len(output_attachment(command).data) < 700_000
-
-
-async def test_a_short_output_has_no_note():
-    assert left_out_note(await ran("echo short")) == ""

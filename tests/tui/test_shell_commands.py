@@ -45,15 +45,15 @@ def has_run(desk) -> bool:
 
 async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_path):
     async with ready_desktop(tmp_path, answer("Beans.")) as desk:
-        await desk.say("!printf 'a\\nb\\n'; exit 3")
-        await until_prompt(desk, "[$ printf 'a\\nb\\n'; exit 3, exit code 3]\n")
+        await desk.say("!printf 'a\\nb'; exit 3")
+        await until_prompt(desk, "[$ printf 'a\\nb'; exit 3, exit code 3]\n")
         assert desk.backend.requests == []
         await desk.say("Why?")
         await desk.answered()
-        head = "$ printf 'a\\nb\\n'; exit 3, exit code 3 (44 bytes):"
-        text = "$ printf 'a\\nb\\n'; exit 3\na\nb\n[exit code 3]"
+        head = "$ printf 'a\\nb'; exit 3, exit code 3 (42 bytes):"
+        text = "$ printf 'a\\nb'; exit 3\na\nb\n[exit code 3]"
         assert sent(desk.backend) == [f"{head}\n```\n{text}\n```\nWhy?"]
-        await shown(desk, "+ $ printf 'a\\nb\\n'; exit 3, exit code 3 · 44 B")
+        await shown(desk, "+ $ printf 'a\\nb'; exit 3, exit code 3 · 42 B")
 
 
 async def test_the_next_command_is_typed_below_the_blocks_of_those_before(desk):
@@ -217,15 +217,15 @@ async def test_other_commands_run_below_a_block_and_leave_it(desk):
 
 async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp_path):
     async with ready_desktop(tmp_path, answer("A"), asked=["first"]) as desk:
-        await desk.say("!until [ -e go ];do :;done", sees="Running:")
+        await desk.say("!until [ -e x ];do :;done", sees="Running:")
         await desk.type("Why?")
         await desk.press("alt+up", "alt+up", "e")
         await until_prompt(desk, "first")
-        (desk.folder / "go").touch()
+        (desk.folder / "x").touch()
         await desk.press(hides="Running:")
         await until_prompt(desk, "first")
         await desk.press("escape")
-        await until_prompt(desk, "[$ until [ -e go ];do :;done]\nWhy?")
+        await until_prompt(desk, "[$ until [ -e x ];do :;done]\nWhy?")
 
 
 async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
@@ -243,12 +243,12 @@ async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
 
 
 async def test_a_command_that_is_half_typed_when_an_output_comes_runs(desk):
-    await desk.say("!until [ -e go ];do :;done", sees="Running:")
+    await desk.say("!until [ -e x ];do :;done", sees="Running:")
     await desk.type("!echo tw")
-    (desk.folder / "go").touch()
-    await until_prompt(desk, "[$ until [ -e go ];do :;done]\n!echo tw")
+    (desk.folder / "x").touch()
+    await until_prompt(desk, "[$ until [ -e x ];do :;done]\n!echo tw")
     await desk.say("o")
-    await until_prompt(desk, "[$ until [ -e go ];do :;done]\n[$ echo two]\n")
+    await until_prompt(desk, "[$ until [ -e x ];do :;done]\n[$ echo two]\n")
 
 
 async def test_two_commands_run_side_by_side(desk):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.machine.shell_command import Ending, ShellCommand
-from lmchat.services.command_output import ending_words, left_out_note, output_as_prompt_text
+from lmchat.machine.shell_command import ShellCommand
+from lmchat.services.command_output import output_as_prompt_text
 from lmchat.services.open_sessions import OpenSession
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat.core import ChatCore
@@ -19,7 +19,6 @@ class ShellCommands:
     def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._platform = core.workspace.platform
         self._open_sessions = core.open_sessions
-        self._notices = core.notices
         self._background = core.background
         self._status = status
         self._prompt_text = prompt_text
@@ -40,7 +39,7 @@ class ShellCommands:
 
     def stop(self) -> bool:
         """Begin to stop all running commands; return whether there were any."""
-        stoppable = [command for command in self._running if command.ending is Ending.BY_ITSELF]
+        stoppable = [command for command in self._running if not command.is_stopping]
         for command in stoppable:
             command.stop()
         return bool(stoppable)
@@ -53,8 +52,5 @@ class ShellCommands:
             await command.run()
         finally:
             self._running.remove(command)
-            self._status.show_action(ending_words(command))
+            self._status.show_action(command.ending)
         self._prompt_text.add_file(opened, output_as_prompt_text(command))
-        note = left_out_note(command)
-        if note:
-            self._notices.notify(note)
