@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.errors import WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.machine.shell_command import MAX_OUTPUT_BYTES, ShellCommand
 from tests.support.programs import PYTHON, is_running, start, until
 
@@ -156,3 +156,15 @@ def test_no_pipe_stays_open():
 def test_a_command_with_invisible_characters_is_refused():
     with pytest.raises(WrongUse, match="invisible"):
         ShellCommand("ls \u202ehidden", SH)
+
+
+async def test_a_command_that_is_too_long_to_start_says_so():
+    with pytest.raises(LMChatError, match="cannot start: Argument list too long"):
+        await ran(f"true {'x' * 200_000}")
+
+
+async def test_without_process_groups_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "killpg")
+    with pytest.raises(WrongUse, match="cannot run commands on this system"):
+        await ran(f"touch {tmp_path}/ran")
+    assert not list(tmp_path.iterdir())
