@@ -18,16 +18,19 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.cli.live_area import DrawnRow, LiveArea, terminal_size
+from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
+from lmchat.cli.printed_start import fitting_start, text_size, without_start
 from lmchat.machine.highlighter import Highlighter
 from lmchat.terminal.terminal_output import echo
-from lmchat.tui.widgets.chat_log.blocks import Block, Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.layout.code import language_of
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
-from lmchat.tui.widgets.chat_log.layout.page import Page
+from lmchat.tui.widgets.chat_log.layout.page import Page, harmless
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 _FRAME_S = 1 / 15  # least time between two frames
+_FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
 _LOAD = 0.25  # share of a core that drawing may take
 _COLOURS_S = 1.0  # time that the end of an answer waits for the colours of code
 _WIDEST_PAGE = 94  # columns, as on the screen; longer lines are hard to read
@@ -79,6 +82,7 @@ class InlineText:
         self._layout = Layout(self._page(terminal_size()[0]))
         self._tail = MarkdownTail()
         self._final_count = 0  # blocks of the tail whose rows are final
+        self._printed_size = 0  # size of the rows below them that are final, too
         self._unread = ""  # text that is not parsed yet
         self._timer: asyncio.TimerHandle | None = None  # runs to the next frame
         self._next_frame_s = 0.0  # on the clock of the event loop
@@ -115,7 +119,10 @@ class InlineText:
         self._draw_soon()
 
     async def settle(self) -> None:
-        """Wait a moment for the colours of the code at the end of the text."""
+        """Draw all text, and wait a moment for the colours of the code at its end."""
+        while self._unread:
+            self._draw()
+            await asyncio.sleep(0)
         self._draw(is_complete=True)
         if self._highlighting is not None:
             with suppress(TimeoutError):
@@ -124,6 +131,8 @@ class InlineText:
 
     def end(self) -> None:
         """Print the rest of the text for good; the next piece begins another text."""
+        while self._unread:
+            self._draw()
         self._draw(is_complete=True)
         self._draw_blocks(self._tail.closed, [])
         if self._highlighting is not None:
@@ -132,6 +141,7 @@ class InlineText:
         self._colours.drop_requests()
         self._tail = MarkdownTail()
         self._final_count = 0
+        self._printed_size = 0
 
     async def aclose(self) -> None:
         """End the child process that colours code."""
@@ -144,7 +154,7 @@ class InlineText:
             self._timer = loop.call_at(self._next_frame_s, self._draw)
 
     def _draw(self, *, is_complete: bool = False) -> None:
-        """Draw a frame with all text; `is_complete` says that no more text follows.
+        """Draw a frame with more of the text; `is_complete` says that no more text arrives.
 
         The pause to the next frame grows with the time that this one took.
         """
@@ -152,8 +162,8 @@ class InlineText:
             self._timer.cancel()
             self._timer = None
         begun_s = time.perf_counter()
-        text = self._unread
-        self._unread = ""
+        text = self._unread[:_FRAME_CHARS]
+        self._unread = self._unread[_FRAME_CHARS:]
         if text or is_complete:
             self._tail.feed(text, is_final=is_complete)
         columns, _ = terminal_size()
@@ -168,6 +178,8 @@ class InlineText:
         cost_s = time.perf_counter() - begun_s
         now_s = asyncio.get_running_loop().time()
         self._next_frame_s = now_s + max(_FRAME_S, cost_s / _LOAD)
+        if self._unread:
+            self._draw_soon()
 
     def _first_without_colours(self) -> int:
         """Return the index of the first closed block that waits for colours, or behind the last.
@@ -182,11 +194,54 @@ class InlineText:
         return len(closed)
 
     def _draw_blocks(self, final: list[Block], waiting: list[Block]) -> None:
-        """Draw blocks that may change below those up to the end of `final`, which is for good."""
-        final_rows = [row for block in final[self._final_count :] for row in self._rows(block)]
-        live_rows = [row for block in (*waiting, *self._tail.open) for row in self._rows(block)]
-        self._area.draw(final_rows, live_rows)
+        """Draw blocks that may change below those up to the end of `final`, which is for good.
+
+        Rows above the room for what may change are for good, too, if they are certain.
+        """
+        may_change = [*waiting, *self._tail.open]
+        final_lines, printed_size = without_start(
+            self._all_lines(final[self._final_count :]), self._printed_size
+        )
+        live_lines, _ = without_start(self._all_lines(may_change), printed_size)
+        above = live_lines[: max(len(live_lines) - live_height(), 0)]
+        if above:
+            certain_size = self._certain_size(may_change) - printed_size
+            certain_lines = above[: fitting_start(above, certain_size)]
+            final_lines += certain_lines
+            live_lines = live_lines[len(certain_lines) :]
+            printed_size += sum(map(text_size, certain_lines))
+        self._area.draw(
+            [self._row(line) for line in final_lines], [self._row(line) for line in live_lines]
+        )
+        for block in final[self._final_count :]:
+            block.forget()  # the rows are printed
         self._final_count = max(self._final_count, len(final))
+        self._printed_size = printed_size
+
+    def _certain_size(self, blocks: list[Block]) -> int:
+        """Return how many characters at the start of blocks will not change any more.
+
+        They are counted as in `text_size`.
+        """
+        size = 0
+        for block in blocks:
+            uncertain_size = self._uncertain_size(block)
+            size += sum(map(text_size, self._lines(block))) - uncertain_size
+            if uncertain_size:
+                break
+        return size
+
+    def _uncertain_size(self, block: Block) -> int:
+        """Return how many characters at the end of a block may change, in their colours too."""
+        is_waiting = self._colours.is_waiting(block)
+        if is_waiting and block.kind is Kind.FENCE:
+            code = harmless(block.source)
+            coloured_chars = self._colours.known_chars(language_of(block.info), code)
+            return len("".join(code[coloured_chars:].split()))
+        is_certain = not is_waiting
+        if block.has_cursor:
+            is_certain = self._layout.is_certain(block)
+        return 0 if is_certain else sum(map(text_size, self._lines(block)))
 
     async def _highlight(self) -> None:
         """Get the colours of all code that waits for them; draw the rows with them."""
@@ -197,14 +252,16 @@ class InlineText:
             self._draw_soon()
         self._highlighting = None
 
-    def _rows(self, block: Block) -> Iterator[DrawnRow]:
-        """Yield the rows of a block, with the blank one above it."""
-        is_first = bool(self._tail.closed) and block is self._tail.closed[0]
-        is_only = not self._tail.closed
-        if block.gap and not is_first and not is_only:
-            yield DrawnRow("", 0)
-        for line in self._lines(block):
-            yield self._row(line)
+    def _all_lines(self, blocks: list[Block]) -> list[Line]:
+        """Return the lines of blocks, with the blank ones between them."""
+        lines: list[Line] = []
+        for block in blocks:
+            is_first = bool(self._tail.closed) and block is self._tail.closed[0]
+            is_only = not self._tail.closed
+            if block.gap and not is_first and not is_only:
+                lines.append(Line([]))
+            lines += self._lines(block)
+        return lines
 
     def _lines(self, block: Block) -> list[Line]:
         """Return the lines of a block on the present page; those of a closed one are kept."""

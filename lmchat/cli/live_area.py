@@ -42,11 +42,10 @@ class LiveArea:
     def draw(self, final: Sequence[DrawnRow], live: Sequence[DrawnRow]) -> None:
         """Draw rows in place of the last ones: `final` for good, and below them `live`.
 
-        Of `live`, only the last ones are drawn, in at most half of the terminal. A terminal that
-        is made smaller moves rows into its history, where they could not be drawn again.
+        Of `live`, only the last ones are drawn, as many as `live_height` returns.
         """
-        columns, lines = terminal_size()
-        shown = [*final, *live[max(len(live) - max(lines // 2, 1), 0) :]]
+        columns, _ = terminal_size()
+        shown = [*final, *live[max(len(live) - live_height(), 0) :]]
         same = 0
         if columns == self._cut_columns:
             pairs = zip(self._rows, shown, strict=False)
@@ -76,6 +75,16 @@ class LiveArea:
         if self._wraps_again:  # a long row takes several lines of a terminal that became narrower
             height = sum(max(-(-row.cells // columns), 1) for row in rows)
         return f"\r\x1b[{height}A{_CLEAR_BELOW}"
+
+
+def live_height() -> int:
+    """Return how many rows are drawn in place at most: half of the terminal.
+
+    A terminal that is made smaller moves rows into its history, where they could not be drawn
+    again.
+    """
+    _, lines = terminal_size()
+    return max(lines // 2, 1)
 
 
 def terminal_size() -> tuple[int, int]:

@@ -114,6 +114,31 @@ def test_a_terminal_that_is_resized_in_the_middle_keeps_each_line_once(tmp_path,
         run([*socket, "kill-server"])
 
 
+LONG_BLOCKS = {
+    "code": "```\n" + "".join(f"word{index}\n" for index in range(30)),
+    "coloured code": "```python\n" + "".join(f"word{index} = 1\n" for index in range(30)),
+    "paragraph": "**With** " + " ".join(f"word{index} of many" for index in range(120)),
+    "item": "1. - With " + " ".join(f"word{index} of many" for index in range(120)),
+    "quote": "> *With* " + " ".join(f"word{index} of many" for index in range(120)),
+    "an open mark": "`With` **and " + " ".join(f"word{index} of many" for index in range(120)),
+}
+
+
+@pytest.mark.parametrize("name", LONG_BLOCKS)
+def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(begin, server, name):
+    gate = Gate()
+    text = LONG_BLOCKS[name]
+    server.on(CHAT, sse(delta(text[:-10]), gate, delta(text[-10:]), finish(), DONE))
+    talk = begin()
+    talk.type("Go\r")
+    talk.wait_until(lambda: "word0" in "\n".join(scrollback(talk.raw)), "the start")
+    gate.open()
+    talk.wait_for(re.compile(r"\nYou:\s*$"))
+    printed = re.findall(r"word\d+", "\n".join(scrollback(talk.raw)))
+    assert printed == re.findall(r"word\d+", text)
+    leave(talk)
+
+
 def test_ctrl_c_keeps_what_has_arrived_and_ctrl_d_quits(begin, server):
     server.on(CHAT, sse(delta("# Beans\n\nThey **grow"), Hold()), answer("Yes."))
     talk = begin()
