@@ -12,6 +12,7 @@ from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
+from lmchat.cli.files import NamedFiles
 from lmchat.cli.output import SHORT_ID
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
@@ -22,9 +23,8 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import expanded_path
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.attachments import Attachment, read_attachment
+from lmchat.services.attachments import Attachment
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.tool_loop import ApprovalAsked
@@ -44,7 +44,8 @@ async def ask(context: Context) -> int:
     extract = await extract_of(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    files = [await read_attachment(expanded_path(name)) for name in options.files]
+    files = NamedFiles(context)
+    await files.read(options.files)
     prompt = await prompt_of(context)
 
     is_saved = _is_saved(options)
@@ -59,6 +60,7 @@ async def ask(context: Context) -> int:
             runtime.backend, settings, runtime.remembered, context.output.note
         )
         sessions.next_turn.target = target
+        await files.require_consent(target)
         if options.start.strip():
             sessions.use_first_words(options.start)
         toolbox = make_toolbox(context, settings, runtime.remembered)
@@ -67,10 +69,10 @@ async def ask(context: Context) -> int:
                 sessions.next_turn.toolbox = toolbox
                 await start_tools(context, toolbox, target)
             if options.dry_run_form:
-                await _print_request(context, runtime, sessions, extract, prompt, files)
+                await _print_request(context, runtime, sessions, extract, prompt, files.attachments)
                 return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)
-            error = await question.ask(prompt, files)
+            error = await question.ask(prompt, files.attachments)
     if error is not None:
         return context.output.print_error(error)
     return 0

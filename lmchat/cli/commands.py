@@ -161,7 +161,8 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
         argument("-p --preset NAME", "preset of the configuration; the prompt becomes its input"),
         argument(
             "-f --file FILE",
-            "attach a text, an image or a PDF; may be repeated",
+            "attach a text, an image or a PDF, or the texts of a folder or of a pattern such as "
+            "'src/*.py'; may be repeated",
             dest="files",
             action="append",
         ),
@@ -194,7 +195,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
             "--tools", "let the model use the configured tools; asks before each call that needs it"
         ),
         argument(
-            "--yes", "with --local: download the demo model without asking, if no model exists"
+            "--yes", "attach many files, and with --local download the demo model, without asking"
         ),
         argument("--save", "save prompt and answer as a session; the default with -r"),
         argument(

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
+from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
@@ -21,6 +22,7 @@ from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment
 from lmchat.services.context_list import context_lines, context_lists
+from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import GAP, safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
@@ -246,16 +248,28 @@ class PlainCommands:
         self._output.note(note if words else "The next answer begins as the model likes.")
 
     async def _attach_file(self, name: str) -> None:
-        """Attach a file to the next prompt.
+        """Attach a file to the next prompt, or the text files of a folder or a pattern.
 
-        At a terminal, ask first if the file is outside the current folder; `WrongUse` is raised
-        unless the user answers yes.
+        At a terminal, ask first if they are outside the current folder; `WrongUse` is raised unless
+        the user answers yes.
         """
-        path = expanded_path(name)
+        set_name = await parse_set_name(name, Path.cwd())
+        path = expanded_path(name) if set_name is None else set_name.folder
         if self._turns.is_terminal:
             for outside_path in await files_outside([path], Path.cwd()):
                 await self._require_consent(outside_path)
-        self._turns.add_file(await read_attachment(path))
+        if set_name is None:
+            self._turns.add_file(await read_attachment(path))
+        else:
+            self._turns.add_set(await self._read_set(set_name))
+
+    async def _read_set(self, name: SetName) -> FileSet:
+        """Return the files of a set; `WrongUse` is raised unless the user agrees to a large one."""
+        found = await read_set(name, self._turns.context.environ)
+        target = self._turns.sessions.next_turn.target
+        window = target.context if target else None
+        await require_consent_to_set(found, window, self._turns.read_answer)
+        return found
 
     async def _require_consent(self, path: Path) -> None:
         """Ask whether a file outside the current folder may be read: its path may be a paste.

@@ -28,6 +28,7 @@ from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment
 from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
+from lmchat.services.file_sets import FileSet
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.terminal.terminal_output import echo
@@ -92,6 +93,11 @@ class PlainTurns:
         """Attach a file to the next prompt, and say so."""
         self.next_prompt.files.append(file)
         self.output.note(f"Your next prompt begins with {file.part.words}.")
+
+    def add_set(self, found: FileSet) -> None:
+        """Attach the files of a set to the next prompt, and say so."""
+        self.next_prompt.files += found.files
+        self.output.note(f"Your next prompt begins with {found.words}.")
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt with the files of the next prompt, and print the answer.

@@ -13,7 +13,12 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import file_as_prompt_text, file_line, split_draft
+from lmchat.domain.attached_files import (
+    file_as_prompt_text,
+    file_line,
+    split_draft,
+    without_file_lines,
+)
 from lmchat.domain.message import FilePart
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import image_type, read_plain
@@ -73,9 +78,7 @@ class DraftFiles:
             except StoreUnavailable:  # it can still be sent, and is stored with its prompt
                 self._unsaved[part.digest] = attachment
             return file_line(part)
-        suffix = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
-        language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
-        return file_as_prompt_text(part.name, part.size, attachment.data.decode(), language)
+        return attached_text(attachment)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
         """Return the text of a draft without the lines that name images, and these images.
@@ -86,6 +89,15 @@ class DraftFiles:
         return text, [
             self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
         ]
+
+
+def attached_text(attachment: Attachment) -> str:
+    """Return a text as part of a prompt, in a fence with the language that its name ends with."""
+    part = attachment.part
+    suffix = "" if part.media_type == _PDF_TYPE else Path(part.name).suffix.removeprefix(".")
+    language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
+    text = without_file_lines(attachment.data.decode())  # none of its lines is an attached image
+    return file_as_prompt_text(part.name, part.size, text, language)
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import shlex
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
@@ -16,21 +15,14 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lmchat.services.ignore_rules import (
-    IGNORE_FILE,
-    IgnoreRules,
-    is_ignored,
-    rules_above,
-    with_rules,
-)
+from lmchat.services.folder_walk import FolderWalk
 from lmchat.text import fuzzy_match
 from lmchat.threads import run_abandonable
 
 MOST_FILES = 5_000  # files and folders that are looked at for one list
-_MOST_LISTED = 50_000  # names of one folder that are read
 _MOST_MATCHES = 20  # paths that are offered
 _LIST_VALID_S = 5.0  # after it, the list of files is made again
-_LONGEST_WALK_S = 2.0  # after it, the list has the files that were found so far
+_LONGEST_WALK_S = 2.0
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 
 
@@ -68,59 +60,24 @@ class FileFinder:
         return await run_abandonable(partial(_best_matches, paths, typed))
 
     def _list_files(self) -> Sequence[str]:
-        """Return the paths that `_walk` yields, without those that cannot be printed."""
-        return [path for path in islice(self._walk(), MOST_FILES) if path.isprintable()]
+        """Return the paths of the files below the folder, without those that cannot be printed.
 
-    def _walk(self) -> Iterator[str]:
-        """Yield the paths of files relative to the folder, those of upper folders first.
-
-        Hidden folders, and files and folders that `.gitignore` names, are left out. The walk ends
-        after `MOST_FILES` files and folders, or after `_LONGEST_WALK_S`.
+        After `MOST_FILES` files and folders, or `_LONGEST_WALK_S`, the rest is left out. Blocks.
         """
-        end_s = self._clock() + _LONGEST_WALK_S
-        rules: list[IgnoreRules] = []
-        with suppress(OSError):  # the working folder was removed
-            rules = rules_above(self._folder, self._environ)
-        # Folders to list: the relative path, empty or with a slash at the end, and its rules.
-        folders = deque([("", rules)])
-        entry_count = 0
-        while folders and entry_count < MOST_FILES:
-            folder, rules = folders.popleft()
-            entries = _entries_by_name(self._folder / folder, MOST_FILES - entry_count)
-            entry_count += len(entries)
-            if any(entry.name == IGNORE_FILE for entry in entries):
-                own_rules = IgnoreRules(self._folder / folder / IGNORE_FILE, folder=folder)
-                rules = with_rules(rules, own_rules)
-
-            for entry in entries:
-                if self._clock() > end_s:
-                    return
-                path = folder + entry.name
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and entry.name.startswith("."):
-                    continue
-                if is_ignored(path, rules, is_folder=is_folder):
-                    continue
-                if is_folder:
-                    folders.append((f"{path}/", rules))
-                elif _is_file(entry):
-                    yield path
+        walk = FolderWalk(
+            self._folder,
+            self._environ,
+            most_entries=MOST_FILES,
+            longest_s=_LONGEST_WALK_S,
+            clock=self._clock,
+        )
+        return [path for path, entry in walk.files() if path.isprintable() and _is_file(entry)]
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     with suppress(OSError):  # links in a circle
         return entry.is_file()
     return False
-
-
-def _entries_by_name(folder: Path, limit: int) -> list[os.DirEntry[str]]:
-    """Return the first entries of a folder in the order of their names, at most `limit`.
-
-    A folder that was removed or is not readable has none.
-    """
-    with suppress(OSError), os.scandir(folder) as entries:
-        return nsmallest(limit, islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
-    return []
 
 
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:

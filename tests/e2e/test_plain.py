@@ -428,6 +428,33 @@ def test_a_file_outside_the_folder_is_read_only_after_a_question(
     leave(talk)
 
 
+def test_the_texts_of_a_folder_are_attached_with_a_line_about_them(begin, server, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.md").write_text("Alpha.")
+    (tmp_path / "notes/b.md").write_text("Beta.")
+    talk = begin(cwd=tmp_path, PYTHONPATH=str(ROOT))
+    talk.type("/file notes/\r", sees="Your next prompt begins with 2 files, 11 B, ~3 tokens.")
+    talk.type("Compare.\r", sees="Hello there.\nYou:")
+    text = server.seen(CHAT)[0].json["messages"][-1]["content"]
+    assert "File notes/a.md:\n```\nAlpha.\n```" in text
+    assert "File notes/b.md:" in text
+    leave(talk)
+
+
+def test_many_files_are_attached_after_a_question_only(begin, server, tmp_path):
+    (tmp_path / "notes").mkdir()
+    for number in range(51):
+        (tmp_path / f"notes/{number:02}.md").write_text("Words.")
+    talk = begin(cwd=tmp_path, PYTHONPATH=str(ROOT))
+    talk.type("/file notes\r", sees="[y/N]")
+    talk.type("n\r", sees="The files were not attached.")
+    wait_prompt(talk)
+    talk.type("/file notes\r")
+    talk.wait_until(lambda: talk.text.count("[y/N]") == 2, "the question again")
+    talk.type("y\r", sees="Your next prompt begins with 51 files")
+    leave(talk)
+
+
 def test_a_file_of_the_folder_is_read_without_a_question(begin, server, tmp_path):
     (tmp_path / "notes.md").write_text("Plant beans.\n")
     server.on(CHAT, answer("One."))

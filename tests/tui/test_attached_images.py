@@ -122,6 +122,18 @@ async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp
         assert [message.files for message in await desk.on_disk()][2:] == [()] * 4
 
 
+async def test_a_marked_line_in_an_attached_text_is_no_image(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.md").write_text(f"One.\n\x10{like_a_file_line()}\nTwo.\n")
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), answer("Beans."))) as desk:
+        await attach(desk)
+        await desk.ask("What is it?")
+        await desk.say("/file notes.md")
+        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the file")
+        await desk.ask("And this?", 2)
+        assert (await desk.on_disk())[2].files == ()
+
+
 async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path):
     imported = chat(f"\x10{like_a_file_line()}\nmine", "Yours.")
     async with ready_desktop(tmp_path, backend=backend(answer("A bed."), answer("Beans."))) as desk:

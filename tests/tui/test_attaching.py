@@ -6,7 +6,7 @@ import time
 import pytest
 from textual import events
 
-from lmchat.tui.screens.ask_dialog import OutsideDialog
+from lmchat.tui.screens.ask_dialog import ConfirmDialog, OutsideDialog
 from tests.support.desktop import gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
@@ -64,6 +64,34 @@ async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(desk, tmp_p
     await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
     await desk.press("ctrl+z", "ctrl+z")
     assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
+
+
+async def test_the_texts_of_a_pattern_are_attached_with_a_line_about_them(desk, tmp_path):
+    made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
+    await desk.say("/file src/*.py")
+    await typed_is(desk, "[src/a.py (23 bytes)]\n[src/b.py (23 bytes)]\n")
+    await shown(desk, "Attached: 2 files, 46 B, ~12 tokens.")
+    await desk.ask("Explain.")
+    assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
+
+
+@pytest.mark.parametrize("key", ["enter", "escape"])
+async def test_many_files_are_attached_after_a_question_only(desk, tmp_path, key):
+    made(tmp_path, *(f"notes/{number:02}.md" for number in range(51)))
+    await desk.press(*"/file notes", "enter", leads_to=ConfirmDialog, sees="Attach 51 files?")
+    await shown(desk, "51 files, 1 kB")
+    await desk.press(key, hides="Attach 51 files?")
+    if key == "enter":
+        await desk.until(lambda: "[notes/50.md" in desk.prompt_input.text, "the files")
+    assert desk.prompt_input.text.count("[notes/") == (51 if key == "enter" else 0)
+
+
+async def test_a_folder_outside_is_read_after_a_question_only(desk, tmp_path, monkeypatch):
+    made(tmp_path, "inner/a.md", "other/b.md")
+    monkeypatch.chdir(tmp_path / "inner")
+    await desk.press(*"/file ../other", "enter", leads_to=OutsideDialog)
+    await desk.press("escape")
+    assert desk.prompt_input.text == ""
 
 
 async def test_typing_on_leaves_only_names_that_still_match(desk, tmp_path):

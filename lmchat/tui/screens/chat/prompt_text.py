@@ -6,6 +6,7 @@ and a command that a key begins replace the typed text for a while; it comes bac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,8 +18,9 @@ from lmchat.domain.attached_files import file_line, split_draft, without_file_li
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import expanded_path
-from lmchat.services.attachments import files_outside
+from lmchat.services.attachments import attached_text, files_outside
 from lmchat.services.file_finder import named_files
+from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.services.open_sessions import OpenSession
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
@@ -271,6 +273,7 @@ class PromptFiles:
 
     def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
         self._draft_files = core.open_sessions.files
+        self._next_turn = core.open_sessions.next_turn
         self._widgets = core.widgets
         self._notices = core.notices
         self._prompt_text = prompt_text
@@ -288,6 +291,10 @@ class PromptFiles:
                 was pasted: it may name files, and stays as it is if it does not.
         """
         names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
+        set_name = await parse_set_name(path, Path.cwd()) if path and not names else None
+        if set_name is not None:
+            await self._attach_set(typed, set_name)
+            return
         if not names and path:  # one plain path; if there is no such file, the error names it
             names = (path,)
         paths = [expanded_path(str(name)) for name in names]
@@ -301,6 +308,26 @@ class PromptFiles:
         has_image = any(split_draft(piece)[1] for piece in pieces)  # only an image is a line
         if has_image and self._prompt_text.has_unseen_image:
             self._notices.notify(CANNOT_SEE)
+
+    async def _attach_set(self, typed: str, name: SetName) -> None:
+        """Attach the text files of a folder or a pattern, and tell how much that is.
+
+        The user is asked first if there are many, or if they fill half of the context window.
+        """
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
+
+        if not await self._may_read([name.folder]):
+            return
+        found = await read_set(name, os.environ)
+        target = self._next_turn.target
+        if found.needs_consent(target.context if target else None):
+            count = len(found.files)
+            dialog = ConfirmDialog(f"Attach {count} files?", text=found.words, verb="attach them")
+            if not await self._notices.ask(dialog):
+                return
+        shown_name = safe_line(name.typed) if typed else ""
+        self._input.attach(typed, [attached_text(file) for file in found.files], shown_name)
+        self._notices.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.

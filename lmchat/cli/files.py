@@ -1,0 +1,60 @@
+"""Files of a command: those that `-f` names, and consent to many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from lmchat.cli.context import Context
+from lmchat.cli.questions import ask_yes_no, can_ask, typed_line
+from lmchat.domain.server import Target
+from lmchat.errors import WrongUse
+from lmchat.files import expanded_path
+from lmchat.services.attachments import Attachment, read_attachment
+from lmchat.services.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
+
+
+class NamedFiles:
+    """Files that the command line names, read before a server is looked for."""
+
+    def __init__(self, context: Context) -> None:
+        self.attachments: list[Attachment] = []
+        self._context = context
+        self._sets: list[FileSet] = []  # those of a folder or a pattern
+
+    async def read(self, names: Sequence[str]) -> None:
+        """Read the files; raises `FileRefused`."""
+        for name in names:
+            set_name = await parse_set_name(name, Path.cwd())
+            if set_name is None:
+                self.attachments.append(await read_attachment(expanded_path(name)))
+                continue
+            found = await read_set(set_name, self._context.environ)
+            self._context.output.note(f"lmchat: {name}: {found.words}.")
+            self.attachments += found.files
+            self._sets.append(found)
+
+    async def require_consent(self, target: Target) -> None:
+        """Ask about large sets before they are sent; raises `WrongUse` without consent.
+
+        `--yes` is consent.
+        """
+        if not self._context.options.yes:
+            for found in self._sets:
+                await require_consent_to_set(found, target.context)
+
+
+async def require_consent_to_set(
+    found: FileSet, window: int | None, read: Callable[[], Awaitable[bytes]] = typed_line
+) -> None:
+    """Ask whether a large set is attached; raises `WrongUse` unless the answer is yes.
+
+    `window` is the size of the context window in tokens. `read` waits for the line with the answer.
+    """
+    if not found.needs_consent(window):
+        return
+    if not can_ask():
+        problem = f"These are over {MOST_UNASKED} files, or half of the context window"
+        raise WrongUse(f"{problem}: {found.words}.", hint="Name fewer files, or add --yes to ask.")
+    if not await ask_yes_no(f"Attach {found.words}?", read):
+        raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")

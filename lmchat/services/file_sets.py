@@ -1,0 +1,189 @@
+"""Text files that are attached together: those of a folder, or those that fit a pattern."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.errors import FileRefused
+from lmchat.files import expanded_path, image_type, read_plain
+from lmchat.services.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
+from lmchat.services.folder_walk import FolderWalk
+from lmchat.text import GAP, plural, safe_line, size_text
+from lmchat.threads import run_abandonable
+
+MOST_UNASKED = 50  # files that are attached without a question
+_MOST_FILES = 100  # of one prompt: with more, it would count as one text
+_MOST_BYTES = 8_000_000  # of all files; a request may have 10 MB
+_MOST_ENTRIES = 50_000  # files and folders that are looked at
+_LONGEST_WALK_S = 10.0
+_MOST_NAME_CHARS = 200
+_SIGNS = frozenset("*?[")  # signs of a pattern
+_ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
+_PDF_HEAD = b"%PDF-"
+_NARROWER = "Name a folder or a pattern with fewer files, such as src/*.py."
+
+
+class SetName(Struct, frozen=True, kw_only=True):
+    """A name that means several files, such as `notes/` or `src/**/*.py`."""
+
+    typed: str
+    start: str  # the part before the pattern, as it was typed: `src/`
+    folder: Path  # the folder that it names
+    pattern: Sequence[str]  # steps of the path below this folder: `**` and `*.py`
+
+
+class FileSet(Struct, frozen=True, kw_only=True):
+    """Text files with their relative paths as names, in the order of these."""
+
+    files: Sequence[Attachment]
+    left_out_count: int  # files that are no text, or too long
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of all files."""
+        return sum(file.part.tokens for file in self.files)
+
+    @property
+    def words(self) -> str:
+        """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`."""
+        size = size_text(sum(file.part.size for file in self.files))
+        tokens = f"~{self.tokens:,}".replace(",", GAP)
+        words = f"{plural(len(self.files), 'file')}, {size}, {tokens} tokens".replace(GAP, " ")
+        if self.left_out_count:
+            words += f"; left out: {self.left_out_count} that are no text, or too long"
+        return words
+
+    def needs_consent(self, window: int | None) -> bool:
+        """Return whether the user is asked first: for many files, or half of the context window.
+
+        `window` is its size in tokens; None if it is not known.
+        """
+        fills_window = window is not None and self.tokens > window / 2
+        return len(self.files) > MOST_UNASKED or fills_window
+
+
+async def parse_set_name(name: str, folder: Path) -> SetName | None:
+    """Return what a typed name means if it means several files; None if it names one.
+
+    A relative name begins at `folder`. A name with the signs of a pattern is that of a file if
+    there is one.
+    """
+    return await run_abandonable(lambda: _parse_set_name(name, folder))
+
+
+def _parse_set_name(name: str, folder: Path) -> SetName | None:
+    """Return what `parse_set_name` returns. Blocks."""
+    full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path raises below
+    if os.path.isdir(full_path):  # noqa: PTH112 - see above
+        start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
+        return SetName(typed=name, start=start, folder=Path(full_path), pattern=[_ANY_FOLDERS])
+    steps = name.split("/")
+    pattern_steps = [index for index, step in enumerate(steps) if not _SIGNS.isdisjoint(step)]
+    if not pattern_steps or os.path.lexists(full_path):
+        return None
+    first = pattern_steps[0]
+    start = "".join(f"{step}/" for step in steps[:first])
+    return SetName(
+        typed=name,
+        start=start,
+        folder=folder / expanded_path(start or "."),
+        pattern=steps[first:],
+    )
+
+
+async def read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
+    """Read the text files that a name means.
+
+    Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
+    `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
+    """
+    return await run_abandonable(lambda: _read_set(name, environ))
+
+
+def _read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
+    """Return the set of `read_set`. Blocks."""
+    shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
+    files: list[Attachment] = []
+    left_out_count = 0
+    total_bytes = 0
+    for path in _paths(name, environ):
+        file = _text_file(name.start + path, name.folder / path)
+        if file is None:
+            left_out_count += 1
+            continue
+        files.append(file)
+        total_bytes += file.part.size
+        if len(files) > _MOST_FILES or total_bytes > _MOST_BYTES:
+            message = f"{shown_name} has more than {_MOST_FILES} text files, or 8 MB of them."
+            raise FileRefused(message, hint=_NARROWER)
+    if not files:
+        hint = "Hidden files, links and those of .gitignore do not count. Check the name."
+        raise FileRefused(f"{shown_name} has no text files.", hint=hint)
+    return FileSet(files=files, left_out_count=left_out_count)
+
+
+def _paths(name: SetName, environ: Mapping[str, str]) -> list[str]:
+    """Return the paths that fit a name, relative to its folder, in the order of their names.
+
+    Raises `FileRefused` if there is too much to look at. Blocks.
+    """
+    walk = FolderWalk(name.folder, environ, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
+    paths = []
+    for path, entry in walk.files():
+        is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
+        if is_shown_file and _fits(path.split("/"), name.pattern):
+            paths.append(path)
+    if walk.is_cut:
+        shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
+        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
+    return sorted(paths)
+
+
+def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
+    """Return whether the steps of a path fit those of a pattern.
+
+    All ways to read `**` are followed at once: each of `places` is how many steps of the pattern
+    one of them has used.
+    """
+    places = _with_skipped({0}, pattern)
+    for name in path:
+        used: set[int] = set()
+        for place in places:
+            if place == len(pattern):
+                continue
+            if pattern[place] == _ANY_FOLDERS:
+                used.add(place)
+            elif fnmatchcase(name, pattern[place]):
+                used.add(place + 1)
+        places = _with_skipped(used, pattern)
+    return len(pattern) in places
+
+
+def _with_skipped(places: set[int], pattern: Sequence[str]) -> set[int]:
+    """Return places in a pattern, and those that are reached if `**` stands for no folder."""
+    reached = set(places)
+    for place in places:
+        following = place
+        while following < len(pattern) and pattern[following] == _ANY_FOLDERS:
+            following += 1
+            reached.add(following)
+    return reached
+
+
+def _text_file(name: str, path: Path) -> Attachment | None:
+    """Return a file with this name; None if it is empty, no text, too long, or not readable."""
+    try:
+        data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
+    except OSError:
+        return None
+    if not data or image_type(data) or data.startswith(_PDF_HEAD):
+        return None
+    try:
+        return text_attachment(safe_line(name, limit=_MOST_NAME_CHARS), "text/plain", data)
+    except FileRefused:
+        return None

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lmchat.errors import FileRefused
+from lmchat.services.file_sets import parse_set_name, read_set
+
+FILES = (
+    "a.py", "b.txt", "src/c.py", "src/d.md", "src/deep/e.py", "src/deep/f.txt", "build/g.py",
+    ".hidden.py", ".git/h.py", "src/.cache/i.py", "odd[1].py",
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name}\n")
+    (tmp_path / ".gitignore").write_text("build/\n")
+    return tmp_path
+
+
+async def names(folder: Path, name: str) -> list[str]:
+    wanted = await parse_set_name(name, folder)
+    assert wanted is not None
+    found = await read_set(wanted, {"HOME": str(folder)})
+    assert [file.data.decode().strip() for file in found.files] == [
+        file.part.name.removeprefix(f"{folder}/") for file in found.files
+    ]
+    return [file.part.name for file in found.files]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("*.py", ["a.py", "odd[1].py"]),
+        ("src/*.py", ["src/c.py"]),
+        ("src/**/*.py", ["src/c.py", "src/deep/e.py"]),
+        ("**/*.py", ["a.py", "odd[1].py", "src/c.py", "src/deep/e.py"]),
+        ("s?c/[a-d].*", ["src/c.py", "src/d.md"]),
+        ("src/**", ["src/c.py", "src/d.md", "src/deep/e.py", "src/deep/f.txt"]),
+        ("src/", ["src/c.py", "src/d.md", "src/deep/e.py", "src/deep/f.txt"]),
+        ("src/deep", ["src/deep/e.py", "src/deep/f.txt"]),
+        (".", ["a.py", "b.txt", "odd[1].py", "src/c.py", "src/d.md", "src/deep/e.py",
+               "src/deep/f.txt"]),
+    ],
+)  # fmt: skip
+async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder, name, found):
+    assert await names(folder, name) == found
+
+
+@pytest.mark.parametrize("name", ["a.py", "odd[1].py", "missing.py", "src/c.py"])
+async def test_a_file_is_no_set_whatever_signs_its_name_has(folder, name):
+    assert await parse_set_name(name, folder) is None
+
+
+async def test_an_absolute_name_is_a_set_too(folder):
+    assert await names(folder, f"{folder}/src/*.py") == [f"{folder}/src/c.py"]
+
+
+async def test_the_root_of_a_repository_above_has_rules_too(folder):
+    (folder / ".gitignore").write_text("*.txt\n")
+    assert await names(folder, "src/deep") == ["src/deep/e.py"]
+
+
+async def test_links_devices_and_what_is_no_text_are_left_out(folder):
+    (folder / "src/link.py").symlink_to(folder / "a.py")
+    (folder / "src/loop").symlink_to(folder / "src")
+    os.mkfifo(folder / "src/pipe.py")
+    (folder / "src/binary.py").write_bytes(b"\0\1\2")
+    (folder / "src/long.py").write_text("x" * 1_000_001)
+    (folder / "src/empty.py").write_text("")
+    wanted = await parse_set_name("src/*.py", folder)
+    found = await read_set(wanted, {})
+    assert [file.part.name for file in found.files] == ["src/c.py"]
+    assert found.words == "1 file, 9 B, ~2 tokens; left out: 3 that are no text, or too long"
+
+
+@pytest.mark.parametrize("name", ["*.rs", "src/deep/*.py/*", ".git/*.rs"])
+async def test_a_name_without_files_is_refused(folder, name):
+    with pytest.raises(FileRefused, match="has no text files"):
+        await names(folder, name)
+
+
+async def test_a_folder_with_too_many_files_is_refused_and_not_read_through(tmp_path, monkeypatch):
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text("x")
+    monkeypatch.setattr("lmchat.services.file_sets._MOST_ENTRIES", 20)
+    with pytest.raises(FileRefused, match="too many files to look through"):
+        await names(tmp_path, ".")
+
+
+async def test_a_deep_folder_is_walked_as_far_as_the_system_can(tmp_path):
+    name = "a" * 200
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(30):  # the whole path is longer than the system takes
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    (tmp_path / "a.txt").write_text("a.txt")
+    assert await names(tmp_path, ".") == ["a.txt"]
+
+
+async def test_hostile_names_are_safe_and_stay_different(tmp_path):
+    (tmp_path / "\x1b[31mred.txt").write_text("one")
+    tmp_path.joinpath(os.fsdecode(b"\xff.txt")).write_text("two")
+    wanted = await parse_set_name("*", tmp_path)
+    found = await read_set(wanted, {})
+    shown = [file.part.name for file in found.files]
+    assert len(set(shown)) == 2
+    assert all(name.isprintable() for name in shown)
+    [name.encode() for name in shown]
+
+
+@pytest.mark.parametrize("pattern", ["**/" * 40 + "x", "*" * 200 + "y"])
+async def test_a_pattern_that_could_be_read_in_many_ways_takes_linear_time(tmp_path, pattern):
+    deep = tmp_path.joinpath(*["a" * 100] * 20)
+    deep.mkdir(parents=True)
+    (deep / "b").write_text("b")
+    with pytest.raises(FileRefused, match="has no text files"):
+        await names(tmp_path, pattern)
