@@ -15,12 +15,12 @@ from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
-from lmchat.cli.prompt import preset_prompt
+from lmchat.cli.prompt import clipboard_of, preset_prompt
 from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
-from lmchat.services.attachments import files_outside, read_attachment
+from lmchat.services.attachments import files_outside, read_attachment, read_clipboard
 from lmchat.services.context_list import context_lines, context_lists
 from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
 from lmchat.terminal.terminal_output import drop_typed
@@ -59,6 +59,7 @@ class PlainCommands:
             "/new": sessions.begin,
             "/p": self._send_preset,
             "/profile": models.use_profile,
+            "/paste": self._attach_copied,
             "/quit": self._quit,
             "/request": self._print_request,
             "/retry": self._retry,
@@ -262,6 +263,10 @@ class PlainCommands:
             self._turns.add_file(await read_attachment(path))
         else:
             self._turns.add_set(await self._read_set(set_name))
+
+    async def _attach_copied(self, _: str) -> None:
+        """Attach the image in the clipboard to the next prompt, or else its text."""
+        self._turns.add_file(await read_clipboard(clipboard_of(self._turns.context)))
 
     async def _read_set(self, name: SetName) -> FileSet:
         """Return the files of a set; `WrongUse` is raised unless the user agrees to a large one."""

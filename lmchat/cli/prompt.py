@@ -10,6 +10,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.cli.questions import from_stdin
 from lmchat.errors import WrongUse
+from lmchat.services.attachments import PastedFrom
 from lmchat.text import decoded_text
 from lmchat.threads import run_abandonable
 
@@ -40,13 +41,17 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
     from lmchat.services.prompts import filled
+
+    return await filled(context.named.presets(), name, typed, clipboard_of(context).paste)
+
+
+def clipboard_of(context: Context) -> PastedFrom:
+    """Return the clipboard to paste from, which writes nothing to the terminal."""
     from lmchat.terminal.clipboard import Clipboard
 
-    # for presets with the text of the clipboard; pasting writes nothing to the terminal
-    clipboard = Clipboard(
+    return Clipboard(
         environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
     )
-    return await filled(context.named.presets(), name, typed, clipboard.paste)
 
 
 async def _read_piped_text(output: Output) -> str:

@@ -52,6 +52,9 @@ class ScreenPlatform:
     async def paste(self) -> str:
         return await self._clipboard.paste()
 
+    async def paste_image(self) -> bytes:
+        return await self._clipboard.paste_image()
+
     def examination(self) -> Examination:
         from lmchat.cli.doctor import examination
 

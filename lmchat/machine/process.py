@@ -107,9 +107,11 @@ async def run_tool(
     timeout_s: float,
     data: bytes = b"",
     has_output: bool = True,
+    most_bytes: int | None = None,
 ) -> bytes | None:
     """Run a program of the user and return its output, which is empty without `has_output`.
 
+    Of an output of more than `most_bytes`, the first ones are returned, and the program is killed.
     Return None if it cannot start, has another exit code than 0, or runs longer than `timeout_s`,
     when it is killed. `data` is its input. Tools that set the clipboard need `has_output=False`:
     they stay in the background with their output open, so waiting for the end of the output would
@@ -125,13 +127,17 @@ async def run_tool(
         return None
     try:
         async with asyncio.timeout(timeout_s):
-            output = await child.communicate(data)
+            if most_bytes is None:
+                output = await child.communicate(data)
+            else:
+                output = await child.first_output(most_bytes)
     except TimeoutError:
         return None
     finally:
         child.kill()  # no effect on a tool that has ended, so what it left in the background stays
         await child.wait()
-    return output if child.exit_code == 0 else None
+    is_cut = most_bytes is not None and len(output) >= most_bytes
+    return output if is_cut or child.exit_code == 0 else None
 
 
 async def run_in_terminal(
@@ -221,6 +227,21 @@ class ChildProcess:
         """
         output, _ = await self._process.communicate(data)
         return output or b""
+
+    async def first_output(self, most_bytes: int) -> bytes:
+        """Close the input and return the output; of more than `most_bytes`, only so many.
+
+        The program has ended then, unless it has more output.
+        """
+        self._input.close()
+        output = bytearray()
+        while len(output) < most_bytes:
+            piece = await self._output.read(most_bytes - len(output))
+            if not piece:
+                await self._process.wait()
+                break
+            output += piece
+        return bytes(output)
 
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame.

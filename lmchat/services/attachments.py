@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,6 +55,16 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """Content as it is stored and sent; empty if the store already has it."""
 
 
+class PastedFrom(Protocol):
+    """The clipboard of the system."""
+
+    async def paste(self) -> str:
+        """Return the text; raises `FileRefused` where it cannot be read."""
+
+    async def paste_image(self) -> bytes:
+        """Return the image; empty without one."""
+
+
 class DraftFiles:
     """Files of drafts and queued prompts.
 
@@ -70,7 +81,10 @@ class DraftFiles:
         An image is stored, or kept in memory if the store fails; its text is the line that names
         it. Any other file becomes a fenced block with its text. Raises `FileRefused`.
         """
-        attachment = await read_attachment(path)
+        return await self.add(await read_attachment(path))
+
+    async def add(self, attachment: Attachment) -> str:
+        """Return the text to insert into the draft for a file that was read, as `attach` does."""
         part = attachment.part
         if part.is_image:
             try:
@@ -135,6 +149,18 @@ async def read_attachment(path: Path) -> Attachment:
     return await run_abandonable(lambda: _read_attachment(path))
 
 
+async def read_clipboard(clipboard: PastedFrom) -> Attachment:
+    """Return the image in the clipboard as an attachment, or else its text.
+
+    Raises `FileRefused` if neither can be read or attached.
+    """
+    image = await clipboard.paste_image()
+    if image:
+        return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
+    text = await clipboard.paste()
+    return text_attachment("clipboard.txt", "text/plain", text.encode("utf-8", "replace"))
+
+
 def _read_attachment(path: Path) -> Attachment:
     """Return the attachment of a file; raises `FileRefused`. Blocks.
 
@@ -145,12 +171,8 @@ def _read_attachment(path: Path) -> Attachment:
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
 
-    media_type = image_type(data)
-    if media_type:
-        image = fit_image(name, data)
-        part = _file_part(name, media_type, image.data, tokens=image.tokens)
-        part = replace(part, width=image.width, height=image.height)
-        return Attachment(part=part, data=image.data)
+    if image_type(data):
+        return _image_attachment(name, data)
     if data.startswith(_PDF_HEAD):
         return text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
@@ -158,6 +180,17 @@ def _read_attachment(path: Path) -> Attachment:
         message = f"{name} is not an image, although its name says so."
         raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
     return text_attachment(name, "text/plain", data)
+
+
+def _image_attachment(name: str, data: bytes) -> Attachment:
+    """Return the attachment of an image, scaled down if it is large. Blocks.
+
+    Raises `FileRefused` if it is damaged.
+    """
+    image = fit_image(name, data)
+    part = _file_part(name, image_type(data), image.data, tokens=image.tokens)
+    part = replace(part, width=image.width, height=image.height)
+    return Attachment(part=part, data=image.data)
 
 
 def _read_file(path: Path) -> bytes:

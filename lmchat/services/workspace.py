@@ -38,6 +38,9 @@ class Platform(Protocol):
     async def paste(self) -> str:
         """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
 
+    async def paste_image(self) -> bytes:
+        """Return the image in the clipboard; empty without one. Raises `LMChatError`."""
+
     def examination(self) -> Examination:
         """Return the checks of `lmchat doctor`, whose modules are imported by this call."""
 

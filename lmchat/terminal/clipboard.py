@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,12 +16,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
-from lmchat.files import find_program, write_atomically
+from lmchat.files import find_program, image_type, write_atomically
 from lmchat.machine.process import run_tool
 from lmchat.text import safe_text
 
 OSC_52_LIMIT = 74_994
 """Longest base64 text of terminals (hterm in https://chromium.googlesource.com/apps/libapps)."""
+_MOST_BYTES = 100_000_000  # of a text or an image, which is scaled before it is attached
+_HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 _SCREEN_CHUNK = 512  # characters of one sequence: GNU screen passes on at most 768 bytes at once
 _SSH = "SSH_CONNECTION"  # the only variable of ssh that tmux keeps up to date
@@ -36,6 +39,7 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
     copy_command: tuple[str, ...]
     paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
     types_command: tuple[str, ...] = ()  # lists the media types of the content
+    image_command: tuple[str, ...] = ()  # prints an image as PNG; fails if the content is another
     needed_variable: str = ""  # environment variable without which it does not work
     encoding: str = "utf-8"
 
@@ -49,6 +53,7 @@ TOOLS = (
         copy_command=("wl-copy", "--type", "text/plain"),
         paste_command=("wl-paste", "--no-newline"),
         types_command=("wl-paste", "--list-types"),
+        image_command=("wl-paste", "--type", "image/png"),
         needed_variable="WAYLAND_DISPLAY",
     ),
     ClipboardTool(
@@ -56,6 +61,7 @@ TOOLS = (
         copy_command=_XCLIP,
         paste_command=(*_XCLIP, "-o"),
         types_command=(*_XCLIP, "-o", "-t", "TARGETS"),
+        image_command=(*_XCLIP, "-o", "-t", "image/png"),
         needed_variable="DISPLAY",
     ),
     ClipboardTool(
@@ -64,7 +70,12 @@ TOOLS = (
         paste_command=("xsel", "--clipboard", "--output"),
         needed_variable="DISPLAY",
     ),
-    ClipboardTool(name="pbcopy", copy_command=("pbcopy",), paste_command=("pbpaste",)),
+    ClipboardTool(
+        name="pbcopy",
+        copy_command=("pbcopy",),
+        paste_command=("pbpaste",),
+        image_command=("osascript", "-e", "get the clipboard as «class PNGf»"),
+    ),
     ClipboardTool(name="clip.exe", copy_command=("clip.exe",), encoding="utf-16"),
 )
 TMUX = ClipboardTool(
@@ -176,9 +187,38 @@ class Clipboard:
         return output is not None
 
     async def output_of(self, argv: tuple[str, ...]) -> str | None:
-        """Run a program and return its output; None if it fails or takes too long."""
-        data = await run_tool(argv, environ=self.environ, timeout_s=self.timeout_s)
+        """Run a program and return its output; None if it fails or takes too long.
+
+        Raises `FileRefused` for more than `_MOST_BYTES`.
+        """
+        data = await self._bytes_of(argv)
         return None if data is None else data.decode(errors="replace")
+
+    async def _bytes_of(self, argv: tuple[str, ...]) -> bytes | None:
+        """Return the output of a program as `output_of` does."""
+        data = await run_tool(
+            argv, environ=self.environ, timeout_s=self.timeout_s, most_bytes=_MOST_BYTES
+        )
+        if data is not None and len(data) >= _MOST_BYTES:
+            message = f"The clipboard holds more than {_MOST_BYTES // 1_000_000} MB."
+            raise FileRefused(message, hint="Copy less, or attach a file.")
+        return data
+
+    async def paste_image(self) -> bytes:
+        """Return the image in the clipboard, from the first tool that has one; else nothing.
+
+        Raises `FileRefused` if it is too large.
+        """
+        await self.update_environment()
+        for tool in TOOLS:
+            if not tool.image_command or not self.check_tool(tool).is_there:
+                continue
+            data = await self._bytes_of(tool.image_command)
+            if data is not None and (hexadecimal := _HEX_OF_OSASCRIPT.match(data)):
+                data = bytes.fromhex(hexadecimal[1].decode())
+            if data and image_type(data):  # a tool may print another content than was asked for
+                return data
+        return b""
 
     async def paste(self) -> str:
         """Return the text of the clipboard from the first tool that can read it.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sqlite3
@@ -452,6 +453,18 @@ def test_many_files_are_attached_after_a_question_only(begin, server, tmp_path):
     talk.type("/file notes\r")
     talk.wait_until(lambda: talk.text.count("[y/N]") == 2, "the question again")
     talk.type("y\r", sees="Your next prompt begins with 51 files")
+    leave(talk)
+
+
+def test_what_is_copied_is_attached(begin, server, tmp_path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "xclip").write_text("#!/bin/sh\n[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
+    (tools / "xclip").chmod(0o755)
+    talk = begin(DISPLAY=":0", PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
+    talk.type("/paste\r", sees="Your next prompt begins with clipboard.txt (7 B).")
+    talk.type("What?\r", sees="Hello there.\nYou:")
+    assert "File clipboard.txt:\n```\nBeans.\n```" in prompts(server)[0]
     leave(talk)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.files_to_attach import image
 from tests.support.hostile import MODEL, copied, speak
 from tests.support.lmchat_screen import WIDE, LMChatScreen, stored
 from tests.support.programs import run
@@ -97,3 +98,14 @@ def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_
                 assert run([*client, "show-buffer"]).stdout == source(tmp_path)
             finally:
                 run([*client, "kill-server"])
+
+
+@pytest.mark.parametrize("is_image", [True, False])
+def test_paste_attaches_what_another_program_has_copied(tmp_path, is_image):
+    (tmp_path / "clip").write_bytes(image() if is_image else b"Lettuce likes shade.")
+    wanted = "image/png" if is_image else "-o"
+    script = f'case "$*" in *{wanted}) cat {tmp_path}/clip;; *) exit 1;; esac'
+    with answered(tmp_path, env={"DISPLAY": ":0"}, xclip=script) as screen:
+        screen.type("\x1b", sees="F1 help")
+        screen.type("/paste", sees="/paste")
+        screen.type("\r", sees="[clipboard.png (" if is_image else "[clipboard.txt (20 bytes)]")

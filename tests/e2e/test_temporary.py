@@ -60,6 +60,7 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/search": (MARK, "Search all sessions"),
     "/sessions": ("", ""),
     "/file": ("{note}", "note.txt"),
+    "/paste": ("", "The clipboard is"),
     "/edit": ("", "Esc cancel edit"),
     "/profile": ("short", "profile"),
     "/effort": ("low", "Reasoning effort"),

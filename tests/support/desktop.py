@@ -63,6 +63,7 @@ class Desktop:
     store: SqliteStore
     folder: Path
     copied: list[str] = field(default_factory=list)
+    copied_image: bytes = b""
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     remembered: list[Remembered] = field(default_factory=list)
     paged: list[str] = field(default_factory=list)
@@ -217,6 +218,9 @@ class DeskPlatform:
         if not self.seen.copied:
             raise FileRefused("The clipboard is empty.", hint="Copy a text first.")
         return self.seen.copied[-1]
+
+    async def paste_image(self) -> bytes:
+        return self.seen.copied_image
 
     def examination(self) -> Examination:
         return Examination(

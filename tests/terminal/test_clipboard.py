@@ -184,6 +184,43 @@ async def test_when_nothing_works_it_says_so(place: Place) -> None:
     assert "/doctor" in caught.value.hint
 
 
+PNG = b"\x89PNG\r\n\x1a\n and more"
+HEX = f"«data PNGf{PNG.hex().upper()}»"
+
+
+@pytest.mark.parametrize(
+    ("tools", "environ"),
+    [
+        ({"wl-copy": "", "wl-paste": '[ "$2" = image/png ] && cat image'}, WAYLAND),
+        ({"xclip": 'case "$*" in *"-t image/png") cat image;; esac'}, X),
+        ({"wl-copy": "", "wl-paste": "exit 1", "xclip": "cat image"}, WAYLAND | X),
+        ({"pbcopy": "", "osascript": f"echo '{HEX}'"}, {}),
+    ],
+)
+async def test_an_image_comes_from_the_first_tool_that_has_one(place, tools, environ):
+    place.environ |= environ
+    (place.folder / "image").write_bytes(PNG)
+    for name, script in tools.items():
+        place.add(name, script)
+    assert await place.clipboard().paste_image() == PNG
+
+
+@pytest.mark.parametrize("script", ["echo words", "exit 1", "sleep 60", "kill -9 $$"])
+async def test_a_tool_that_lies_fails_or_hangs_has_no_image(place, script):
+    place.environ |= X
+    place.add("xclip", script)
+    assert await place.clipboard(timeout_s=0.3).paste_image() == b""
+
+
+async def test_a_clipboard_with_too_much_is_refused_and_not_read_to_its_end(place, monkeypatch):
+    monkeypatch.setattr("lmchat.terminal.clipboard._MOST_BYTES", 1_000_000)
+    place.environ |= X
+    place.add("xclip", "while :; do echo 0123456789012345678901234567890123456789; done")
+    for paste in (place.clipboard().paste, place.clipboard().paste_image):
+        with pytest.raises(FileRefused, match="The clipboard holds more than 1 MB"):
+            await paste()
+
+
 async def test_what_is_copied_is_safe(place: Place) -> None:
     place.add("pbcopy", "cat > mac")
     await place.clipboard().copy("a\x1b[31m\r\nb\u202e\udc80")

@@ -8,6 +8,7 @@ from textual import events
 
 from lmchat.tui.screens.ask_dialog import ConfirmDialog, OutsideDialog
 from tests.support.desktop import gone, ready_desktop, sent, shown
+from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
@@ -92,6 +93,23 @@ async def test_a_folder_outside_is_read_after_a_question_only(desk, tmp_path, mo
     await desk.press(*"/file ../other", "enter", leads_to=OutsideDialog)
     await desk.press("escape")
     assert desk.prompt_input.text == ""
+
+
+async def test_what_is_copied_is_attached_as_a_file(desk, tmp_path):
+    desk.copied.append("Words of the clipboard.")
+    await desk.say("/paste")
+    await typed_is(desk, "[clipboard.txt (23 bytes)]\n")
+    desk.copied_image = image()
+    await desk.press(*"/paste", "enter")
+    await shown(desk, "[clipboard.png (")
+    await desk.ask("Compare.")
+    assert "Words of the clipboard." in sent(desk.backend)[0]
+    assert list(desk.backend.requests[0].files.values()) == [image()]
+
+
+async def test_an_empty_clipboard_is_told_and_keeps_the_prompt(desk):
+    await desk.say("/paste", sees="The clipboard is empty. Copy a text first.")
+    assert desk.prompt_input.text == "/paste"
 
 
 async def test_typing_on_leaves_only_names_that_still_match(desk, tmp_path):

@@ -18,7 +18,7 @@ from lmchat.domain.attached_files import file_line, split_draft, without_file_li
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import expanded_path
-from lmchat.services.attachments import attached_text, files_outside
+from lmchat.services.attachments import attached_text, files_outside, read_clipboard
 from lmchat.services.file_finder import named_files
 from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.services.open_sessions import OpenSession
@@ -274,6 +274,7 @@ class PromptFiles:
     def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
         self._draft_files = core.open_sessions.files
         self._next_turn = core.open_sessions.next_turn
+        self._platform = core.workspace.platform
         self._widgets = core.widgets
         self._notices = core.notices
         self._prompt_text = prompt_text
@@ -305,7 +306,17 @@ class PromptFiles:
             # in a line with other words, the name takes the place of `typed`
             shown_name = safe_line(Path(path).name) if typed and path else ""
             self._input.attach(typed, pieces, shown_name)
-        has_image = any(split_draft(piece)[1] for piece in pieces)  # only an image is a line
+        self._warn_of_unseen_image(pieces)
+
+    async def attach_copied(self) -> None:
+        """Attach the image in the clipboard, or else its text."""
+        piece = await self._draft_files.add(await read_clipboard(self._platform))
+        self._input.attach("", [piece])
+        self._warn_of_unseen_image([piece])
+
+    def _warn_of_unseen_image(self, pieces: Sequence[str]) -> None:
+        """Say so if the files have an image that the model in use cannot see."""
+        has_image = any(split_draft(piece)[1] for piece in pieces)  # an image is a line, no block
         if has_image and self._prompt_text.has_unseen_image:
             self._notices.notify(CANNOT_SEE)
 

@@ -268,6 +268,9 @@ class ChatScreen(PatchedScreen):
     async def action_insert_file(self, path: str) -> None:
         await self._prompt_files.attach("", path)
 
+    async def action_insert_copied(self) -> None:
+        await self._prompt_files.attach_copied()
+
     async def action_change_system_prompt(self, text: str) -> None:
         message = await self.sessions.conversation.set_system_prompt(text)
         self.widgets.log.append(message)
