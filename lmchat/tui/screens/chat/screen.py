@@ -277,7 +277,7 @@ class ChatScreen(PatchedScreen):
         self.status.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        self._notify_of_wrong_tables()
+        _notify_of_wrong_tables(self)
         profiles = self.workspace.named.profiles()
         profile = self.open_sessions.next_turn.use_profile(name, profiles)
         if profile.model:
@@ -285,13 +285,8 @@ class ChatScreen(PatchedScreen):
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
-        self._notify_of_wrong_tables()
+        _notify_of_wrong_tables(self)
         self.turns.submit(await self.prompt_text.fill_preset(typed))
-
-    def _notify_of_wrong_tables(self) -> None:
-        """Say what is wrong with the presets or profiles of a file that was changed."""
-        if problem := self.workspace.named.problem():
-            self.notices.notify(problem)
 
     def action_use_effort(self, typed: str) -> None:
         next_turn = self.open_sessions.next_turn
@@ -520,3 +515,9 @@ class ChatScreen(PatchedScreen):
     def show_keys(self) -> None:
         if self.is_mounted:
             self._hints.show()
+
+
+def _notify_of_wrong_tables(chat: ChatScreen) -> None:
+    """Say what is wrong with the presets or profiles of a file that was changed."""
+    if problem := chat.workspace.named.problem():
+        chat.notices.notify(problem)
