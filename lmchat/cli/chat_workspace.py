@@ -29,7 +29,8 @@ from lmchat.services.late_store import LateStore
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
+from lmchat.services.ports import ChatStore, Engine, Lazy, PageFetcher, ServerClient
+from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.storage import remembered_file
 
@@ -68,6 +69,7 @@ def make_workspace(
     notices = [problem.sentence for problem in context.problems]
     engine = Lazy[Engine](lambda: _import_wiring().make_engine(context, settings))
     backend = _make_backend(context, settings, engine, remembered, notices)
+    pages = WebPages(Lazy[PageFetcher](lambda: _import_wiring().make_page_client(settings)))
     store: ChatStore = LateStore(lazy_store)
 
     chat = settings.chat
@@ -96,6 +98,7 @@ def make_workspace(
             backend, store, expected=own_endpoints(settings), names=own_names(settings)
         ),
         platform=ScreenPlatform(context, settings, backend, write, scratch),
+        pages=pages,
         importer=None if options.temporary else _make_importer(context, store),
         engine=engine,
         remembered=remembered,

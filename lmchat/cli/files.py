@@ -7,11 +7,14 @@ from pathlib import Path
 
 from lmchat.cli.context import Context
 from lmchat.cli.questions import ask_yes_no, can_ask, typed_line
+from lmchat.cli.wiring import make_pages
 from lmchat.domain.server import Target
+from lmchat.domain.web_page import is_page_address
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
+from lmchat.services.web_pages import refuse
 
 
 class NamedFiles:
@@ -23,8 +26,15 @@ class NamedFiles:
         self._sets: list[FileSet] = []  # those of a folder or a pattern
 
     async def read(self, names: Sequence[str]) -> None:
-        """Read the files; raises `FileRefused`."""
+        """Read the files; raises `LMChatError`.
+
+        A page is downloaded only from a host that `--allow-host` or `allowed_hosts` names.
+        """
         for name in names:
+            if is_page_address(name):
+                pages = make_pages(self._context.settings)
+                self.attachments.append(await pages.attachment(name, "", refuse))
+                continue
             set_name = await parse_set_name(name, Path.cwd())
             if set_name is None:
                 self.attachments.append(await read_attachment(expanded_path(name)))

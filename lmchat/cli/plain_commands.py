@@ -17,12 +17,15 @@ from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.prompt import clipboard_of, preset_prompt
 from lmchat.cli.questions import ask_yes_no, can_ask
+from lmchat.cli.wiring import make_pages
 from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.web_page import PageAddress, is_page_address
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment, read_clipboard
 from lmchat.services.context_list import context_lines, context_lists
 from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
+from lmchat.services.web_pages import refuse
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import GAP, safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
@@ -42,6 +45,7 @@ class PlainCommands:
         self.is_leaving = False  # whether the chat ends after this line
         self._turns = turns
         self._output = turns.output
+        self._pages = make_pages(turns.runtime.settings)
         models = PlainModels(turns)
         self._handlers: Mapping[str, Handler] = {
             "/clear": sessions.begin,
@@ -249,11 +253,16 @@ class PlainCommands:
         self._output.note(note if words else "The next answer begins as the model likes.")
 
     async def _attach_file(self, name: str) -> None:
-        """Attach a file to the next prompt, or the text files of a folder or a pattern.
+        """Attach a file to the next prompt, the text files of a folder or a pattern, or a page.
 
-        At a terminal, ask first if they are outside the current folder; `WrongUse` is raised unless
-        the user answers yes.
+        At a terminal, ask first about a page, and about what is outside the current folder; an
+        error is raised unless the user answers yes.
         """
+        if is_page_address(name):
+            ask = self._ask_about_page if self._turns.is_terminal else refuse
+            session_id = self._turns.conversation.header.session_id
+            self._turns.add_file(await self._pages.attachment(name, session_id, ask))
+            return
         set_name = await parse_set_name(name, Path.cwd())
         path = expanded_path(name) if set_name is None else set_name.folder
         if self._turns.is_terminal:
@@ -288,6 +297,14 @@ class PlainCommands:
         if not await ask_yes_no(f"{statement}. Attach it?", self._turns.read_answer):
             hint = "To attach it, repeat /file and answer y."
             raise WrongUse("The file was not attached.", hint=hint)
+
+    async def _ask_about_page(self, address: PageAddress) -> bool:
+        """Ask whether a page may be fetched; raise `EndpointNotAllowed` if it cannot."""
+        if not can_ask():
+            return await refuse(address)
+        drop_typed(sys.stdin.fileno())
+        question = f"Download {address.url} from {address.host}, port {address.port}?"
+        return await ask_yes_no(question, self._turns.read_answer)
 
     # Commands of the command line
 

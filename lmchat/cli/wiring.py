@@ -22,7 +22,8 @@ from lmchat.domain.remembered import Remembered
 from lmchat.files import empty_log
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Lazy, ServerClient
+from lmchat.services.ports import Engine, Lazy, PageFetcher, ServerClient
+from lmchat.services.web_pages import WebPages
 from lmchat.storage import remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -128,6 +129,18 @@ def make_backend(
     engine = Lazy(partial(make_engine, context, settings))
     backend = Backend(partial(make_client, context, settings), engine, used=remembered.endpoints)
     return backend, engine
+
+
+def make_page_client(settings: Settings) -> PageFetcher:
+    """Return the client for pages of the web; imports httpx."""
+    from lmchat.proxy.pages import PageClient
+
+    return PageClient(settings.allowed_hosts, settings.ca_file)
+
+
+def make_pages(settings: Settings) -> WebPages:
+    """Return the service for pages of the web, which imports httpx when it is used."""
+    return WebPages(Lazy(partial(make_page_client, settings)))
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:

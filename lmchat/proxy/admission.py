@@ -86,9 +86,7 @@ class AllowList:
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
-        any_port = (host, None)
-        is_listed = any_port in self._hosts or (host, endpoint.port) in self._hosts
-        if endpoint.is_loopback or is_listed:
+        if endpoint.is_loopback or self.names(endpoint.host, endpoint.port):
             return
 
         hint = "Check the address, or add the host to allowed_hosts in config.toml."
@@ -99,6 +97,11 @@ class AllowList:
             f"or be allowed by --allow-host {endpoint.host}",
             hint=hint,
         )
+
+    def names(self, host: str, port: int) -> bool:
+        """Return whether the list has a host, with this port or without one."""
+        host = _canonical(host)
+        return (host, None) in self._hosts or (host, port) in self._hosts
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:

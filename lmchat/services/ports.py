@@ -25,6 +25,7 @@ from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.token_counts import MessageCounts
 from lmchat.domain.tool import Tool, ToolResult, ToolServer
+from lmchat.domain.web_page import PageAddress, PageReply
 from lmchat.errors import EngineUnavailable
 
 
@@ -365,6 +366,19 @@ class ToolHost(Protocol):
 
 
 MadeT = TypeVar("MadeT")
+
+
+class PageFetcher(Protocol):
+    """Client for pages of the web."""
+
+    def parse(self, text: str, base_url: str = "") -> PageAddress:
+        """Read an address; a relative one begins at `base_url`. Raises `WrongUse`."""
+
+    def is_allowed(self, address: PageAddress) -> bool:
+        """Return whether the configuration or the command line allows the host."""
+
+    async def fetch(self, address: PageAddress) -> PageReply:
+        """Request an address; redirects are returned, not followed. Raises `LMChatError`."""
 
 
 class Lazy(Generic[MadeT]):

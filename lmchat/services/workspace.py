@@ -23,6 +23,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.target_state import TargetState, target_state
+from lmchat.services.web_pages import WebPages
 
 
 class Platform(Protocol):
@@ -91,6 +92,7 @@ class Workspace(Struct, kw_only=True):
     monitor: Monitor
     catalogue: Catalogue
     platform: Platform
+    pages: WebPages
     remembered: Remembered
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one

@@ -31,6 +31,7 @@ from lmchat.errors import FileRefused
 from lmchat.machine.shell_command import ShellCommand
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
+from lmchat.proxy.pages import PageClient
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Check, Examination
@@ -39,7 +40,9 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.ports import Lazy
 from lmchat.services.tools import Toolbox
+from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -189,6 +192,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
                 late, store, expected=own_endpoints(settings), names=own_names(settings)
             ),
             platform=DeskPlatform(seen),
+            pages=WebPages(Lazy(lambda: PageClient(settings.allowed_hosts))),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),

@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
+from lmchat.domain.web_page import PageAddress
 from lmchat.text import plural
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
@@ -156,8 +157,8 @@ class ConfirmDialog(Dialog[bool | None]):
         self.dismiss(True)
 
 
-class OutsideDialog(Dialog[bool | None]):
-    """Question whether files outside the working folder are read; returns True on `y`, None on Esc.
+class ConsentDialog(Dialog[bool | None]):
+    """Question while the user types in the prompt; returns True on `y`, None on Esc.
 
     Enter does nothing, and in the first half second no key does: they may be meant for the prompt.
     """
@@ -167,16 +168,13 @@ class OutsideDialog(Dialog[bool | None]):
     HINTS = (("y", "attach"),)
     BINDINGS: ClassVar[list[BindingType]] = [("y", "confirm")]
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        super().__init__("Attach from outside this folder?", is_small=True)
-        self._paths = paths
+    def __init__(self, title: str, lines: Sequence[str]) -> None:
+        super().__init__(title, is_small=True)
+        self._text = "\n".join(lines)
         self.ready_s = inf  # time from which it takes keys, by the monotonic clock
 
     def compose_content(self) -> Iterable[Widget]:
-        lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in self._paths[:_MOST_PATHS]]
-        if more := len(self._paths) - len(lines):
-            lines.append(f"and {plural(more, 'more file')}")
-        yield Static(paragraphs("\n".join(lines)), classes="words gap")
+        yield Static(paragraphs(self._text), classes="words gap")
 
     def on_mount(self) -> None:
         self.ready_s = monotonic() + _IGNORES_KEYS_S
@@ -184,6 +182,26 @@ class OutsideDialog(Dialog[bool | None]):
     def action_confirm(self) -> None:
         if monotonic() >= self.ready_s:
             self.dismiss(True)
+
+
+class OutsideDialog(ConsentDialog):
+    """Question whether files outside the working folder are read."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
+        if more := len(paths) - len(lines):
+            lines.append(f"and {plural(more, 'more file')}")
+        super().__init__("Attach from outside this folder?", lines)
+
+
+class PageDialog(ConsentDialog):
+    """Question whether a page of the web is fetched; it names the host and the port."""
+
+    HINTS = (("y", "download"),)
+
+    def __init__(self, address: PageAddress) -> None:
+        host = f"Host: {address.host}, port {address.port}"
+        super().__init__("Download this page?", (str(cut_middle(address.url, _PATH_CELLS)), host))
 
 
 class WorkDialog(Dialog[None]):

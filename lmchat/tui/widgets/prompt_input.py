@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
+from lmchat.domain.web_page import is_page_address, mention_span, mentioned_pages
 from lmchat.text import fuzzy_match, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import (
@@ -94,6 +95,7 @@ _HISTORY_STEPS = {"up": 1, "down": -1}  # steps in the earlier prompts, of which
 _PAGE_KEYS = ("pageup", "pagedown")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}  # in an empty prompt, while prompts are queued
 _NEWEST_QUEUED = -1  # index in the queue
+_BLANK_KEYS = ("space", *NEWLINE_KEYS)
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
@@ -136,6 +138,11 @@ class PromptInput(TextArea):
         text: str  # the text for them in the prompt
         path: str  # empty for a pasted text
 
+    class PagesNamed(Post):
+        """A blank or Enter was typed behind addresses of pages that are named as `@https://…`."""
+
+        addresses: Sequence[str]
+
     class ScrollWanted(Post):
         """Request to scroll the log with a key that has nothing to scroll in the prompt."""
 
@@ -160,6 +167,8 @@ class PromptInput(TextArea):
         """Returns the files that match a few letters."""
         self.names: Names = {}
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
+        self.waits_to_send = False  # whether Enter was pressed, and pages are fetched before
+        self._kept_addresses: set[str] = set()  # addresses after `@` that are not to be fetched
         self._blocks = FoldedBlocks()
         self._is_typed = True  # whether the text beside folded blocks was typed, line by line
         self._own_commands: set[str] = set()  # lines `!COMMAND` that the user has run
@@ -188,6 +197,19 @@ class PromptInput(TextArea):
         """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
         line = self._typed_words.strip("\n").rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
+
+    @property
+    def unread_pages(self) -> list[str]:
+        """The addresses that the text names as `@https://…`; none in a command."""
+        if self.runs_commands and self.typed_command:
+            return []
+        named = mentioned_pages(self._typed_words)
+        return [address for address in named if address not in self._kept_addresses]
+
+    def keep_address(self, address: str) -> None:
+        """Leave an address in the text, which is then sent as it is; Enter has to be pressed."""
+        self._kept_addresses.add(address)
+        self.waits_to_send = False
 
     @property
     def _typed_words(self) -> str:
@@ -277,6 +299,17 @@ class PromptInput(TextArea):
         end = start + len(typed)
         if start < 0:  # not named, or the name was changed while the files were read
             start = end = cursor
+        self._insert_files(start, end, files, name)
+
+    def attach_page(self, address: str, file: str) -> None:
+        """Insert a page above the line that names its address after `@`, as `attach` does."""
+        start, end = mention_span(self.text, address)
+        self._insert_files(start, end, [file], address)
+
+    def _insert_files(self, start: int, end: int, files: Sequence[str], name: str) -> None:
+        """Insert files above the line of a range, which becomes `name` beside other words."""
+        text = self.text
+        cursor = len(self.get_text_range((0, 0), self.cursor_location))
         line_start = text.rfind("\n", 0, start) + 1
         other_words = text[line_start:start] + text[end:].partition("\n")[0]
         if not other_words.strip():
@@ -291,8 +324,11 @@ class PromptInput(TextArea):
         self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
 
         self._is_typed = is_typed
-        # the cursor is behind `typed`, whose length changes
-        new_cursor = cursor + len(file_lines) + len(name) - (end - start)
+        new_cursor = cursor
+        if cursor >= line_start:
+            new_cursor += len(file_lines)
+        if cursor >= end:
+            new_cursor += len(name) - (end - start)
         before_cursor = new_text[:new_cursor]
         line_before_cursor = before_cursor.rpartition("\n")[2]
         self.move_cursor((before_cursor.count("\n"), len(line_before_cursor)))
@@ -330,8 +366,15 @@ class PromptInput(TextArea):
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
         Line breaks around the text and blanks at its end are removed. Of folded blocks and
-        a command, only the command is posted, and the blocks stay.
+        a command, only the command is posted, and the blocks stay. If the text names pages, these
+        are posted instead, and the text waits for them.
         """
+        pages = self.unread_pages
+        self.waits_to_send = bool(pages)
+        if pages:
+            self.move_cursor(self.document.end)
+            self._post_to_parent(self.PagesNamed(pages))
+            return
         command = self.typed_command if self.runs_commands else ""
         blocks = self._blocks.lines_of(self.text)
         if is_shell_command(command):
@@ -339,6 +382,7 @@ class PromptInput(TextArea):
             return
         text = command if blocks and command else self.full_text.strip("\n").rstrip()
         if text.strip():
+            self._kept_addresses.clear()
             self.put(blocks if command else "")
             self._post_to_parent(self.Submitted(text))
 
@@ -372,11 +416,23 @@ class PromptInput(TextArea):
         Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
         """
         key = event.key
+        if key != "enter":  # the text may become another one than was to be sent
+            self.waits_to_send = False
+        if key in _BLANK_KEYS:
+            self._post_named_page()
         if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
             self.post_message(self.StopWanted())
+
+    def _post_named_page(self) -> None:
+        """Post the address before the cursor if it is one that is named as `@https://…`."""
+        row, column = self.cursor_location
+        word = self.document[row][:column].rpartition(" ")[2]
+        for address in mentioned_pages(word):
+            if address in self.unread_pages:
+                self._post_to_parent(self.PagesNamed([address]))
 
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
@@ -385,6 +441,7 @@ class PromptInput(TextArea):
         """
         event.stop()
         event.prevent_default()
+        self.waits_to_send = False
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -464,7 +521,9 @@ class PromptInput(TextArea):
         if not row and before.startswith(_FILE_COMMAND):
             return before.removeprefix(_FILE_COMMAND)
         mention = _MENTION.search(before)
-        return mention[1] if mention else None
+        if mention is None or is_page_address(mention[1]):
+            return None
+        return mention[1]
 
     def _handle_list_key(self, key: str) -> bool:
         """Handle a key of the list of commands or files; return whether this was done.

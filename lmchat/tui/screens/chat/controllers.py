@@ -13,6 +13,7 @@ from lmchat.tui.screens.chat.message_actions import MessageActions
 from lmchat.tui.screens.chat.message_contents import MessageContents
 from lmchat.tui.screens.chat.message_file import MessageFile
 from lmchat.tui.screens.chat.next_request import NextRequest
+from lmchat.tui.screens.chat.prompt_pages import PromptPages
 from lmchat.tui.screens.chat.prompt_text import PromptFiles, PromptText
 from lmchat.tui.screens.chat.saved_sessions import SavedSessions
 from lmchat.tui.screens.chat.shell_commands import ShellCommands
@@ -29,6 +30,7 @@ class ChatControllers:
         self.status = status = StatusDisplay(core)
         self.prompt_text = prompt_text = PromptText(core, status)
         self.prompt_files = PromptFiles(core, prompt_text)
+        self.prompt_pages = prompt_pages = PromptPages(core, status, prompt_text)
         self.shell_commands = shell_commands = ShellCommands(core, status, prompt_text)
         self.sessions = sessions = ShownSession(core, status, prompt_text)
         self.turns = turns = Turns(core, status, sessions, prompt_text)
@@ -41,4 +43,4 @@ class ChatControllers:
             core, sessions, prompt_text, turns, branches, contents, message_file
         )
         self.saved_sessions = SavedSessions(core, status, sessions, turns)
-        self.hints = KeyHints(core, status, prompt_text, shell_commands)
+        self.hints = KeyHints(core, status, prompt_text, shell_commands, prompt_pages)

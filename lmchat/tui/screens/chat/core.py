@@ -193,6 +193,10 @@ class Background:
 
         self.begin(run, group, is_only=is_only)
 
+    def stop(self, group: str) -> bool:
+        """Cancel the workers of a group; return whether there were any."""
+        return bool(self._screen.workers.cancel_group(self._screen, group))
+
     def lend_terminal_to(self, work: Work) -> None:
         """Run work that uses the terminal for another program, such as an editor.
 

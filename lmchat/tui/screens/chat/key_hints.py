@@ -15,6 +15,7 @@ from lmchat.domain.tool import CHOICES
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_words, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore
+from lmchat.tui.screens.chat.prompt_pages import PromptPages
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shell_commands import ShellCommands
 from lmchat.tui.screens.chat.status import StatusDisplay
@@ -53,6 +54,7 @@ class KeyHints:
         status: StatusDisplay,
         prompt_text: PromptText,
         shell_commands: ShellCommands,
+        prompt_pages: PromptPages,
     ) -> None:
         self._configured_keys = core.workspace.settings.keys
         self._workspace = core.workspace
@@ -61,6 +63,7 @@ class KeyHints:
         self._status = status
         self._prompt_text = prompt_text
         self._shell_commands = shell_commands
+        self._prompt_pages = prompt_pages
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
@@ -71,11 +74,11 @@ class KeyHints:
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do.
 
-        It says which commands run, that an answer is being rewritten, or with which words the next
-        one begins.
+        It says which commands run or which page is fetched, that an answer is being rewritten, or
+        with which words the next one begins.
         """
-        if self._shell_commands.note:
-            return self._shell_commands.note, "Esc stops it"
+        if running := self._shell_commands.note or self._prompt_pages.note:
+            return running, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
         first_words = self._open_sessions.shown.conversation.first_words

@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
 from lmchat.domain.sampling import COMMON, LLAMA_CPP
+from lmchat.domain.web_page import is_page_address
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
@@ -61,6 +62,7 @@ class ChatScreen(PatchedScreen):
         self.messages = controllers.messages
         self.saved_sessions = controllers.saved_sessions
         self._prompt_files = controllers.prompt_files
+        self._prompt_pages = controllers.prompt_pages
         self._hints = controllers.hints
         self._was_shown = False  # whether the screen has been on top before
 
@@ -244,8 +246,11 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.StopWanted)
     def stop_running(self) -> bool:
-        """Stop the commands that run in the shell; else the answer; return whether one was."""
-        return self.shell_commands.stop() or self.turns.stop()
+        """Stop the commands that run in the shell; else pages that are fetched; else the answer.
+
+        Return whether anything was stopped.
+        """
+        return self.shell_commands.stop() or self._prompt_pages.stop() or self.turns.stop()
 
     @on(PromptInput.QueueActWanted)
     def _act_on_queue(self, event: PromptInput.QueueActWanted) -> None:
@@ -261,11 +266,18 @@ class ChatScreen(PatchedScreen):
         self.background.lend_terminal_to(self.prompt_text.edit_in_program)
 
     @on(PromptInput.FileNamed)
-    def _attach_named(self, event: PromptInput.FileNamed) -> None:
+    @on(PromptInput.PagesNamed)
+    def _attach_named(self, event: PromptInput.FileNamed | PromptInput.PagesNamed) -> None:
+        if isinstance(event, PromptInput.PagesNamed):
+            self._prompt_pages.attach_mentioned(event.addresses)
+            return
         attach = partial(self._prompt_files.attach, event.text, event.path)
         self.background.attempt(attach, group="attach")
 
     async def action_insert_file(self, path: str) -> None:
+        if is_page_address(path):
+            self._prompt_pages.attach(path)
+            return
         await self._prompt_files.attach("", path)
 
     async def action_insert_copied(self) -> None:

@@ -1,0 +1,284 @@
+"""Pages of the web as files for a prompt: real sockets, real HTML, a real child process."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import itertools
+import resource
+import threading
+import zlib
+
+import pytest
+
+from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, ServerUnavailable, WrongUse
+from lmchat.proxy.pages import PageClient
+from lmchat.services import web_pages
+from lmchat.services.ports import Lazy
+from lmchat.services.web_pages import WebPages, refuse
+from tests.support.page_host import PageHost, reply_of
+
+MEGABYTE = 1_000_000
+GZIP = "Content-Encoding: gzip\r\n"
+PAGE = b"<p>Beans like <b>sun</b>."
+
+
+@pytest.fixture
+def host():
+    with PageHost() as pages:
+        yield pages
+
+
+@pytest.fixture
+def other():
+    with PageHost() as pages:
+        yield pages
+
+
+class User:
+    """A user who answers each question in the same way."""
+
+    def __init__(self, *, is_willing: bool = True) -> None:
+        self.questions: list[tuple[str, int]] = []
+        self._is_willing = is_willing
+
+    async def answer(self, address) -> bool:
+        self.questions.append((address.host, address.port))
+        return self._is_willing
+
+
+def pages_for(*allowed: str, longest_s: float = 30.0) -> WebPages:
+    return WebPages(Lazy(lambda: PageClient(allowed)), longest_s=longest_s)
+
+
+async def text_of(address: str, *allowed: str) -> str:
+    """Return the text of a page of a host that is allowed beforehand."""
+    attachment = await pages_for(*(allowed or ("127.0.0.1",))).attachment(address, "", refuse)
+    return attachment.data.decode()
+
+
+async def refusal(address: str, kind: type[LMChatError] = FileRefused) -> LMChatError:
+    with pytest.raises(kind) as caught:
+        await text_of(address)
+    assert caught.value.hint
+    return caught.value
+
+
+async def test_nothing_is_fetched_without_a_yes(host):
+    user = User(is_willing=False)
+    address = host.put("/a", reply_of(PAGE))
+    with pytest.raises(
+        EndpointNotAllowed, match=r"Nothing was downloaded from http://127\.0\.0\.1"
+    ):
+        await pages_for().attachment(address, "s", user.answer)
+    with pytest.raises(EndpointNotAllowed) as caught:
+        await text_of(address, "other.example")
+    assert caught.value.hint == f"Add --allow-host 127.0.0.1:{host.port}."
+    assert user.questions == [("127.0.0.1", host.port)]
+    assert host.connections == 0
+
+
+async def test_each_host_and_port_is_asked_about_once_a_session(host, other):
+    user = User()
+    pages = pages_for()
+    first, second = host.put("/a", reply_of(PAGE)), host.put("/b?c=d", reply_of(PAGE)) + "#e"
+    for address in (first, second, other.put("/a", reply_of(PAGE))):
+        await pages.attachment(address, "one", user.answer)
+    assert user.questions == [("127.0.0.1", host.port), ("127.0.0.1", other.port)]
+    await pages.attachment(first, "two", user.answer)
+    assert user.questions[2:] == [("127.0.0.1", host.port)]
+
+
+@pytest.mark.parametrize("allowed", ["127.0.0.1", "127.0.0.1:{}"])
+async def test_hosts_that_are_allowed_beforehand_are_not_asked_about(host, allowed):
+    address = host.put("/a", reply_of(PAGE))
+    assert await text_of(address, allowed.format(host.port)) == "Beans like sun."
+
+
+async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_not(host, other):
+    host.redirect("/near", "/far")
+    host.redirect("/far", other.put("/page", reply_of(PAGE)))
+    user = User()
+    attachment = await pages_for().attachment(f"{host.url}/near", "s", user.answer)
+    assert attachment.part.name == f"{other.url}/page"
+    assert user.questions == [("127.0.0.1", host.port), ("127.0.0.1", other.port)]
+
+    with pytest.raises(EndpointNotAllowed):
+        await text_of(f"{host.url}/near", f"127.0.0.1:{host.port}")
+    assert other.connections == 1
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:22/", "http://[::1]:22", "http://10.0.0.1/"])
+async def test_a_redirect_into_the_own_network_is_asked_about(host, target):
+    address = host.redirect("/a", target)
+    with pytest.raises(EndpointNotAllowed, match="Nothing was downloaded"):
+        await pages_for(f"127.0.0.1:{host.port}").attachment(
+            address, "s", User(is_willing=False).answer
+        )
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:text/html,evil", "javascript:a()"]
+)
+async def test_a_redirect_to_another_scheme_is_refused(host, target):
+    error = await refusal(host.redirect("/a", target), WrongUse)
+    assert error.message == "Only pages with http:// or https:// can be attached."
+
+
+async def test_redirects_in_a_circle_end(host):
+    error = await refusal(host.redirect("/a", "/a"))
+    assert "redirects more than 10 times" in error.message
+    assert host.connections == 11
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://",
+        "http://ada:secret@127.0.0.1/",
+        "http://a b/",
+        "http://127.0.0.1:99999/",
+        "http://" + "a" * 3000,
+    ],
+)
+async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it(address):
+    error = await refusal(address, WrongUse)
+    assert "secret" not in error.message_with_hint
+
+
+async def test_a_redirect_with_a_password_is_refused(host, other):
+    with_password = other.url.replace("//", "//ada:secret@")
+    await refusal(host.redirect("/a", with_password), WrongUse)
+    assert other.connections == 0
+
+
+async def test_requests_have_neither_cookies_nor_keys_nor_a_referrer(host):
+    host.put("/b", reply_of(PAGE))
+    extra = "Location: /b\r\nSet-Cookie: who=ada\r\n"
+    host.put("/a", reply_of(b"", status="302 Found", extra=extra))
+    await text_of(f"{host.url}/a")
+    names = {line.partition(":")[0].lower() for line in host.heads[1].splitlines()[1:] if line}
+    expected = {"host", "accept", "accept-encoding", "connection", "user-agent"}
+    assert names == expected
+
+
+async def test_scripts_styles_and_hidden_parts_are_no_text_and_the_layout_is(host):
+    html = b"""<html><head><title>T</title><style>a{}</style></head><body><h1>Beans</h1>
+    <script>document.write("evil")</script><ul><li>one<li>two</ul>
+    <table><tr><th>a<th>b<tr><td>1<td>2</table><pre>x\n  y</pre>
+    <template>evil</template><iframe src="http://127.0.0.1:1/">evil</iframe>
+    <img src="http://127.0.0.1:1/a.png"><p style="display:none">evil</p></body>"""
+    text = await text_of(host.put("/a", reply_of(html)))
+    assert text == "Beans\n\n  * one\n  * two\na  b\n1  2\n\nx\n  y"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("text/html; charset=iso-8859-1", "<p>Grüße".encode("latin-1")),
+        ("text/html; charset=unknown", "<p>Grüße".encode()),
+        ("text/html", "<meta charset=iso-8859-1><p>Grüße".encode("latin-1")),
+        ("text/html; charset=utf-8", '<?xml version="1.0" encoding="x"?><p>Grüße'.encode()),
+        ("text/plain; charset=iso-8859-1", "Grüße".encode("latin-1")),
+        ("text/plain; charset=rot13", "Grüße".encode()),
+    ],
+)
+async def test_letters_are_read_in_the_charset_of_the_page(host, media_type, body):
+    assert await text_of(host.put("/a", reply_of(body, media_type))) == "Grüße"
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "application/json"])
+async def test_text_goes_in_as_it_is_but_for_escape_codes(host, media_type):
+    address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
+    assert await text_of(address) == '{"a": "<b>"}\n␛[2J␐'
+
+
+async def test_the_address_is_kept_and_the_fence_names_the_language(host):
+    address = host.put("/a", reply_of(b'{"a": 1}', "application/json"))
+    text = await pages_for("127.0.0.1").prompt_text(address, "", refuse)
+    assert text == f'{address} (8 bytes):\n```json\n{{"a": 1}}\n```\n'
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (reply_of(b"x", "application/zip"), "The page is application/zip, which is neither"),
+        (reply_of(b"x", ""), "The page is of no type"),
+        (reply_of(b"x", status="403 No"), "answered with status 403"),
+        (reply_of(b"<script>a()</script>"), "The page has no text"),
+        (reply_of(b""), "The page has no text"),
+        (reply_of(b"x" * (MEGABYTE + 1), "text/plain"), "has more than 1 MB of text"),
+        (reply_of(b"x", extra="Content-Encoding: br\r\n"), "compression that was not asked for"),
+        (reply_of(gzip.compress(PAGE)[:-9], extra=GZIP), "The compressed page is damaged"),
+        (reply_of(PAGE, extra=GZIP), "The compressed page is damaged"),
+    ],
+)
+async def test_what_is_no_text_is_refused_with_one_sentence(host, reply, sentence):
+    error = await refusal(host.put("/a", reply))
+    assert sentence in error.message
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_compressed_pages_are_read(host, coding):
+    data = gzip.compress(PAGE) if coding == "gzip" else zlib.compress(PAGE)
+    reply = reply_of(data, extra=f"Content-Encoding: {coding}\r\n")
+    assert await text_of(host.put("/a", reply)) == "Beans like sun."
+
+
+async def test_of_20_mb_no_more_than_10_are_read(host):
+    sent = itertools.count()
+
+    def chunks():
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+        for _ in range(200):
+            next(sent)
+            yield b"x" * 100_000
+
+    assert "larger than 10 MB" in (await refusal(host.put("/a", chunks()))).message
+    assert next(sent) < 200
+    announced = reply_of(b"").replace(b"Content-Length: 0", b"Content-Length: 20000000")
+    assert "larger than 10 MB" in (await refusal(host.put("/b", announced))).message
+
+
+async def test_a_gzip_bomb_takes_no_memory(host):
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(bytes(MEGABYTE)) for _ in range(500)) + packer.flush()
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = await refusal(host.put("/a", reply_of(bomb, extra=GZIP)))
+    assert "larger than 10 MB" in error.message
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 60_000
+
+
+async def test_a_slow_page_ends_with_the_time_of_all_requests(host):
+    is_over = threading.Event()
+
+    def chunks():
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
+        while not is_over.wait(0.01):
+            yield b"x"
+
+    address = host.put("/a", chunks())
+    with pytest.raises(ServerUnavailable) as caught:
+        await pages_for("127.0.0.1", longest_s=0.3).attachment(address, "", refuse)
+    is_over.set()
+    assert caught.value.kind == "timeout"
+    assert "did not send the page within" in caught.value.message
+
+
+async def test_a_port_without_http_is_one_sentence(host):
+    error = await refusal(host.put("/a", b"SSH-2.0-OpenSSH\r\n"), ServerUnavailable)
+    assert "closed the connection" in error.message
+
+
+async def test_html_that_would_take_minutes_or_gigabytes_is_refused(host, monkeypatch):
+    monkeypatch.setattr(web_pages, "_CONVERT_S", 3.0)
+    hostile = b"<table>" + b"<tr><td>a<td>b" * 600_000
+    assert "too complicated" in (await refusal(host.put("/a", reply_of(hostile)))).message
+
+
+async def test_without_the_extra_a_sentence_says_what_to_install(host, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(web_pages, "find_spec", lambda _: None)
+    error = await refusal(host.put("/a", reply_of(PAGE)))
+    assert error.hint == 'Install it: pip install "lmchat[web]"'
+    assert await text_of(host.put("/b", reply_of(b"Beans", "text/plain"))) == "Beans"
