@@ -7,7 +7,6 @@ text that the terminal keeps, searches and copies.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from rich.style import Style
 from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
 from lmchat.cli.printed_start import fitting_start, text_size, without_start
 from lmchat.machine.highlighter import Highlighter
-from lmchat.terminal.terminal_output import echo
+from lmchat.terminal.terminal_output import echo, stoppable
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.code import language_of
@@ -94,20 +93,16 @@ class InlineText:
         Ctrl+Z leaves nothing on the terminal that is not final.
         """
         loop = asyncio.get_running_loop()
-        can_stop = hasattr(signal, "SIGTSTP")  # not on Windows
-        with echo(sys.stdin.fileno(), is_on=False):
-            if can_stop:
-                loop.add_signal_handler(signal.SIGTSTP, self._stop_process)
-            try:
-                yield
-            finally:
-                if can_stop:
-                    loop.remove_signal_handler(signal.SIGTSTP)
+        with (
+            echo(sys.stdin.fileno(), is_on=False),
+            stoppable(lambda: loop.call_soon_threadsafe(self._stop_process)),
+        ):
+            yield
 
     def _stop_process(self) -> None:
         """Let the shell stop this process, and go on when it is continued."""
         with self._area.hidden(), echo(sys.stdin.fileno(), is_on=True):
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.raise_signal(signal.SIGSTOP)
 
     def hidden(self) -> AbstractContextManager[None]:
         """Take what is not final off the terminal for a block, which may print something else."""

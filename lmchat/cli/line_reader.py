@@ -7,12 +7,19 @@ lines that arrive at the same moment count as a paste, since nothing tells them 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from lmchat.terminal.terminal_output import has_more_input
+from lmchat.terminal.terminal_output import (
+    attributes_of,
+    changed_attributes,
+    has_more_input,
+    stoppable,
+)
+from lmchat.text import safe_text
 
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
@@ -70,7 +77,8 @@ class LineReader:
         if self._readline is not None:
             self._readline.set_startup_hook(lambda: self._readline.insert_text(initial_text))
         try:
-            text = input(prompt)
+            with self._stoppable():
+                text = input(prompt)
         finally:
             if self._readline is not None:
                 self._readline.set_startup_hook()
@@ -102,6 +110,30 @@ class LineReader:
         """
         self._set_paste_marks(is_on=False)
         self._has_paste_marks = False
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let Ctrl+Z stop lmchat in the block, and show the typed line when it is continued.
+
+        Readline cannot: a shell leaves the terminal in another mode, and the line is not on it.
+        """
+        if self._readline is None:
+            yield
+            return
+        fileno = sys.stdin.fileno()
+        attributes = attributes_of(fileno)  # readline is about to change them
+
+        def stop() -> None:
+            self._set_paste_marks(is_on=False)
+            with changed_attributes(fileno, attributes):
+                signal.raise_signal(signal.SIGSTOP)
+            self._set_paste_marks(is_on=True)
+            with suppress(OSError):  # the terminal is gone
+                sys.stdout.write(safe_text(self._readline.get_line_buffer()))
+                sys.stdout.flush()
+
+        with stoppable(stop):
+            yield
 
     def _set_paste_marks(self, *, is_on: bool) -> None:
         """Ask the terminal to mark pastes or not, if it can mark them."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 try:
@@ -123,18 +125,47 @@ def has_shell() -> bool:
 
 
 @contextmanager
-def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
-    """Show what is typed at a terminal while the block runs, or do not; it can be read anyway."""
-    before = _attributes(fileno)
-    if before is None:
+def stoppable(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` when the user presses Ctrl+Z while the block runs, instead of stopping lmchat.
+
+    It is called in the main thread. Without a shell that could continue lmchat, the key does
+    nothing. So it is on Windows, which has no such key.
+    """
+    if not hasattr(signal, "SIGTSTP"):
         yield
         return
-    changed = [*before]
-    echo_bit = termios.ECHO
-    changed[_LOCAL_FLAGS] = before[_LOCAL_FLAGS] & ~echo_bit
-    if is_on:
-        changed[_LOCAL_FLAGS] |= echo_bit
-    termios.tcsetattr(fileno, termios.TCSANOW, changed)
+
+    def stop_for_shell(_number: int, _frame: FrameType | None) -> None:
+        if has_shell():
+            stop()
+
+    before = signal.signal(signal.SIGTSTP, stop_for_shell)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
+@contextmanager
+def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
+    """Show what is typed at a terminal while the block runs, or do not; it can be read anyway."""
+    attributes = attributes_of(fileno)
+    if attributes is not None:
+        attributes[_LOCAL_FLAGS] &= ~termios.ECHO
+        if is_on:
+            attributes[_LOCAL_FLAGS] |= termios.ECHO
+    with changed_attributes(fileno, attributes):
+        yield
+
+
+@contextmanager
+def changed_attributes(fileno: int, attributes: list[Any] | None) -> Iterator[None]:
+    """Give a terminal other attributes while the block runs. None changes nothing."""
+    before = attributes_of(fileno)
+    if attributes is None or before is None:
+        yield
+        return
+    termios.tcsetattr(fileno, termios.TCSANOW, attributes)
     try:
         yield
     finally:
@@ -142,7 +173,7 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
             termios.tcsetattr(fileno, termios.TCSANOW, before)
 
 
-def _attributes(fileno: int) -> list[Any] | None:
+def attributes_of(fileno: int) -> list[Any] | None:
     """Return the attributes of a terminal; None for other files, and on Windows."""
     if termios is not None:
         with suppress(termios.error):
