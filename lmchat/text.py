@@ -429,9 +429,10 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
 
 
 def _count_hidden(text: str) -> int:
-    """Return the number of leading characters that rich gives no cells.
+    """Return the number of characters at the start of a text that rich gives no cells there.
 
-    These are joiners and variation selectors; a joiner also hides the character behind it.
+    Only there: elsewhere, `graphemes` counts them to the character before them. These are U+FE0F
+    and U+200D, and the character behind a U+200D, which rich takes for a part of one emoji.
     """
     count = 0
     while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):

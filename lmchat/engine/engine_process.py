@@ -113,7 +113,10 @@ class EngineProcess:
         return self._child.exit_code is not None
 
     async def stop(self) -> None:
-        """End the child and close the log; a second call does nothing."""
+        """Let the watchdog end the child, and close the log; a second call does nothing.
+
+        The watchdog asks the child to end, kills it after `STOP_S`, and then ends itself.
+        """
         if self._child.exit_code is None:
             self._child.terminate()
             await self._child.wait()

@@ -97,10 +97,10 @@ def _json_value(value: Any) -> Any:
 
 
 def _placed_messages(records: list[Any], name: str) -> list[tuple[int, ChatMessage]]:
-    """Return the messages of records, each after its `place`, which is 0 without branches.
+    """Return pairs of place and message: the number `place` of a record, and its message.
 
-    Raises `FileRefused` for a record that was changed; `name` is the word for a record in its
-    message.
+    Without branches, records have no place, and it is 0. Raises `FileRefused` for a record with a
+    value that no export has; its sentence begins with `name` and the number of the record.
     """
     placed: list[tuple[int, ChatMessage]] = []
     for number, record in enumerate(records, 1):

@@ -47,15 +47,15 @@ _JSON_COLUMNS = ("content", "output", "files")  # columns with JSON; their field
 
 
 def fits(value: Record) -> bool:
-    """Return whether a value is a chat of an export."""
+    """Return whether an object of a file is one that `read` reads."""
     return isinstance(_messages_by_id(value), dict)
 
 
 def read(value: Record, _: TextFile) -> Iterator[ForeignChat]:
-    """Yield the chat of a value of an export.
+    """Yield the chat in an object of an export.
 
-    The value is an object with the columns of the database, whose field `chat` has the chat, or
-    only the object in that field.
+    In some exports, the object has the fields of a row of the database, and its field `chat` holds
+    the messages; in others, it is that inner object alone.
     """
     yield from _read_chat(value, _messages_by_id(value))
 

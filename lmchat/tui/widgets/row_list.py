@@ -175,7 +175,10 @@ class RowList(ScrollView):
             self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
-        """Show whether the keys go to the list."""
+        """Show the chosen row as focused or not; `has_keys` says whether keys move the choice.
+
+        The list itself never has Textual's focus: its owner gets the keys, and calls the list.
+        """
         if has_keys != self._gets_keys:
             self._gets_keys = has_keys
             self.refresh()

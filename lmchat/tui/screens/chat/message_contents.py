@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -54,34 +54,37 @@ class MessageContents:
             self._notices.notify("No viewer is available on this machine.")
 
     async def show_files(self, message: ChatMessage) -> None:
-        """Show the images of a message, one dialog after the other; without images, its texts."""
+        """Show the attached images of a message one after the other, then its attached texts."""
         images = [file for file in message.files if file.is_image]
-        if images:
-            await self._show_images(images)
-        else:
-            await self._show_texts(message)
+        texts = [file for file in message.files if not file.is_image]
+        if await self._show_images(images, dialogs_after=1 if texts else 0) and texts:
+            await self._show_texts(texts)
 
-    async def _show_images(self, images: list[FilePart]) -> None:
-        """Show one image after the other, until the user leaves a dialog with Esc."""
+    async def _show_images(self, images: Sequence[FilePart], *, dialogs_after: int) -> bool:
+        """Show one image after the other; return False if the user leaves a dialog with Esc.
+
+        `dialogs_after` is the number of dialogs that follow the last image.
+        """
         from lmchat.tui.screens.image_dialog import ImageDialog, decoded
 
         for number, file in enumerate(images, 1):
             data = await self._save_queue.read_file(file.digest)
             image = await decoded(self._screen.app, file, data)
-            dialog = ImageDialog(file, image, len(images) - number)
+            dialog = ImageDialog(file, image, len(images) - number + dialogs_after)
             wants_next = await self._notices.ask(dialog)
             if not wants_next:
-                return
+                return False
+        return True
 
-    async def _show_texts(self, message: ChatMessage) -> None:
-        """Show the text of all files of a message in one dialog."""
+    async def _show_texts(self, files: Sequence[FilePart]) -> None:
+        """Show the texts of files in one dialog."""
         from lmchat.tui.screens.text_dialog import TextDialog
 
         texts = []
-        for file in message.files:
+        for file in files:
             data = await self._save_queue.read_file(file.digest)
             texts.append(data.decode("utf-8-sig", "replace"))
-        names = ", ".join(file.name for file in message.files)
+        names = ", ".join(file.name for file in files)
         self._notices.show(TextDialog(names, "\n\n".join(texts)))
 
     async def show_details(self, answer: ChatMessage) -> None:

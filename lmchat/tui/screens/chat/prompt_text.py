@@ -283,29 +283,39 @@ class PromptFiles:
     def _input(self) -> PromptInput:
         return self._widgets.prompt_input
 
-    async def attach(self, typed: str, path: str) -> None:
-        """Attach files to the prompt, if the user allows that they are read.
+    async def attach_named(self, name: str, *, typed: str = "") -> None:
+        """Attach what the user has named with `/file` or `@`, if it may be read.
 
-        Args:
-            typed: The text in the prompt that the files replace; if empty, they go to the cursor.
-            path: The path of a file, or several as a terminal pastes them. If it is empty, `typed`
-                was pasted: it may name files, and stays as it is if it does not.
+        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
+        is the text in the prompt that the files replace, as `@gar`; if it is empty, they go to the
+        cursor. Raises `FileRefused`.
         """
-        names: Sequence[object] = await run_abandonable(partial(named_files, path or typed))
-        set_name = await parse_set_name(path, Path.cwd()) if path and not names else None
+        paths = list(await run_abandonable(partial(named_files, name)))
+        if paths:
+            await self._attach_files(paths, typed, safe_line(Path(name).name))
+            return
+        set_name = await parse_set_name(name, Path.cwd())
         if set_name is not None:
             await self._attach_set(typed, set_name)
-            return
-        if not names and path:  # one plain path; if there is no such file, the error names it
-            names = (path,)
-        paths = [expanded_path(str(name)) for name in names]
+        else:  # if there is no such file, the error says so
+            path = expanded_path(name)
+            await self._attach_files([path], typed, safe_line(path.name))
+
+    async def attach_pasted(self, text: str) -> None:
+        """Attach the files that a pasted text names, in its place; other text stays as it is."""
+        paths = await run_abandonable(partial(named_files, text))
+        if paths:
+            await self._attach_files(paths, text, "")
+
+    async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
+        """Attach files in place of `typed`, if the user allows that they are read.
+
+        If other words are in the line of `typed`, `shown_name` is written there instead of it.
+        """
         if not await self._may_read(paths):
             return
         pieces = [await self._draft_files.attach(file) for file in paths]
-        if pieces:
-            # in a line with other words, the name takes the place of `typed`
-            shown_name = safe_line(Path(path).name) if typed and path else ""
-            self._input.attach(typed, pieces, shown_name)
+        self._input.attach(typed, pieces, shown_name if typed else "")
         self._warn_of_unseen_image(pieces)
 
     async def attach_copied(self) -> None:

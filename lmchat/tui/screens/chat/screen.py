@@ -271,14 +271,17 @@ class ChatScreen(PatchedScreen):
         if isinstance(event, PromptInput.PagesNamed):
             self._prompt_pages.attach_mentioned(event.addresses)
             return
-        attach = partial(self._prompt_files.attach, event.text, event.path)
+        if event.path:
+            attach = partial(self._prompt_files.attach_named, event.path, typed=event.text)
+        else:
+            attach = partial(self._prompt_files.attach_pasted, event.text)
         self.background.attempt(attach, group="attach")
 
     async def action_insert_file(self, path: str) -> None:
         if is_page_address(path):
             self._prompt_pages.attach(path)
-            return
-        await self._prompt_files.attach("", path)
+        else:
+            await self._prompt_files.attach_named(path)
 
     async def action_insert_copied(self) -> None:
         await self._prompt_files.attach_copied()

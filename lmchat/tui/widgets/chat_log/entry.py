@@ -229,7 +229,7 @@ class Entry(Struct):
     heights: Heights = field(default_factory=Heights)  # of each block with the blank row above it
     # rows of the log itself, by what they say
     _row_cache: dict[tuple[object, ...], Block] = field(default_factory=dict)
-    _retried_s: float = 0.0  # monotonic time at which the last retry began
+    _retried_s: float = 0.0  # monotonic time at which the wait before the last retry began
     _parse_until_s: float = inf  # CPU time of this thread until which text is parsed
 
     @property
@@ -389,7 +389,7 @@ class Entry(Struct):
 
     def set_figures(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
         """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
-        # the wait before a retry counts from when its figures first came
+        # each retry is an object of its own; its wait is counted from when it is first seen here
         old_retry = self.turn.retry if self.turn else None
         new_retry = turn.retry if turn else None
         if new_retry is not old_retry:
