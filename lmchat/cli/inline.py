@@ -21,6 +21,7 @@ from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
 from lmchat.cli.printed_start import fitting_start, text_size, without_start
 from lmchat.machine.highlighter import Highlighter
 from lmchat.terminal.terminal_output import echo, stoppable
+from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.code import language_of
@@ -30,6 +31,7 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 _FRAME_S = 1 / 15  # least time between two frames
 _FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
+_MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take up to 2 s
 _LOAD = 0.25  # share of a core that drawing may take
 _COLOURS_S = 1.0  # time that the end of an answer waits for the colours of code
 _WIDEST_PAGE = 94  # columns, as on the screen; longer lines are hard to read
@@ -72,6 +74,7 @@ class InlineText:
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
+        self._write = write
         self._area = LiveArea(write, environ=environ)
         self._has_colours = not environ.get("NO_COLOR")
         self._styles = {name: Style.parse(words) for name, words in _STYLES.items()}
@@ -125,7 +128,11 @@ class InlineText:
                     await asyncio.shield(self._highlighting)
 
     def end(self) -> None:
-        """Print the rest of the text for good; the next piece begins another text."""
+        """Print the rest of the text for good; the next piece begins another text.
+
+        If very much was not drawn yet, its end is printed as it is.
+        """
+        rest = self._take_unformatted()
         while self._unread:
             self._draw()
         self._draw(is_complete=True)
@@ -137,10 +144,21 @@ class InlineText:
         self._tail = MarkdownTail()
         self._final_count = 0
         self._printed_size = 0
+        if rest:
+            self._write(f"{safe_text(rest)}\n")
 
     async def aclose(self) -> None:
         """End the child process that colours code."""
         await self._highlighter.aclose()
+
+    def _take_unformatted(self) -> str:
+        """Take lines off the end of the unread text that would take too long to format."""
+        line_end = self._unread.rfind("\n", 0, _MOST_AT_END)
+        if len(self._unread) <= _MOST_AT_END or line_end < 0:
+            return ""
+        rest = self._unread[line_end + 1 :]
+        self._unread = self._unread[:line_end]
+        return rest.removesuffix("\n")
 
     def _draw_soon(self) -> None:
         """Draw a frame when its time has come, if none is to be drawn already."""

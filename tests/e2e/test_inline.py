@@ -189,6 +189,22 @@ def test_ctrl_z_keeps_what_is_typed_and_fg_shows_it_again(shell, server, option)
     shell.type("\x04", sees=re.compile(r"You:.*shell>\s*$", re.DOTALL))
 
 
+def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(begin, server):
+    gate = Gate()
+    lines = [f"flood{number}\n" for number in range(60_000)]
+    pieces_of_flood = [delta("".join(lines[at : at + 500])) for at in range(0, 60_000, 500)]
+    server.on(CHAT, sse(*pieces_of_flood, gate), answer("Yes."))
+    talk = begin()
+    talk.type("Go\r", sees="flood")
+    assert gate.reached.wait(10)
+    talk.type("\x03", sees="Stopped.\nYou:")
+    printed = dict.fromkeys(re.findall(r"flood\d+", talk.raw.decode()))
+    talk.type("More\r", sees="Yes.\nYou:")
+    kept = server.seen(CHAT)[-1].json["messages"][-2]["content"]
+    assert list(printed) == kept.split()
+    leave(talk)
+
+
 def test_without_a_shell_that_could_continue_it_ctrl_z_does_nothing(begin, server):
     gate = Gate()
     server.on(CHAT, sse(delta("Some"), gate, delta(" beans."), finish(), DONE))
