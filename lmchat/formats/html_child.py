@@ -7,17 +7,21 @@ from contextlib import suppress
 
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.html_engine import Inscriptis
-from inscriptis.html_properties import Display
+from inscriptis.html_properties import Display, WhiteSpace
 from inscriptis.model.config import ParserConfig
 from inscriptis.model.html_element import HtmlElement
-from lxml.etree import LxmlError
+from lxml.etree import LxmlError, strip_elements
+from lxml.html import HtmlElement as PageElement
 from lxml.html import HTMLParser, document_fromstring
 
 from lmchat.machine.process import serve
 
 MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have, so that it is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more
-_UNSEEN = ("template", "iframe", "object", "svg", "canvas")  # beside head, script and style
+_UNSEEN = ("script", "style", "template", "iframe", "object", "svg", "canvas")
+_CODE_STYLE = HtmlElement(
+    display=Display.block, whitespace=WhiteSpace.pre, margin_before=1, margin_after=1
+)
 
 
 def main() -> None:
@@ -44,10 +48,24 @@ def html_text(data: bytes, charset: str) -> str:
         tree = document_fromstring(data, parser=HTMLParser(encoding=encoding))
     except LxmlError:  # nothing in it is text
         return ""
-    unseen = {name: HtmlElement(display=Display.none) for name in _UNSEEN}
-    config = ParserConfig(css={**CSS_PROFILES["strict"], **unseen})
+    strip_elements(tree, *_UNSEEN, with_tail=False)
+    _flatten_code(tree)
+    config = ParserConfig(css={**CSS_PROFILES["strict"], "pre": _CODE_STYLE})
     text = Inscriptis(tree, config).get_text()[:MAX_TEXT_CHARS]
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _flatten_code(tree: PageElement) -> None:
+    """Replace what is in each `<pre>` by its text.
+
+    In elements below it, such as `<code>`, inscriptis would put all lines into one.
+    """
+    for code in list(tree.iter("pre")):
+        for line_break in code.iter("br"):
+            line_break.tail = "\n" + (line_break.tail or "")
+        text = code.text_content()
+        code.clear(keep_tail=True)
+        code.text = text
 
 
 def _as_utf_8(data: bytes, charset: str) -> bytes:
