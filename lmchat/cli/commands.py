@@ -161,8 +161,8 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
         argument("-p --preset NAME", "preset of the configuration; the prompt becomes its input"),
         argument(
             "-f --file FILE",
-            "attach a text, an image or a PDF, or the texts of a folder or of a pattern such as "
-            "'src/*.py'; may be repeated",
+            "attach a text, an image or a PDF, the texts of a folder or of a pattern such as "
+            "'src/*.py', or a page (https://…, with --allow-host); may be repeated",
             dest="files",
             action="append",
         ),

@@ -506,7 +506,8 @@ class Settings(Secret, frozen=True, kw_only=True):
         str, setting("model to use; unset: the last used model, otherwise a loaded one")
     ] = ""
     allowed_hosts: Annotated[
-        tuple[str, ...], setting('other machines that lmchat may connect to: "host" or "host:port"')
+        tuple[str, ...],
+        setting('machines that lmchat may connect to, also for pages: "host" or "host:port"'),
     ] = ()
     ca_file: Annotated[
         str,

@@ -224,7 +224,7 @@ COMMANDS: tuple[Command, ...] = (
         "show_request",
         plain_help="/request [FORM]: Print the next request as text, json or curl",
     ),
-    _slash("file", "Add files to the prompt", "/file PATH", typed="insert_file"),
+    _slash("file", "Add files or a page to the prompt", "/file PATH", typed="insert_file"),
     _slash("paste", "Add the image or text of the clipboard as a file", "/paste", "insert_copied"),
     _slash(
         "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"

@@ -169,7 +169,7 @@ async def test_scripts_styles_and_hidden_parts_are_no_text_and_the_layout_is(hos
     <template>evil</template><iframe src="http://127.0.0.1:1/">evil</iframe>
     <img src="http://127.0.0.1:1/a.png"><p style="display:none">evil</p></body>"""
     text = await text_of(host.put("/a", reply_of(html)))
-    assert text == "Beans\n\n  * one\n  * two\na  b\n1  2\n\nx\n  y"
+    assert text == "Beans\n\n  * one\n  * two\na  b\n1  2\n\n\nx\n  y"
 
 
 @pytest.mark.parametrize(
