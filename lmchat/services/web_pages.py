@@ -101,6 +101,10 @@ class WebPages:
         except TimeoutError:
             problem = f"{address.origin} did not send the page within {self._longest_s:.0f} s."
             raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
+        except ServerUnavailable as error:
+            if error.kind == ServerUnavailable.kind:  # its hint is about model servers
+                error.hint = "Check the address and the network."
+            raise
 
 
 async def _attachment_of(address: PageAddress, reply: PageReply) -> Attachment:

@@ -270,6 +270,14 @@ async def test_a_port_without_http_is_one_sentence(host):
     assert "closed the connection" in error.message
 
 
+async def test_a_port_where_nothing_listens_is_one_sentence():
+    with PageHost() as gone:
+        address = f"{gone.url}/a"
+    error = await refusal(address, ServerUnavailable)
+    assert error.message.startswith("Nothing answers at 127.0.0.1:")
+    assert error.hint == "Check the address and the network."
+
+
 async def test_html_that_would_take_minutes_or_gigabytes_is_refused(host, monkeypatch):
     monkeypatch.setattr(web_pages, "_CONVERT_S", 3.0)
     hostile = b"<table>" + b"<tr><td>a<td>b" * 600_000

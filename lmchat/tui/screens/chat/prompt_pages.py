@@ -102,4 +102,8 @@ class PromptPages:
     async def _ask(self, address: PageAddress) -> bool:
         from lmchat.tui.screens.ask_dialog import PageDialog
 
-        return bool(await self._notices.ask(PageDialog(address)))
+        self._show("", "asking about a page")
+        is_allowed = bool(await self._notices.ask(PageDialog(address)))
+        if is_allowed:
+            self._show(address.url, "downloading a page")
+        return is_allowed
