@@ -492,7 +492,7 @@ COMMANDS: tuple[Command, ...] = (
     _command(
         Scope.PICKER,
         "picker.load_with",
-        "alt+l",
+        "ctrl+g",
         "load with …",
         "Load the model with a context window and other options",
         "load_with",

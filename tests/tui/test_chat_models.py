@@ -100,7 +100,7 @@ async def test_a_model_is_loaded_with_the_options_that_its_server_takes(tmp_path
     backend = two()
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.press(*"phi", "alt+l", leads_to=AskDialog, sees="flash_attention=on")
+        await desk.press(*"phi", "ctrl+g", leads_to=AskDialog, sees="flash_attention=on")
         await desk.press(*"16384 flash_attn=on", "enter", sees="takes no flash_attn here")
         assert backend.loaded == []
         await desk.press(*["backspace"] * len("n=on"), *"ention=on", "enter", leads_to=ModelPicker)
@@ -121,7 +121,7 @@ async def test_a_wrong_value_of_a_load_option_is_told_and_loads_nothing(tmp_path
     backend = two()
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.press(*"phi", "alt+l", leads_to=AskDialog)
+        await desk.press(*"phi", "ctrl+g", leads_to=AskDialog)
         await desk.press(*typed, "enter", sees=words)
         assert backend.loaded == []
 
@@ -131,7 +131,7 @@ async def test_a_server_that_takes_no_options_says_where_the_window_is_set(tmp_p
     backend = ScriptedBackend(candidates=[candidate(Verdict.READY, QWEN, cold)])
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.press(*"phi", "alt+l", sees="llama.cpp takes no options when it loads a model.")
+        await desk.press(*"phi", "ctrl+g", sees="llama.cpp takes no options when it loads a model.")
         assert "llama-server -c TOKENS" in screen_text(desk.app)
         assert backend.loaded == []
 

@@ -344,10 +344,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     HINTS = (
         ("Enter", "use"),
         ("^L", "load or unload"),
-        ("Alt+L", "load with …"),
+        ("^G", "load with …"),
         ("^R", "refresh"),
     )
-    FIRST_HINTS = (("Enter", "load"), ("Alt+L", "load with …"), ("^R", "refresh"))
+    FIRST_HINTS = (("Enter", "load"), ("^G", "load with …"), ("^R", "refresh"))
     """Keys where the picker opens because no model is loaded."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
