@@ -179,9 +179,9 @@ class InlineText:
         self._unread = self._unread[_FRAME_CHARS:]
         if text or is_complete:
             self._tail.feed(text, is_final=is_complete)
-        columns, _ = terminal_size()
-        if columns + 1 != self._layout.page.width:
-            self._layout = Layout(self._page(columns))
+        page = self._page(terminal_size()[0])
+        if page.width != self._layout.page.width:
+            self._layout = Layout(page)
             for block in (*self._tail.closed[self._final_count :], *self._tail.open):
                 block.forget()
         colourless = self._first_without_colours()
