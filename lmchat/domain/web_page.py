@@ -49,11 +49,11 @@ def mentioned_pages(text: str) -> list[str]:
 
 
 def mention_span(text: str, address: str) -> tuple[int, int]:
-    """Return the first and the next character of an address in a text, with the `@` before it.
+    """Return the start and the end of the last mention of an address in a text, with its `@`.
 
     Raises `ValueError` if `mentioned_pages` does not return this address for the text.
     """
-    for mention in _MENTION.finditer(text):
+    for mention in reversed(list(_MENTION.finditer(text))):  # names of folded blocks come first
         if mention[1] == address:
             return mention.span()
     raise ValueError("the text does not name this address")

@@ -125,6 +125,12 @@ async def test_a_redirect_to_another_scheme_is_refused(host, target):
     assert error.message == "Only pages with http:// or https:// can be attached."
 
 
+async def test_a_proxy_of_the_environment_sees_no_page_of_this_machine(host, other, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", other.url)
+    assert await text_of(host.put("/a", reply_of(PAGE))) == "Beans like sun."
+    assert other.connections == 0
+
+
 async def test_redirects_in_a_circle_end(host):
     error = await refusal(host.redirect("/a", "/a"))
     assert "redirects more than 10 times" in error.message
