@@ -91,7 +91,7 @@ class InlineText:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Keep the terminal to itself for the block: what is typed is not shown meanwhile.
+        """Keep the terminal to itself for the block: what is typed is not shown.
 
         Ctrl+Z leaves nothing on the terminal that is not final.
         """

@@ -136,7 +136,7 @@ class FormattedStream(TextStream, Protocol):
     """Printer that formats a text, and draws its end again until it is complete."""
 
     def drawing(self) -> AbstractContextManager[None]:
-        """Keep the terminal to itself for the block: what is typed is not shown meanwhile."""
+        """Keep the terminal to itself for the block: what is typed is not shown."""
 
     async def settle(self) -> None:
         """Wait a moment for what the last part of the text still lacks."""

@@ -12,7 +12,7 @@ _TABLES = ("prompts", "profiles")
 
 
 class NamedTables:
-    """The `[prompts.NAME]` and `[profiles.NAME]` of a file, as they stand in it now.
+    """The `[prompts.NAME]` and `[profiles.NAME]` of a file, as they are in it now.
 
     While one of them is wrong, or the file cannot be read, all stay as they were before.
     """
@@ -63,7 +63,7 @@ class NamedTables:
 
 
 def _version_of(file: Path) -> tuple[int, int, int] | None:
-    """Return what differs between two versions of a file; None if there is none to be read."""
+    """Return what differs between two versions of a file; None without a readable one."""
     try:
         status = file.stat()
     except OSError:

@@ -229,7 +229,7 @@ class ChildProcess:
         return output or b""
 
     async def first_output(self, most_bytes: int) -> bytes:
-        """Close the input and return the output; of more than `most_bytes`, only so many.
+        """Close the input and return the output; of more than `most_bytes`, only the first ones.
 
         The program has ended then, unless it has more output.
         """

@@ -60,7 +60,7 @@ class ShellCommand:
         self.command = command
         self._time_limit_s = time_limit_s
         self.output = BoundedOutput()
-        self.stopped_words = ""  # why lmchat has ended it; empty if it ends by itself
+        self.stopped_words = ""  # why lmchat has ended it; empty if it ends on its own
         self._environment = environment_for_others(environ)
         self._child: ChildProcess | None = None
 

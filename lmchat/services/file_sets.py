@@ -165,7 +165,7 @@ def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
 
 
 def _with_skipped(places: set[int], pattern: Sequence[str]) -> set[int]:
-    """Return places in a pattern, and those that are reached if `**` stands for no folder."""
+    """Return places in a pattern, and those that are reached if `**` is read as no folder."""
     reached = set(places)
     for place in places:
         following = place

@@ -159,7 +159,7 @@ class ModelSwitch:
     def ask_for_load_options(self, model: ModelInfo) -> None:
         """Ask for the options that the server takes, and begin to load the model with them.
 
-        A model that is in memory is loaded anew. A server that takes none is named in a
+        A model that is in memory is loaded again. A server that takes none is named in a
         notification, with the way to a larger window.
         """
         from lmchat.tui.screens.ask_dialog import AskDialog

@@ -218,7 +218,7 @@ class PromptInput(TextArea):
 
     @property
     def _is_empty_or_own(self) -> bool:
-        """Whether the words are none, or a command for the shell that the user has run before."""
+        """Whether there are no words, or a command for the shell that the user has run before."""
         return not self._typed_words.strip() or self.typed_command in self._own_commands
 
     def edit(self, edit: Edit) -> EditResult:
