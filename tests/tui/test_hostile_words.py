@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from textual.widgets import Input
 
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.finding import Finding, Grade, Group
@@ -163,7 +164,10 @@ SCREENS = {
     "doctor": (doctor, None),
     "fetch": (partial(FetchDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
-    "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),
+    "help": (
+        partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}),
+        lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
+    ),
     "key": (
         partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT, NotedConnect().try_address),
         lambda one: one.show_problem(EVIL),

@@ -74,7 +74,7 @@ def test_markup_in_foreign_text_is_shown_not_obeyed():
 
 
 def test_a_meter_tells_by_colour_only_when_room_gets_short():
-    assert meter(0.5, 4, UNICODE) == (("━━", "$muted"), ("──", "$text-disabled"))
+    assert meter(0.5, 4, UNICODE) == (("━━", "$meter"), ("──", "$text-disabled"))
     assert meter(0.8, 10, UNICODE)[0][1] == "$warning"
     assert meter(0.96, 10, UNICODE)[0][1] == "$error"
 
