@@ -78,13 +78,13 @@ class LiveArea:
 
 
 def live_height() -> int:
-    """Return how many rows are drawn in place at most: half of the terminal.
+    """Return how many rows are drawn in place at most: a quarter of the terminal.
 
     A terminal that is made smaller moves rows into its history, where they could not be drawn
-    again.
+    again. Of a narrower one, each row may take two lines.
     """
     _, lines = terminal_size()
-    return max(lines // 2, 1)
+    return max(lines // 4, 2)
 
 
 def terminal_size() -> tuple[int, int]:

@@ -79,6 +79,14 @@ def _lock_byte(descriptor: int) -> None:
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
+def limit_memory(limit_bytes: int) -> None:
+    """Let this process end if it needs more memory; does nothing on Windows."""
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
 def end_program(pid: int, *, is_forced: bool = False) -> None:
     """Ask a program and those that it has started to end; kill them if `is_forced`.
 

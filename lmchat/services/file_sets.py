@@ -70,8 +70,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
 async def parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return what a typed name means if it means several files; None if it names one.
 
-    A relative name begins at `folder`. A name with the signs of a pattern is that of a file if
-    there is one.
+    A relative name begins at `folder`. A name with the signs of a pattern is that of one file if
+    there is such a file, or if the folder before these signs is missing.
     """
     return await run_abandonable(lambda: _parse_set_name(name, folder))
 
@@ -88,12 +88,10 @@ def _parse_set_name(name: str, folder: Path) -> SetName | None:
         return None
     first = pattern_steps[0]
     start = "".join(f"{step}/" for step in steps[:first])
-    return SetName(
-        typed=name,
-        start=start,
-        folder=folder / expanded_path(start or "."),
-        pattern=steps[first:],
-    )
+    base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - Path raises below
+    if not os.path.isdir(base):  # noqa: PTH112 - see above
+        return None
+    return SetName(typed=name, start=start, folder=Path(base), pattern=steps[first:])
 
 
 async def read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
@@ -122,8 +120,11 @@ def _read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
             message = f"{shown_name} has more than {_MOST_FILES} text files, or 8 MB of them."
             raise FileRefused(message, hint=_NARROWER)
     if not files:
+        problem = f"{shown_name} has no text files."
+        if name.pattern != [_ANY_FOLDERS]:
+            problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
-        raise FileRefused(f"{shown_name} has no text files.", hint=hint)
+        raise FileRefused(problem, hint=hint)
     return FileSet(files=files, left_out_count=left_out_count)
 
 

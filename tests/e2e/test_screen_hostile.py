@@ -113,7 +113,10 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     screen.type("\x1b")
     screen.wait_until(lambda: not has_typed(screen, "PWNE "), "the bar is closed")
     command(screen, "/file ", f"{home}/missing {words}")
-    screen.wait_for("exist.")
+    outside = "Attach from outside"  # some words have the signs of a pattern in a folder
+    screen.wait_for(re.compile(rf"exist\.|{outside}"))
+    if outside in screen.text:
+        screen.type("\x1b", hides=outside)
     screen.type("\x1b[18~\x7f")  # all of it
     (home / "folder").mkdir()
     name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")

@@ -53,7 +53,7 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder, name, 
     assert await names(folder, name) == found
 
 
-@pytest.mark.parametrize("name", ["a.py", "odd[1].py", "missing.py", "src/c.py"])
+@pytest.mark.parametrize("name", ["a.py", "odd[1].py", "missing.py", "missing/*.py"])
 async def test_a_file_is_no_set_whatever_signs_its_name_has(folder, name):
     assert await parse_set_name(name, folder) is None
 
@@ -82,7 +82,7 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
 
 @pytest.mark.parametrize("name", ["*.rs", "src/deep/*.py/*", ".git/*.rs"])
 async def test_a_name_without_files_is_refused(folder, name):
-    with pytest.raises(FileRefused, match="has no text files"):
+    with pytest.raises(FileRefused, match=r"has no text files|No text file fits"):
         await names(folder, name)
 
 
@@ -123,5 +123,5 @@ async def test_a_pattern_that_could_be_read_in_many_ways_takes_linear_time(tmp_p
     deep = tmp_path.joinpath(*["a" * 100] * 20)
     deep.mkdir(parents=True)
     (deep / "b").write_text("b")
-    with pytest.raises(FileRefused, match="has no text files"):
+    with pytest.raises(FileRefused, match=r"has no text files|No text file fits"):
         await names(tmp_path, pattern)
