@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import time
 
 import pyte
 import pytest
@@ -87,10 +88,18 @@ def test_each_line_of_ten_answers_is_in_the_scrollback_once_and_in_order(begin, 
     leave(talk)
 
 
+SIZES = ((50, 16), (110, 30), (64, 20), (80, 24))
+
+
 def test_a_terminal_that_is_resized_in_the_middle_keeps_each_line_once(tmp_path, server, cli):
+    """Between two frames: what a terminal reads in the moment of a resize, nobody can place."""
     tmux = shutil.which("tmux")
     assert tmux, "this test needs tmux 3.2 or later: install it, or leave out the slow tests"
-    server.on(CHAT, *(in_pieces(number, pause_s=0.003) for number in range(1, 4)))
+    gates = [Gate() for _ in SIZES]
+    steps = [delta(piece) for piece in pieces(markdown_answer(1), 1)]
+    for number, gate in enumerate(gates, 1):
+        steps.insert(number * len(steps) // (len(gates) + 1), gate)
+    server.on(CHAT, sse(*steps, finish(), DONE))
     socket = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
     words = [*socket, "new-session", "-d", "-s", "chat", "-x", "80", "-y", "24"]
     env = {"PYTHONPATH": str(ROOT), "LMCHAT_HOME": str(cli.folder), "TERM": "xterm-256color"}
@@ -99,18 +108,23 @@ def test_a_terminal_that_is_resized_in_the_middle_keeps_each_line_once(tmp_path,
     def shown():
         return run([*socket, "capture-pane", "-t", "chat", "-p", "-J", "-S", "-"]).stdout
 
+    def is_still():
+        before = shown()
+        time.sleep(0.5)  # frames come every 70 ms
+        return shown() == before
+
     try:
-        for number in range(1, 4):
-            wait_until(lambda: shown().rstrip().endswith("You:"), "the terminal")
-            run([*socket, "send-keys", "-t", "chat", "go", "Enter"])
-            for columns, lines in ((50, 16), (110, 30), (64, 20), (80, 24)):
-                before = shown()
-                wait_until(lambda before=before: shown() != before, "the terminal")
-                size = ["-x", str(columns), "-y", str(lines)]
-                run([*socket, "resize-window", "-t", "chat", *size])
-            wait_until(lambda number=number: f"end{number}: x²" in shown(), "the terminal")
         wait_until(lambda: shown().rstrip().endswith("You:"), "the prompt")
-        assert_each_once(shown(), 3)
+        run([*socket, "send-keys", "-t", "chat", "go", "Enter"])
+        for gate, (columns, lines) in zip(gates, SIZES, strict=True):
+            assert gate.reached.wait(10)
+            wait_until(is_still, "all that has arrived is drawn")
+            size = ["-x", str(columns), "-y", str(lines)]
+            run([*socket, "resize-window", "-t", "chat", *size])
+            wait_until(is_still, "the terminal has its size")
+            gate.open()
+        wait_until(lambda: "end1: x²" in shown() and shown().rstrip().endswith("You:"), "the end")
+        assert_each_once(shown(), 1)
     finally:
         run([*socket, "kill-server"])
 
