@@ -20,6 +20,7 @@ pytest_plugins = [
 ]
 
 _ASKED_FOR = ("slow", "router")
+_LONGEST_NAME = 200  # of a case of a test, in characters
 
 
 def pytest_configure():
@@ -36,6 +37,15 @@ def pytest_configure():
 def pytest_xdist_auto_num_workers(config):
     """Run three workers for two cores, since tests also wait; none if tests are named, for debuggers."""
     return 0 if _is_named(config) else max((os.cpu_count() or 1) * 3 // 2, 2)
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Name a case with bytes, or with a long text, by its number instead of by what it holds.
+
+    All workers must find the same names, and `gzip.compress` writes the time into its bytes.
+    """
+    is_content = isinstance(val, bytes) or (isinstance(val, str) and len(val) > _LONGEST_NAME)
+    return argname if is_content else None
 
 
 def pytest_addoption(parser):
