@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lmchat.cli.batch_tasks import BatchTask
 from lmchat.cli.output import Output, to_json
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files import write_atomically
+from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.structured.json_text import UnfitError, strict_json
 
 _FILE_MODE = 0o666  # as the umask allows
@@ -45,21 +47,48 @@ class RowFile:
         """Open the file, take failed rows out of it, and return the numbers of the lines done.
 
         With `is_forced`, the file is emptied. Raises `WrongUse` if it has anything but rows of
-        these tasks, and `FileRefused` if it cannot be read or written.
+        these tasks or another batch writes it, and `FileRefused` if it cannot be read or written.
         """
         try:
+            self._open()
             kept: dict[int, bytes] = {}
             if self._path.is_file():
                 data = b"" if is_forced else self._path.read_bytes()
                 kept = self._kept_rows(data, tasks)
                 content = b"".join(kept.values())
                 if content != data or is_forced:
-                    write_atomically(self._path, content, keeps_mode=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._descriptor = os.open(self._path, flags, _FILE_MODE)
+                    self._replace(content)
         except OSError as error:
             raise self._write_error(error, "Name another file with -o.") from error
         return set(kept)
+
+    def _open(self) -> None:
+        """Open the file and lock it; raises `WrongUse` if another batch has locked it."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._descriptor = os.open(self._path, flags, _FILE_MODE)
+        if self._path.is_file() and CAN_RENAME_OPEN_FILES and not self._has_lock():
+            message = f"Another `lmchat batch` writes {self._path}."
+            raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
+
+    def _has_lock(self) -> bool:
+        """Try to lock the open file; where no file can be locked, return True all the same."""
+        try:
+            is_locked = try_lock(self._descriptor)
+        except OSError:  # a file system without locks
+            return True
+        # Another batch may have replaced the file after it was opened here: then the lock is one
+        # of a file that is gone.
+        return is_locked and os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+
+    def _replace(self, content: bytes) -> None:
+        """Replace what the file holds, under the lock of the old file, and lock the new one."""
+        with ExitStack() as old_file:
+            old_file.callback(os.close, self._descriptor)
+            self._descriptor = -1
+            if not CAN_RENAME_OPEN_FILES:
+                old_file.close()
+            write_atomically(self._path, content, keeps_mode=True)
+            self._open()
 
     def _kept_rows(self, data: bytes, tasks: Sequence[BatchTask]) -> dict[int, bytes]:
         """Return the rows without errors by the number of their line; see `keep_done`.

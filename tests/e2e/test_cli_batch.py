@@ -209,6 +209,32 @@ def test_ctrl_c_keeps_what_has_ended(cli, server, tmp_path):
     assert [row["index"] for row in rows(target)] == [*range(1, 11)]
 
 
+@pytest.mark.parametrize("options", [(), ("--force",)])
+@pytest.mark.parametrize("content", ["", '{"index": 1, "error": "x"}\n'], ids=["empty", "failed"])
+def test_no_second_batch_writes_into_the_same_file(cli, server, tmp_path, content, options):
+    source, target = prompts(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    target.write_text(content)  # a failed row is taken out first: then the file is replaced
+    at_three = Gate()
+
+    def waiting_at_three(seen):
+        is_third = seen.json["messages"][-1]["content"] == "word 3"
+        return sse(at_three, "3", finish(), usage()) if is_third else echo(seen)
+
+    server.on(CHAT, waiting_at_three)
+    words = ("batch", str(source), "-o", str(target), "--jobs", "1")
+    running = cli.start(*words)
+    assert at_three.reached.wait(60)
+    second = cli(*words, *options)
+    assert second.returncode == 2
+    assert f"Another `lmchat batch` writes {target}." in second.stderr
+    assert len(server.seen(CHAT)) == 3
+    at_three.open()
+    assert running.wait(60) == 0
+    running.communicate()
+    assert [row["index"] for row in rows(target)] == [1, 2, 3]
+    assert cli(*words, *options).returncode == 0
+
+
 def test_a_full_disk_ends_it_with_whole_rows(cli, server, tmp_path):
     source, target = prompts(tmp_path / "in.jsonl", 60), tmp_path / "out.jsonl"
     words = ("batch", str(source), "-o", str(target))
