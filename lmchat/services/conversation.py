@@ -110,6 +110,7 @@ class Conversation:
         self.error: LMChatError | None = None  # in which the last answer ended
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
         self.first_words = ""  # words of the user with which the next answer begins
+        self.may_call_tools = False  # whether the newest turn offers tools to the model
         self._reported_left_out = 0  # number of left-out messages in the last note about them
         self._backend = backend
         self._save_queue = save_queue
@@ -415,6 +416,7 @@ class Conversation:
             start = start_at(self.messages, message_id, is_resumed=is_resumed, begun=begun)
         refuse_unseen_images(settings.target, start.prompts)
         loop = self._make_loop(settings)
+        self.may_call_tools = loop is not None
         path = start.path.added(*start.prompts)
         is_new_answer = start.continued is None and start.batch is None
         stream = self._make_stream(

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import WrongUse
+from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.attachments import DraftFiles
 from lmchat.services.continuation import require_prefill
 from lmchat.services.conversation import Conversation
@@ -244,6 +244,19 @@ class OpenSessions:
         session = await self._store.open_session(session_id, count=FIRST_READ)
         in_memory = self._find_ahead_of_disk(session_id)  # a turn may have begun during the read
         return self._make(session) if in_memory is None else in_memory
+
+    def require_free_path(self, session_id: str) -> None:
+        """Raise `RequestInvalid` if another branch of a session cannot be shown now.
+
+        That is while a turn runs that may call tools: it adds its calls and further answers to the
+        path that is shown.
+        """
+        opened = self._sessions.get(session_id)
+        if opened and opened.is_busy and opened.conversation.may_call_tools:
+            raise RequestInvalid(
+                "An answer that may use tools is still running: no other branch can be shown.",
+                hint="Wait for its end, or press Esc to stop it.",
+            )
 
     def show_path(self, session: Session) -> OpenSession:
         """Show a session with a path that was read from the disk, and return it.

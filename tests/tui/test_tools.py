@@ -137,6 +137,24 @@ async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp
         await shown(desk, "files/read…? y once")
 
 
+async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(tmp_path):
+    scripts = (answer("First."), answer("Second."), call("a"))
+    async with desk_with(tmp_path, *scripts) as desk:
+        await desk.ask("one", 1)
+        await desk.press("alt+up", "r", sees="Second.")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end of the turn")
+        await desk.press("escape")
+        await card(desk, "read")
+        await desk.press("alt+up", "alt+up", "left_square_bracket", sees="that may use tools")
+        assert "Second." in screen_text(desk.app)
+        assert "First." not in screen_text(desk.app)
+        await desk.press("alt+down", "alt+down", "y", sees="Done reading.")
+        sent = [message.text for message in desk.backend.requests[-1].messages]
+        assert sent[:3] == ["one", "Second.", "read"]
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end of the turn")
+        await desk.press(*["alt+up"] * 4, "left_square_bracket", sees="First.")
+
+
 async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
     async with desk_with(tmp_path, call("a"), [*call("b")]) as desk:
         desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}

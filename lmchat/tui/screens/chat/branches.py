@@ -152,6 +152,7 @@ class Branches:
 
     async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
         """Show the path with another version of a message, at the row where the message was."""
+        self._open_sessions.require_free_path(self._sessions.shown_id)
         path = await self._store.set_leaf(self._sessions.shown_id, chosen_id)
         row = self._widgets.log.viewport.row_of(message.message_id)
         self._sessions.show_path(path)
@@ -244,6 +245,7 @@ class Branches:
         newest_at = max(times, default=None)
         deleted_id = await self._store.last_deleted_message(session_id, since=newest_at)
         if deleted_id is not None:
+            self._open_sessions.require_free_path(session_id)
             self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
             self._status.show_action("restored")
             self._notices.notify("Restored.")
@@ -253,6 +255,7 @@ class Branches:
             notice = "Put back: it is sent again." if exclusion.is_excluded else "Taken out again."
             self._notices.notify(notice)
         elif path_change is not None:
+            self._open_sessions.require_free_path(session_id)
             path = await self._store.set_leaf(session_id, path_change.earlier_id)
             self._sessions.show_path(path)
             self._status.show_action(path_change.action)

@@ -243,6 +243,7 @@ class ShownSession:
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
         if message_id:
+            self._open_sessions.require_free_path(session_id)
             path = await self._workspace.store.set_leaf(session_id, message_id)
             change_session = partial(self._open_sessions.show_path, path)
         else:
