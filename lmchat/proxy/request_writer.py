@@ -13,7 +13,7 @@ from lmchat.domain.message import SentThoughts
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, ModelInfo, sent_thoughts_of
 from lmchat.proxy.dialect import Dialect
-from lmchat.proxy.json_values import encode
+from lmchat.proxy.json_values import encode, utf8_safe
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.request_body import body_of, tool_fields
 from lmchat.proxy.servers import server_of
@@ -62,7 +62,8 @@ class RequestWriter:
         """Return the fields that the product adds to a request, and those that offer tools."""
         server = server_of(request.product)
         fields = server.request_fields(self._sampling(request), self.model(request))
-        return fields | tool_fields(request)
+        safe_fields: dict[str, Any] = utf8_safe(fields)
+        return safe_fields | tool_fields(request)
 
     def sampling_options(self, request: ChatRequest) -> dict[str, object]:
         """Return the sampling options that the body of a request has, by name."""

@@ -61,6 +61,14 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert KEY not in repr(shown)
 
 
+async def test_half_characters_in_options_are_replaced(server, client):
+    server.on(CHAT, answer("Hi"))
+    more = {"extra.\udfff": ["a\ud800"], "grammar": 'root ::= "\ud800"'}
+    seen, _ = await sent_and_shown(client, server, request_to(server, sampling=Sampling(more=more)))
+    assert seen.json["\ufffd"] == ["a\ufffd"]
+    assert seen.json["grammar"] == 'root ::= "\ufffd"'
+
+
 @pytest.mark.parametrize("product", [Product.OLLAMA, Product.LM_STUDIO, Product.MISTRAL])
 async def test_each_product_has_its_own_body(server, client, product):
     server.on(CHAT, answer("Hi"))
