@@ -59,7 +59,7 @@ class Highlighter:
                 return None
             try:
                 answer = await self._exchange(child, language, code)
-            except (TimeoutError, ChildEndedError):
+            except (TimeoutError, ChildEndedError):  # the next code starts another child
                 self._remember_slow(language, code)
                 self._kill()
                 return None
@@ -69,7 +69,8 @@ class Highlighter:
         state, _, colours = answer.partition(b"\n")
         if state.decode() == FAILED:
             _log.warning("no colours: the lexer for %s failed", language)
-        return colours if len(colours) == len(code) else None  # it is empty without a lexer
+        # for an unknown or failed lexer, the answer has a state and no colours
+        return colours if len(colours) == len(code) else None
 
     async def aclose(self) -> None:
         """Kill the child and wait for its end; a request that waits for the child returns None."""
@@ -103,7 +104,7 @@ class Highlighter:
         """
         if self._child is not None or not self._can_start:
             return self._child
-        await self._wait_for_killed()
+        await self._wait_for_killed()  # releases their pipes, which `_kill` does not
         try:
             self._child = await _start()
             async with asyncio.timeout(_START_S):
@@ -131,7 +132,7 @@ class Highlighter:
             return await child.receive_frame()
 
     def _remember_slow(self, language: str, code: str) -> None:
-        """Remember a code that has ended the child, unless `aclose` has ended it."""
+        """Remember a code that got no answer, unless `aclose` has killed the child."""
         if not self._is_closed:
             _log.warning("no colours: the lexer for %s is too slow", language)
             self._slow_codes[language].append(code)

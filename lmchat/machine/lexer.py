@@ -52,8 +52,9 @@ def main() -> None:
         while request := _next_request():
             header, _, code = request.decode().partition("\n")
             cpu_s, wall_s, language = header.split(" ", 2)
-            # Both limits end this process, also while a lexer holds Python's lock, and without a
-            # parent: `exit=True` by the clock, the signal of the timer by CPU time.
+            # Both limits end this process, even while a lexer holds Python's lock or the parent
+            # has ended. By the clock, a thread in C exits, after it has written a traceback to
+            # `null_file`. By CPU time, the timer sends SIGVTALRM, for which there is no handler.
             faulthandler.dump_traceback_later(float(wall_s), exit=True, file=null_file)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.product import Lifetime, Product, Traces
 from lmchat.domain.program import Installed, PortHolder, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
@@ -92,9 +92,8 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
 def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
     """Return how to start a product; None if neither its program nor a folder of it exists.
 
-    A program is looked for in `PATH` and, for LM Studio, in its own folders. The result has words
-    for the user in any case, and a command only if the program exists and starts a server without
-    further choices.
+    The result has words for the user in any case, and a command only if the program exists and
+    starts a server without further choices.
     """
     traces = product.facts.traces
     if traces is None:  # it is not known how to find the product
@@ -102,21 +101,33 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
     own_folders: list[Path] = []
     if home and product is Product.LM_STUDIO:
         own_folders = lm_studio_folders(home)
-    search_path = [environ.get("PATH") or os.defpath]
-    search_path += [str(folder / "bin") for folder in own_folders]
-    program = find_program(traces.program, os.pathsep.join(search_path))
     words = traces.start_words or f"{traces.program} {traces.start}"
+    program = _program_of(traces, own_folders, environ)
     if program:
         start = (program, *traces.start.split()) if traces.start else ()
         return Installed(product=product, program=program, start=start, start_words=words)
-
-    # Names below the home folder, or absolute: these replace what stands before them. Without a
-    # home folder, the others lead to folders below `/` that do not exist.
-    folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
-    # Path.is_dir would raise an error where a folder above may not be entered
-    if any(map(os.path.isdir, folders)):
+    if _has_folder(traces, own_folders, home):
         return Installed(product=product, start_words=traces.start_words_app or words)
     return None
+
+
+def _program_of(traces: Traces, own_folders: list[Path], environ: Mapping[str, str]) -> str:
+    """Return the path of a product's program, from `PATH` or a folder `bin` of its own folders.
+
+    Return an empty text if it is not found.
+    """
+    search_path = [environ.get("PATH") or os.defpath]
+    search_path += [str(folder / "bin") for folder in own_folders]
+    return find_program(traces.program, os.pathsep.join(search_path))
+
+
+def _has_folder(traces: Traces, own_folders: list[Path], home: Path | None) -> bool:
+    """Return whether one of a product's folders exists."""
+    # An absolute name replaces the home folder in `Path`. Without a home folder, the other names
+    # lead to folders below `/` that do not exist.
+    folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
+    # Path.is_dir would raise an error where a folder above may not be entered
+    return any(map(os.path.isdir, folders))
 
 
 def start_program(

@@ -130,17 +130,17 @@ def _create_lock(folder: Path) -> int:
     `OSError` if it cannot be created.
     """
     lock = folder / _LOCK
-    # It gets its name once it is locked: another process would remove the folder before.
-    fresh = lock.with_suffix(".new") if CAN_RENAME_OPEN_FILES else lock
-    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+    # The sweep of another process removes a folder whose file `_LOCK` is not locked. So the file
+    # gets this name only after it is locked, except on Windows, which cannot rename an open file.
+    new_file = lock.with_suffix(".new") if CAN_RENAME_OPEN_FILES else lock
+    descriptor = os.open(new_file, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
     try:
-        # On Windows, where the file has its name already, another process may just try to lock it.
-        if not try_lock(descriptor):
-            raise BlockingIOError
-        if fresh != lock:
-            fresh.replace(lock)
-    except OSError:
-        # without locks, the file keeps its other name, and no other process removes the folder
+        is_locked = try_lock(descriptor)  # False on Windows while a sweep has locked the file
+        if is_locked and new_file != lock:
+            new_file.replace(lock)
+    except OSError:  # no locks here: the file keeps the name that no sweep looks for
+        is_locked = False
+    if not is_locked:
         os.close(descriptor)
         return -1
     return descriptor

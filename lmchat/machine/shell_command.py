@@ -35,6 +35,10 @@ class BoundedOutput:
         self.left_out_bytes = 0  # between `first` and `last`
 
     def add(self, data: bytes) -> None:
+        """Add the next bytes of the output: to `first` until it is full, then to `last`.
+
+        `last` drops its oldest bytes beyond `_HALF_BYTES`.
+        """
         room = _HALF_BYTES - len(self.first)
         self.first += data[:room]
         self.last += data[room:]
@@ -60,9 +64,11 @@ class ShellCommand:
         self.command = command
         self._time_limit_s = time_limit_s
         self.output = BoundedOutput()
-        self.stopped_words = ""  # why lmchat has ended it; empty if it ends on its own
+        # that lmchat has ended it, and why: `stopped` or `stopped after 60 s`; empty else
+        self.stopped_words = ""
         self._environment = environment_for_others(environ)
-        self._child: ChildProcess | None = None
+        # the child that runs the command, and ends it when its own input is closed
+        self._watchdog: ChildProcess | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -70,10 +76,13 @@ class ShellCommand:
 
     @property
     def ending(self) -> str:
-        """How the command has ended: `stopped`, or its exit code as shells report it."""
-        if self._child is None or self.is_stopping:
+        """How the command has ended: `stopped_words`, or its exit code as shells report it.
+
+        Empty if it never ran.
+        """
+        if self._watchdog is None or self.is_stopping:
             return self.stopped_words
-        return f"exit code {self._child.exit_code}"
+        return f"exit code {self._watchdog.exit_code}"  # which is that of the command
 
     async def run(self) -> None:
         """Run the command, and return when it and its process group have ended.
@@ -85,19 +94,26 @@ class ShellCommand:
             raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
         read_end, write_end = os.pipe()
         try:
-            self._child = await self._start(write_end)
-            await self._receive_until_end(self._child, read_end)
+            self._watchdog = await self._start(write_end)
+            await self._receive_until_end(self._watchdog, read_end)
         finally:
             os.close(read_end)
 
     def stop(self) -> None:
-        """Begin to end the command and its process group; `run` returns when they have ended."""
+        """Begin to end the command and its process group; `run` returns when they have ended.
+
+        If `run` is just starting the command, it ends it then.
+        """
         self.stopped_words = "stopped"
-        if self._child is not None:
-            self._child.close_input()
+        if self._watchdog is not None:
+            self._watchdog.close_input()
 
     async def _start(self, output: int) -> ChildProcess:
-        """Start the shell under the watchdog; `output` is the pipe, of which this end is closed."""
+        """Start the shell under the watchdog, and return the watchdog.
+
+        `output` is the end of the pipe into which the command writes. It is closed in this process,
+        also if the start fails, for which `LMChatError` is raised.
+        """
         shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
         argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
         try:
@@ -111,7 +127,7 @@ class ShellCommand:
         finally:
             os.close(output)
 
-    async def _receive_until_end(self, child: ChildProcess, pipe: int) -> None:
+    async def _receive_until_end(self, watchdog: ChildProcess, pipe: int) -> None:
         """Collect the output until the watchdog has ended, which ends the process group first.
 
         The end of the output is not waited for: a program that has left the process group may hold
@@ -129,23 +145,24 @@ class ShellCommand:
 
         loop.add_reader(pipe, receive)
         try:
-            await self._wait(child)
+            await self._wait(watchdog)
         finally:
             loop.remove_reader(pipe)
-            receive()
+            receive()  # what is left in the pipe
 
-    async def _wait(self, child: ChildProcess) -> None:
-        """Wait for the end of the watchdog; after the time limit, and if cancelled, end it.
+    async def _wait(self, watchdog: ChildProcess) -> None:
+        """Wait until the command and then the watchdog have ended.
 
-        The end of its input makes it end the process group.
+        After the time limit, and if this is cancelled, the command is ended: the watchdog does that
+        when its input is closed.
         """
-        if self.is_stopping:  # since it was started
-            child.close_input()
+        if self.is_stopping:  # `stop` was called while the watchdog was starting
+            watchdog.close_input()
         try:
             async with asyncio.timeout(self._time_limit_s):
-                await child.wait()
+                await watchdog.wait()
         except TimeoutError:
             self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
         finally:
-            child.close_input()
-            await child.wait()
+            watchdog.close_input()
+            await watchdog.wait()

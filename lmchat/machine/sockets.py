@@ -32,10 +32,10 @@ class _Listener(Struct, frozen=True, kw_only=True):
 def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
     """Return the name of another user whose program listens on a local port, else an empty text.
 
-    Any user can take a free port and read the keys that are sent to it. The text is empty for this
-    user and for root, who can read everything anyway, and on other systems than Linux. It is also
-    empty if nothing listens on the port: only root can forward such a port to a container or
-    another machine. `host` is `localhost` or an IP address.
+    Any user can take a free port and read the API keys that are sent to it. This user and root are
+    not reported: root can read everything anyway. A port on which nothing listens may be forwarded
+    to a container or another machine; only root can set that up, so the text is empty then, too.
+    It is always empty on other systems than Linux. `host` is `localhost` or an IP address.
     """
     if sys.platform != "linux":
         return ""

@@ -31,10 +31,11 @@ ENDING_SIGNALS = tuple(
 def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
-    A signal that is ignored stays so: `nohup` wants that a program survives its terminal.
+    A signal that is ignored stays so: `nohup` wants that a program survives its terminal. SIGINT,
+    which Ctrl+C sends, keeps its handler.
 
-    Return an empty list. When one of these signals comes, its number is added to the list, except
-    that of SIGINT, which Ctrl+C sends. `on_hang_up` is called before SIGHUP interrupts the program.
+    Return an empty list, to which the number of each other signal is added when it comes. So the
+    caller can tell it from Ctrl+C. `on_hang_up` is called before SIGHUP interrupts the program.
     """
     received: list[int] = []
 
@@ -80,7 +81,7 @@ def _lock_byte(descriptor: int) -> None:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Let this process end if it needs more memory; does nothing on Windows."""
+    """Limit the memory of this process, where more raises `MemoryError`; no effect on Windows."""
     with suppress(ImportError):
         import resource  # noqa: PLC0415 - Windows has none
 

@@ -65,14 +65,12 @@ def signal_of(exit_code: int) -> int:
 def main() -> int:
     """Run the command that the arguments of `watched` name, and return its exit code.
 
-    A thread each forwards the input, waits for the end of the parent, ends the command, and limits
-    the log. When the command has ended, its children are ended too, if the command was to end or
-    has `ALL_INPUT`: that is a tool host or a tool server, whose children have no use without it.
-    So are they with `ends_children`.
+    Four threads run beside it: one forwards the input, one waits for the end of the parent, one
+    ends the command when `is_ending` is set, and one limits the log.
     """
     terminate_s, log_bytes, stdin, grace_s, ends_children, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
-    is_ending = threading.Event()
+    is_ending = threading.Event()  # set on SIGTERM and when the parent has ended
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
     has_input = stdin == ALL_INPUT or bool(line)  # the line is empty if the parent has ended
     command_input = subprocess.PIPE if has_input else subprocess.DEVNULL
@@ -91,13 +89,14 @@ def main() -> int:
     if line:
         unsent.put(line)
         unsent.put(_END_OF_INPUT)
-    # otherwise, what the parent still writes is dropped; the end of it shows the parent's end
+    # in the other cases, the parent's input is read only to notice its end
     forward_to = unsent if stdin == ALL_INPUT else None
     _start_thread(partial(_read_until_parent_ends, is_ending, forward_to, float(grace_s)))
     _start_thread(partial(_end_command, command.pid, is_ending, float(terminate_s)))
     _start_thread(partial(bound_log, int(log_bytes)))
 
     exit_code = command.wait()
+    # ALL_INPUT is for tool hosts and tool servers, whose children are of no use without them
     has_tied_children = stdin == ALL_INPUT or ends_children == "1"
     if is_ending.is_set() or has_tied_children:
         _end_children(command.pid)
@@ -163,13 +162,13 @@ def _end_children(group: int) -> None:
 def _send_signal(group: int, number: int) -> bool:
     """Send a signal to a process group, and return whether the group exists.
 
-    The signal 0 has no effect on the group. On Windows, other signals kill the whole tree of
-    processes, and for 0 the result is False.
+    The signal 0 only asks whether it exists. Windows has neither groups nor signals: there, 0
+    returns False, and any other number kills the process and all below it.
     """
     if not hasattr(os, "killpg"):  # Windows
-        command = ("taskkill", "/F", "/T", "/PID", str(group))
         if not number:
             return False
+        command = ("taskkill", "/F", "/T", "/PID", str(group))
         ended = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - constant
         return ended.returncode == 0
     try:

@@ -23,6 +23,7 @@ from lmchat.text import safe_text
 OSC_52_LIMIT = 74_994
 """Longest base64 text of terminals (hterm in https://chromium.googlesource.com/apps/libapps)."""
 _MOST_BYTES = 100_000_000  # of a text or an image, which is scaled before it is attached
+# An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 _SCREEN_CHUNK = 512  # characters of one sequence: GNU screen passes on at most 768 bytes at once
@@ -238,10 +239,11 @@ class Clipboard:
         )
 
     async def update_environment(self) -> None:
-        """Update the variables of display and ssh to those of the terminal attached to tmux now.
+        """Set `environ` to the environment at lmchat's start, updated in tmux.
 
-        lmchat may have been started in tmux from another terminal or another machine. Outside tmux,
-        the environment becomes that of lmchat's start. A display that was set then stays.
+        In tmux, lmchat may have been started from another terminal or another machine than the one
+        that shows it now. tmux knows the variables of that terminal: those of ssh replace the ones
+        at the start, and those of the display are added if they were not set then.
         """
         environ = dict(self._environ_at_start)
         self.environ = environ  # used by `output_of` below, and changed after it
@@ -254,10 +256,10 @@ class Clipboard:
             if variables.get(name):
                 environ.setdefault(name, variables[name])
 
-        if f"-{_SSH}" in lines:
+        if f"-{_SSH}" in lines:  # shown on this machine now
             for name in _OVER_SSH:
                 environ.pop(name, None)
-        if _SSH in variables:
+        if _SSH in variables:  # shown over ssh now
             environ[_SSH] = variables[_SSH]
 
     def ways(self) -> list[WayChecked]:
@@ -290,9 +292,9 @@ class Clipboard:
         if term in _TERMS_WITHOUT_CLIPBOARD:
             reason = "this terminal has no clipboard"
             return WayChecked(way="OSC 52", works=False, reason=reason, is_there=False)
-        # tmux or screen of this machine; without one, $TERM may name that of an ssh client
-        is_multiplexer_here = self.environ.get("TMUX") or self.environ.get("STY")
         reason = "no terminal reports success; it is tried last"
+        is_multiplexer_here = self.environ.get("TMUX") or self.environ.get("STY")
+        # $TERM comes along with ssh: such a tmux runs on the other machine, around ssh
         if not is_multiplexer_here and term.startswith(("tmux", "screen")):
             reason = "tmux drops it; to allow it: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)

@@ -123,7 +123,8 @@ def _code_between(before: CellStyle, after: CellStyle) -> str:
         return ""
     settings: list[str] = []
     removes_attributes = bool(before.attributes - after.attributes)
-    if removes_attributes or after == _PLAIN:  # only a reset removes an attribute
+    # a reset is the only way to remove an attribute, and the shortest way to the plain style
+    if removes_attributes or after == _PLAIN:
         before = _PLAIN
         settings.append("0")
     settings += sorted(after.attributes - before.attributes, key=int)

@@ -45,7 +45,9 @@ class KeyLimit(NamedTuple):
 
 _OPTION = "Option types characters instead"
 _SHIFT_ENTER = KeyLimit("Shift+Enter: the terminal sends it as Enter", "Ctrl+J makes a new line")
-_PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press Ctrl+B twice, or use F2")
+_TMUX_PREFIX = KeyLimit(
+    "Ctrl+B: tmux uses it for its own commands", "Press Ctrl+B twice, or use F2"
+)
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """Terminals with kitty's keyboard protocol by default, and at least 256 colours."""
 _ALL_COLOURS = 256 * 256 * 256
@@ -122,13 +124,15 @@ def terminal_name(environ: Mapping[str, str]) -> str:
 def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
     """Return the keys that do not arrive as pressed by default in this terminal.
 
-    Keys that tmux or GNU screen takes are included if lmchat runs in one of them.
+    They are those of the terminal, then that of tmux, then Shift+Enter. Only capable terminals send
+    Shift+Enter as such, and only without tmux or GNU screen between them and lmchat.
     """
     name = terminal_name(environ)
     limits = list(_LIMITS.get(name, ()))
     if environ.get("TMUX"):
-        limits.append(_PREFIX)
-    if name not in _CAPABLE or environ.get("TMUX") or environ.get("STY"):
+        limits.append(_TMUX_PREFIX)
+    has_multiplexer = environ.get("TMUX") or environ.get("STY")
+    if name not in _CAPABLE or has_multiplexer:
         limits.append(_SHIFT_ENTER)
     return limits
 
@@ -239,7 +243,8 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
     """
     limits = key_limits(environ)
     has_own_limits = any(limit is not _SHIFT_ENTER for limit in limits)
-    step = limits[0].instead if has_own_limits else ""  # `_SHIFT_ENTER` is the last of several
+    # as `_SHIFT_ENTER` is the last limit, the first is one of the others here
+    step = limits[0].instead if has_own_limits else ""
     sentences: list[str] = []
     for limit in limits:
         # what the step says is not said twice
@@ -254,7 +259,7 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
     """Return a list of one row about the way that a copy would take; nothing is copied."""
-    return [_copying(clipboard.ways(), Grade.OK, _TRY_STEP)]
+    return [_best_way_finding(clipboard.ways(), Grade.OK, _TRY_STEP)]
 
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
@@ -265,7 +270,7 @@ async def tried_findings(clipboard: Clipboard) -> list[Finding]:
     ways = await try_ways(clipboard)
     grades = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
     step = "Copy an answer (/copy), then paste it into another window"
-    rows = [_copying(ways, Grade.WARNING, step)]
+    rows = [_best_way_finding(ways, Grade.WARNING, step)]
     for way in ways:
         subject = Subject(Group.CLIPBOARD, "clipboard.way", way.way)
         grade = grades[way.works] if way.is_there else Grade.ABSENT
@@ -274,12 +279,12 @@ async def tried_findings(clipboard: Clipboard) -> list[Finding]:
     return rows
 
 
-def _copying(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
+def _best_way_finding(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
     """Return the row about the best way: the first that works, else the first that may work.
 
-    `unknown_grade` is its grade if it is unknown whether that way works: no problem if nothing was
-    tried, a warning if the ways were tried. `step` is the next step, unless the file is the best
-    way or there is none: the user should then install a tool.
+    If it works, or may work, the row has the next step `step`. If it is the file, or no way works,
+    the user should install a tool instead. `unknown_grade` is the grade for a way that may work:
+    `OK` if the ways were not tried, `WARNING` if they were tried and it is still unknown.
     """
     subject = Subject(Group.CLIPBOARD, "clipboard", "Copying")
     working = [way.way for way in ways if way.works]
