@@ -312,7 +312,7 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
     (
         argument("--port PORT", "port to listen at; default: 8642", type=port_number),
         argument("--host ADDRESS", "address to listen at; default: 127.0.0.1; others need --key"),
-        argument("--key KEY", "API key that programs have to send"),
+        argument("--key KEY", "API key that programs have to send; default: LMCHAT_SERVE_KEY"),
         argument(
             "--allow-origin ORIGIN",
             "let a web page use it, such as https://chat.example; may be repeated",

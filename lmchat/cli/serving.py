@@ -34,6 +34,7 @@ from lmchat.text import header_value, plural
 
 END_S = 5  # for running answers after a signal
 KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
+_KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
 _ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - refused without a key
 _BACKLOG = 2048
 _PROGRAM_COLUMNS = 24
@@ -43,7 +44,7 @@ _MODEL_COLUMNS = 28
 async def run_server(context: Context) -> int:
     """Listen, look for servers and serve until a signal ends this; return exit code 0."""
     options = context.options
-    key = checked_key(options.host, options.key or "")
+    key = checked_key(options.host, options.key or context.environ.get(_KEY_VARIABLE, ""))
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
@@ -84,12 +85,13 @@ def checked_key(host: str, key: str) -> str:
     if not is_loopback and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",
-            hint="Add --key KEY, which each program then has to send.",
+            hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
         )
     try:
         return header_value(key)
     except ValueError as error:
-        raise WrongUse(f"The value of --key {error}.", hint="Choose another key.") from None
+        message = f"The value of --key or {_KEY_VARIABLE} {error}."
+        raise WrongUse(message, hint="Choose another key.") from None
 
 
 def access_rules(host: str, port: int, origins: Sequence[str], key: str) -> AccessRules:

@@ -381,8 +381,11 @@ def test_an_origin_can_be_allowed(tmp_path, server):
             assert "access-control-allow-origin" not in reply.headers
 
 
-def test_a_key_guards_every_route(tmp_path, server):
-    with serving(tmp_path, "--key", "s3same", url=server.url) as gateway:
+@pytest.mark.parametrize("is_in_list_of_processes", [True, False])
+def test_a_key_guards_every_route(tmp_path, server, is_in_list_of_processes):
+    words = ("--key", "s3same") if is_in_list_of_processes else ()
+    env = {} if is_in_list_of_processes else {"LMCHAT_SERVE_KEY": "s3same"}
+    with serving(tmp_path, *words, url=server.url, env=env) as gateway:
         for path in ("/v1/models", "/health", "/metrics", "/x"):
             for key in ("", "Bearer wrong", "s3same", "Basic s3same", "Bearer s3same\xe9"):
                 headers = {"Authorization": key.encode("latin-1")} if key else {}

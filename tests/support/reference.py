@@ -390,6 +390,7 @@ def _environment() -> str:
     rows += [("`OPENAI_API_KEY`", "API key for api.openai.com only")]
     rows += [
         ("`LMCHAT_HOME`", "one folder for all files"),
+        ("`LMCHAT_SERVE_KEY`", "the same as `--key` of `lmchat serve`"),
         ("`LMCHAT_LOG_LEVEL`", "the same as `--log-level`"),
     ]
     rows += [("`NO_COLOR`", "no colours on the command line")]
