@@ -572,6 +572,7 @@ class ProxyClient:
         is_model_unloaded: bool = False,
         is_model_asleep: bool = False,
     ) -> Exchange:
+        """Return an exchange that sends a request, in the dialect that its server accepted last."""
         endpoint = request.endpoint
         # The server of a replay has kept the answer, so it can, even if it was not asked since.
         can_keep = request.is_replay or self._prober.keeps_answers(endpoint)

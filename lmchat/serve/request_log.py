@@ -37,6 +37,10 @@ class RequestLog:
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and report it at the end, also if the program has hung up before.
+
+        The route finds the report in `scope` (`report_of`) and adds the model and the figures.
+        """
         agent = Headers(scope=scope).get("user-agent", "")
         program = next(iter(agent.split()), "")
         report = RequestReport(program=program, subject=scope["path"])

@@ -29,7 +29,7 @@ class PromptPages:
         self._background = core.background
         self._status = status
         self._prompt_text = prompt_text
-        self._lock = asyncio.Lock()
+        self._lock = asyncio.Lock()  # held while pages are fetched: one after the other
         self._fetched = ""  # the address that is being fetched; empty if none is
 
     @property
@@ -65,6 +65,11 @@ class PromptPages:
         self._prompt_text.add_file(opened, file_text)
 
     async def _attach_mentioned(self, addresses: Sequence[str], opened: OpenSession) -> None:
+        """Fetch pages one after the other into the prompt; see `attach_mentioned`.
+
+        The first page that cannot be fetched ends this, and so does a change of the session or of
+        the text while a page is fetched: the prompt is then not sent.
+        """
         async with self._lock:
             for address in addresses:
                 if address not in self._input.unread_pages:  # attached by now, or deleted
