@@ -44,8 +44,8 @@ class AnswerReport:
         `choices` are those of the tokens of the answer, if the server has reported them.
         """
         if self._output.is_json_lines:
-            # Any other answer with an error gets no last lines: the caller prints the error as
-            # the last line.
+            # These lines say that the answer is complete, or was stopped. After any other error,
+            # the error itself, which the caller prints, is the last line.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif self._output.is_json:

@@ -215,7 +215,7 @@ class _Question:
         if self._is_saved and save_error is None:
             session_id = self._conversation.header.session_id
         if self._conversation.sent is not None:
-            # less than planned if the server found the prompt too long
+            # if the server found the prompt too long, less was sent than the printer knows of
             self._printer.sent_tokens = self._conversation.sent.tokens
 
         answer = self._answer
@@ -225,9 +225,9 @@ class _Question:
         report.print(answer, session_id, error, self._conversation.token_choices)
 
         is_new = self._context.options.resume is None
-        # JSON has the session id already, and so has the hint of an interrupted answer's error
-        has_hint = self._output.is_json or answer.state is AnswerState.INTERRUPTED
-        if session_id and is_new and not has_hint:
+        # JSON has the session id, and so has the hint that an interrupted answer's error gets
+        is_id_printed = self._output.is_json or answer.state is AnswerState.INTERRUPTED
+        if session_id and is_new and not is_id_printed:
             words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
             self._output.note(f"lmchat: {words}")
         return error or save_error

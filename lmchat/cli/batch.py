@@ -92,17 +92,24 @@ async def _answer_all(
 async def _row_of(
     runtime: Runtime, task: BatchTask, schema: WantedValue | None
 ) -> tuple[dict[str, Any], int]:
-    """Send the request of a task; return its row and the number of tokens of the answer."""
+    """Send the request of a task; return its row and the number of tokens of the answer.
+
+    The row has an error instead of the answer if the task has no request, if the answer ended with
+    an error, or if it has no value that matches the schema.
+    """
     if isinstance(task.outcome, LMChatError):
         return task.head | {"error": failure_detail(task.outcome)}, 0
 
     answer = await answer_of(runtime.backend, task.outcome.request, task.outcome.model)
     tokens = answer.receipt.completion_tokens or 0
-    try:
-        if answer.error is not None:
-            raise answer.error
-        value = {} if schema is None else {"value": await _value_in(answer, schema)}
-    except LMChatError as error:
+    error = answer.error
+    value: dict[str, Any] = {}  # the field of the row with the value that the schema asks for
+    if error is None and schema is not None:
+        try:
+            value = {"value": await _value_in(answer, schema)}
+        except LMChatError as misfit:
+            error = misfit
+    if error is not None:
         return task.head | {"error": failure_detail(error)}, tokens
     row = task.head | {
         "reply": answer.reply,

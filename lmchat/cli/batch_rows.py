@@ -44,15 +44,16 @@ class RowFile:
             os.close(self._descriptor)
 
     def keep_done(self, tasks: Sequence[BatchTask], *, is_forced: bool) -> set[int]:
-        """Open the file, take failed rows out of it, and return the numbers of the lines done.
+        """Open the file, and return the numbers of the lines for which it has a row to keep.
 
-        With `is_forced`, the file is emptied. Raises `WrongUse` if it has anything but rows of
-        these tasks or another batch writes it, and `FileRefused` if it cannot be read or written.
+        Rows with an error are removed, so that their lines are done again. With `is_forced`, all
+        rows are. Raises `WrongUse` if the file has anything but rows of these tasks or another
+        batch writes it, and `FileRefused` if it cannot be read or written.
         """
         try:
             self._open()
             kept: dict[int, bytes] = {}
-            if self._path.is_file():
+            if self._path.is_file():  # and no pipe, of which nothing can be read
                 data = b"" if is_forced else self._path.read_bytes()
                 kept = self._kept_rows(data, tasks)
                 content = b"".join(kept.values())
@@ -63,48 +64,60 @@ class RowFile:
         return set(kept)
 
     def _open(self) -> None:
-        """Open the file and lock it; raises `WrongUse` if another batch has locked it."""
+        """Open the file and lock it; raises `WrongUse` if another batch has locked it.
+
+        A pipe is not locked, nor is a file on Windows, where `_replace` has to close it.
+        """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._descriptor = os.open(self._path, flags, _FILE_MODE)
-        if self._path.is_file() and CAN_RENAME_OPEN_FILES and not self._has_lock():
+        can_lock = self._path.is_file() and CAN_RENAME_OPEN_FILES
+        if can_lock and not self._try_lock():
             message = f"Another `lmchat batch` writes {self._path}."
             raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
 
-    def _has_lock(self) -> bool:
-        """Try to lock the open file; where no file can be locked, return True all the same."""
+    def _try_lock(self) -> bool:
+        """Try to lock the open file, and return whether this batch may write it.
+
+        It may not if another batch has locked or just replaced it. It may if the file system has no
+        locks.
+        """
         try:
             is_locked = try_lock(self._descriptor)
         except OSError:  # a file system without locks
             return True
-        # Another batch may have replaced the file after it was opened here: then the lock is one
-        # of a file that is gone.
+        # if another batch has replaced the file since it was opened here, this is a lock of the
+        # old file, which has no name any more
         return is_locked and os.path.samestat(os.fstat(self._descriptor), self._path.stat())
 
     def _replace(self, content: bytes) -> None:
-        """Replace what the file holds, under the lock of the old file, and lock the new one."""
+        """Replace the file by one with this content, and open and lock the new one.
+
+        The old file stays locked until then, so that no other batch begins in between.
+        """
         with ExitStack() as old_file:
-            old_file.callback(os.close, self._descriptor)
-            self._descriptor = -1
+            old_file.callback(os.close, self._descriptor)  # at the end of the block
+            self._descriptor = -1  # so `close` does not close it once more, after an error
             if not CAN_RENAME_OPEN_FILES:
-                old_file.close()
+                old_file.close()  # now: Windows cannot replace an open file
             write_atomically(self._path, content, keeps_mode=True)
             self._open()
 
     def _kept_rows(self, data: bytes, tasks: Sequence[BatchTask]) -> dict[int, bytes]:
-        """Return the rows without errors by the number of their line; see `keep_done`.
+        """Return the rows to keep in the content of the file, by the number of the line answered.
 
-        The last row is dropped if a kill has cut it.
+        These are the rows without an error; of several for one line, the first. Raises `WrongUse`
+        for anything that is no row, and for a row to keep that is no answer to one of these tasks.
         """
         keys = {task.number: task.key for task in tasks}
         kept: dict[int, bytes] = {}
         rows = data.splitlines(keepends=True)
         for position, encoded in enumerate(rows, 1):
-            if not encoded.endswith(b"\n"):
+            if not encoded.endswith(b"\n"):  # the last row: a kill has cut it
                 continue
             try:
                 row = strict_json(encoded.decode())
                 number = row["index"]
-                has_failed = "error" in row  # it is done again, whatever it was
+                has_failed = "error" in row  # it is not kept, so its key does not matter
                 is_of_this_run = has_failed or keys.get(number) == row["key"]
             except (ValueError, UnfitError, LookupError, TypeError):
                 message = (
@@ -125,7 +138,11 @@ class RowFile:
             await asyncio.to_thread(self._append, encoded)
 
     def _append(self, encoded: bytes) -> None:
-        """Write a row whole, or not at all."""
+        """Append a row, and wait until it is on the disk; raises `FileRefused`. Blocks.
+
+        After an error, such as a full disk, the part that was written is cut off again. A pipe can
+        neither be waited for nor cut.
+        """
         size = os.fstat(self._descriptor).st_size
         try:
             written = 0

@@ -135,7 +135,10 @@ class TaskReader:
         return default_jobs(self._model)
 
     async def task_of(self, line: NumberedLine) -> BatchTask:
-        """Return the task of a line; one that cannot be used has an error, and no request."""
+        """Return the task of a line; one that cannot be used has an error, and no request.
+
+        The key of a task without a request is a hash of what is known of the line.
+        """
         try:
             question = self._question_of(line)
         except LMChatError as error:
@@ -165,7 +168,11 @@ class TaskReader:
             _refuse(line.number, f"cannot be used: {error.message.rstrip('.')}")
 
     async def _task_with_request(self, number: int, question: _LineQuestion) -> BatchTask:
-        """Return the task of a question; raises `LMChatError` for one that cannot be sent."""
+        """Return the task of a question; raises `LMChatError` for one that cannot be sent.
+
+        A model, sampling options and a schema of the command line take the place of those of the
+        line.
+        """
         model = self._model
         if question.model and not self._context.options.model:
             model = model_named(question.model, self._models)
@@ -207,7 +214,10 @@ def _refuse(number: int, reason: str) -> NoReturn:
 
 
 def _question_in(fields: Mapping[str, Any]) -> _LineQuestion:
-    """Return the question in the fields of a line; raises `LMChatError` for wrong fields."""
+    """Return the question in the fields of a line; raises `LMChatError` for wrong fields.
+
+    A line has the `body` of OpenAI's batch format, or `messages`, or a `prompt`.
+    """
     line_id = fields.get("custom_id", fields.get("id"))
     if not isinstance(line_id, str | int):
         line_id = None

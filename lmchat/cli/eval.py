@@ -104,7 +104,11 @@ def _report_path(context: Context) -> Path | None:
 
 
 async def _models(context: Context, runtime: Runtime) -> tuple[list[ModelInfo], ModelInfo | None]:
-    """Return the models of `-m`, without it the one that would be asked, and that of `--judge`."""
+    """Return the models to ask, and the model that judges; None without `--judge`.
+
+    The models are those of `-m`. Without it, it is the one that `lmchat ask` would use, and the
+    judge has to be a model of the same server.
+    """
     options = context.options
     if options.models:
         model_list = await fetch_models(runtime, is_refresh=True)
@@ -128,7 +132,11 @@ def _model_for_chat(name: str, model_list: ModelList) -> ModelInfo:
 
 
 class _Cache:
-    """Answers and judgements of earlier runs, as files of JSON by a hash of what decides them."""
+    """Answers and judgements of earlier runs, each in a file of JSON.
+
+    A key, which names the file, is a hash of all that decides the answer. `--fresh` reads none of
+    them, and `--temporary` writes none.
+    """
 
     def __init__(self, context: Context) -> None:
         self._folder = context.paths.cache_dir / "eval"
@@ -136,7 +144,7 @@ class _Cache:
         self._is_written = not context.options.temporary
 
     def read(self, key: str) -> dict[str, Any] | None:
-        """Return what is kept under a key, None if nothing is, or nothing that can be read."""
+        """Return what is kept under a key; None if nothing is, or if it cannot be read."""
         if not self._is_read:
             return None
         try:
@@ -175,11 +183,15 @@ class _Evaluation:
         self._loaded: set[tuple[str, str]] = set()  # models that were loaded, with their servers
 
     async def answer(self, model: ModelInfo, case: Case, run: int) -> CaseAnswer:
-        """Return the answer of a model to a case, kept or asked for now, with its failed checks."""
+        """Return the answer of a model to a case, with the checks that it fails.
+
+        If the cache has the answer, the model is not asked. An answer that ends with an error is
+        not kept, and fails the check `answer` instead of those of the case.
+        """
         request = self._request(model, case)
         key = self._key_of(request, run)
         fields = self._cache.read(key)
-        detail = None
+        detail = None  # the error that has ended the answer, as JSON
         if fields is None:
             await self._load(model)
             answer = await answer_of(self._backend, request, model)
@@ -189,12 +201,18 @@ class _Evaluation:
             else:
                 detail = failure_detail(answer.error)
         checked = CaseAnswer(model=model.model_id, case=case, run=run, detail=detail, **fields)
-        checked.misfits = {"answer": []}
         if detail is None:
             checked.misfits = await self._misfits(model, request, checked)
+        else:
+            checked.misfits = {"answer": []}
         return checked
 
     def _request(self, model: ModelInfo, case: Case) -> ChatRequest:
+        """Return the request that asks a model a case.
+
+        It has the messages of the case, or else the system prompt, the prompt and the files with
+        which a new session would begin.
+        """
         chat = self._runtime.settings.chat
         messages: tuple[ChatMessage, ...] = case.messages
         if not messages:
@@ -211,7 +229,10 @@ class _Evaluation:
         return replace(request, files=files, is_batch=True)
 
     def _key_of(self, request: ChatRequest, run: int) -> str:
-        """Return the key of an answer; a seed that was drawn does not count."""
+        """Return the key under which the cache has the answer to a request.
+
+        A seed that lmchat has drawn is left out: each run of the command draws another one.
+        """
         options = request.sampling.options
         if request.has_drawn_seed:
             options.pop("seed", None)
@@ -230,9 +251,10 @@ class _Evaluation:
     async def _misfits(
         self, model: ModelInfo, request: ChatRequest, answer: CaseAnswer
     ) -> dict[str, list[str]]:
-        """Return the checks that an answer fails.
+        """Return the checks that an answer fails, each with the texts or questions it fails at.
 
-        Raises `LMChatError` if the judge does not judge: its answers would say nothing.
+        Raises `LMChatError` if the judge gives no judgement: neither "passed" nor "failed" would be
+        true of the answer then.
         """
         case = answer.case
         misfits = case.misfits(answer.reply)
@@ -245,7 +267,7 @@ class _Evaluation:
                     is_refusal=answer.is_refusal,
                 )
             except AnswerUnfit:
-                misfits["schema"] = []
+                misfits["schema"] = []  # it fails as a whole
         prompt = "\n\n".join(message.text for message in request.messages)
         for question in case.judged:
             judged = _JUDGED.format(question=question, prompt=prompt, reply=answer.reply)
@@ -267,7 +289,7 @@ class _Evaluation:
 
 
 def _fields_of(answer: SingleAnswer) -> dict[str, Any]:
-    """Return the fields of an `CaseAnswer` that are kept."""
+    """Return the fields of a `CaseAnswer` that the cache keeps: those that the model decides."""
     receipt = answer.receipt
     return {
         "reply": answer.reply,

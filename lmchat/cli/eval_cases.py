@@ -53,7 +53,10 @@ class Case(Struct, frozen=True, kw_only=True):
     judged: tuple[str, ...] = ()  # questions about it that a model answers with yes
 
     def misfits(self, reply: str) -> dict[str, list[str]]:
-        """Return the checks of the text that a reply fails, each with where it fails."""
+        """Return the checks `expect`, `reject` and `regex` that a reply fails.
+
+        Each has the texts or patterns at which the reply fails.
+        """
         folded = reply.casefold()
         misfits = {
             "expect": [text for text in self.expected if text.casefold() not in folded],
@@ -88,6 +91,7 @@ class _CaseFile:
         self._text = text
 
     async def cases(self, table: Mapping[str, Any]) -> list[Case]:
+        """Return the cases in `table`, which is the parsed content of the file."""
         for key in table:
             if key != "case":
                 self._refuse((key,), "is unknown: a file has [[case]] tables only")
@@ -102,6 +106,34 @@ class _CaseFile:
         return cases
 
     async def _case(self, index: int, entry: object) -> Case:
+        """Return the case in an entry of the file; `index` is that of the entry, from 0."""
+        table = self._checked_table(index, entry)
+
+        def value_of(key: str, read: Callable[[Any], Any], default: Any = ()) -> Any:
+            """Return what `read` makes of the value of a key; the default without this key."""
+            if key not in table:
+                return default
+            try:
+                return read(table[key])
+            except LMChatError as error:
+                self._refuse(("case", index, key), f"cannot be used: {error.message.rstrip('.')}")
+
+        return Case(
+            name=table.get("name", f"case {index + 1}"),
+            prompt=table.get("prompt", ""),
+            messages=value_of("messages", _messages_of),
+            files=await self._files(index, table),
+            system_prompt=table.get("system"),
+            options=value_of("set", _options_of, {}),
+            expected=value_of("expect", _texts_of),
+            rejected=value_of("reject", _texts_of),
+            patterns=value_of("regex", _patterns_of),
+            schema=await self._schema(index, table),
+            judged=value_of("judge", _texts_of),
+        )
+
+    def _checked_table(self, index: int, entry: object) -> Mapping[str, Any]:
+        """Return an entry if it is a table with a prompt, a check, and only keys that fit."""
         if not isinstance(entry, dict):
             self._refuse(("case", index), "is not a table: write [[case]]")
         for key, value in entry.items():
@@ -115,41 +147,10 @@ class _CaseFile:
             self._refuse(("case", index, "messages"), "takes the place of prompt, file and system")
         if not set(_CHECKS) & entry.keys():
             self._refuse(("case", index), f"checks nothing; checks: {', '.join(_CHECKS)}")
-
-        def at(key: str, read: Callable[[Any], Any], default: Any = ()) -> Any:
-            return self._read((index, key), entry, read, default)
-
-        return Case(
-            name=entry.get("name", f"case {index + 1}"),
-            prompt=entry.get("prompt", ""),
-            messages=at("messages", _messages_of),
-            files=await self._files(index, entry),
-            system_prompt=entry.get("system"),
-            options=at("set", _options_of, {}),
-            expected=at("expect", _texts_of),
-            rejected=at("reject", _texts_of),
-            patterns=at("regex", _patterns_of),
-            schema=await self._schema(index, entry),
-            judged=at("judge", _texts_of),
-        )
-
-    def _read(
-        self,
-        place: tuple[int, str],
-        entry: Mapping[str, Any],
-        read: Callable[[Any], Any],
-        default: Any,
-    ) -> Any:
-        """Return what `read` makes of a value; the default if the case does not have it."""
-        index, key = place
-        if key not in entry:
-            return default
-        try:
-            return read(entry[key])
-        except LMChatError as error:
-            self._refuse(("case", index, key), f"cannot be used: {error.message.rstrip('.')}")
+        return entry
 
     async def _files(self, index: int, entry: Mapping[str, Any]) -> tuple[Attachment, ...]:
+        """Return the files that a case names; their paths are relative to the file of cases."""
         files: list[Attachment] = []
         try:
             for name in _texts_of(entry.get("file", [])):
@@ -159,7 +160,7 @@ class _CaseFile:
         return tuple(files)
 
     async def _schema(self, index: int, entry: Mapping[str, Any]) -> WantedValue | None:
-        """Return the schema in the case, or in the file that the case names."""
+        """Return the schema in a case, or in the file that the case names; None without one."""
         value = entry.get("schema")
         if value is None:
             return None
@@ -173,6 +174,7 @@ class _CaseFile:
         return schema
 
     def _refuse(self, key_path: KeyPath, reason: str) -> NoReturn:
+        """Raise `WrongUse` about a key, such as `("case", 0, "regex")`, and its line."""
         line = line_of(self._text, key_path)
         place = f"{self._path}, line {line}" if line else str(self._path)
         raise WrongUse(f"{place}: {key_of(key_path)} {reason}.", hint="Correct the file.")
@@ -187,6 +189,7 @@ def _texts_of(value: object) -> tuple[str, ...]:
 
 
 def _patterns_of(value: object) -> tuple[str, ...]:
+    """Return one pattern, or those of a list; raises `WrongUse` for no regular expression."""
     patterns = _texts_of(value)
     for pattern in patterns:
         try:

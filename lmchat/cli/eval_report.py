@@ -58,7 +58,7 @@ class CaseAnswer(Struct, kw_only=True):
 
     @property
     def failure(self) -> str:
-        """What was missing, in words."""
+        """Why it fails, in words: its error, or the failed checks with what they fail at."""
         if self.detail is not None:
             return self.detail["message"]
         failures: list[str] = []
@@ -81,7 +81,7 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True):
 
 
 def figures_of(model: str, answers: Sequence[CaseAnswer]) -> EvaluatedModel:
-    """Return the medians of those of the answers that are of one model."""
+    """Return the medians of the answers of one model; `answers` has those of all models."""
     own = [answer for answer in answers if answer.model == model]
     return EvaluatedModel(
         model=model,
@@ -148,12 +148,14 @@ def markdown_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAns
     return "\n".join(lines) + "\n"
 
 
+def _html_row(figures: EvaluatedModel) -> str:
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(figures))
+    return f"<tr>{cells}</tr>\n"
+
+
 def html_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAnswer]) -> str:
     """Return a page without scripts; all texts of models are escaped."""
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(row))}</tr>\n"
-        for row in figures
-    )
+    rows = "".join(map(_html_row, figures))
     failures = "".join(
         f"<h2>{escape(f'{_title_of(answer)}: {answer.failure}')}</h2>\n"
         f"<pre>{escape(safe_text(answer.reply))}</pre>\n"

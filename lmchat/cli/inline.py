@@ -93,7 +93,7 @@ class InlineText:
     def drawing(self) -> Iterator[None]:
         """Keep the terminal to itself for the block: what is typed is not shown.
 
-        Ctrl+Z leaves nothing on the terminal that is not final.
+        Ctrl+Z first takes what is not final off the terminal, which the shell then uses.
         """
         loop = asyncio.get_running_loop()
         with (
@@ -117,7 +117,10 @@ class InlineText:
         self._draw_soon()
 
     async def settle(self) -> None:
-        """Draw all text, and wait a moment for the colours of the code at its end."""
+        """Draw all text, and wait a moment for the colours of the code at its end.
+
+        `end` follows, which draws the rows for good as they are then.
+        """
         while self._unread:
             self._draw()
             await asyncio.sleep(0)
@@ -125,18 +128,18 @@ class InlineText:
         if self._highlighting is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COLOURS_S):
-                    await asyncio.shield(self._highlighting)
+                    await asyncio.shield(self._highlighting)  # `end` cancels it
 
     def end(self) -> None:
         """Print the rest of the text for good; the next piece begins another text.
 
-        If very much was not drawn yet, its end is printed as it is.
+        If very much was not drawn yet, as after Ctrl+C, its end is printed as it is.
         """
         rest = self._take_unformatted()
         while self._unread:
             self._draw()
         self._draw(is_complete=True)
-        self._draw_blocks(self._tail.closed, [])
+        self._draw_blocks(self._tail.closed, [])  # all for good, also code without its colours
         if self._highlighting is not None:
             self._highlighting.cancel()
             self._highlighting = None
@@ -152,7 +155,11 @@ class InlineText:
         await self._highlighter.aclose()
 
     def _take_unformatted(self) -> str:
-        """Take lines off the end of the unread text that would take too long to format."""
+        """Remove lines from the end of the unread text that would take too long to format.
+
+        Return these lines. The text keeps whole lines with at most `_MOST_AT_END` characters; if
+        its first line is longer, or nothing has to be removed, return an empty text.
+        """
         line_end = self._unread.rfind("\n", 0, _MOST_AT_END)
         if len(self._unread) <= _MOST_AT_END or line_end < 0:
             return ""
@@ -179,13 +186,9 @@ class InlineText:
         self._unread = self._unread[_FRAME_CHARS:]
         if text or is_complete:
             self._tail.feed(text, is_final=is_complete)
-        page = self._page(terminal_size()[0])
-        if page.width != self._layout.page.width:
-            self._layout = Layout(page)
-            for block in (*self._tail.closed[self._final_count :], *self._tail.open):
-                block.forget()
-        colourless = self._first_without_colours()
-        self._draw_blocks(self._tail.closed[:colourless], self._tail.closed[colourless:])
+        self._adopt_width()
+        waiting_from = self._first_without_colours()
+        self._draw_blocks(self._tail.closed[:waiting_from], self._tail.closed[waiting_from:])
         if self._colours.newest_request is not None and self._highlighting is None:
             self._highlighting = asyncio.ensure_future(self._highlight())
         cost_s = time.perf_counter() - begun_s
@@ -194,10 +197,19 @@ class InlineText:
         if self._unread:
             self._draw_soon()
 
-    def _first_without_colours(self) -> int:
-        """Return the index of the first closed block that waits for colours, or behind the last.
+    def _adopt_width(self) -> None:
+        """If the terminal has another width, lay out again what is not final."""
+        page = self._page(terminal_size()[0])
+        if page.width != self._layout.page.width:
+            self._layout = Layout(page)
+            for block in (*self._tail.closed[self._final_count :], *self._tail.open):
+                block.forget()
 
-        Closed blocks that are not final yet are laid out, and so request their colours.
+    def _first_without_colours(self) -> int:
+        """Return the index of the first closed block that waits for colours.
+
+        If none waits, return the number of closed blocks. Those that are not final are laid out,
+        and so request their colours.
         """
         closed = self._tail.closed
         for index in range(self._final_count, len(closed)):
@@ -207,14 +219,15 @@ class InlineText:
         return len(closed)
 
     def _draw_blocks(self, final: list[Block], waiting: list[Block]) -> None:
-        """Draw blocks that may change below those up to the end of `final`, which is for good.
+        """Draw the first closed blocks, `final`, for good, and below them what may still change.
 
-        Rows above the room for what may change are for good, too, if they are certain.
+        That is the other closed blocks, `waiting`, and the open ones. If their rows do not fit into
+        the live area, those above it are drawn for good, too, as far as they are certain.
         """
+        new_final = final[self._final_count :]  # the blocks before are drawn for good already
         may_change = [*waiting, *self._tail.open]
-        final_lines, printed_size = without_start(
-            self._all_lines(final[self._final_count :]), self._printed_size
-        )
+        # the first `_printed_size` characters of these blocks are drawn for good already, too
+        final_lines, printed_size = without_start(self._all_lines(new_final), self._printed_size)
         live_lines, _ = without_start(self._all_lines(may_change), printed_size)
         above = live_lines[: max(len(live_lines) - live_height(), 0)]
         if above:
@@ -226,15 +239,15 @@ class InlineText:
         self._area.draw(
             [self._row(line) for line in final_lines], [self._row(line) for line in live_lines]
         )
-        for block in final[self._final_count :]:
-            block.forget()  # the rows are printed
+        for block in new_final:
+            block.forget()  # its lines are not needed again
         self._final_count = max(self._final_count, len(final))
         self._printed_size = printed_size
 
     def _certain_size(self, blocks: list[Block]) -> int:
         """Return how many characters at the start of blocks will not change any more.
 
-        They are counted as in `text_size`.
+        They end where the first block may change. They are counted as in `text_size`.
         """
         size = 0
         for block in blocks:
@@ -245,14 +258,18 @@ class InlineText:
         return size
 
     def _uncertain_size(self, block: Block) -> int:
-        """Return how many characters at the end of a block may change, in their colours too."""
+        """Return how many characters at the end of a block may change, in text or colour.
+
+        Of code that waits for colours, these are the characters without a known colour. Any other
+        block is certain as a whole or not at all.
+        """
         is_waiting = self._colours.is_waiting(block)
         if is_waiting and block.kind is Kind.FENCE:
             code = harmless(block.source)
             coloured_chars = self._colours.known_chars(language_of(block.info), code)
-            return len("".join(code[coloured_chars:].split()))
+            return len("".join(code[coloured_chars:].split()))  # without blanks, as `text_size`
         is_certain = not is_waiting
-        if block.has_cursor:
+        if block.has_cursor:  # the block is open
             is_certain = self._layout.is_certain(block)
         return 0 if is_certain else sum(map(text_size, self._lines(block)))
 
@@ -269,9 +286,8 @@ class InlineText:
         """Return the lines of blocks, with the blank ones between them."""
         lines: list[Line] = []
         for block in blocks:
-            is_first = bool(self._tail.closed) and block is self._tail.closed[0]
-            is_only = not self._tail.closed
-            if block.gap and not is_first and not is_only:
+            has_closed_above = bool(self._tail.closed) and block is not self._tail.closed[0]
+            if block.gap and has_closed_above:
                 lines.append(Line([]))
             lines += self._lines(block)
         return lines

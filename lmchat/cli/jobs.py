@@ -66,16 +66,25 @@ class SingleAnswer(Struct, frozen=True, kw_only=True):
 
 
 def lines_of(file: BinaryIO, *, max_bytes: int) -> Iterator[NumberedLine]:
-    """Yield the lines of a file that are not blank; of a longer line than `max_bytes`, no data."""
+    """Yield the lines of a file that are not blank.
+
+    A line of more than `max_bytes` is yielded without its data, and never held in memory whole.
+    """
     number = 0
-    while data := file.readline(max_bytes + 1):
+    while data := file.readline(max_bytes + 1):  # at most the beginning of a line that is too long
         number += 1
-        if len(data) > max_bytes and not data.endswith(b"\n"):
-            while not data.endswith(b"\n") and (data := file.readline(_READ_BYTES)):
-                pass  # the rest of the line is skipped
+        is_too_long = len(data) > max_bytes and not data.endswith(b"\n")
+        if is_too_long:
+            _skip_rest_of_line(file)
             yield NumberedLine(number, None)
         elif data.strip():
             yield NumberedLine(number, data.rstrip(b"\r\n"))
+
+
+def _skip_rest_of_line(file: BinaryIO) -> None:
+    while piece := file.readline(_READ_BYTES):
+        if piece.endswith(b"\n"):
+            return
 
 
 def single_request(
@@ -111,7 +120,10 @@ async def answer_of(
     model: ModelInfo,
     show: Callable[[StreamEvent], None] = lambda _: None,
 ) -> SingleAnswer:
-    """Send a request and return its answer, with the error that has ended it; `show` each event."""
+    """Send a request and return its answer, with the error that has ended it, if any.
+
+    `show` is called with each event while the answer arrives.
+    """
     answer = WholeAnswer(request.model)
     failure = None
     try:
@@ -141,12 +153,12 @@ async def side_by_side(
 ) -> None:
     """Do the work of all jobs, `count` at once; each next one begins when another has ended.
 
-    The first error of a work ends all others and is raised.
+    The first error of a work is raised, after the other works were cancelled.
     """
-    waiting = iter(jobs)
+    remaining_jobs = iter(jobs)  # all workers share it, so each job is taken by one of them
 
     async def work_off() -> None:
-        for job in waiting:
+        for job in remaining_jobs:
             await work(job)
 
     workers = [asyncio.create_task(work_off()) for _ in range(count)]

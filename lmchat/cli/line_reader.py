@@ -55,8 +55,8 @@ class LineReader:
         # `input` uses readline only if stdout is a terminal too
         uses_readline = sys.stdout is not None and sys.stdout.isatty()
         # NO_COLOR means no escape sequences at all here
-        is_dumb = self._term in _DUMB_TERMINALS or bool(os.environ.get("NO_COLOR"))
-        self._has_paste_marks = is_gnu and uses_readline and not is_dumb
+        may_get_sequences = self._term not in _DUMB_TERMINALS and not os.environ.get("NO_COLOR")
+        self._has_paste_marks = is_gnu and uses_readline and may_get_sequences
 
         # With TERM=dumb, which lmchat sets so that readline uses no colours, readline does not ask
         # the terminal to mark pastes. So this class asks for it, and readline only reads the marks.
@@ -74,7 +74,7 @@ class LineReader:
         Raises `EOFError` at the end of the input.
         """
         self._set_paste_marks(is_on=True)  # each time: a shell switches marks off during Ctrl+Z
-        if self._readline is not None:
+        if self._readline is not None:  # it calls the hook before it prints the prompt
             self._readline.set_startup_hook(lambda: self._readline.insert_text(initial_text))
         try:
             with self._stoppable():
@@ -115,7 +115,8 @@ class LineReader:
     def _stoppable(self) -> Iterator[None]:
         """Let Ctrl+Z stop lmchat in the block, and show the typed line when it is continued.
 
-        Readline cannot: a shell leaves the terminal in another mode, and the line is not on it.
+        Readline alone would continue in the mode in which the shell leaves the terminal, and would
+        not show the line.
         """
         if self._readline is None:
             yield
@@ -125,8 +126,8 @@ class LineReader:
 
         def stop() -> None:
             self._set_paste_marks(is_on=False)
-            with changed_attributes(fileno, attributes):
-                signal.raise_signal(signal.SIGSTOP)
+            with changed_attributes(fileno, attributes):  # after the block, readline's are set
+                signal.raise_signal(signal.SIGSTOP)  # returns when the shell continues lmchat
             self._set_paste_marks(is_on=True)
             with suppress(OSError):  # the terminal is gone
                 sys.stdout.write(safe_text(self._readline.get_line_buffer()))

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import takewhile
+from math import ceil
 
 from msgspec import Struct
 
@@ -36,7 +36,7 @@ class LiveArea:
         """Create an empty area; `write` writes to the terminal."""
         self._write = write
         self._rows: Sequence[DrawnRow] = ()  # what is drawn now
-        self._cut_columns = 0  # columns of the terminal when it was drawn
+        self._drawn_columns = 0  # columns of the terminal when they were drawn
         self._wraps_again = _wraps_again(environ)
 
     def draw(self, final: Sequence[DrawnRow], live: Sequence[DrawnRow]) -> None:
@@ -46,16 +46,26 @@ class LiveArea:
         """
         columns, _ = terminal_size()
         shown = [*final, *live[max(len(live) - live_height(), 0) :]]
-        same = 0
-        if columns == self._cut_columns:
-            pairs = zip(self._rows, shown, strict=False)
-            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        new_rows = "".join(f"{row.text}\n" for row in shown[same:])
-        erase = self._erase(self._rows[same:], columns)
+        unchanged = self._count_unchanged(shown, columns)
+        new_rows = "".join(f"{row.text}\n" for row in shown[unchanged:])
+        erase = self._erase(self._rows[unchanged:], columns)
         self._rows = shown[len(final) :]
-        self._cut_columns = columns
+        self._drawn_columns = columns
         if new_rows or erase:
             self._write(f"{_FRAME_BEGINS}{erase}{new_rows}{_FRAME_ENDS}")
+
+    def _count_unchanged(self, rows: Sequence[DrawnRow], columns: int) -> int:
+        """Return how many rows at the start are the same as those drawn now, and can stay.
+
+        After a change of the terminal's width, none can.
+        """
+        count = 0
+        if columns == self._drawn_columns:
+            for drawn, row in zip(self._rows, rows, strict=False):
+                if drawn != row:
+                    break
+                count += 1
+        return count
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -68,12 +78,16 @@ class LiveArea:
             self.draw((), rows)
 
     def _erase(self, rows: Sequence[DrawnRow], columns: int) -> str:
-        """Return what erases the last rows that are drawn, in a terminal of now `columns`."""
+        """Return the control sequences that erase `rows`, the last ones that are drawn.
+
+        They move the cursor up to the first of these rows. `columns` is the width of the terminal
+        now, which may be less than when the rows were drawn.
+        """
         if not rows:
             return ""
         height = len(rows)
         if self._wraps_again:  # a long row takes several lines of a terminal that became narrower
-            height = sum(max(-(-row.cells // columns), 1) for row in rows)
+            height = sum(max(ceil(row.cells / columns), 1) for row in rows)
         return f"\r\x1b[{height}A{_CLEAR_BELOW}"
 
 
@@ -96,6 +110,9 @@ def terminal_size() -> tuple[int, int]:
 
 
 def _wraps_again(environ: Mapping[str, str]) -> bool:
-    """Return whether a terminal wraps its lines again when its width changes; most of them do."""
+    """Return whether a terminal wraps its lines again when its width changes.
+
+    Most terminals do, and so does tmux in any terminal. xterm and the Linux console cut the lines.
+    """
     cuts_lines = "XTERM_VERSION" in environ or environ.get("TERM") == "linux"
     return not cuts_lines or "TMUX" in environ

@@ -220,7 +220,11 @@ class PlainChat:
         return text
 
     def _check_is_typed(self, line: str, initial_text: str) -> None:
-        """Raise `WrongUse` for a command that is a draft as it was offered; offer it again."""
+        """Raise `WrongUse` if a shell command is the draft that was offered, without a change.
+
+        Another program may have written the draft, so Enter alone must not run it. The draft is
+        offered again with the next line.
+        """
         if line == initial_text and self._reader.can_edit:
             self._turns.next_prompt.text = initial_text
             raise WrongUse(NOT_TYPED, hint=NOT_TYPED_HINT)

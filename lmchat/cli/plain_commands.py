@@ -299,10 +299,13 @@ class PlainCommands:
             raise WrongUse("The file was not attached.", hint=hint)
 
     async def _ask_about_page(self, address: PageAddress) -> bool:
-        """Ask whether a page may be fetched; raise `EndpointNotAllowed` if it cannot."""
+        """Ask whether a page may be downloaded, and return whether the answer is yes.
+
+        Raises `EndpointNotAllowed`, as `refuse` does, if nothing can be asked.
+        """
         if not can_ask():
             return await refuse(address)
-        drop_typed(sys.stdin.fileno())
+        drop_typed(sys.stdin.fileno())  # lines of a paste do not answer the question
         question = f"Download {address.url} from {address.host}, port {address.port}?"
         return await ask_yes_no(question, self._turns.read_answer)
 

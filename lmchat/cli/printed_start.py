@@ -20,9 +20,10 @@ def text_size(line: Line) -> int:
 
 
 def without_start(lines: Sequence[Line], size: int) -> tuple[list[Line], int]:
-    """Return lines without the first `size` characters, and how many more were to be dropped.
+    """Return lines without the first `size` characters.
 
-    A line that loses a part of its text keeps its prefix. Empty lines within the start are dropped.
+    Return, too, how many characters were not dropped because the lines have fewer: 0 or more. A
+    line that loses a part of its text keeps its prefix. Empty lines within the start are dropped.
     """
     for index, line in enumerate(lines):
         if size == 0:
@@ -35,9 +36,10 @@ def without_start(lines: Sequence[Line], size: int) -> tuple[list[Line], int]:
 
 
 def fitting_start(lines: Sequence[Line], size: int) -> int:
-    """Return how many lines at the start have at most `size` characters, without empty ones below.
+    """Return how many lines at the start have together at most `size` characters.
 
-    The last of them has text, so that `without_start` finds the same place again.
+    Empty lines below the last of them do not count. `without_start` ends where the text of the
+    start ends, so it would return these lines again.
     """
     count = 0
     for index, line in enumerate(lines):
@@ -51,10 +53,15 @@ def fitting_start(lines: Sequence[Line], size: int) -> int:
 
 
 def _rest(line: Line, size: int) -> Line:
-    """Return a line without the first `size` characters of its text and the blanks around them."""
+    """Return a line without the first `size` characters of its text and the blanks around them.
+
+    The prefix of the line stays.
+    """
     text = _text(line)
+    # `size` characters, each with the blanks before it, then the blanks after the last one
     dropped = re.compile(rf"(?:\s*\S){{{size}}}\s*").match(text, line.start)
     end = dropped.end() if dropped else line.start
+    # in cells: where the prefix ends, where the rest begins, and where the line ends
     cuts = [cell_len(text[: line.start]), cell_len(text[:end]), cell_len(text)]
     prefix, _, rest = Segment.divide(line.segments, cuts)
     return Line([*prefix, *rest], start=line.start)

@@ -70,9 +70,8 @@ def _interruption() -> LMChatError:
 def _handle(context: Context) -> int:
     """Run the command of the options and return the exit code.
 
-    Without a command, run the chat: as lines with `--plain` and `--inline` or on a dumb terminal,
-    else the screen.
-    After a signal, print an error, unless the command has printed JSON already.
+    Without a command, run the chat: as lines with `--plain`, with `--inline` or on a dumb terminal,
+    else on the screen. If a signal ends a command that has not printed JSON yet, print an error.
     """
     options, output = context.options, context.output
     _require_compatible(options)

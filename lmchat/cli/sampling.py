@@ -34,11 +34,12 @@ def sampling_layers(context: Context) -> SamplingLayers:
     command_line: dict[str, object] = {}
     for name in SamplingSettings.__struct_fields__:
         origin = loaded.origins.get(f"chat.{name}", "default")
-        layer = command_line
         if origin.startswith(("file", "default")):
             layer = chat
         elif origin.startswith("profile"):
             layer = profile
+        else:
+            layer = command_line
         layer[name] = getattr(loaded.settings.chat, name)
     return SamplingLayers(
         command_line=command_line | typed_options(context.options.sampling),

@@ -42,11 +42,13 @@ def ollama_endpoint(host: str) -> Endpoint | None:
     port and is no https URL: every scan checks the usual port here.
     """
     value = host.strip().rstrip("/")
+    # this machine with a port; in a value without a port, what follows the last colon is no number
     name, _, port = value.removeprefix("http://").rpartition(":")
     loopback_endpoint = _loopback(name, port)
     if loopback_endpoint is not None:
         return loopback_endpoint
 
+    # another machine, in any of the forms
     is_url = "://" in value
     url = value if is_url or port.isdecimal() else f"{value}:{_OLLAMA_PORT}"
     if not (value and is_address(url)):

@@ -139,7 +139,7 @@ async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator
 
     async def find() -> tuple[Candidate, ...]:
         candidates = await find_candidates(backend, runtime.settings)
-        own_address = ("localhost", port)
+        own_address = ("localhost", port)  # in the form of `canonical`
         return tuple(found for found in candidates if found.endpoint.canonical != own_address)
 
     async def read_details(candidate: Candidate) -> object:
@@ -215,12 +215,17 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 
 
 def _print_report(output: Output, report: RequestReport) -> None:
-    """Print the line of a request on a terminal: time, program, model, status, TTFT, speed."""
+    """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
+
+    The status is that of HTTP, or "closed" without a reply. Of an answer that is not complete, it
+    is the state of the answer, such as "stopped", unless the reply is an error of HTTP.
+    """
     row = report.row
     status = str(report.status or "closed")
     figures = ""
     if row is not None:
-        if row.state is not AnswerState.COMPLETE and report.status < HTTPStatus.BAD_REQUEST:
+        is_http_error = report.status >= HTTPStatus.BAD_REQUEST
+        if not is_http_error and row.state is not AnswerState.COMPLETE:
             status = row.state
         if row.ttft_ms is not None:
             figures += f"  {row.ttft_ms / 1e3:.2f} s"
@@ -233,7 +238,10 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 
 def _print_line(output: Output, line: str) -> None:
-    """Print a line on a terminal; one that is gone does not end the answers."""
+    """Print a line if stdout is a terminal.
+
+    If that terminal is gone, nothing is printed, and the answers continue.
+    """
     if not _is_terminal():
         return
     with suppress(LMChatError, FileRefused, BrokenPipeError):

@@ -73,10 +73,9 @@ class TurnPrinter:
     ) -> None:
         """Create a printer; without `prints_text`, plain text is left to the caller to print.
 
-        `stream` prints the text of the answer; by default as it is.
-
-        `asked_model` is the model of the request. It may be empty for the events of a conversation:
-        these name the model when an answer begins.
+        `stream` prints the text of the answer, by default as it is. `asked_model` is the model of
+        the request. It may be empty for the events of a conversation: these name the model when an
+        answer begins.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.sent_tokens = 0  # estimated length of the prompt

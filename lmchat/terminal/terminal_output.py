@@ -129,7 +129,7 @@ def stoppable(stop: Callable[[], object]) -> Iterator[None]:
     """Call `stop` when the user presses Ctrl+Z while the block runs, instead of stopping lmchat.
 
     It is called in the main thread. Without a shell that could continue lmchat, the key does
-    nothing. So it is on Windows, which has no such key.
+    nothing. On Windows, which has no such key, `stop` is never called.
     """
     if not hasattr(signal, "SIGTSTP"):
         yield
@@ -148,7 +148,10 @@ def stoppable(stop: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
-    """Show what is typed at a terminal while the block runs, or do not; it can be read anyway."""
+    """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
+
+    What is typed can be read in both cases.
+    """
     attributes = attributes_of(fileno)
     if attributes is not None:
         attributes[_LOCAL_FLAGS] &= ~termios.ECHO
