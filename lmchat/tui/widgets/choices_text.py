@@ -149,16 +149,19 @@ def lines_of(words: Iterable[ShownWord], width: int) -> list[WordLine]:
 def _add(lines: list[WordLine], word: ShownWord, used: int, width: int) -> int:
     """Add a word without a line break to the last of some lines, or to new ones.
 
-    `used` is how many cells the last line has; return how many it has now.
+    One that begins without a blank continues the words before it, as tokens are often parts of a
+    word: they move to the new line with it. `used` is how many cells the last line has; return how
+    many it has now.
     """
     cells = cell_len(word.text)
     if used + cells > width and used:
-        lines.append(_torn_end(lines[-1]) if word.text[:1] != " " else [])
+        has_blank = word.text[:1] == " "
+        lines.append([] if has_blank else _take_last_words(lines[-1]))
         used = sum(cell_len(moved.text) for moved in lines[-1])
         if not used and word.text.strip(" "):
             word = replace(word, text=word.text.removeprefix(" "))
         cells = cell_len(word.text)
-    while used + cells > width:
+    while used + cells > width:  # wider than a line: it is cut where each line ends
         head, tail = split_at_cell(word.text, max(width - used, 1))
         lines[-1].append(replace(word, text=head))
         lines.append([])
@@ -169,15 +172,15 @@ def _add(lines: list[WordLine], word: ShownWord, used: int, width: int) -> int:
     return used + cells
 
 
-def _torn_end(line: WordLine) -> WordLine:
+def _take_last_words(line: WordLine) -> WordLine:
     """Take the words behind the last blank out of a line and return them, without that blank.
 
     If the line has no blank, it stays, and nothing is returned.
     """
     for start in range(len(line) - 1, 0, -1):
         if line[start].text.startswith(" "):
-            torn = line[start:]
+            taken = line[start:]
             del line[start:]
-            torn[0] = replace(torn[0], text=torn[0].text.removeprefix(" "))
-            return torn
+            taken[0] = replace(taken[0], text=taken[0].text.removeprefix(" "))
+            return taken
     return []

@@ -87,7 +87,8 @@ class QueueCard(LineWidget, can_focus=True):
         hint = content(
             ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        if width < 2 * hint.cell_length - 2:  # it would take about half: the text needs that more
+        has_room_for_hint = width >= 2 * hint.cell_length - 2
+        if not has_room_for_hint:  # it would take about half of the width, which the text needs
             hint = Content("")
         return fit([left], hint, width, icons.cut)
 

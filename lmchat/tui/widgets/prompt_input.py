@@ -170,7 +170,8 @@ class PromptInput(TextArea):
         self.waits_to_send = False  # whether Enter was pressed, and pages are fetched before
         self._kept_addresses: set[str] = set()  # addresses after `@` that are not to be fetched
         self._blocks = FoldedBlocks()
-        self._is_typed = True  # whether the text beside folded blocks was typed, line by line
+        # whether the text beside folded blocks was typed: only then `!COMMAND` runs in a shell
+        self._is_typed = True
         self._own_commands: set[str] = set()  # lines `!COMMAND` that the user has run
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         self._is_completing = False  # whether Tab was pressed before the files were found
@@ -222,10 +223,10 @@ class PromptInput(TextArea):
         return not self._typed_words.strip() or self.typed_command in self._own_commands
 
     def edit(self, edit: Edit) -> EditResult:
-        """Change the text, and note whether it is still typed.
+        """Change the text, and note in `_is_typed` whether it was typed.
 
-        Several lines at once come from a paste or from lmchat. What they leave is not typed, until
-        nothing is left of it.
+        Several lines at once come from a paste or from lmchat. After them the text counts as not
+        typed, whatever is typed into it, until it is empty or a command that the user has run.
         """
         result = super().edit(edit)
         if "\n" in edit.text.strip("\n"):
@@ -307,7 +308,11 @@ class PromptInput(TextArea):
         self._insert_files(start, end, [file], address)
 
     def _insert_files(self, start: int, end: int, files: Sequence[str], name: str) -> None:
-        """Insert files above the line of a range, which becomes `name` beside other words."""
+        """Insert files above the line of a range of the text, and put `name` in its place.
+
+        Without other words in the line, the range is removed instead. `start` and `end` are places
+        in the text, between which the files are named. The cursor stays at the same text.
+        """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         line_start = text.rfind("\n", 0, start) + 1
@@ -325,9 +330,9 @@ class PromptInput(TextArea):
 
         self._is_typed = is_typed
         new_cursor = cursor
-        if cursor >= line_start:
+        if cursor >= line_start:  # the files were inserted before it
             new_cursor += len(file_lines)
-        if cursor >= end:
+        if cursor >= end:  # the range before it has another length now
             new_cursor += len(name) - (end - start)
         before_cursor = new_text[:new_cursor]
         line_before_cursor = before_cursor.rpartition("\n")[2]
@@ -365,9 +370,9 @@ class PromptInput(TextArea):
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
-        Line breaks around the text and blanks at its end are removed. Of folded blocks and
-        a command, only the command is posted, and the blocks stay. If the text names pages, these
-        are posted instead, and the text waits for them.
+        Line breaks around the text and blanks at its end are removed. If the prompt has folded
+        blocks beside a command, only the command is posted, and the blocks stay for the next
+        prompt. If the text names pages, only these are posted: they are fetched before it is sent.
         """
         pages = self.unread_pages
         self.waits_to_send = bool(pages)

@@ -220,13 +220,13 @@ def _find_in_pieces(
 
     `solid_before` counts from the start of block `number`. The open end of an answer is cut into
     several blocks while it grows, of which `number` is the first: the position may be in a later
-    one. A character at a border belongs to the block before it; with `is_row`, the position is a
-    row, which belongs to the block after the border.
+    one. At the border of two blocks, the position of a character is the end of the first one. With
+    `is_row`, it is the position of a row: the beginning of the second one.
     """
     blocks = document.entries[index].blocks
     while True:
         solid_total = _solid_before_lines(document.laid_out_block(index, number))[-1]
-        if is_row:  # a block of blanks has a first row too
+        if is_row:  # `not solid_before` is for the first row of a block of blanks
             is_inside = solid_before < solid_total or not solid_before
         else:
             is_inside = solid_before <= solid_total

@@ -121,20 +121,20 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     """
     count = document.build(index)
     blocks = document.entries[index].blocks
-    numbers = [number for number in range(count) if blocks[number].source]
-    chosen: dict[int, Range] = {}
-    for number in numbers:
+    with_source = [number for number in range(count) if blocks[number].source]
+    chosen: dict[int, Range] = {}  # the selected characters of each block that has some
+    for number in with_source:
         span = selected.span(index, number)
         if span is not None:
             chosen[number] = span
-    whole: set[int] = set()
+    whole: set[int] = set()  # the numbers of blocks of which the source is copied
     if selected.unit is not Unit.WORD:
         whole = _whole_blocks(document, index, chosen)
-    if numbers and len(whole) == len(numbers):
+    if with_source and len(whole) == len(with_source):
         return _message_text(document, index)
 
     text = ""
-    for group in _group_pieces(blocks, numbers):
+    for group in _group_pieces(blocks, with_source):
         chosen_numbers = [number for number in group if number in chosen]
         if not chosen_numbers:
             continue

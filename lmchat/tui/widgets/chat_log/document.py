@@ -256,7 +256,10 @@ class Document:
         return Place(index, *entry.heights.find(row - gap))
 
     def position(self, place: tuple[int, int, int]) -> int:
-        """Return the row of the log at which a place is; the reverse of `locate`."""
+        """Return the row of the log at which a place is; the reverse of `locate`.
+
+        A block number after the last one means the end of the message.
+        """
         index, number, row = place
         top = self.heights.top(index)
         if number < 0:
@@ -359,7 +362,7 @@ class Document:
         old_lines = old_blocks[first].lines if first < len(old_blocks) else None
         if old_lines is None or not entry.blocks or self.layout is None:
             return Place(index, first, 0)
-        if old_blocks[first].kind is not Kind.MADE:
+        if old_blocks[first].kind is not Kind.MADE:  # such a row may still be shown, further down
             # it has left the log: `drop_lines` must not search it when its colours arrive
             old_blocks[first].lines = None
         self.lay_out_block(index, first)
@@ -409,6 +412,7 @@ class Document:
         """
         number = min(max(place.block, 0), self.build(place.message) - 1)
         height = self.lay_out_block(place.message, number)
+        # `lay_out_from` begins with this block, of which a part is above and a part below the place
         self.lay_out_from(place.message, number, 1, rows_below + place.row)
         self.lay_out_from(place.message, number, -1, rows_above + height)
 

@@ -303,7 +303,7 @@ class Finder:
             index = self._start.message
             above_start = self._count_above_start()
             nth = above_start if step > 0 else above_start - 1
-        # through all messages and back to the first one, whose other hits are on its other side
+        # the message in which the search begins is tried twice: its other hits come last
         for distance in range(len(counts) + 1):
             candidate = (index + step * distance) % len(counts)
             if distance:
@@ -315,8 +315,9 @@ class Finder:
     def _count_above_start(self) -> int:
         """Return how many hits of a message are above the row `_start`, which is in that message.
 
-        The search began at that row. Hits in folded text come first and count as above the row,
-        except where the row is in the first block and no shown hit is above it.
+        The search began at that row. Hits in folded text are the first of a message, as if they
+        were in its first block. They count as above the row, unless the row is in that block and no
+        shown hit is above it.
         """
         index, number, row = self._start
         if number < 0 or not self._hits.counts[index]:  # it begins above the text of the message
@@ -324,16 +325,29 @@ class Finder:
         shown = self._hits.shown_hits(index)
         above = [hit for hit in shown if (hit.number, hit.last_row) < (number, row)]
         if number == 0 and not above:
-            return 0  # folded hits belong to the first block, which is not above the start
+            return 0
         return self._hits.count_folded(index) + len(above)
 
     def _select_hit(self, index: int, nth: int, step: int) -> bool:
         """Select the n-th hit of a message; return False if the message has no such hit.
 
-        A message whose n-th hit is in folded text is unfolded, and the block of a hit is laid out.
-        That block may then show fewer hits than its source promised: all are counted again, until
-        the n-th one is in a block that is laid out. With `step` -1, a too large `nth` is the last.
-        `counts` is set to the hits that were found. What was unfolded for another hit is folded.
+        With `step` -1, a too large `nth` is the last one. The message that was unfolded for a hit
+        before is folded again, unless it is this one.
+        """
+        selected = self._lay_out_hit(index, nth, step)
+        if selected is None:
+            return False
+        if index != self._unfolded:
+            self._fold_again()
+        self._current = selected
+        return True
+
+    def _lay_out_hit(self, index: int, nth: int, step: int) -> CurrentHit | None:
+        """Unfold the message if its n-th hit is in folded text, and lay out the block of the hit.
+
+        Return the hit, or None if the message has no such hit. A block that is laid out may show
+        fewer hits than its source promised: all are counted again, and `counts` is set, until the
+        n-th one is in a block that is laid out.
         """
         while True:
             shown = self._hits.shown_hits(index)
@@ -343,7 +357,7 @@ class Finder:
             if step < 0:
                 nth = min(nth, total - 1)
             if not 0 <= nth < total:
-                return False
+                return None
 
             if nth < folded_count:
                 self._unfold(index)
@@ -351,14 +365,10 @@ class Finder:
             hit = shown[nth - folded_count]
             block = self._document.entries[index].blocks[hit.number]
             if block.lines is not None or self._document.layout is None:  # no page: not shown yet
-                break
+                return CurrentHit(index, nth, hit)
             self._document.lay_out_block(index, hit.number)
             if step < 0:  # the last hit of the block is wanted, and its number has changed
                 nth += len(self._hits.shown_hits(index)) - len(shown)
-        if index != self._unfolded:
-            self._fold_again()
-        self._current = CurrentHit(index, nth, hit)
-        return True
 
     def _update_current(self) -> None:
         """Select the current hit again in its message, which has changed, or else no hit."""

@@ -82,7 +82,7 @@ class Query:
         parts = [text] if self._has_ticks else text.split(_FENCE)
         outside_fences = parts[::2]
         fences = []
-        for part in parts[1::2]:  # what is between two fence marks
+        for part in parts[1::2]:  # every second part is between two fence marks
             language, line_end, code_lines = part.partition("\n")
             # in one line, it is code with three backticks, and has no language
             fences.append(code_lines if line_end else language)

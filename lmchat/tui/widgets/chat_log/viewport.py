@@ -82,7 +82,7 @@ class Viewport:
     def lay_out(self) -> None:
         """Lay out the screen and a screenful around it, and compute `top` from the anchor.
 
-        Without messages or a page, `top` is 0.
+        While the end is followed, `top` is that of the end. Without messages or a page, it is 0.
         """
         document = self.document
         height = self.height
@@ -99,7 +99,8 @@ class Viewport:
             document.lay_out_around(place, height + screen_row, 2 * height)
             self._lay_out_unseen()
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            if anchor.block is None and anchor.row:  # its block was not laid out then; it is now
+            has_estimated_row = anchor.block is None and bool(anchor.row)
+            if has_estimated_row:  # now its block is laid out, and the anchor can be exact
                 self._anchor = self._anchor_at_top()
         document.drop_distant_lines(self.top - height, self.top + 2 * height)
 
@@ -116,10 +117,10 @@ class Viewport:
         seen.
         """
         self.height = height
-        has_new = self.update_new_lines() > 0
+        has_seen_all = self.update_new_lines() == 0
         self.document.set_page(page)
         self.lay_out()
-        if not (has_new or self.is_following) and len(self.document):
+        if has_seen_all and not self.is_following and len(self.document):
             self._see_up_to(self._text_end)
 
     @property
@@ -203,7 +204,8 @@ class Viewport:
     def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
-        A place after the blocks of its message, or after the rows of its block, is the last one.
+        A saved place may be beyond the blocks of its message, or beyond the rows of its block: then
+        the last block or row is taken.
         """
         index, number, row = place
         if number >= 0:
@@ -223,7 +225,7 @@ class Viewport:
         If it is higher than the screen, or begins above it, its beginning is at the top.
         """
         document = self.document
-        with self.anchored():
+        with self.anchored():  # exact heights instead of estimates, here and for a screen above it
             document.lay_out_from(index, 0, 1, self.height)
             document.lay_out_from(index - 1, None, -1, self.height)
         top = document.heights.top(index)
@@ -251,9 +253,10 @@ class Viewport:
     # New lines below the screen
 
     def update_new_lines(self) -> int:
-        """Note which rows are on the screen; return how many below it have never been there.
+        """Note the last row that was seen; return how many rows below the screen were never seen.
 
-        While the end is followed, all rows count as seen, and nothing is noted.
+        While the end is followed, all rows count as seen, and nothing is noted. When it is first
+        left, all rows until then count as seen.
         """
         if self.is_following or not len(self.document):
             self._last_seen = None
@@ -282,7 +285,8 @@ class Viewport:
     def _text_end(self) -> int:
         """The row of the log after its last text, without the state under the last answer.
 
-        The state is the last block, if that is a low one that the log has made.
+        A last block of the log itself counts as the state if it has few rows. A higher one, as the
+        card of a failure, counts as text.
         """
         total = self.document.total
         last_entry = self.document.entries[-1]
@@ -316,11 +320,10 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        Up from a message that begins above the screen, its beginning is shown first; up from the
-        first message, that one is shown. Down from the last one, return False, and follow the end
-        if it is on the screen. Without `had_focus`, the log gets the focus with this step: up
-        focuses the last message in view, which does not move if it begins above the screen, and
-        down returns False. So does a log without messages.
+        Return False if no message is there: in a log without messages, or down from the last one,
+        which follows the end if it is on the screen. `had_focus` says whether the log had the focus
+        before. Otherwise the step comes from the prompt below the log: down returns False, and up
+        focuses the last message in view, which does not move if it begins above the screen.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
@@ -328,21 +331,29 @@ class Viewport:
             return False
         if self.cursor is None or not had_focus:
             target = self._last_in_view()
-        elif step < 0 and self._begins_above(self.cursor):
-            target = self.cursor
         else:
-            target = entries.message_from(self.cursor + step, step)
+            target = self._step_target(self.cursor, step)
             if target is None and step > 0:
                 if self.is_at_end:
                     self._move(None)
                 return False
 
-        if target is None:
+        if target is None:  # up from the first message: it is shown
             target = first
         self.set_cursor(target)
         if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
         return True
+
+    def _step_target(self, cursor: int, step: int) -> int | None:
+        """Return the message that is `step` from the focused one; None if there is none.
+
+        Up from a message that begins above the screen, that is the same one: its beginning is shown
+        first.
+        """
+        if step < 0 and self._begins_above(cursor):
+            return cursor
+        return self.document.entries.message_from(cursor + step, step)
 
     def extend_cursor(self, step: int) -> int | None:
         """Move the focus by `step` messages, at most to the first or last one, and show it.
@@ -421,12 +432,13 @@ class Viewport:
         is_in_view = attribute == "is_source" or self._is_fold_in_view(index)
         unfolds = attribute == "is_folded" and entry.is_folded
         folds = attribute == "is_folded" and not entry.is_folded
+        was_brought_into_view = self._unfolded is entry
         if unfolds and not is_in_view:
             self._unfolded = entry
             self.remember("unfolding")
             self._flip(index, attribute)
             self.scroll_to_place(self._lay_out_fold_rows(index)[0])
-        elif folds and is_in_view and self._unfolded is entry:
+        elif folds and is_in_view and was_brought_into_view:
             self._unfolded = None
             self._flip(index, attribute)
             self.return_to("unfolding")
@@ -472,7 +484,8 @@ class Viewport:
     def _is_fold_in_view(self, index: int) -> bool:
         """Return whether a fold row or the unfolded reasoning of a message is on the screen.
 
-        Also return True if the message has no fold row. Its fold rows are laid out.
+        Also return True for a message without a fold row, in which nothing must be brought into
+        view. The fold rows are laid out.
         """
         with self.anchored():
             places = self._lay_out_fold_rows(index)

@@ -107,7 +107,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
-        # no timer of Textual: it drops one that is late when it starts, and the text would wait
+        # a timer of asyncio calls this: Textual drops one that starts late, and the text would wait
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
@@ -119,7 +119,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._is_settling = False
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
-        self._posted_lines = (0, True)  # this and the following: what was posted last
+        self._posted_lines = (0, True)  # this and the following: what `_post_changes` posted last
         self._posted_cursor: int | None = None
         self._posted_selection = False
         self._posted_hits = (0, 0, 0, False)
@@ -199,7 +199,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.refresh()
 
     def watch_virtual_size(self, size: Size) -> None:
-        """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
+        """Show the scrollbar if it is needed; only if that changes, Textual lays the screen out."""
         self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
 

@@ -108,7 +108,7 @@ def _file_lines(
     left = [
         [*_fold_sign(page, is_folded=is_folded), (safe_line(name, limit=_LONG_NAME_CHARS), _NULL)]
     ]
-    # the only `×` is that between width and height of a picture
+    # `×` is between width and height of a picture; the icon `down` is that sign, or an ASCII one
     left += [_after_dot(page, detail.replace("×", page.icons.down)) for detail in details]
     row = page.row(left, _version_and_time(page, message), tint="panel")
     row.bar = "faint"
@@ -464,19 +464,20 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
-    """Return the blocks below an answer that has ended: receipt or state, and card of a failure.
+    """Return the blocks below an answer that has ended: receipt, or state and card of a failure.
 
-    A failed answer has only the card, or only the state if it is not known why it failed. A
-    complete answer without figures and model, as an imported one, has none of them.
+    A complete answer has a receipt, unless it has neither figures nor a model, as an imported one.
+    A failed answer has only the card, or only the state if it is not known why it failed. A stopped
+    or interrupted answer has the state, and the card if there was a failure.
     """
-    blocks = []
     failure = message.failure
     if message.state is AnswerState.COMPLETE:
-        if message.receipt is not None or message.model:
-            blocks.append(made_block(partial(_receipt_lines, message)))
-    elif message.state is not AnswerState.FAILED or failure is None:
+        has_receipt = message.receipt is not None or bool(message.model)
+        return [made_block(partial(_receipt_lines, message))] if has_receipt else []
+    blocks = []
+    if message.state is not AnswerState.FAILED or failure is None:
         blocks.append(made_block(partial(_unfinished_lines, message)))
-    if failure is not None and message.state is not AnswerState.COMPLETE:
+    if failure is not None:
         blocks.append(made_block(partial(_failure_lines, message, failure)))
     return blocks
 
@@ -484,9 +485,10 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
-    If the answer has text and may lack its end, the key that continues it is at the right. With
-    this key, or if the answer was continued while lmchat was away, what is unusual and the key are
-    on a second row where one has no room. Of other receipts, figures are dropped there.
+    If the answer has text and may lack its end, the key that continues it is at the right. Where
+    one row has no room, a receipt with this key, or of an answer that was continued while lmchat
+    was away, has two: what is unusual is on the second one, and must not be dropped. Of other
+    receipts, figures are dropped.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -495,7 +497,8 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     ends = _ending_spans(message, page)
     versions = _version_spans(page, message, after="")
     can_continue = receipt.is_unfinished and bool(message.text)
-    if not can_continue and not receipt.was_away:
+    may_have_two_rows = can_continue or receipt.was_away
+    if not may_have_two_rows:
         return [page.row([*left, *ends], versions, kept=len(ends))]
 
     keys = _key_spans(page, "a", "continue", "resume") if can_continue else []

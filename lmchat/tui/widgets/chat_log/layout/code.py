@@ -89,17 +89,34 @@ def code_lines(
     if colours is None:
         colours = page.colours.of(language_of(info), code)
     for spans in _styled_lines(page, coloured(code, colours)):
-        text = "".join(words for words, _ in spans)
-        rest_indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
-        rest_width = max(width - rest_indent, MIN_WIDTH // 2)
-        rows = list(break_code(spans, rest_width if is_inner else width, rest_width))
-        for number, row in enumerate(rows):
-            is_rest = number > 0 or is_inner
-            line = _code_line(page, row, prefix, indent=rest_indent if is_rest else 0)
-            line.is_wrapped = number < len(rows) - 1
-            yield line
-            prefix = next_prefix
+        yield from _broken_lines(page, spans, (prefix, next_prefix), width, is_rest=is_inner)
+        prefix = next_prefix
         is_inner = False
+
+
+def _broken_lines(
+    page: Page,
+    spans: list[Span],
+    prefixes: tuple[Sequence[Span], Sequence[Span]],
+    width: int,
+    *,
+    is_rest: bool,
+) -> Iterator[Line]:
+    """Yield the rows of a line of code; those after the first are indented more than its start.
+
+    With `is_rest`, the line is itself the rest of one, and its first row is indented too.
+    """
+    prefix, next_prefix = prefixes
+    text = "".join(words for words, _ in spans)
+    rest_indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
+    rest_width = max(width - rest_indent, MIN_WIDTH // 2)
+    rows = list(break_code(spans, rest_width if is_rest else width, rest_width))
+    for number, row in enumerate(rows):
+        line = _code_line(page, row, prefix, indent=rest_indent if is_rest else 0)
+        line.is_wrapped = number < len(rows) - 1
+        yield line
+        prefix = next_prefix
+        is_rest = True
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:

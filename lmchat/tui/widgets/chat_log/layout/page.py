@@ -193,14 +193,15 @@ class Page(Struct):
     ) -> Line:
         """Return a row with pieces at the left and a text at the right.
 
-        Without room, pieces are dropped from the end, the last `kept` ones only after those before
-        them. The first piece is never dropped, but cut. Empty pieces take no part in this.
+        Where room is short, pieces are dropped from the end, but the last `kept` ones only when
+        those before them are gone. The first piece is never dropped; it is cut if it has no room
+        alone. Empty pieces take no part in this.
         """
         room = self.text_width - width_of(right) - (2 if right else 0)  # with two cells between
         pieces = [list(piece) for piece in left if piece]
         while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
-            last_other = len(pieces) - kept - 1  # 0 is the first piece, which stays
-            del pieces[last_other if last_other > 0 else -1]
+            last_not_kept = len(pieces) - kept - 1  # 0 is the first piece, which stays
+            del pieces[last_not_kept if last_not_kept > 0 else -1]
         spans = self.fit(list(chain.from_iterable(pieces)), max(room, 1))
         text = "".join(part for part, _ in spans).rstrip()
         if right:

@@ -158,7 +158,10 @@ def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) 
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    """Yield the lines of a row, as many as its highest cell needs."""
+    """Yield the lines of a row, as many as its highest cell needs.
+
+    All lines but the last have `tails`: for each cell what is between this line and its next one.
+    """
     columns_and_widths = zip(row, columns.widths, strict=False)
     wrapped_cells = [list(_wrapped(cell, width)) for cell, width in columns_and_widths]
     prefix, next_prefix = prefixes

@@ -130,7 +130,7 @@ def _merge_end_rules(parser: MarkdownIt) -> None:
     block = parser.block.ruler
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        block.at(name, rule)  # takes it out of all chains
+        block.at(name, rule)  # without `alt`, which takes the rule out of all chains
     for chain, rules in ends.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
 

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 
 _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit on a line
 _MOST_DEPTH = 12  # of groups within groups
-_TOKEN = r"\\[A-Za-z]+|\\.|[{}^_~&%#$]|\s+|."
+# a command of letters, a backslash with any other sign, a run of blanks, or one character
+_TOKEN = r"\\[A-Za-z]+|\\.|\s+|."
 _OUTER_MARKS = (
     ("$$", "$$"),
     ("\\[", "\\]"),
@@ -290,7 +291,11 @@ class _FormulaReader:
         return _atom_of(symbol)
 
     def _add_script(self, atoms: list[_Atom], mark: str) -> None:
-        """Add a raised or lowered text to the last part; `mark` is `^` or `_`."""
+        """Add a raised or lowered text to the last part; `mark` is `^` or `_`.
+
+        Each character of it needs a raised or lowered form in Unicode. A raised `∘` becomes the
+        sign of degrees, and raised primes stay as they are.
+        """
         text = _joined(self._read_argument()).replace(" ", "")
         if mark == "^" and text == "∘":
             self._add_raised(atoms, "°")
@@ -312,8 +317,9 @@ class _FormulaReader:
         base.has_lowered = True
 
     def _add_raised(self, atoms: list[_Atom], text: str) -> None:
+        """Add characters that are raised already to the last part."""
         base = _base_of_script(atoms)
-        is_prime_again = text == base.text[-1:] == "′"
+        is_prime_again = text == base.text[-1:] == "′"  # each prime of `f''` is added alone
         if base.has_raised and not is_prime_again:  # TeX takes no second one, either
             raise _NoFormError
         base.text += text
@@ -395,7 +401,10 @@ def _joined(atoms: list[_Atom]) -> str:
 
 
 def _with_signs(atoms: list[_Atom]) -> Iterator[_Atom]:
-    """Yield parts; `−` and others between no two operands are signs, which have no blanks."""
+    """Yield parts; a `+` or `−` that is not between two operands becomes an ordinary part.
+
+    It is the sign of a number, as in `−1`, and has no blanks around it.
+    """
     before = None
     for place, atom in enumerate(atoms):
         is_operand_before = before in (_Role.ORDINARY, _Role.CLOSING)
@@ -409,7 +418,11 @@ def _with_signs(atoms: list[_Atom]) -> Iterator[_Atom]:
 
 
 def _needs_blank(before: _Atom | None, atom: _Atom) -> bool:
-    """Return whether there is a blank between two parts."""
+    """Return whether there is a blank between two parts.
+
+    Blanks are around binary signs and relations, and behind punctuation. An operator has one before
+    it, and one behind it unless a bracket follows: `2 sin x`, but `sin(x)`.
+    """
     if before is None:
         return False
     if before.role in _SPACED or atom.role in (_Role.BINARY, _Role.RELATION):

@@ -38,9 +38,10 @@ def rest_of_address(text: str) -> str:
     for _ in range(_MOST_END_RUNS):  # stops and brackets may alternate
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
-        # 0 for a sign that is no closing bracket: it is compared with itself
-        unpaired = address.count(last) - address.count(_OPENING.get(last, last))
-        if not last or unpaired <= 0:
+        if last not in _OPENING:  # no closing bracket
+            break
+        unpaired = address.count(last) - address.count(_OPENING[last])
+        if unpaired <= 0:
             break
         brackets_at_end = len(address) - len(address.rstrip(last))
         address = address[: -min(unpaired, brackets_at_end)]
@@ -102,9 +103,10 @@ _DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
-    """Return the place after the mathematics that begin at `start`, or 0 if none exist.
+    """Return the place after the mathematics that begin at `start`, or 0 if none begin there.
 
-    Mathematics in brackets must end before `stop`, by default the end of the source.
+    Between a pair of `BRACKETS`, they must end before `stop`, by default the end of the source.
+    Between two single dollars, they must end in the same line.
     """
     closing = BRACKETS.get(source[start : start + 2])
     if closing is not None:
@@ -171,11 +173,10 @@ def _is_row(line: str) -> bool:
 
 
 def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
-    """Return the last line of a table as it is to be shown.
+    """Return the last line of a table as it is to be shown; `before` is the source above it.
 
-    `before` is the source above it. A row gets the marks that its last cell lacks. A head also gets
-    a line of dashes: without it, the parser sees no table. A begun line of dashes is completed. A
-    row with too many columns is returned as it is, and an empty head is hidden.
+    The line below the head is a line of dashes, which is completed. A row gets the marks that its
+    last cell lacks. A head also gets a line of dashes. A row with too many columns stays as it is.
     """
     lines_before, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
@@ -183,15 +184,28 @@ def _completed_row(before: str, last: str, *, continues_table: bool) -> str:
     two_above = lines_before.rpartition("\n")[2]
     is_head = not continues_table and not _is_row(above)
     is_below_head = not continues_table and _is_row(above) and not _is_row(two_above)
-    if is_below_head:  # it should be the line of dashes
-        if not re.match(_DASHES, last):
-            return last
-        return _dashes(above, _cells(last), len(_cells(above)))
-
+    if is_below_head:
+        return _completed_dashes(above, last)
     cells_before, bar, cell = last.rpartition("|")
     row = cells_before + bar + _completed_line(cell)
-    if not is_head:
-        return row
+    return _head_with_dashes(row) if is_head else row
+
+
+def _completed_dashes(head: str, begun: str) -> str:
+    """Return the line of dashes below a head, of which `begun` is written so far.
+
+    If `begun` is something else, return it as it is.
+    """
+    if not re.match(_DASHES, begun):
+        return begun
+    return _dashes(head, _cells(begun), len(_cells(head)))
+
+
+def _head_with_dashes(row: str) -> str:
+    """Return the head of a table with a line of dashes, without which the parser sees no table.
+
+    Return an empty text if all cells are empty.
+    """
     cells = _cells(row)
     if not any(cells):
         return ""
@@ -234,6 +248,7 @@ def _completed_line(text: str) -> str:
         start = place + match.start()
         place += match.end()
         if mark[0] == "`":
+            # exactly as many backticks end the code
             end = re.search(rf"(?<!`){mark}(?!`)", text[place:])
             if end is None:
                 text = _with_code_ended(text, start, mark)
@@ -264,7 +279,7 @@ def _with_code_ended(text: str, start: int, mark: str) -> str:
     """
     if len(text) - start > _MOST_OPEN_CHARS:
         return text
-    code = text[start + len(mark) :].rstrip("`")
+    code = text[start + len(mark) :].rstrip("`")  # these are a half-written end
     return text[:start] + (mark + code + mark if code.strip() else "")
 
 
@@ -277,9 +292,10 @@ def _words_of_half_link(text: str) -> str | None:
 def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
     """Return text with the signs of open mathematics escaped, and the place at which to continue.
 
-    So they are shown as they are written. Mathematics that has an end, and a long text, which is
-    likely none, stay as they are. A single `$` may be a sign of money: then only backslashes are
-    escaped, and other marks keep their meaning.
+    So they are shown as they are written. Mathematics that have an end stay as they are, and so
+    does a long text, which is likely none. Behind a pair such as `$$`, all punctuation is escaped.
+    A single `$` may be a sign of money: behind it, only backslashes are escaped, and other marks
+    keep their meaning.
     """
     end = end_of_math(text, start)
     open_math = text[start:]
@@ -290,7 +306,8 @@ def _with_math_kept(text: str, start: int, mark: str) -> tuple[str, int]:
     if mark != "$":
         escaped = text[:start] + re.sub(_PUNCTUATION, r"\\\1", open_math)
         return escaped, len(escaped)
-    is_likely_money = text[start - 1 : start].isalnum() or "$" in open_math[1:]  # as in `US$5`
+    # as in `US$5`, or in `$5 or $6`, where the second dollar has ended no mathematics
+    is_likely_money = text[start - 1 : start].isalnum() or "$" in open_math[1:]
     if not is_likely_money:
         # `\{` becomes `\\\{`, which is shown as `\{`
         text = text[:start] + re.sub(r"\\" + _PUNCTUATION, r"\\\\\\\1", open_math)

@@ -55,9 +55,10 @@ _DEFINITION = r" {0,3}\[[^\]]*\]:"
 def cut_place(text: str) -> tuple[int, bool]:
     """Return where to cut a long paragraph, and whether a letter is after the cut.
 
-    The first of `_BREAKS` counts that is in the second half of the piece: its last place outside of
-    emphasis, code and links is taken, or else its last one. All are before a letter, with which no
-    other kind of block begins. Without any, the text is cut where no drawn character is split.
+    The patterns of `_BREAKS` are tried in order, each in the second half of the piece. Of the first
+    one that matches, the last place outside of emphasis, code and links is taken; if all places are
+    within them, the last one. A letter follows, with which no other kind of block begins. If no
+    pattern matches, the text is cut where no drawn character is split.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
@@ -193,8 +194,8 @@ class CompleteLines(Struct):
 class MarkdownTail(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
-    The text that is not closed, its tail, is parsed again when a line of it is complete. Whether a
-    long tail must be cut is looked at whenever it has grown by some thousand characters.
+    The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
+    that is longer than a piece is cut, or kept whole for now, by `_cut_giant`.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -217,24 +218,17 @@ class MarkdownTail(Struct):
         """Append text; afterwards `closed` and `open` cover all of it.
 
         With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
-        on how a text was split when it arrived: a tail is looked at each time it has a certain
-        length, even if more came at once.
+        on how a text was split when it arrived: however much came at once, the tail grows only up
+        to the next length at which `_cut_giant` is called.
         """
         text = self._take_normal(text, is_final=is_final)
-        end_of_text = text or self._tail
-        if is_final and end_of_text and not end_of_text.endswith("\n"):
+        last_text = text or self._tail
+        if is_final and last_text and not last_text.endswith("\n"):
             text += "\n"
         while text:
-            size = max(self._chars_to_next_look, 1)  # at least one, or the loop would not end
-            piece = text[:size]
+            size = max(self._chars_to_cut, 1)  # at least one, or the loop would not end
+            self._add_to_tail(text[:size])
             text = text[size:]
-            # text behind a blank line ends most blocks above it, even before its line is complete
-            is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
-            self._tail += piece
-            if "\n" in piece or is_after_blank:
-                self._close_complete_lines()
-            if self._chars_to_next_look <= 0:
-                self._cut_giant()
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
@@ -245,11 +239,22 @@ class MarkdownTail(Struct):
             self._tail = ""
 
     def open_code(self, language: str) -> None:
-        """Show all text that follows as code, without an end.
+        """Show all text that follows as code, as the arguments of a call, which have no fence.
 
-        No line ends a fence of this mark, as no text should hold the character `GLUE`.
+        It is treated as the text behind a fence of `GLUE`. No line of the text ends this fence, as
+        no text should have that character. No row with the language is above it (`is_first`).
         """
         self._fence = OpenFence(Fence("", GLUE, language), self.closed, is_first=False)
+
+    def _add_to_tail(self, piece: str) -> None:
+        """Append text to the tail; close the blocks that it completes, and cut the tail if due."""
+        # text behind a blank line ends most blocks above it, even before its line is complete
+        is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
+        self._tail += piece
+        if "\n" in piece or is_after_blank:
+            self._close_complete_lines()
+        if self._chars_to_cut <= 0:
+            self._cut_giant()
 
     def _take_normal(self, text: str, *, is_final: bool) -> str:
         """Return new text with LF at line ends and controls made visible.
@@ -264,9 +269,17 @@ class MarkdownTail(Struct):
         return re.sub(_CONTROLS, lambda control: safe_text(control[0]), text)
 
     @property
-    def _chars_to_next_look(self) -> int:
-        """Number of characters that the tail may grow by until it is looked at."""
+    def _chars_to_cut(self) -> int:
+        """Number of characters that the tail may grow by until `_cut_giant` is due.
+
+        That is when it has more than a piece behind its head, or behind the `_uncut_chars`.
+        """
         return PIECE_CHARS + 1 + max(self._uncut_chars, len(self._head)) - len(self._tail)
+
+    @property
+    def _has_head_of_cut_text(self) -> bool:
+        """Whether `_head` is of a heading or a line that was cut, and not that of a table."""
+        return bool(self._head) and not self._table_start
 
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
@@ -305,8 +318,9 @@ class MarkdownTail(Struct):
     def _close_top_blocks(self, complete: CompleteLines, head_lines: int) -> int:
         """Close the blocks of the top level that have ended; return how many lines are closed.
 
-        The first `head_lines` are those of the head of a table, which are closed already. A fence
-        that has not ended becomes `_fence`: its first line counts as closed.
+        The first `head_lines` are those of the head of a table, which are closed already. Of the
+        last block, if it has not ended, only what cannot change is closed. A fence that has not
+        ended becomes `_fence`: its first line counts as closed.
         """
         lines = complete.lines
         closed_lines = head_lines
@@ -315,7 +329,7 @@ class MarkdownTail(Struct):
         ]
         for token in top:
             start, end = span(token)
-            if start and self._head and not self._table_start:
+            if start and self._has_head_of_cut_text:
                 self._begin_new_block()  # the line that was cut ends above this block
             is_last = token is top[-1]
             is_fence = token.type == "fence" and start >= head_lines
@@ -329,11 +343,17 @@ class MarkdownTail(Struct):
             elif is_last and not complete.is_over(token):
                 return self._close_certain_part(token, complete, closed_lines)
             else:
-                self._close(self._cut_lines(token, complete, closed_lines), lines, token)
-                self._begin_new_block()
-                self._type_above = "" if _is_blank(lines[end - 1]) else token.type
+                self._close_whole(token, complete, closed_lines)
             closed_lines = end
         return closed_lines
+
+    def _close_whole(self, token: Token, complete: CompleteLines, closed_lines: int) -> None:
+        """Close a block, which begins with a token, from line `closed_lines` to its end."""
+        lines = complete.lines
+        self._close(self._cut_lines(token, complete, closed_lines), lines, token)
+        self._begin_new_block()
+        last_line = lines[span(token)[1] - 1]
+        self._type_above = "" if _is_blank(last_line) else token.type
 
     def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
         """Close a fence that ends in these lines, which follow its first one.
@@ -349,10 +369,11 @@ class MarkdownTail(Struct):
         return has_ended
 
     def _close_certain_part(self, token: Token, complete: CompleteLines, closed_lines: int) -> int:
-        """Close all items or rows of the last block but the last one, which may still grow.
+        """Close what cannot change of the last block: all pieces of it but the last one.
 
-        `closed_lines` is how many lines are closed already. Return how many are closed now. What
-        follows continues the list, table or quote.
+        The pieces are those between its `_cut_lines`: items of a list, rows of a table, or parts of
+        a quote. `closed_lines` is how many lines are closed already. Return how many are closed
+        now. What follows continues the list, table or quote.
         """
         lines = complete.lines
         start = span(token)[0]
@@ -372,18 +393,20 @@ class MarkdownTail(Struct):
         """Return the indexes of the lines at which a block may be cut.
 
         The first one is `closed_lines`, how many lines are closed already; the last one is the end
-        of the block. Between them are the items of a list, the rows of a table below its first
-        ones, or lines in long paragraphs of a quote. Other blocks are not cut.
+        of the block. Between them are the first lines of the items of a list, each row of a table
+        below its first ones, or lines in long paragraphs of a quote. Other blocks are not cut.
         """
         start, end = span(token)
         cut_candidates: Iterable[int] = ()
         if token.type.endswith("_list_open"):
             cut_candidates = _items_within(complete.tokens, start, end)
         elif token.type == "blockquote_open":
+            # a piece is parsed alone, and without the mark in its first line it would be no quote
             cuts = _cuts_of_paragraphs(complete.tokens, start, end)
             cut_candidates = [line for line in cuts if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
-            first = closed_lines + 1 if self._table_start else start + HEAD_LINES + TABLE_ROWS
+            has_first_rows = bool(self._table_start)  # the first rows are closed already
+            first = closed_lines if has_first_rows else start + HEAD_LINES + TABLE_ROWS
             cut_candidates = range(first, end)
         return [closed_lines, *(line for line in cut_candidates if line > closed_lines), end]
 
@@ -423,7 +446,7 @@ class MarkdownTail(Struct):
         if not self._table_start:
             block.source = block.source[len(self._head) :]
         self._add_closed(block)
-        # a source that looked like a list may be something else, as its token says
+        # `_add_closed` has guessed by the source; the token tells what the block really is
         may_be_attached = token.type.endswith("_list_open") or token.type == "definition"
         if not may_be_attached and not block.head:
             block.is_attached = False
@@ -468,7 +491,7 @@ class MarkdownTail(Struct):
         self._number = None
         self._is_first = True
 
-    def _continue_cut_text(self) -> None:
+    def _expect_rest_of_cut(self) -> None:
         """Expect a block that continues a text that was cut."""
         self._number = None
         self._is_first = False
@@ -486,9 +509,7 @@ class MarkdownTail(Struct):
         It may be the first one of its text, have no blank row above it, and have a head.
         """
         block.is_first = self._is_first
-        # within a table, `_head` is that of the table, which its blocks have in `info`
-        continues_cut_text = self._head and not self._table_start
-        if continues_cut_text:
+        if self._has_head_of_cut_text:
             block.head = self._head
         else:
             block.is_attached = self._is_attached(block.source)
@@ -507,18 +528,24 @@ class MarkdownTail(Struct):
     def _cut_giant(self) -> None:
         """Close the beginning of a tail that is too long, or note that it need not be cut yet.
 
-        It is cut within its last paragraph or line. What ends with a list or a quote is kept whole
-        as long as it is not longer than `_MOST_CHARS`. A fence is cut anywhere, and blanks without
-        text are dropped.
+        A fence is cut anywhere, blanks without text are dropped, and other text is cut at a place
+        that `_cut_long_text` finds.
         """
         if self._fence is not None:
             self._fence.cut(self._tail[:PIECE_CHARS])
             self._drop_start(PIECE_CHARS, "")
-            return
-        if not self._tail.strip(" \t"):
+        elif not self._tail.strip(" \t"):
             self._drop_start(PIECE_CHARS, "")
-            return
+        else:
+            self._cut_long_text()
 
+    def _cut_long_text(self) -> None:
+        """Cut the tail within its last paragraph or line, if that is longer than a piece.
+
+        A tail that ends with a list or a quote is kept whole as long as it has at most
+        `_MOST_CHARS`. If the last line is short, but more than `_MOST_CHARS` are above it, these
+        are closed. Otherwise `_uncut_chars` is set: until more text follows, nothing is cut.
+        """
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1] if top else None
         begin = max(self._begin_of_last(last), len(self._head))  # the head is closed already
@@ -528,34 +555,41 @@ class MarkdownTail(Struct):
         elif len(self._tail) - begin > PIECE_CHARS:
             self._cut_last(last, begin)
         else:
-            self._uncut_chars = begin  # it is looked at again when the last part is too long
+            self._uncut_chars = begin  # so the next call is when the last part is too long
             if not self._table_start and begin - len(self._head) > _MOST_CHARS:
                 # many short lines above the last one, as of HTML or of a long item
                 source = self._tail[len(self._head) : begin]
                 self._add_closed(Block(Kind.MARKDOWN, source, number=self._number))
                 self._drop_start(begin, "")
-                self._continue_cut_text()
+                self._expect_rest_of_cut()
 
     def _begin_of_last(self, last: Token | None) -> int:
-        """Return where the last paragraph begins in the tail, or else the last line."""
+        """Return where the last block begins in the tail if it is a paragraph, else the last line.
+
+        `last` is the token of the last block.
+        """
         lines = self._tail.split("\n")
-        count = len(lines) - 1
+        lines_above = len(lines) - 1
         if last is not None and last.type == "paragraph_open":
-            count = span(last)[0]
-        return sum(len(line) + 1 for line in lines[:count])
+            lines_above = span(last)[0]
+        return sum(len(line) + 1 for line in lines[:lines_above])
+
+    def _leave_table(self, end: int) -> None:
+        """Close the rows of a table up to place `end` of the tail; what follows is no row of it."""
+        rows = self._tail[len(self._head) : end]
+        if rows:
+            self._add_closed(Block(Kind.TABLE, rows, self._table_start))
+            self._is_first = False
+        self._drop_start(end, "")
+        self._table_start = ""
 
     def _cut_last(self, last: Token | None, begin: int) -> None:
         """Close the beginning of the last paragraph or line, which starts at place `begin`.
 
-        Rows of a table above it are closed, too: the long row becomes a paragraph.
+        A long row of a table becomes a paragraph. `last` is the token of the last block.
         """
         if self._table_start:
-            rows = self._tail[len(self._head) : begin]
-            if rows:
-                self._add_closed(Block(Kind.TABLE, rows, self._table_start))
-                self._is_first = False
-            self._drop_start(begin, "")
-            self._table_start = ""
+            self._leave_table(begin)
             begin = 0
 
         place, is_before_letter = cut_place(self._tail[begin:])
@@ -570,7 +604,7 @@ class MarkdownTail(Struct):
             Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line)
         )
         self._drop_start(begin + place, head)
-        self._continue_cut_text()
+        self._expect_rest_of_cut()
 
 
 def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
