@@ -271,7 +271,7 @@ def _wanted_output(form: object) -> WantedOutput | None:
 
 
 def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
-    """Return the messages of a line; raises `RequestInvalid` with the texts of the validation.
+    """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
 
     The content may be a list of texts, as OpenAI's API takes it. `developer` is its newer name of
     the role `system`.
@@ -286,7 +286,10 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
 
 
 def _plain_message(entry: object) -> object:
-    """Return a message with its content as one text; anything else as it is."""
+    """Return a message with its content as one text and a role that lmchat knows.
+
+    Its other fields are dropped. What is no message, or has other content, is checked later.
+    """
     if not isinstance(entry, dict):
         return entry
     content = entry.get("content")

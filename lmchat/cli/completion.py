@@ -48,6 +48,7 @@ def completion(context: Context) -> int:
     # server nor Python delays the shell.
     file = shlex.quote(str(context.paths.models_file))
     list_names = f"""grep -o {_SAFE_NAME} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
+    # in the form of shtab: the name of a function in each shell, and its definition
     model_completer = {
         "bash": "_lmchat_models",
         "zsh": "_lmchat_models",

@@ -146,8 +146,8 @@ async def _report(context: Context, examination: Examination) -> int:
 
     It is 1 if a row has the grade `FAULT`, else 0.
     """
-    async with aclosing(examination.run()) as ended_checks:
-        findings_by_check = {check.check: findings async for check, findings in ended_checks}
+    async with aclosing(examination.run()) as ended_checks:  # in the order in which they end
+        findings_by_check = {check.check: rows async for check, rows in ended_checks}
     findings = examination.in_order(findings_by_check)
     if context.output.is_json:
         context.output.print_json(report_json(findings, timestamp()))

@@ -33,7 +33,8 @@ class NamedFiles:
         for name in names:
             if is_page_address(name):
                 pages = make_pages(self._context.settings)
-                self.attachments.append(await pages.attachment(name, "", refuse))
+                no_session = ""  # in which the user could have allowed a host
+                self.attachments.append(await pages.attachment(name, no_session, refuse))
                 continue
             set_name = await parse_set_name(name, Path.cwd())
             if set_name is None:

@@ -108,7 +108,10 @@ class Keys:
                 self._unanswered.add(origin)
 
     def _named_origins(self) -> set[str]:
-        """Return the origins of the servers that the settings name, and "" for a wrong address."""
+        """Return the origins of the servers that the settings name.
+
+        A wrong address, or `endpoint` without one, gives "", which is the origin of no server.
+        """
         settings = self._loaded.settings
         urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
         return {_origin(url) for url in urls}

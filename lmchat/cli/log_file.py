@@ -29,7 +29,7 @@ class LogFile(logging.Handler):
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record to the file; before that, rename a full file to the older one."""
+        """Append a record to the file; if the file is full, first put it in place of the older."""
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             make_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:

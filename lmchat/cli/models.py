@@ -183,7 +183,11 @@ def _joined(lists: Sequence[ModelList]) -> ModelList:
 
 
 def _has_details(model: ModelInfo) -> bool:
-    """Return whether more is known of a model than its name, which is all that detection asks."""
+    """Return whether more is known of a model than its name, which is all that detection asks.
+
+    With its name only, a model has no capabilities and no context window, and counts as one that
+    can chat.
+    """
     return bool(model.capabilities or model.context or not model.can_chat)
 
 

@@ -182,7 +182,10 @@ class PlainCommands:
         await self._turns.print_turn(begin_turn(answer.message_id, settings))
 
     async def _print_request(self, form: str) -> None:
-        """Print the next request with the files of the next prompt: its text, or another form."""
+        """Print the request that an empty prompt would send now, with the files of the next prompt.
+
+        `form` is one of `FORMS`, or empty for `text`.
+        """
         from lmchat.cli.request import print_request
         from lmchat.services.next_request import checked_form, next_request
 

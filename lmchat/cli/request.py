@@ -23,7 +23,7 @@ async def print_request(
         return
     outgoing = await backend.outgoing(request)
     text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
-    # letters beyond ASCII are only in the JSON
+    # the curl command, too, has letters beyond ASCII only in its JSON, where they can be escaped
     output.print_safe(safe_json(text, is_ascii=not is_utf8()))
 
 

@@ -98,7 +98,7 @@ def access_rules(host: str, port: int, origins: Sequence[str], key: str) -> Acce
     """Return the rules for the headers of requests to this host and port."""
     names = [*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host.lower()]
     if host in _ANY_HOSTS:  # programs use whatever name this machine has; the key protects it
-        names = []
+        names = []  # any name is allowed
     return AccessRules(
         hosts=frozenset([*names, *(f"{name}:{port}" for name in names)]),
         origins=frozenset(origin.lower().rstrip("/") for origin in origins),

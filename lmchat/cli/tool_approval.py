@@ -85,7 +85,7 @@ async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
     the tool is allowed for this session only.
     """
     note = context.output.note
-    is_asked_by_configuration = not asked.fingerprint
+    is_asked_by_configuration = not asked.fingerprint  # else there is one to save
     if is_asked_by_configuration:
         name = safe_line(asked.name, limit=_MAX_NAME)
         note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")

@@ -47,12 +47,15 @@ class StartedProgram:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the server, 128 + N if signal N has ended it; None while it runs."""
+        """Exit code of the server, 128 + N if signal N has ended it; None while it runs.
+
+        When the server has ended, this also closes the pipe to its watchdog, if it has one.
+        """
         code = self._process.poll()
         if code is None:
             return None
         if self._process.stdin is not None:
-            self._process.stdin.close()  # releases the pipe of a program that has ended
+            self._process.stdin.close()
         return code if code >= 0 else _SIGNAL_BASE - code  # Python returns -N after signal N
 
     async def last_line(self) -> str:

@@ -108,6 +108,7 @@ def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPla
         return (ChatPlace(source=source, program=program, path=path) for path in paths)
 
     def in_variable(variable: str, name: str) -> list[Path]:
+        """Return the path of `name` in the folder that a variable names; none if it is not set."""
         folder = environ.get(variable)
         return [Path(folder) / name] if folder else []
 

@@ -109,13 +109,13 @@ async def run_tool(
     has_output: bool = True,
     most_bytes: int | None = None,
 ) -> bytes | None:
-    """Run a program of the user and return its output, which is empty without `has_output`.
+    """Run a program of the user and return its output; None if it fails.
 
-    Of an output of more than `most_bytes`, the first ones are returned, and the program is killed.
-    Return None if it cannot start, has another exit code than 0, or runs longer than `timeout_s`,
-    when it is killed. `data` is its input. Tools that set the clipboard need `has_output=False`:
-    they stay in the background with their output open, so waiting for the end of the output would
-    take until the timeout.
+    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. With
+    `most_bytes`, it gets no input, and is killed when it has written that much, which is returned.
+    Otherwise, `data` is its input. Without `has_output`, its output is dropped: tools that set the
+    clipboard stay in the background with their output open, so waiting for the end of the output
+    would take until the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -136,6 +136,7 @@ async def run_tool(
     finally:
         child.kill()  # no effect on a tool that has ended, so what it left in the background stays
         await child.wait()
+    # then it was killed while it wrote, so its exit code says nothing
     is_cut = most_bytes is not None and len(output) >= most_bytes
     return output if is_cut or child.exit_code == 0 else None
 

@@ -196,7 +196,7 @@ class Clipboard:
         return None if data is None else data.decode(errors="replace")
 
     async def _bytes_of(self, argv: tuple[str, ...]) -> bytes | None:
-        """Return the output of a program as `output_of` does."""
+        """Return the output of a program as bytes, with None and errors as `output_of`."""
         data = await run_tool(
             argv, environ=self.environ, timeout_s=self.timeout_s, most_bytes=_MOST_BYTES
         )
@@ -294,7 +294,7 @@ class Clipboard:
             return WayChecked(way="OSC 52", works=False, reason=reason, is_there=False)
         reason = "no terminal reports success; it is tried last"
         is_multiplexer_here = self.environ.get("TMUX") or self.environ.get("STY")
-        # $TERM comes along with ssh: such a tmux runs on the other machine, around ssh
+        # ssh passes $TERM on, so it may name a tmux on the machine of the ssh client
         if not is_multiplexer_here and term.startswith(("tmux", "screen")):
             reason = "tmux drops it; to allow it: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)

@@ -47,7 +47,8 @@ _PLAIN = CellStyle()
 def rows_of(text: str) -> list[str]:
     """Return the rows of a frame, with the moves of the cursor between them as further items.
 
-    At the beginning of each item, no colours are set. A frame with an image is returned as one row.
+    No colours are set at the beginning of an item, so `with_changed_colours` can take each on its
+    own. A frame with an image is returned as one row.
     """
     if _CONTROL_STRINGS.search(text):
         return [text]
@@ -109,11 +110,11 @@ def _settings_of(code: str) -> Iterator[str]:
     """Yield the settings in the numbers of a code: `1;38;5;208` has `1` and `38;5;208`."""
     numbers = code.split(";")
     while numbers:
-        size = 1
-        if numbers[0] in ("38", "48") and len(numbers) > 1:
-            size = _EXTENDED_PARTS.get(numbers[1], 1)
-        yield ";".join(numbers[:size])
-        del numbers[:size]
+        count = 1  # of the numbers of the first setting
+        if numbers[0] in ("38", "48") and len(numbers) > 1:  # a foreground or background of many
+            count = _EXTENDED_PARTS.get(numbers[1], 1)
+        yield ";".join(numbers[:count])
+        del numbers[:count]
 
 
 @lru_cache(_CACHE_SIZE)
