@@ -321,8 +321,9 @@ class InlineText:
     def _page(self, columns: int) -> Page:
         """Return a page for a width of the terminal.
 
-        Its first cell is dropped from each line, and the last column of the terminal stays empty:
-        some terminals go on to the next line when it is filled.
+        It is one cell wider, as `_row` drops the first cell of each line, which is empty. The last
+        cell of a line is empty, too: some terminals begin a new line after a character in their
+        last column.
         """
         return Page(
             min(columns, _WIDEST_PAGE) + 1, self._styles, has_tints=False, colours=self._colours

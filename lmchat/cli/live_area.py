@@ -92,10 +92,10 @@ class LiveArea:
 
 
 def live_height() -> int:
-    """Return how many rows are drawn in place at most: a quarter of the terminal.
+    """Return how many rows are drawn in place at most: a quarter of the height of the terminal.
 
-    A terminal that is made smaller moves rows into its history, where they could not be drawn
-    again. Of a narrower one, each row may take two lines.
+    A terminal that is made smaller moves its upper rows into its history, where they could not be
+    drawn again. In a narrower one, each row may take two lines. A quarter leaves room for both.
     """
     _, lines = terminal_size()
     return max(lines // 4, 2)

@@ -46,7 +46,7 @@ def run_plain(context: Context) -> int:
     It is 128 + the number of the signal if one such as SIGTERM ended the chat. On a pipe, it is
     that of the first error; otherwise it is 0. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
-    reader = LineReader(term=os.environ.get("TERM", ""))  # before the next line changes it
+    reader = LineReader(term=os.environ.get("TERM", ""))  # before $TERM is changed below
     is_inline = context.options.inline and reader.can_redraw
     if context.options.inline and reader.is_terminal and not is_inline:
         words = "This terminal cannot draw lines again, so --inline is --plain here."
@@ -120,11 +120,15 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
 
 
 async def _format_answers(turns: PlainTurns, stack: AsyncExitStack) -> None:
-    """Print answers formatted from now on; what ends that is pushed on `stack`."""
+    """Print answers formatted from now on.
+
+    What closes the printer is pushed on `stack`.
+    """
     from lmchat.cli.inline import InlineText
 
     output = turns.output
-    turns.inline = text = InlineText(output.print_exactly, turns.context.environ)
+    text = InlineText(output.print_exactly, turns.context.environ)
+    turns.inline = text
     output.around_notes = text.hidden
     stack.push_async_callback(text.aclose)
 

@@ -187,7 +187,11 @@ class PlainTurns:
     async def _print_events(
         self, turn: AsyncGenerator[ConversationEvent, None], printer: TurnPrinter
     ) -> None:
-        """Print the events of a turn, and close it at the end; ask about calls of tools."""
+        """Print the events of a turn, and close it at the end; ask about calls of tools.
+
+        A turn with tools has several answers. The name of the model and the note on reasoning are
+        printed once.
+        """
         has_label = False
         has_reasoning = False
         async with aclosing(turn) as events:

@@ -130,7 +130,7 @@ def _code_between(before: CellStyle, after: CellStyle) -> str:
         settings.append("0")
     settings += sorted(after.attributes - before.attributes, key=int)
     if after.foreground != before.foreground:
-        settings.append(after.foreground or "39")
+        settings.append(after.foreground or "39")  # 39: the terminal's own
     if after.background != before.background:
-        settings.append(after.background or "49")
+        settings.append(after.background or "49")  # 49: the terminal's own
     return f"\x1b[{';'.join(settings)}m"

@@ -163,7 +163,10 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
 
 @contextmanager
 def changed_attributes(fileno: int, attributes: list[Any] | None) -> Iterator[None]:
-    """Give a terminal other attributes while the block runs. None changes nothing."""
+    """Give a terminal other attributes while the block runs.
+
+    Change nothing if `attributes` is None, or if the file is no terminal.
+    """
     before = attributes_of(fileno)
     if attributes is None or before is None:
         yield
