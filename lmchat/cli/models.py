@@ -144,8 +144,7 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
     With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
     detection knows no more than the names of its models; other lists may come from the cache.
-    If no server is usable, raise the error that says why. If none was even found, return the cached
-    list of the last run as a stale one instead, unless `is_refresh` or a named server forbids it.
+    If no server is usable, the list or the error is that of `_stale_models`.
     """
     candidates = await find_candidates(runtime.backend, runtime.settings)
     requests = []  # coroutines, which run at the same time below
@@ -156,9 +155,18 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
             requests.append(runtime.backend.models(candidate.endpoint, is_refresh=is_asked))
     if requests:
         return _joined(await asyncio.gather(*requests))
+    return _stale_models(runtime, why_unusable(candidates), is_refresh=is_refresh)
 
-    error = why_unusable(candidates)
-    may_be_cached = not is_refresh and not runtime.settings.endpoint and error.kind == "no_server"
+
+def _stale_models(runtime: Runtime, error: LMChatError, *, is_refresh: bool) -> ModelList:
+    """Return the cached list of the last run, or raise `error`, which says why no server is usable.
+
+    The list is returned only if no server was found, the user has named none, and did not ask for
+    a new list with `is_refresh`.
+    """
+    was_found = error.kind != "no_server"
+    was_named = bool(runtime.settings.endpoint)
+    may_be_cached = not (was_found or was_named or is_refresh)
     cached = runtime.backend.cached_models()
     if not cached.models or not may_be_cached:
         raise error

@@ -51,8 +51,8 @@ def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
 def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) -> list[_Listener]:
     """Return the sockets that accept a connection to an address and a port.
 
-    These are the sockets that listen on the address itself. If there are none, they are those that
-    listen on all addresses. Return an empty list if nothing listens.
+    These are the sockets that listen on the address itself, or else those that listen on all
+    addresses. Return an empty list if nothing listens.
     """
     # `::ffff:127.0.0.1` is another form of 127.0.0.1
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -86,10 +86,10 @@ def main() -> int:
     unsent: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     if command.stdin is not None:
         _start_thread(partial(_forward_input, command.stdin, unsent))
-    if line:
+    if line:  # with ONE_LINE, it is all of the command's input
         unsent.put(line)
         unsent.put(_END_OF_INPUT)
-    # in the other cases, the parent's input is read only to notice its end
+    # without ALL_INPUT, what the parent writes now is read only to notice the parent's end
     forward_to = unsent if stdin == ALL_INPUT else None
     _start_thread(partial(_read_until_parent_ends, is_ending, forward_to, float(grace_s)))
     _start_thread(partial(_end_command, command.pid, is_ending, float(terminate_s)))

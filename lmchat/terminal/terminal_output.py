@@ -165,7 +165,7 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
 def changed_attributes(fileno: int, attributes: list[Any] | None) -> Iterator[None]:
     """Give a terminal other attributes while the block runs.
 
-    Change nothing if `attributes` is None, or if the file is no terminal.
+    Change nothing without attributes, or if the file is no terminal.
     """
     before = attributes_of(fileno)
     if attributes is None or before is None:
