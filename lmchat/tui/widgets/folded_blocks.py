@@ -31,7 +31,7 @@ class FoldedBlocks:
         name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
         line = f"[{name}]"
         number = 1
-        while self._blocks.get(line, block) != block:
+        while self._blocks.get(line, block) != block:  # another block has this line
             number += 1
             line = f"[{name} #{number}]"
         self._blocks[line] = block

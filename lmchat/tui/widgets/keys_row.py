@@ -63,7 +63,8 @@ def _written(key: str) -> str:
     """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
     word = _WORDS.get(last, last)
-    if word == last and len(last) > 1 and last.isalnum():
+    is_plain_name = last not in _WORDS and len(last) > 1 and last.isalnum()  # as `f2` or `tab`
+    if is_plain_name:
         word = last.title()
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"^{word.upper()}"

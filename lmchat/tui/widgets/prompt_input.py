@@ -201,14 +201,14 @@ class PromptInput(TextArea):
 
     @property
     def unread_pages(self) -> list[str]:
-        """The addresses that the text names as `@https://…`; none in a command."""
+        """The addresses named as `@https://…` that are to be fetched; none in a command."""
         if self.runs_commands and self.typed_command:
             return []
         named = mentioned_pages(self._typed_words)
         return [address for address in named if address not in self._kept_addresses]
 
     def keep_address(self, address: str) -> None:
-        """Leave an address in the text, which is then sent as it is; Enter has to be pressed."""
+        """Leave an address in the text when its page cannot be fetched; the next Enter sends it."""
         self._kept_addresses.add(address)
         self.waits_to_send = False
 
@@ -416,7 +416,7 @@ class PromptInput(TextArea):
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
-        """Handle a key of the list, else of the prompt, else of a binding; at once, and only here.
+        """Handle a key of the list, else of the prompt, else of a binding, in place of Textual.
 
         Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
         """
@@ -614,8 +614,8 @@ class PromptInput(TextArea):
     def _insert_chosen(self) -> None:
         """Put the chosen row into the prompt; a file that was named with `@` is posted instead.
 
-        A command or a command with a name replaces the whole text, a folder what was typed of its
-        name, and a file after `/file ` what follows this command.
+        A command, or a command with a name, replaces the whole text. A folder replaces what was
+        typed of its name. After `/file `, a file replaces what follows this command.
         """
         row = self.completion.row
         typed = self._typed_file_name()

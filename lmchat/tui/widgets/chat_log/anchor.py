@@ -161,7 +161,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         # the same source may show more or less text: a table may become a list of values
         solid_before = solid_before * solid_total // anchor.solid_total
     row = _row_of(solid_before_lines, solid_before, anchor.row)
-    # in the same text it stays as it is: rounding must not add up over several widths
+    # in the same text, the anchor keeps its counts: rounding must not add up over several widths
     if number != anchor.number or not has_same_source:
         anchor.number = number
         anchor.row = row
@@ -183,7 +183,7 @@ def _find_block(entry: Entry, number: int, old_block: Block) -> int | None:
         return number
     candidates = [current for current, block in enumerate(blocks) if block is old_block]
     has_grown = number < len(blocks) and _has_grown(blocks[number], old_block)
-    # while an answer streams, its open end may look like an earlier block
+    # the open end of a streaming answer may equal an earlier block, which is not looked for then
     is_open_end = has_grown and entry.is_streaming
     if old_block.source and not candidates and not is_open_end:
         candidates = [
@@ -258,9 +258,9 @@ def _chars_before(text: str, solid_before: int, blanks_before: int) -> int | Non
 def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
     """Return the number of the block that is now where a removed block was.
 
-    That of reasoning is the row that it is folded into, and that of other text the block that has
-    the source at its place. A block without a source is a row of the log, as a header: the block
-    that has its number now is nearest to it.
+    For a block of reasoning, that is the row into which it is folded. For other text, it is the
+    block that now has the source at its place. For a block without a source, a row of the log such
+    as a header, it is the block with its number.
     """
     last = len(entry.blocks) - 1
     number = min(anchor.number, last)

@@ -171,15 +171,16 @@ def safe_cut(text: str, place: int) -> int:
     After `MOST_CLUSTER` characters the search ends, and the place that it reached is returned.
     """
     first = place - MOST_CLUSTER
-    while place > first and splits_character(text, place):
+    while place > first and is_bad_cut(text, place):
         place -= 1
     return place
 
 
-def splits_character(text: str, place: int) -> bool:
-    """Return whether a cut before `text[place]` splits a drawn character, or ends with a backslash.
+def is_bad_cut(text: str, place: int) -> bool:
+    """Return whether a cut before `text[place]` splits what belongs together.
 
-    A backslash may escape the character after it.
+    That is a character that is drawn from several code points, or a backslash and the character
+    that it may escape.
     """
     if text[place - 1] in (_JOINER, "\\"):
         return True

@@ -46,6 +46,7 @@ def copied(document: Document, selected: Selected) -> str:
     end = selected.end
     texts = []
     for index in range(start.index, min(end.index, len(document) - 1) + 1):
+        # from before its first block to after its last one
         is_whole = start.order <= (index, -1, 0) and end.order >= (index, END, 0)
         if is_whole:
             texts.append(_message_text(document, index))
@@ -222,8 +223,9 @@ def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:
 def _append_block(text: str, block_text: str, previous: Block, block: Block) -> str:
     """Return `text`, which ends with the block `previous`, and the text of the next block.
 
-    Within a line, nothing is put between them; before the first piece of a block, a blank line, or
-    a line end if the block is attached; elsewhere a line end, unless `text` ends with a blank.
+    If `previous` ends within a line, nothing is put between them. Before the first piece of a
+    paragraph, list or code, it is a blank line, or a line end if that is attached to what is above.
+    Before its other pieces it is a line end, unless `text` ends with a blank, as a source does.
     """
     if not text or previous.continues_line:
         return text + block_text
@@ -358,9 +360,10 @@ class CopySequence:
     async def next_code(
         self, message: ChatMessage, source: str, number: int | None = None
     ) -> tuple[str, str]:
-        """Return a block of code, by index or the next one, and a note as `Block 2 of 3`.
+        """Return a block of code and a note such as `Block 2 of 3`.
 
-        With one block, the note is empty; without code, both are.
+        `number` is the index of the block; without it, the next block is taken. If there is only
+        one block, the note is empty; without code, both are.
         """
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 

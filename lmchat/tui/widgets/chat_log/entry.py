@@ -363,7 +363,7 @@ class Entry(Struct):
         self.parts = []
         for part in _live_parts(parts, is_streaming=self.is_streaming):
             reused = part
-            for kind in (part.kind, TextPart, ReasoningPart):
+            for kind in (part.kind, TextPart, ReasoningPart):  # a part of the same kind is best
                 key = (kind, part.name, part.text)
                 if key in old_parts:
                     reused = old_parts.pop(key)
@@ -516,14 +516,17 @@ class Entry(Struct):
         return end_blocks(self.message)
 
     def _thought_label(self) -> tuple[str, str]:
-        """Return the words above reasoning: `Thinking… 3 s`, then `Thought for 12 s`.
+        """Return the words above reasoning, and a hint behind them, which may be empty.
 
-        Where the time is not known, they are without it. The second text is the hint behind them.
+        While reasoning streams, the words are `Thinking… 3 s`, and the hint is the key that ends
+        the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
+        without it.
         """
         if not self.is_streaming:
             receipt = self.message.receipt if self.message else None
-            reasoning_ms = receipt.reasoning_ms if receipt else None
-            return _thought_for(None if reasoning_ms is None else reasoning_ms / 1e3), ""
+            if receipt is None or receipt.reasoning_ms is None:
+                return _thought_for(None), ""
+            return _thought_for(receipt.reasoning_ms / 1e3), ""
 
         thought_s = self.turn.thought_s(self.now_s) if self.turn else None
         has_ended = self.turn is not None and self.turn.thought_to_s is not None

@@ -104,8 +104,9 @@ class Finder:
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
         """Yield the parts of hits in one line of the block at a place.
 
-        `row` is the index of the line among the lines of the block; the row of `place` does not
-        count. Nothing is marked in annotations, and in blocks that are not laid out.
+        `row` is the index of the line among the lines of the block, and not the row of `place`,
+        which counts the blank row above. Nothing is marked in annotations, and in blocks that are
+        not laid out.
         """
         if not self.is_active or not block.source or block.lines is None:
             return

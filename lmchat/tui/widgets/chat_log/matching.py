@@ -52,6 +52,7 @@ class Query:
         has_several_letters = any(len(needle) > 1 for needle in self.needles)
         if has_several_letters:
             self._hidden_marks = "".join(mark for mark in _MARKUP if mark not in letters)
+        # the first is for shown text, the second tells which sources cannot have a hit
         self._pattern = re.compile("|".join(map(_shown_pattern, self.needles)))
         self._prefilter = re.compile("|".join(map(self._prefilter_pattern, self.needles)))
 

@@ -43,7 +43,7 @@ class Viewport:
         self.document = document
         self.height = 1
         self.top = 0
-        self._is_focused = is_focused
+        self._is_focused = is_focused  # returns whether the keys go to the log
         self.reset()
 
     def reset(self) -> None:
@@ -170,7 +170,7 @@ class Viewport:
             entry = self.document.entries.made_entry(index)
             if entry is not None and entry.parse(self.document.step_s):
                 continue
-            # all of it is parsed, or it has another index: messages came before it during the pause
+            # all of it is parsed, or its index has changed, as messages were put before it
             index = self.document.unparsed
             if index is not None:
                 with self.anchored():
@@ -346,7 +346,7 @@ class Viewport:
         return True
 
     def _step_target(self, cursor: int, step: int) -> int | None:
-        """Return the message that is `step` from the focused one; None if there is none.
+        """Return the index of the message that a step from the focused one leads to, or None.
 
         Up from a message that begins above the screen, that is the same one: its beginning is shown
         first.
@@ -478,7 +478,7 @@ class Viewport:
             if not block.source:
                 height = document.lay_out_block(index, number)
                 if any(line.action == "fold" for line in block.lines or ()):
-                    places.append(Place(index, number, height - 1))
+                    places.append(Place(index, number, height - 1))  # not the blank row above it
         return places
 
     def _is_fold_in_view(self, index: int) -> bool:

@@ -115,8 +115,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._copy_sequence = CopySequence()
         self._streaming: int | None = None  # index of the answer that streams
         self._wants_top = False  # whether to go to the first message as soon as it is loaded
-        self._settled_size = Size(0, 0)
-        self._is_settling = False
+        self._settled_size = Size(0, 0)  # of the widget when `settle` last ran
+        self._is_settling = False  # whether `settle` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
         self._posted_lines = (0, True)  # this and the following: what `_post_changes` posted last
@@ -168,8 +168,8 @@ class ChatLog(ScrollView, can_focus=True):
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
-            first = self.document.position(changed)  # all rows from there on are painted
-            self.refresh(rows_region(self, first - top, max(top + self.size.height - first, 1)))
+            row = self.document.position(changed) - top  # of the screen; all below it are painted
+            self.refresh(rows_region(self, row, max(self.size.height - row, 1)))
         self._is_settling = False
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
@@ -230,7 +230,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows of the screen; there is no border or opacity that would need Textual's."""
+        """Return rows of the screen. Textual's own method adds border and opacity: none is used."""
         look = self.painter.look_of(self)
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
         is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
@@ -391,7 +391,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the answer that streams with its text in other parts, as some becomes reasoning."""
+        """Show the answer that streams in other parts: what was its text was reasoning, or back."""
         self.flush()
         index = self._streaming
         if index is None:

@@ -63,14 +63,18 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
         if part.width:
             details.append(f"{part.width}×{part.height}")
         timed_message = None if blocks else message
-        row = partial(_file_lines, part.name, details, timed_message, True, "files")
+        row = partial(
+            _file_lines, part.name, details, timed_message, is_folded=True, action="files"
+        )
         blocks.append(made_block(row, is_attached=bool(blocks)))
 
     for piece in split_files(message.text):
         timed_message = None if blocks else message
         if isinstance(piece, AttachedFile):
             details = [formatting.size(piece.size_bytes)]
-            row = partial(_file_lines, piece.name, details, timed_message, is_folded, "fold")
+            row = partial(
+                _file_lines, piece.name, details, timed_message, is_folded=is_folded, action="fold"
+            )
             blocks.append(made_block(row, is_attached=bool(blocks)))
             if not is_folded:
                 blocks += _text_blocks(piece.text)
@@ -100,9 +104,10 @@ def _file_lines(
     name: str,
     details: Sequence[str],
     message: ChatMessage | None,
+    page: Page,
+    *,
     is_folded: bool,
     action: str,
-    page: Page,
 ) -> list[Line]:
     """Return the row of a file; `action` is the message command that a click on the row runs."""
     left = [
@@ -117,9 +122,10 @@ def _file_lines(
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the wrapped lines of a prompt; at the right of the first, time and version.
+    """Return the wrapped lines of a prompt or a part of it.
 
-    Without a `message`, there is no time. All lines leave room for it.
+    With a `message`, its version and time are at the right of the first line. All lines leave room
+    for them, or at least for a time.
     """
     right = _version_and_time(page, message)
     room = max(_TIME_CELLS, width_of(right) + 2)
@@ -170,7 +176,7 @@ def _version_spans(
 
 
 def _key_spans(page: Page, key: str, words: str, act: str) -> list[Span]:
-    """Return the hint of a key; `act` is the message command that a click on it runs."""
+    """Return the hint of a key; `act` is the message command that a click on it runs, if any."""
     meta = Style(meta={"act": act})
     return [(key, page.styles["strong"] + meta), (f" {words}", page.styles["muted"] + meta)]
 

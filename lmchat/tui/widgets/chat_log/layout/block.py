@@ -265,7 +265,7 @@ class Layout:
         return self._markdown_lines(block, prefix)
 
     def is_certain(self, block: Block) -> bool:
-        """Return whether the first lines of an open block stay as they are when it grows.
+        """Return whether the lines that an open block has now stay as they are when it grows.
 
         They may change in a table, whose columns become wider, and while a mark has no end.
         """

@@ -83,15 +83,16 @@ class Colours:
         self._waiting.clear()
 
     def _request(self, request: CodeRequest) -> None:
-        """Request colours for the block that is laid out, and forget a request that it replaces.
+        """Request the colours of a code for the block that is laid out.
 
-        That is the newest one, if it is for the beginning of the same code.
+        If the newest request is for the beginning of this code, it is dropped, since the code has
+        likely grown. Its blocks wait for the new one.
         """
         language, code = request
         blocks = self._waiting.pop(request, [])
         last = self.newest_request
         if last is not None and last[0] == language and code.startswith(last[1]):
-            # likely the same code, which has grown; a block with the shorter one requests it again
+            # if it was other code, its block requests the colours again when it is laid out
             blocks += self._waiting.pop(last)
         if self.block is not None:
             blocks.append(self.block)

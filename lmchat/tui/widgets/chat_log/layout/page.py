@@ -82,7 +82,7 @@ def wrap_points(text: str, width: int) -> list[int]:
             if size > width:
                 cuts = cut_points(word, width)
                 points += [start + cut for cut in cuts]
-                size = cell_len(word[max(cuts, default=0) :])
+                size = cell_len(word[max(cuts, default=0) :])  # of what is behind the last cut
         used += size + cell_len(word_and_blanks[len(word) :])
     return points
 

@@ -146,6 +146,7 @@ class _FormulaReader:
         self._depth = 0  # number of open groups
 
     def read_all(self) -> list[_Atom]:
+        """Return the parts of the whole formula."""
         atoms = self._read_atoms()
         if self._place < len(self._tokens):  # a closing brace without an opening one
             raise _NoFormError
@@ -165,6 +166,7 @@ class _FormulaReader:
         return atoms
 
     def _next(self) -> str:
+        """Take the next token; a formula that ends before it has no form on one line."""
         if self._place >= len(self._tokens):
             raise _NoFormError
         self._place += 1
@@ -190,7 +192,7 @@ class _FormulaReader:
         atoms = self._read_atoms()
         self._next()
         self._depth -= 1
-        if len(atoms) == 1 and atoms[0].role in _SPACED:  # as in `3{,}5`
+        if len(atoms) == 1 and atoms[0].role in _SPACED:  # `3{,}5` is written for no blank
             atoms[0].role = _Role.ORDINARY
         return atoms
 
@@ -238,6 +240,7 @@ class _FormulaReader:
             self._place += 1
 
     def _font_atoms(self, name: str) -> list[_Atom]:
+        """Return the argument of a font without the font, or as the name of a function."""
         atoms = self._read_argument()
         if name in ("operatorname", "mathop"):
             return [_Atom(_joined(atoms), _Role.OPERATOR)]
@@ -255,6 +258,7 @@ class _FormulaReader:
         return words
 
     def _read_fraction(self) -> _Atom:
+        """Read both arguments of a fraction; return it as `a/b`, or as one character such as ½."""
         upper = self._read_argument()
         lower = self._read_argument()
         text = f"{_factor(upper, is_below=False)}/{_factor(lower, is_below=True)}"
@@ -263,6 +267,11 @@ class _FormulaReader:
         return _Atom(text, is_fraction=True)
 
     def _read_root(self) -> _Atom:
+        """Read the index of a root, if it has one in square brackets, and its argument.
+
+        More than a number or a letter gets brackets: `√(a+b)`. Unicode has signs for the indexes of
+        `_ROOTS` only.
+        """
         index = ""
         if self._tokens[self._place : self._place + 1] == ["["]:
             self._place += 1
@@ -277,6 +286,7 @@ class _FormulaReader:
         return _Atom(f"{_ROOTS[index]}({text})")
 
     def _read_accent(self, name: str) -> _Atom:
+        """Read the letter below an accent; more than one letter has no form on one line."""
         letter = _joined(self._read_argument())
         if len(letter) != 1:
             raise _NoFormError
@@ -374,7 +384,10 @@ def _factor(atoms: list[_Atom], *, is_below: bool) -> str:
 
 
 def _is_product(atoms: list[_Atom]) -> bool:
-    """Return whether parts outside of brackets are letters, numbers and brackets alone."""
+    """Return whether parts are letters, numbers and brackets alone, and no fractions.
+
+    What is within brackets does not count. Such parts are multiplied with each other.
+    """
     depth = 0
     for atom in atoms:
         if atom.role is _Role.CLOSING:

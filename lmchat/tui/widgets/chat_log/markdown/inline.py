@@ -154,7 +154,7 @@ def completed(source: str, *, is_table: bool = False) -> str:
     before, line_end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
         return before
-    is_below_row = not last and _is_row(before.rpartition("\n")[2])
+    is_below_row = not last and _is_row(before.rpartition("\n")[2])  # no next row has begun
     if is_table or is_below_row or _is_row(last):
         return before + line_end + _completed_row(before, last, continues_table=is_table)
     block_marks = re.match(_BLOCK_MARKS, last)

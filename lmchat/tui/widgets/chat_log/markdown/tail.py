@@ -23,8 +23,8 @@ from lmchat.tui.widgets.chat_log.blocks import (
     Block,
     Code,
     Kind,
+    is_bad_cut,
     safe_cut,
-    splits_character,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
     ABOVE_LISTS,
@@ -77,7 +77,7 @@ def _last_breaks(pattern: str, text: str) -> list[int]:
     Only `_MOST_PLACES` are returned, and none that splits a drawn character.
     """
     ends = (match.end() for match in re.compile(pattern).finditer(text, PIECE_CHARS // 2))
-    places = [end for end in ends if end <= PIECE_CHARS and not splits_character(text, end)]
+    places = [end for end in ends if end <= PIECE_CHARS and not is_bad_cut(text, end)]
     return places[::-1][:_MOST_PLACES]
 
 
@@ -115,9 +115,9 @@ class OpenFence(Struct):
             self._close()
         self.code.is_whole = True
 
-    def cut(self, start: str) -> None:
+    def cut(self, line_start: str) -> None:
         """Close a piece with the beginning of a line that is too long for one piece."""
-        self._lines.append(self._dedented(start))
+        self._lines.append(self._dedented(line_start))
         self._close(continues_line=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
@@ -284,7 +284,8 @@ class MarkdownTail(Struct):
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
 
-        Lines of a fence and other lines are read in different ways, by turns.
+        Lines of a fence and other lines are read in different ways, by turns: each of the two calls
+        returns whether lines are left for the other one.
         """
         may_close_more = True
         while may_close_more:
@@ -338,6 +339,7 @@ class MarkdownTail(Struct):
                 if complete.may_be_head(start):
                     return closed_lines  # the next line decides whether it is a fence or a table
                 if is_last or not self._close_fence(opening, lines[start + 1 : end]):
+                    # `_close_fence_lines` then reads the lines behind its first one
                     self._fence = OpenFence(opening, self.closed)
                     return start + 1
             elif is_last and not complete.is_over(token):
