@@ -270,14 +270,15 @@ class Document:
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
 
-        The line is None for blank rows, and where nothing is laid out.
+        The line is None for blank rows, and where nothing is laid out. Of messages that are not cut
+        into blocks, only the blank row above is among the rows.
         """
         if not self.entries or y >= self.total:
             return
         index, number, first_row = self.locate(y)  # the row in the first block
         while count > 0 and index < len(self.entries):
             entry = self.entries[index]
-            height = self.gap_above(index)
+            height = self.gap_above(index)  # block -1 is the blank row above the message
             lines: list[Line] = []
             if number >= 0:
                 height = entry.heights[number]
@@ -345,10 +346,7 @@ class Document:
         return first, is_linked
 
     def grow(self, index: int) -> Place:
-        """Take up new text of a message; return the first row that looks different.
-
-        The first changed block is laid out at once, to compare its lines with the old ones.
-        """
+        """Take up new text of a message; return the first row that looks different."""
         entry = self.entries[index]
         old_blocks = entry.blocks
         first, is_linked = self.rebuild(index)
@@ -358,19 +356,28 @@ class Document:
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
-        # None where nothing is to be compared: then the whole block looks different
-        old_lines = old_blocks[first].lines if first < len(old_blocks) else None
-        if old_lines is None or not entry.blocks or self.layout is None:
+        if first >= len(old_blocks):
             return Place(index, first, 0)
-        if old_blocks[first].kind is not Kind.MADE:  # such a row may still be shown, further down
+        return Place(index, first, self._count_same_rows(index, first, old_blocks[first]))
+
+    def _count_same_rows(self, index: int, number: int, old_block: Block) -> int:
+        """Lay out a block that has replaced `old_block`; return how many rows still look the same.
+
+        These are its first rows. They keep the old lines, which are painted already. If the old
+        block was not laid out, there is nothing to compare: return 0.
+        """
+        entry = self.entries[index]
+        old_lines = old_block.lines
+        if old_lines is None or not entry.blocks or self.layout is None:
+            return 0
+        if old_block.kind is not Kind.MADE:  # a row of the log may still be shown, further down
             # it has left the log: `drop_lines` must not search it when its colours arrive
-            old_blocks[first].lines = None
-        self.lay_out_block(index, first)
-        lines = entry.blocks[first].lines or []
+            old_block.lines = None
+        lines = self.laid_out_block(index, number).lines or []
         same_count = _count_same_lines(old_lines, lines)
-        lines[:same_count] = old_lines[:same_count]  # these are painted already
-        blank_rows = entry.heights[first] - len(lines)
-        return Place(index, first, blank_rows + same_count)
+        lines[:same_count] = old_lines[:same_count]
+        blank_rows = entry.heights[number] - len(lines)
+        return blank_rows + same_count
 
     def _measure(self, index: int) -> None:
         """Set the height of a message, and estimate those of its blocks that have none."""

@@ -355,7 +355,7 @@ class Finder:
             folded_count = self._hits.count_folded(index)
             total = folded_count + len(shown)
             self._hits.counts[index] = total
-            if step < 0:
+            if step < 0:  # a too large one is the last one
                 nth = min(nth, total - 1)
             if not 0 <= nth < total:
                 return None
