@@ -123,12 +123,8 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     count = document.build(index)
     blocks = document.entries[index].blocks
     with_source = [number for number in range(count) if blocks[number].source]
-    chosen: dict[int, Range] = {}  # the selected characters of each block that has some
-    for number in with_source:
-        span = selected.span(index, number)
-        if span is not None:
-            chosen[number] = span
-    whole: set[int] = set()  # the numbers of blocks of which the source is copied
+    chosen = _chosen_ranges(selected, index, with_source)
+    whole: set[int] = set()  # blocks that are selected whole
     if selected.unit is not Unit.WORD:
         whole = _whole_blocks(document, index, chosen)
     if with_source and len(whole) == len(with_source):
@@ -139,8 +135,8 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         chosen_numbers = [number for number in group if number in chosen]
         if not chosen_numbers:
             continue
-        is_as_written = blocks[group[0]].kind in AS_WRITTEN
-        is_code_alone = is_as_written and len(chosen) == len(chosen_numbers)
+        is_alone = len(chosen) == len(chosen_numbers)  # nothing else is selected
+        is_code_alone = is_alone and blocks[group[0]].kind in AS_WRITTEN
         if whole.issuperset(group) and not is_code_alone:
             group_text = _source_of([blocks[number] for number in group])
         else:
@@ -149,6 +145,16 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         # block 0 has none above it, but then `text` is empty and the block above is not used
         text = _append_block(text, group_text, blocks[first - 1], blocks[first])
     return text.strip("\n")
+
+
+def _chosen_ranges(selected: Selected, index: int, numbers: Sequence[int]) -> dict[int, Range]:
+    """Return the selected characters of each of some blocks of a message that has any."""
+    chosen = {}
+    for number in numbers:
+        span = selected.span(index, number)
+        if span is not None:
+            chosen[number] = span
+    return chosen
 
 
 def _shown_text(
