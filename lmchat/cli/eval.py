@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from msgspec.structs import replace
+from msgspec import Struct, convert
+from msgspec.structs import asdict, replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.eval_cases import Case, read_cases
 from lmchat.cli.eval_report import (
     CaseAnswer,
+    ModelAnswer,
     figures_of,
     html_report,
     markdown_report,
@@ -40,6 +42,8 @@ from lmchat.files import expanded_path, write_atomically, write_new_file
 from lmchat.services.decision import decide
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.turn_start import start_at_end
+
+Kept = TypeVar("Kept", bound=Struct)
 
 _YES_OR_NO = ("yes", "no")
 _JUDGED = """\
@@ -131,6 +135,12 @@ def _model_for_chat(name: str, model_list: ModelList) -> ModelInfo:
     return model
 
 
+class _Judgement(Struct):
+    """What a judge has chosen."""
+
+    choice: str  # one of `_YES_OR_NO`
+
+
 class _Cache:
     """Answers and judgements of earlier runs, each in a file of JSON.
 
@@ -143,19 +153,19 @@ class _Cache:
         self._is_read = not context.options.fresh
         self._is_written = not context.options.temporary
 
-    def read(self, key: str) -> dict[str, Any] | None:
-        """Return what is kept under a key; None if nothing is, or if it cannot be read."""
+    def read(self, key: str, kept_type: type[Kept]) -> Kept | None:
+        """Return what is kept under a key; None if nothing of this type can be read there."""
         if not self._is_read:
             return None
         try:
             kept = json.loads((self._folder / f"{key}.json").read_bytes())
-        except (OSError, ValueError):
+            return convert(kept, kept_type)
+        except (OSError, ValueError, RecursionError):  # msgspec's error is a `ValueError`
             return None
-        return kept if isinstance(kept, dict) else None
 
-    def write(self, key: str, value: Mapping[str, Any]) -> None:
+    def write(self, key: str, kept: Struct) -> None:
         if self._is_written:
-            write_atomically(self._folder / f"{key}.json", json.dumps(value))
+            write_atomically(self._folder / f"{key}.json", json.dumps(asdict(kept)))
 
 
 def _hash_of(*decisive: object) -> str:
@@ -190,17 +200,19 @@ class _Evaluation:
         """
         request = self._request(model, case)
         key = self._key_of(request, run)
-        fields = self._cache.read(key)
+        answered = self._cache.read(key, ModelAnswer)
         detail = None  # the error that has ended the answer, as JSON
-        if fields is None:
+        if answered is None:
             await self._load(model)
             answer = await answer_of(self._backend, request, model)
-            fields = _fields_of(answer)
+            answered = _model_answer(answer)
             if answer.error is None:
-                self._cache.write(key, fields)
+                self._cache.write(key, answered)
             else:
                 detail = failure_detail(answer.error)
-        checked = CaseAnswer(model=model.model_id, case=case, run=run, detail=detail, **fields)
+        checked = CaseAnswer(
+            model=model.model_id, case=case, run=run, detail=detail, **asdict(answered)
+        )
         if detail is None:
             checked.misfits = await self._misfits(model, request, checked)
         else:
@@ -278,26 +290,26 @@ class _Evaluation:
     async def _is_yes(self, judge: ModelInfo, question: str) -> bool:
         """Return whether a model answers a question with yes; the answer is kept."""
         key = _hash_of("judge", judge.endpoint.url, judge.model_id, question)
-        kept = self._cache.read(key)
+        kept = self._cache.read(key, _Judgement)
         if kept is None:
             await self._load(judge)
             target = Target(endpoint=judge.endpoint, product=judge.product, model=judge)
             chosen = await decide(self._backend, target, question, _YES_OR_NO, is_batch=True)
-            kept = {"choice": chosen.choice}
+            kept = _Judgement(chosen.choice)
             self._cache.write(key, kept)
-        return kept.get("choice") == _YES_OR_NO[0]
+        return kept.choice == _YES_OR_NO[0]
 
 
-def _fields_of(answer: SingleAnswer) -> dict[str, Any]:
-    """Return the fields of a `CaseAnswer` that the cache keeps: those that the model decides."""
+def _model_answer(answer: SingleAnswer) -> ModelAnswer:
+    """Return what the cache keeps of an answer."""
     receipt = answer.receipt
-    return {
-        "reply": answer.reply,
-        "reasoning": answer.reasoning,
-        "finish_reason": receipt.finish_reason,
-        "is_refusal": answer.is_refusal,
-        "ttft_ms": rounded(receipt.ttft_ms),
-        "tokens_per_second": rounded(receipt.tokens_per_second),
-        "tokens": receipt.completion_tokens,
-        "elapsed_ms": rounded(receipt.elapsed_ms),
-    }
+    return ModelAnswer(
+        reply=answer.reply,
+        reasoning=answer.reasoning,
+        finish_reason=receipt.finish_reason,
+        is_refusal=answer.is_refusal,
+        ttft_ms=rounded(receipt.ttft_ms),
+        tokens_per_second=rounded(receipt.tokens_per_second),
+        tokens=receipt.completion_tokens,
+        elapsed_ms=rounded(receipt.elapsed_ms),
+    )

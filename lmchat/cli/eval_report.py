@@ -17,12 +17,9 @@ _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 _MS_TO_S = 1e-3
 
 
-class CaseAnswer(Struct, kw_only=True):
-    """An answer to a case with its figures, and the checks that it fails."""
+class ModelAnswer(Struct, kw_only=True):
+    """What a model has answered to a case: the part of a `CaseAnswer` that the cache keeps."""
 
-    model: str
-    case: Case
-    run: int  # from 1
     reply: str
     reasoning: str
     finish_reason: str
@@ -31,6 +28,14 @@ class CaseAnswer(Struct, kw_only=True):
     tokens_per_second: float | None
     tokens: int | None
     elapsed_ms: float | None
+
+
+class CaseAnswer(ModelAnswer, kw_only=True):
+    """An answer to a case with its figures, and the checks that it fails."""
+
+    model: str
+    case: Case
+    run: int  # from 1
     detail: dict[str, str] | None = None  # the error that has ended it
     misfits: dict[str, list[str]] = {}
     """The checks that it fails, each with the texts or questions that it fails at.

@@ -111,6 +111,16 @@ def test_run_again_it_asks_nothing_unless_the_answers_shall_be_fresh(cli, server
     assert len(server.seen(CHAT)) == 8
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"reply": 5}', "[" * 100_000])
+def test_a_damaged_answer_in_the_cache_is_asked_for_again(cli, server, tmp_path, content):
+    path = cases_file(tmp_path, '[[case]]\nprompt = "Hi"\nexpect = "hi"\n')
+    first = evaluated(cli, path, "-m", "tiny")["cases"][0]
+    (kept,) = cli.home.rglob("eval/*.json")
+    kept.write_text(content)
+    assert evaluated(cli, path, "-m", "tiny")["cases"][0]["reply"] == first["reply"]
+    assert len(server.seen(CHAT)) == 2
+
+
 def test_more_than_sixty_prompts_a_minute_are_asked(cli, tmp_path):
     path = cases_file(tmp_path, '[[case]]\nprompt = "Hi"\nexpect = "hi"\n')
     assert evaluated(cli, path, "-m", "tiny", "--runs", "70")["models"][0]["passed"] == 70
