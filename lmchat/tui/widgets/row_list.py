@@ -203,7 +203,7 @@ class RowList(ScrollView):
         return numbers[0], len(numbers)
 
     def _scroll_to_chosen(self) -> None:
-        """Bring the chosen rows into view; with the first choice also all rows above it."""
+        """Bring the chosen rows into view; with the first choice also the headings above it."""
         start, height = self._rows_of_choice()
         if height and self.size.height:
             top = start if self._chosen else 0

@@ -75,7 +75,7 @@ class SessionList(Vertical, can_focus=True):
         super().__init__(id="sessions")
         self._state = SessionListState()
         self._filter_text = ""  # text of the filter
-        self._hint_when_empty = ""
+        self._hint_when_empty = ""  # the sentence of `offer`
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")

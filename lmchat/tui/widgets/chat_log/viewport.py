@@ -382,7 +382,7 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _last_in_view(self) -> int | None:
-        """Return the index of the last message on the screen that can be focused, or above it."""
+        """Return the index of the last message on the screen, or above it, that can be focused."""
         entries = self.document.entries
         if self.is_following:
             return entries.message_from(len(entries) - 1, -1)

@@ -666,7 +666,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        """Copy a code block of a message, by its index in it or the next one."""
+        """Let the screen copy a code block of a message, that with index `number` or the next."""
         source = self.document.entries[index].source
         text, note = await self._copy_sequence.next_code(message, source, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
