@@ -29,6 +29,13 @@ async def files():
         yield opened
 
 
+@pytest.fixture
+def new_children():
+    """Return the ids of the processes that the test has started; others may serve more tests."""
+    others = set(children_of(os.getpid()))
+    return lambda: sorted(set(children_of(os.getpid())) - others)
+
+
 async def read(files, content):
     chats = files.chats(content, source="auto", moment=START)
     return [item async for item in chats]
@@ -59,36 +66,42 @@ async def test_a_session_arrives_with_each_character(files, session):
     ]
 
 
-async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(tmp_path, files):
+async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(
+    tmp_path, files, new_children
+):
     (tmp_path / "talk.json").write_text(to_json(chat()))
     with pytest.raises(FormatUnknown):
         await read(files, b"# Notes")
     with pytest.raises(FileRefused, match="It cannot be read: No such file"):
         await read(files, tmp_path / "missing.json")
-    children = children_of(os.getpid())
+    children = new_children()
     for _ in range(2):
         assert len(await read(files, tmp_path / "talk.json")) == 1
-    assert children_of(os.getpid()) == children
+    assert new_children() == children
     assert len(children) == 1
 
 
-async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(tmp_path, files):
+async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(
+    tmp_path, files, new_children
+):
     reading = asyncio.create_task(read(files, endless(tmp_path)))
-    await until(lambda: children_of(os.getpid()), "the child")
-    (child,) = children_of(os.getpid())
+    await until(new_children, "the child")
+    (child,) = new_children()
     os.kill(child, signal.SIGKILL)
     with pytest.raises(FileRefused, match=CHILD_ENDED):
         await reading
     assert len(await read(files, to_json(chat()).encode())) == 1
 
 
-async def test_leaving_a_file_ends_the_child_and_removes_its_folder(tmp_path, files, monkeypatch):
+async def test_leaving_a_file_ends_the_child_and_removes_its_folder(
+    tmp_path, files, new_children, monkeypatch
+):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     reading = asyncio.create_task(read(files, endless(tmp_path)))
-    await until(lambda: children_of(os.getpid()), "the child")
-    (child,) = children_of(os.getpid())
+    await until(new_children, "the child")
+    (child,) = new_children()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading

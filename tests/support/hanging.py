@@ -1,4 +1,7 @@
-"""A pytest plugin: for a test that takes too long, report what each task of its event loop waits for."""
+"""A pytest plugin: for a test that takes too long, report what each task of its event loop waits for.
+
+It also limits the teardown of a test that has failed: pytest-timeout stops its timer at the failure.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import signal
 
 import pytest
 
+_LIMIT_S = pytest.StashKey[float]()
+
 
 @pytest.hookimpl(wrapper=True)
-def pytest_timeout_set_timer(item):
+def pytest_timeout_set_timer(item, settings):
     is_set = yield
     fail = signal.getsignal(signal.SIGALRM)
+    item.stash[_LIMIT_S] = settings.timeout
 
     def report_and_fail(*signalled):
         item.add_report_section("call", "tasks that wait", "\n".join(_waiting_tasks()))
@@ -21,6 +27,25 @@ def pytest_timeout_set_timer(item):
     if callable(fail):
         signal.signal(signal.SIGALRM, report_and_fail)
     return is_set
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    is_timed = callable(signal.getsignal(signal.SIGALRM))
+    if is_timed or _LIMIT_S not in item.stash:
+        return (yield)
+
+    def fail(*_):
+        waiting = "\n".join(_waiting_tasks())
+        pytest.fail(f"The teardown of a failed test took too long. Tasks that wait:\n{waiting}")
+
+    signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, item.stash[_LIMIT_S])
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def _waiting_tasks():
