@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.message import Role, text_message
 from lmchat.tui.widgets.chat_log.blocks import Heights
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
@@ -105,6 +106,21 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
     entry.finish(final)
     streamed.rebuild(0)
     assert segments_of(streamed) == segments_of(document_with(Entry(final, is_folded=is_folded)))
+
+
+@pytest.mark.parametrize("ending", ["\n" * 9_000, "   \n" * 4_000, "\n" * 9_000 + "more"])
+def test_a_text_that_is_parsed_in_steps_has_the_rows_of_one_that_is_parsed_at_once(ending):
+    message = text_message(Role.ASSISTANT, f"```\nx\n```\n{ending}")
+    at_once, in_steps = Document(), Document(step_s=0.0)
+    for document in (at_once, in_steps):
+        document.set_page(plain_page())
+        document.load([message])
+        document.build(0)
+        laid_out_rows(document)
+    while in_steps.unparsed is not None:
+        in_steps.grow(0)
+    assert segments_of(in_steps) == segments_of(at_once)
+    assert in_steps.total == at_once.total
 
 
 def test_a_position_behind_the_end_belongs_to_the_last_element():

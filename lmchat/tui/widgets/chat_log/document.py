@@ -356,7 +356,8 @@ class Document:
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
-        if first >= len(old_blocks):
+        # blocks may only have been added, or only dropped: blank lines at the end have none
+        if first >= min(len(old_blocks), len(entry.blocks)):
             return Place(index, first, 0)
         return Place(index, first, self._count_same_rows(index, first, old_blocks[first]))
 
