@@ -230,6 +230,7 @@ class AnswerStream:
 
     def _continue_behind_thought(self) -> None:
         """Plan a request that continues the answer behind the end of its thought."""
+        # words of the user at the beginning of the answer still allow nothing but prefill
         is_exact = self._beginning is not None and self._beginning.is_exact
         self._beginning = Beginning(
             message=self._thought_end.message,
@@ -292,10 +293,11 @@ class AnswerStream:
         return self._continuation.release() if self._continuation else ()
 
     async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
-        """Send one request and yield its events; the first words come before the first text.
+        """Send one request and yield its events.
 
-        If a text is continued, the events go through a new `Continuation`, which removes text that
-        repeats it.
+        If a beginning is continued, the events go through a new `Continuation`, which removes text
+        that repeats it. Words of the user at the beginning are then missing, too, so `first_words`
+        are yielded before the first content.
         """
         self.request_id = os.urandom(16).hex()
         beginning = self._beginning
@@ -341,8 +343,8 @@ class AnswerStream:
         Return False at once for another error, or if neither the server nor the plan has a number
         of tokens.
         """
-        # The server may name the tokens of the prompt, or those of its window, which the prompt
-        # exceeds. Without both, the window is as large as the plan took it to be.
+        # The prompt has at least the tokens that the server has counted in it, else those of the
+        # window that the server has named, else those of the window that was planned for.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if error.kind != "context_overflow" or not least_tokens:
             return False
@@ -509,8 +511,9 @@ class AnswerStream:
     def _note_what_does_not_fit(self) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
 
-        Messages left out are noted again only when they are more than twice those of the last note,
-        which `reported_left_out` counts. A prompt that is too long is noted once, in `cut_note`.
+        With each turn of a long session, some more messages are left out. To say that seldom, they
+        are noted again only when they are more than twice those of the last note, which
+        `reported_left_out` counts. A prompt that is too long is noted once, in `cut_note`.
         """
         plan = self.plan
         notes: list[str] = []

@@ -213,9 +213,11 @@ def text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     text = decoded_text(data)
     is_utf_8 = text.encode() == data
-    # UTF-8 may have control characters, as the log of a terminal has; other encodings do not
+    # UTF-8 may have control characters, as the log of a terminal has; in other bytes, they show
+    # that these are no text
     has_controls = _CONTROLS.search(data) is not None
-    if b"\0" in data or (has_controls and not is_utf_8):
+    is_binary = b"\0" in data or (has_controls and not is_utf_8)
+    if is_binary:
         message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(message, hint="Convert it to one of them.")
     content = text.encode()

@@ -70,13 +70,16 @@ def without_replay(answer: ChatMessage) -> ChatMessage:
 def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     """Return an answer after it was fetched; `earlier` is what was saved of it before.
 
-    The fetched answer takes the place of the saved one if it contains the saved text. Otherwise the
-    saved text stays: fetching has ended before its end, or another answer has come.
+    The fetched answer takes the place of the saved one if it begins with the saved text and is
+    complete, or at least as long. Otherwise the saved answer stays. It stays without its id, and so
+    is never fetched again, if the server has refused, has sent another answer, or has dropped the
+    answer after a stop.
     """
     receipt = fetched.receipt or Receipt()
     # the times are those of fetching it; only the server's own figures are right
     receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
+    # a short text that was saved is not compared: all of it may be uncertain
     begins_the_same = _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS])
     is_as_long = len(_words(fetched)) >= len(_words(earlier))
     if begins_the_same and (is_complete or is_as_long):

@@ -149,5 +149,5 @@ class Catalogue:
 
 
 def _sort_key(row: ModelRow) -> tuple[bool, bool, int]:
-    """Return the sort key of a row, which is smaller for rows further up: False is below True."""
+    """Return the sort key of a row: of each of its values, False and smaller numbers come first."""
     return not row.model.can_chat, row.recent_index is None, row.recent_index or 0

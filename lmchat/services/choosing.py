@@ -42,8 +42,8 @@ class AnswerChoices:
     def begun_with(self, index: int, token: str) -> BegunAnswer:
         """Return the answer up to the token with an index, with another token in its place.
 
-        Raises `RequestInvalid` if the text up to there is not exactly known, or if the other token
-        cannot be sent.
+        `token` is one of the alternatives of that token. Raises `RequestInvalid` if the text up to
+        there is not exactly known, or if `token` is only a part of a character.
         """
         chosen = self.choices[index]
         earlier = self.choices[:index]
@@ -59,6 +59,7 @@ class AnswerChoices:
             )
         whole = self.answer.reasoning if chosen.is_thought else self.answer.text
         text_of_earlier = _text_of(earlier, is_thought=chosen.is_thought)
+        # text of tokens that the server has not reported came with this one, and stays
         text_of_token = chosen.text_before + token
         begun = whole[:start] + text_of_earlier + text_of_token
         logprobs = [other.logprob for other in chosen.top if other.token == token]

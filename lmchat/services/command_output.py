@@ -34,7 +34,8 @@ def output_as_prompt_text(command: ShellCommand) -> str:
 def _output_text(output: BoundedOutput) -> str:
     """Return an output as safe lines, or a line that says that it is no text.
 
-    A character that was cut at the middle, which is left out, becomes U+FFFD.
+    Of a long output, only the first and the last bytes were kept. A line in brackets says how many
+    are left out between them; half a character at this gap becomes U+FFFD.
     """
     first = bytes(output.first)
     last = bytes(output.last)
@@ -48,7 +49,8 @@ def _output_text(output: BoundedOutput) -> str:
 def _safe_lines(data: bytes) -> str:
     """Return bytes as safe text, with a line end behind its last line.
 
-    A blank is added to a line that would begin a file in a prompt: only the output itself is one.
+    In a prompt, a line such as `notes.md (12 bytes):` and a fence below it begin a file. If the
+    output has such lines, a blank makes them different: only the output itself is a file.
     """
     text = safe_text(decoded_text(data)).replace("):\n```", "): \n```")
     return f"{text}\n" if text and not text.endswith("\n") else text

@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
+from math import ceil
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +34,8 @@ _ACCENTED = re.compile(r"[\u00c0-\u024f]")
 _WORDS = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 _OTHER = re.compile(r"[^\0-\u024f\W]")  # a letter or digit of another script
 _OTHER_TOKENS = 1.2  # of such a letter; models have 0.7 to 2 for a Chinese character
-_SIGNS = re.compile(r"[^\w\s]+|_+")  # about two in a token
+# A run of signs, or of underscores, which `\w` has, too: about two signs in a token.
+_SIGNS = re.compile(r"[^\w\s]+|_+")
 _SINGLE = re.compile(r"\n\s*|\d")  # a line break with its indentation, or a digit: one token
 _MOST_FACTOR = 4.0  # by which estimates are corrected at most; at least by a quarter
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
@@ -244,7 +246,7 @@ class _Listing:
         counted, uncounted = self._meter.counted_messages(self._target, self._path)
         if any(item.state == LEFT_OUT for item in self._items) or not counted:
             return 1.0
-        # no message of the session has the empty id, which the items of a draft have
+        # items of a draft have the empty id; they were not counted either
         uncounted_ids = {message.message_id for message in uncounted} | {""}
         items = [
             item
@@ -252,7 +254,8 @@ class _Listing:
             if item is self._tools or (item.is_sent and item.message_id not in uncounted_ids)
         ]
         _share(counted, items)
-        factor = counted / (sum(item.weight for item in items) or counted)
+        estimate = sum(item.weight for item in items)
+        factor = counted / estimate if estimate else 1.0
         return min(max(factor, 1 / _MOST_FACTOR), _MOST_FACTOR)
 
     def counted(self, counts: MessageCounts) -> ContextList:
@@ -297,10 +300,10 @@ def _text_tokens(text: str) -> float:
     accents one for each three.
     """
     letters = 3 if _ACCENTED.search(text) else 6
-    words = sum(-(-len(word) // letters) for word in _WORDS.findall(text))
-    signs = sum(-(-len(run) // 2) for run in _SIGNS.findall(text))
-    other_letters = _OTHER_TOKENS * len(_OTHER.findall(text))
-    return words + signs + len(_SINGLE.findall(text)) + other_letters
+    word_tokens = sum(ceil(len(word) / letters) for word in _WORDS.findall(text))
+    sign_tokens = sum(ceil(len(run) / 2) for run in _SIGNS.findall(text))
+    other_tokens = _OTHER_TOKENS * len(_OTHER.findall(text))
+    return word_tokens + sign_tokens + len(_SINGLE.findall(text)) + other_tokens
 
 
 def _share(tokens: int, items: Sequence[ContextItem]) -> None:

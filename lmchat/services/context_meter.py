@@ -38,6 +38,7 @@ def raw_tokens(text: str) -> float:
     """
     if text.isascii():
         return len(text) / 4
+    # the ASCII characters are removed as bytes, which takes no loop
     encoded = text.encode(errors="surrogatepass")
     not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
     ascii_count = len(text) - len(not_ascii)
@@ -336,8 +337,8 @@ class ContextMeter:
         """
         if sent:
             thoughts = thoughts_to_send(sent, target.sent_thoughts)
-            estimate = sum(map(_message_tokens, sent, thoughts))
-            self._set_factor(target, max(self.factor(target), least_tokens / estimate))
+            raw_estimate = sum(map(_message_tokens, sent, thoughts))  # with the factor 1
+            self._set_factor(target, max(self.factor(target), least_tokens / raw_estimate))
 
     def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
         """Whether a server seems to have left out a part of the prompt, as Ollama does silently.

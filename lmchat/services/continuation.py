@@ -131,8 +131,9 @@ class Continuation:
 
         A text that may be repeated goes into the buffer; in its place, an event without text has
         its number of tokens. The first new thought begins a paragraph below the thought of the old
-        answer, unless the model continues that thought. At the end of the stream, and when text
-        becomes a thought or the reverse, the buffer is emptied first.
+        answer, unless the model continues that thought. The buffer is emptied at the end of the
+        stream, and before `Rethought`, which says that all text so far was a thought, or all
+        thought so far was text.
         """
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_past_repetition:
@@ -186,7 +187,8 @@ def _without_repetition(old_text: str, new_text: str) -> str:
     old = old_text.rstrip()
     spaces_after_old = old_text[len(old) :]  # the old text has them, so they may be repeated, too
     new = new_text.lstrip()
-    line_starts = [line_end.end() for line_end in re.finditer(r"\n\s*", new[:_BUFFER_CHARS])]
+    # each line begins behind a line end, blank lines and its indentation
+    line_starts = [match.end() for match in re.finditer(r"\n\s*", new[:_BUFFER_CHARS])]
     for start in (0, *line_starts):
         length = _overlap(old, new[start:])
         if length:
@@ -201,7 +203,7 @@ def _overlap(old: str, new: str) -> int:
     counts only if `old` has the same text at no other place, if it begins with a whole word, and if
     it has enough letters.
     """
-    searched = min(len(new), _SEARCHED_CHARS)
+    searched = min(len(new), _SEARCHED_CHARS)  # `new` cannot begin with an end longer than itself
     for start in (0, *range(max(len(old) - searched, 0), len(old))):
         end = old[start:]
         is_in_word = start > 0 and end[0].isalnum() and old[start - 1].isalnum()

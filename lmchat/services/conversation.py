@@ -188,6 +188,7 @@ class Conversation:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self._newest_answer is not None and self.is_running:
+            # its text so far is in `_growing`, and may be longer than that on the disk
             self.messages = self.messages.replaced(self._newest_answer)
 
     def rename(self, title: str) -> None:
@@ -457,7 +458,8 @@ class Conversation:
                     file for file in start.files if file.data and file.part in message.files
                 ]
                 await self._save_queue.save(self.header, message, ancestors, new_files)
-        if start.prompts and not start.path and self.header.sampling:
+        is_first_prompt = bool(start.prompts) and not start.path
+        if is_first_prompt and self.header.sampling:  # they were saved with the header
             await forget_sampling(self._save_queue.store)
 
     def _make_loop(self, settings: TurnSettings) -> ToolLoop | None:
@@ -572,7 +574,6 @@ class Conversation:
 
         Memory is changed before the first `await`, so that the screen never waits for the disk.
         """
-        target = stream.settings.target
         is_fetched = stream.replayed is not None
         if not stream.has_first_words:  # nothing has arrived: the next answer begins with them
             self.first_words = self.first_words or stream.first_words
@@ -581,15 +582,7 @@ class Conversation:
         self.sent = stream.plan
         self.stream = None
         self._reported_left_out = stream.reported_left_out if stream.plan.left_out else 0
-        receipt = stream.receipt(turn)
-        if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
-            receipt = replace(receipt, replay_id=stream.replay_id)
-
-        final = replace(answer, parts=self._growing.parts, model=turn.model)
-        reread_fields = self._cached.note(stream, final, turn, self._meter.factor(target))
-        final = replace(final, receipt=replace(receipt, **reread_fields))
-        if stream.replayed is not None:
-            final = joined_answer(final, stream.replayed)
+        final = self._final_answer(answer, turn, stream)
         self._newest_answer = final
         self.messages = self.messages.replaced(final)
         if not is_fetched:
@@ -600,7 +593,21 @@ class Conversation:
             choices = self._growing.choices
             await self._save_queue.save(self.header, final, stream.path, choices=choices)
         if not is_fetched:  # else the times are those of fetching it
-            await self._save_queue.add_ledger(ledger_row(final, turn, target))
+            await self._save_queue.add_ledger(ledger_row(final, turn, stream.settings.target))
+
+    def _final_answer(self, answer: ChatMessage, turn: Turn, stream: AnswerStream) -> ChatMessage:
+        """Return an answer whose turn has ended, with all its text and its receipt.
+
+        If its server may continue it, the receipt has the id under which it can be fetched (R-42).
+        """
+        receipt = stream.receipt(turn)
+        if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
+            receipt = replace(receipt, replay_id=stream.replay_id)
+        final = replace(answer, parts=self._growing.parts, model=turn.model)
+        factor = self._meter.factor(stream.settings.target)
+        reread_fields = self._cached.note(stream, final, turn, factor)
+        final = replace(final, receipt=replace(receipt, **reread_fields))
+        return final if stream.replayed is None else joined_answer(final, stream.replayed)
 
     # Tool calls
 
@@ -613,10 +620,7 @@ class Conversation:
         """
         self._newest_answer = None  # while this turn runs, no text streams into an answer
         self.turn = Turn(
-            model=target.model_id,
-            started_s=self._clock(),
-            stage=Stage.TOOLS,
-            steps=loop.steps,
+            model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps
         )
         running: dict[str, ChatMessage] = {}
         try:

@@ -145,8 +145,9 @@ def report_text(
             texts: list[str] = []
             for text in texts_of(finding, home):
                 texts += wrapper.wrap(text)
+            # as wide as `indent`, whose place these columns take in the first line
             columns = f"{_GAP}{paint(label, finding.grade)}{padding}{_GAP}{name}{_GAP}"
-            lines.append(columns + texts[0].removeprefix(indent))  # `columns` are as wide as it
+            lines.append(columns + texts[0].removeprefix(indent))
             lines += texts[1:]
         lines.append("")
     return "\n".join([*lines, summary(findings)])
@@ -216,4 +217,5 @@ def without_home(text: str, home: str) -> str:
     if not home:
         return text
     text = text.replace(f"'{home}/", "~/'")
+    # no part of a name or path before it, and of a name behind it
     return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", text)

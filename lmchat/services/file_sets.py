@@ -148,8 +148,8 @@ def _paths(name: SetName, environ: Mapping[str, str]) -> list[str]:
 def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
     """Return whether the steps of a path fit those of a pattern.
 
-    All ways to read `**` are followed at once: each of `places` is how many steps of the pattern
-    one of them has used.
+    `**` fits any number of folders, and all these possibilities are followed at once: `places` has,
+    for each of them, how many steps of the pattern fit the path so far.
     """
     places = _with_skipped({0}, pattern)
     for name in path:
@@ -158,7 +158,7 @@ def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
             if place == len(pattern):
                 continue
             if pattern[place] == _ANY_FOLDERS:
-                used.add(place)
+                used.add(place)  # it may fit the next name, too
             elif fnmatchcase(name, pattern[place]):
                 used.add(place + 1)
         places = _with_skipped(used, pattern)
@@ -166,7 +166,7 @@ def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
 
 
 def _with_skipped(places: set[int], pattern: Sequence[str]) -> set[int]:
-    """Return places in a pattern, and those that are reached if `**` is read as no folder."""
+    """Return places in a pattern, and those behind each `**` at them, which may fit no folder."""
     reached = set(places)
     for place in places:
         following = place

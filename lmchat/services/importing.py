@@ -272,9 +272,10 @@ class _ImportRun:
     ) -> None:
         """Add to the refused names each folder that has only files of unknown formats."""
         named_folders = dict.fromkeys(file.folder for file in files if file.folder)
-        folders_with_chats = {file.folder for file in files if file.name not in unknown_names}
+        # others may be refused or not tried, but then the outcome says so
+        folders_with_other_files = {file.folder for file in files if file.name not in unknown_names}
         for folder in named_folders:
-            if folder not in folders_with_chats:
+            if folder not in folders_with_other_files:
                 message = f"{folder} has no chats that lmchat can read."
                 hint = "`lmchat import --help` lists the formats."
                 self._outcome.refused.append((folder, FileRefused(message, hint=hint)))

@@ -218,8 +218,8 @@ class OpenSessions:
     def begin(self) -> OpenSession:
         """Create a session with the system prompt of the options, `show` it and return it.
 
-        If nothing was sent in the new session before it, it has the sampling options of that one,
-        as it has its draft.
+        If nothing was sent in the session that was created before it, it takes over the sampling
+        options of that one: like the draft of a new session, they are kept for the next one.
         """
         moment = now()
         sampling: Mapping[str, object] = {}

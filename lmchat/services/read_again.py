@@ -82,8 +82,7 @@ class CachedSession:
         """Return how many tokens were read again, whether that is an estimate, and the cause.
 
         If the prompt continues or repeats the last request, the number is exact: that of the tokens
-        that should be in the cache, less those that were. Otherwise it is estimated: as that of the
-        tokens that were read, less those of messages that no server has read before.
+        that should be in the cache, less those that were. Otherwise it is estimated.
         """
         messages = stream.plan.messages
         cause = _changed_part(last, stream) or _changed_message(last, stream)
@@ -95,12 +94,23 @@ class CachedSession:
             if reread < _LEAST_TOKENS:
                 reread = 0
             return {"reread_tokens": reread, "reread_cause": _LOST if reread else ""}
+        read_tokens = prompt_tokens - cached_tokens
+        return self._estimated_fields(last, stream, read_tokens, factor, cause)
 
+    def _estimated_fields(
+        self, last: _SentPrompt, stream: AnswerStream, read_tokens: int, factor: float, cause: str
+    ) -> dict[str, Any]:
+        """Return the fields of `_reread_fields` with an estimate.
+
+        Of the tokens that the server has read, those of messages and tools that are new to it were
+        not read again. These are estimated, so a small rest counts as none.
+        """
+        messages = stream.plan.messages
         new_messages = [message for message in messages if message.message_id not in self._read_ids]
         new_tokens = sum(MessageSize.of(message).tokens(factor) for message in new_messages)
         if last.tools != stream.tools:
             new_tokens += stream.tool_tokens
-        reread = prompt_tokens - cached_tokens - new_tokens
+        reread = read_tokens - new_tokens
         if reread < _LEAST_TOKENS + _UNSURE_SHARE * new_tokens:
             return {"reread_tokens": 0, "is_reread_estimated": True}
         return {
@@ -132,7 +142,7 @@ def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
     plan = stream.plan
     messages = plan.messages
     pairs = zip(last.messages, messages, strict=False)
-    changed = [pair for pair in pairs if pair[0].message_id != pair[1].message_id]
+    changed = [(old, new) for old, new in pairs if old.message_id != new.message_id]
     if not changed:
         answer = last.messages[-1]
         has_answer = len(messages) >= len(last.messages)
@@ -144,10 +154,11 @@ def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
     old, new = changed[0]
     if plan.left_out > last.left_out:
         return "the oldest messages were left out"
-    present = stream.path.index_of(old.message_id)
-    if present is not None and stream.path[present].is_excluded:
+    old_index = stream.path.index_of(old.message_id)
+    if old_index is not None and stream.path[old_index].is_excluded:
         return f"message {_number(stream.path, old)} was taken out"
-    if any(message.message_id == old.message_id for message in messages):  # `new` is before it
+    is_old_sent_later = any(message.message_id == old.message_id for message in messages)
+    if is_old_sent_later:  # behind `new`, which the last request did not have
         return f"message {_number(stream.path, new)} was put back"
     return f"message {_number(stream.path, new)} changed"
 

@@ -67,7 +67,7 @@ class ReadAhead:
         if followed == self._followed:
             return
         self.cancel()
-        if self._may_read:
+        if self._may_read:  # else the next change of the draft tries again
             self._followed = followed
             self._task = asyncio.create_task(self._read(draft), name="read ahead")
 

@@ -271,8 +271,9 @@ class SavedTexts:
     async def _earlier_draft(self, session_id: str, noted_text: str) -> str:
         """Return the draft of an earlier run that was not read before another one was typed.
 
-        It stays before all that is typed in this run, as the user has not seen it yet. It is empty
-        if the draft was read, or is the typed one.
+        It stays before all that is typed in this run, as the user has not seen it yet. It is read
+        before the first write, and is the same for later ones. It is empty if the draft was read,
+        if it is the typed one, and for reading positions.
         """
         if not self._is_draft or session_id in self._on_disk:
             return self._earlier_drafts.get(session_id, "")

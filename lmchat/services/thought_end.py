@@ -43,11 +43,11 @@ class ThoughtEnd:
             self._state = _ThoughtState.WANTED
 
     async def must_leave(self, event: StreamEvent, request_id: str) -> bool:
-        """Note an event of the stream; ask the server to end the thought where that is wanted.
+        """Note an event; return whether to leave this stream, and to continue behind `message`.
 
-        Return whether to leave the stream of the request, and to continue behind `message`: for the
-        next piece of the thought after the server has refused. Without one, the thought has ended.
-        An answer that continues a text is never left.
+        If the end of the thought is wanted, its next piece leads to a request that asks the server
+        for it. If the server refuses, the stream is left at the piece after that, unless the answer
+        continues a text. If no further piece comes, the thought has ended without help.
         """
         if not isinstance(event, ReasoningDelta):
             return False

@@ -84,14 +84,15 @@ def start_at(
 ) -> TurnStart:
     """Return the start of a turn that works on a message of the path and adds no prompt.
 
-    A prompt is answered, a tool call is repeated, and an answer gets another version. With
-    `is_resumed`, this continues the old one; with `begun`, too, it continues that instead. Raises
-    `RequestInvalid` for a message on another branch, for an imported call, and if the message that
-    would be answered is taken out of requests.
+    A prompt is answered, and a tool call is repeated. An answer gets another version: a new one, or
+    with `is_resumed` one that continues `begun`, or without `begun` the old version. Raises
+    `RequestInvalid` for a message on another branch, for an imported call, and if a message that
+    the turn needs is taken out of requests.
     """
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
     old = path[index]
+    # an answer that is not continued is not sent: its new version takes its place
     is_replaced = old.role is Role.ASSISTANT and not is_resumed
     _require_sent(earlier, None if is_replaced else old)
     if is_imported_call(old):

@@ -20,7 +20,7 @@ from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
 
-KEPT_S = 32  # seconds that the speedometer shows
+KEPT_S = 32  # seconds of the speedometer, with the running one, which it does not show
 _FIELDS_OF_RECEIPT = [
     name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__
 ]
@@ -142,7 +142,7 @@ class Speedometer:
         The running second is left out, because it is not complete.
         """
         running_second = int(now_s)
-        oldest_second = running_second - KEPT_S + 1
+        oldest_second = running_second - (KEPT_S - 1)
         first_second = max(min(self._counts, default=running_second), oldest_second)
         return tuple(float(self._counts[second]) for second in range(first_second, running_second))
 

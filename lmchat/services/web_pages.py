@@ -102,7 +102,8 @@ class WebPages:
             problem = f"{address.origin} did not send the page within {self._longest_s:.0f} s."
             raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
         except ServerUnavailable as error:
-            if error.kind == ServerUnavailable.kind:  # its hint is about model servers
+            # the hint of an error of no special kind is about model servers
+            if error.kind == ServerUnavailable.kind:
                 error.hint = "Check the address and the network."
             raise
 

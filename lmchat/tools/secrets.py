@@ -53,11 +53,11 @@ def _secrets_in_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
     """
     previous = ""
     for argument in arguments:
-        # the name ends at the first `=` or `:`; behind it, `value` may have an `=` for a `:`
-        name, _, value = argument.replace(":", "=", 1).partition("=")
+        name = re.split("[=:]", argument, maxsplit=1)[0]
+        value = argument[len(name) + 1 :]
         follows_flag = previous.startswith("-") and "=" not in previous
         if value and _SECRET_NAME.search(name):
-            yield argument[len(name) + 1 :].strip()
+            yield value.strip()
         elif follows_flag and _SECRET_NAME.search(previous):
             yield argument
         yield from _secrets_in_address(argument)
