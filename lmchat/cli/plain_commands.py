@@ -199,7 +199,7 @@ class PlainCommands:
 
     def _last_answer(self) -> ChatMessage:
         """Return the last answer of the session; raises `WrongUse` without one."""
-        answer = self._turns.sessions.shown.last_answer
+        answer = self._turns.sessions.shown.last_answer_or_prompt
         if answer is None:
             raise WrongUse(NOTHING_YET)
         return answer

@@ -427,7 +427,7 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        if self._prefix is not None:  # its request has a prompt or a prefill behind the path
+        if self._prefix is not None:  # it also counts the prompt or the prefill behind the path
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
@@ -484,7 +484,7 @@ class AnswerStream:
         """Read the files of the plan into `_files`; return the names of those that cannot be read.
 
         Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images:
-        their content is set to b"", and only their name is sent.
+        their content is set to b"" unless it is known, and then only their name is sent.
         """
         model = self.settings.target.model
         is_blind = model is not None and model.is_blind
@@ -532,6 +532,7 @@ class AnswerStream:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
         prefix = self._prefix
+        # a thought alone cannot be continued without prefill: the prompt before it is sent again
         if prefix is not None and prefix.text and not self._is_prefilled:
             text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
             messages = (*messages, text_message(Role.USER, text))

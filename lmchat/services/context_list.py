@@ -134,6 +134,10 @@ class _Listing:
         target: Target,
         meter: ContextMeter,
     ) -> None:
+        """Make the items of the path, and then of what only the request holds, such as the draft.
+
+        Of a message that the request does not hold, the item says why it is not sent.
+        """
         self._path = path
         self._request = request
         self._target = target

@@ -199,24 +199,38 @@ def plan_context(
     reserve = max_tokens or 0
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
+    room = None if limit is None else limit - reserve
+    left_out = _count_left_out(dialogue, tokens, needed_tokens, room)
+    return ContextPlan(
+        messages=(*system, *dialogue[left_out:]),
+        size=PromptSize.of_sizes([*system_sizes, *sizes[left_out:]]),
+        left_out=left_out,
+        tokens=needed_tokens - sum(tokens[:left_out]),
+        needed_tokens=needed_tokens,
+        limit=limit,
+        reserve=reserve,
+    )
+
+
+def _count_left_out(
+    dialogue: Sequence[ChatMessage], tokens: Sequence[int], needed_tokens: int, room: int | None
+) -> int:
+    """Return how many of the oldest messages are left out, so that the request fits into `room`.
+
+    `tokens` has the tokens of each message, and `needed_tokens` is that of the whole request. The
+    number may be too small to fit, as the last messages are always sent. Without `room`, the window
+    is unknown, and everything fits.
+    """
     left_out = 0
-    kept_tokens = needed_tokens  # without the messages that are left out so far
+    kept_tokens = needed_tokens
     for index in range(_always_sent_from(dialogue)):
-        is_too_long = limit is not None and kept_tokens + reserve > limit
+        is_too_long = room is not None and kept_tokens > room
         # the result of a tool is not sent without its call, so it is left out after that
         if not is_too_long and dialogue[index].role is not Role.TOOL:
             break
         kept_tokens -= tokens[index]
         left_out = index + 1
-    return ContextPlan(
-        messages=(*system, *dialogue[left_out:]),
-        size=PromptSize.of_sizes([*system_sizes, *sizes[left_out:]]),
-        left_out=left_out,
-        tokens=kept_tokens,
-        needed_tokens=needed_tokens,
-        limit=limit,
-        reserve=reserve,
-    )
+    return left_out
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

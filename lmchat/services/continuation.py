@@ -122,7 +122,8 @@ class Continuation:
         self._is_new_thought = bool(continued.reasoning) and not continues_thought
         """Whether the next thought is a new paragraph below the thought of the old answer."""
         line_ends = continued.reasoning[-2:].count("\n")
-        self._paragraph_break = "\n" * (2 - line_ends)  # what that lacks of a blank line
+        self._paragraph_break = "\n" * (2 - line_ends)
+        """Line ends to add to the old thought, so that a blank line follows it."""
         self._buffer = ""  # text that is held back, because it may repeat the old answer
         self._is_past_repetition = is_all_new or not continued.text  # then text passes at once
 
@@ -162,7 +163,7 @@ class Continuation:
         """
         if not self._buffer:
             return ()
-        if self._is_prefilled:
+        if self._is_prefilled:  # then servers repeat all of the text, or nothing
             new_text = self._buffer.removeprefix(self._text)
         else:
             new_text = _without_repetition(self._text, self._buffer)

@@ -211,7 +211,8 @@ class Conversation:
     async def restore_sampling(self) -> None:
         """Give a new session the sampling options that an earlier run has kept beside its draft."""
         options = await kept_sampling(self._save_queue.store)
-        if options and not self.messages and not self.header.sampling:
+        is_untouched = not self.messages and not self.header.sampling  # also during the reading
+        if options and is_untouched:
             self.header = replace(self.header, sampling=options)
 
     def find(self, message_id: str) -> ChatMessage | None:

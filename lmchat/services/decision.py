@@ -183,7 +183,7 @@ async def _label_probabilities(
         raise _without_probabilities(request.product)
 
     likelihoods = dict.fromkeys(labels, 0.0)
-    for choice in answer.growing.choices[:1]:
+    for choice in answer.growing.choices[:1]:  # none if the answer is empty
         for token, token_probability in _tokens_of(choice).items():
             label = token.strip()  # some models begin an answer with a blank
             if label in likelihoods:

@@ -78,7 +78,7 @@ async def parse_set_name(name: str, folder: Path) -> SetName | None:
 
 def _parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return what `parse_set_name` returns. Blocks."""
-    full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path raises below
+    full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=Path(full_path), pattern=[_ANY_FOLDERS])
@@ -88,7 +88,7 @@ def _parse_set_name(name: str, folder: Path) -> SetName | None:
         return None
     first = pattern_steps[0]
     start = "".join(f"{step}/" for step in steps[:first])
-    base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - Path raises below
+    base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - as above
     if not os.path.isdir(base):  # noqa: PTH112 - see above
         return None
     return SetName(typed=name, start=start, folder=Path(base), pattern=steps[first:])

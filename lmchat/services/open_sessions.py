@@ -137,10 +137,10 @@ class OpenSession(Struct):
         return [call for call in self.last_calls if call.state is AnswerState.STREAMING]
 
     @property
-    def last_answer(self) -> ChatMessage | None:
-        """The message for commands that are not about a certain one; None before the first prompt.
+    def last_answer_or_prompt(self) -> ChatMessage | None:
+        """The last message on the path that is an answer or a prompt; None before the first prompt.
 
-        It is the newest answer, or the newest prompt if no answer follows it.
+        Commands that are not about a certain message act on it.
         """
         for message in reversed(self.conversation.messages):
             if message.role in (Role.ASSISTANT, Role.USER):

@@ -200,7 +200,10 @@ class ReadAhead:
         del self._cached_prompts[:-_KEPT_PROMPTS]
 
     def cached_count(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how many messages at the beginning of a prompt are in the cache."""
+        """Return how many messages at the beginning of a prompt are in the cache.
+
+        They are those that it has in common with one of the known prompts.
+        """
         self._forget_other_model()
         most = 0
         for prompt in self._cached_prompts:
@@ -270,6 +273,7 @@ def steps_of(
         message_tokens = MessageSize.of(message).tokens(factor)
         done_tokens = 0  # of this message, which are in a step already
         if message.role is Role.USER:
+            # each round makes one step, which ends within this message or at its end
             while pending_tokens + message_tokens - done_tokens >= STEP_TOKENS:
                 # none of the message if the pending ones are more than a step: answers are not cut
                 next_tokens = max(STEP_TOKENS - pending_tokens, 0)

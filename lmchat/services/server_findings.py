@@ -242,9 +242,10 @@ def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> G
 
     - Ready: ok.
     - Usable, not ready: a warning if the user has named it or a chat would use it, else ok.
-    - Another one that the user has named, or that refuses: a fault if no chat can begin, else a
-      warning.
-    - Other addresses: absent; a warning if no chat can begin and something runs there or could.
+    - Not usable, but named by the user, or a server that refuses requests: a fault if no chat can
+      begin, else a warning.
+    - Any other address: a warning if no chat can begin and a program runs there or is installed,
+      else absent.
     """
     verdict = candidate.verdict
     if verdict is Verdict.READY:

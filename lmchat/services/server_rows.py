@@ -153,7 +153,8 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
     """Return the row of an installed product that does not answer.
 
     Enter starts it, if a command for that is known. llama-server can also be started with a model
-    file, if `has_files` says that this disk has one. Otherwise the next step is a text.
+    file, if `has_files` says that this disk has one. Otherwise the next step is a text: that of the
+    probe if the program runs and only its server is off, else how to start the program.
     """
     candidate = row.candidate
     is_off = candidate.verdict is Verdict.SERVER_OFF

@@ -210,7 +210,7 @@ class KeyHints:
         Return an empty list while a turn runs or something is typed.
         """
         shown = self._open_sessions.shown
-        last = shown.last_answer
+        last = shown.last_answer_or_prompt
         if last is None or shown.is_busy or self._widgets.prompt_input.text:
             return []
         retry = self._hint("retry")

@@ -129,7 +129,7 @@ class MessageActions:
 
         Raises `WrongUse` for another part.
         """
-        last = self._sessions.opened.last_answer
+        last = self._sessions.opened.last_answer_or_prompt
         if part == "code":
             self.act("copy_code")
         elif part:
@@ -143,7 +143,7 @@ class MessageActions:
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
         focused = self._widgets.log.focused_message if self._widgets.has_log_focus else None
-        return focused or self._sessions.opened.last_answer
+        return focused or self._sessions.opened.last_answer_or_prompt
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message of the shown session; else ""."""

@@ -378,7 +378,7 @@ class ChatScreen(PatchedScreen):
         self.messages.copy_part(part)
 
     def action_regenerate_last(self) -> None:
-        if last := self.sessions.opened.last_answer:
+        if last := self.sessions.opened.last_answer_or_prompt:
             self.turns.regenerate(last)
         else:
             self.notices.notify(NOTHING_YET)

@@ -254,7 +254,7 @@ class Turns:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
-        last = self._sessions.opened.last_answer
+        last = self._sessions.opened.last_answer_or_prompt
         if last is not None and _lacked_model(last):
             self.regenerate(last)
         self.send_waiting()
