@@ -2,6 +2,9 @@
 
 A *plan* (`ContextPlan`) has the messages that are sent. The stream makes it when it is created, and
 again when the tools, a count of the server, or a refusal have changed what fits.
+
+A *beginning* is the text of an answer that the model is to continue. With *prefill*, it is the last
+message of the request; without, a prompt asks the model to write what follows.
 """
 
 from __future__ import annotations
@@ -399,7 +402,7 @@ class AnswerStream:
 
     @property
     def _excludes_tools(self) -> bool:
-        """Whether the server refuses tools, because probabilities are asked for, too."""
+        """Whether the request asks for probabilities, with which llama.cpp refuses tools."""
         options = self.settings.sampling.options
         has_probabilities = "logprobs" in options or "n_probs" in options
         return has_probabilities and self.settings.target.product.facts.takes_llama_options
@@ -427,7 +430,7 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        if self._prefix is not None:  # it also counts the prompt or the prefill behind the path
+        if self._prefix is not None:  # a count has what is sent behind the path, too
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False

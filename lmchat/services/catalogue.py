@@ -1,4 +1,7 @@
-"""List of the models of all servers."""
+"""List of the models of all servers.
+
+A candidate is an address that was probed for a server; its verdict is the result.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Choices of the model in an answer: where they are in its text, and the way to another answer."""
+"""Choices of the model in an answer: where they are in its text, and the way to another answer.
+
+A choice is a token that the model wrote, with the likeliest other tokens in its place. If the user
+takes one of these, the answer up to there begins another version, which the model continues.
+"""
 
 from __future__ import annotations
 

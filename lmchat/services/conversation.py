@@ -617,7 +617,8 @@ class Conversation:
     ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
         """Run calls, save and yield their tool messages; `version` is that of the first one.
 
-        If the turn is stopped, calls without a result get the state "stopped".
+        Copies of the messages of other calls, which do not run again, follow. If the turn is
+        stopped, calls without a result get the state "stopped".
         """
         self._newest_answer = None  # while this turn runs, no text streams into an answer
         self.turn = Turn(

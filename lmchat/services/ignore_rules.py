@@ -80,7 +80,7 @@ class IgnoreRules:
 
     def verdict(self, path: str, *, is_folder: bool) -> bool | None:
         """Return whether a path below the working folder is ignored; None if no rule matches it."""
-        # one of the two is empty: the file is in the working folder, or above it, or below it
+        # `_above` is set for a file above the working folder, `_folder` for one below it
         path_from_file = self._above + path.removeprefix(self._folder)
         for rule in reversed(self._rules):
             if rule.matches(path_from_file, is_folder=is_folder):

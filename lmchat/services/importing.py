@@ -1,6 +1,7 @@
 """Import of chats from files, which are only read.
 
-A session is imported whole or not at all. One that the store already has is not changed.
+A session is imported whole or not at all. One that the store already has is not changed. A trial
+reads the files in the same way and says what an import would do, but stores nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Periodic check of the server."""
+"""Periodic check of the server.
+
+The result of a check is a candidate; its verdict says whether the server can be used.
+"""
 
 from __future__ import annotations
 
@@ -101,8 +104,9 @@ class Monitor:
     def _health_after(self, candidate: Candidate, target: Target) -> Health:
         """Return `health` with the result of a check, `candidate`.
 
-        `since_s` changes only with the verdict. Without an answer, the latency is None, and the
-        product and the time of the last answer stay.
+        `since_s` changes only with the verdict. If the server cannot be used, the latency is None,
+        and the time at which it last could stays. If no model server answers, the product is that
+        of the target.
         """
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None

@@ -158,10 +158,10 @@ class OpenSession(Struct):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the prompt that was queued last waits for a server or a model.
+        """Whether prompts wait for a server or a model, to be sent as soon as one is ready.
 
-        It does not if a turn runs, whose end it waits for, or if it is held. New prompts come
-        behind the held ones: if the last one is held, all are.
+        While a turn runs, they wait for its end instead. Held ones wait for the user. New prompts
+        come behind the held ones: if the last one is held, all are.
         """
         if self.is_busy or not self.queue:
             return False
@@ -331,7 +331,7 @@ class OpenSessions:
         return [header for header in headers if self.save_queue.is_unsaved(header.session_id)]
 
     def leave_answers(self) -> None:
-        """The terminal is gone: let servers continue the answers that they can keep (R-42)."""
+        """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
         self._backend.leave_answers()
         for opened in self._sessions.values():
             opened.conversation.is_hung_up = True

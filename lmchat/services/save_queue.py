@@ -113,7 +113,10 @@ class SaveQueue:
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
-        """Write the figures of a turn; they are dropped if the disk fails or has failed before."""
+        """Write the figures of a turn; they are dropped if the disk fails.
+
+        They are also dropped after an earlier failure, until all messages are written again.
+        """
         if self.warning is not None:
             return
         try:

@@ -1,4 +1,8 @@
-"""Rows of the doctor's report about servers, the chat that would begin, and API keys."""
+"""Rows of the doctor's report about servers, the chat that would begin, and API keys.
+
+A candidate is an address that was probed for a server; its verdict is the result. A finding is a
+row of the report; its grade says how bad it is.
+"""
 
 from __future__ import annotations
 
@@ -314,7 +318,7 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
     """Return the row about the key of a server.
 
     None for a server that cannot be used for another reason than its key, and for one that can be
-    used without a key.
+    used and for which no key is set.
     """
     url = candidate.endpoint.url
     source = detected.sources.get(candidate.endpoint.origin, "")

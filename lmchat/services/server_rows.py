@@ -1,4 +1,7 @@
-"""Servers as the welcome page shows them: rows, headline and next step."""
+"""Servers as the welcome page shows them: rows, headline and next step.
+
+A candidate is an address that was probed for a server; its verdict is the result.
+"""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class ToolLoop:
 
         First, each question about a call is yielded, and the next one only when the user has
         decided. Then all calls start. If the reader closes this generator, running calls are
-        cancelled. At the end, `still_running` is set.
+        cancelled, and `still_running` has those whose functions may run on nevertheless.
         """
         runs: list[Run | None] = []
         for message in messages:

@@ -33,8 +33,8 @@ def main() -> None:
     """Follow the orders of the parent until stdin ends, then end this process."""
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
-    # Functions and the programs that they start get an empty stdin, and print into the log. They
-    # would disturb the protocol.
+    # Only `source` and `sink` still lead to the parent. What functions and the programs that they
+    # start read is empty, and what they print goes into the log: it would disturb the protocol.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
