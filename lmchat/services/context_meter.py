@@ -371,9 +371,9 @@ class ContextMeter:
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.
 
-        Its tokens are the server's last count, plus an estimate of the messages after the counted
-        ones. A count counts only if the same messages were taken out of its request as now. If
-        nothing has changed since the last call, the same result is returned.
+        Its tokens are the server's last count (see `_split_at_count`), plus an estimate of the
+        messages after the counted ones. If nothing has changed since the last call, the same result
+        is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None

@@ -345,8 +345,9 @@ class Conversation:
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Let the model summarise the older messages, and continue with that on a new branch.
 
-        The branch is written when the summary is complete; before, nothing changes on the disk. If
-        it is stopped or fails, the path is as before.
+        Yield the request for the summary, and its events. The branch is written when the summary is
+        complete; before, nothing changes on the disk. If it is stopped or fails, the path is as
+        before, and a failure is raised. Raises `RequestInvalid` if a summary would make no room.
         """
         await self.fill()
         path = self.messages
@@ -367,7 +368,7 @@ class Conversation:
             async with aclosing(self._answer(stream, is_saved=False)) as events:
                 async for event in events:
                     if isinstance(event, AnswerBegun):
-                        # the path that the user sees: that of the answer has only `older`
+                        # show all messages, though the answer has only `older` before it
                         self.messages = path.added(request, event.message)
                     yield event
             summary = require_summary(self._newest_answer)
@@ -382,7 +383,7 @@ class Conversation:
             is_request_shown = self.find(request.message_id) is not None
             if is_request_shown and not is_branch_written:
                 self.messages = path
-                # the options may have been changed while the summary was written
+                # the user may have changed the options while the summary was written
                 self.header = replace(header, sampling=self.header.sampling)
 
     async def _turn(
@@ -454,10 +455,7 @@ class Conversation:
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:  # a prompt that was shown is saved, also if the turn is stopped at the `yield`
-                # files without data are those of the edited prompt, which are on the disk
-                new_files = [
-                    file for file in start.files if file.data and file.part in message.files
-                ]
+                new_files = start.new_files_of(message)
                 await self._save_queue.save(self.header, message, ancestors, new_files)
         is_first_prompt = bool(start.prompts) and not start.path
         if is_first_prompt and self.header.sampling:  # they were saved with the header

@@ -43,7 +43,7 @@ async def set_excluded(
     """
     if conversation.is_running:
         raise still_answering_error()
-    await save_queue.write_unsaved()
+    await save_queue.write_unsaved()  # only messages on the disk can be marked there
     session_id = conversation.header.session_id
     await save_queue.store.set_excluded(session_id, list(message_ids), is_excluded=is_excluded)
 

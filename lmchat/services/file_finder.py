@@ -99,7 +99,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 
 
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return the 20 paths that match best, the best first."""
+    """Return at most 20 of the paths that match, the best first."""
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
     for path in paths:
         match = fuzzy_match(typed, path)

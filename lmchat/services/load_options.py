@@ -33,7 +33,10 @@ def form_of(product: Product) -> str:
 
 
 def _value(name: str, typed: str, product: Product) -> int | bool:
-    """Return the value of an option; raises `WrongUse` if the product takes no such option."""
+    """Return the value of an option.
+
+    Raises `WrongUse` if the product takes no such option, or not with this value.
+    """
     facts = product.facts
     if name not in facts.load_fields:
         suggestion = closest_word(name, tuple(facts.load_fields))

@@ -48,7 +48,8 @@ class CachedSession:
         """Note an answered request; return what its receipt says about tokens read again.
 
         `factor` is the correction of the estimates for the model. The result is empty for the first
-        request of a run, and where the server did not count its cached tokens.
+        request of a run, and where the server did not count its cached tokens. An answer that is
+        fetched again was no new request: it changes nothing here.
         """
         usage = turn.usage
         if usage is None or usage.prompt_tokens is None or stream.replayed is not None:

@@ -63,6 +63,7 @@ class ReadAhead:
             return
         path = self._open_sessions.shown.conversation.messages
         last_id = path[-1].message_id if path else ""
+        # words behind the last file of a draft are not read, so that typing them changes nothing
         followed = (*self._place, last_id, file_count(draft))
         if followed == self._followed:
             return

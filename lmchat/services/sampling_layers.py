@@ -48,6 +48,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         for origin, options in self._layers(session, model_id):
             for name, value in options.items():
                 first_set.setdefault(name, SetOption(name, value, origin))
+        # an empty value in the first place that counts says that the option is not sent
         sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
@@ -56,7 +57,10 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         return {option.name: option.value for option in self.options(session, model_id)}
 
     def _layers(self, session: OptionValues, model_id: str) -> Iterator[tuple[str, OptionValues]]:
-        """Yield the origin and the options of each place, those with priority first."""
+        """Yield the origin and the options of each place, those with priority first.
+
+        Of the tables of models, only the first counts whose pattern fits the name of the model.
+        """
         if self.effort is not None:
             yield "/effort", {"reasoning_effort": self.effort}
         yield COMMAND_LINE, self.command_line

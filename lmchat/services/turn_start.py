@@ -48,6 +48,10 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     begun_choices: tuple[TokenChoice, ...] = ()  # of the tokens of that answer, if they are known
     batch: CallBatch | None = None  # the tool call to repeat
 
+    def new_files_of(self, prompt: ChatMessage) -> list[Attachment]:
+        """Return the files of a prompt that are not on the disk yet: those that have data."""
+        return [file for file in self.files if file.data and file.part in prompt.files]
+
 
 def start_at_end(
     path: MessagePath, text: str, files: Sequence[Attachment], system_prompt: str
@@ -137,8 +141,9 @@ def _index_of(path: MessagePath, message_id: str) -> int:
 def _require_sent(earlier: MessagePath, old: ChatMessage | None) -> None:
     """Raise `RequestInvalid` if a message that the turn needs is taken out of requests.
 
-    It needs the prompt that is answered: `old`, or the last one of `earlier`. If `old` is an answer
-    or a tool call, it is needed, too; None if a new version takes its place.
+    `earlier` is the path before the message on which the turn works. `old` is that message, or None
+    if a new version takes its place. The turn needs `old`, and the prompt that is answered: if that
+    is not `old` itself, it is the last one of `earlier`.
     """
     prompts = [message for message in earlier if message.role is Role.USER]
     needed = prompts[-1:]  # a list of one message, or of none
