@@ -414,7 +414,7 @@ class AnswerStream:
         """
         if not self._may_be_too_long():
             return
-        await self._read_files()
+        await self._read_files()  # the request has their content
         try:
             counted = await self._backend.count_tokens(self._make_request())
         except LMChatError:

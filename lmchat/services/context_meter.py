@@ -38,7 +38,7 @@ def raw_tokens(text: str) -> float:
     """
     if text.isascii():
         return len(text) / 4
-    # the ASCII characters are removed as bytes, which takes no loop
+    # ASCII characters are removed as bytes: a loop over the characters would be slow
     encoded = text.encode(errors="surrogatepass")
     not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
     ascii_count = len(text) - len(not_ascii)

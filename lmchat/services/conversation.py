@@ -535,6 +535,7 @@ class Conversation:
             for event in stream.release_withheld():  # text held back when the stream broke off
                 self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
+            # then the stop only means that the terminal is gone, and the answer can be fetched
             server_continues = self.is_hung_up and self.turn.is_kept
             if state is AnswerState.STOPPED and server_continues:
                 answer = hung_up(replace(answer, parts=self._growing.parts))

@@ -217,5 +217,5 @@ def without_home(text: str, home: str) -> str:
     if not home:
         return text
     text = text.replace(f"'{home}/", "~/'")
-    # no part of a name or path before it, and of a name behind it
+    # before it, no character of a name or path; behind it, none that would make a longer name
     return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -155,7 +155,7 @@ class ReadAhead:
         for step in steps:
             if self._place != place or not self._may_read:
                 return
-            self._show(read_tokens / total_tokens)
+            self._set_fraction(read_tokens / total_tokens)
             step_request = replace(request, messages=step.messages)
             async with aclosing(self._backend.read_ahead(step_request)) as reports:
                 async for progress in reports:
@@ -187,8 +187,8 @@ class ReadAhead:
             steps = [Step(messages=messages, tokens=tokens)]
         return request, steps
 
-    def _show(self, fraction: float) -> None:
-        """Set the fraction, and report the beginning of the reading."""
+    def _set_fraction(self, fraction: float) -> None:
+        """Set the fraction that is read, and report the beginning of the reading."""
         is_begun = self.fraction is None
         self.fraction = fraction
         if is_begun:
