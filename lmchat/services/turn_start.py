@@ -114,10 +114,14 @@ def start_at(
         return TurnStart(
             path=earlier, version=version, continued=begun.message, begun_choices=begun.choices
         )
-    continued = old if is_resumed else None
-    if is_resumed and old.receipt is not None and old.receipt.ends_with_edit:
-        continued = without_blank_end(old)
+    continued = _as_continued(old) if is_resumed else None
     return TurnStart(path=earlier, version=version, continued=continued)
+
+
+def _as_continued(answer: ChatMessage) -> ChatMessage:
+    """Return an answer as a turn continues it: blanks that end words of the user are left out."""
+    ends_with_edit = answer.receipt is not None and answer.receipt.ends_with_edit
+    return without_blank_end(answer) if ends_with_edit else answer
 
 
 def path_with_rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
