@@ -412,9 +412,11 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
     has no more than `cell` cells, the second text is empty.
     """
+    # the hidden characters are on the left of every cut: they stay with the first text
     hidden = _count_hidden(text)
+    # of each grapheme after them, its first index in `text` and its width
     spans = [(hidden + begin, width) for begin, width in graphemes(text[hidden:])]
-    column = 0
+    column = 0  # cells before the grapheme
     for next_index, (begin, width) in enumerate(spans, 1):
         column_after = column + width
         if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
@@ -429,10 +431,11 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
 
 
 def _count_hidden(text: str) -> int:
-    """Return the number of characters at the start of a text that rich gives no cells there.
+    """Return the number of characters at the start of a text to which rich gives no cells.
 
-    Only there: elsewhere, `graphemes` counts them to the character before them. These are U+FE0F
-    and U+200D, and the character behind a U+200D, which rich takes for a part of one emoji.
+    They are U+FE0F, U+200D, and the character behind a U+200D, which rich takes for a part of one
+    emoji. At the start, there is no grapheme to which they could belong. Elsewhere they belong to
+    the grapheme before them.
     """
     count = 0
     while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):

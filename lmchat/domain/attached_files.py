@@ -123,7 +123,9 @@ def may_hold_files(prompt: str) -> bool:
 def split_files(prompt: str) -> list[str | AttachedFile]:
     """Return the typed texts and the files of a prompt, in order.
 
-    A prompt without files is one typed text. Empty texts between files are left out.
+    A prompt without files is one typed text. Empty texts between files are left out. Each place of
+    `_HEAD_END` is looked at, which every head has at its end. If its line begins no file, it is
+    part of a typed text.
     """
     if not may_hold_files(prompt):
         return [prompt]
@@ -133,7 +135,7 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
     head_end = prompt.find(_HEAD_END)
     while head_end >= 0:
         head_start = prompt.rfind("\n", 0, head_end) + 1
-        # no head: a part of the file before it, or a line that is too long for the pattern
+        # a line within the file before it is no head, nor is one that is too long for the pattern
         may_be_head = unread_from <= head_start and head_end - head_start < _MAX_HEAD_CHARS
         file = _file_at(prompt, head_start, closing_fences) if may_be_head else None
         if file is not None:
@@ -142,6 +144,7 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
                 contents.append(typed)
             contents.append(file)
             unread_from = head_start + len(file.source)
+        # behind this place or, if there was a file, behind the file
         head_end = prompt.find(_HEAD_END, max(head_end + 1, unread_from))
     typed_at_end = prompt[unread_from:]
     if typed_at_end:

@@ -38,8 +38,10 @@ class RequestParts:
 
     `marked` is the request with a mark at the end of each part. A chat template takes the marks
     along, so that they tell which part a token of its text belongs to. Blanks at the end of a text
-    stay behind its mark, so that templates remove them as they do without a mark. The calls of an
-    answer belong to the part of its text, whose mark is before the first result.
+    stay behind its mark, so that templates remove them as they do without a mark.
+
+    Templates write the calls of an answer behind its text, and both are one part. Its mark has to
+    be behind the calls, so it is put at the beginning of the first result.
     """
 
     def __init__(self, request: ChatRequest, mark: str = "") -> None:
@@ -47,17 +49,18 @@ class RequestParts:
         self._mark = mark
         self._files = dict(request.files)
         messages: list[ChatMessage] = []
-        awaits_mark = False  # whether the answer before this message has no mark yet
+        # whether the message before is an answer whose mark goes into this message, its result
+        awaits_mark = False
         for index, message in enumerate(request.messages):
             self._add_files(index, message)
-            roles_from_here = [message.role for message in request.messages[index : index + 2]]
-            is_call_with_result = roles_from_here == [Role.ASSISTANT, Role.TOOL]
+            two_roles = [message.role for message in request.messages[index : index + 2]]
+            is_answer_with_result = two_roles == [Role.ASSISTANT, Role.TOOL]
             if message.role is Role.TOOL:
                 result = self._add(index, message.tool_result)
                 text = self._mark + result if awaits_mark else result
                 messages.append(_with_text(message, text))
                 awaits_mark = False
-            elif message.tool_calls and is_call_with_result:
+            elif message.tool_calls and is_answer_with_result:
                 self._add(index, message.sent_text)
                 messages.append(message)  # without its mark, which the first result gets
                 awaits_mark = True
@@ -85,18 +88,21 @@ class RequestParts:
     def _add_text(self, index: int, message: ChatMessage) -> str:
         """Add the text of a message, and the files in it; return the text with its marks.
 
-        Blanks between two files are no part. A prompt without text is one, unless it has files.
+        Blanks between two files are no part, but a text of nothing but blanks is one. A message
+        without text has a part only if it is a prompt without files.
         """
         if not message.text:
             is_empty_prompt = message.role is Role.USER and not message.files
             return self._add(index, "") if is_empty_prompt else ""
+        is_prompt = message.role is Role.USER  # only prompts have files in their text
         marked = ""
-        for piece in split_files(message.text) if message.role is Role.USER else [message.text]:
+        for piece in split_files(message.text) if is_prompt else [message.text]:
+            is_whole_text = piece == message.text
             if isinstance(piece, AttachedFile):
                 marked += self._add(index, piece.source, piece.name)
-            elif piece.strip() or piece == message.text:
+            elif piece.strip() or is_whole_text:
                 marked += self._add(index, piece)
-            else:
+            else:  # blanks between two files
                 marked += piece
         return marked
 

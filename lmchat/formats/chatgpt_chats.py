@@ -205,7 +205,9 @@ def _read_text(content: Record, chat: ForeignChat) -> str:
     text = "\n".join(filter(None, texts))
     text = text or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
-    counted_fields = {"text", "result"} if kind in _TEXTS else content.keys() - {_KIND, "parts"}
+    other_fields = content.keys() - {_KIND, "parts"}  # `_read_part_text` counts `parts` one by one
+    # `text` and `result` lose something only if they hold a value that is no text
+    counted_fields = {"text", "result"} if kind in _TEXTS else other_fields
     if not text and any(content.get(field) for field in counted_fields):
         chat.omit(kind)
     return text

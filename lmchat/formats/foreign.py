@@ -253,6 +253,7 @@ class ForeignChat(Struct, kw_only=True):
         tree, path = self._tree_and_path(moment)
         self.messages.clear()  # a chat may have a hundred thousand
         header = self._header(tree, path, moment, source)
+        # readers may have added 0 to a kind
         left_out = {kind: count for kind, count in self.omitted.items() if count > 0}
         if left_out:
             where = f"“{header.title[:_LONGEST_NAME]}”"
@@ -480,7 +481,8 @@ def _counts_text(counts_by_kind: Mapping[str, int]) -> str:
 def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
     """Return the parent of each message by its key: the key of the next message above with parts.
 
-    If there is none, or the messages above form a loop, it is the system prompt; without a system
+    Messages without parts are not imported, so they cannot be parents. If there is no message with
+    parts above, or those above form a loop, the parent is the system prompt; without a system
     prompt, it is None. What was found for one message is used for those below it, so this takes
     linear time.
     """

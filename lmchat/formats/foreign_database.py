@@ -127,7 +127,8 @@ def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
     """Open a database where it is, or a copy in `folder` if opening it would change files or fails.
 
     Beside a database may be its write-ahead log (`-wal`) with the index of it (`-shm`), which
-    exists while a program uses the database, or its rollback journal (`-journal`). Raises
+    exists while a program uses the database, or its rollback journal (`-journal`). The copy gets
+    the log and the journal, too: they hold changes that are not in the database yet. Raises
     `FileRefused`, `OSError` or `sqlite3.Error`.
     """
     wal = path.with_name(f"{path.name}-wal")
@@ -142,7 +143,8 @@ def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
         uses_wal = file.read(1) == _WAL_VERSION
 
     if uses_wal and not shm.exists():
-        # Opened in the usual way, SQLite would make both files; `immutable` ignores the log.
+        # To read it here, SQLite would make `-wal` and `-shm`. With `immutable` it makes no files,
+        # but does not read the log either: that is right only if the log is missing or empty.
         if not wal.exists() or wal.stat().st_size == 0:
             return _connect(path, "mode=ro&immutable=1")
     else:

@@ -36,11 +36,11 @@ def main() -> None:
 def html_text(data: bytes, charset: str) -> str:
     """Return the text of a page as a browser without scripts shows it; may take very long.
 
-    `charset` is that of the server. If it is unknown or wrong, UTF-8 counts; if the page is not
-    UTF-8, what the page itself says. The text is cut at `MAX_TEXT_CHARS`.
+    `charset` is that of the server. If the page cannot be decoded with it, UTF-8 is tried, and then
+    the encoding that the page itself names. The text is cut at `MAX_TEXT_CHARS`.
     """
     data = _as_utf_8(data, charset)
-    encoding = "utf-8" if _is_utf_8(data) else None
+    encoding = "utf-8" if _is_utf_8(data) else None  # for None, the parser looks into the page
     try:
         tree = document_fromstring(data, parser=HTMLParser(encoding=encoding))
     except LxmlError:  # nothing in it is text
@@ -58,7 +58,7 @@ def _flatten_code(tree: PageElement) -> None:
     In elements below it, such as `<code>`, inscriptis would put all lines into one.
     """
     for code in list(tree.iter("pre")):
-        for line_break in code.iter("br"):
+        for line_break in code.iter("br"):  # `text_content` would leave it out
             line_break.tail = "\n" + (line_break.tail or "")
         text = code.text_content()
         code.clear(keep_tail=True)

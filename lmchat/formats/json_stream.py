@@ -58,7 +58,8 @@ class JsonValues:
             try:
                 value, end = self._value_and_end(measured_end)
             except NO_JSON as error:
-                is_measured = measured_end is not None  # then it is whole, and has no own line
+                # a measured value is not cut and has no own line: only its end is needed
+                is_measured = measured_end is not None
                 if not is_measured and _is_cut(error, self._text) and self._read_more():
                     continue  # decode it again, with more text
                 if not is_measured and self._has_own_line():
@@ -81,7 +82,11 @@ class JsonValues:
             yield Skipped(where=f"{unnamed_count} more records", reason="they are damaged")
 
     def _value_and_end(self, measured_end: int | None) -> tuple[Any, int]:
-        """Decode the value at the offset, up to its measured end if that is known."""
+        """Decode the value at the offset; return it and the offset behind it.
+
+        `measured_end` is that offset if `_end_if_measured` has found it; only the text up to there
+        is decoded then.
+        """
         if measured_end is None:
             return self._decode(self._text, self._offset)
         return json.loads(self._text[self._offset : measured_end]), measured_end
@@ -125,8 +130,9 @@ class JsonValues:
     def _has_own_line(self) -> bool:
         """Return whether the next value has a line of its own, and so have those after it.
 
-        An object is taken to have one if the next line begins with an object too. The line end is
-        searched once for all values of a line.
+        An object is taken to have one if the next line begins with an object too. Return False if
+        the text in memory has reached the limit for a value: the rest of the stream is then left
+        out. The line end is searched once for all values of a line.
         """
         if self._line_end < self._offset:
             end = self._text.find("\n", self._offset)

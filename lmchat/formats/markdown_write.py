@@ -285,7 +285,8 @@ def _unused_word(session: Session) -> str:
                 used.update(_MARKER_WORD.findall(str(text)))
     session_id = session.header.session_id
     word = _hashed_word(session_id)
-    # A counter, because words that are hashes of each other repeat after some ten thousand.
+    # With a counter, each try is a new word. Hashing the last word again would lead back to an
+    # earlier one after some ten thousand tries, and the loop might never end.
     number = 0
     while word in used:
         number += 1

@@ -82,7 +82,8 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the `<details>` elements of a text as parts, and the texts between them as texts.
 
-    White space between a text and an element is left out.
+    White space between a text and an element is left out; that at the beginning and the end of the
+    whole text stays.
     """
     read_end = 0  # offset behind the last element
     for block in _details_blocks(text):

@@ -111,8 +111,8 @@ def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | st
 
     A heading is a text. `zone` is the time zone of the times; None is local time.
     """
-    # Ids of messages whose calls are shown otherwise: of tool messages, which show them with their
-    # results, and of the answers above tool messages.
+    # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
+    # result, and the answers above them, whose calls are shown in this way.
     ids_with_shown_calls: set[str | None] = set()
     for message in (*session.messages, *session.branches):
         if is_tool_run(message):

@@ -136,7 +136,9 @@ class Database:
         try:
             return await self._thread.submit(lambda: self._run(cancellable_job))
         finally:
-            is_over.set()  # the caller was cancelled, or has the result
+            # if the caller was cancelled, this ends the running query; after a result, it does
+            # nothing
+            is_over.set()
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """Run a job in a transaction; cancelling the caller does not stop it.

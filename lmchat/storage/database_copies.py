@@ -145,8 +145,8 @@ def _readable_rows(
 def _last_row_number(connection: sqlite3.Connection, table: str, size_bytes: int) -> int:
     """Return the number of the last row; `_TRIED_ROWS` if that number is damaged.
 
-    It is damaged if a file of this size cannot have that many rows. Numbers of deleted rows are not
-    used again, but a file does not shrink either when rows are deleted.
+    It counts as damaged if a file of this size could never have had that many rows. Deleted rows
+    do not disturb this test: their numbers are not used again, but the file keeps its size too.
     """
     try:
         largest = connection.execute(f"select max(rowid) from {table}").fetchone()[0]

@@ -54,7 +54,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a failure of a file: its reason and the next step."""
     reason, hint = _reason_and_hint(error)
     details = f"{path}: {name_of(error) or error}"
-    # then a part of the path is a file: the last name alone would not show which part
+    # for this error, a part of the path is a file; the last name alone would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(f"{file} cannot be used: {reason}.", hint=hint, details=details)
 

@@ -31,8 +31,9 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     """
     if connection.is_read_only:
         return
-    # Before the rows are read: an answer that began and was killed in between would have a file
-    # here and no row there, and its file would be removed without saving its text.
+    # The files are listed before the rows are read. In the other order, the query would miss an
+    # answer that begins and is killed in between. As this answer has a row, its file would be
+    # removed without saving the text in it.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     query = "select number, message_id from messages where state = 'streaming'"
     for number, stored_id in connection.execute(query).fetchall():

@@ -109,8 +109,8 @@ def _parsed(line: bytes, value_type: type[T]) -> T | None:
 def is_running(path: Path) -> bool:
     """Return whether the process of an answer still runs: whether it has locked the file.
 
-    False for a missing file, and on a file system without locks. True for a file that cannot be
-    read now: the answer would be saved without the text in it.
+    Return False for a missing file, and on a file system without locks. Return True for a file that
+    cannot be read now, because the caller would save the answer without the text in the file.
     """
     try:
         read_answer(path)  # only to find out whether it can be read
@@ -123,8 +123,8 @@ def is_running(path: Path) -> bool:
     try:
         return not try_lock(descriptor, is_shared=True)
     except OSError:
-        # A file system without locks: also an answer that still runs is saved as interrupted now.
-        # Its process saves the whole answer at its end.
+        # On a file system without locks, an answer that still runs is saved as interrupted now, and
+        # as a whole by its own process at its end.
         return False
     finally:
         os.close(descriptor)
@@ -225,8 +225,8 @@ class AnswerFile:
     def _create(self) -> int:
         """Create and lock the file, and return its descriptor; raises `OSError`."""
         ensure_folder(self._path.parent)
-        # The file gets its name once it is locked: another process would take it for the file of a
-        # killed process before. Windows cannot rename an open file.
+        # Another process takes a file without a lock for that of a killed process. So the file is
+        # hidden until it is locked, except on Windows, which cannot rename an open file.
         hidden = self._path.with_name(f".{self._path.name}")
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
         path.unlink(missing_ok=True)

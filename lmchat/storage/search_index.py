@@ -108,7 +108,7 @@ def index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     for term in longest_first:
         if len(term) >= _TRIGRAM_CHARS:
             conditions += [_quoted(trigram) for trigram in _trigrams_of(term)]
-        elif not conditions:  # else only few texts have the longer terms, and are compared
+        elif not conditions:  # longer terms leave few texts, which are compared with all terms
             beginnings = _trigrams_with(connection, term)
             if not beginnings:
                 return ""

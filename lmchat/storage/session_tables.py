@@ -161,7 +161,8 @@ class SessionTables:
         for message in path:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
-            if ended.receipt is not None:  # a server continues the answer for its own session
+            if ended.receipt is not None:
+                # what the server keeps under this id is fetched for the original answer only
                 ended = replace(ended, receipt=replace(ended.receipt, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
@@ -242,7 +243,8 @@ class SessionTables:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
-        # later than earlier deletions, also after the clock was set back: it is undone before them
+        # The newest deletion is undone first. So this one gets a later time than all earlier ones,
+        # even if the clock was set back in between.
         query = "select max(hidden_at) from messages where session_id = ?"
         last_hidden_at = connection.execute(query, (session_id,)).fetchone()[0]
         connection.execute(

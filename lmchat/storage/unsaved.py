@@ -114,7 +114,7 @@ class UnsavedStore:
         """
         if id_or_prefix == "last":
             headers = await self.list_sessions()
-            if headers:
+            if headers:  # without sessions, both calls of `find` below raise the error
                 return max(headers, key=lambda header: header.updated_at).session_id
         try:
             return await self._memory.find(id_or_prefix)
@@ -156,8 +156,8 @@ class UnsavedStore:
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         """Return at most `limit` hits: those in memory, then those in saved, not copied sessions.
 
-        Saved sessions are searched again with twice the limit while copied ones take the places of
-        other hits.
+        The saved session of a copy is found too, and its hits are dropped. If too few others are
+        left, the saved sessions are searched again with twice the limit.
         """
         hits_in_memory = await self._memory.search(query, limit=limit)
         saved_limit = limit
@@ -167,7 +167,7 @@ class UnsavedStore:
             has_all = len(saved_hits) < saved_limit
             if has_all or len(not_copied) >= limit:
                 return (*hits_in_memory, *not_copied)[:limit]
-            saved_limit *= 2  # too many of these hits were in copied sessions
+            saved_limit *= 2
 
     # Messages
 

@@ -217,10 +217,10 @@ async def _check_in_child(order: dict[str, Any]) -> Any:
 def _run_child(order: dict[str, Any]) -> bytes:
     """Run a child process with an order, and return what it prints. Blocks.
 
-    A schema beside a `value` is still as it came from outside, so it is made plain first. For a
-    large one that takes long, so it is done here, in a thread. Raises `InvalidSchemaError`,
-    `OSError` and `SubprocessError`.
+    Raises `InvalidSchemaError`, `OSError` and `SubprocessError`.
     """
+    # Only an order with a `value` has a schema as it came from outside (`misfit_of`), which may not
+    # be plain JSON. Making it plain takes long if it is large, so this thread does it.
     if "value" in order:
         order |= {"schema": _plain_schema(order["schema"])}
     return run_blocking(

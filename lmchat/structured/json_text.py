@@ -198,10 +198,11 @@ def _take_block(fence: Fence, lines: Iterator[str], lead_width: int) -> list[str
         indent = len(line) - len(line.lstrip(" \t"))
         code.append(line[min(indent, lead_width) :])
 
-    # the answer was cut short; its last line may be the first marks of the closing fence
-    last_line = code[-1].strip() if code else ""
-    # an empty last line stays: with it, the block ends with a line break
-    is_cut_fence = bool(code and code[-1]) and not last_line.strip(fence.marks[0])
+    # the answer was cut short, perhaps within the closing fence: after some of its blanks or marks
+    last_line = code[-1] if code else ""
+    has_only_marks = not last_line.strip().strip(fence.marks[0])
+    # an empty last line is no part of a fence, but the line break at the end of the code
+    is_cut_fence = last_line != "" and has_only_marks
     return code[:-1] if is_cut_fence else code
 
 
