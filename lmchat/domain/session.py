@@ -182,6 +182,12 @@ def title_from(prompt: str) -> str:
     return cut_title.rstrip(" ,;:.") + "…"
 
 
+def title_of(prompt: ChatMessage) -> str:
+    """Return `title_from` of the text of a prompt; without a text, of the names of its images."""
+    names = ", ".join(part.name for part in prompt.files)
+    return title_from(prompt.text or names)
+
+
 def _first_line_or_file(prompt: str) -> str:
     """Return the first typed line of a prompt that is not blank.
 

@@ -38,7 +38,7 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.sampling import usable_options
 from lmchat.domain.server import Target
-from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.tool import stopped_call
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
@@ -447,9 +447,7 @@ class Conversation:
     async def _add_prompts(self, start: TurnStart) -> AsyncGenerator[MessageAdded, None]:
         """Add, yield and save the new prompts; a session without a title is named by the last."""
         if start.prompts and not self.header.title:
-            prompt = start.prompts[-1]
-            names = ", ".join(part.name for part in prompt.files)
-            self.rename(title_from(prompt.text or names))
+            self.rename(title_of(start.prompts[-1]))
         for message in start.prompts:
             ancestors = self._append(message)
             try:

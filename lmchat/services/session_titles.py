@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.session import title_from
+from lmchat.domain.session import title_from, title_of
 from lmchat.domain.turn import WholeAnswer
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.conversation import Conversation
@@ -59,7 +59,7 @@ def _is_named_by_prompt(conversation: Conversation) -> bool:
         return False
     if prompts[0].is_excluded or path[-1].is_excluded:
         return False
-    return conversation.header.title == title_from(prompts[0].text)
+    return conversation.header.title == title_of(prompts[0])
 
 
 async def _ask_for_title(

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
+from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.image_dialog import ImageDialog
@@ -62,6 +63,15 @@ async def test_an_image_is_one_line_in_the_prompt_and_its_bytes_are_sent(tmp_pat
         assert list(request.files) == [sha256(GARDEN).hexdigest()]
         await shown(desk, f"+ {ROW}", "What grows here?")
         assert (await desk.on_disk())[0].files[0].name == "garden.png"
+
+
+async def test_a_session_that_begins_with_an_image_alone_is_named_by_the_model_too(tmp_path):
+    settings = Settings(chat=ChatSettings(auto_title=True))
+    scripts = answer("A bed."), answer("A garden bed")
+    async with ready_desktop(tmp_path, backend=backend(*scripts), settings=settings) as desk:
+        await attach(desk)
+        await desk.press("enter", sees="A garden bed")
+        assert desk.conversation.header.title == "A garden bed"
 
 
 async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
