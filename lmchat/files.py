@@ -185,14 +185,15 @@ def write_new_file(
     exists and is not replaced, and `FileRefused` if it cannot be written.
     """
     try:
-        if is_forced and not path.is_dir():  # a folder is not replaced: `_create` refuses it
+        # a folder is never replaced: `_create` refuses it with `FileExistsError`
+        if is_forced and not path.is_dir():
             _refuse_to_replace_device(path)
             write_atomically(path, text, mode=mode, keeps_mode=True)
         else:
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        if path.is_dir():  # not replaced, even with `--force`
+        if path.is_dir():
             raise FileRefused(f"{path} is a folder.", hint="Choose another name.") from None
         raise FileExists(
             f"{path} already exists.", hint="Choose another name, or overwrite it with --force."

@@ -318,7 +318,8 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     only hostile text has, is cut into sections that have at most `_MOST_MARKS` marks in a row, and
     each section is normalized alone.
     """
-    # a longer run of marks covers at least one index that is a multiple of `_MOST_MARKS`
+    # a longer run of marks covers an index that is a multiple of `_MOST_MARKS`: without a mark at
+    # any of these, there is no such run
     if not any(map(_is_mark, text[::_MOST_MARKS])):
         return unicodedata.normalize(form, text)
 

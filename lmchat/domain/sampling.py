@@ -201,8 +201,8 @@ def takes_option(product: Product, name: str) -> bool:
 def drawn_seed(product: Product, options: Mapping[str, object]) -> int | None:
     """Return a random seed for a request with these options, so that its answer can be repeated.
 
-    None if a seed is among them, if the product takes none, or for a gateway, behind which models
-    may be that take none.
+    Return None if the user has set a seed, or if the product takes none. Return None also for a
+    gateway, because a model behind it may take none.
     """
     is_set = "seed" in options or f"{EXTRA}seed" in options
     if is_set or product.facts.is_gateway or not takes_option(product, "seed"):

@@ -499,10 +499,10 @@ def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str
             walked.add(above)
             above = messages[above].parent or ""
 
-        if above in messages and not _is_empty(messages[above]):
-            parent: str | None = above
-        else:  # an empty message whose parent is known, a lost message, or a loop
-            parent = parents.get(above, root)
+        # where the walk ended: at a message with parts, or at an empty one whose parent is known;
+        # at a lost message, above the first one, or in a loop, there is no parent but the root
+        has_parts = above in messages and not _is_empty(messages[above])
+        parent = above if has_parts else parents.get(above, root)
         parents |= dict.fromkeys(walked - {_SYSTEM}, parent)
     return parents
 

@@ -67,9 +67,7 @@ class JsonValues:
                     break
                 end = measured_end or self._object_end()
                 if end is None:  # the beginning of the next value is not known either
-                    megabytes = self._limit // (1024 * 1024)
-                    reason = f"{_DAMAGED}, or a chat in it is larger than {megabytes} MB"
-                    yield Skipped(where="the rest of the file", reason=reason)
+                    yield self._skipped_rest()
                     break
                 yield from self._skip_broken(f"record {self._value_count + 1}")
             else:
@@ -205,6 +203,11 @@ class JsonValues:
             if not self._read_more():
                 return None
         return None
+
+    def _skipped_rest(self) -> Skipped:
+        megabytes = self._limit // (1024 * 1024)
+        reason = f"{_DAMAGED}, or a chat in it is larger than {megabytes} MB"
+        return Skipped(where="the rest of the file", reason=reason)
 
     def _skip_broken(self, where: str) -> Iterator[Skipped]:
         """Count a broken value, and yield it as `Skipped` unless many have been yielded."""

@@ -60,7 +60,7 @@ def _add_versions(number: int, message: Record, file: TextFile, chat: ForeignCha
 
     `number` is the index of the message in its conversation.
     """
-    parent = chat.path_end
+    parent = chat.path_end  # the selected version of the message before
     selected_index = message.get("currentlySelected", 0)
     for index, version in enumerate(message["versions"]):
         key = f"{number}.{index}"

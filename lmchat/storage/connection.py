@@ -243,16 +243,18 @@ def _use_write_ahead_log(connection: Connection) -> None:
     and for other errors.
     """
     until_s = time.monotonic() + BUSY_S
-    while True:
+    is_decided = False
+    while not is_decided:
         try:
             connection.execute("pragma journal_mode = wal")
+            is_decided = True
         except sqlite3.OperationalError as error:
             name = name_of(error)
             if name.startswith("SQLITE_BUSY") and time.monotonic() < until_s:
                 time.sleep(_RETRY_S)
-                continue
-            if not name.startswith(_NO_SHARED_MEMORY):
+            elif name.startswith(_NO_SHARED_MEMORY):
+                log.info("write-ahead logging does not work here: %s", name)
+                connection.execute("pragma journal_mode = delete")
+                is_decided = True
+            else:
                 raise
-            log.info("write-ahead logging does not work here: %s", name)
-            connection.execute("pragma journal_mode = delete")
-        return

@@ -71,8 +71,10 @@ def purge_expired(connection: Connection, moment: datetime) -> Purged:
         with transaction(connection):
             _purge_session(connection, session_id, purged)
 
-    # Each deleted message (`root`). If it is visible again, because another window has added a
-    # message below it, the messages that it still hides are deleted in its place.
+    # `root` is a message that was deleted by the user, `m` a message that it hides: itself, or one
+    # below it. If the root is hidden, it is deleted with all hidden messages below it. If it is
+    # visible again, because another window has added a message below it, the messages that it
+    # still hides are deleted in its place. The newest are deleted first.
     query = """select m.session_id, m.message_id from messages m join messages root
         on root.message_id = m.hidden_by where root.hidden_at < ?
         and (m.message_id = root.message_id or root.hidden_by is null) order by m.number desc"""

@@ -128,9 +128,10 @@ def stored_time(moment: datetime) -> str:
 def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
-    Texts and tags become text, moments text in UTC, receipts and failures JSON; figures of a
-    receipt that were not measured are left out. Sampling options become a JSON object, or an empty
-    text without any. Other values are returned as they are.
+    `_READERS` has the opposite for each column. Texts become as `stored` returns them, times text
+    in UTC, and tags (a tuple) one text. Receipts and failures become JSON, without the figures of a
+    receipt that were not measured. Sampling options (a mapping) become JSON, or an empty text
+    without any. Numbers, flags and None stay.
     """
     match value:
         case str():

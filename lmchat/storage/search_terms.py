@@ -53,7 +53,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
         term = phrase
         if word is not None:
             # In other programs, a star at the end asks for words that begin so. Here every word
-            # does that, so the star is dropped, unless the word is nothing but stars.
+            # finds these anyway, so the star is dropped, unless the word is nothing but stars.
             term = word.rstrip("*") or word
         term = encodable(" ".join(term.split())[:_LONGEST_TERM])
         if folded(term):

@@ -108,7 +108,8 @@ def _refuse_type(type_: type[Any]) -> dict[str, Any]:
 def _without_stop_iteration(call_function: Callable[[], Any]) -> Any:
     """Call a function and return its result; its `StopIteration` becomes a `RuntimeError`.
 
-    A future, which carries the result out of the thread, cannot hold a `StopIteration`.
+    `run_abandonable` carries the result or error out of its thread in a future, and a future cannot
+    hold a `StopIteration`.
     """
     try:
         return call_function()

@@ -251,7 +251,7 @@ def _outcome(order: dict[str, Any]) -> dict[str, Any]:
         schema = None if order["schema"] is None else Schema(order["schema"])
     except InvalidSchemaError as error:
         return {"invalid_schema": error.reason}
-    if schema is not None and "value" in order:
+    if schema is not None and "value" in order:  # `misfit_of` sends no value without a schema
         return {"result": schema.misfit(order["value"])}
     if "text" not in order:  # only the schema was to be checked
         return {"result": None}
