@@ -186,7 +186,7 @@ def _file_at(
     marks = fence_line.removesuffix(language)
     closing_offsets = closing_fences.get(marks, [])
     text_start = fence_end + 1
-    index = bisect_left(closing_offsets, text_start)
+    index = bisect_left(closing_offsets, text_start)  # of the first one after the head
     # a backtick behind the language makes the line inline code
     if "`" in language or index == len(closing_offsets):
         return None

@@ -71,7 +71,7 @@ class Credentials:
         Raises `StoreUnavailable` if the file cannot be read or written. The key is then in memory
         only.
         """
-        self._keys = {**self._keys, origin: key}
+        self._keys = {**self._keys, origin: key}  # also if the file fails below
         # another process may have written since `load`: the file is read again
         self._write({**self._read(), origin: key})
 

@@ -200,7 +200,8 @@ class AnswerFile:
         """
         if self._descriptor is None:
             self._descriptor = self._create()
-        data = b"" if self._size_bytes else self._head_line
+        is_head_written = self._size_bytes > 0
+        data = b"" if is_head_written else self._head_line
         if pieces:
             data += _json_line(pieces)
 
