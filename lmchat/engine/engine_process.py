@@ -99,10 +99,10 @@ class EngineProcess:
         return -signal if signal else code
 
     async def receive_report(self) -> Report | None:
-        """Wait for the report; return None if the child ended without one, or printed another."""
+        """Wait for the report; return None if the child has ended, or printed anything else."""
         try:
             return await self._child.receive_line(Report)
-        except ValueError:  # a library printed something else
+        except ValueError:  # a library printed a line that is no report
             return None
 
     async def wait_for_end(self, wait_s: float) -> bool:

@@ -389,6 +389,7 @@ class Admission:
                 body = encode(request)
                 attached_bytes = sum(map(len, request.files.values()))
                 check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
+            # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
                 with _logged_step(purpose, "limiter"):
                     self.limiter.take(purpose, request.product)

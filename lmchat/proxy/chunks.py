@@ -97,9 +97,10 @@ class ChunkReader:
         """Read the data of several SSE events without names; nothing is read after `[DONE]`.
 
         Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk, which is faster, if all
-        of them have the known frame: their texts are then joined to one. If they do not have it,
-        the first chunk is decoded and gives the new frame, and the others are read in two halves in
-        the same way, as each half may have one frame.
+        of them have the known frame (see `frames`): their texts are then joined to one. If not all
+        have it, the first is decoded and gives the new frame, and the others are read in two halves
+        by the same rule. Where the frame changes in their middle, as from thought to answer, most
+        of them are so still read in bulk.
         """
         if self.has_done:
             return

@@ -269,6 +269,7 @@ class ProxyClient:
         self._admission.take_probe(request.product)
         api = self._prober.new_api(endpoint, request.product, read_s=PARTS_S, requests=REQUESTS)
         body = self._writer.prompt_body(request)
+        # The marks behind the parts show which tokens of the prompt belong to which part.
         mark = unused_mark(encode(body))
         marked_body = self._writer.prompt_body(RequestParts(request, mark).marked)
         try:
@@ -405,7 +406,7 @@ class ProxyClient:
         self._leaves_answers = True
 
     def _drop_soon(self, exchange: Exchange) -> None:
-        """Begin to stop an answer that its server keeps; do not wait for it."""
+        """Begin to stop an answer, which its server would continue and keep; do not wait for it."""
         endpoint = exchange.request.endpoint
         dropping = asyncio.create_task(
             drop_answer(

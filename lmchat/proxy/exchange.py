@@ -335,7 +335,7 @@ class Exchange(Struct, kw_only=True):
         """
         if self.request.is_replay:
             return self._new_replay_request(client, 0)
-        outgoing = self.outgoing()
+        outgoing = self.outgoing()  # without the key, because users may be shown it
         headers_with_key = self._stream_headers(self._key, has_body=True)
         return client.build_request(
             "POST",
@@ -375,17 +375,18 @@ class Exchange(Struct, kw_only=True):
 
         `offset` is the number of bytes of the body that were read. The broken connection counts as
         the first of the attempts that the settings allow. Returns None if the server does not
-        answer; then the answer is not dropped. Also None if the server has forgotten the answer.
+        answer any attempt; then `must_be_dropped` becomes False. Also returns None if the server
+        answers, but has forgotten the answer.
         """
         endpoint = self.request.endpoint
         limits = self.settings.limits
         client = await self.connections.client(endpoint)
-        for attempt in range(1, limits.retries):  # the number of the last attempt
-            wait_s = _RECONNECT_PLAN.wait_after(attempt, limits)
+        for failed_attempts in range(1, limits.retries):
+            wait_s = _RECONNECT_PLAN.wait_after(failed_attempts, limits)
             self.on_retry()
             self.post(
                 RetryScheduled(
-                    attempt=attempt + 1,
+                    attempt=failed_attempts + 1,
                     attempts=limits.retries,
                     wait_s=wait_s,
                     reason="the connection broke",
@@ -413,8 +414,9 @@ class Exchange(Struct, kw_only=True):
     ) -> StreamFinished:
         """Read the answer and return its last event, or raise the error of a refusal.
 
-        Also after an error, the dialect keeps whether the chat template opens a thought: the next
-        answer of this model will then begin within a thought. A continued answer does not tell it.
+        The splitter finds out whether the chat template opens a thought. The dialect keeps this,
+        also after an error: the next answer of this model then begins within a thought. Nothing is
+        kept after a continued answer, for which the template opens no thought.
         """
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun

@@ -85,7 +85,7 @@ class Forwarding(Struct, kw_only=True):
             StreamInterrupted: the reply has stopped for too long.
         """
         self.count(total_requests=1)
-        state = AnswerState.FAILED
+        state = AnswerState.FAILED  # also after an unexpected error, which is raised
         try:
             async with AsyncExitStack() as stack:
                 yield await self._first_reply(stack)
@@ -148,7 +148,11 @@ class Forwarding(Struct, kw_only=True):
         return plan.wait_after(attempt, self.limits) if attempt < max_attempts else None
 
     async def _send(self, stack: AsyncExitStack) -> ForwardedReply | _Failure:
-        """Send the request once. The connection of a good reply is closed with `stack`."""
+        """Send the request once; return the reply if it is a success, otherwise the failure.
+
+        What a reply needs open (connection, watch of silence, generator of its body) is closed with
+        `stack`. After a failure, it is closed before this returns.
+        """
         endpoint = self.request.model.endpoint
         idle_timeout = IdleTimeout(self.timeouts, _ignore, is_alive=self._is_alive)
         self._trace = RequestTrace()
@@ -165,7 +169,7 @@ class Forwarding(Struct, kw_only=True):
                     self._figures.is_stream = content_type.startswith("text/event-stream")
                     chunks = self._chunks(response, idle_timeout)
                     attempt.push_async_callback(chunks.aclose)
-                    stack.push_async_exit(attempt.pop_all())
+                    stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
                     return _reply(response, chunks)
                 with errors_as_unavailable(endpoint):
                     body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
@@ -195,9 +199,10 @@ class Forwarding(Struct, kw_only=True):
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives; note times and counts."""
+        """Yield the body as it arrives; note each chunk for the timeout and for the figures."""
         with errors_as_unavailable(self.request.model.endpoint):
             async for chunk in response.aiter_bytes():
+                # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 self._figures.note(chunk)
                 yield chunk
@@ -257,7 +262,11 @@ class Forwarding(Struct, kw_only=True):
         )
 
     def _count_end(self, state: AnswerState) -> None:
-        """Count the result, and pass its figures to `on_end`."""
+        """Count the result, and pass its figures to `on_end`.
+
+        `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
+        beginning, with the waits between attempts.
+        """
         now_s = time.perf_counter()
         elapsed_ms = (now_s - self._begun_s) * 1e3
         if state is AnswerState.COMPLETE:

@@ -37,7 +37,7 @@ async def count_messages(
 
     `body` and `marked_body` are bodies of the same request, without and with a `mark` behind each
     part; if `mark` is empty, there are no marks, and only the total is counted. The tools are not a
-    part: their tokens are those that the request has fewer without them.
+    part: they have as many tokens as the request has more with them than without them.
     """
     total = await server.count_tokens(api, body)
     if total is None:
@@ -46,15 +46,12 @@ async def count_messages(
     if "tools" in body:
         total_without_tools = await server.count_tokens(api, _without_tools(body)) or 0
     can_mark = bool(mark and server.template_path)
-    if not can_mark or total_without_tools > total:
+    if not can_mark or total_without_tools > total:  # tools with fewer than 0 tokens: a wrong count
         return MessageCounts(total=total)
 
-    path = server.template_path + NO_LOAD
-    reply = await api.post_optional(path, _without_tools(marked_body))
-    if reply is None:
+    texts = await _texts_of_parts(server, api, _without_tools(marked_body), mark)
+    if texts is None:
         return MessageCounts(total=total)
-    marked_text = str_or_empty(api.require_good(reply).object.get("prompt"))
-    texts = marked_text.split(mark)
     order = {"model": body["model"], "content": "".join(texts), "with_pieces": True}
     reply = await api.post(TOKENIZE + NO_LOAD, order | {"add_special": True})
     tokens = dicts_in(api.require_good(reply).object.get("tokens"))
@@ -62,6 +59,20 @@ async def count_messages(
         return MessageCounts(total=total)
     counts = _tokens_per_part(texts, [_bytes_of(token.get("piece")) for token in tokens])
     return MessageCounts(total=total, tools=total - total_without_tools, parts=tuple(counts))
+
+
+async def _texts_of_parts(
+    server: Server, api: ServerApi, marked_body: dict[str, Any], mark: str
+) -> list[str] | None:
+    """Let the server apply its chat template to a body with marks; return the texts between them.
+
+    The last one is the text behind the last mark. None if the server cannot do that.
+    """
+    reply = await api.post_optional(server.template_path + NO_LOAD, marked_body)
+    if reply is None:
+        return None
+    marked_text = str_or_empty(api.require_good(reply).object.get("prompt"))
+    return marked_text.split(mark)
 
 
 def _without_tools(body: dict[str, Any]) -> dict[str, Any]:

@@ -180,8 +180,9 @@ class ModelCache:
 def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
     """Return a model whose empty `_LASTING` fields are filled from `earlier`.
 
-    False counts as empty, too: a quick check leaves it. `earlier` is the model of this name in the
-    last list. If there was none, or if it was of another product, the new model is unchanged.
+    False counts as empty, too: a quick check leaves such a field False without asking. `earlier` is
+    the model of this name in the last list. If there was none, or if it was of another product, the
+    new model is returned unchanged.
     """
     if earlier is None or earlier.product is not new.product:
         return new

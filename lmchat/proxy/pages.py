@@ -159,7 +159,11 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 async def _decompressed(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the decompressed body; 1 kB of it may be 1 MB, so that each step has a limit."""
+    """Return the decompressed body.
+
+    1 kB of it may become 1 MB, so each step is stopped at one byte more than a page may have. This
+    byte shows that the page is too large.
+    """
     decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     content = bytearray()
     try:

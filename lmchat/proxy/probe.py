@@ -64,7 +64,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         error = caught  # `RequestInvalid`: the key has characters that no header can hold
         verdict = _verdict_of_error(caught, api)
 
-    server = server_of(api.facts.product)
+    server = server_of(api.facts.product)  # the one that `read_models` has found, if any
     is_unproven = not api.is_identified and not probe.endpoint.is_loopback
     if error and verdict.is_server and is_unproven:
         server = UNKNOWN  # on another machine, the port alone does not tell the product
@@ -179,11 +179,13 @@ def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
     """
     if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
         return error.hint  # it may have several sentences
-    # Either nothing answers, for which the verdict has a step, or the name of the host is unknown.
+    # REFUSED means that nothing answers, or that the name of the host is unknown. For the first,
+    # the verdict has a step: start the server. For the second, the hint says to check the address.
     is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+    # With this verdict, the product is identified: the server is right, and its address is wrong.
     is_wrong_path = error.kind == "wrong_path"
-    is_path_of_server = is_wrong_path and verdict is Verdict.SERVER_ERROR
-    if is_unknown_name or is_path_of_server:
+    is_wrong_path_of_server = is_wrong_path and verdict is Verdict.SERVER_ERROR
+    if is_unknown_name or is_wrong_path_of_server:
         return error.hint.removesuffix(".")
 
     if verdict is not Verdict.NOT_AN_LLM:

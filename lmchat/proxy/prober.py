@@ -306,10 +306,11 @@ class Prober:
         return self._with_withheld_key(candidate, api.key_withheld)
 
     def _with_withheld_key(self, candidate: Candidate, reason: str) -> Candidate:
-        """Return a candidate that says why its key was not sent.
+        """Return a candidate that says why its key was not sent, if one was withheld.
 
-        `reason` is that of the connection; it may be empty. If the server needs a key, the settings
-        may have another reason, and the reason that is found becomes the next step.
+        `reason` says why the connection did not send it; empty if it did, or if there is no key. If
+        the server needs a key and `reason` is empty, the settings may still withhold one from this
+        address. The reason that is found becomes the next step.
         """
         if candidate.verdict is not Verdict.NEEDS_KEY:
             return replace(candidate, key_withheld=reason)

@@ -54,7 +54,7 @@ class ReplyFigures:
             del self._kept[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
             return
         self._event_count += chunk.count(_DATA)
-        if len(self._kept) > 2 * _STREAM_TAIL_BYTES:
+        if len(self._kept) > 2 * _STREAM_TAIL_BYTES:  # not with each chunk, which would be slow
             del self._kept[:-_STREAM_TAIL_BYTES]
 
     def counts(self) -> ReplyCounts:
@@ -82,7 +82,11 @@ class ReplyFigures:
         )
 
     def _measured_speed(self, tokens: int | None) -> float | None:
-        """Return the tokens per second behind the first one; None if that cannot be measured."""
+        """Return the tokens per second from the first byte to the last; None if it is not known.
+
+        The first token is not counted, because the measured time begins when it arrives. A whole
+        reply arrives at once, so its speed is not known.
+        """
         if not (self.is_stream and tokens and self.first_byte_s and self.last_byte_s):
             return None
         elapsed_s = self.last_byte_s - self.first_byte_s

@@ -116,7 +116,11 @@ def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
 
 
 def _thought_end_fields(request: ChatRequest) -> dict[str, Any]:
-    """Return the fields with which llama.cpp closes the thought that a request ends with."""
+    """Return the fields for a request whose last message is a thought that is complete.
+
+    llama.cpp then writes the closing tag behind this thought, and the model continues with the text
+    of the answer (`content`). It refuses the first field without the second.
+    """
     if not request.ends_thought:
         return {}
     return {"continue_final_message": "content", "add_generation_prompt": False}
@@ -207,8 +211,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _add_text(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
         """Add a message with its text and files to the list `encoded`.
 
-        A result (only without tools, see above) is added as an answer. If the request offers no
-        tools, an answer is joined with the answer before it: templates refuse two in a row.
+        If the request offers no tools, a result is added as an answer, and an answer is joined with
+        the answer before it, because chat templates refuse two in a row. With tools, `encode` does
+        not pass results to this method.
         """
         role = message.role
         content: Any = without_surrogates(message.text)

@@ -57,6 +57,7 @@ class SseReader:
         if b"\r" in chunk:
             self._skips_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # Only with its end is a line put together: doing it with each chunk would copy it often.
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
             self._partial_line.clear()
@@ -66,7 +67,8 @@ class SseReader:
             end = _end_of_event(chunk)
             self._read_lines(chunk[:end], events)
             chunk = chunk[end:]
-        # Nearly always all the rest is such a run; what is not, is read line by line.
+        # Nearly always, all the rest is a run (see `SseEvent`), or a run and the beginning of an
+        # event. What does not belong to the run is read line by line.
         payloads, chunk = _split_data_events(chunk)
         if payloads:
             events.append(SseEvent(payloads))

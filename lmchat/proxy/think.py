@@ -127,11 +127,13 @@ class ThinkSplitter:
                 return ""
 
     def _read_white_space(self, text: str) -> str:
-        """Read white space, and find out what follows: an opening tag or other text.
+        """Read white space, set the state by what follows it, and return what is to be read then.
 
-        Behind an opening tag, the state becomes THOUGHT. If the text may still become one, it is
-        held back. Any other text is left to be read: as answer behind a closing tag or if thought
-        comes in other fields, otherwise as unsure text. At the start, it keeps its white space.
+        - An opening tag: THOUGHT; the white space is dropped with the tag.
+        - The beginning of such a tag, or nothing: all is held back, and the state stays.
+        - Other text behind a closing tag: ANSWER, without the white space.
+        - Other text at the start: UNSURE, or ANSWER if thought comes in other fields. The white
+          space is a part of it.
         """
         stripped = text.lstrip()
         if stripped.startswith(_OPEN):
@@ -252,10 +254,12 @@ def _length_of_begun_tag(text: str) -> int:
 def _ends_thought(before: str, behind: str, *, has_ended: bool) -> bool | None:
     """Whether a closing tag without an opening one ends a thought; otherwise it is only mentioned.
 
-    `before` and `behind` are the texts on both sides of the tag. Returns None if only blanks are
-    behind it and more text may follow. In code, the tag is a mention. At the end of a line, it ends
-    a thought unless a blank is before it. With more text behind it in its line, it ends a thought
-    only at the beginning of the line, and if this text may begin an answer.
+    `before` and `behind` are the texts on both sides of the tag. By its place, the tag is
+
+    - undecided (None) if only blanks are behind it and more text may follow;
+    - a mention in code;
+    - the end of a thought at the end of a line, unless a blank is before it;
+    - a mention within a line; at its beginning, only if `_MENTION_ENDS` has the next character.
     """
     after_blanks = behind.lstrip(" \t\r")  # a line may end with CR LF
     may_follow = not has_ended and len(behind) < _MAX_HELD

@@ -271,8 +271,8 @@ class Loading:
         """Wait until the request should be sent again; called when a loading server refuses it.
 
         First it pauses, then it checks the health until this does not say "loading" any more. The
-        pause is short only after the first refusal, and if there is a health check. After a second
-        one, this check has not seen the loading: only the request can, and it is sent less often.
+        pause is long without a health check, and after a second refusal, which means that the check
+        did not see the loading. Only the request shows it then, and is not sent so often.
 
         Raises:
             ServerUnavailable: loading takes too long, or the server does not answer any more.

@@ -37,8 +37,9 @@ class ChoiceReader:
     def read(self, logprobs: object) -> tuple[TokenChoice, ...]:
         """Return the choices in the field `logprobs` of a chunk, whose text was added before.
 
-        The text that no token was reported for yet is shared out: each token gets itself if the
-        text begins with it, else nothing, and the last token of the chunk gets all that is left.
+        The tokens share the text that was added since the last reported token. If the text begins
+        with a token, this token takes that much of it, otherwise nothing. The last token of the
+        chunk takes all the rest.
         """
         entries = dicts_in(dict_or_empty(logprobs).get("content"))
         reported = [(entry, read_token(entry)) for entry in entries]

@@ -53,9 +53,10 @@ class ToolCalls:
     def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
         """Return the number of the call that a fragment belongs to.
 
-        It is the call with its index and id, else the one with its index. If there is none, or if
-        it is another call (`_is_next_call`), the fragment begins a call, which is added. The number
-        may differ from the server's index: some send 0 for each call, others send no index.
+        The first of these that exists: the call with its index and id; for a fragment that has
+        neither these nor a name, the last call; the call with its index, unless the fragment begins
+        another one (`_is_next_call`). Otherwise the fragment begins a call, which is added. The
+        number may differ from the server's index: some send 0 for each call, others send no index.
         """
         number = self._number_by_id.get((index, call_id))  # never found by an empty id
         if number is not None:

@@ -70,7 +70,7 @@ def model_name(fields: BodyFields, request: Request) -> str:
 
 
 def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "") -> bytes:
-    """Return a JSON object with some fields set to other values, and one removed.
+    """Return a JSON object with some fields set to other values, and one removed, if any is named.
 
     The values of all other fields stay byte for byte as they are.
     """

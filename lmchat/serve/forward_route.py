@@ -43,7 +43,10 @@ class ForwardRoute:
         self.path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a program that hangs up ends the generation of its answer."""
+        """Answer a request; a program that hangs up ends the generation of its answer.
+
+        Two tasks run at once: one passes the reply on, the other waits for the hang-up.
+        """
         request = Request(scope, receive)
         try:
             body = await read_body(request, self.gateway.max_body_mb)
@@ -57,7 +60,9 @@ class ForwardRoute:
         report = report_of(scope)
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if report.is_sent:  # then `receive` says that the program has gone, too
+            # `receive` also reports a hang-up once the whole reply is sent and nothing is
+            # left to stop. Then the first task is not cancelled: it has to count the result.
+            if report.is_sent:
                 await asyncio.wait({answering})
         finally:
             answering.cancel()

@@ -99,7 +99,10 @@ class SourceChatRoute(ForwardRoute):
     """The chat of older programs: the body may name the server, and the answer is streamed."""
 
     async def new_request(self, request: Request, body: bytes) -> ForwardedRequest:
-        """Return the request to pass on, to the server that the body names, if any."""
+        """Return the request to pass on, to the server that the body names, if any.
+
+        Without the field `stream`, the answer is streamed, as older programs expect it.
+        """
         fields = fields_of(body)
         changes = {"stream": True} if fields.stream is None else {}
         body = with_changes(body, changes, removed="endpoint")
@@ -111,7 +114,10 @@ class SourceChatRoute(ForwardRoute):
         return ForwardedRequest(model=model, path=self.path, body=body, messages=fields.messages)
 
     async def _model_at(self, endpoint: Endpoint, name: str) -> ModelInfo:
-        """Return a model of a server; the server itself refuses one that it does not list."""
+        """Return a model of a server, which is checked first if the last look did not find it.
+
+        A model that it does not list is returned without facts: the server itself will refuse it.
+        """
         for candidate in self.gateway.watch.routes.usable:
             if candidate.endpoint.canonical == endpoint.canonical:
                 break

@@ -261,8 +261,8 @@ class Server:
             body[fields[name]] = value
         if options.context is not None:
             body[fields["context"]] = options.context
-        is_otherwise_loaded = len(body) > 1 and model.state is LoadState.LOADED
-        if is_otherwise_loaded:
+        sets_options = len(body) > 1  # there is more than the name of the model
+        if sets_options and model.state is LoadState.LOADED:
             await self.unload(api, model)
         self.require_done(api, await api.post(self.load_path, body), "load")
 
