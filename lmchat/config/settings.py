@@ -219,8 +219,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return these settings with the values that a profile sets in place of their own.
 
-        A profile does not set what is None there, or an effort that is empty. Its model is no
-        setting of the chat.
+        None in a profile, and an empty effort, mean that the profile does not set this value. The
+        model of a profile is not used here, because `ChatSettings` has none.
         """
         changes: dict[str, Any] = {}
         for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop"):

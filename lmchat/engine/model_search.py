@@ -133,9 +133,10 @@ class ModelSearch:
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
-    """Yield the models of other programs; it may take long on a slow disk, and hang on a lost one.
+    """Yield the chat models that other programs keep on this disk.
 
-    Without a known home folder, yield nothing.
+    It may take long on a slow disk, and hang on a lost one. If the home folder is not known, yield
+    nothing.
     """
     try:
         home = Path(environ.get("HOME") or Path.home())

@@ -357,6 +357,7 @@ class ProxyClient:
             self._running.pop(request.request_id, None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            # Otherwise, llama.cpp would continue an answer that has no reader any more.
             if exchange.must_be_dropped and not self._leaves_answers:
                 self._drop_soon(exchange)
 

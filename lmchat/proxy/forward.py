@@ -67,7 +67,7 @@ class Forwarding(Struct, kw_only=True):
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # `perf_counter` at the last attempt
     _key: str = ""  # the API key that is sent; empty: none
-    _has_loaded: bool = False  # whether the model was loaded for this request
+    _has_tried_load: bool = False  # whether loading the model was tried for this request
     _retries: int = 0
     _status: int = 0  # of the reply; 0 before it has begun
     _trace: RequestTrace = field(default_factory=RequestTrace)
@@ -107,8 +107,9 @@ class Forwarding(Struct, kw_only=True):
     async def _first_reply(self, stack: AsyncExitStack) -> ForwardedReply:
         """Return the reply that is passed on; `stack` keeps its connection open.
 
-        After a failure that may pass, wait and try again. Then the last refusal is returned, or the
-        last error is raised.
+        A refusal that `_remedy` can remedy is followed by another attempt at once. After any other
+        failure that may pass, wait and try again, as often as the plan for it allows. Then the last
+        refusal is returned as the reply, or, without one, the last error is raised.
         """
         endpoint = self.request.model.endpoint
         self._key = self.keys.key(endpoint) or ""
@@ -211,7 +212,7 @@ class Forwarding(Struct, kw_only=True):
         """Remedy a refusal; return whether the request should be sent again.
 
         A model that is loading is awaited, one that is not loaded is loaded if the server can do
-        that, and a missing API key is looked up.
+        that (tried once for a request), and a missing API key is looked up.
         """
         if not isinstance(error, ServerRejected):
             return False
@@ -221,8 +222,8 @@ class Forwarding(Struct, kw_only=True):
         if error.kind == "auth" and not self._key:
             self._key = await self.keys.key_after_refusal(self.request.model.endpoint) or ""
             return bool(self._key) and not self._trace.key_withheld
-        if error.kind in _UNLOADED_KINDS and not self._has_loaded:
-            self._has_loaded = True
+        if error.kind in _UNLOADED_KINDS and not self._has_tried_load:
+            self._has_tried_load = True
             return await self._can_load()
         return False
 

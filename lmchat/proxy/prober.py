@@ -104,7 +104,7 @@ class _AddressRecord(Struct, kw_only=True):
 
 
 class Prober:
-    """Prober of addresses; remembers for each its product and which paths that does not have."""
+    """Prober of addresses; remembers what earlier requests found out about each."""
 
     def __init__(
         self,
@@ -114,7 +114,11 @@ class Prober:
         *,
         check_allowed: Callable[[Endpoint], None],
     ) -> None:
-        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for some addresses."""
+        """Create it; `timeouts_for` returns the timeouts that the settings have for an address.
+
+        `check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no
+        request may be sent.
+        """
         self.keys = keys
         self._connections = connections
         self._check_allowed = check_allowed

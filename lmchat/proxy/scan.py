@@ -70,7 +70,8 @@ def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
 def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]:
     """Yield the probes of a product at these addresses.
 
-    On this machine, all but the first are marked as spare, or as the port of older versions.
+    On this machine, all but the first are marked as spare, or as the port of older versions: they
+    are shown only with certain verdicts (`_candidates_to_show`).
     """
     # If another address comes first, the old port is a spare one like any other.
     begins_with_usual_port = bool(server.ports) and endpoints[0].port == server.ports[0]

@@ -82,7 +82,7 @@ def new_app(
 
 def _http_error(error: Exception) -> Response:
     """Return the reply for a path or method that does not exist."""
-    if not isinstance(error, HTTPException):
+    if not isinstance(error, HTTPException):  # Starlette passes nothing else
         raise error
     message = "lmchat serve has no such path."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -92,8 +92,8 @@ class ForwardRoute:
     async def _answer(self, request: Request, body: bytes, send: Send) -> None:
         """Pass on a request and its reply.
 
-        If the reply breaks off, so does the connection: this returns without an end of the body,
-        after which uvicorn closes it.
+        An error before the reply has begun is sent as a reply. After that, the reply can only break
+        off: this returns without sending the end of the body, and uvicorn closes the connection.
         """
         report = report_of(request.scope)
 

@@ -57,7 +57,7 @@ class SourceRoutes:
                 candidate = await self._usable_server(url)
                 models = {model.model_id: model for model in candidate.models}
             else:
-                await self._usable_server("")
+                await self._usable_server("")  # raises the error to show if there is none
                 models = self._gateway.watch.routes.listed()
         except LMChatError as error:
             return JSONResponse({"error": error.message}, _failure_status(error))

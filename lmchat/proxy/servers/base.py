@@ -124,7 +124,9 @@ class Server:
     def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
         """Return the fields of a request for a sampling option that the product takes.
 
-        The first of them is the option itself; others only go with it.
+        The first of them is the option itself; others only go with it. An option is sent under the
+        name that the product has for it, or else under its own. From a name that begins with
+        `EXTRA`, this beginning is removed, and the option is sent as it is.
         """
         facts = self.product.facts
         if name == "reasoning_effort":
@@ -163,7 +165,8 @@ class Server:
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
         """Return the sampling options that a request to a model has, by name."""
         options = sampling.options
-        # The effort may be sent in another form, and whether it is depends on the model, too.
+        # For the effort, `takes_effort` decides, because it depends on the model, too. A limit of 0
+        # is sent as `none`.
         options.pop("reasoning_effort", None)
         effort = _sent_effort(sampling)
         if effort and self.takes_effort(effort, model):

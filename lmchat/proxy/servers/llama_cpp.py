@@ -150,7 +150,8 @@ class LlamaCpp(Server):
         """Return the usual fields, and those that ask for the progress and the timings (R-14).
 
         If a request asks for the progress, the server also stops at once when it is cancelled.
-        `reasoning_control` lets `end_thought` control it; older versions ignore the field.
+        Unless the effort says that the model does not think, `reasoning_control` lets `end_thought`
+        end its thought; older versions ignore the field.
         """
         fields = super().request_fields(sampling, model)
         fields |= {"return_progress": True, "timings_per_token": True}
@@ -288,9 +289,10 @@ class LlamaCpp(Server):
 
 
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
-    """Return a model with the facts of `/props`.
+    """Return a model, as the list described it, with the facts of `/props`.
 
-    Images that the list says it takes, and the window that the list names, are kept.
+    What the list says of its window is kept. It takes images if the list or `/props` says so. If
+    neither does, it is blind (that is, known to take none) if one of them says that.
     """
     template = dict_or_empty(props.object.get("chat_template_caps"))
     vision = dict_or_empty(props.object.get("modalities")).get("vision")
