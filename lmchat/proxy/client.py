@@ -73,7 +73,8 @@ from lmchat.proxy.servers import server_of
 from lmchat.proxy.template_text import read_template_text
 from lmchat.slots import Slots
 
-COUNT_S = 2.0  # longest wait for a count of tokens, in place of which an estimate is shown
+# Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
+COUNT_S = 2.0
 PARTS_S = 10.0  # longest wait for the tokens of all parts of a request, of up to 1 MB
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought

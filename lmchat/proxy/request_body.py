@@ -48,8 +48,8 @@ def body_of(
 ) -> dict[str, Any]:
     """Return the body of a request; options that are not set are left out.
 
-    `extra_fields` are all fields of the product and those of tools. Left out here are those that
-    the server has refused with the same value, as `dialect` says, and thoughts if it refused them.
+    `extra_fields` are all fields of the product and those of tools. By `dialect`, those that the
+    server has refused with the same value are left out, and so are thoughts if it has refused them.
     """
     mode = dialect.json_mode(request.output)
     sent_fields = {

@@ -110,7 +110,10 @@ class IdleTimeout:
         self._timeout.reschedule(self._loop.time())  # which raises `TimeoutError` in the block
 
     def _tick_s(self) -> float:
-        """Return the pause between two checks: at most half of the shortest limit, and `TICK_S`."""
+        """Return the pause between two checks: at most half of the shortest limit, and `TICK_S`.
+
+        So a short limit is noticed soon after it is reached.
+        """
         limits = self._timeouts
         limits_s = (
             limits.first_token_s,
