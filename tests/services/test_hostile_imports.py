@@ -20,6 +20,14 @@ pytestmark = pytest.mark.timeout(240)  # a file that takes minutes shall be name
 
 _MEGABYTE_S = 2.0
 _START_S = 1.0  # of the child and of the database
+_others: set[int] = set()  # children that were there before the test
+
+
+@pytest.fixture(autouse=True)
+def _only_new_children():
+    """Do not count servers that other tests of this process have started."""
+    _others.clear()
+    _others.update(children_of(psutil.Process().pid))
 
 
 async def slow_files(folder, contents):
@@ -41,7 +49,8 @@ async def slow_files(folder, contents):
 
 def _child_s():
     """Return the processor time of the child that reads; none before it is there."""
-    times = [psutil.Process(child).cpu_times() for child in children_of(psutil.Process().pid)]
+    children = set(children_of(psutil.Process().pid)) - _others
+    times = [psutil.Process(child).cpu_times() for child in children]
     return sum(cpu.user + cpu.system for cpu in times)
 
 

@@ -544,22 +544,24 @@ def holds_the_lock() -> bool:
 
 async def test_a_host_that_a_function_holds_up_ends_with_its_servers_and_programs(tmp_path):
     sign = str(tmp_path / "of-the-server")
+    others = set(psutil.Process().children(recursive=True))
     async with a_host(tmp_path, scripted(env={"IGNORE_END": sign}), functions=STUCK) as host:
         await host.list_servers()
         stuck = asyncio.create_task(call(host, "python/holds_the_lock"))
         await until((tmp_path / "begun").exists, "the function")
         stuck.cancel()
-        own = psutil.Process().children(recursive=True)
+        own = set(psutil.Process().children(recursive=True)) - others
         await host.aclose()
     await until(lambda: not [one for one in own if is_running(one.pid)], "the end of all processes")
 
 
 async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_path):
+    others = set(psutil.Process().children())
     async with a_host(tmp_path, scripted()) as host:
         await host.list_servers()
         waiting = asyncio.create_task(call(host, "files/never"))
         await call(host, "files/echo")
-        (watchdog,) = psutil.Process().children()
+        (watchdog,) = set(psutil.Process().children()) - others
         (child,) = [
             one for one in watchdog.children() if "tools.host_program" in " ".join(one.cmdline())
         ]
