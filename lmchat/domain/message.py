@@ -369,7 +369,7 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """Return a message that was running, with the state and failure of an interrupted one.
 
-    `cause` begins the sentence that says why, as "lmchat was killed". An answer in which nothing
+    `cause` begins the sentence that says why, as "lmchat ended". An answer in which nothing
     has arrived becomes a failed one: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED

@@ -1,6 +1,6 @@
 """The products that lmchat knows: one row each with its words, traces and abilities.
 
-How a product is asked over HTTP is written in `proxy/servers/`, one module for each product.
+How a product is asked over HTTP is written in a class in `proxy/servers/`.
 """
 
 from __future__ import annotations

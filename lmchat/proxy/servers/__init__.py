@@ -1,6 +1,7 @@
 """One `Server` for each product; its class knows how this product differs from others.
 
-A new product is a module here and a row of `lmchat.domain.product.FACTS`.
+A new product is a class here, in a module of its own or of its relatives, and a row of
+`lmchat.domain.product.FACTS`.
 
 Optional: a variable of the environment that holds its address (`cli/server_variables.py`).
 """

@@ -1,7 +1,8 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
 The position is an anchor in the text, or None while the end is followed. `_move` changes it, and
-`reset` for other messages. Only `lay_out` computes the first row `top` from it: what is read keeps
+`reset` for other messages; where the text changes, the anchor is only named anew, for the same
+place. Only `lay_out` computes the first row `top` from it: what is read keeps
 its row whatever changes around it. Whoever changes the document, or lays out blocks of it, does so
 within `anchored`. These methods move, each with its callers:
 
