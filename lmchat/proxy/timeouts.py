@@ -127,8 +127,11 @@ class IdleTimeout:
     def _extend_limits(self, suspended_s: float) -> None:
         """Do not count the seconds in which this process was suspended as silence of the server.
 
-        Bytes that are not read yet may have arrived then, so the silence begins again now.
+        Bytes that are not read yet may have arrived then, so a silence after the first bytes begins
+        again now.
         """
+        self._begun_s += suspended_s
+        self._last_alive_s += suspended_s
         self._awaits_token_since_s += suspended_s
         if self._last_data_s is not None:
             self._last_data_s = self._loop.time()
