@@ -74,6 +74,7 @@ def test_of_half_a_text_no_letter_is_missing_but_in_its_last_line(name):
         ("| a | b", "| a | b|\n|---|---|"),
         ("| a | b |\n", "| a | b |\n|---|---|"),
         ("| a | b |\n|:-", "| a | b |\n|:-|---|"),
+        ("| e-mail | name", "| e-mail | name|\n|---|---|"),
         ("| a |\n|---|\n| **b", "| a |\n|---|\n| **b**"),
         ("2 * 3", "2 * 3"),
         ("2*3", "2*3"),

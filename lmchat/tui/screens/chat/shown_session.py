@@ -231,14 +231,15 @@ class ShownSession:
         words: Sequence[str] = (),
         takes_queue: bool = False,
     ) -> None:
-        """Show another session. All of it is read first; if that fails, nothing changes.
+        """Show another session. It is read first; if that fails, the shown session stays.
 
         Args:
             session_id: Its id.
-            message_id: The message to show; if empty, the place where the user left the session.
+            message_id: The message to show. The path to it becomes the chosen one of its session,
+                also on the disk. If empty, show the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
-            takes_queue: Where prompts go that wait in a new session, if one is shown until now:
-                into the queue of the other session, or by default into the draft of new sessions.
+            takes_queue: Whether prompts that wait in a new session, if that one is left now,
+                go into the queue of the other session; if not, into the draft of new sessions.
         """
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""

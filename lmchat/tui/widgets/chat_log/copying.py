@@ -205,17 +205,19 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
 
 
 def _source_of(group: Sequence[Block]) -> str:
-    """Return the source of a group of pieces; a fence gets its opening and its end again.
+    """Return the source of a group of pieces (`_group_pieces`), which are all of one kind.
 
-    A piece of Markdown ends with its own line end; pieces of other blocks have none.
+    Only a table has two: its first piece is Markdown, and pieces with more rows follow. These two
+    kinds of pieces end with their own line ends. The lines of a fence and of plain text have none
+    at their ends; a fence gets its opening and its end again.
     """
-    code = _join_pieces(group, [block.source for block in group])
-    if group[0].kind is Kind.FENCE:
-        fence = fence_for(code)
-        return f"{fence}{group[0].info}\n{code}\n{fence}"
     if group[0].kind is Kind.MARKDOWN:
         return "".join(block.source for block in group)
-    return code
+    text = _join_pieces(group, [block.source for block in group])
+    if group[0].kind is Kind.FENCE:
+        fence = fence_for(text)
+        return f"{fence}{group[0].info}\n{text}\n{fence}"
+    return text
 
 
 def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:

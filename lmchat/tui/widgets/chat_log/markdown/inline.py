@@ -209,7 +209,7 @@ def _head_with_dashes(row: str) -> str:
     cells = _cells(row)
     if not any(cells):
         return ""
-    return f"{row.rstrip(' |')}|\n{_dashes(row, cells, len(cells))}"
+    return f"{row.rstrip(' |')}|\n{_dashes(row, [], len(cells))}"
 
 
 def _cells(row: str) -> list[str]:
@@ -220,8 +220,8 @@ def _cells(row: str) -> list[str]:
 def _dashes(head: str, given: list[str], count: int) -> str:
     """Return the line of dashes below a head, for `count` columns.
 
-    `given` are the cells of that line that are written so far, as `:--`: they align the columns.
-    The line is indented as the head is.
+    `given` are the cells of this line of dashes that are written so far, as `:--`, which aligns
+    a column; the head itself is `head`, from which only the indentation is taken.
     """
     marks = [*given, *["---"] * count][:count]
     indent = " " * (len(head) - len(head.lstrip(" ")))

@@ -395,8 +395,11 @@ class MarkdownTail(Struct):
         """Return the indexes of the lines at which a block may be cut.
 
         The first one is `closed_lines`, how many lines are closed already; the last one is the end
-        of the block. Between them are the first lines of the items of a list, each row of a table
-        below its first ones, or lines in long paragraphs of a quote. Other blocks are not cut.
+        of the block. Between them are the first lines of the items of a list, rows of a table, or
+        lines in long paragraphs of a quote. Other blocks are not cut.
+
+        The first piece of a table has its head and the first `TABLE_ROWS` rows, so that they decide
+        the widths of the columns. Below it, each row can be a piece.
         """
         start, end = span(token)
         cut_candidates: Iterable[int] = ()
@@ -407,9 +410,9 @@ class MarkdownTail(Struct):
             cuts = _cuts_of_paragraphs(complete.tokens, start, end)
             cut_candidates = [line for line in cuts if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
-            has_first_rows = bool(self._table_start)  # the first rows are closed already
-            first = closed_lines if has_first_rows else start + HEAD_LINES + TABLE_ROWS
-            cut_candidates = range(first, end)
+            is_first_piece_closed = bool(self._table_start)
+            end_of_first_piece = start + HEAD_LINES + TABLE_ROWS
+            cut_candidates = range(start if is_first_piece_closed else end_of_first_piece, end)
         return [closed_lines, *(line for line in cut_candidates if line > closed_lines), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
