@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import weakref
@@ -89,6 +90,23 @@ async def test_a_worker_that_fails_is_reported_and_ends_nothing():
 class Closed(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static("words")
+
+
+class Late(Screen):
+    """Is mounted only when the app has ended, which leaves it without widgets."""
+
+    async def on_mount(self) -> None:
+        while self.app.is_running:  # noqa: ASYNC110 - nothing tells that it ends
+            await asyncio.sleep(0)
+        self.query_one("#late")
+
+
+async def test_a_screen_that_opens_while_the_app_ends_is_no_fault():
+    app = Paced()
+    async with drawn(app):
+        app.push_screen(Late())
+        await asyncio.sleep(0)
+    assert app.failure is None
 
 
 async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
