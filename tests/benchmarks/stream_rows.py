@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 from tests.benchmarks.bench import PROMPTED, Bench, Row, median, p95, ratio_row, row
 from tests.benchmarks.stores import fill_store
@@ -12,6 +13,12 @@ from tests.benchmarks.terminal import Drawn
 from tests.benchmarks.texts import KINDS, mixed
 
 _SHAPES = ("fence", "table", "list", "paragraph", "quote")
+_PAUSE_S = (0.08, 0.2)
+"""Range of the pause between two keys, drawn at random.
+
+With a fixed pause, each key comes at the same time after a frame: an echo waits for none or for all
+of them.
+"""
 
 
 def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
@@ -22,6 +29,7 @@ def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
     cpu_s, since = drawn.rest(), drawn.count
     began_s = drawn.type("go\r")
     echoes = []
+    pauses = Random(keys)  # noqa: S311 - no secret
     time.sleep(1)
     for number in range(keys):
         key = chr(
@@ -30,7 +38,7 @@ def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
         mark, at_s = drawn.count, time.perf_counter()
         drawn.type(key)
         echoes.append((drawn.wait_for(key, since=mark) - at_s) * 1e3)
-        time.sleep(0.11)
+        time.sleep(pauses.uniform(*_PAUSE_S))
     bench.server.done.wait(60)
     ended_s = time.perf_counter()
     time.sleep(0.4)
