@@ -41,6 +41,7 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 3 no server found, 130 interrupted.
 """
 _LIST_MODELS = "To list the models: lmchat models"
+_CONTINUE = "To continue the last session: lmchat --resume last"
 _COMMANDS_OF_OTHER_PROGRAMS = {
     "lmchat run": "To chat with a model: lmchat -m MODEL",
     "lmchat chat": "To chat: lmchat",
@@ -52,8 +53,12 @@ _COMMANDS_OF_OTHER_PROGRAMS = {
     "lmchat stop": "To unload a model: lmchat models unload MODEL",
     "lmchat sessions list": "To list the sessions: lmchat sessions",
     "lmchat version": "To print the version: lmchat --version",
+    "lmchat resume": _CONTINUE,
+    "lmchat continue": _CONTINUE,
 }
 """Commands of other programs such as Ollama, and what does the same here."""
+_OPTIONS_OF_OTHER_PROGRAMS = {"--continue": _CONTINUE, "-c": _CONTINUE}
+"""Options of other programs such as llm, and what does the same here."""
 # "argument COMMAND: invalid choice: 'modles' (choose from 'ask', 'models')"; the names follow the
 # match, in later versions of Python without quotes
 _UNKNOWN_COMMAND = re.compile(
@@ -293,6 +298,8 @@ def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
     known_options = _known_options()
     for option in _options_in(words):
         if option not in known_options:
+            if next_step := _OPTIONS_OF_OTHER_PROGRAMS.get(option):
+                return WrongUse(f"Unknown option: {option}. {next_step}.", hint=error.hint)
             # a short option is similar to no other, so it gets a long one with its letter
             suggestion = closest_word(option, known_options) or _long_form(option, known_options)
             ending = f"; did you mean {suggestion}?" if suggestion else "."

@@ -119,6 +119,12 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
         (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),
         (["sessions", "list"], "Unknown command 'list'. To list the sessions: lmchat sessions."),
+        (["continue"], "Unknown command 'continue'. To continue the last session: lmchat --resume"),
+        (
+            ["--continue"],
+            "Unknown option: --continue. To continue the last session: lmchat --resume",
+        ),
+        (["-c", "ask", "x"], "Unknown option: -c. To continue the last session: lmchat --resume"),
         (["models", "load"], "Missing: MODEL."),
         (
             ["models", "load", "x", "--context", "8k"],
