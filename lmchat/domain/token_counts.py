@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -41,7 +44,8 @@ class RequestParts:
     stay behind its mark, so that templates remove them as they do without a mark.
 
     Templates write the calls of an answer behind its text, and both are one part. Its mark has to
-    be behind the calls, so it is put at the beginning of the first result.
+    be behind the calls, so it is put at the beginning of the first result. An answer whose calls
+    have no result has its mark behind its text, as any other message.
     """
 
     def __init__(self, request: ChatRequest, mark: str = "") -> None:
@@ -49,24 +53,18 @@ class RequestParts:
         self._mark = mark
         self._files = dict(request.files)
         messages: list[ChatMessage] = []
-        # whether the message before is an answer whose mark goes into this message, its result
-        awaits_mark = False
+        calling = _answers_with_results(request.messages)
         for index, message in enumerate(request.messages):
             self._add_files(index, message)
-            two_roles = [message.role for message in request.messages[index : index + 2]]
-            is_answer_with_result = two_roles == [Role.ASSISTANT, Role.TOOL]
-            if message.role is Role.TOOL:
-                result = self._add(index, message.tool_result)
-                text = self._mark + result if awaits_mark else result
-                messages.append(_with_text(message, text))
-                awaits_mark = False
-            elif message.tool_calls and is_answer_with_result:
-                self._add(index, message.sent_text)
+            if index in calling:
+                self._add(index, message.sent_text)  # one part: the text and the calls behind it
                 messages.append(message)  # without its mark, which the first result gets
-                awaits_mark = True
+            elif message.role is Role.TOOL:
+                mark_of_answer = self._mark if index - 1 in calling else ""
+                result = mark_of_answer + self._add(index, message.tool_result)
+                messages.append(_with_text(message, result))
             else:
                 messages.append(_with_text(message, self._add_text(index, message)))
-                awaits_mark = False
         self.marked = replace(request, messages=tuple(messages), files=self._files)
 
     def _add(self, index: int, text: str, file_name: str = "") -> str:
@@ -105,6 +103,16 @@ class RequestParts:
             else:  # blanks between two files
                 marked += piece
         return marked
+
+
+def _answers_with_results(messages: Sequence[ChatMessage]) -> set[int]:
+    """Return the indexes of the answers whose tool calls have a result as the next message."""
+    calling: set[int] = set()
+    for index, (message, following) in enumerate(pairwise(messages)):
+        is_calling = message.role is Role.ASSISTANT and bool(message.tool_calls)
+        if is_calling and following.role is Role.TOOL:
+            calling.add(index)
+    return calling
 
 
 def _with_text(message: ChatMessage, text: str) -> ChatMessage:
