@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import partial
 
 from lmchat.cli.context import Context
+from lmchat.cli.keys import Keys
 from lmchat.cli.local import find_installed
 from lmchat.cli.network_checks import named_servers, network_findings
 from lmchat.cli.output import timestamp
@@ -25,6 +26,7 @@ from lmchat.cli.program_checks import (
     version_findings,
 )
 from lmchat.domain.finding import Grade, Group
+from lmchat.domain.server import Endpoint
 from lmchat.machine.model_servers import port_holders
 from lmchat.services.examination import (
     LIMIT_S,
@@ -216,8 +218,14 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
         remembered=remembered,
         is_named=bool(context.loaded.settings.endpoint),
         engine_step=START_ENGINE if is_engine_installed() else "",
-        sources={endpoint.origin: keys.source_of(endpoint) for endpoint in endpoints},
+        sources={endpoint.origin: _key_source(keys, endpoint) for endpoint in endpoints},
         stored=keys.stored_origins(),
         warnings=keys.warnings,
     )
     return [*server_findings(detected), *address_findings]
+
+
+def _key_source(keys: Keys, endpoint: Endpoint) -> str:
+    """Return where the key of a server is set, under any of its names; "" without a key."""
+    sources = (keys.source_of(alias) for alias in endpoint.aliases)
+    return next(filter(None, sources), "")

@@ -23,6 +23,7 @@ _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completion
 # endings of names that are used only within a network of one's own
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+LOOPBACK_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
 
 
 class Verdict(StrEnum):
@@ -162,6 +163,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def literal(self) -> Endpoint:
         """The address with 127.0.0.1 in place of `localhost`; others stay as they are."""
         return replace(self, host="127.0.0.1") if self.host == "localhost" else self
+
+    @property
+    def aliases(self) -> list[Endpoint]:
+        """This address and, if it is on this machine, the same with each name of this machine.
+
+        All of them share an API key.
+        """
+        if not self.is_loopback:
+            return [self]
+        names = ("localhost", *LOOPBACK_LITERALS)
+        return [self, *(replace(self, host=name) for name in names)]
 
     @property
     def canonical(self) -> tuple[str, int]:

@@ -15,7 +15,14 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.product import Product
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Verdict, loopback
+from lmchat.domain.server import (
+    LOOPBACK_LITERALS,
+    Candidate,
+    Endpoint,
+    ModelInfo,
+    Verdict,
+    loopback,
+)
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.identify import is_other_server, server_at
@@ -35,7 +42,6 @@ _MANY_REQUESTS = 1000  # for an action, which needs no limit
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 SCAN_READ_S = 1.8
 GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
-_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
 
 
@@ -51,7 +57,7 @@ class KeySource(Struct, frozen=True, kw_only=True):
 
     def key(self, endpoint: Endpoint) -> str | None:
         """Return the key of an address, or None; all names of this machine share a key."""
-        for alias in _aliases(endpoint):
+        for alias in endpoint.aliases:
             if key := self.key_for(alias):
                 return key
         return None
@@ -62,7 +68,7 @@ class KeySource(Struct, frozen=True, kw_only=True):
         If no key is known so far, a keyring is asked first, if there is one.
         """
         if self.look_up is not None and not self.key(endpoint):
-            for alias in _aliases(endpoint):
+            for alias in endpoint.aliases:
                 await run_abandonable(partial(self.look_up, alias))
         return self.key(endpoint)
 
@@ -71,18 +77,10 @@ class KeySource(Struct, frozen=True, kw_only=True):
 
         Empty if no key is held back.
         """
-        for alias in _aliases(endpoint):
+        for alias in endpoint.aliases:
             if reason := self.why_withheld(alias):
                 return reason
         return ""
-
-
-def _aliases(endpoint: Endpoint) -> list[Endpoint]:
-    """Return an address and, if it is on this machine, the same with each name of this machine."""
-    aliases = [endpoint]
-    if endpoint.is_loopback:
-        aliases += [replace(endpoint, host=host) for host in ("localhost", *_LITERALS)]
-    return aliases
 
 
 def _is_other_product(api: ServerApi, known_server: Server) -> bool:
@@ -171,7 +169,7 @@ class Prober:
 
         Returns the first candidate that does not refuse the connection, or None.
         """
-        for host in _LITERALS:
+        for host in LOOPBACK_LITERALS:
             literal = replace(probe.endpoint, host=host)
             if literal != probe.endpoint:
                 candidate = await self._probe(replace(probe, endpoint=literal), key)

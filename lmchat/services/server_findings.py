@@ -315,33 +315,35 @@ def _key_rows(detected: Detected) -> list[Finding]:
 
 
 def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
-    """Return the row about the key of a server.
+    """Return the row about the key of a server, in one of these states.
 
-    None for a server that cannot be used for another reason than its key, and for one that can be
-    used and for which no key is set.
+    - Rejected or missing: the server cannot be used without another key.
+    - Withheld: it can be used, but a key that is set was not sent; the row says why.
+    - Works: it can be used, and has got a key.
+
+    None for any other server: it cannot be used for another reason, or no key is set for it.
     """
     url = candidate.endpoint.url
     source = detected.sources.get(candidate.endpoint.origin, "")
-    grade_without_key = Grade.WARNING if detected.has_chat else Grade.FAULT
+    why_withheld = candidate.key_withheld
+    grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
     def row(state: str, grade: Grade, cause: str, step: str = "") -> Finding:
         facts = {"url": url, "source": source or None, "state": state}
-        key = Subject(Group.KEYS, "key", candidate.product.value)
-        return key.graded(grade, cause, step, facts=facts)
+        subject = Subject(Group.KEYS, "key", candidate.product.value)
+        return subject.graded(grade, cause, step, facts=facts)
 
     if candidate.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
-        return row("rejected", grade_without_key, cause, candidate.next_step)
+        return row("rejected", grade_if_unusable, cause, candidate.next_step)
     if candidate.verdict is Verdict.NEEDS_KEY:
-        reason = "none is set for it"
-        if candidate.key_withheld:
-            reason = "the one that is set was not sent"
-        cause = f"{url} needs an API key, and {reason}."
-        return row("missing", grade_without_key, cause, candidate.next_step)
+        reason = "the one that is set was not sent" if why_withheld else "none is set for it"
+        cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
+        return row("missing", grade_if_unusable, cause, candidate.next_step)
     if not candidate.verdict.is_usable:
         return None
-    if candidate.key_withheld:
-        return row("withheld", Grade.WARNING, candidate.key_withheld)
+    if why_withheld:
+        return row("withheld", Grade.WARNING, why_withheld)
     if source:
         return row("works", Grade.OK, f"{url} accepts the API key from {source}.")
     return None

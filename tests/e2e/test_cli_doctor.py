@@ -125,6 +125,19 @@ def test_a_key_that_is_rejected_and_one_that_works_are_told_and_never_shown(cli,
         assert "sk-" not in text
 
 
+def test_the_source_of_a_key_is_told_that_was_stored_for_another_name_of_this_machine(cli, server):
+    plain(server, "tiny", key="sk-1")
+    credentials = cli.folder / "credentials.toml"
+    credentials.parent.mkdir(parents=True, exist_ok=True)
+    for key, state, verb in (("sk-1", "works", "accepts"), ("sk-2", "rejected", "rejects")):
+        credentials.write_text(f'["http://localhost:{server.port}"]\nkey = "{key}"\n')
+        credentials.chmod(0o600)
+        done = cli("doctor", "--json")
+        told, _ = rows(json.loads(done.stdout), "key")
+        assert told["facts"]["state"] == state
+        assert f"{verb} the API key from credentials.toml." in told["cause"]
+
+
 def test_credentials_that_others_could_read(cli):
     cli.folder.mkdir()
     file = cli.folder / "credentials.toml"
